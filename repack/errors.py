@@ -6,7 +6,8 @@ from __future__ import annotations
 def shown(name: str) -> str:
     """Return `name` quoted, with every character that a terminal would not show escaped."""
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in repr(name)
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in repr(name)
     )
 
 
@@ -35,7 +36,8 @@ class RepackError(Exception):
         )
         code = f" [{self.code}]" if self.code else ""
         hint = f"; {_line(self.hint)}" if self.hint else ""
-        return f"{place}: {_line(self.what)}{code}{hint}" if place else f"{_line(self.what)}{code}{hint}"
+        said = f"{_line(self.what)}{code}{hint}"
+        return f"{place}: {said}" if place else said
 
 
 class InputError(RepackError):

@@ -29,7 +29,7 @@ class Progress(Protocol):
     def task(
         self, text: str, *, total: int | None = None, unit: str = "bytes"
     ) -> AbstractContextManager[Task]:
-        """Return a context in which the piece of work `text` is shown; `unit` is "bytes" or "steps"."""
+        """Return a context that shows the piece of work `text`; `unit` is "bytes" or "steps"."""
 
 
 class _Silent:
