@@ -1,0 +1,101 @@
+# /// script
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""Everything that is run here: `nox -s setup build`, then `nox -s tests`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_external_run = True
+
+PYPROJECT = nox.project.load_toml()
+#: Debian's packages for the smoke test: Wine runs the Windows Pythons, Maven fetches their parts.
+SYSTEM_PACKAGES = {"wine64": ("wine64", "wine"), "mvn": ("maven",)}
+WINE_PLACES = ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine")
+
+
+@nox.session(venv_backend="none")
+def setup(session: nox.Session) -> None:
+    """Install the system packages that the smoke test needs (Linux; nothing to do on Windows)."""
+    packages = missing_packages()
+    if not packages:
+        session.log("Nothing to install: the smoke test has all it needs.")
+        return
+    update = ["apt-get", "update"]
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if not may_use_apt():
+        session.skip(
+            f"the smoke test needs {' and '.join(packages)}; install them with: "
+            f"sudo {' '.join(update)} && sudo {' '.join(install)}"
+        )
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    session.run(*update, external=True, env=env)
+    session.run(*install, external=True, env=env)
+
+
+def missing_packages() -> list[str]:
+    """Return the Debian packages whose programs are not on this machine, none on Windows."""
+    if sys.platform == "win32":
+        return []
+    absent = [
+        package
+        for program, names in SYSTEM_PACKAGES.items()
+        for package in names
+        if not is_there(program)
+    ]
+    return sorted(absent)
+
+
+def is_there(program: str) -> bool:
+    """Return whether `program` can be run; Debian keeps wine64 itself off PATH."""
+    places = WINE_PLACES if program == "wine64" else ()
+    return shutil.which(program) is not None or any(Path(place).exists() for place in places)
+
+
+def may_use_apt() -> bool:
+    """Return whether this is root on a machine with apt."""
+    root = getattr(os, "geteuid", lambda: -1)() == 0
+    return root and shutil.which("apt-get") is not None
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Download, patch, smoke-test and emit the wheels of repack.toml into dist/."""
+    session.install(".[sample]")
+    session.run("repack", "build", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test the installed wheel of repack; `nox -s tests -- -m "not wine"` for a part."""
+    install_with(session, "tests")
+    session.run("pytest", "-p", "no:cacheprovider", *session.posargs, env={"REPACK_INSTALLED": "1"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check form and types."""
+    install_with(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure beside the peers, in one run, on one real wheel; prints ratios."""
+    install_with(session, "bench")
+    session.run("python", "tests/bench.py", *session.posargs)
+
+
+def install_with(session: nox.Session, group: str) -> None:
+    """Install the built wheel of repack (never the source tree) and a dependency group."""
+    session.install(".[sample]", *nox.project.dependency_groups(PYPROJECT, group))

@@ -1,0 +1,224 @@
+"""The command line as users know it: commands, options and their help."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repack import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PYTHON = re.compile(r"3\.\d+t?")
+_EXIT_CODES = "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130 interrupted."
+_VARIABLES = (
+    "Environment: REPACK_CACHE (where downloads are kept), SOURCE_DATE_EPOCH (time of all "
+    "members), NO_COLOR, GITHUB_TOKEN; pip's own settings hold for what comes from an index."
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="repack",
+        description="Make CUDA builds of opencv-python for Windows import on every Python, "
+        "and prove it.",
+        epilog=f"{_EXIT_CODES} {_VARIABLES}",
+    )
+    parser.add_argument("--version", action="version", version=f"repack {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_add_build, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample):
+        add(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    examples: Sequence[str],
+) -> argparse.ArgumentParser:
+    """Return the parser of one command, with the options that all commands share."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples) + f"\n\n{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show warnings only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each detail")
+    return parser
+
+
+def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "build",
+        "fetch, verify, patch and smoke-test wheels for each Python",
+        (
+            "repack build",
+            "repack build --source opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
+            "repack build --python 3.12 3.13 --no-smoke -w wheelhouse",
+            "repack build --dry-run --set build.emit=abi3",
+        ),
+    )
+    _add_source_options(parser)
+    parser.add_argument("--mode", choices=["patch"], help="what is done about the CUDA DLLs")
+    parser.add_argument(
+        "--emit", choices=["per-python", "abi3"], help="a wheel for each Python, or one for all"
+    )
+    _add_python_option(parser, "a Python to make a wheel for, such as 3.12")
+    parser.add_argument(
+        "-w", "--wheel-dir", dest="out", type=Path, metavar="DIR", help="where the wheels go"
+    )
+    parser.add_argument("--no-smoke", action="store_true", help="do not run the wheels")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "fetch",
+        "download and verify the source, and print its path",
+        ("repack fetch", "repack fetch --source https://example.com/x.whl#sha256=..."),
+    )
+    _add_source_options(parser)
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "inspect",
+        "say what a wheel is, which DLLs it needs, and what is wrong with it",
+        ("repack inspect dist/*.whl", "repack inspect --strict --json upstream.whl"),
+    )
+    _add_wheels(parser)
+    parser.add_argument("--strict", action="store_true", help="exit 1 where there are findings")
+
+
+def _add_smoke(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "smoke",
+        "install wheels on genuine Windows Pythons and import them",
+        (
+            "repack smoke dist/*.whl",
+            "repack smoke x.whl --python 3.12 --dll-dir cuda/bin --env CUDA_MODULE_LOADING=LAZY",
+        ),
+    )
+    _add_wheels(parser)
+    _add_python_option(parser, "a Python to try the wheels on, such as 3.12")
+    parser.add_argument(
+        "--dll-dir",
+        dest="dll_dirs",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a directory put on PATH; none: the NVIDIA wheels that the wheel needs",
+    )
+    parser.add_argument(
+        "--env",
+        type=_assignment,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an environment variable of the program under test",
+    )
+    _add_config_options(parser)
+
+
+def _add_pythons(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "pythons",
+        "list the Windows Pythons at hand",
+        ("repack pythons", "repack pythons --assemble 3.12 3.13"),
+    )
+    parser.add_argument(
+        "--assemble",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_python,
+        metavar="X.Y",
+        help="put these together for Wine",
+    )
+    _add_config_options(parser)
+
+
+def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "sample",
+        "make a sample CUDA wheel from the index's opencv-contrib-python",
+        ("repack sample -w wheelhouse", "repack sample --cuda 13 --driver -w wheelhouse"),
+    )
+    parser.add_argument("--opencv", metavar="VERSION", help="the release it is made from")
+    parser.add_argument("--cuda", type=int, choices=[11, 12, 13], help="the CUDA it imports")
+    parser.add_argument(
+        "--driver", action="store_true", default=None, help="import the driver's DLL too"
+    )
+    parser.add_argument(
+        "-w", "--wheel-dir", dest="out", type=Path, required=True, metavar="DIR", help="where to"
+    )
+    _add_config_options(parser)
+
+
+def _add_wheels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL", help="a wheel file")
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source", metavar="WHEEL-OR-URL", help="the wheel to start from, instead of repack.toml's"
+    )
+    _add_config_options(parser)
+    parser.add_argument(
+        "--update-lock", action="store_true", help="renew repack.lock and say what changed"
+    )
+
+
+def _add_config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: repack.toml, if it is here)"
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key of repack.toml, such as smoke.timeout=60",
+    )
+    parser.add_argument(
+        "--offline", action="store_true", help="use only what is cached; download nothing"
+    )
+
+
+def _add_python_option(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--python", nargs="+", action="extend", type=_python, metavar="X.Y", help=text
+    )
+
+
+def _python(text: str) -> str:
+    """Return `text` if it names a Python ("3.12", "3.14t")."""
+    if not _PYTHON.fullmatch(text):
+        message = f"{text!r} is not a Python version such as 3.12"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    """Return NAME and VALUE of "NAME=VALUE"."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        message = f"{text!r} is not NAME=VALUE"
+        raise argparse.ArgumentTypeError(message)
+    return name, value

@@ -1,0 +1,146 @@
+"""Executes a plan: wheels are written into a staging folder and renamed to their final names.
+
+Nothing stands in the output folder under a wheel's name before it is whole, and tested where it
+can be. A wheel that an earlier build wrote from the same recipe is left as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from repack import files
+from repack.archives import splice
+from repack.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from repack.plan import Plan, PlannedWheel
+    from repack.progress import Progress
+    from repack.wheels import Wheel
+
+#: Changes whenever the same recipe gives other bytes than before.
+_FORMAT = "1"
+_FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Emitted:
+    """A wheel that was written; `fresh` is False where an earlier build's stands."""
+
+    planned: PlannedWheel
+    path: Path
+    size: int
+    sha256: str
+    fresh: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """Remembers which bytes a recipe gave, so that the same is not written twice."""
+
+    folder: Path
+
+    def read(self, key: str) -> tuple[int, str] | None:
+        """Return size in bytes and SHA-256 of what the recipe `key` gave; None if not known."""
+        try:
+            entry = json.loads((self.folder / f"{key}.json").read_bytes())
+            return int(entry["size"]), str(entry["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, key: str, size: int, sha256: str) -> None:
+        """Remember what the recipe `key` gave."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with files.replacing(self.folder / f"{key}.json") as stream:
+            stream.write(json.dumps({"size": size, "sha256": sha256}).encode())
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """Return a folder beside the results, removed at the end; raises OutputError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        files.sweep(out)
+        folder = out / f".staging.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write there: {error.strerror or error}",
+            file=out,
+            hint="choose another folder with -w",
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def emit(  # noqa: PLR0913 - the rim: all that touches the disk meets here
+    plan: Plan, wheel: Wheel, *, out: Path, stage: Path, ledger: Ledger, progress: Progress
+) -> tuple[Emitted, ...]:
+    """Return the plan's wheels, written into `stage`, or found unchanged in `out`."""
+
+    def one(planned: PlannedWheel) -> Emitted:
+        key = _key(planned, wheel, plan.timestamp)
+        known = ledger.read(key)
+        if known and _stands(out / planned.filename, *known):
+            path, fresh = out / planned.filename, False
+            size, sha256 = known
+        else:
+            path, fresh = stage / planned.filename, True
+            written = splice(wheel.archive, planned.entries, path, timestamp=plan.timestamp)
+            size, sha256 = written.size, written.sha256
+            ledger.write(key, size, sha256)
+        task.advance(1)
+        return Emitted(planned=planned, path=path, size=size, sha256=sha256, fresh=fresh)
+
+    # The kernel copies and flushes; threads let it do so for several wheels at once.
+    with (
+        progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task,
+        ThreadPoolExecutor(max_workers=4) as pool,
+    ):
+        return tuple(pool.map(one, plan.wheels))
+
+
+def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
+    """Return the wheel's final path: in `out`, or in `out`/failed beside its log `failure`."""
+    name = emitted.planned.filename
+    failed = out / _FAILED
+    if failure:
+        failed.mkdir(exist_ok=True)
+        with files.replacing(failed / f"{name}.log") as stream:
+            stream.write(failure.encode())
+        files.replace(emitted.path, failed / name)
+        (out / name).unlink(missing_ok=True)
+        return failed / name
+    if emitted.fresh:
+        files.replace(emitted.path, out / name)
+    for stale in (failed / name, failed / f"{name}.log"):
+        stale.unlink(missing_ok=True)
+    if failed.is_dir() and not any(failed.iterdir()):
+        failed.rmdir()
+    return out / name
+
+
+def _key(planned: PlannedWheel, wheel: Wheel, timestamp: int) -> str:
+    """Return the digest of everything that decides a wheel's bytes."""
+    parts = (_FORMAT, planned.recipe, wheel.sha256, str(timestamp))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _stands(path: Path, size: int, sha256: str) -> bool:
+    """Return whether the file is there, whole and unchanged."""
+    try:
+        return path.stat().st_size == size and files.sha256_of(path) == sha256
+    except OSError:
+        return False

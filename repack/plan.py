@@ -1,0 +1,271 @@
+"""Decides what will be written: settings and analysis in, `Plan` out, nothing touched.
+
+What `repack build --dry-run` prints is this plan; `emit` executes the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
+
+from repack import wheels
+from repack.archives import Added, Copied, canonical_order
+from repack.dlls import Kind, distribution
+from repack.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from repack.analysis import Analysis
+    from repack.config import Build
+    from repack.patching import Note, Patched
+    from repack.wheels import RecordEntry, Wheel
+
+#: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
+_MICRO_RELEASES = range(40)
+#: Written by other tools over the bytes of RECORD, which a rewritten wheel does not keep.
+_SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A Python that gets no wheel, and why."""
+
+    python: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedWheel:
+    """One wheel to be written."""
+
+    filename: str
+    version: str
+    tag: str
+    pythons: tuple[str, ...]
+    entries: tuple[Copied | Added, ...]
+
+    @property
+    def recipe(self) -> str:
+        """The SHA-256 of all that decides the wheel's bytes, but for its source and its time."""
+        digest = hashlib.sha256(self.filename.encode())
+        for entry in self.entries:
+            digest.update(repr(_ingredients(entry)).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """All that a build will write, and what it will not."""
+
+    wheels: tuple[PlannedWheel, ...]
+    refused: tuple[Refusal, ...]
+    notes: tuple[Note, ...]
+    timestamp: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Python:
+    """A CPython that a wheel can be for: "3.12", or "3.14t" for the free-threaded build."""
+
+    minor: int
+    threaded: bool
+
+    @property
+    def interpreter(self) -> str:
+        """The first part of a tag: "cp312"."""
+        return f"cp3{self.minor}"
+
+    @property
+    def abi(self) -> str:
+        """The second part of a tag; up to 3.7 it names the memory allocator too (PEP 3149)."""
+        old = "m" if self.minor < 8 else ""
+        return f"{self.interpreter}{'t' if self.threaded else old}"
+
+
+def parse_python(text: str) -> Python:
+    """Return the Python that `text` ("3.12", "3.14t") names; the configuration has checked it."""
+    minor = text.removeprefix("3.")
+    return Python(minor=int(minor.removesuffix("t")), threaded=minor.endswith("t"))
+
+
+def make_plan(  # noqa: PLR0913 - the plan is made of exactly these
+    build: Build,
+    analysis: Analysis,
+    patched: Patched,
+    *,
+    timestamp: int,
+    label: str = "patched",
+) -> Plan:
+    """Return what will be written for the wheel that `analysis` describes.
+
+    `timestamp` is in seconds since 1970 and becomes the time of every member. Raises InputError
+    where no Python asked for can be served.
+    """
+    refusals = {python: refusal(python, analysis) for python in build.python}
+    served = tuple(python for python, reason in refusals.items() if not reason)
+    refused = tuple(
+        Refusal(python=python, reason=reason) for python, reason in refusals.items() if reason
+    )
+    if not served:
+        raise InputError(
+            f"no wheel for {', '.join(build.python)}: {refused[0].reason}",
+            code="no-python",
+            file=analysis.wheel.path.name,
+            hint="ask for a Python that the wheel was built for, with --python",
+        )
+    version = wheels.local_version(
+        analysis.wheel.filename.version, build.local or default_label(analysis, label)
+    )
+    groups = [served] if build.emit == "abi3" else [(python,) for python in served]
+    return Plan(
+        wheels=tuple(_planned(analysis, patched, version, group, build.emit) for group in groups),
+        refused=refused,
+        notes=patched.notes,
+        timestamp=timestamp,
+    )
+
+
+def default_label(analysis: Analysis, done: str) -> str:
+    """Return the local version that says what was done: "cu129.patched"."""
+    version = str(analysis.wheel.filename.version.local or "")
+    if analysis.cuda_major is None or version.startswith("cu"):
+        return done
+    exact = analysis.cuda_version
+    cuda = f"cu{exact[0]}{exact[1]}" if exact else f"cu{analysis.cuda_major}"
+    return f"{cuda}.{done}"
+
+
+def refusal(python: str, analysis: Analysis) -> str:
+    """Return why the binary cannot serve `python` ("3.12", "3.14t"), or "" where it can."""
+    wanted = parse_python(python)
+    wheel = analysis.wheel
+    if wanted.threaded and analysis.abi3:
+        return (
+            "its binary uses the stable ABI (abi3), which free-threaded Python does not have; "
+            f"take {python.removesuffix('t')}"
+        )
+    if not wheel.filename.tags & _tags_of(wanted, wheel):
+        return f"the wheel is for {wheel.filename.tag} alone"
+    built_for = _python_of_binary(analysis)
+    if built_for not in {None, wanted.abi.removesuffix("m")}:
+        return f"its binary imports python{str(built_for)[2:]}.dll"
+    if not _lets_in(wheel.requires_python, wanted):
+        return f"its Requires-Python is {wheel.requires_python}"
+    return ""
+
+
+def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
+    """Return index requirements of NVIDIA's wheels that hold the DLLs the binary needs.
+
+    Empty where NVIDIA publishes none for that CUDA (10 and older).
+    """
+    major = analysis.cuda_major
+    if major is None:
+        return ()
+    needed = (
+        need.dll
+        for need in analysis.needs
+        if need.in_wheel is None and need.dll.kind in {Kind.CUDA, Kind.CUDNN}
+    )
+    return tuple(sorted({name for dll in needed if (name := distribution(dll, major))}))
+
+
+def _tags_of(python: Python, wheel: Wheel) -> set[Tag]:
+    """Return the tags that a Python on the wheel's platforms accepts."""
+    platforms = sorted({tag.platform for tag in wheel.filename.tags})
+    version = (3, python.minor)
+    return {
+        *cpython_tags(version, abis=[python.abi], platforms=platforms),
+        *compatible_tags(version, interpreter=python.interpreter, platforms=platforms),
+    }
+
+
+def _python_of_binary(analysis: Analysis) -> str | None:
+    """Return "cp39" for a binary that imports python39.dll; None for the stable ABI."""
+    names = [need.dll.name.lower() for need in analysis.needs if need.dll.kind is Kind.PYTHON]
+    exact = [name for name in names if name not in {"python3.dll", "python3t.dll"}]
+    return f"cp{exact[0].removeprefix('python').removesuffix('.dll')}" if exact else None
+
+
+def _lets_in(requires_python: str, python: Python) -> bool:
+    """Return whether any release of `python` meets the wheel's Requires-Python."""
+    specifiers = SpecifierSet(requires_python)
+    return any(specifiers.contains(f"3.{python.minor}.{micro}") for micro in _MICRO_RELEASES)
+
+
+def _planned(
+    analysis: Analysis, patched: Patched, version: str, group: Sequence[str], emit: str
+) -> PlannedWheel:
+    """Return the wheel for the Pythons of `group`."""
+    wheel = analysis.wheel
+    if emit == "abi3":
+        tags, requires_python = wheel.filename.tags, wheel.requires_python
+    else:
+        python = parse_python(group[0])
+        tags = frozenset(
+            Tag(python.interpreter, python.abi, tag.platform) for tag in wheel.filename.tags
+        )
+        requires_python = f"==3.{python.minor}.*"
+    renamed = wheels.renamed(wheel.filename, version=version, tags=tags)
+    return PlannedWheel(
+        filename=str(renamed),
+        version=version,
+        tag=renamed.tag,
+        pythons=tuple(group),
+        entries=tuple(_entries(wheel, patched.files, renamed, requires_python)),
+    )
+
+
+def _entries(
+    wheel: Wheel, files: Mapping[str, bytes], name: wheels.WheelName, requires_python: str
+) -> Iterator[Copied | Added]:
+    """Yield the members of the new wheel, in the order in which they are written."""
+    dist_info = f"{name.distribution}-{name.version}.dist-info"
+    written = dict(files)
+    written[f"{dist_info}/METADATA"] = wheels.with_metadata(
+        wheel.metadata, version=name.version, requires_python=requires_python
+    )
+    written[f"{dist_info}/WHEEL"] = wheels.wheel_file_with_tags(wheel.wheel_file, name.tags)
+    copied = {
+        _moved(member.name, wheel.dist_info, dist_info): member
+        for member in wheel.archive.members
+        if not member.directory and not _is_ours(member.name, wheel.dist_info)
+    }
+    for path in written:
+        copied.pop(path, None)
+    record = f"{dist_info}/RECORD"
+    rows = {path: wheels.entry_of(content) for path, content in written.items()}
+    rows |= {path: wheel.record[member.name] for path, member in copied.items()}
+    written[record] = wheels.format_record(rows, record)
+    for path in canonical_order([*written, *copied]):
+        if path in written:
+            yield Added(name=path, content=written[path])
+        else:
+            yield Copied(member=copied[path], name=path)
+
+
+def _is_ours(name: str, dist_info: str) -> bool:
+    """Return whether a member is one that every output writes anew, or leaves out."""
+    anew = ("METADATA", "WHEEL", "RECORD", *_SIGNATURES)
+    return name in {f"{dist_info}/{part}" for part in anew}
+
+
+def _moved(name: str, before: str, after: str) -> str:
+    """Return a member's name under the new .dist-info folder, or .data folder."""
+    old, new = before.removesuffix(".dist-info"), after.removesuffix(".dist-info")
+    for suffix in (".dist-info/", ".data/"):
+        if name.startswith(f"{old}{suffix}"):
+            return f"{new}{suffix}{name.removeprefix(f'{old}{suffix}')}"
+    return name
+
+
+def _ingredients(entry: Copied | Added) -> tuple[object, ...]:
+    """Return what decides the bytes that an entry becomes."""
+    if isinstance(entry, Copied):
+        return ("copied", entry.name, entry.member.name)
+    return ("added", entry.name, entry.content, entry.mode, entry.deflate)

@@ -1,0 +1,99 @@
+"""The rooms of `repack` and who may import whom: the table of CONTRIBUTING.md, enforced."""
+
+from __future__ import annotations
+
+import ast
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import repack
+
+LAYERS = (
+    "errors",
+    "progress",
+    "files",
+    "processes",
+    "config",
+    "archives",
+    "pe",
+    "dlls",
+    "wheels",
+    "patching",
+    "sources",
+    "analysis",
+    "plan",
+    "sampling",
+    "emit",
+    "interpreters",
+    "smoke",
+    "report",
+    "terminal",
+    "building",
+    "cli",
+)
+#: The one room that may import each third-party library.
+ADAPTERS = {
+    "filelock": {"sources", "interpreters"},
+    "isal": {"archives"},
+    "lief": {"sampling"},
+    "pefile": {"pe"},
+    "platformdirs": {"sources"},
+    "requests": {"sources"},
+    "rich": {"terminal"},
+    "tomli": {"config", "patching"},
+    "tomli_w": {"config"},
+    "unidiff": {"patching"},
+}
+ROOT = Path(repack.__file__).parent
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    scripts = {"__init__", "__main__", "_patches"}
+    return [path for path in sorted(ROOT.rglob("*.py")) if room_of(path) not in scripts]
+
+
+def imported(path: Path) -> set[str]:
+    """Every dotted name that the module imports, at run time or for types."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the room's full name"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_room_imports_only_from_rooms_beneath_it(path: Path) -> None:
+    room = room_of(path)
+    assert room in LAYERS, f"{room} has no place in the table of layers"
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("repack.")}
+    beneath = set(LAYERS[: LAYERS.index(room) + 1]) | {"__version__"}
+    assert used <= beneath, f"{room} reaches up to {sorted(used - beneath)}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imported(path)} & ADAPTERS.keys()
+    strays = {library for library in libraries if room_of(path) not in ADAPTERS[library]}
+    assert not strays
+
+
+def test_every_room_of_the_table_is_there() -> None:
+    missing = [room for room in LAYERS if not any(room_of(path) == room for path in modules())]
+    assert not missing
+
+
+def test_the_table_of_layers_is_the_one_that_contributing_shows() -> None:
+    guide = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = [guide.find(f"| `{room}` |") for room in LAYERS]
+    assert all(place >= 0 for place in places)
+    assert all(earlier < later for earlier, later in pairwise(places))
