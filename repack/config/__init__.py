@@ -1,0 +1,37 @@
+"""`repack.toml`, the settings of the command line, and `repack.lock`, as frozen values."""
+
+from __future__ import annotations
+
+from repack.config.reading import load, source_from, wanted_source
+from repack.config.toml import parse_override
+from repack.config.values import (
+    Allow,
+    Build,
+    Config,
+    Embeddable,
+    FileSource,
+    IndexSource,
+    ReleaseSource,
+    SampleSource,
+    Smoke,
+    Source,
+    UrlSource,
+)
+
+__all__ = [
+    "Allow",
+    "Build",
+    "Config",
+    "Embeddable",
+    "FileSource",
+    "IndexSource",
+    "ReleaseSource",
+    "SampleSource",
+    "Smoke",
+    "Source",
+    "UrlSource",
+    "load",
+    "parse_override",
+    "source_from",
+    "wanted_source",
+]
