@@ -100,7 +100,8 @@ def make_dll(  # noqa: PLR0913 - a DLL has these parts, and each is optional
     """Return a DLL called `name` that the Windows loader accepts; the same parts, the same bytes.
 
     `forwards` maps an export to "module.symbol", `code` an export to machine code that must not
-    depend on where it lies; `imports` and `delay_imports` map a DLL's name to the symbols wanted.
+    depend on where it lies; `imports` and `delay_imports` map a DLL's name to the symbols wanted,
+    by name or, as "#12", by number.
     `entry_point` is the machine code of DllMain, none when empty. `machine` is one of "x86-64",
     "arm64" and "x86". An export that is given twice is a ValueError.
     """
@@ -161,9 +162,15 @@ def _place_exports(
 
 
 def _thunks(section: _Section, form: _Format, symbols: Sequence[str]) -> bytes:
-    """Return the zero-ended list that asks for `symbols` by name."""
-    rvas = [section.place(bytes(2) + _text(symbol), align=2) for symbol in symbols]
-    return b"".join(rva.to_bytes(form.width, "little") for rva in (*rvas, 0))
+    """Return the zero-ended list that asks for `symbols`, by name or, as "#12", by number."""
+    thunks = [_thunk(section, form, symbol) for symbol in symbols]
+    return b"".join(thunk.to_bytes(form.width, "little") for thunk in (*thunks, 0))
+
+
+def _thunk(section: _Section, form: _Format, symbol: str) -> int:
+    if symbol.startswith("#"):
+        return 1 << (form.width * 8 - 1) | int(symbol[1:])
+    return section.place(bytes(2) + _text(symbol), align=2)
 
 
 def _place_imports(
@@ -259,9 +266,7 @@ def _optional_header(
     header_size: int,
     directories: dict[int, tuple[int, int]],
 ) -> bytes:
-    sizes = {
-        section.name: _aligned(len(section.content), _SECTOR) for section in sections
-    }
+    sizes = {section.name: _aligned(len(section.content), _SECTOR) for section in sections}
     code = sizes.get(b".text", 0)
     wide = form.width == 8  # noqa: PLR2004 - bytes
     parts = [

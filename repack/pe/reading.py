@@ -1,0 +1,246 @@
+"""What a PE file says of itself: processor, kind, what it asks for and what it offers.
+
+pefile reads the headers. The tables are walked here, because pefile stops without a word after
+8192 thunks and leaves out DLLs whose entries it does not like, and a DLL that is not seen is a
+wheel that does not import.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pefile
+
+from repack.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
+_DLL_FLAG = 0x2000
+_WIDE_MAGIC = 0x20B
+_EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13
+_RVA_BASED = 1
+_SECTOR = 0x200
+
+# Far beyond any real file, near enough that a made-up one ends at once.
+_MOST_DLLS = 4096
+_MOST_SYMBOLS = 1 << 19
+_LONGEST_NAME = 8192
+_LONGEST_DLL_NAME = 260
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """One DLL that is asked for; a symbol asked for by number is written "#12"."""
+
+    dll: str
+    symbols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """One PE file.
+
+    `machine` is "x86", "x86-64", "arm64", "arm" or the number as "0x...."; `wide` tells PE32+
+    from PE32; `imports` are needed when the file is loaded, `delay_imports` at the first call.
+    """
+
+    machine: str
+    wide: bool
+    dll: bool
+    imports: tuple[Import, ...] = ()
+    delay_imports: tuple[Import, ...] = ()
+
+
+class _BrokenError(Exception):
+    """The file contradicts itself; the text says where."""
+
+
+def read_image(path: Path, *, name: str, file: object = "") -> Image:
+    """Return what the PE file at `path` is and which DLLs it asks for.
+
+    `name` and `file` say what it is called, and in which file, where an error must name them.
+    Raises InputError with code "not-pe" for whatever the Windows loader would not take.
+    """
+    with _refusing(name, file or path), _opened(path) as tables:
+        return tables.image()
+
+
+def read_exports(path: Path) -> tuple[str, ...]:
+    """Return the names that the PE file at `path` exports, in its own order; "not-pe" as above."""
+    with _refusing("", path), _opened(path) as tables:
+        return tuple(tables.exports())
+
+
+@contextmanager
+def _refusing(name: str, file: object) -> Iterator[None]:
+    try:
+        yield
+    except _BrokenError as error:
+        raise InputError(
+            f"not a Windows program or DLL: {error}",
+            code="not-pe",
+            file=file,
+            member=name,
+            hint="build or download it again; it may be cut short, or a placeholder for it",
+        ) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Tables]:
+    """Give the tables of the file, which is mapped and not read: it may be larger than memory."""
+    with path.open("rb") as stream:
+        try:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise _BrokenError("it is empty") from None
+        with content:
+            yield _Tables(content, _headers(content))
+
+
+def _headers(content: mmap.mmap) -> Any:  # noqa: ANN401 - pefile has no types
+    if content[:2] != b"MZ":
+        raise _BrokenError(f"it begins with {_shown(content[:16])}, not with 'MZ'")
+    header = int.from_bytes(content[60:64], "little")
+    if content[header : header + 4] != b"PE\0\0":
+        raise _BrokenError("it has no PE header, as a program for DOS or a file cut short")
+    try:
+        headers = pefile.PE(data=content, fast_load=True)
+        count = len(headers.sections)
+    except (pefile.PEFormatError, AttributeError, IndexError, ValueError, struct.error) as error:
+        raise _BrokenError(f"its headers cannot be read ({error})") from None
+    if count != headers.FILE_HEADER.NumberOfSections:
+        raise _BrokenError("its section table is cut short")
+    return headers
+
+
+def _shown(start: bytes) -> str:
+    return repr(start.split(b"\n")[0].decode("ascii", "replace"))
+
+
+class _Tables:
+    """The tables of one file, by the addresses they will have in memory."""
+
+    def __init__(self, content: mmap.mmap, headers: Any) -> None:  # noqa: ANN401 - as above
+        self._content = content
+        self._wide = headers.OPTIONAL_HEADER.Magic == _WIDE_MAGIC
+        self._width = 8 if self._wide else 4
+        self._flags = headers.FILE_HEADER.Characteristics
+        self._machine = headers.FILE_HEADER.Machine
+        self._base = headers.OPTIONAL_HEADER.ImageBase
+        self._directories = [
+            (entry.VirtualAddress, entry.Size) for entry in headers.OPTIONAL_HEADER.DATA_DIRECTORY
+        ]
+        self._sectors = headers.OPTIONAL_HEADER.FileAlignment >= _SECTOR
+        self._spans = [(0, headers.OPTIONAL_HEADER.SizeOfHeaders, 0)]
+        self._spans += [self._span(section) for section in headers.sections]
+        self._symbols_left = _MOST_SYMBOLS
+
+    def _span(self, section: Any) -> tuple[int, int, int]:  # noqa: ANN401 - as above
+        """Return (first address, size in the file, offset in the file) of a section."""
+        # The loader reads from whole sectors, whatever the header says.
+        offset = section.PointerToRawData & (~0x1FF if self._sectors else ~0)
+        size = min(section.SizeOfRawData, section.Misc_VirtualSize or section.SizeOfRawData)
+        if section.SizeOfRawData and section.PointerToRawData + size > len(self._content):
+            label = _shown(section.Name.rstrip(b"\0"))
+            raise _BrokenError(f"it is cut short: section {label} ends behind the end of the file")
+        return section.VirtualAddress, section.SizeOfRawData, offset
+
+    def image(self) -> Image:
+        """Return the whole of what `read_image` promises."""
+        return Image(
+            machine=_MACHINES.get(self._machine, f"0x{self._machine:04x}"),
+            wide=self._wide,
+            dll=bool(self._flags & _DLL_FLAG),
+            imports=tuple(self._imports()),
+            delay_imports=tuple(self._delay_imports()),
+        )
+
+    def exports(self) -> Iterator[str]:
+        """Yield the exported names."""
+        start = self._directory(_EXPORTS)
+        if not start:
+            return
+        count, names = struct.unpack_from("<I4xI", self._at(start, 40), 24)
+        if count > _MOST_SYMBOLS:
+            raise _BrokenError("its export table has no end")
+        for (rva,) in struct.iter_unpack("<I", self._at(names, 4 * count) if count else b""):
+            yield self._text(rva, _LONGEST_NAME, "an exported name")
+
+    def _directory(self, index: int) -> int:
+        return self._directories[index][0] if index < len(self._directories) else 0
+
+    def _imports(self) -> Iterator[Import]:
+        for lookups, _, _, name, filled in self._descriptors(_IMPORTS, "<IIIII"):
+            if not name or not filled:
+                return
+            # Old linkers leave the first list out; a DLL of which nothing is asked is not loaded.
+            if symbols := tuple(self._symbols(lookups or filled, base=0)):
+                yield Import(dll=self._dll_name(name), symbols=symbols)
+
+    def _delay_imports(self) -> Iterator[Import]:
+        for flags, name, _, _, lookups, *_ in self._descriptors(_DELAY_IMPORTS, "<IIIIIIII"):
+            if not name:
+                return
+            # Compilers before Visual C++ 7 wrote addresses where offsets are written today.
+            base = 0 if flags & _RVA_BASED else self._base
+            symbols = tuple(self._symbols(lookups - base, base=base))
+            yield Import(dll=self._dll_name(name - base), symbols=symbols)
+
+    def _descriptors(self, index: int, form: str) -> Iterator[tuple[int, ...]]:
+        rva = self._directory(index)
+        if not rva:
+            return
+        size = struct.calcsize(form)
+        for _ in range(_MOST_DLLS):
+            entry = struct.unpack(form, self._at(rva, size))
+            if not any(entry):
+                return
+            yield entry
+            rva += size
+        raise _BrokenError("its import table has no end")
+
+    def _symbols(self, rva: int, *, base: int) -> Iterator[str]:
+        by_number = 1 << (self._width * 8 - 1)
+        while thunk := int.from_bytes(self._at(rva, self._width), "little"):
+            self._symbols_left -= 1
+            if self._symbols_left < 0:
+                raise _BrokenError("its import table has no end")
+            if thunk & by_number:
+                yield f"#{thunk & 0xFFFF}"
+            else:
+                yield self._text(thunk - base + 2, _LONGEST_NAME, "an imported symbol")
+            rva += self._width
+
+    def _dll_name(self, rva: int) -> str:
+        name = self._text(rva, _LONGEST_DLL_NAME, "an imported DLL's name")
+        if not name or not name.isprintable() or set(name) & set('<>:"|?*/\\'):
+            raise _BrokenError(f"it asks for a DLL called {_shown(name.encode())}")
+        return name
+
+    def _text(self, rva: int, longest: int, what: str) -> str:
+        start, end = self._place(rva)
+        stop = self._content.find(b"\0", start, min(end, start + longest + 1))
+        if stop < 0:
+            raise _BrokenError(f"{what} has no end")
+        # Old Visual C++ mangles names of non-ASCII identifiers in the local code page.
+        return self._content[start:stop].decode("ascii", "backslashreplace")
+
+    def _at(self, rva: int, size: int) -> bytes:
+        start, end = self._place(rva)
+        if start + size > end:
+            raise _BrokenError(f"a table at {rva:#x} goes over the edge of its section")
+        return self._content[start : start + size]
+
+    def _place(self, rva: int) -> tuple[int, int]:
+        """Return where in the file the address lies, and where its section ends there."""
+        for first, size, offset in self._spans:
+            if first <= rva < first + size:
+                return offset + rva - first, min(offset + size, len(self._content))
+        raise _BrokenError(f"a table points to {rva:#x}, where there is nothing")
