@@ -1,0 +1,13 @@
+"""What a DLL's name tells: the family it belongs to, its CUDA majors, who brings it."""
+
+from repack.dlls.rules import (
+    Dll,
+    Kind,
+    classify,
+    common_major,
+    distribution,
+    key_of,
+    possible_majors,
+)
+
+__all__ = ["Dll", "Kind", "classify", "common_major", "distribution", "key_of", "possible_majors"]
