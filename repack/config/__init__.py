@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repack.config.lock import Lock, Pin, difference, read_lock, write_lock
 from repack.config.reading import load, source_from, wanted_source
 from repack.config.toml import parse_override
 from repack.config.values import (
@@ -25,13 +26,18 @@ __all__ = [
     "Embeddable",
     "FileSource",
     "IndexSource",
+    "Lock",
+    "Pin",
     "ReleaseSource",
     "SampleSource",
     "Smoke",
     "Source",
     "UrlSource",
+    "difference",
     "load",
     "parse_override",
+    "read_lock",
     "source_from",
     "wanted_source",
+    "write_lock",
 ]
