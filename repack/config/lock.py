@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from repack.config.toml import format_toml, read_toml
 from repack.errors import ConfigError, shown
-
+from repack.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,8 +84,6 @@ def write_lock(path: Path, lock: Lock) -> None:
     content = format_lock(lock).encode()
     if path.is_file() and path.read_bytes() == content:
         return
-    from repack.files import replacing  # noqa: PLC0415
-
     with replacing(path) as stream:
         stream.write(content)
 

@@ -1,0 +1,285 @@
+"""A server on loopback that does what servers, proxies and networks do at their worst.
+
+It speaks HTTP/1.1 by hand over real sockets, so that a cut body is a cut body and a reset is a
+reset. A path has content and, in a queue, the faults that its next requests meet; when the queue
+is empty it serves as it should: ranges, If-Range, redirects and all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import socketserver
+import struct
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A request that came; header names in lower case."""
+
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass(kw_only=True)
+class Resource:
+    """What a path holds, and what happens to those who ask for it."""
+
+    content: bytes
+    etag: str | None = '"one"'
+    last_modified: str | None = None
+    kind: str = "application/octet-stream"
+    faults: deque[Fault] = field(default_factory=deque)
+
+    def marks(self) -> dict[str, str]:
+        marks = {"ETag": self.etag, "Last-Modified": self.last_modified}
+        return {name: value for name, value in marks.items() if value is not None}
+
+
+class Exchange:
+    """One request and the connection that it came by."""
+
+    def __init__(self, connection: socket.socket, seen: Seen) -> None:
+        self.connection = connection
+        self.seen = seen
+
+    def send(self, status: str, headers: dict[str, str], body: bytes = b"") -> None:
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {said}" for name, said in headers.items())]
+        head = "\r\n".join([*lines, "Connection: close", "", ""])
+        self.write(head.encode("latin-1") + body)
+
+    def write(self, content: bytes) -> None:
+        self.connection.sendall(content)
+
+    def reset(self) -> None:
+        """End the connection by RST: what a crashed server or a firewall does."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def asked_start(self, resource: Resource) -> int | None:
+        """Where the wanted range starts; None where everything is to be sent."""
+        match = re.fullmatch(r"bytes=(\d+)-", self.seen.headers.get("range", ""))
+        condition = self.seen.headers.get("if-range")
+        if not match or condition not in {None, resource.etag, resource.last_modified}:
+            return None
+        return int(match[1])
+
+
+class Fault(Protocol):
+    def __call__(self, exchange: Exchange, resource: Resource) -> None: ...
+
+
+def serve(exchange: Exchange, resource: Resource) -> None:
+    """Answer as a good server does."""
+    start, size = exchange.asked_start(resource), len(resource.content)
+    kind = {"Content-Type": resource.kind, **resource.marks()}
+    if start is None:
+        exchange.send("200 OK", {**kind, "Content-Length": str(size)}, resource.content)
+    elif start >= size:
+        exchange.send("416 Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
+    else:
+        part = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
+        length = {"Content-Length": str(size - start)}
+        exchange.send("206 Partial Content", {**kind, **part, **length}, resource.content[start:])
+
+
+def _cut(exchange: Exchange, resource: Resource, count: int) -> None:
+    """Send `count` bytes of what a good server would send whole."""
+    start, size = exchange.asked_start(resource) or 0, len(resource.content)
+    headers = {"Content-Length": str(size - start), **resource.marks()}
+    if start:
+        headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+    status = "206 Partial Content" if start else "200 OK"
+    exchange.send(status, headers, resource.content[start : start + count])
+
+
+def ends_after(count: int) -> Fault:
+    """Close the connection cleanly after `count` bytes of the body."""
+    return lambda exchange, resource: _cut(exchange, resource, count)
+
+
+def resets_after(count: int) -> Fault:
+    """Reset the connection after `count` bytes of the body."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        _cut(exchange, resource, count)
+        # What lies unread in the other side's buffer dies with a reset: let it be read first.
+        threading.Event().wait(0.2)
+        exchange.reset()
+
+    return fault
+
+
+def stalls_after(count: int, until: threading.Event) -> Fault:
+    """Send `count` bytes and then nothing, the connection staying open."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        _cut(exchange, resource, count)
+        until.wait(20)
+
+    return fault
+
+
+def drips(size: int, pause: float) -> Fault:
+    """Send everything, a few bytes at a time."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        _cut(exchange, resource, 0)
+        for start in range(0, len(resource.content), size):
+            threading.Event().wait(pause)
+            exchange.write(resource.content[start : start + size])
+
+    return fault
+
+
+def answers(status: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Fault:
+    """Give this answer, whatever was asked for."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        del resource
+        length = {"Content-Length": str(len(body))}
+        exchange.send(status, {**length, **(headers or {})}, body)
+
+    return fault
+
+
+def raw_answer(head: str, body: bytes = b"") -> Fault:
+    """Send these very bytes."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        del resource
+        exchange.write(head.replace("\n", "\r\n").encode("latin-1") + body)
+
+    return fault
+
+
+def ignores_range(exchange: Exchange, resource: Resource) -> None:
+    """Send everything, though only the rest was asked for."""
+    headers = {"Content-Length": str(len(resource.content)), **resource.marks()}
+    exchange.send("200 OK", headers, resource.content)
+
+
+def serves_range(form: str) -> Fault:
+    """Answer a range with the rest, calling it `form`: "bytes {start}-{last}/{size}" is right."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        start, size = exchange.asked_start(resource) or 0, len(resource.content)
+        said = form.format(start=start, last=size - 1, size=size, wrong=start + 7, more=size + 9)
+        length = {"Content-Length": str(size - start), "Content-Range": said}
+        exchange.send(
+            "206 Partial Content", {**length, **resource.marks()}, resource.content[start:]
+        )
+
+    return fault
+
+
+class FaultServer:
+    """The server; `url(path)` is where it listens, `seen` what it was asked."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.seen: list[Seen] = []
+        self.resources: dict[str, Resource] = {}
+        self._context = context
+        outer = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    outer._handle(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
+
+    def __enter__(self) -> FaultServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        scheme = "https" if self._context else "http"
+        return f"{scheme}://{host}:{self.port}{path}"
+
+    def add(self, path: str, content: bytes = b"", *faults: Fault, **marks: str | None) -> Resource:
+        """Let `path` hold `content`; its first requests meet `faults`."""
+        resource = Resource(content=content, faults=deque(faults), **marks)  # type: ignore[arg-type]
+        self.resources[path] = resource
+        return resource
+
+    def add_json(self, path: str, document: object) -> None:
+        self.add(path, json.dumps(document).encode(), kind="application/json")
+
+    def paths(self) -> list[str]:
+        return [seen.path for seen in self.seen]
+
+    def _handle(self, connection: socket.socket) -> None:
+        if self._context is not None:
+            connection = self._context.wrap_socket(connection, server_side=True)
+        with contextlib.closing(connection):
+            seen = _request(connection)
+            if seen is None:
+                return
+            self.seen.append(seen)
+            self.respond(Exchange(connection, seen))
+
+    def respond(self, exchange: Exchange) -> None:
+        resource = self.resources.get(exchange.seen.path)
+        if resource is None:
+            exchange.send("404 Not Found", {"Content-Length": "0"})
+            return
+        fault = resource.faults.popleft() if resource.faults else serve
+        fault(exchange, resource)
+
+
+class ProxyServer(FaultServer):
+    """A forward proxy for plain HTTP."""
+
+    def respond(self, exchange: Exchange) -> None:
+        parts = urlsplit(exchange.seen.path)
+        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", parts.path, headers=exchange.seen.headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        exchange.send(f"{answer.status} {answer.reason}", dict(answer.getheaders()), body)
+
+
+def _request(connection: socket.socket) -> Seen | None:
+    """Read the head of a request; bodies do not come here."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        block = connection.recv(65536)
+        if not block:
+            return None
+        head += block
+    first, *lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.strip().lower(): said.strip() for name, _, said in pairs}
+    return Seen(path=first.split(" ")[1], headers=headers)
+
+
+@contextlib.contextmanager
+def listening(context: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
+    with FaultServer(context) as server:
+        yield server
