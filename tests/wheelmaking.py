@@ -1,0 +1,349 @@
+"""Builds wheels for tests: from a dict of files, or field by field where one must lie."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repack.pe import make_dll
+
+Files = Mapping[str, "bytes | Path"]
+
+STORED, DEFLATED = 0, 8
+UTF8, DESCRIPTOR = 0x800, 0x8
+FILE_MODE, EXECUTABLE_MODE = 0o100644, 0o100755
+MAX32 = 0xFFFFFFFF
+
+LOCAL_FIELDS = (
+    *("signature", "needed", "flags", "method", "time", "date", "crc", "csize", "usize"),
+    *("name_length", "extra_length"),
+)
+LOCAL = struct.Struct("<4s5H3L2H")
+CENTRAL_FIELDS = (
+    *("signature", "made_by", "needed", "flags", "method", "time", "date", "crc", "csize"),
+    *("usize", "name_length", "extra_length", "comment_length", "disk", "internal"),
+    *("external", "offset"),
+)
+CENTRAL = struct.Struct("<4s6H3L5H2L")
+END_FIELDS = (
+    *("signature", "disk", "directory_disk", "disk_count", "count", "size", "offset"),
+    "comment_length",
+)
+END = struct.Struct("<4s4H2LH")
+END64_FIELDS = (
+    *("signature", "length", "made_by", "needed", "disk", "directory_disk", "disk_count"),
+    *("count", "size", "offset"),
+)
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR_FIELDS = ("signature", "disk", "offset", "disks")
+LOCATOR = struct.Struct("<4sLQL")
+
+
+def deflated(content: bytes, level: int = 6) -> bytes:
+    """Return the raw DEFLATE stream of `content`."""
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return packer.compress(content) + packer.flush()
+
+
+def extra(kind: int, payload: bytes) -> bytes:
+    """Return one extra field."""
+    return struct.pack("<HH", kind, len(payload)) + payload
+
+
+def zip64(*values: int) -> bytes:
+    """Return the ZIP64 extra field that holds `values`."""
+    return extra(1, struct.pack(f"<{len(values)}Q", *values))
+
+
+def descriptor(content: bytes, csize: int, *, signed: bool = True, wide: bool = False) -> bytes:
+    """Return the data descriptor that stands behind `content`."""
+    sizes = struct.pack("<2Q" if wide else "<2L", csize, len(content))
+    return (b"PK\7\x08" if signed else b"") + struct.pack("<L", zlib.crc32(content)) + sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One member of an archive; what is not said is right."""
+
+    name: str | bytes
+    content: bytes = b""
+    method: int = STORED
+    #: The content as it lies in the archive; None packs it.
+    data: bytes | None = None
+    mode: int = FILE_MODE
+    #: Flags of both headers; None sets those that the name needs.
+    flags: int | None = None
+    #: Other values of both headers, then of one alone: `crc`, `usize`, `needed`, ...
+    both: Mapping[str, int] = field(default_factory=dict)
+    local: Mapping[str, int | bytes] = field(default_factory=dict)
+    central: Mapping[str, int | bytes] = field(default_factory=dict)
+    local_name: bytes | None = None
+    local_extra: bytes = b""
+    central_extra: bytes = b""
+    comment: bytes = b""
+    #: What stands before the local header, and behind the content.
+    before: bytes = b""
+    after: bytes = b""
+    #: Whether the directory lists it, and whether it is there at all.
+    listed: bool = True
+    present: bool = True
+
+    @property
+    def raw_name(self) -> bytes:
+        return self.name if isinstance(self.name, bytes) else self.name.encode()
+
+    @property
+    def packed(self) -> bytes:
+        if self.data is not None:
+            return self.data
+        return deflated(self.content) if self.method == DEFLATED else self.content
+
+    def values(self) -> dict[str, int]:
+        flags = self.flags
+        if flags is None:
+            flags = 0 if self.raw_name.isascii() else UTF8
+        return {
+            "needed": 20,
+            "flags": flags,
+            "method": self.method,
+            "time": 0,
+            "date": 0x21,
+            "crc": zlib.crc32(self.content),
+            "csize": len(self.packed),
+            "usize": len(self.content),
+            **self.both,
+        }
+
+    def local_record(self) -> bytes:
+        name = self.raw_name if self.local_name is None else self.local_name
+        values = {
+            "signature": b"PK\3\4",
+            **self.values(),
+            "name_length": len(name),
+            "extra_length": len(self.local_extra),
+            **self.local,
+        }
+        header = LOCAL.pack(*(values[key] for key in LOCAL_FIELDS))
+        return header + name + self.local_extra + self.packed + self.after
+
+    def central_record(self, offset: int) -> bytes:
+        values = {
+            "signature": b"PK\1\2",
+            "made_by": 3 << 8 | 20,
+            **self.values(),
+            "name_length": len(self.raw_name),
+            "extra_length": len(self.central_extra),
+            "comment_length": len(self.comment),
+            "disk": 0,
+            "internal": 0,
+            "external": self.mode << 16,
+            "offset": offset,
+            **self.central,
+        }
+        header = CENTRAL.pack(*(values[key] for key in CENTRAL_FIELDS))
+        return header + self.raw_name + self.central_extra + self.comment
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """The end of an archive; what is not said is right."""
+
+    #: Values of the end record that differ: `count`, `size`, `offset`, ...
+    end: Mapping[str, int] = field(default_factory=dict)
+    comment: bytes = b""
+    #: Whether there is a ZIP64 end record and locator; values of theirs that differ.
+    wide: bool = False
+    end64: Mapping[str, int] = field(default_factory=dict)
+    locator: Mapping[str, int | bytes] = field(default_factory=dict)
+    extensible: bytes = b""
+    #: What stands before the directory, and behind everything.
+    gap: bytes = b""
+    trailer: bytes = b""
+    #: What stands before the first header, and whether offsets count it.
+    prefix: bytes = b""
+    shifted: bool = True
+
+    def records(self, count: int, size: int, offset: int) -> bytes:
+        values = {
+            "signature": b"PK\5\6",
+            "disk": 0,
+            "directory_disk": 0,
+            "disk_count": count,
+            "count": count,
+            "size": size,
+            "offset": offset,
+            "comment_length": len(self.comment),
+            **self.end,
+        }
+        end = END.pack(*(values[key] for key in END_FIELDS)) + self.comment
+        wide = self.wide_records(count, size, offset) if self.wide else b""
+        return wide + end + self.trailer
+
+    def wide_records(self, count: int, size: int, offset: int) -> bytes:
+        values = {
+            "signature": b"PK\6\6",
+            "length": END64.size - 12 + len(self.extensible),
+            "made_by": 3 << 8 | 45,
+            "needed": 45,
+            "disk": 0,
+            "directory_disk": 0,
+            "disk_count": count,
+            "count": count,
+            "size": size,
+            "offset": offset,
+            **self.end64,
+        }
+        located = {"signature": b"PK\6\7", "disk": 0, "offset": offset + size, "disks": 1}
+        located |= self.locator
+        end64 = END64.pack(*(values[key] for key in END64_FIELDS)) + self.extensible
+        return end64 + LOCATOR.pack(*(located[key] for key in LOCATOR_FIELDS))
+
+
+def make_zip(entries: Sequence[Entry], end: End | None = None) -> bytes:
+    """Return the archive of `entries`, with every lie that they and `end` tell."""
+    end = end or End()
+    body = io.BytesIO()
+    body.write(end.prefix)
+    shift = 0 if end.shifted else len(end.prefix)
+    directory: list[bytes] = []
+    for entry in entries:
+        body.write(entry.before)
+        if entry.listed:
+            directory.append(entry.central_record(body.tell() - shift))
+        if entry.present:
+            body.write(entry.local_record())
+    body.write(end.gap)
+    offset = body.tell() - shift
+    listing = b"".join(directory)
+    return body.getvalue() + listing + end.records(len(directory), len(listing), offset)
+
+
+def metadata(name: str, version: str, *more: str) -> bytes:
+    """Return a METADATA file; `more` are further header lines."""
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *more]
+    return "\n".join([*lines, "", "A wheel made by a test.", ""]).encode()
+
+
+def wheel_file(tags: Sequence[str], *, purelib: bool = False) -> bytes:
+    """Return a WHEEL file."""
+    lines = ["Wheel-Version: 1.0", "Generator: tests", f"Root-Is-Purelib: {str(purelib).lower()}"]
+    return "\n".join([*lines, *(f"Tag: {tag}" for tag in tags), ""]).encode()
+
+
+def record_row(name: str, content: bytes | Path, algorithm: str = "sha256") -> tuple[str, str, str]:
+    """Return the RECORD row of a member."""
+    digest, size = hashlib.new(algorithm), 0
+    for chunk in chunks(content):
+        digest.update(chunk)
+        size += len(chunk)
+    encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    return name, f"{algorithm}={encoded}", str(size)
+
+
+def record(files: Files, path: str) -> bytes:
+    """Return the RECORD, itself at `path`, of `files`."""
+    rows = [record_row(name, files[name]) for name in sorted(files) if not name.endswith("/")]
+    return written_rows([*rows, (path, "", "")])
+
+
+def written_rows(rows: Sequence[Sequence[str]], newline: str = "\n") -> bytes:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=newline).writerows(rows)
+    return text.getvalue().encode()
+
+
+def chunks(content: bytes | Path) -> Sequence[bytes]:
+    """Return the content in pieces; that of a file is small enough for a test's memory."""
+    return [content] if isinstance(content, bytes) else [content.read_bytes()]
+
+
+def expanded_tags(tag: str) -> tuple[str, ...]:
+    """Return the tags that a compressed tag set stands for, sorted."""
+    pythons, abis, platforms = (part.split(".") for part in tag.split("-"))
+    return tuple(
+        sorted(f"{p}-{a}-{platform}" for p in pythons for a in abis for platform in platforms)
+    )
+
+
+def wheel_files(
+    files: Files, *, name: str, version: str, tag: str, requires: Sequence[str] = ()
+) -> dict[str, bytes | Path]:
+    """Return `files` with the .dist-info that they lack, RECORD last."""
+    info = f"{name}-{version}.dist-info"
+    whole: dict[str, bytes | Path] = dict(files)
+    lines = [f"Requires-Dist: {requirement}" for requirement in requires]
+    whole.setdefault(f"{info}/METADATA", metadata(name.replace("_", "-"), version, *lines))
+    whole.setdefault(f"{info}/WHEEL", wheel_file(expanded_tags(tag)))
+    if f"{info}/RECORD" not in whole:
+        whole[f"{info}/RECORD"] = record(whole, f"{info}/RECORD")
+    return whole
+
+
+def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
+    path: Path,
+    files: Files,
+    *,
+    name: str = "",
+    version: str = "",
+    tag: str = "",
+    tags: Sequence[str] = (),
+    requires: Sequence[str] = (),
+    method: int = DEFLATED,
+    end: End | None = None,
+) -> Path:
+    """Write a wheel of `files` and return its path.
+
+    `path` is the wheel's, whose name then says name, version and tag, or a folder. `files` may
+    hold .dist-info files of its own; those it lacks are made. `tag` ("cp37-abi3-win_amd64") or
+    `tags` (several of them) go into the name of a wheel in a folder.
+    """
+    if path.suffix == ".whl":
+        name, version, *_, python, abi, platform = path.stem.split("-")
+        tag = f"{python}-{abi}-{platform}"
+    else:
+        name, version = name or "example", version or "1.0"
+        tag = tag or ".".join(tags) or "cp37-abi3-win_amd64"
+        path = path / f"{name}-{version}-{tag}.whl"
+    whole = wheel_files(files, name=name, version=version, tag=tag, requires=requires)
+    entries = [
+        Entry(
+            name=member,
+            content=b"".join(chunks(content)),
+            method=STORED if isinstance(content, Path) else method,
+        )
+        for member, content in whole.items()
+    ]
+    path.write_bytes(make_zip(entries, end))
+    return path
+
+
+def make_pyd(
+    imports: Mapping[str, Sequence[str]] | None = None,
+    *,
+    delay_imports: Mapping[str, Sequence[str]] | None = None,
+    machine: str = "x86-64",
+) -> bytes:
+    """Return a Windows extension module that imports python3.dll and `imports`."""
+    wanted = {"python3.dll": ["PyModule_Create2"], **(imports or {})}
+    return make_dll("cv2.pyd", imports=wanted, delay_imports=delay_imports, machine=machine)
+
+
+def cuda_wheel(folder: Path, *, tag: str = "cp37-abi3-win_amd64") -> Path:
+    """Write a wheel in opencv-contrib-python's layout that needs CUDA 12 and return its path."""
+    needs = {
+        "nppc64_12.dll": ["nppGetLibVersion"],
+        "nppif64_12.dll": ["nppiFilter_8u_C1R"],
+        "cudart64_12.dll": ["cudaGetDeviceCount"],
+        "KERNEL32.dll": ["GetProcAddress"],
+    }
+    files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(needs)}
+    path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
+    return make_wheel(path, files, requires=["numpy>=2"])
