@@ -261,12 +261,13 @@ def _abandoned(path: Path) -> bool:
         # An open file cannot be removed there; a closed one about to be renamed is kept.
         return not _process_lives(path) and _unlinked(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
+        mode = os.fstat(descriptor).st_mode
         return (
-            stat.S_ISREG(os.fstat(descriptor).st_mode)
+            (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
             and _unclaimed(descriptor, path)
             and _unlinked(path)
         )
@@ -322,7 +323,10 @@ if sys.platform == "win32":
 
 def _unlinked(path: Path) -> bool:
     try:
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     except OSError:
         return False
     return True
