@@ -215,7 +215,7 @@ def _without(
     gone = {id(place.element) for place in unwanted}
     # The tree is not looked at again: it may become what the new text has to mean.
     wanted = _Expected(gone, expected).visit(text.tree)
-    if not same_tree(wanted, parse(new.decode(text.encoding))):
+    if not _is_tree(new, text.encoding, wanted):
         line = unwanted[0].element.lineno
         raise PatchError(
             f"line {line}: the element cannot be taken out without touching what is beside it",
@@ -223,6 +223,13 @@ def _without(
             hint="write the list with one element a line",
         )
     return new
+
+
+def _is_tree(content: bytes, encoding: str, wanted: ast.AST) -> bool:
+    try:
+        return same_tree(wanted, parse(content.decode(encoding)))
+    except PatchError:
+        return False
 
 
 def _missing(places: list[_Place], place: _Place, instead: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -71,10 +72,10 @@ def _patches(folder: Path) -> Iterator[Patch]:
 
 def _bare_diff(file: Path) -> Patch:
     try:
-        edits = _diff_edits(file, _read(file))
+        edits = _diff_edits(_read(file))
     except ValueError as error:
         raise ConfigError(str(error), code="bad-diff", file=file) from error
-    return Patch(name=file.name, origin=file, edits=tuple(edits))
+    return Patch(name=file.name, origin=file, edits=edits)
 
 
 def _recipe(folder: Path) -> Patch:
@@ -98,10 +99,7 @@ def _recipe(folder: Path) -> Patch:
     return Patch(
         name=folder.name,
         origin=file,
-        edits=tuple(
-            Edit(number=n, members=e.members, change=e.change, optional=e.optional)
-            for n, e in enumerate(edits, 1)
-        ),
+        edits=tuple(replace(edit, number=number) for number, edit in enumerate(edits, 1)),
     )
 
 
@@ -232,8 +230,12 @@ def _drop_elements(table: _Table, folder: Path) -> Iterable[Edit]:
 def _diff(table: _Table, folder: Path) -> Iterable[Edit]:
     name = table.take("file", str)
     optional = table.take("optional", bool, default=False)
-    for edit in _diff_edits(folder / name, _content(table, folder, name)):
-        yield Edit(number=0, members=edit.members, change=edit.change, optional=optional)
+    try:
+        edits = _diff_edits(_content(table, folder, name))
+    except ValueError as error:
+        raise table.wrong(name, error) from error
+    for edit in edits:
+        yield replace(edit, optional=edit.optional or optional)
 
 
 _READERS: Mapping[str, _Reader] = {
@@ -254,13 +256,11 @@ def _edit(table: _Table, change: Change) -> Edit:
     )
 
 
-def _diff_edits(file: Path, content: bytes) -> Iterator[Edit]:
-    try:
-        changes = parse_diff(content)
-    except ValueError as error:
-        raise ValueError(f"{file.name}: {error}") from error
-    for number, (member, change) in enumerate(changes, 1):
-        yield Edit(number=number, members=(member,), change=change, optional=change.new)
+def _diff_edits(content: bytes) -> tuple[Edit, ...]:
+    return tuple(
+        Edit(number=number, members=(member,), change=change, optional=change.new)
+        for number, (member, change) in enumerate(parse_diff(content), 1)
+    )
 
 
 def _patterns(table: _Table, key: str, default: Sequence[str] | None = None) -> tuple[Pattern, ...]:

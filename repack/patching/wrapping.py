@@ -372,13 +372,20 @@ def _is_imported(change: Wrap, text: Text, before: ast.stmt) -> bool:
 
 def _check(change: Wrap, text: Text, content: bytes) -> None:
     """Refuse a result that means anything else than the original, wrapped."""
-    new = read_text(content)
-    before, after = _Search(change, text), _Search(change, new)
-    whole = not after.targets() and after.is_wrapped()
-    if not whole or not same_tree(before.unwrapped(), after.unwrapped()):
+    before = _Search(change, text)
+    if not _is_same(change, before, content):
         lines = ", ".join(str(target.statement.lineno) for target in before.targets())
         raise PatchError(
             f"line {lines}: the statement cannot be put into a block without changing another",
             code="no-place",
             hint="write it on a line of its own",
         )
+
+
+def _is_same(change: Wrap, before: _Search, content: bytes) -> bool:
+    try:
+        after = _Search(change, read_text(content))
+    except PatchError:
+        return False
+    whole = not after.targets() and after.is_wrapped()
+    return whole and same_tree(before.unwrapped(), after.unwrapped())
