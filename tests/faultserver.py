@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +208,7 @@ class FaultServer:
             target=self._server.serve_forever, args=(0.02,), daemon=True
         )
 
-    def __enter__(self) -> FaultServer:
+    def __enter__(self) -> FaultServer:  # noqa: PYI034 - Self is newer than Python 3.10
         self._thread.start()
         return self
 

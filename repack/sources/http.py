@@ -168,15 +168,21 @@ class Client:
     ) -> requests.Response:
         """Return the answer to one request, its body not read yet."""
         patience = self.patience
+        # Giving an `auth` of our own also keeps .netrc out of requests with a token.
+        auth = _Token(request) if request.token else None
         try:
-            return session.get(
-                url,
-                headers=dict(headers),
-                # Giving an `auth` of our own also keeps .netrc out of requests with a token.
-                auth=_Token(request) if request.token else None,
+            prepared = session.prepare_request(
+                requests.Request("GET", url, headers=headers, auth=auth)
+            )
+            settings = session.merge_environment_settings(url, {}, True, None, None)
+            # Not by session.send: that one looks into redirects, and reads their bodies whole.
+            return session.get_adapter(url).send(
+                prepared,
                 stream=True,
-                allow_redirects=False,
                 timeout=(patience.connect, patience.read),
+                proxies=settings["proxies"],
+                verify=settings["verify"] or True,
+                cert=settings["cert"],
             )
         except requests.exceptions.SSLError as error:
             raise FetchError(

@@ -86,8 +86,10 @@ class Partial:
     def appending(self) -> Iterator[BinaryIO]:
         """Open the file for `append`; whatever comes then lies on the disk at the end."""
         with writing(self.path), self.path.open("r+b") as stream:
-            stream.truncate(self.size)
-            stream.seek(self.size)
+            if stream.seek(0, 2) != self.size:
+                # A write that failed half-way.
+                stream.truncate(self.size)
+                stream.seek(self.size)
             yield stream
 
     def append(self, stream: BinaryIO, content: bytes) -> None:

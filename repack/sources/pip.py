@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.errors import FetchError, ToolError
 from repack.processes import run
+from repack.sources.disk import NO_ROOM_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,42 +24,20 @@ if TYPE_CHECKING:
 
 _LONGEST = 4 * 3600.0
 _COMMON = ("--no-input", "--no-color", "--disable-pip-version-check")
-_UPDATE_NEEDS = "look at `python -m pip config list`: another index may be meant"
+_CONFIG_HINT = "look at the connection, HTTPS_PROXY and `python -m pip config list`"
 
-# What pip says, what we say, and what to do; the first that matches holds.
+# What pip says, what we say, and what to do.
 _REASONS = (
-    (
-        re.compile(r"No module named pip\b"),
-        "pip is not installed beside repack",
-        "python -m ensurepip",
-    ),
-    (
-        re.compile(r"No space left on device"),
-        "no room is left on the disk",
-        "make room, or let REPACK_CACHE name a folder on a larger disk",
-    ),
-    (
-        re.compile(r"SSLError|CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError"),
-        "the index has no certificate that pip trusts",
-        "a certificate authority of your own is named by PIP_CERT",
-    ),
-    (
-        re.compile(r"Retrying \(Retry.*?after connection broken by '?(\w+)"),
-        "the index cannot be reached ({0})",
-        "look at the connection, HTTPS_PROXY and `python -m pip config list`",
-    ),
-    (
-        re.compile(
-            r"(?:Could not fetch URL|HTTP error) (?:\S+: )?(\d{3})|(\d{3}) (?:Client|Server) Error"
-        ),
-        "the index answers {0}",
-        "look at `python -m pip config list` and the index's credentials",
-    ),
+    ("No module named pip", "pip is not installed beside repack", "python -m ensurepip"),
+    ("No space left on device", "no room is left on the disk", NO_ROOM_HINT),
 )
+_NOT_FETCHED = re.compile(r"Could not fetch URL \S+: (.*?)(?: for url: \S+)? - skipping")
+_CAUSE = re.compile(r".*\(Caused by \w+\((.*)\)\)")
+_OTHER_TAGS = re.compile(r"none of the wheel's tags \(([^)]*)\) are compatible")
 _MISMATCH = re.compile(r"Expected sha256 ([0-9a-f]{64}).*?Got\s+([0-9a-f]{64})", re.DOTALL)
 _VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
-_SHOWN_VERSIONS = 6
+_SHOWN = 6
 
 
 def pip_download(
@@ -68,19 +48,14 @@ def pip_download(
     With a file name and a hash known, pip is bound to exactly that version and content. pip's
     own cache is left out: the wheels are large, and ours keeps the only copy.
     """
-    destination = folder / "wheels"
+    destination, temporary = folder / "wheels", folder / "temporary"
+    temporary.mkdir()
+    said = _wanted(source, expected, filename, folder)
     with progress.task(f"Asking the index for {source.requirement}", total=None) as task:
         done = run(
-            [
-                *_pip(),
-                *_target(source),
-                "--dest",
-                destination,
-                *_wanted(source, expected, filename, folder),
-            ],
+            [*_pip(), *_target(source), "--dest", destination, *said],
             timeout=_LONGEST,
-            # The working directory is on the path of `python -m`: it must hold nothing of others.
-            cwd=folder,
+            env=_environment(temporary),
             on_line=_show(task),
         )
     wheels = sorted(destination.glob("*.whl")) if destination.is_dir() else []
@@ -96,6 +71,16 @@ def package_url(filename: str) -> str:
     return f"pkg:pypi/{name}@{said}?file_name={filename.replace('+', '%2B')}"
 
 
+def _environment(temporary: Path) -> dict[str, str]:
+    """Return our environment; the working directory stays too, relative paths may lean on it.
+
+    pip downloads into the temporary folder first, and that had better not be a small /tmp; and
+    a `pip.py` of the working directory is not the pip that is meant (Python 3.11 and later).
+    """
+    folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    return {**os.environ, **folders, "PYTHONSAFEPATH": "1"}
+
+
 def _pip() -> Sequence[str]:
     return (
         sys.executable,
@@ -103,6 +88,8 @@ def _pip() -> Sequence[str]:
         "pip",
         *_COMMON,
         "download",
+        # Only so does pip say why it could not ask an index, and which wheels it has passed by.
+        "-vv",
         "--progress-bar=raw",
         "--no-cache-dir",
         "--no-deps",
@@ -158,35 +145,46 @@ def _error(source: IndexSource, expected: Expected, done: Finished) -> FetchErro
     """Return in one line why pip has found nothing."""
     what = f"{source.requirement} for Python {source.python} on {source.platform}"
     if done.timed_out:
-        return ToolError(
-            f"pip did not finish in {_LONGEST / 3600:.0f} hours", code="timeout", file=what
-        )
+        said = f"pip did not finish in {_LONGEST / 3600:.0f} hours"
+        return ToolError(said, code="timeout", file=what, hint=_CONFIG_HINT)
     mismatch = _MISMATCH.search(done.output)
     if mismatch:
         said = f"has SHA-256 {mismatch[2]}, {expected.by} says {mismatch[1]}"
         return FetchError(said, code="sha256", file=what, hint=expected.hint)
-    for pattern, reason, hint in _REASONS:
-        match = pattern.search(done.output)
-        if match:
-            word = next((group for group in match.groups() if group), "")
-            return FetchError(reason.format(word), code="index", file=what, hint=hint)
+    for words, reason, hint in _REASONS:
+        if words in done.output:
+            return FetchError(reason, code="index", file=what, hint=hint)
+    # A name that an index does not know is no fault of the index: 404 is its answer then.
+    reasons = [match[1] for match in _NOT_FETCHED.finditer(done.output)]
+    fault = next((reason for reason in reasons if not reason.startswith("404 ")), None)
+    if fault is not None:
+        cause = _CAUSE.sub(r"\1", fault).strip("'\"")
+        said = f"the index cannot be asked: {cause}"
+        hint = _CERTIFICATE_HINT if "ssl certificate" in cause else _CONFIG_HINT
+        return FetchError(said, code="index", file=what, hint=hint)
     versions = _VERSIONS.search(done.output)
     if versions:
-        return _no_such_version(what, versions[1])
-    errors = [line.removeprefix("ERROR: ") for line in done.output.splitlines() if "ERROR" in line]
-    said = errors[-1] if errors else f"exit code {done.returncode}"
-    return FetchError(f"pip says: {said}", code="index", file=what, hint=_UPDATE_NEEDS)
+        return _no_such_version(what, versions[1], done.output)
+    errors = [line for line in done.output.splitlines() if line.startswith("ERROR: ")]
+    said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
+    return FetchError(f"pip says: {said}", code="index", file=what, hint=_CONFIG_HINT)
 
 
-def _no_such_version(what: str, versions: str) -> FetchError:
+_CERTIFICATE_HINT = "a certificate authority of your own is named by PIP_CERT"
+
+
+def _no_such_version(what: str, versions: str, output: str) -> FetchError:
     """Return the error for a requirement that no wheel of the index meets."""
     known = [version for version in versions.split(", ") if version != "none"]
-    if not known:
-        said = "the index has no wheel of it for this Python and platform"
-        hint = "look at the name, and at source.python: some wheels are for one Python only"
-        return FetchError(said, code="no-such-version", file=what, hint=hint)
-    newest = ", ".join(known[-_SHOWN_VERSIONS:])
-    more = "the newest are " if len(known) > _SHOWN_VERSIONS else "there are "
-    return FetchError(
-        "the index has no such version", code="no-such-version", file=what, hint=more + newest
-    )
+    others = sorted(set(_OTHER_TAGS.findall(output)))
+    if known:
+        said = "the index has no such version"
+        more = "the newest are" if len(known) > _SHOWN else "there are only"
+        hint = f"{more} {', '.join(known[-_SHOWN:])}"
+    elif others:
+        said = "the index has it for others only"
+        hint = f"its wheels are for {', '.join(others[-_SHOWN:])}: look at source.python"
+    else:
+        said = "the index has no wheel of it"
+        hint = "look at the name, and at `python -m pip config list`: another index may be meant"
+    return FetchError(said, code="no-such-version", file=what, hint=hint)

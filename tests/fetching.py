@@ -1,0 +1,95 @@
+"""What the tests of `sources` have in common: a small wheel, a clock that does not wait."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from repack.config import Lock, Pin
+from repack.sources import Client, Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def make_content(size: int = 40_000, *, seed: int = 0) -> bytes:
+    """A ZIP archive with one stored member of random bytes, as a wheel of that size would be."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("cv2/cv2.pyd"), random.Random(seed).randbytes(size))  # noqa: S311
+    return buffer.getvalue()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def locked(key: str, content: bytes, *, url: str = "", name: str = NAME) -> Lock:
+    """A lock that pins `content` for the source `key`."""
+    pin = Pin(key=key, filename=name, url=url or key, size=len(content), sha256=sha256(content))
+    return Lock().with_pin(pin)
+
+
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@dataclass
+class Waits:
+    """A clock: it notes the waits instead of waiting."""
+
+    now: float = 1_800_000_000.0
+    taken: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        self.now += seconds
+
+    def client(self, *, read: float = 5.0, tries: int = 4) -> Client:
+        return Client(
+            Patience(
+                sleep=self.sleep,
+                now=lambda: self.now,
+                jitter=lambda: 1.0,
+                read=read,
+                connect=5.0,
+                tries=tries,
+            )
+        )
+
+
+@dataclass
+class Told:
+    """A progress that remembers what it was told."""
+
+    texts: list[str] = field(default_factory=list)
+    done: int = 0
+    total: int | None = None
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+
+    def resize(self, total: int | None) -> None:
+        self.total = total
+
+    def describe(self, text: str) -> None:
+        self.texts.append(text)
+
+    @contextmanager
+    def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Told]:
+        del unit
+        self.texts.append(text)
+        self.done, self.total = 0, total
+        yield self
