@@ -93,7 +93,7 @@ class Search:
         if names is None:
             if source == OVERRIDE:
                 raise ImportError(
-                    "{} names {!r}, which {}: correct it or unset it".format(
+                    '{} names "{}", which {}: correct it or unset it'.format(
                         OVERRIDE, directory, reason
                     ),
                     name="cv2",
