@@ -14,7 +14,7 @@ from repack.config import Lock, Pin
 from repack.sources import Client, Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pytest
 
@@ -22,11 +22,15 @@ NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-def make_content(size: int = 40_000, *, seed: int = 0) -> bytes:
+def make_content(
+    size: int = 40_000, *, seed: int = 0, files: Mapping[str, str] | None = None
+) -> bytes:
     """A ZIP archive with one stored member of random bytes, as a wheel of that size would be."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo("cv2/cv2.pyd"), random.Random(seed).randbytes(size))  # noqa: S311
+        for name, text in (files or {}).items():
+            archive.writestr(zipfile.ZipInfo(name), text)
     return buffer.getvalue()
 
 

@@ -83,6 +83,5 @@ def _literal(text: str) -> object:
         value = tomllib.loads(f"value={text}", parse_float=str)["value"]
     except tomllib.TOMLDecodeError:
         return text
-    if isinstance(value, bool | str | list | dict) or str(value) == text:
-        return value
-    return text
+    plain = isinstance(value, int) and str(value) == text
+    return value if plain or isinstance(value, bool | str | list | dict) else text

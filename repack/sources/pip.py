@@ -165,8 +165,9 @@ def _error(source: IndexSource, expected: Expected, done: Finished) -> FetchErro
     versions = _VERSIONS.search(done.output)
     if versions:
         return _no_such_version(what, versions[1], done.output)
-    errors = [line for line in done.output.splitlines() if line.startswith("ERROR: ")]
-    said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
+    lines = [line for line in done.output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    said = (errors or lines or [f"exit code {done.returncode}"])[-1].removeprefix("ERROR: ")
     return FetchError(f"pip says: {said}", code="index", file=what, hint=_CONFIG_HINT)
 
 

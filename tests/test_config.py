@@ -1,0 +1,487 @@
+"""`repack.toml` and the command line's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from repack.config import (
+    Allow,
+    Build,
+    Embeddable,
+    FileSource,
+    IndexSource,
+    ReleaseSource,
+    SampleSource,
+    Smoke,
+    UrlSource,
+    load,
+    parse_override,
+    source_from,
+    wanted_source,
+)
+from repack.errors import ConfigError, RepackError, UsageError
+
+SHA = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "project"
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "repack.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def overrides(*texts: str) -> list[tuple[str, object]]:
+    return [parse_override(text) for text in texts]
+
+
+def said(folder: Path, text: str, *settings: str) -> str:
+    """What the error says, without the file's name."""
+    path = write(folder, text)
+    with pytest.raises(RepackError) as caught:
+        load(path, overrides(*settings))
+    assert "\n" not in str(caught.value)
+    assert caught.value.code == "config"
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+class TestDefaults:
+    def test_of_an_empty_file_name_no_source(self, folder: Path) -> None:
+        path = write(folder, "")
+        config = load(path)
+        assert config.source is None
+        assert config.build == Build(out=folder / "dist")
+        assert config.build.python == ("3.10", "3.11", "3.12", "3.13", "3.14")
+        assert config.smoke == Smoke()
+        assert config.allow == Allow()
+        assert config.lock == folder / "repack.lock"
+
+    def test_without_a_file_are_of_the_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        config = load(None)
+        assert config.build.out == tmp_path / "dist"
+        assert (config.path, config.lock) == (None, None)
+
+    def test_of_the_lock_follow_the_files_name(self, folder: Path) -> None:
+        path = write(folder, "").rename(folder / "team.toml")
+        assert load(path).lock == folder / "team.lock"
+
+
+class TestASource:
+    @pytest.mark.parametrize(
+        ("text", "source"),
+        [
+            pytest.param("sample = {}", SampleSource(), id="sample by default"),
+            pytest.param(
+                'sample = {opencv = "4.12.0.88", cuda = 13, driver = true}',
+                SampleSource(opencv="4.12.0.88", cuda=13, driver=True),
+                id="sample",
+            ),
+            pytest.param(
+                f'url = "https://host/a.whl"\nsha256 = "{SHA.upper()}"',
+                UrlSource(url="https://host/a.whl", sha256=SHA),
+                id="url",
+            ),
+            pytest.param(
+                'requirement = "opencv-cu126 == 4.12.0"\npython = "3.9"',
+                IndexSource(requirement="opencv-cu126==4.12.0", python="3.9"),
+                id="index",
+            ),
+            pytest.param(
+                'release = "owner/repo"\ntag = "v/1"\nasset = "*.whl"\n'
+                'api = "https://host/api/v3/"\ntoken-env = ["OURS"]',
+                ReleaseSource(
+                    repository="owner/repo",
+                    tag="v/1",
+                    asset="*.whl",
+                    api="https://host/api/v3",
+                    token_env=("OURS",),
+                ),
+                id="release",
+            ),
+            pytest.param(
+                'release = "owner/repo"', ReleaseSource(repository="owner/repo"), id="latest"
+            ),
+        ],
+    )
+    def test_is_read(self, folder: Path, text: str, source: object) -> None:
+        assert load(write(folder, f"[source]\n{text}\n")).source == source
+
+    def test_file_is_relative_to_the_configuration(self, folder: Path) -> None:
+        path = write(folder, '[source]\nfile = "wheels/a.whl"')
+        assert load(path).source == FileSource(path=folder / "wheels/a.whl")
+
+    def test_file_of_the_command_line_is_relative_to_the_working_directory(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        config = load(write(folder, ""), overrides("source.file=a.whl"))
+        assert config.source == FileSource(path=tmp_path / "a.whl")
+
+    def test_of_the_command_line_replaces_the_files(self, folder: Path) -> None:
+        path = write(folder, '[source]\nrelease = "a/b"\ntag = "1"')
+        config = load(path, [source_from("https://host/a.whl")])
+        assert config.source == UrlSource(url="https://host/a.whl")
+        assert config.source_is_given
+
+    def test_of_the_same_kind_keeps_the_files_other_keys(self, folder: Path) -> None:
+        path = write(folder, "[source]\nsample = {driver = true}")
+        config = load(path, overrides("source.sample.cuda=13"))
+        assert config.source == SampleSource(cuda=13, driver=True)
+
+    @pytest.mark.parametrize(
+        ("text", "key"),
+        [
+            ("a.whl", "source.file"),
+            ("C:\\wheels\\a.whl", "source.file"),
+            ("http://host/a.whl", "source.url"),
+            ("https://host/a.whl", "source.url"),
+        ],
+    )
+    def test_option_is_a_url_or_a_file(self, text: str, key: str) -> None:
+        assert source_from(text) == (key, text)
+
+    def test_that_is_wanted_and_not_there_says_how_to_name_one(self, folder: Path) -> None:
+        path = write(folder, "")
+        with pytest.raises(ConfigError) as caught:
+            wanted_source(load(path))
+        assert str(caught.value) == (
+            f"{path}: no source is named [config]; put one of file, release, requirement, sample, "
+            "url under [source] in repack.toml, or give --source"
+        )
+
+
+def test_every_key_is_read(folder: Path) -> None:
+    path = write(
+        folder,
+        f"""
+        [source]
+        sample = {{}}
+        [build]
+        mode = "patch"
+        emit = "abi3"
+        python = ["3.12", "3.9"]
+        out = "made"
+        patches = ["ours", "/theirs"]
+        local = "cu126.team"
+        [smoke]
+        enabled = false
+        timeout = 60
+        dlls = ["nvidia-npp-cu12==12.4.1.87"]
+        dll-dirs = ["dlls"]
+        interpreters = ["pythons/3.12"]
+        [smoke.embeddable."3.12"]
+        url = "https://host/python-3.12.10-embed-amd64.zip"
+        sha256 = "{SHA}"
+        [allow]
+        startup-hook = true
+        """,
+    )
+    config = load(path)
+    assert config.build == Build(
+        emit="abi3",
+        python=("3.12", "3.9"),
+        out=folder / "made",
+        patches=(folder / "ours", Path("/theirs")),
+        local="cu126.team",
+    )
+    assert config.smoke == Smoke(
+        enabled=False,
+        timeout=60,
+        dlls=("nvidia-npp-cu12==12.4.1.87",),
+        dll_dirs=(folder / "dlls",),
+        interpreters=(folder / "pythons/3.12",),
+        embeddable=(
+            Embeddable(
+                version="3.12", url="https://host/python-3.12.10-embed-amd64.zip", sha256=SHA
+            ),
+        ),
+    )
+    assert config.allow == Allow(startup_hook=True)
+
+
+WRONG = [
+    pytest.param(
+        '[build]\nemut = "abi3"', "build.emut is not a setting (did you mean build.emit?)", id="key"
+    ),
+    pytest.param("[smok]\n", "smok is not a setting (did you mean smoke?)", id="table"),
+    pytest.param(
+        'emit = "abi3"', "emit is not a setting (did you mean build.emit?)", id="key of a table"
+    ),
+    pytest.param('"a b" = 1', "'a b' is not a setting", id="key in quotes"),
+    pytest.param("build = 3", "build is a table, not a number", id="no table"),
+    pytest.param(
+        '[build]\nemit = "abi"',
+        'build.emit takes "per-python" or "abi3", not \'abi\' (did you mean abi3?)',
+        id="choice",
+    ),
+    pytest.param(
+        '[build]\nmode = "vendor"',
+        'build.mode cannot be "vendor" yet; today it is "patch"',
+        id="mode that is to come",
+    ),
+    pytest.param(
+        "[build]\nemit = true", "build.emit takes text in quotes, not true or false", id="text"
+    ),
+    pytest.param(
+        "[build]\npython = [3.10]",
+        'build.python takes Pythons in quotes ("3.10", because the number 3.10 is 3.1)',
+        id="Python as a number",
+    ),
+    pytest.param(
+        '[build]\npython = ["2.7"]',
+        "build.python takes Pythons such as 3.12 or 3.14t, not '2.7'",
+        id="old Python",
+    ),
+    pytest.param('[build]\npython = "3.12"', "build.python takes a list, not text", id="list"),
+    pytest.param("[build]\npython = []", "build.python is an empty list", id="empty list"),
+    pytest.param(
+        '[build]\npython = ["3.12", "3.12"]', "build.python names '3.12' twice", id="twice"
+    ),
+    pytest.param(
+        '[build]\nlocal = "Cu 126"',
+        "build.local takes a local version label such as cu126.team, not 'Cu 126'",
+        id="label",
+    ),
+    pytest.param('[build]\nout = ""', "build.out takes text, not ''", id="empty text"),
+    pytest.param('[build]\nout = "a\\u0000b"', "build.out takes text, not 'a\\x00b'", id="NUL"),
+    pytest.param("[smoke]\nenabled = 1", "smoke.enabled takes true or false, not a number", id="1"),
+    pytest.param(
+        "[smoke]\ntimeout = 0", "smoke.timeout takes a number from 1 to 86400, not 0", id="range"
+    ),
+    pytest.param(
+        '[smoke]\ntimeout = "60"', "smoke.timeout takes a whole number, not text", id="number"
+    ),
+    pytest.param(
+        "[smoke]\ntimeout = true",
+        "smoke.timeout takes a whole number, not true or false",
+        id="bool",
+    ),
+    pytest.param(
+        '[smoke]\ndlls = "automatic"',
+        "smoke.dlls takes \"auto\" or a list of requirements, not 'automatic'",
+        id="dlls",
+    ),
+    pytest.param(
+        '[smoke.embeddable."3.12"]\nurl = "https://host/a.zip"',
+        "smoke.embeddable.'3.12' takes both url and sha256",
+        id="embeddable without a hash",
+    ),
+    pytest.param(
+        f'[smoke.embeddable.new]\nurl = "https://host/a.zip"\nsha256 = "{SHA}"',
+        "smoke.embeddable.new is not a Python such as 3.12",
+        id="embeddable of no Python",
+    ),
+    pytest.param(
+        '[source]\nfile = "a.whl"\nurl = "https://host/a.whl"',
+        "source.file and source.url contradict each other: name one source",
+        id="two sources",
+    ),
+    pytest.param(
+        '[source]\nsample = {}\ntag = "1"',
+        "source.tag belongs to source.release, which is not given",
+        id="key of another source",
+    ),
+    pytest.param(
+        '[source]\npython = "3.9"',
+        "source.python belongs to source.requirement, which is not given",
+        id="key without a source",
+    ),
+    pytest.param(
+        '[source]\nfile = "a.whl"\nsha256 = "abc"',
+        "source.sha256 takes 64 hexadecimal digits, not 'abc'",
+        id="hash",
+    ),
+    pytest.param(
+        '[source]\nurl = "host/a.whl"',
+        "source.url takes a URL that starts with https:// or http://, not 'host/a.whl'",
+        id="url",
+    ),
+    pytest.param(
+        '[source]\nurl = "https://host:x/a.whl"',
+        "source.url takes a URL, not 'https://host:x/a.whl'",
+        id="port",
+    ),
+    pytest.param(
+        '[source]\nurl = "https://me:secret@host/a.whl"',
+        "source.url holds a name or a password: put them into .netrc, a lock file is for all",
+        id="password",
+    ),
+    pytest.param(
+        f'[source]\nurl = "https://host/a.whl#sha256={SHA}"',
+        f"source.url ends in #sha256={SHA}: a hash goes into sha256",
+        id="fragment",
+    ),
+    pytest.param(
+        '[source]\nrelease = "https://host/a/b"',
+        "source.release takes a repository as \"owner/name\", not 'https://host/a/b'",
+        id="repository",
+    ),
+    pytest.param(
+        '[source]\nrelease = "a/b"\napi = "http://host/api/v3"',
+        "source.api takes an https:// URL, a token may be sent there, not 'http://host/api/v3'",
+        id="api",
+    ),
+    pytest.param(
+        '[source]\nrequirement = "a @ https://host/a.whl"',
+        "source.requirement takes a requirement of the index, not one at a URL: "
+        "'a @ https://host/a.whl'",
+        id="requirement at a URL",
+    ),
+    pytest.param(
+        '[source]\nrequirement = "a[b]"',
+        "source.requirement takes a name and a version, no extras and no markers: 'a[b]'",
+        id="requirement with extras",
+    ),
+    pytest.param(
+        '[source]\nsample = {opencv = "new"}',
+        "source.sample.opencv takes a version such as 4.14.0.94, not 'new'",
+        id="version",
+    ),
+    pytest.param(
+        '[build]\nemit = "abi3"\npython = ["3.14t"]',
+        "build.emit = \"abi3\" contradicts build.python '3.14t': a free-threaded Python installs "
+        "no abi3 wheel",
+        id="abi3 for a free-threaded Python",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), WRONG)
+def test_what_cannot_be_is_said_with_the_key(folder: Path, text: str, problem: str) -> None:
+    assert said(folder, text) == f"{problem} [config]"
+
+
+def test_all_problems_are_said_at_once(folder: Path) -> None:
+    text = '[build]\nemut = "abi3"\nmode = "move"\n[smoke]\ntimeout = -1'
+    assert said(folder, text) == (
+        "build.emut is not a setting (did you mean build.emit?); "
+        "build.mode takes \"patch\", not 'move'; "
+        "smoke.timeout takes a number from 1 to 86400, not -1 [config]"
+    )
+
+
+def test_of_very_many_problems_the_first_are_said(folder: Path) -> None:
+    text = "".join(f"key{number} = 1\n" for number in range(20))
+    assert said(folder, text).endswith("; and 14 more [config]")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"[build", "is not TOML: ", id="no TOML"),
+        pytest.param(b"a = 1\na = 2", "is not TOML: ", id="a key twice"),
+        pytest.param(b"a = '\xff'", "is not UTF-8 (byte 5)", id="no UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said(folder: Path, content: bytes, problem: str) -> None:
+    path = write(folder, "")
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: {problem}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load(tmp_path / "repack.toml")
+
+
+def test_a_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+class TestAnOverride:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            pytest.param("a.b=abi3", "abi3", id="a bare word"),
+            pytest.param('a.b="abi3"', "abi3", id="text in quotes"),
+            pytest.param("a.b=3.10", "3.10", id="a Python, not a number"),
+            pytest.param("a.b=[3.10, '3.11']", ["3.10", "3.11"], id="a list of Pythons"),
+            pytest.param("a.b=13", 13, id="a number"),
+            pytest.param("a.b=0x10", "0x10", id="a number written so stays text"),
+            pytest.param("a.b=2026-01-02", "2026-01-02", id="a date stays text"),
+            pytest.param("a.b=true", True, id="a switch"),
+            pytest.param("a.b={c = 1}", {"c": 1}, id="a table"),
+            pytest.param("a.b=C:\\x\\a.whl", "C:\\x\\a.whl", id="a path of Windows"),
+            pytest.param("a.b=https://h/?a=b#c", "https://h/?a=b#c", id="a URL"),
+            pytest.param("a.b = [*", "[*", id="a pattern"),
+            pytest.param("a.b=1\nc=2", "1\nc=2", id="a second line"),
+            pytest.param("a.b=", "", id="nothing"),
+        ],
+    )
+    def test_is_a_key_and_a_toml_value_or_the_text_it_is(self, text: str, value: object) -> None:
+        assert parse_override(text) == ("a.b", value)
+
+    @pytest.mark.parametrize("text", ["build.emit", "=abi3", "a b=1", "a..b=1", "{}=1", "\n=1"])
+    def test_that_is_none_is_a_usage_error(self, text: str) -> None:
+        with pytest.raises(UsageError, match=r"write build\.emit=abi3"):
+            parse_override(text)
+
+    @pytest.mark.parametrize(
+        ("text", "python"),
+        [
+            ("build.python=3.10", ("3.10",)),
+            ('build.python=["3.10", "3.12"]', ("3.10", "3.12")),
+            ("build.python=3.14t", ("3.14t",)),
+        ],
+    )
+    def test_may_give_a_list_one_value(
+        self, folder: Path, text: str, python: tuple[str, ...]
+    ) -> None:
+        assert load(write(folder, ""), overrides(text)).build.python == python
+
+    def test_may_give_text_a_number(self, folder: Path) -> None:
+        config = load(write(folder, '[source]\nrelease = "a/b"'), overrides("source.tag=13"))
+        assert config.source == ReleaseSource(repository="a/b", tag="13")
+
+    def test_takes_auto_for_the_dlls(self, folder: Path) -> None:
+        path = write(folder, '[smoke]\ndlls = ["a"]')
+        assert load(path, overrides("smoke.dlls=auto")).smoke.dlls == "auto"
+        assert load(path, overrides("smoke.dlls=b")).smoke.dlls == ("b",)
+
+    def test_reaches_a_key_in_quotes(self, folder: Path) -> None:
+        key = "smoke.embeddable.'3.12'"
+        config = load(
+            write(folder, ""), overrides(f"{key}.url=https://h/a.zip", f"{key}.sha256={SHA}")
+        )
+        assert config.smoke.embeddable == (
+            Embeddable(version="3.12", url="https://h/a.zip", sha256=SHA),
+        )
+
+    def test_is_put_over_the_file(self, folder: Path) -> None:
+        path = write(folder, '[build]\nemit = "per-python"\nout = "made"')
+        config = load(path, overrides("build.emit=abi3"))
+        assert (config.build.emit, config.build.out) == ("abi3", folder / "made")
+        assert config.given == {"build.emit"}
+
+    def test_that_is_wrong_is_a_usage_error(self, folder: Path) -> None:
+        path = write(folder, "")
+        with pytest.raises(UsageError) as caught:
+            load(path, overrides("build.emit=abi", "buld.emit=abi3"))
+        assert str(caught.value) == (
+            "buld is not a setting (did you mean build?); build.emit takes "
+            '"per-python" or "abi3", not \'abi\' (did you mean abi3?) [config]'
+        )
+
+    def test_that_contradicts_the_file_is_a_usage_error(self, folder: Path) -> None:
+        path = write(folder, '[build]\npython = ["3.14t"]')
+        with pytest.raises(UsageError, match="no abi3 wheel"):
+            load(path, overrides("build.emit=abi3"))
+
+    def test_does_not_mend_a_wrong_file(self, folder: Path) -> None:
+        path = write(folder, '[build]\nemut = "abi3"')
+        with pytest.raises(ConfigError):
+            load(path, overrides("build.emit=abi3"))

@@ -1,0 +1,175 @@
+"""`repack.lock`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repack.config import Lock, Pin, difference, read_lock, write_lock
+from repack.config.lock import format_lock
+from repack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE = Pin(
+    key="owner/repo 1 *.whl",
+    filename="a-1-py3-none-any.whl",
+    url="https://host/a-1-py3-none-any.whl",
+    size=7,
+    sha256="1" * 64,
+)
+TWO = Pin(
+    key="numpy<2 for Python 3.12 on win_amd64",
+    filename="numpy-1.26.4-cp312-cp312-win_amd64.whl",
+    url="pkg:pypi/numpy@1.26.4?file_name=numpy-1.26.4-cp312-cp312-win_amd64.whl",
+    size=15,
+    sha256="2" * 64,
+)
+BOTH = Lock().with_pin(ONE).with_pin(TWO)
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.+!-]{0,20}", fullmatch=True)
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+pins = st.builds(
+    Pin,
+    key=texts,
+    filename=names,
+    url=texts,
+    size=st.integers(0, 2**40),
+    sha256=st.from_regex("[0-9a-f]{64}", fullmatch=True),
+)
+
+
+def test_a_file_that_is_not_there_pins_nothing(tmp_path: Path) -> None:
+    assert read_lock(tmp_path / "repack.lock") == Lock()
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "repack.lock"
+    write_lock(path, BOTH)
+    assert read_lock(path) == BOTH
+    assert path.read_text(encoding="utf-8") == (
+        """\
+# Written by repack: what each source was when it was first fetched.
+# Keep it under version control. `repack build --update-lock` renews it and says what changed.
+version = 1
+
+[[source]]
+key = "numpy<2 for Python 3.12 on win_amd64"
+filename = "numpy-1.26.4-cp312-cp312-win_amd64.whl"
+url = "pkg:pypi/numpy@1.26.4?file_name=numpy-1.26.4-cp312-cp312-win_amd64.whl"
+size = 15
+sha256 = "2222222222222222222222222222222222222222222222222222222222222222"
+
+[[source]]
+key = "owner/repo 1 *.whl"
+filename = "a-1-py3-none-any.whl"
+url = "https://host/a-1-py3-none-any.whl"
+size = 7
+sha256 = "1111111111111111111111111111111111111111111111111111111111111111"
+"""
+    )
+
+
+@given(st.lists(pins, unique_by=lambda pin: pin.key, max_size=4))
+def test_any_pins_survive_the_file_in_whatever_order_they_came(
+    tmp_path_factory: pytest.TempPathFactory, some: list[Pin]
+) -> None:
+    path = tmp_path_factory.mktemp("lock") / "repack.lock"
+    forth, back = Lock(), Lock()
+    for pin in some:
+        forth = forth.with_pin(pin)
+    for pin in reversed(some):
+        back = back.with_pin(pin)
+    assert format_lock(forth) == format_lock(back)
+    write_lock(path, forth)
+    assert read_lock(path) == forth
+
+
+def test_a_lock_that_says_the_same_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "repack.lock"
+    write_lock(path, BOTH)
+    before = path.stat().st_ino
+    write_lock(path, BOTH)
+    assert path.stat().st_ino == before
+
+
+def test_a_pin_is_found_by_its_key() -> None:
+    assert BOTH.pin(ONE.key) == ONE
+    assert BOTH.pin("another") is None
+
+
+def test_a_pin_replaces_the_one_of_its_key() -> None:
+    new = Pin(key=ONE.key, filename=ONE.filename, url=ONE.url, size=8, sha256="3" * 64)
+    assert BOTH.with_pin(new).pins == (TWO, new)
+
+
+def test_two_locks_differ_by_lines_that_a_person_reads() -> None:
+    renewed = Pin(key=ONE.key, filename="a-2.whl", url=ONE.url, size=7, sha256="3" * 64)
+    added = Pin(key="z", filename="z.whl", url="https://host/z.whl", size=1, sha256="4" * 64)
+    new = Lock().with_pin(renewed).with_pin(added)
+    assert difference(BOTH, new) == (
+        f"- {TWO.key}: {TWO.filename}",
+        f"~ {ONE.key}",
+        "    filename: a-1-py3-none-any.whl -> a-2.whl",
+        f"    sha256: {'1' * 64} -> {'3' * 64}",
+        f"+ z: z.whl, 1 bytes, sha256 {'4' * 64}",
+    )
+    assert difference(BOTH, BOTH) == ()
+
+
+def table(**changes: object) -> str:
+    """The lock file of ONE with some values changed; None leaves the key out."""
+    entry = {
+        "key": ONE.key,
+        "filename": ONE.filename,
+        "url": ONE.url,
+        "size": ONE.size,
+        "sha256": ONE.sha256,
+        **changes,
+    }
+    lines = [f"{key} = {json.dumps(said)}" for key, said in entry.items() if said is not None]
+    return "\n".join(["version = 1", "[[source]]", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("version = 1\n[[source", "is not TOML: ", id="no TOML"),
+        pytest.param("", "is of version None, this repack reads version 1", id="empty"),
+        pytest.param("version = 2", "is of version 2, this repack reads version 1", id="newer"),
+        pytest.param("version = 1\nsource = 3", "source is not a list of tables", id="no list"),
+        pytest.param("version = 1\nsource = [3]", "source is not a list of tables", id="numbers"),
+        pytest.param("version = 1\npin = 3", "holds 'pin', which no lock file has", id="a key"),
+        pytest.param(
+            table(size=None), f"the pin of '{ONE.key}' lacks or has too much: size", id="lacks"
+        ),
+        pytest.param(
+            table(more=1), f"the pin of '{ONE.key}' lacks or has too much: more", id="too much"
+        ),
+        pytest.param(table(size="7"), f"the size of '{ONE.key}' is not a number", id="text"),
+        pytest.param(table(size=True), f"the size of '{ONE.key}' is not a number", id="true"),
+        pytest.param(table(url=7), f"the url of '{ONE.key}' is not text", id="number"),
+        pytest.param(
+            table(sha256="1" * 63), f"the size or the sha256 of '{ONE.key}' cannot be", id="hash"
+        ),
+        pytest.param(table(size=-1), f"the size or the sha256 of '{ONE.key}' cannot be", id="size"),
+        pytest.param(
+            table(filename="../a.whl"), f"the filename of '{ONE.key}' is not a file's", id="path"
+        ),
+        pytest.param(table(key=None), "the pin of 'a source without a key' lacks", id="no key"),
+        pytest.param(table() + table().partition("\n")[2], f"pins '{ONE.key}' twice", id="twice"),
+    ],
+)
+def test_a_file_broken_by_hand_is_said_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "repack.lock"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_lock(path)
+    assert str(caught.value).startswith(f"{path}: {reason}")
+    assert str(caught.value).endswith("; delete the file, or take it from version control again")
+    assert "\n" not in str(caught.value)
