@@ -254,6 +254,13 @@ def test_path_stays_as_it_is_where_nothing_is_found() -> None:
     assert machine.environ["PATH"] == 'C:\\a;;"C:\\b"'
 
 
+def test_an_empty_entry_that_the_loader_puts_into_path_is_taken_out() -> None:
+    machine = Machine({BIN: NPP}, {"CUDA_PATH": TOOLKIT})
+    with machine.module.loading():
+        machine.environ["PATH"] = ";" + machine.environ["PATH"]
+    assert machine.environ["PATH"] == f"{BIN};C:\\Windows\\system32"
+
+
 def test_python_3_7_has_path_alone() -> None:
     machine = Machine({BIN: NPP}, {"CUDA_PATH": TOOLKIT}, python=(3, 7))
     assert machine.load() == []
@@ -297,6 +304,11 @@ def test_the_error_says_which_dll_is_nowhere_and_what_to_set() -> None:
         "or OPENCV_CUDA_DLL_DIRS to the directories that hold them."
     )
     assert (error.name, error.path, error.__cause__) == (original.name, original.path, original)
+
+
+def test_the_error_does_not_say_that_path_was_searched_where_it_was_not() -> None:
+    machine = Machine({BIN: NPP}, {"PATH": BIN, "OPENCV_CUDA_SEARCH_PATH": "0"})
+    assert "and OPENCV_CUDA_SEARCH_PATH turns PATH off" in str(machine.fail(native_error()))
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ class _Loading:
             return
         entered = self._entered.pop()
         if error is None:
+            _drop_empty_entry(entered[2])
             return
         missing = _missing(self.search)
         _restore(*entered)
@@ -229,6 +230,16 @@ def _restore(path, modules, search_path, was_loading):
         del sys.OpenCV_LOADER
 
 
+def _drop_empty_entry(before):
+    """Take an empty first entry out of PATH, if the loader put it there.
+
+    It does where its config.py names no directory. Windows may take it for the working directory.
+    """
+    after = os.environ.get("PATH", "")
+    if after.startswith(";") and not (before or "").startswith(";"):
+        os.environ["PATH"] = after.lstrip(";")
+
+
 def _missing(search):
     """Return a sentence on the DLLs that were found nowhere and would stop an import, or ""."""
     files = [
@@ -237,12 +248,14 @@ def _missing(search):
     if not files:
         return ""
     cuda = BUILD["cuda"]
+    off = os.environ.get(SEARCH_PATH, "").strip() == "0"
     return (
-        "cv2 needs {}, found neither in {}, nor in CUDA_PATH, nor on PATH: set CUDA_PATH to a "
-        "CUDA{} toolkit, or {} to the directories that hold {}."
+        "cv2 needs {}, found neither in {}, nor in CUDA_PATH, {}: set CUDA_PATH to a CUDA{} "
+        "toolkit, or {} to the directories that hold {}."
     ).format(
         ", ".join(files),
         OVERRIDE,
+        "and {} turns PATH off".format(SEARCH_PATH) if off else "nor on PATH",
         " {}".format(cuda[0]) if cuda else "",
         OVERRIDE,
         "it" if len(files) == 1 else "them",
