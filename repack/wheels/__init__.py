@@ -1,0 +1,32 @@
+"""A wheel at rest: its name, METADATA, WHEEL, RECORD and members, read strictly, edited purely."""
+
+from repack.wheels.filenames import WheelName, local_version, parse_filename, renamed
+from repack.wheels.metadata import (
+    Metadata,
+    parse_metadata,
+    requirement,
+    wheel_file_with_tags,
+    with_metadata,
+)
+from repack.wheels.reading import Wheel, read_wheel
+from repack.wheels.record import RecordEntry, entry_of, format_record, parse_record
+from repack.wheels.rewriting import rewritten
+
+__all__ = [
+    "Metadata",
+    "RecordEntry",
+    "Wheel",
+    "WheelName",
+    "entry_of",
+    "format_record",
+    "local_version",
+    "parse_filename",
+    "parse_metadata",
+    "parse_record",
+    "read_wheel",
+    "renamed",
+    "requirement",
+    "rewritten",
+    "wheel_file_with_tags",
+    "with_metadata",
+]

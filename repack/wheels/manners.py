@@ -1,0 +1,92 @@
+"""Members that installers treat in a way of their own: scripts, data folders, startup hooks."""
+
+from __future__ import annotations
+
+import re
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from typing import TYPE_CHECKING
+
+from repack.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
+_SCRIPT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
+_REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
+_SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
+# A file of such a name in the folder for scripts, or in that of the Python itself, is run in
+# its place.
+_INTERPRETER = re.compile(r"python(w|\d[\d.]*t?)?(\.exe|\.dll|\.com|\.bat|\.cmd)?", re.IGNORECASE)
+_HOOK = re.compile(
+    r"[^/]+\.(pth|start)|(site|user)customize(\.[^/]+|/__init__\.[^/]+)", re.IGNORECASE
+)
+
+
+def check_entry_points(content: bytes, *, file: object, member: str) -> None:
+    """Raise InputError "entry-points" where a script's name is no plain word, or it calls none."""
+    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
+    try:
+        parser.read_string(content.decode("utf-8"))
+    except (UnicodeDecodeError, ConfigParserError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"cannot be read: {reason}", code="entry-points", file=file, member=member
+        ) from None
+    for group in filter(parser.has_section, _SCRIPT_GROUPS):
+        for name, value in parser.items(group):
+            if problem := _script_problem(name, value):
+                raise InputError(problem, code="entry-points", file=file, member=member)
+
+
+def check_data_schemes(names: Iterable[str], *, file: object) -> None:
+    """Raise InputError "data-scheme" for what an installer would put where nobody expects it."""
+    for name in names:
+        scheme, _, rest = _under_data(name)
+        if scheme is None:
+            continue
+        if scheme not in _SCHEMES or not rest:
+            raise InputError(
+                f"{scheme!r} is no place that an installer knows; there are "
+                + ", ".join(sorted(_SCHEMES)),
+                code="data-scheme",
+                file=file,
+                member=name,
+            )
+        if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rsplit("/", 1)[-1]):
+            raise InputError(
+                "it would be run in place of the Python interpreter",
+                code="data-scheme",
+                file=file,
+                member=name,
+            )
+
+
+def startup_hooks(names: Iterable[str]) -> Iterator[str]:
+    """Yield the members that Python would run at each start, imported or not."""
+    for name in names:
+        scheme, _, rest = _under_data(name)
+        inside = rest if scheme in {"purelib", "platlib"} else name
+        in_place = scheme == "data" and re.fullmatch(r".*/site-packages/[^/]+\.pth", name)
+        if in_place or (scheme in {None, "purelib", "platlib"} and _HOOK.fullmatch(inside)):
+            yield name
+
+
+def _script_problem(name: str, value: str) -> str:
+    if not _SCRIPT.fullmatch(name) or name.endswith((" ", ".")):
+        return f"the script {name!r} has a name that is no plain word"
+    if _INTERPRETER.fullmatch(name):
+        return f"the script {name!r} would be run in place of the Python interpreter"
+    if not _REFERENCE.fullmatch(value.strip()):
+        return f"the script {name!r} calls {value!r}, which is not module:function"
+    return ""
+
+
+def _under_data(name: str) -> tuple[str | None, str, str]:
+    """Return (scheme, "/", path under it) of a member of a .data folder; scheme None elsewhere."""
+    folder, _, rest = name.partition("/")
+    if not rest or not folder.lower().endswith(".data"):
+        return None, "", name
+    return rest.partition("/")

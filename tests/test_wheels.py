@@ -1,0 +1,736 @@
+"""A wheel's parts: names, METADATA, WHEEL and RECORD, read strictly, edited to the byte."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import wheelmaking
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.tags import Tag, parse_tag
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+from wheelmaking import Entry, make_wheel, make_zip
+
+from repack import wheels
+from repack.archives import Copied, splice
+from repack.errors import InputError
+from repack.wheels import RecordEntry
+from repack.wheels.manners import check_data_schemes, check_entry_points, startup_hooks
+from repack.wheels.metadata import BrokenMetadataError, parse_wheel_file
+from repack.wheels.record import BrokenRecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repack.archives import Member, Sink
+
+_METADATA = b"""\
+Metadata-Version: 2.1
+Name: opencv-contrib-python
+Version: 4.14.0.94
+Summary: Wrapper package for OpenCV python bindings.
+Keywords: one
+        two
+Requires-Python: >=3.6
+Requires-Dist: numpy<2.0; python_version < "3.9"
+Requires-Dist: numpy>=2; python_version >= "3.9"
+Requires-Dist: NumPy_Extra
+
+Version: this is not a field \xc3\xa9
+"""
+_WHEEL = b"""\
+Wheel-Version: 1.0
+Generator: skbuild 0.17.6
+Root-Is-Purelib: false
+Tag: cp37-abi3-win_amd64
+
+"""
+_AMD64 = Tag("cp312", "cp312", "win_amd64")
+_RECORD = "x-1.dist-info/RECORD"
+
+
+class TestFilenames:
+    @pytest.mark.parametrize(
+        ("filename", "name", "version", "tag"),
+        [
+            pytest.param(
+                "opencv_contrib_python-4.14.0.94-cp37-abi3-win_amd64.whl",
+                "opencv-contrib-python",
+                "4.14.0.94",
+                "cp37-abi3-win_amd64",
+                id="stable ABI",
+            ),
+            pytest.param(
+                "opencv_python-4.9.0.80+cu123-cp312-cp312-win_amd64.whl",
+                "opencv-python",
+                "4.9.0.80+cu123",
+                "cp312-cp312-win_amd64",
+                id="local version",
+            ),
+            pytest.param(
+                "zope.interface-5.0-py2.py3-none-any.whl",
+                "zope-interface",
+                "5.0",
+                "py2.py3-none-any",
+                id="a dot in the name, several tags",
+            ),
+            pytest.param("X-1.0-2abc-py3-none-any.whl", "x", "1.0", "py3-none-any", id="build tag"),
+        ],
+    )
+    def test_say_name_version_and_tags(
+        self, filename: str, name: str, version: str, tag: str
+    ) -> None:
+        parsed = wheels.parse_filename(Path("some") / filename)
+        assert (parsed.name, str(parsed.version), parsed.tag) == (name, version, tag)
+        assert str(parsed) == filename
+
+    @pytest.mark.parametrize(
+        "filename",
+        [
+            pytest.param("opencv-4.9.whl", id="no tags"),
+            pytest.param("opencv-4.9-cp37-abi3-win_amd64.zip", id="another ending"),
+            pytest.param("opencv-4.9-build-cp37-abi3-win_amd64.whl", id="bad build tag"),
+            pytest.param("opencv-latest-cp37-abi3-win_amd64.whl", id="bad version"),
+            pytest.param("a-b-4.9-1-cp37-abi3-win_amd64.whl", id="too many parts"),
+        ],
+    )
+    def test_that_no_wheel_can_have_are_refused(self, filename: str) -> None:
+        with pytest.raises(InputError, match=r"\[filename\]") as caught:
+            wheels.parse_filename(Path(filename))
+        assert caught.value.code == "filename"
+
+    def test_of_a_renamed_wheel_are_written_as_the_specification_asks(self) -> None:
+        old = wheels.parse_filename(Path("Zope.Interface-5.0-7-cp37-abi3-win_amd64.whl"))
+        new = wheels.renamed(old, version="5.0+CU12-Patched", tags={_AMD64})
+        assert str(new) == "zope_interface-5.0+cu12.patched-7-cp312-cp312-win_amd64.whl"
+        name, version, _, tags = parse_wheel_filename(str(new))
+        assert (name, version, tags) == (new.name, new.version, new.tags)
+
+    def test_keep_their_tags_where_none_are_given(self) -> None:
+        old = wheels.parse_filename(Path("x-1-cp37-abi3-win_amd64.whl"))
+        assert wheels.renamed(old, version="2").tag == "cp37-abi3-win_amd64"
+
+
+class TestLocalVersions:
+    @pytest.mark.parametrize(
+        ("before", "label", "after"),
+        [
+            pytest.param("4.14.0.94", "cu12.patched", "4.14.0.94+cu12.patched", id="none yet"),
+            pytest.param("4.9.0.80+cu123", "patched", "4.9.0.80+cu123.patched", id="one there"),
+            pytest.param("1+cu12.patched", "cu12.patched", "1+cu12.patched", id="the very same"),
+            pytest.param("1+cu12.patched", "patched", "1+cu12.patched", id="its end"),
+            pytest.param("1", "CU12-Patched_2", "1+cu12.patched.2", id="normalised"),
+            pytest.param("1!2.0rc1.post2.dev3", "a", "1!2.0rc1.post2.dev3+a", id="all parts"),
+        ],
+    )
+    def test_get_a_label(self, before: str, label: str, after: str) -> None:
+        assert wheels.local_version(before, label) == after
+        assert wheels.local_version(Version(before), label) == after
+
+    @given(
+        version=st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,3}(\+[a-z0-9]{1,4})?", fullmatch=True),
+        label=st.from_regex(r"[a-z0-9]{1,4}(\.[a-z0-9]{1,4}){0,2}", fullmatch=True),
+    )
+    def test_do_not_grow_when_labelled_again(self, version: str, label: str) -> None:
+        once = wheels.local_version(version, label)
+        assert wheels.local_version(once, label) == once
+        assert Version(once).public == Version(version).public
+
+
+class TestMetadata:
+    def test_says_what_matters(self) -> None:
+        said = wheels.parse_metadata(_METADATA)
+        assert said.name == "opencv-contrib-python"
+        assert said.version == Version("4.14.0.94")
+        assert said.requires_python == ">=3.6"
+        assert said.requires == (
+            'numpy<2.0; python_version < "3.9"',
+            'numpy>=2; python_version >= "3.9"',
+            "NumPy_Extra",
+        )
+
+    @pytest.mark.parametrize(
+        ("before", "after", "reason"),
+        [
+            pytest.param(b"Name: opencv-contrib-python\n", b"", "no Name", id="no Name"),
+            pytest.param(b"Name:", b"Name: x\nName:", "Name is there twice", id="two Names"),
+            pytest.param(b"Version: 4.14.0.94\n", b"", "no Version", id="no Version"),
+            pytest.param(b"4.14.0.94", b"latest", "is not a version", id="no version number"),
+            pytest.param(b"Metadata-Version: 2.1\n", b"", "no Metadata-Version", id="no form"),
+            pytest.param(b"-contrib-", b"\xff", "not UTF-8", id="another encoding"),
+        ],
+    )
+    def test_that_cannot_be_understood_is_refused(
+        self, before: bytes, after: bytes, reason: str
+    ) -> None:
+        with pytest.raises(BrokenMetadataError, match=reason):
+            wheels.parse_metadata(_METADATA.replace(before, after, 1))
+
+    def test_with_a_requires_python_that_nobody_understands_has_none_as_for_pip(self) -> None:
+        assert wheels.parse_metadata(_METADATA.replace(b">=3.6", b">=3.6.x")).requires_python == ""
+
+    @given(content=st.binary(max_size=300))
+    def test_is_understood_or_refused_whatever_it_is(self, content: bytes) -> None:
+        with contextlib.suppress(BrokenMetadataError):
+            wheels.parse_metadata(content)
+        with contextlib.suppress(BrokenMetadataError):
+            wheels.parse_metadata(b"Metadata-Version: 2.1\nName: x\nVersion: 1\n" + content)
+
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+    def test_changes_in_the_edited_lines_alone(self, end: bytes) -> None:
+        before = _METADATA.replace(b"\n", end)
+        after = wheels.with_metadata(
+            before, version="4.14.0.94+cu12", requires_python="==3.12.*", summary="A sample."
+        )
+        changed = [
+            (old, new)
+            for old, new in zip(before.split(end), after.split(end), strict=True)
+            if old != new
+        ]
+        assert changed == [
+            (b"Version: 4.14.0.94", b"Version: 4.14.0.94+cu12"),
+            (b"Summary: Wrapper package for OpenCV python bindings.", b"Summary: A sample."),
+            (b"Requires-Python: >=3.6", b"Requires-Python: ==3.12.*"),
+        ]
+
+    def test_gets_a_field_that_was_not_there_before_the_text(self) -> None:
+        before = b"Metadata-Version: 2.1\nName: x\nVersion: 1\n\nText.\n"
+        after = wheels.with_metadata(before, requires_python=">=3.10", add_requires=["numpy"])
+        assert after == before.replace(
+            b"\n\n", b"\nRequires-Python: >=3.10\nRequires-Dist: numpy\n\n"
+        )
+
+    def test_without_a_text_or_last_line_end_can_be_edited(self) -> None:
+        before = b"Metadata-Version: 2.1\nName: x\nVersion: 1"
+        after = wheels.with_metadata(before, version="2", add_requires=["numpy"])
+        assert after == b"Metadata-Version: 2.1\nName: x\nVersion: 2\nRequires-Dist: numpy\n"
+
+    def test_gets_requirements_after_the_others_and_none_twice(self) -> None:
+        added = ["numpy<2", "NumPy_Extra"]
+        after = wheels.with_metadata(_METADATA, add_requires=added, drop_requires=["NUMPY"])
+        assert wheels.parse_metadata(after).requires == ("NumPy_Extra", "numpy<2")
+        assert wheels.with_metadata(after, add_requires=added) == after
+
+    def test_is_left_alone_by_an_edit_that_changes_nothing(self) -> None:
+        assert wheels.with_metadata(_METADATA) == _METADATA
+        assert (
+            wheels.with_metadata(_METADATA, version="4.14.0.94", requires_python=">=3.6")
+            == _METADATA
+        )
+
+
+class TestWheelFile:
+    def test_says_its_tags(self) -> None:
+        said = parse_wheel_file(_WHEEL)
+        assert said.tags == parse_tag("cp37-abi3-win_amd64")
+        assert not said.root_is_purelib
+
+    def test_may_put_several_tags_on_one_line(self) -> None:
+        said = parse_wheel_file(_WHEEL.replace(b"cp37-abi3-win_amd64", b"py2.py3-none-any"))
+        assert said.tags == parse_tag("py2.py3-none-any")
+
+    @pytest.mark.parametrize(
+        ("before", "after", "reason"),
+        [
+            pytest.param(b"Wheel-Version: 1.0\n", b"", "one Wheel-Version", id="no version"),
+            pytest.param(b"1.0", b"one", "one Wheel-Version", id="no number"),
+            pytest.param(b"1.0", b"2.0", "Wheel-Version is 2.0", id="a version to come"),
+            pytest.param(
+                b"Tag:", b"Root-Is-Purelib: true\nTag:", "contradicts itself", id="contradiction"
+            ),
+            pytest.param(b"cp37-abi3-win_amd64", b"cp37", "is no tag", id="no tag"),
+            pytest.param(b"skbuild", b"\xff", "not UTF-8", id="another encoding"),
+        ],
+    )
+    def test_that_cannot_be_understood_is_refused(
+        self, before: bytes, after: bytes, reason: str
+    ) -> None:
+        with pytest.raises(BrokenMetadataError, match=reason):
+            parse_wheel_file(_WHEEL.replace(before, after, 1))
+
+    def test_gets_its_tags_written_out_and_sorted(self) -> None:
+        tags = parse_tag("cp312.cp311-none-win_amd64")
+        after = wheels.wheel_file_with_tags(_WHEEL, tags)
+        assert after == _WHEEL.replace(
+            b"Tag: cp37-abi3-win_amd64\n",
+            b"Tag: cp311-none-win_amd64\nTag: cp312-none-win_amd64\n",
+        )
+
+    def test_no_longer_calls_a_binary_pure(self) -> None:
+        lying = _WHEEL.replace(b"false", b"true")
+        after = wheels.wheel_file_with_tags(lying, parse_tag("cp37-abi3-win_amd64"))
+        assert after == _WHEEL
+
+    def test_keeps_its_line_ends(self) -> None:
+        after = wheels.wheel_file_with_tags(_WHEEL.replace(b"\n", b"\r\n"), {_AMD64})
+        assert after == _WHEEL.replace(b"cp37-abi3", b"cp312-cp312").replace(b"\n", b"\r\n")
+
+
+def _digest(content: bytes, algorithm: str = "sha256") -> str:
+    value = hashlib.new(algorithm, content).digest()
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+class TestRecord:
+    def test_lists_files_with_hash_and_size(self) -> None:
+        text = f'"a,b.py",sha256={_digest(b"x")},1\r\nc.py,sha512={_digest(b"", "sha512")},0\r\n'
+        rows = wheels.parse_record(f"{text}{_RECORD},,\r\n".encode(), name=_RECORD)
+        assert rows == {
+            "a,b.py": wheels.entry_of(b"x"),
+            "c.py": RecordEntry(algorithm="sha512", digest=_digest(b"", "sha512"), size=0),
+        }
+        assert rows["c.py"].hex == hashlib.sha512(b"").hexdigest()
+
+    def test_may_list_its_signatures_with_or_without_a_hash(self) -> None:
+        text = f"{_RECORD}.jws,,\n{_RECORD}.p7s,sha256={_digest(b'')},0\n{_RECORD},,\n"
+        assert wheels.parse_record(text.encode(), name=_RECORD) == {}
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            pytest.param("a.py,,", "no hash", id="no hash"),
+            pytest.param(f"a.py,sha256={_digest(b'')},", "its size is ''", id="no size"),
+            pytest.param(f"a.py,sha256={_digest(b'')},-1", "its size is '-1'", id="negative"),
+            pytest.param(f"a.py,sha256={_digest(b'')},1_0", "its size is", id="underscore"),
+            pytest.param(f"a.py,md5={_digest(b'', 'md5')},0", "'md5'", id="md5"),
+            pytest.param(f"a.py,sha1={_digest(b'', 'sha1')},0", "'sha1'", id="sha1"),
+            pytest.param(
+                f"a.py,sha256={hashlib.sha256().hexdigest()},0", "URL-safe", id="hexadecimal"
+            ),
+            pytest.param(f"a.py,sha256={_digest(b'')}=,0", "URL-safe", id="padding"),
+            pytest.param(
+                f"a.py,sha256={_digest(b'')[:-1]}V,0", "URL-safe", id="bits behind the end"
+            ),
+            pytest.param(
+                f"a.py,sha256={_digest(b'a').replace('_', '/').replace('-', '+')},0",
+                "URL-safe",
+                id="the other alphabet",
+            ),
+            pytest.param(f"a.py,sha384={_digest(b'')},0", "sha384", id="too short a hash"),
+            pytest.param("a.py,sha256", "2 columns", id="two columns"),
+            pytest.param(f"a.py,sha256={_digest(b'')},0,x", "4 columns", id="four columns"),
+            pytest.param(f"{_RECORD},sha256={_digest(b'')},0", "its own hash", id="of itself"),
+            pytest.param('"a.py', "read as a table", id="an open quote"),
+        ],
+    )
+    def test_with_a_row_that_cannot_be_is_refused(self, row: str, reason: str) -> None:
+        text = row if row.startswith(_RECORD) else f"{_RECORD},,\n{row}"
+        with pytest.raises(BrokenRecordError, match=reason):
+            wheels.parse_record(f"{text}\n".encode(), name=_RECORD)
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            pytest.param(b"", "does not list itself", id="empty"),
+            pytest.param(b"\xff,,\n", "not UTF-8", id="another encoding"),
+            pytest.param(f"{_RECORD},,\n{_RECORD},,\n".encode(), "twice", id="a row twice"),
+        ],
+    )
+    def test_that_contradicts_itself_is_refused(self, content: bytes, reason: str) -> None:
+        with pytest.raises(BrokenRecordError, match=reason):
+            wheels.parse_record(content, name=_RECORD)
+
+    @given(
+        contents=st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.binary()
+        )
+    )
+    def test_reads_back_as_it_was_written(self, contents: dict[str, bytes]) -> None:
+        rows = {path: wheels.entry_of(content) for path, content in contents.items()}
+        text = wheels.format_record(rows, _RECORD)
+        assert wheels.parse_record(text, name=_RECORD) == rows
+        assert text.endswith(f"{_RECORD},,\n".encode())
+        assert wheels.format_record(dict(reversed(rows.items())), _RECORD) == text
+
+
+class TestManners:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param("[console_scripts]\nf2py = numpy.f2py:main\n", id="a script"),
+            pytest.param("[console_scripts]\na.b-c_d = m : f.g [x, y]\n", id="all it may have"),
+            pytest.param("[gui_scripts]\nMy App = m:f\n", id="a space in its name"),
+            pytest.param("[other]\n../x = anything at all\n", id="other groups are free"),
+            pytest.param("", id="empty"),
+        ],
+    )
+    def test_entry_points_that_are_plain_words_pass(self, content: str) -> None:
+        check_entry_points(content.encode(), file="x.whl", member="entry_points.txt")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param("[console_scripts]\n../../evil = m:f\n", id="a path"),
+            pytest.param("[gui_scripts]\na\\b = m:f\n", id="a Windows path"),
+            pytest.param("[console_scripts]\nC:x = m:f\n", id="a drive"),
+            pytest.param("[console_scripts]\npython = m:f\n", id="the interpreter"),
+            pytest.param("[console_scripts]\npython3.12 = m:f\n", id="one interpreter"),
+            pytest.param("[console_scripts]\nx = m:f;import os\n", id="code"),
+            pytest.param("[console_scripts]\nx = m\n", id="no function"),
+            pytest.param("[console_scripts]\nx = m:f\nx = m:g\n", id="a name twice"),
+            pytest.param("[console_scripts]\nx\n", id="no value"),
+            pytest.param("x = m:f\n", id="no group"),
+        ],
+    )
+    def test_entry_points_that_reach_elsewhere_are_refused(self, content: str) -> None:
+        with pytest.raises(InputError) as caught:
+            check_entry_points(content.encode(), file="x.whl", member="entry_points.txt")
+        assert caught.value.code == "entry-points"
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("name", "fault"),
+        [
+            pytest.param("x-1.data/scripts/tool.py", None, id="a script"),
+            pytest.param("x-1.data/data/share/man/x.1", None, id="data"),
+            pytest.param("x-1.data/platlib/cv2/python.py", None, id="a module called python"),
+            pytest.param("cv2/data/python.exe", None, id="no .data folder"),
+            pytest.param("x-1.data/bogus/x", "bogus", id="an unknown place"),
+            pytest.param("x-1.data/Scripts/x", "Scripts", id="another case"),
+            pytest.param("x-1.data/scripts", "scripts", id="a file in place of a folder"),
+            pytest.param("x-1.data/scripts/python.exe", "interpreter", id="the interpreter"),
+            pytest.param("x-1.data/data/Python312.dll", "interpreter", id="its DLL"),
+            pytest.param("x-1.data/scripts/pythonw", "interpreter", id="without an ending"),
+        ],
+    )
+    def test_a_data_folder_holds_known_places_alone(self, name: str, fault: str | None) -> None:
+        if fault is None:
+            check_data_schemes([name], file="x.whl")
+            return
+        with pytest.raises(InputError, match=fault) as caught:
+            check_data_schemes([name], file="x.whl")
+        assert (caught.value.code, caught.value.member) == ("data-scheme", name)
+
+    @pytest.mark.parametrize(
+        ("name", "hook"),
+        [
+            pytest.param("evil.pth", True, id="a path file"),
+            pytest.param("EVIL.PTH", True, id="in another case"),
+            pytest.param("x-1.data/purelib/evil.pth", True, id="through a data folder"),
+            pytest.param("x-1.data/data/Lib/site-packages/evil.pth", True, id="by its full path"),
+            pytest.param("sitecustomize.py", True, id="sitecustomize"),
+            pytest.param("usercustomize/__init__.py", True, id="usercustomize, a package"),
+            pytest.param("sitecustomize.cp312-win_amd64.pyd", True, id="sitecustomize, compiled"),
+            pytest.param("cv2/weights.pth", False, id="a model's weights in a package"),
+            pytest.param("x-1.data/data/share/a.pth", False, id="data"),
+            pytest.param("cv2/sitecustomize.py", False, id="a module of a package"),
+        ],
+    )
+    def test_what_python_runs_at_each_start_is_known(self, name: str, *, hook: bool) -> None:
+        assert list(startup_hooks([name])) == ([name] if hook else [])
+
+
+_FILES = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/a,b.txt": b"x"}
+_INFO = "opencv_python-4.9.0.80.dist-info"
+_NAME = "opencv_python-4.9.0.80-cp37-abi3-win_amd64.whl"
+_LF_METADATA = wheelmaking.metadata("opencv-python", "4.9.0.80")
+
+
+def _row(name: str, content: bytes = b"", **changed: str) -> tuple[str, str, str]:
+    path, digest, size = wheelmaking.record_row(name, content)
+    return path, changed.get("digest", digest), changed.get("size", size)
+
+
+def _record(*rows: tuple[str, str, str], newline: str = "\n", without: str = "") -> bytes:
+    """Return the RECORD of a wheel of `_FILES`, with `rows` more or in place, less `without`."""
+    files = {
+        **_FILES,
+        f"{_INFO}/METADATA": _LF_METADATA,
+        f"{_INFO}/WHEEL": wheelmaking.wheel_file(["cp37-abi3-win_amd64"]),
+    }
+    told = {name: wheelmaking.record_row(name, content) for name, content in files.items()}
+    told |= {row[0]: row for row in rows}
+    told.pop(without, None)
+    return wheelmaking.written_rows([*told.values(), (f"{_INFO}/RECORD", "", "")], newline)
+
+
+def _write_zip(path: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Write an archive of just these files, whatever a wheel should have."""
+    entries = [
+        Entry(name=name, content=content)
+        for name, content in files.items()
+        if isinstance(content, bytes)
+    ]
+    path.write_bytes(make_zip(entries))
+
+
+class TestReading:
+    def test_gives_what_the_wheel_says(self, tmp_path: Path) -> None:
+        path = make_wheel(tmp_path / _NAME, _FILES, requires=["numpy>=1.21"])
+        wheel = wheels.read_wheel(path)
+        assert (wheel.filename.name, str(wheel.filename.version)) == ("opencv-python", "4.9.0.80")
+        assert (wheel.dist_info, wheel.requires) == (_INFO, ("numpy>=1.21",))
+        assert wheel.record["cv2/a,b.txt"] == wheels.entry_of(b"x")
+        assert set(wheel.record) == set(wheel.names) - {f"{_INFO}/RECORD"}
+        assert wheel.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert wheel.size == path.stat().st_size
+
+    def test_hands_out_content_on_the_way(self, tmp_path: Path) -> None:
+        seen = bytearray()
+
+        def sink(member: Member) -> Sink | None:
+            return seen.extend if member.name == "cv2/__init__.py" else None
+
+        wheels.read_wheel(make_wheel(tmp_path / _NAME, _FILES), sink=sink)
+        assert bytes(seen) == _FILES["cv2/__init__.py"]
+
+    @pytest.mark.parametrize(
+        ("filename", "files"),
+        [
+            pytest.param(_NAME, {f"{_INFO}/RECORD": _record(newline="\r\n")}, id="CRLF"),
+            pytest.param(
+                _NAME,
+                {
+                    f"{_INFO}/RECORD": _record(
+                        ("cv2/a,b.txt", f"sha512={_digest(b'x', 'sha512')}", "1")
+                    )
+                },
+                id="sha512",
+            ),
+            pytest.param(_NAME, {f"{_INFO}/RECORD.jws": b"{}"}, id="a signature"),
+            pytest.param(
+                _NAME,
+                {f"{_INFO}/RECORD": _record(), f"{_INFO}/RECORD.p7s": b"x"},
+                id="a signature without a row",
+            ),
+            pytest.param(_NAME, {f"{_INFO}/sboms/x.cdx.json": b"{}"}, id="an SBOM"),
+            pytest.param(_NAME.replace("80-cp37", "80-1-cp37"), {}, id="a build tag"),
+            pytest.param(
+                "opencv_python-4.9.0.80-py2.py3-none-win32.win_amd64.whl", {}, id="several tags"
+            ),
+            pytest.param(
+                _NAME,
+                {f"{_INFO}/METADATA": _LF_METADATA.replace(b"\n", b"\r\n")},
+                id="METADATA with CRLF",
+            ),
+            pytest.param("OpenCV.Python-4.9.0.80-cp37-abi3-win_amd64.whl", {}, id="a name of old"),
+            pytest.param(
+                _NAME,
+                {
+                    f"{_INFO}/METADATA": wheelmaking.metadata(
+                        "opencv-python", "4.9.0.80", "License-File: LICENSE.txt"
+                    )
+                },
+                id="License-File before it meant something",
+            ),
+        ],
+    )
+    def test_accepts_what_is_right(
+        self, filename: str, files: dict[str, bytes], tmp_path: Path
+    ) -> None:
+        path = tmp_path / filename
+        if "-1-" in filename:
+            path = make_wheel(tmp_path / _NAME, {**_FILES, **files}).rename(path)
+        else:
+            make_wheel(path, {**_FILES, **files})
+        assert wheels.read_wheel(path).filename.name == "opencv-python"
+
+    def test_accepts_a_folder_named_otherwise_but_alike(self, tmp_path: Path) -> None:
+        info = "OpenCV.python-4.9.0.80.0.dist-info"
+        files = {
+            **_FILES,
+            f"{info}/METADATA": _LF_METADATA,
+            f"{info}/WHEEL": wheelmaking.wheel_file(["cp37-abi3-win_amd64"]),
+        }
+        files[f"{info}/RECORD"] = wheelmaking.record(files, f"{info}/RECORD")
+        _write_zip(tmp_path / _NAME, files)
+        assert wheels.read_wheel(tmp_path / _NAME).dist_info == info
+
+    @pytest.mark.parametrize(
+        ("files", "code", "member"),
+        [
+            pytest.param({"other-1.dist-info/METADATA": b""}, "dist-info", "", id="two .dist-info"),
+            pytest.param(
+                {"opencv_python-4.9.0.80.DIST-INFO/x": b""},
+                "dist-info",
+                "",
+                id="two that Windows takes for one",
+            ),
+            pytest.param({f"{_INFO}/METADATA": None}, "metadata", "METADATA", id="no METADATA"),
+            pytest.param(
+                {f"{_INFO}/METADATA": wheelmaking.metadata("other", "4.9.0.80")},
+                "metadata",
+                "METADATA",
+                id="METADATA of another project",
+            ),
+            pytest.param(
+                {f"{_INFO}/METADATA": wheelmaking.metadata("opencv-python", "4.9.0.81")},
+                "metadata",
+                "METADATA",
+                id="METADATA of another version",
+            ),
+            pytest.param(
+                {f"{_INFO}/METADATA": b"Name: x\n" + _LF_METADATA},
+                "metadata",
+                "METADATA",
+                id="two Names",
+            ),
+            pytest.param(
+                {
+                    f"{_INFO}/METADATA": wheelmaking.metadata(
+                        "opencv-python", "4.9.0.80", "License-File: LICENSE.txt"
+                    ).replace(b"2.1", b"2.4")
+                },
+                "metadata",
+                "METADATA",
+                id="License-File without file",
+            ),
+            pytest.param({f"{_INFO}/WHEEL": None}, "wheel-file", "WHEEL", id="no WHEEL"),
+            pytest.param(
+                {f"{_INFO}/WHEEL": b"Wheel-Version: 2.0\n"}, "wheel-file", "WHEEL", id="WHEEL 2.0"
+            ),
+            pytest.param(
+                {f"{_INFO}/WHEEL": wheelmaking.wheel_file(["cp38-abi3-win_amd64"])},
+                "tag-mismatch",
+                "WHEEL",
+                id="another tag",
+            ),
+            pytest.param(
+                {f"{_INFO}/WHEEL": wheelmaking.wheel_file([])}, "tag-mismatch", "WHEEL", id="no tag"
+            ),
+            pytest.param({f"{_INFO}/RECORD": None}, "record", "RECORD", id="no RECORD"),
+            pytest.param({f"{_INFO}/RECORD": b"\xff"}, "record", "RECORD", id="RECORD not UTF-8"),
+            pytest.param(
+                {f"{_INFO}/RECORD": _record(without="cv2/a,b.txt")},
+                "record",
+                "cv2/a,b.txt",
+                id="a member that RECORD does not list",
+            ),
+            pytest.param(
+                {f"{_INFO}/RECORD": _record(_row("cv2/gone.py"))},
+                "record",
+                "cv2/gone.py",
+                id="a row without member",
+            ),
+            pytest.param(
+                {f"{_INFO}/RECORD": _record(_row("../../evil.py"))},
+                "record",
+                "../../evil.py",
+                id="a row that leads out",
+            ),
+            pytest.param(
+                {f"{_INFO}/RECORD": _record(_row("cv2/a,b.txt", b"y"))},
+                "record",
+                "cv2/a,b.txt",
+                id="a wrong hash",
+            ),
+            pytest.param(
+                {f"{_INFO}/RECORD": _record(_row("cv2/a,b.txt", b"x", size="2"))},
+                "record",
+                "cv2/a,b.txt",
+                id="a wrong size",
+            ),
+            pytest.param(
+                {f"{_INFO}/RECORD": _record(_row("cv2/a,b.txt", digest="", size=""))},
+                "record",
+                "cv2/a,b.txt",
+                id="no hash",
+            ),
+            pytest.param(
+                {f"{_INFO}/entry_points.txt": b"[console_scripts]\n../../evil = a:b\n"},
+                "entry-points",
+                "entry_points.txt",
+                id="a script that leads out",
+            ),
+            pytest.param(
+                {"opencv_python-4.9.0.80.data/bogus/x": b""},
+                "data-scheme",
+                "opencv_python-4.9.0.80.data/bogus/x",
+                id="an unknown data folder",
+            ),
+            pytest.param({"evil.pth": b"import os\n"}, "startup-hook", "evil.pth", id="a hook"),
+        ],
+    )
+    def test_refuses_what_is_wrong_and_says_where(
+        self, files: dict[str, bytes | None], code: str, member: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / _NAME
+        whole = wheelmaking.wheel_files(
+            {**_FILES, **{name: content for name, content in files.items() if content is not None}},
+            name="opencv_python",
+            version="4.9.0.80",
+            tag="cp37-abi3-win_amd64",
+        )
+        kept = {
+            name: content for name, content in whole.items() if files.get(name, b"") is not None
+        }
+        _write_zip(path, kept)
+        with pytest.raises(InputError) as caught:
+            wheels.read_wheel(path)
+        error = caught.value
+        assert error.code == code
+        assert error.file == str(path)
+        assert error.member.endswith(member)
+        assert "\n" not in str(error)
+
+    @pytest.mark.parametrize(
+        ("filename", "code"),
+        [
+            pytest.param("other-4.9.0.80-cp37-abi3-win_amd64.whl", "dist-info", id="project"),
+            pytest.param(
+                "opencv_python-4.9.0.81-cp37-abi3-win_amd64.whl", "dist-info", id="version"
+            ),
+            pytest.param(
+                "opencv_python-4.9.0.80+x-cp37-abi3-win_amd64.whl", "dist-info", id="local"
+            ),
+            pytest.param(
+                "opencv_python-4.9.0.80-cp38-abi3-win_amd64.whl", "tag-mismatch", id="tag"
+            ),
+        ],
+    )
+    def test_refuses_another_name_than_it_was_made_for(
+        self, filename: str, code: str, tmp_path: Path
+    ) -> None:
+        path = make_wheel(tmp_path / _NAME, _FILES).rename(tmp_path / filename)
+        with pytest.raises(InputError) as caught:
+            wheels.read_wheel(path)
+        assert caught.value.code == code
+
+    def test_refuses_an_archive_that_is_no_wheel(self, tmp_path: Path) -> None:
+        _write_zip(tmp_path / _NAME, _FILES)
+        with pytest.raises(InputError) as caught:
+            wheels.read_wheel(tmp_path / _NAME)
+        assert caught.value.code == "no-dist-info"
+
+    def test_lets_a_hook_through_where_it_may(self, tmp_path: Path) -> None:
+        path = make_wheel(tmp_path / _NAME, {**_FILES, "pywin32.pth": b"win32\n"})
+        assert wheels.read_wheel(path, allow_startup_hook=True).names[-1] == f"{_INFO}/RECORD"
+
+
+class TestRewriting:
+    def test_gives_all_members_under_the_new_name(self, tmp_path: Path) -> None:
+        data = "opencv_python-4.9.0.80.data/data/x.xml"
+        files = {**_FILES, data: b"x", f"{_INFO}/RECORD.jws": b"{}", f"{_INFO}/LICENSE": b"x"}
+        wheel = wheels.read_wheel(make_wheel(tmp_path / _NAME, files))
+        name = wheels.renamed(wheel.filename, version="4.9.0.80+cu12", tags={_AMD64})
+        entries = wheels.rewritten(wheel, name, {"cv2/new.py": b"", "cv2/__init__.py": b"new"})
+        info = "opencv_python-4.9.0.80+cu12.dist-info"
+        assert {entry.name: isinstance(entry, Copied) for entry in entries} == {
+            "cv2/__init__.py": False,
+            "cv2/a,b.txt": True,
+            "cv2/new.py": False,
+            "opencv_python-4.9.0.80+cu12.data/data/x.xml": True,
+            f"{info}/LICENSE": True,
+            f"{info}/METADATA": False,
+            f"{info}/WHEEL": False,
+            f"{info}/RECORD": False,
+        }
+
+    def test_makes_a_wheel_that_can_be_read(self, tmp_path: Path) -> None:
+        wheel = wheels.read_wheel(make_wheel(tmp_path / _NAME, _FILES))
+        name = wheels.renamed(wheel.filename, version="4.9.0.80+cu12", tags={_AMD64})
+        (tmp_path / "text").write_bytes(b"from a file")
+        files: dict[str, bytes | Path] = {"cv2/new.txt": tmp_path / "text"}
+        entries = wheels.rewritten(wheel, name, files, requires_python="==3.12.*")
+        splice(wheel.archive, entries, tmp_path / str(name), timestamp=0x5E000000)
+        after = wheels.read_wheel(tmp_path / str(name))
+        assert after.record["cv2/new.txt"] == wheels.entry_of(b"from a file")
+        assert after.record["cv2/a,b.txt"] == wheel.record["cv2/a,b.txt"]
+        assert after.requires_python == "==3.12.*"
+        assert parse_wheel_file(after.wheel_file).tags == {_AMD64}
