@@ -146,7 +146,7 @@ def test_a_symbol_asked_for_by_number_is_named_by_it(
         pytest.param(b"MZ", "it has no PE header", id="two bytes"),
         pytest.param(
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00",
-            "it begins with 'version https://', not with 'MZ'",
+            "it begins with 'version https://git-lfs.github.com/spec/', not with 'MZ'",
             id="a placeholder of a large-file store",
         ),
         pytest.param(b"\x7fELF" + bytes(100), "it begins with", id="a Linux library"),
