@@ -179,6 +179,11 @@ def test_the_first_directory_that_holds_the_family_is_registered(
     assert Machine(directories, environ).load() == registered
 
 
+def test_a_name_may_be_written_otherwise_in_the_import_table() -> None:
+    machine = Machine({BIN: ["nppc64_12.dll"]}, {"PATH": BIN}, families={"npp": ["NPPC64_12.DLL"]})
+    assert machine.load() == [BIN]
+
+
 def test_variables_in_a_value_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKITS", "C:\\CUDA")
     assert Machine({BIN: NPP}, {"CUDA_PATH": "%TOOLKITS%\\v12.9"}).load() == [BIN]

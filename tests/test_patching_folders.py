@@ -197,6 +197,7 @@ def test_a_folder_that_is_no_folder_of_patches_is_refused(tmp_path: Path) -> Non
         ("getenv('CUDA_*')", "getenv('CUDA_PATH')", "getenv('CUDA_PATH', 1)"),
         ("f(__)", "a.b.f(1, x=2)", "g(1)"),
         ("f(__, name={'a', 'b'})", "f(1, name='b', z=1)", "f(1, name='c')"),
+        ("f(1, __)", "f(1)", "f()"),
         ("environ['X']", "os.environ['X']", "os.environ['Y']"),
         ("from . import x", "from . import y, x as z", "from .. import x"),
         ("from .m import __", "from .m import *", "from . import m"),

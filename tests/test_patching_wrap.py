@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import re
 import textwrap
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from repack.errors import PatchError
 from repack.patching import apply, builtin_folder, load_patches
+from repack.patching.texts import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,14 @@ BOOTSTRAP = dedent("""
 """)
 
 CASES = [
+    pytest.param(
+        "from .cv2 import *", f"{IMPORT}\n{WITH}\n    from .cv2 import *", id="a-single-line"
+    ),
+    pytest.param(
+        f"{BOOTSTRAP}m = bootstrap()\nprint(m)\n",
+        f"{BOOTSTRAP}{IMPORT}\n{WITH}\n    m = bootstrap()\nprint(m)\n",
+        id="what-a-function-returned-does-not-import",
+    ),
     pytest.param("from .cv2 import *\n", f"{IMPORT}\n{WITH}\n    from .cv2 import *\n", id="star"),
     pytest.param(
         "from . import cv2\n", f"{IMPORT}\n{WITH}\n    from . import cv2\n", id="from-dot"
@@ -201,6 +209,7 @@ def test_a_loader_never_seen_before_is_known_by_its_parts(statement: str) -> Non
         pytest.param(
             "def __getattr__(name):\n    from . import cv2\n", "line 2", id="only-in-a-function"
         ),
+        pytest.param("f = lambda: import_module('cv2')\n", "line 1", id="only-in-a-lambda"),
         pytest.param("if x: \\\n  from .cv2 import *\n", "line 2", id="after-a-backslash"),
         pytest.param("import os\nprint 'x'\n", "line 2 is not Python", id="Python-2"),
         pytest.param("from .cv2 import *\nx = (\n", "line 2 is not Python", id="cut"),
@@ -227,6 +236,7 @@ def test_a_declared_encoding_is_kept(codec: str) -> None:
     "content",
     [
         pytest.param(b"# \xe4\nfrom .cv2 import *\n", id="not-utf-8"),
+        pytest.param(b"# coding: utf-7\n# +AGE-\nfrom .cv2 import *\n", id="not-one-to-one"),
         pytest.param(b"# coding: klingon\nfrom .cv2 import *\n", id="unknown-codec"),
         pytest.param(b"# coding: ascii\n# \xe4\nfrom .cv2 import *\n", id="not-what-it-declares"),
     ],
@@ -417,5 +427,5 @@ def test_any_text_is_patched_or_refused(noise: str) -> None:
         new = patch(text)
     except PatchError:
         return
-    ast.parse(new)
+    parse(new.decode())
     assert patch(new) == new
