@@ -387,7 +387,10 @@ class TestAStatus:
     ) -> None:
         server.add(PATH, CONTENT, answers(f"{status} No"))
         error = refused(server, cache)
-        assert str(error) == f"{server.url(PATH)}: the server says {status} No [http-{status}]"
+        assert str(error).startswith(
+            f"{server.url(PATH)}: the server says {status} No [http-{status}]"
+        )
+        assert (".netrc" in error.hint) is (status in {401, 403, 404, 410})
         assert len(server.seen) == 1
 
     def test_of_a_rate_limit_says_when_it_ends(self, server: FaultServer, cache: Cache) -> None:

@@ -207,7 +207,8 @@ class _Job:
             got = self._from_release(source)
         else:
             name = file_name_of(source.url)
-            got = self._download(Request(url=source.url), name, source.url, self.expected)
+            request = Request(url=source.url, hint=_URL_HINT)
+            got = self._download(request, name, source.url, self.expected)
         self.cache.remember(Answer(pin=got.pin, time=time.time()))
         return got
 
@@ -242,7 +243,7 @@ class _Job:
     def _download(self, request: Request, name: str, url: str, expected: Expected) -> Fetched:
         """Return what a URL gives, as the file `name`; `url` is the one to be pinned."""
         self._check_name(name, file=shown_url(request.url))
-        partial = Partial(self.cache.incoming, request.url)
+        partial = Partial(self.cache.incoming, self.key, request.url)
         with self.progress.task(f"Downloading {name}", total=expected.size) as task:
             transfer(self.client, request, expected=expected, partial=partial, task=task)
         size, sha256 = partial.size, partial.sha256
@@ -294,6 +295,7 @@ def _is_exact(source: _Remote) -> bool:
     ] == [("==", False)]
 
 
+_URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 _RETRY_LATER = "the release may be changing at this moment: run again"
 
 

@@ -41,9 +41,12 @@ class Control:
 class Partial:
     """The bytes so far of one URL: a file, and beside it the control file."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        """Take up what an earlier run has left; what does not fit together is forgotten."""
-        stem = hashlib.sha256(url.encode()).hexdigest()[:32]
+    def __init__(self, folder: Path, key: str, url: str) -> None:
+        """Take up what an earlier run has left; what does not fit together is forgotten.
+
+        `key` is the one whose lock is held: another source may lead to the same URL.
+        """
+        stem = hashlib.sha256(f"{key}\n{url}".encode()).hexdigest()[:32]
         self.path = folder / f"{stem}.part"
         self.url = url
         self._control_path = folder / f"{stem}.json"
