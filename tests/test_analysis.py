@@ -385,6 +385,14 @@ class TestFindings:
         assert "cufft64_10.dll (CUDA 10, 11)" in _message(analysis, "cuda-majors-mixed")
         assert analysis.cuda_major is None
 
+    def test_a_file_that_python_runs_at_each_start(self, tmp_path: Path) -> None:
+        files = {"cv2/cv2.pyd": make_pyd(_CUDA_12), "cv2.pth": b"import cv2\n"}
+        path = make_wheel(tmp_path / "opencv_python-4.9-cp37-abi3-win_amd64.whl", files)
+        analysis = analyse(path, allow_startup_hook=True)
+        assert [(found.code, found.member) for found in analysis.findings] == [
+            ("startup-hook", "cv2.pth")
+        ]
+
     def test_a_dll_that_nobody_knows(self, analysed: Analyser) -> None:
         analysis = analysed(pyd=make_pyd({**_CUDA_12, "libopenblas.dll": ["x"]}))
         assert _codes(analysis) == ["unknown-dll"]

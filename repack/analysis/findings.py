@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from repack.analysis.configs import Texts, Version, machine_directories
 from repack.analysis.values import Analysis, Finding
 from repack.dlls import Kind, possible_majors
-from repack.wheels import requirement
+from repack.wheels import requirement, startup_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,6 +192,17 @@ def _purelib(analysis: Analysis, texts: Texts) -> Iterator[Finding]:
         )
 
 
+def _hooks(analysis: Analysis, texts: Texts) -> Iterator[Finding]:
+    del texts
+    for member in startup_hooks(analysis.wheel.names):
+        yield Finding(
+            code="startup-hook",
+            message="Python runs it at each start, whether the package is imported or not",
+            member=member,
+            hint="read it before the wheel is installed anywhere",
+        )
+
+
 def _numpy(analysis: Analysis, texts: Texts) -> Iterator[Finding]:
     del texts
     wheel = analysis.wheel
@@ -274,5 +285,6 @@ _CHECKS: tuple[Callable[[Analysis, Texts], Iterator[Finding]], ...] = (
     _machines,
     _pythons,
     _purelib,
+    _hooks,
     _numpy,
 )

@@ -1,6 +1,7 @@
 """A wheel at rest: its name, METADATA, WHEEL, RECORD and members, read strictly, edited purely."""
 
 from repack.wheels.filenames import WheelName, local_version, parse_filename, renamed
+from repack.wheels.manners import startup_hooks
 from repack.wheels.metadata import (
     Metadata,
     parse_metadata,
@@ -27,6 +28,7 @@ __all__ = [
     "renamed",
     "requirement",
     "rewritten",
+    "startup_hooks",
     "wheel_file_with_tags",
     "with_metadata",
 ]
