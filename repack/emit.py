@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from repack import files
 from repack.archives import splice
-from repack.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,19 +66,11 @@ def staging(out: Path) -> Iterator[Path]:
     """Return a folder beside the results, removed at the end; raises OutputError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files.sweep(out)
-        folder = out / f".staging.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-        folder.mkdir()
     except OSError as error:
-        raise OutputError(
-            f"cannot write there: {error.strerror or error}",
-            file=out,
-            hint="choose another folder with -w",
-        ) from error
-    try:
+        raise files.not_written(out, error) from error
+    files.sweep(out)
+    with files.workspace(out) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def emit(  # noqa: PLR0913 - the rim: all that touches the disk meets here
@@ -93,7 +81,7 @@ def emit(  # noqa: PLR0913 - the rim: all that touches the disk meets here
     def one(planned: PlannedWheel) -> Emitted:
         key = _key(planned, wheel, plan.timestamp)
         known = ledger.read(key)
-        if known and _stands(out / planned.filename, *known):
+        if known and stands(out / planned.filename, *known):
             path, fresh = out / planned.filename, False
             size, sha256 = known
         else:
@@ -138,7 +126,7 @@ def _key(planned: PlannedWheel, wheel: Wheel, timestamp: int) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _stands(path: Path, size: int, sha256: str) -> bool:
+def stands(path: Path, size: int, sha256: str) -> bool:
     """Return whether the file is there, whole and unchanged."""
     try:
         return path.stat().st_size == size and files.sha256_of(path) == sha256

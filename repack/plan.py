@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis
     from repack.config import Build
+    from repack.dlls import Dll
     from repack.patching import Note, Patched
     from repack.wheels import RecordEntry, Wheel
 
 #: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
 _MICRO_RELEASES = range(40)
+#: Two digits are a major version, three a major and a minor.
+_WITH_MINOR = 100
 #: Written by other tools over the bytes of RECORD, which a rewritten wheel does not keep.
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 
@@ -159,6 +162,28 @@ def refusal(python: str, analysis: Analysis) -> str:
     return ""
 
 
+def build_facts(analysis: Analysis) -> dict[str, object]:
+    """Return what the run-time module has to know of this build: its `BUILD`."""
+    outside = [need for need in analysis.needs if need.in_wheel is None]
+    toolkit = [need for need in outside if need.dll.kind in {Kind.CUDA, Kind.CUDNN}]
+    driver = [need for need in outside if need.dll.kind is Kind.DRIVER]
+    families: dict[str, list[str]] = {}
+    for need in toolkit:
+        families.setdefault(need.dll.family, []).append(need.dll.name)
+    major, exact = analysis.cuda_major, analysis.cuda_version
+    return {
+        "cuda": exact or (None if major is None else (major, None)),
+        "delayed": tuple(sorted(need.dll.name for need in toolkit if need.delayed)),
+        "driver": tuple(sorted(need.dll.name for need in driver)),
+        "families": {name: tuple(sorted(dlls)) for name, dlls in sorted(families.items())},
+        "in_wheel": tuple(sorted(need.in_wheel for need in analysis.needs if need.in_wheel)),
+        "needed_by": {
+            need.dll.name: tuple(sorted(need.needed_by)) for need in (*toolkit, *driver)
+        },
+        "opencv": analysis.wheel.filename.version.public,
+    }
+
+
 def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
     """Return index requirements of NVIDIA's wheels that hold the DLLs the binary needs.
 
@@ -172,7 +197,24 @@ def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
         for need in analysis.needs
         if need.in_wheel is None and need.dll.kind in {Kind.CUDA, Kind.CUDNN}
     )
-    return tuple(sorted({name for dll in needed if (name := distribution(dll, major))}))
+    return tuple(sorted({_requirement(dll, major) for dll in needed} - {""}))
+
+
+def _requirement(dll: Dll, cuda_major: int) -> str:
+    """Return the index requirement of the wheel with `dll`, "" where NVIDIA has none.
+
+    Where the distribution's name does not say the major (cuDNN's always, the toolkit's from
+    CUDA 13 on), its version has to: it follows the number in the DLL's name.
+    """
+    name = distribution(dll, cuda_major)
+    if not name:
+        return ""
+    says_major = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
+    if says_major or dll.version is None:
+        return name
+    # nvrtc64_130_0 and cudart64_110 carry the minor version as well.
+    number = dll.version // 10 if dll.version >= _WITH_MINOR else dll.version
+    return f"{name}=={number}.*"
 
 
 def _tags_of(python: Python, wheel: Wheel) -> set[Tag]:

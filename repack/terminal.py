@@ -168,3 +168,9 @@ def show_table(
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def show_lines(console: Console, lines: Sequence[str]) -> None:
+    """Print lines as they are, however long."""
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)

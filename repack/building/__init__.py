@@ -1,0 +1,156 @@
+"""The main job, step after step: fetch, analyse, patch, plan, emit, try, settle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from repack import __version__, files
+from repack.analysis import analyse, require_cv2, require_windows
+from repack.archives import read_member
+from repack.building.supply import Supply
+from repack.building.trials import Sought, verdicts
+from repack.config import SampleSource, wanted_source
+from repack.emit import Ledger, emit, settle, staging, stands
+from repack.errors import UsageError
+from repack.patching import apply, builtin_folder, load_patches, texts_wanted
+from repack.plan import build_facts, make_plan
+from repack.report import BuildResult, Trial
+from repack.sampling import make_sample
+from repack.smoke import FAILED
+from repack.wheels import parse_filename
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repack.analysis import Analysis
+    from repack.building.trials import Verdict
+    from repack.config import Config
+    from repack.emit import Emitted
+    from repack.patching import Patched
+    from repack.plan import Plan
+
+__all__ = ["Supply", "build", "obtain_source", "timestamp"]
+
+#: 1980-01-01, the first day that a ZIP archive can name.
+_FIRST_DAY = 315_532_800
+#: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
+_SAMPLE_PYTHON = "3.12"
+
+
+def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
+    """Return what was made of the configured source; the wheels stand in `config.build.out`."""
+    path, url = obtain_source(config, supply)
+    require_windows(parse_filename(path))
+    analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
+    require_cv2(analysis)
+    plan = make_plan(config.build, analysis, patched(config, analysis), timestamp=timestamp())
+    trials: tuple[Trial, ...] = ()
+    if not dry_run:
+        trials = _carried_out(config, supply, analysis, plan)
+    return BuildResult(
+        analysis=analysis,
+        plan=plan,
+        trials=trials,
+        url=url,
+        lock_changes=supply.keep(),
+        dry_run=dry_run,
+    )
+
+
+def obtain_source(config: Config, supply: Supply) -> tuple[Path, str]:
+    """Return the verified wheel to start from, and where anybody may get it."""
+    source = wanted_source(config)
+    if not isinstance(source, SampleSource):
+        # A file named on the command line is the very file that is meant; the lock of some
+        # configuration has no say in it.
+        fetched = supply.fetch(source, pinned=not config.source_is_given)
+        return fetched.path, fetched.url
+    base = supply.wheel(f"opencv-contrib-python=={source.opencv}", _SAMPLE_PYTHON)
+    return sample_of(base.path, base.sha256, source, supply), base.url
+
+
+def sample_of(base: Path, sha256: str, source: SampleSource, supply: Supply) -> Path:
+    """Return the sample wheel made of the wheel `base`, from the cache where it is there."""
+    key = hashlib.sha256(repr((__version__, sha256, source)).encode()).hexdigest()
+    folder = supply.cache.folder(f"samples/{key}")
+    ledger = Ledger(folder=supply.cache.folder("builds"))
+    known = ledger.read(key)
+    there = next(folder.glob("*.whl"), None)
+    if known and there and stands(there, *known):
+        return there
+    with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
+        sample = make_sample(base, cuda=source.cuda, driver=source.driver, folder=folder)
+    ledger.write(key, sample.stat().st_size, files.sha256_of(sample))
+    return sample
+
+
+def patched(config: Config, analysis: Analysis) -> Patched:
+    """Return what the patches, ours and then the team's, make of the wheel's texts."""
+    patches = load_patches([builtin_folder(), *config.build.patches])
+    wheel = analysis.wheel
+    texts = {
+        name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)
+    }
+    return apply(
+        patches,
+        texts,
+        {"build": build_facts(analysis)},
+        names=wheel.names,
+        file=wheel.path.name,
+    )
+
+
+def timestamp() -> int:
+    """Return the time of all members, in seconds since 1970: SOURCE_DATE_EPOCH, or 1980."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return _FIRST_DAY
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds", hint="unset it"
+        ) from None
+
+
+def _carried_out(
+    config: Config, supply: Supply, analysis: Analysis, plan: Plan
+) -> tuple[Trial, ...]:
+    """Return how each planned wheel fared, once it stands where it belongs."""
+    out = config.build.out
+    ledger = Ledger(folder=supply.cache.folder("builds"))
+    with staging(out) as stage:
+        emitted = emit(
+            plan, analysis.wheel, out=out, stage=stage, ledger=ledger, progress=supply.progress
+        )
+        sought = [Sought(emitted=each, python=python) for each in emitted for python in each.planned.pythons]
+        found = verdicts(sought, analysis, config.smoke, supply)
+        return tuple(
+            trial
+            for each in emitted
+            for trial in _settled(each, out, {one.python: found[one] for one in sought if one.emitted is each})
+        )
+
+
+def _settled(emitted: Emitted, out: Path, found: dict[str, Verdict]) -> list[Trial]:
+    """Return the trials of one wheel, which now stands in `out`, or in its folder of failures."""
+    failures = [verdict.log for verdict in found.values() if verdict.status == FAILED]
+    path = settle(emitted, out, "\n".join(failures))
+    return [
+        Trial(
+            path=path,
+            python=python,
+            tag=emitted.planned.tag,
+            sha256=emitted.sha256,
+            size=emitted.size,
+            fresh=emitted.fresh,
+            status=verdict.status,
+            reason=verdict.reason,
+            before=verdict.before,
+            after=verdict.after,
+            remembered=verdict.remembered,
+        )
+        for python, verdict in found.items()
+    ]

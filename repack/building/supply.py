@@ -1,0 +1,63 @@
+"""What the steps are supplied with: files fetched once, pinned, and the same ever after."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from repack import sources
+from repack.config import IndexSource, Lock, difference, read_lock, write_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repack.progress import Progress
+    from repack.sources import Cache, Fetchable, Fetched
+
+
+class Supply:
+    """Fetches what is asked for, obeys the lock, and gathers the pins of what was new.
+
+    `update` asks anew for everything that the lock pins. Safe for several threads.
+    """
+
+    def __init__(
+        self, cache: Cache, lock: Path, *, offline: bool, update: bool, progress: Progress
+    ) -> None:
+        """Read the pins of the file `lock`; a file that is not there pins nothing."""
+        self.cache = cache
+        self.offline = offline
+        self.progress = progress
+        self._path = lock
+        self._before = read_lock(lock)
+        self._obeyed = Lock() if update else self._before
+        self._now = self._before
+        self._turn = threading.Lock()
+
+    def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
+        """Return the file that `source` names; `pinned` False takes it as it is, this once."""
+        fetched = sources.fetch(
+            source,
+            lock=self._obeyed if pinned else None,
+            cache=self.cache,
+            offline=self.offline,
+            progress=self.progress,
+        )
+        if pinned:
+            with self._turn:
+                self._now = self._now.with_pin(fetched.pin)
+                self._obeyed = self._obeyed.with_pin(fetched.pin)
+        return fetched
+
+    def wheel(self, requirement: str, python: str) -> Fetched:
+        """Return the index's wheel for `requirement` on one Windows Python."""
+        return self.fetch(IndexSource(requirement=requirement, python=python))
+
+    def keep(self) -> tuple[str, ...]:
+        """Write the lock if anything is new, and return what changed, as lines."""
+        changes = difference(self._before, self._now)
+        if changes:
+            write_lock(self._path, self._now)
+        return changes
+
+

@@ -1,0 +1,200 @@
+"""What each command does, and the answer it gives."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from repack import report
+from repack.analysis import analyse
+from repack.building import Supply, build, obtain_source, smoke_wheels
+from repack.config import SampleSource, load, parse_override, source_from
+from repack.errors import InputError, RepackError, UsageError
+from repack.interpreters import assemble, survey
+from repack.report import JSON_VERSION, Json
+from repack.sources import Cache
+from repack.terminal import show_lines, show_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rich.console import Console
+
+    from repack.config import Config
+    from repack.progress import Progress
+
+_log = logging.getLogger(__name__)
+_CONFIG = Path("repack.toml")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a command has to say on stdout, as JSON or shown to a person."""
+
+    json: Json
+    show: Callable[[Console], None]
+    failed: bool = False
+
+
+def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Build wheels."""
+    config = _config(options, needs_source=True)
+    result = build(config, _supply(config, options, progress), dry_run=options.dry_run)
+    for finding in report.findings_of(result):
+        _log.warning("%s", report.finding_line(result.analysis.wheel.path.name, finding))
+    for change in result.lock_changes:
+        _log.info("repack.lock: %s", change)
+
+    def show(console: Console) -> None:
+        if result.dry_run:
+            show_lines(console, report.plan_lines(result))
+        else:
+            title = f"{result.analysis.wheel.path.name} -> {config.build.out}"
+            show_table(console, title, report.BUILD_HEADINGS, report.build_rows(result))
+
+    return Answer(json=report.build_json(result), show=show, failed=result.failed)
+
+
+def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Fetch the source."""
+    config = _config(options, needs_source=True)
+    supply = _supply(config, options, progress)
+    path, url = obtain_source(config, supply)
+    changes = supply.keep()
+    json = {"version": JSON_VERSION, "path": str(path), "url": url, "lock_changes": list(changes)}
+    return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
+
+
+def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Look through wheels; one that cannot be read does not keep the others from being told."""
+    analyses, errors = [], []
+    with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
+        for wheel in options.wheels:
+            try:
+                analyses.append(analyse(wheel, allow_startup_hook=True))
+            except InputError as error:
+                errors.append(error)
+            task.advance(1)
+    for error in errors:
+        _log.error("repack: error: %s", error)
+    lines = [line for analysis in analyses for line in report.inspect_lines(analysis)]
+    found = any(analysis.findings for analysis in analyses)
+    return Answer(
+        json=report.inspect_json(analyses, errors),
+        show=lambda console: show_lines(console, lines),
+        failed=bool(errors) or (options.strict and found),
+    )
+
+
+def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Try wheels on Windows Pythons."""
+    config = _config(options)
+    supply = _supply(config, options, progress)
+    results = smoke_wheels(
+        options.wheels,
+        options.python or config.build.python,
+        config,
+        supply,
+        dll_dirs=[folder.absolute() for folder in options.dll_dirs],
+        env=dict(options.env),
+    )
+    return Answer(
+        json=report.smoke_json(results),
+        show=lambda console: show_table(
+            console, "", report.SMOKE_HEADINGS, report.smoke_rows(results)
+        ),
+        failed=any(result.status == report.FAILED for result in results),
+    )
+
+
+def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
+    """List the Windows Pythons at hand, after putting together those asked for."""
+    config = _config(options)
+    cache = Cache.default()
+    for version in options.assemble:
+        assemble(version, cache=cache, offline=options.offline, progress=progress)
+    found = survey(config.smoke, cache=cache)
+    return Answer(
+        json=report.pythons_json(found),
+        show=lambda console: show_table(
+            console, "", report.PYTHONS_HEADINGS, report.pythons_rows(found)
+        ),
+    )
+
+
+def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Make a sample wheel."""
+    given = {
+        f"source.sample.{key}": value
+        for key in ("opencv", "cuda", "driver")
+        if (value := getattr(options, key)) is not None
+    }
+    config = _config(options, more=[("source.sample", {}), *given.items()])
+    if not isinstance(config.source, SampleSource):
+        raise UsageError("the source is no sample", hint="leave out --set source...")
+    path = sample_into(options.out, config, _supply(config, options, progress))
+    json = {"version": JSON_VERSION, "path": str(path)}
+    return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
+    {
+        "build": run_build,
+        "fetch": run_fetch,
+        "inspect": run_inspect,
+        "smoke": run_smoke,
+        "pythons": run_pythons,
+        "sample": run_sample,
+    }
+)
+
+
+def _config(
+    options: argparse.Namespace,
+    *,
+    more: Sequence[tuple[str, object]] = (),
+    needs_source: bool = False,
+) -> Config:
+    """Return the settings of the file, and over them those of the command line."""
+    path = options.config
+    if path is None and _CONFIG.is_file():
+        path = _CONFIG
+    overrides = [parse_override(text) for text in options.overrides]
+    overrides += [*more, *_from_options(options)]
+    config = load(path, overrides)
+    if needs_source and config.source is None:
+        raise UsageError(
+            "there is no repack.toml here that names a source",
+            hint="give one: repack build --source WHEEL-OR-URL",
+        )
+    return config
+
+
+def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
+    """Return the settings that options of their own stand for."""
+    given: list[tuple[str, object]] = []
+    if getattr(options, "source", None) is not None:
+        given.append(source_from(options.source))
+    for option in ("mode", "emit", "python", "out"):
+        value = getattr(options, option, None)
+        if value is not None and options.command == "build":
+            given.append((f"build.{option}", str(value) if option == "out" else value))
+    if getattr(options, "no_smoke", False):
+        given.append(("smoke.enabled", False))
+    return given
+
+
+def _supply(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
+    """Return what fetches; without a configuration the pins lie in the cache."""
+    cache = Cache.default()
+    return Supply(
+        cache,
+        config.lock or cache.folder("pins") / "repack.lock",
+        offline=options.offline,
+        update=getattr(options, "update_lock", False),
+        progress=progress,
+    )

@@ -1,0 +1,190 @@
+"""Measures `repack` beside its peers on one real wheel, in one run, and prints ratios.
+
+Every figure is the median of whole processes run in turn, A B C A B C, so that a machine that
+slows down slows all of them. Run by `nox -s bench`; needs the package index for the wheel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from wheelmaking import make_pyd, make_wheel
+
+REQUIREMENT = "opencv-contrib-python==4.11.0.86"
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+ROUNDS = 5
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+ENGINE = """
+import sys, time
+from pathlib import Path
+from repack.archives import Copied, canonical_order, open_archive, splice
+source, target = map(Path, sys.argv[1:])
+archive = open_archive(source)
+by_name = {member.name: member for member in archive.members}
+entries = [Copied(member=by_name[name]) for name in canonical_order(by_name)]
+start = time.perf_counter()
+splice(archive, entries, target, timestamp=1_600_000_000)
+print(time.perf_counter() - start)
+"""
+COPY = """
+import subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(["cp", *sys.argv[1:]], check=True)
+print(time.perf_counter() - start)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What is compared: `ours` may take at most `limit` times as long as `theirs`."""
+
+    what: str
+    ours: str
+    theirs: str
+    limit: float
+
+
+CONTESTS = (
+    Contest(what="whole command, one Python", ours="one", theirs="unpack + pack", limit=1 / 10),
+    Contest(what="whole command, five Pythons", ours="five", theirs="five wheel tags", limit=1 / 20),
+    Contest(what="the engine", ours="engine", theirs="cp", limit=3),
+)
+
+
+def main() -> int:
+    """Measure, print a table of ratios, and return 1 where a limit is passed."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        place = Path(folder)
+        wheel = fetch(place)
+        runs = {
+            "one": lambda: timed(build(wheel, place, PYTHONS[2:3])),
+            "unpack + pack": lambda: unpack_and_pack(wheel, place),
+            "five": lambda: timed(build(wheel, place, PYTHONS)),
+            "five wheel tags": lambda: sum(wheel_tags(wheel, place, python) for python in PYTHONS),
+            "engine": lambda: reported(ENGINE, wheel, place / "spliced.whl"),
+            "cp": lambda: reported(COPY, wheel, place / "copied.whl"),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                shutil.rmtree(place / "out", ignore_errors=True)
+                taken[name].append(run())
+        medians = {name: statistics.median(times) for name, times in taken.items()}
+        peak = peak_memory(place)
+    return report(wheel.name, medians, peak)
+
+
+def report(wheel: str, medians: dict[str, float], peak: int) -> int:
+    """Print the figures; return 1 where a limit is passed."""
+    lines = [f"{wheel}, medians of {ROUNDS}"]
+    lines += [f"  {name:16} {seconds:7.3f} s" for name, seconds in medians.items()]
+    good = peak < 100_000_000
+    for contest in CONTESTS:
+        ratio = medians[contest.ours] / medians[contest.theirs]
+        good &= ratio <= contest.limit
+        verdict = "within" if ratio <= contest.limit else "BEYOND"
+        lines.append(
+            f"{contest.what}: {ratio:.3f} of {contest.theirs} (1/{1 / ratio:.1f}), "
+            f"{verdict} {contest.limit:.3f}"
+        )
+    lines.append(f"peak memory for a 1 GB wheel: {peak / 1e6:.0f} MB, limit 100 MB")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if good else 1
+
+
+def fetch(place: Path) -> Path:
+    """Return the real wheel that everything is measured on."""
+    answer = subprocess.run(
+        [
+            SCRIPTS / "repack",
+            *("fetch", "--json", "--set", f"source.requirement={REQUIREMENT}"),
+            *("--set", f"lock={place / 'repack.lock'}"),
+        ],
+        check=True,
+        cwd=place,
+        stdout=subprocess.PIPE,
+    )
+    return Path(json.loads(answer.stdout)["path"])
+
+
+def build(wheel: Path, place: Path, pythons: tuple[str, ...]) -> list[str | Path]:
+    """Return our command: the whole of it but the smoke test."""
+    return [
+        SCRIPTS / "repack",
+        *("build", "--quiet", "--no-smoke", "--source", wheel),
+        *("-w", place / "out", "--python", *pythons),
+    ]
+
+
+def unpack_and_pack(wheel: Path, place: Path) -> float:
+    """Return the seconds that the reference tool takes to take the wheel apart and back."""
+    tree = place / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    seconds = timed([sys.executable, "-m", "wheel", "unpack", wheel, "-d", tree])
+    (folder,) = tree.iterdir()
+    (place / "out").mkdir()
+    return seconds + timed(
+        [sys.executable, "-m", "wheel", "pack", folder, "-d", place / "out"]
+    )
+
+
+def wheel_tags(wheel: Path, place: Path, python: str) -> float:
+    """Return the seconds that the reference tool takes to retag the wheel for one Python."""
+    folder = place / "tags"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copy(wheel, folder)
+    tag = f"cp{python.replace('.', '')}"
+    options = ["--python-tag", tag, "--abi-tag", tag]
+    return timed([sys.executable, "-m", "wheel", "tags", *options, folder / wheel.name])
+
+
+def timed(command: list[str | Path] | list[object]) -> float:
+    """Return the seconds that a whole process takes."""
+    start = time.perf_counter()
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def reported(script: str, source: Path, target: Path) -> float:
+    """Return the seconds that a script says its one step took."""
+    target.unlink(missing_ok=True)
+    command = [sys.executable, "-c", script, str(source), str(target)]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return float(answer.stdout)
+
+
+def peak_memory(place: Path) -> int:
+    """Return the peak resident bytes of building from a wheel of 1 GB."""
+    huge = place / "huge"
+    huge.mkdir()
+    noise = os.urandom(1 << 20)
+    payload = place / "payload"
+    with payload.open("wb") as stream:
+        for _ in range(1000):
+            stream.write(noise)
+    wheel = make_wheel(
+        huge / "opencv_contrib_python-4.99.0-cp37-abi3-win_amd64.whl",
+        {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(), "cv2/big.bin": payload},
+    )
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", script, *map(str, build(wheel, place, ("3.12",)))]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return int(answer.stdout.split()[-1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Genuine CUDA builds of cv2, in opencv-python's layout, made from what two registries hold.
+
+Maven Central's `org.bytedeco:opencv` has Windows builds with CUDA, cuBLAS, cuFFT and cuDNN: their
+`cv2*.pyd` and `opencv_*.dll`. The loader files come from the index's wheel of the same OpenCV. All
+is kept under the cache of repack, so that it is fetched and made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import zipfile
+from dataclasses import astuple, dataclass
+from pathlib import Path, PurePosixPath
+
+from wheelmaking import make_wheel, metadata, wheel_file
+
+from repack.sources import Cache, fetch_index
+
+_FORMAT = "1"
+_GPU = "windows-x86_64-gpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genuine:
+    """One such build: which OpenCV, for which Python, with which CUDA."""
+
+    opencv: str
+    preset: str
+    openblas: str
+    loader: str
+    python: str
+    cuda: str
+    #: Index requirements of the wheels with its DLLs, or else a Maven artifact of them.
+    dlls: tuple[str, ...] = ()
+    dll_artifact: str = ""
+
+    @property
+    def filename(self) -> str:
+        """The name of the wheel."""
+        tag = f"cp{self.python.replace('.', '')}"
+        abi = f"{tag}m" if self.python == "3.7" else tag
+        label = f"cu{self.cuda.replace('.', '')}"
+        return f"opencv_contrib_python-{self.loader}+{label}-{tag}-{abi}-win_amd64.whl"
+
+
+CUDA_10 = Genuine(
+    opencv="4.3.0",
+    preset="1.5.3",
+    openblas="0.3.9-1.5.3",
+    loader="4.3.0.36",
+    python="3.7",
+    cuda="10.2",
+    dll_artifact="org.bytedeco:cuda:10.2-7.6-1.5.3:jar:windows-x86_64-redist",
+)
+CUDA_11 = Genuine(
+    opencv="4.5.1",
+    preset="1.5.5",
+    openblas="0.3.13-1.5.5",
+    loader="4.5.3.56",
+    python="3.9",
+    cuda="11.2",
+    dlls=(
+        *("nvidia-npp-cu11", "nvidia-cublas-cu11", "nvidia-cufft-cu11"),
+        "nvidia-cudnn-cu11==8.9.4.19",
+    ),
+)
+CUDA_12 = Genuine(
+    opencv="4.9.0",
+    preset="1.5.10",
+    openblas="0.3.26-1.5.10",
+    loader="4.9.0.80",
+    python="3.12",
+    cuda="12.3",
+    dlls=(
+        *("nvidia-npp-cu12", "nvidia-cublas-cu12", "nvidia-cufft-cu12"),
+        "nvidia-cudnn-cu12==8.9.7.29",
+    ),
+)
+
+
+def genuine_wheel(build: Genuine) -> Path:
+    """Return the build as a wheel, made once."""
+    folder = Cache.default().folder("tests") / "genuine" / _digest(build)
+    wheel = folder / build.filename
+    if not wheel.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(_loader_wheel(build)) as loader:
+            files = _loader_files(build, loader) | _binaries(build)
+        unfinished = folder / "unfinished"
+        unfinished.mkdir(exist_ok=True)
+        made = make_wheel(unfinished / build.filename, files)
+        made.replace(wheel)
+    return wheel
+
+
+def genuine_dlls(build: Genuine) -> list[Path]:
+    """Return the wheels that hold the build's CUDA DLLs."""
+    return [_wheel(requirement, "3.12") for requirement in build.dlls]
+
+
+def unpacked_artifact(coordinates: str) -> Path:
+    """Return a folder of the DLLs in a Maven artifact, unpacked once."""
+    jar = maven(coordinates)
+    folder = Cache.default().folder("tests") / "dlls" / jar.stem
+    if not folder.exists():
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        with zipfile.ZipFile(jar) as archive:
+            for name in archive.namelist():
+                if name.endswith(".dll"):
+                    with (
+                        archive.open(name) as member,
+                        (unfinished / PurePosixPath(name).name).open("wb") as file,
+                    ):
+                        shutil.copyfileobj(member, file, 1 << 20)
+        unfinished.rename(folder)
+    return folder
+
+
+def maven(coordinates: str) -> Path:
+    """Return the file of a Maven artifact, fetched by Maven itself."""
+    group, artifact, version, packaging, classifier = coordinates.split(":")
+    home = Cache.default().folder("tests") / "maven"
+    name = f"{artifact}-{version}-{classifier}.{packaging}"
+    file = home.joinpath(*group.split("."), artifact, version, name)
+    if not file.exists():
+        command = ["mvn", "-q", "-B", "dependency:get", "-Dtransitive=false"]
+        options = [f"-Dartifact={coordinates}", f"-Dmaven.repo.local={home}"]
+        subprocess.run([*command, *options], check=True, timeout=1800)
+    return file
+
+
+def _loader_wheel(build: Genuine) -> Path:
+    python = build.python if build.loader < "4.5.4" else "3.11"
+    return _wheel(f"opencv-contrib-python=={build.loader}", python)
+
+
+def _wheel(requirement: str, python: str) -> Path:
+    return fetch_index(requirement, python=python, lock=None, cache=Cache.default()).path
+
+
+def _loader_files(build: Genuine, loader: zipfile.ZipFile) -> dict[str, bytes]:
+    """Return the loader's texts, with the entry that OpenCV's CMake writes for a CUDA build."""
+    texts = {
+        name: loader.read(name)
+        for name in loader.namelist()
+        if name.startswith("cv2/")
+        and not name.endswith((".pyd", ".dll", "/"))
+        and not name.startswith("cv2/gapi/")
+    }
+    if "cv2/config.py" in texts:
+        root = f"C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA/v{build.cuda}"
+        entry = f"    os.path.join(os.getenv('CUDA_PATH', '{root}'), 'bin'),"
+        lines = texts["cv2/config.py"].decode().splitlines()
+        opened = next(at for at, line in enumerate(lines) if line.startswith("BINARIES_PATHS"))
+        lines.insert(opened + 1, entry)
+        texts["cv2/config.py"] = ("\n".join(lines) + "\n").encode()
+    name, version, *tag = build.filename.removesuffix(".whl").split("-")
+    dist_info = f"{name}-{version}.dist-info"
+    texts[f"{dist_info}/METADATA"] = metadata(
+        "opencv-contrib-python", version, "Requires-Dist: numpy<2"
+    )
+    texts[f"{dist_info}/WHEEL"] = wheel_file(["-".join(tag)])
+    return texts
+
+
+def _binaries(build: Genuine) -> dict[str, bytes]:
+    """Return the native module and the DLLs that it reaches in the wheel."""
+    jar = maven(f"org.bytedeco:opencv:{build.opencv}-{build.preset}:jar:{_GPU}")
+    blas = maven(f"org.bytedeco:openblas:{build.openblas}:jar:windows-x86_64")
+    files: dict[str, bytes] = {}
+    with zipfile.ZipFile(jar) as archive:
+        for name in archive.namelist():
+            base = PurePosixPath(name).name
+            if base.startswith("opencv_") and base.endswith(".dll") and base != "opencv_java.dll":
+                files[f"cv2/{base}"] = archive.read(name)
+            elif base.endswith(f"cp{build.python.replace('.', '')}-win_amd64.pyd"):
+                files["cv2/cv2.pyd" if build.loader >= "4.5.4" else f"cv2/{base}"] = archive.read(name)
+    with zipfile.ZipFile(blas) as archive:
+        name = "org/bytedeco/openblas/windows-x86_64/libopenblas.dll"
+        files["cv2/libopenblas.dll"] = archive.read(name)
+    return files
+
+
+def _digest(build: Genuine) -> str:
+    return hashlib.sha256(repr((_FORMAT, *astuple(build))).encode()).hexdigest()[:16]
