@@ -1,0 +1,18 @@
+"""Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
+
+from repack.smoke.requirements import requirements_for
+from repack.smoke.running import Machine, identity, run_smoke
+from repack.smoke.toolkit import toolkit_of
+from repack.smoke.values import FAILED, NOT_RUN, PASSED, Outcome
+
+__all__ = [
+    "FAILED",
+    "NOT_RUN",
+    "PASSED",
+    "Machine",
+    "Outcome",
+    "identity",
+    "requirements_for",
+    "run_smoke",
+    "toolkit_of",
+]

@@ -1,0 +1,35 @@
+"""What a smoke test saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a wheel did on one Python.
+
+    `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
+    far; `driver` is "stand-in" where stand-ins took the place of the NVIDIA driver's DLLs; `log` is
+    all that was printed. `repeatable` is False for what another run may see otherwise: a hang.
+    """
+
+    status: str
+    reason: str = ""
+    version: str = ""
+    driver: str = ""
+    seconds: float = 0.0
+    log: str = ""
+    repeatable: bool = True
+
+    @property
+    def said(self) -> str:
+        """What was seen, in a few words."""
+        if self.status == NOT_RUN:
+            return f"not run: {self.reason}"
+        if self.status == FAILED:
+            return self.reason
+        driver = ", with a stand-in for the driver" if self.driver else ""
+        return f"works: OpenCV {self.version}{driver}"
