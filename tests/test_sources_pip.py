@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -257,7 +258,7 @@ def test_an_index_that_is_not_there_is_named_as_such(
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     error = refused(cache)
-    assert "the index cannot be asked: connection error" in str(error)
+    assert re.search(r"the index cannot be asked: [^<>]*Connection refused", str(error))
     assert not index.seen
 
 

@@ -33,6 +33,7 @@ _REASONS = (
 )
 _NOT_FETCHED = re.compile(r"Could not fetch URL \S+: (.*?)(?: for url: \S+)? - skipping")
 _CAUSE = re.compile(r".*\(Caused by \w+\((.*)\)\)")
+_OBJECT = re.compile(r"<\S+ object at 0x[0-9a-f]+>: ")
 _OTHER_TAGS = re.compile(r"none of the wheel's tags \(([^)]*)\) are compatible")
 _MISMATCH = re.compile(r"Expected sha256 ([0-9a-f]{64}).*?Got\s+([0-9a-f]{64})", re.DOTALL)
 _VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
@@ -158,7 +159,7 @@ def _error(source: IndexSource, expected: Expected, done: Finished) -> FetchErro
     reasons = [match[1] for match in _NOT_FETCHED.finditer(done.output)]
     fault = next((reason for reason in reasons if not reason.startswith("404 ")), None)
     if fault is not None:
-        cause = _CAUSE.sub(r"\1", fault).strip("'\"")
+        cause = _OBJECT.sub("", _CAUSE.sub(r"\1", fault).strip("'\""))
         said = f"the index cannot be asked: {cause}"
         hint = _CERTIFICATE_HINT if "ssl certificate" in cause else _CONFIG_HINT
         return FetchError(said, code="index", file=what, hint=hint)
