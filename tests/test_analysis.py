@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ import wheelmaking
 from wheelmaking import make_pyd, make_wheel
 
 from repack.analysis import Analysis, analyse, require_cv2, require_windows
+from repack.analysis.binaries import Binaries
+from repack.archives import Member
 from repack.errors import InputError
 from repack.pe import make_dll
 from repack.wheels import parse_filename
@@ -196,6 +197,11 @@ class TestCudaVersion:
         assert analysed(pyd=pyd).cuda_major is None
         assert analysed(pyd=pyd, version="4.9+cu118").cuda_major == 11
 
+    def test_has_no_minor_of_another_major(self, analysed: Analyser) -> None:
+        pyd = make_pyd({"cufft64_10.dll": ["x"]})
+        analysis = analysed(pyd=pyd, name="opencv_cu102", version="4.9+cu11")
+        assert (analysis.cuda_major, analysis.cuda_version) == (11, None)
+
     def test_decides_where_only_the_driver_is_imported(self, analysed: Analyser) -> None:
         analysis = analysed(pyd=make_pyd({"nvcuda.dll": ["cuInit"]}), version="4.9+cu126")
         assert (analysis.cuda_major, analysis.cuda_version) == (12, (12, 6))
@@ -222,16 +228,26 @@ class TestNumPy:
     ) -> None:
         assert analysed(pyd=make_pyd(_CUDA_12) + marks).numpy == expected
 
-    @pytest.mark.parametrize("distance", [-31, -17, -1, 0, 1])
-    def test_abi_is_found_across_the_edges_of_chunks(
-        self, distance: int, analysed: Analyser
-    ) -> None:
-        # Whatever power of two the chunks have, one of these marks lies across their edge.
-        pyd = bytearray(make_pyd(_CUDA_12) + os.urandom(1 << 21))
-        for edge in (1 << 16, 1 << 18, 1 << 20):
-            start = edge + distance
-            pyd[start : start + len(_NUMPY_2)] = _NUMPY_2
-        assert analysed(pyd=bytes(pyd)).numpy == "2"
+    @pytest.mark.parametrize("chunk", [1, 7, 29, 30, 31, 64, 1000])
+    def test_abi_is_found_across_the_edges_of_chunks(self, chunk: int, tmp_path: Path) -> None:
+        content = make_pyd(_CUDA_12) + bytes(11) + _NUMPY_2 + bytes(5)
+        member = Member(
+            name="cv2/cv2.pyd",
+            size=len(content),
+            compressed_size=len(content),
+            crc=0,
+            method=0,
+            offset=0,
+            mode=0,
+            directory=False,
+        )
+        with Binaries(tmp_path / "some.whl") as binaries:
+            receive = binaries.sink(member)
+            assert receive is not None
+            for at in range(0, len(content), chunk):
+                receive(content[at : at + chunk])
+        assert binaries.numpy == {"cv2/cv2.pyd": "2"}
+        assert list(binaries.images) == ["cv2/cv2.pyd"]
 
     @pytest.mark.parametrize(
         ("marks", "tag", "requires", "code"),

@@ -122,6 +122,18 @@ def test_a_dll_of_which_nothing_is_asked_is_no_import(saved: Callable[[bytes], P
     assert [wanted.dll for wanted in read_image(path, name="a.dll").imports] == ["KERNEL32.dll"]
 
 
+def test_a_section_is_read_from_whole_sectors_as_the_loader_does(
+    saved: Callable[[bytes], Path],
+) -> None:
+    content = bytearray(_whole())
+    content[content.index(b".rdata") + 20] += 1
+    path = saved(bytes(content) + bytes(512))
+    assert [wanted.dll for wanted in read_image(path, name="a.dll").imports] == [
+        "KERNEL32.dll",
+        "nppc64_12.dll",
+    ]
+
+
 def test_more_symbols_than_pefile_would_read_are_all_read(saved: Callable[[bytes], Path]) -> None:
     many = [f"symbol_{number}" for number in range(10_000)]
     path = saved(make_dll("a.dll", imports={"big.dll": many, "last.dll": ["x"]}))

@@ -217,6 +217,15 @@ class TestMetadata:
         assert wheels.parse_metadata(after).requires == ("NumPy_Extra", "numpy<2")
         assert wheels.with_metadata(after, add_requires=added) == after
 
+    def test_keeps_folded_lines_with_their_field(self) -> None:
+        before = _METADATA.replace(b"numpy>=2;", b"numpy\n        >=2;").replace(
+            b"        two", b"        Version: two"
+        )
+        after = wheels.with_metadata(before, version="5", drop_requires=["numpy"])
+        assert wheels.parse_metadata(after).requires == ("NumPy_Extra",)
+        assert b"Keywords: one\n        Version: two\n" in after
+        assert b">=2" not in after
+
     def test_is_left_alone_by_an_edit_that_changes_nothing(self) -> None:
         assert wheels.with_metadata(_METADATA) == _METADATA
         assert (

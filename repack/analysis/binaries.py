@@ -74,7 +74,7 @@ class Binaries:
                 # A mark may lie across the edge of two chunks.
                 self._look_for_numpy(member.name, rest + bytes(chunk[:_LONGEST_MARK]))
                 self._look_for_numpy(member.name, chunk)
-                rest = bytes(chunk[-_LONGEST_MARK:])
+                rest = (rest + bytes(chunk[-_LONGEST_MARK:]))[-_LONGEST_MARK:]
 
         return receive
 
