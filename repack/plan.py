@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from repack.config import Build
     from repack.dlls import Dll
     from repack.patching import Note, Patched
-    from repack.wheels import RecordEntry, Wheel
+    from repack.wheels import Wheel
 
 #: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
 _MICRO_RELEASES = range(40)
+#: Python 3.8 dropped the "m" from its ABI tag.
+_FIRST_WITHOUT_M = 8
 #: Two digits are a major version, three a major and a minor.
 _WITH_MINOR = 100
 #: Written by other tools over the bytes of RECORD, which a rewritten wheel does not keep.
@@ -86,7 +88,7 @@ class Python:
     @property
     def abi(self) -> str:
         """The second part of a tag; up to 3.7 it names the memory allocator too (PEP 3149)."""
-        old = "m" if self.minor < 8 else ""
+        old = "m" if self.minor < _FIRST_WITHOUT_M else ""
         return f"{self.interpreter}{'t' if self.threaded else old}"
 
 
@@ -96,7 +98,7 @@ def parse_python(text: str) -> Python:
     return Python(minor=int(minor.removesuffix("t")), threaded=minor.endswith("t"))
 
 
-def make_plan(  # noqa: PLR0913 - the plan is made of exactly these
+def make_plan(
     build: Build,
     analysis: Analysis,
     patched: Patched,
@@ -177,9 +179,7 @@ def build_facts(analysis: Analysis) -> dict[str, object]:
         "driver": tuple(sorted(need.dll.name for need in driver)),
         "families": {name: tuple(sorted(dlls)) for name, dlls in sorted(families.items())},
         "in_wheel": tuple(sorted(need.in_wheel for need in analysis.needs if need.in_wheel)),
-        "needed_by": {
-            need.dll.name: tuple(sorted(need.needed_by)) for need in (*toolkit, *driver)
-        },
+        "needed_by": {need.dll.name: tuple(sorted(need.needed_by)) for need in (*toolkit, *driver)},
         "opencv": analysis.wheel.filename.version.public,
     }
 

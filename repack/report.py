@@ -6,25 +6,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repack.archives import Added
+from repack.interpreters import Unavailable
+from repack.smoke import FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from repack.analysis import Analysis, Finding
+    from repack.errors import RepackError
+    from repack.interpreters import Interpreter
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
+    from repack.smoke import Outcome
 
 #: The version of every JSON object printed; a change that could break a reader raises it.
 JSON_VERSION = 1
-PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """One emitted wheel on one Python; `before` and `after` say what was seen."""
+class Row:
+    """One emitted wheel on one Python: what it did, and what the untouched one did before it."""
 
     path: Path
     python: str
@@ -32,21 +36,28 @@ class Trial:
     sha256: str
     size: int
     fresh: bool
-    status: str
-    reason: str
-    before: str
-    after: str
+    before: Outcome
+    after: Outcome
     #: True where an earlier run tried the very same wheel on the very same Python.
     remembered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Smoked:
+    """A wheel that was tried on one Python."""
+
+    path: Path
+    python: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """What a build found, planned and made; `trials` is empty after a dry run."""
+    """What a build found, planned and made; `rows` is empty after a dry run."""
 
     analysis: Analysis
     plan: Plan
-    trials: tuple[Trial, ...]
+    rows: tuple[Row, ...]
     url: str
     lock_changes: tuple[str, ...]
     dry_run: bool
@@ -54,7 +65,7 @@ class BuildResult:
     @property
     def failed(self) -> bool:
         """Whether a wheel was seen not to work."""
-        return any(trial.status == FAILED for trial in self.trials)
+        return any(row.after.status == FAILED for row in self.rows)
 
 
 def build_json(result: BuildResult) -> Json:
@@ -64,7 +75,7 @@ def build_json(result: BuildResult) -> Json:
         "source": source_json(result.analysis, result.url),
         "dry_run": result.dry_run,
         "plan": [_planned_json(planned) for planned in result.plan.wheels],
-        "wheels": [_trial_json(trial) for trial in result.trials],
+        "wheels": [_row_json(row) for row in result.rows],
         "refused": [_refusal_json(refusal) for refusal in result.plan.refused],
         "findings": [_finding_json(finding) for finding in findings_of(result)],
         "lock_changes": list(result.lock_changes),
@@ -73,9 +84,7 @@ def build_json(result: BuildResult) -> Json:
 
 def build_rows(result: BuildResult) -> list[tuple[str, ...]]:
     """Return the before/after table: Python, untouched wheel, fixed wheel, file."""
-    rows = [
-        (trial.python, trial.before, _after(trial), _file(trial)) for trial in result.trials
-    ]
+    rows = [(row.python, row.before.said, _after(row), _file(row)) for row in result.rows]
     refused = [
         (refusal.python, "", f"no wheel: {refusal.reason}", "") for refusal in result.plan.refused
     ]
@@ -127,20 +136,26 @@ def cuda_text(analysis: Analysis) -> str | None:
     return None if analysis.cuda_major is None else str(analysis.cuda_major)
 
 
-def inspect_json(analyses: Sequence[Analysis]) -> Json:
+def inspect_json(analyses: Sequence[Analysis], errors: Sequence[RepackError]) -> Json:
     """Return the object that `repack inspect --json` prints."""
-    return {"version": JSON_VERSION, "wheels": [_analysis_json(each) for each in analyses]}
+    return {
+        "version": JSON_VERSION,
+        "wheels": [_analysis_json(each) for each in analyses],
+        "errors": [
+            {"file": each.file, "member": each.member, "code": each.code, "message": str(each)}
+            for each in errors
+        ],
+    }
 
 
 def inspect_lines(analysis: Analysis) -> list[str]:
     """Return a wheel's facts and findings as text, one greppable line each."""
     wheel = analysis.wheel
     cuda = cuda_text(analysis)
-    lines = [
-        wheel.path.name,
-        f"  {wheel.filename.name} {wheel.filename.version} for {wheel.filename.tag}, "
-        f"{'CUDA ' + cuda if cuda else 'no CUDA'}, NumPy ABI {analysis.numpy or 'unknown'}",
-    ]
+    built_with = f"CUDA {cuda}" if cuda else "no CUDA"
+    says = f"{wheel.filename.name} {wheel.filename.version} for {wheel.filename.tag}"
+    numpy = analysis.numpy or "unknown"
+    lines = [wheel.path.name, f"  {says}, {built_with}, NumPy ABI {numpy}"]
     for need in analysis.needs:
         where = f"in the wheel: {need.in_wheel}" if need.in_wheel else str(need.dll.kind.value)
         when = "by delay-load" if need.delayed else "at load time"
@@ -157,6 +172,72 @@ def finding_line(file: str, finding: Finding | Note) -> str:
     place = f" ({finding.member})" if finding.member else ""
     hint = getattr(finding, "hint", "")
     return f"{file}: {finding.code}: {finding.message}{place}{'; ' + hint if hint else ''}"
+
+
+SMOKE_HEADINGS = ("Wheel", "Python", "what it did", "seconds")
+
+
+def smoke_json(results: Sequence[Smoked]) -> Json:
+    """Return the object that `repack smoke --json` prints."""
+    return {
+        "version": JSON_VERSION,
+        "wheels": [
+            {
+                "path": str(each.path),
+                "python": each.python,
+                "smoke": {
+                    "status": each.outcome.status,
+                    "reason": each.outcome.reason,
+                    "after": each.outcome.said,
+                    "driver": each.outcome.driver,
+                    "seconds": round(each.outcome.seconds, 1),
+                    "log": each.outcome.log,
+                },
+            }
+            for each in results
+        ],
+    }
+
+
+def smoke_rows(results: Sequence[Smoked]) -> list[tuple[str, ...]]:
+    """Return the table of `repack smoke`."""
+    return [
+        (each.path.name, each.python, each.outcome.said, f"{each.outcome.seconds:.1f}")
+        for each in results
+    ]
+
+
+PYTHONS_HEADINGS = ("Python", "version", "machine", "where from", "python.exe, or what to do")
+
+
+def pythons_json(found: Sequence[Interpreter | Unavailable]) -> Json:
+    """Return the object that `repack pythons --json` prints."""
+    return {
+        "version": JSON_VERSION,
+        "pythons": [
+            {"python": each.version, "available": False, "reason": each.reason, "hint": each.hint}
+            if isinstance(each, Unavailable)
+            else {
+                "python": each.version,
+                "available": True,
+                "version": each.full_version,
+                "machine": each.machine,
+                "origin": each.origin,
+                "path": str(each.python),
+            }
+            for each in found
+        ],
+    }
+
+
+def pythons_rows(found: Sequence[Interpreter | Unavailable]) -> list[tuple[str, ...]]:
+    """Return the table of `repack pythons`."""
+    return [
+        (each.version, "", "", each.reason, each.hint)
+        if isinstance(each, Unavailable)
+        else (each.version, each.full_version, each.machine, each.origin, str(each.python))
+        for each in found
+    ]
 
 
 def _analysis_json(analysis: Analysis) -> Json:
@@ -193,19 +274,22 @@ def _finding_json(finding: Finding | Note) -> Json:
     }
 
 
-def _trial_json(trial: Trial) -> Json:
+def _row_json(row: Row) -> Json:
     return {
-        "path": str(trial.path),
-        "python": trial.python,
-        "tag": trial.tag,
-        "sha256": trial.sha256,
-        "size": trial.size,
-        "unchanged": not trial.fresh,
+        "path": str(row.path),
+        "python": row.python,
+        "tag": row.tag,
+        "sha256": row.sha256,
+        "size": row.size,
+        "unchanged": not row.fresh,
         "smoke": {
-            "status": trial.status,
-            "reason": trial.reason,
-            "before": trial.before,
-            "after": trial.after,
+            "status": row.after.status,
+            "reason": row.after.reason,
+            "before": row.before.said,
+            "after": row.after.said,
+            "driver": row.after.driver,
+            "seconds": round(row.after.seconds, 1),
+            "remembered": row.remembered,
         },
     }
 
@@ -230,22 +314,17 @@ def _size_of(entry: Added) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _after(trial: Trial) -> str:
-    if trial.status == NOT_RUN:
-        return f"not run: {trial.reason}"
-    return trial.after if trial.status == PASSED else f"FAILED: {trial.after or trial.reason}"
+def _after(row: Row) -> str:
+    """Return what the fixed wheel did; a failure stands out without colour."""
+    return f"FAILED: {row.after.said}" if row.after.status == FAILED else row.after.said
 
 
-def _file(trial: Trial) -> str:
-    state = "" if trial.fresh else " (unchanged)"
-    return f"{trial.path.name}{state}"
+def _file(row: Row) -> str:
+    states = [] if row.fresh else ["unchanged"]
+    states += ["seen in an earlier run"] if row.remembered else []
+    return f"{row.path.name}{' (' + ', '.join(states) + ')' if states else ''}"
 
 
 def _by_version(python: str) -> tuple[int, str]:
     minor = python.removeprefix("3.")
     return int(minor.removesuffix("t")), python
-
-
-def join_lines(lines: Iterable[str]) -> str:
-    """Return lines as one text without a trailing line end."""
-    return "\n".join(lines)

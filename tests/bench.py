@@ -56,7 +56,9 @@ class Contest:
 
 CONTESTS = (
     Contest(what="whole command, one Python", ours="one", theirs="unpack + pack", limit=1 / 10),
-    Contest(what="whole command, five Pythons", ours="five", theirs="five wheel tags", limit=1 / 20),
+    Contest(
+        what="whole command, five Pythons", ours="five", theirs="five wheel tags", limit=1 / 20
+    ),
     Contest(what="the engine", ours="engine", theirs="cp", limit=3),
 )
 
@@ -133,9 +135,7 @@ def unpack_and_pack(wheel: Path, place: Path) -> float:
     seconds = timed([sys.executable, "-m", "wheel", "unpack", wheel, "-d", tree])
     (folder,) = tree.iterdir()
     (place / "out").mkdir()
-    return seconds + timed(
-        [sys.executable, "-m", "wheel", "pack", folder, "-d", place / "out"]
-    )
+    return seconds + timed([sys.executable, "-m", "wheel", "pack", folder, "-d", place / "out"])
 
 
 def wheel_tags(wheel: Path, place: Path, python: str) -> float:
@@ -175,7 +175,11 @@ def peak_memory(place: Path) -> int:
             stream.write(noise)
     wheel = make_wheel(
         huge / "opencv_contrib_python-4.99.0-cp37-abi3-win_amd64.whl",
-        {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(), "cv2/big.bin": payload},
+        {
+            "cv2/__init__.py": b"from .cv2 import *\n",
+            "cv2/cv2.pyd": make_pyd(),
+            "cv2/big.bin": payload,
+        },
     )
     script = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"

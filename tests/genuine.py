@@ -178,7 +178,9 @@ def _binaries(build: Genuine) -> dict[str, bytes]:
             if base.startswith("opencv_") and base.endswith(".dll") and base != "opencv_java.dll":
                 files[f"cv2/{base}"] = archive.read(name)
             elif base.endswith(f"cp{build.python.replace('.', '')}-win_amd64.pyd"):
-                files["cv2/cv2.pyd" if build.loader >= "4.5.4" else f"cv2/{base}"] = archive.read(name)
+                files["cv2/cv2.pyd" if build.loader >= "4.5.4" else f"cv2/{base}"] = archive.read(
+                    name
+                )
     with zipfile.ZipFile(blas) as archive:
         name = "org/bytedeco/openblas/windows-x86_64/libopenblas.dll"
         files["cv2/libopenblas.dll"] = archive.read(name)

@@ -114,7 +114,8 @@ def test_emit_abi3_gives_one_wheel_with_the_tag_it_had(
         pytest.param("cp37-abi3", ["3.14", "3.14t"], ["3.14"], "stable ABI", id="free-threaded"),
     ],
 )
-def test_a_python_that_the_binary_cannot_serve_is_refused_with_the_reason(
+def test_a_python_that_the_binary_cannot_serve_is_refused_with_the_reason(  # noqa: PLR0913
+    *,
     tag: str,
     wanted: list[str],
     served: list[str],

@@ -45,6 +45,7 @@ ADAPTERS = {
     "tomli": {"config", "patching"},
     "tomli_w": {"config"},
     "unidiff": {"patching"},
+    "urllib3": {"sources"},
 }
 ROOT = Path(repack.__file__).parent
 

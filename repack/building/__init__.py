@@ -6,32 +6,32 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from repack import __version__, files
+from repack import __version__, files, report
 from repack.analysis import analyse, require_cv2, require_windows
 from repack.archives import read_member
 from repack.building.supply import Supply
-from repack.building.trials import Sought, verdicts
+from repack.building.trials import Trial, Verdict, place_for, try_all
 from repack.config import SampleSource, wanted_source
 from repack.emit import Ledger, emit, settle, staging, stands
-from repack.errors import UsageError
+from repack.errors import RepackError, UsageError
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
-from repack.plan import build_facts, make_plan
-from repack.report import BuildResult, Trial
+from repack.plan import build_facts, make_plan, refusal
+from repack.report import BuildResult, Row
 from repack.sampling import make_sample
-from repack.smoke import FAILED
+from repack.smoke import FAILED, NOT_RUN, Outcome
 from repack.wheels import parse_filename
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from repack.analysis import Analysis
-    from repack.building.trials import Verdict
     from repack.config import Config
     from repack.emit import Emitted
     from repack.patching import Patched
     from repack.plan import Plan
 
-__all__ = ["Supply", "build", "obtain_source", "timestamp"]
+__all__ = ["Supply", "build", "obtain_source", "sample_of", "smoke_wheels", "timestamp"]
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
@@ -46,13 +46,13 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
     require_cv2(analysis)
     plan = make_plan(config.build, analysis, patched(config, analysis), timestamp=timestamp())
-    trials: tuple[Trial, ...] = ()
+    rows: tuple[Row, ...] = ()
     if not dry_run:
-        trials = _carried_out(config, supply, analysis, plan)
+        rows = _carried_out(config, supply, analysis, plan)
     return BuildResult(
         analysis=analysis,
         plan=plan,
-        trials=trials,
+        rows=rows,
         url=url,
         lock_changes=supply.keep(),
         dry_run=dry_run,
@@ -90,9 +90,7 @@ def patched(config: Config, analysis: Analysis) -> Patched:
     """Return what the patches, ours and then the team's, make of the wheel's texts."""
     patches = load_patches([builtin_folder(), *config.build.patches])
     wheel = analysis.wheel
-    texts = {
-        name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)
-    }
+    texts = {name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)}
     return apply(
         patches,
         texts,
@@ -115,9 +113,35 @@ def timestamp() -> int:
         ) from None
 
 
-def _carried_out(
-    config: Config, supply: Supply, analysis: Analysis, plan: Plan
-) -> tuple[Trial, ...]:
+def smoke_wheels(  # noqa: PLR0913 - the command's own parts
+    wheels: Sequence[Path],
+    pythons: Sequence[str],
+    config: Config,
+    supply: Supply,
+    *,
+    dll_dirs: Sequence[Path],
+    env: Mapping[str, str],
+) -> list[report.Smoked]:
+    """Return what each wheel did on each Python that it says it is for."""
+    smoked = []
+    for path in wheels:
+        analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
+        place = place_for(analysis, config.smoke, supply, dll_dirs=dll_dirs, env=env)
+        trials = [
+            Trial(wheel=path, sha256=analysis.wheel.sha256, python=python)
+            for python in pythons
+            if not refusal(python, analysis)
+        ]
+        found = try_all(trials, analysis, place, config.smoke, supply)
+        smoked += [
+            report.Smoked(path=path, python=trial.python, outcome=verdict.outcome)
+            for trial, verdict in found.items()
+        ]
+    supply.keep()
+    return smoked
+
+
+def _carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) -> tuple[Row, ...]:
     """Return how each planned wheel fared, once it stands where it belongs."""
     out = config.build.out
     ledger = Ledger(folder=supply.cache.folder("builds"))
@@ -125,32 +149,63 @@ def _carried_out(
         emitted = emit(
             plan, analysis.wheel, out=out, stage=stage, ledger=ledger, progress=supply.progress
         )
-        sought = [Sought(emitted=each, python=python) for each in emitted for python in each.planned.pythons]
-        found = verdicts(sought, analysis, config.smoke, supply)
-        return tuple(
-            trial
-            for each in emitted
-            for trial in _settled(each, out, {one.python: found[one] for one in sought if one.emitted is each})
-        )
+        found = _seen(config, supply, analysis, emitted)
+        return tuple(row for each in emitted for row in _settled(each, out, analysis, found))
 
 
-def _settled(emitted: Emitted, out: Path, found: dict[str, Verdict]) -> list[Trial]:
-    """Return the trials of one wheel, which now stands in `out`, or in its folder of failures."""
-    failures = [verdict.log for verdict in found.values() if verdict.status == FAILED]
+def _seen(
+    config: Config, supply: Supply, analysis: Analysis, emitted: Sequence[Emitted]
+) -> dict[Trial, Verdict]:
+    """Return what the emitted wheels and the untouched one did, on all their Pythons."""
+    after = [_trial(each, python) for each in emitted for python in each.planned.pythons]
+    before = [_untouched(analysis, trial.python) for trial in after]
+    if not config.smoke.enabled:
+        return _not_run([*after, *before], "the smoke test is switched off")
+    try:
+        place = place_for(analysis, config.smoke, supply)
+    except RepackError as error:
+        return _not_run([*after, *before], str(error))
+    # The wheels of one Python side by side: what both need is had once.
+    both = [trial for pair in zip(before, after, strict=True) for trial in pair]
+    return try_all(both, analysis, place, config.smoke, supply)
+
+
+def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:
+    outcome = Outcome(status=NOT_RUN, reason=reason)
+    return dict.fromkeys(trials, Verdict(outcome=outcome))
+
+
+def _trial(emitted: Emitted, python: str) -> Trial:
+    return Trial(wheel=emitted.path, sha256=emitted.sha256, python=python)
+
+
+def _untouched(analysis: Analysis, python: str) -> Trial:
+    wheel = analysis.wheel
+    return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python, untouched=True)
+
+
+def _settled(
+    emitted: Emitted, out: Path, analysis: Analysis, found: Mapping[Trial, Verdict]
+) -> list[Row]:
+    """Return the rows of one wheel, which now stands in `out`, or in its folder of failures."""
+    seen = {python: found[_trial(emitted, python)] for python in emitted.planned.pythons}
+    failures = [
+        f"Python {python}: {verdict.outcome.reason}\n{verdict.outcome.log}"
+        for python, verdict in seen.items()
+        if verdict.outcome.status == FAILED
+    ]
     path = settle(emitted, out, "\n".join(failures))
     return [
-        Trial(
+        Row(
             path=path,
             python=python,
             tag=emitted.planned.tag,
             sha256=emitted.sha256,
             size=emitted.size,
             fresh=emitted.fresh,
-            status=verdict.status,
-            reason=verdict.reason,
-            before=verdict.before,
-            after=verdict.after,
+            before=found[_untouched(analysis, python)].outcome,
+            after=verdict.outcome,
             remembered=verdict.remembered,
         )
-        for python, verdict in found.items()
+        for python, verdict in seen.items()
     ]

@@ -59,5 +59,3 @@ class Supply:
         if changes:
             write_lock(self._path, self._now)
         return changes
-
-

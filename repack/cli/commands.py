@@ -12,9 +12,11 @@ from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, obtain_source, smoke_wheels
 from repack.config import SampleSource, load, parse_override, source_from
-from repack.errors import InputError, RepackError, UsageError
+from repack.errors import InputError, UsageError
+from repack.files import link_or_copy
 from repack.interpreters import assemble, survey
 from repack.report import JSON_VERSION, Json
+from repack.smoke import FAILED
 from repack.sources import Cache
 from repack.terminal import show_lines, show_table
 
@@ -107,7 +109,7 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
         show=lambda console: show_table(
             console, "", report.SMOKE_HEADINGS, report.smoke_rows(results)
         ),
-        failed=any(result.status == report.FAILED for result in results),
+        failed=any(result.outcome.status == FAILED for result in results),
     )
 
 
@@ -136,7 +138,12 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     config = _config(options, more=[("source.sample", {}), *given.items()])
     if not isinstance(config.source, SampleSource):
         raise UsageError("the source is no sample", hint="leave out --set source...")
-    path = sample_into(options.out, config, _supply(config, options, progress))
+    supply = _supply(config, options, progress)
+    made, _ = obtain_source(config, supply)
+    supply.keep()
+    path = options.out.absolute() / made.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(made, path)
     json = {"version": JSON_VERSION, "path": str(path)}
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 

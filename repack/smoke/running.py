@@ -43,7 +43,7 @@ class Machine:
     driver: Mapping[str, Sequence[str]]
 
 
-def run_smoke(
+def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
     wheel: Path,
     interpreter: Interpreter,
     *,
@@ -71,9 +71,7 @@ def identity(interpreter: Interpreter, wheels: Sequence[Path], pip: Path) -> str
     """Return a digest of what a trial depends on, beside the wheel and the machine."""
     probe = files(__package__).joinpath(_PROBE).read_bytes()
     names = sorted(path.name for path in (*wheels, pip))
-    return hashlib.sha256(
-        "\n".join([interpreter.identity, *names]).encode() + probe
-    ).hexdigest()
+    return hashlib.sha256("\n".join([interpreter.identity, *names]).encode() + probe).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
