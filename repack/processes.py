@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from repack.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -81,15 +81,40 @@ def run(  # noqa: PLR0913 - each is an independent setting of one run
     )
 
 
+@contextlib.contextmanager
+def kept_running(
+    args: Sequence[str | Path], *, env: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Keep the program `args` running beside the block.
+
+    Its stdin is a pipe that nothing comes through and that ends with the block, or with us: a
+    program that reads it ends when we are killed, too. Nobody sees what it says.
+    """
+    process = _start(
+        tuple(map(str, args)), env, None, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        _kill(process)
+
+
 def _start(
-    words: tuple[str, ...], env: Mapping[str, str] | None, cwd: Path | None
+    words: tuple[str, ...],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """Return the running program, in a process group of its own."""
     try:
         return subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             env=None if env is None else dict(env),
             cwd=cwd,
