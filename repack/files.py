@@ -99,9 +99,9 @@ def replacing(destination: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     try:
         temporary, file = _new_temporary(destination)
         with file:
+            _set_mode(file.fileno(), mode)
             yield file
             file.flush()
-            _set_mode(file.fileno(), mode)
             os.fsync(file.fileno())
             if sys.platform != "win32":
                 # Still locked: no sweep can come between.
@@ -122,6 +122,25 @@ def replace(temporary: Path, destination: Path) -> None:
         _rename(temporary, destination)
     except OSError as error:
         raise not_written(destination, error) from error
+
+
+@contextmanager
+def workspace(folder: Path) -> Iterator[Path]:
+    """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
+    path = _temporary_name(folder / "work")
+    try:
+        path.mkdir()
+        lock = os.open(path, os.O_RDONLY) if sys.platform != "win32" else -1
+    except OSError as error:
+        raise not_written(folder, error) from error
+    try:
+        if lock >= 0:
+            _locked(lock)
+        yield path
+    finally:
+        if lock >= 0:
+            os.close(lock)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
@@ -252,14 +271,9 @@ def _locked(descriptor: int) -> bool:
 
 def _abandoned(path: Path) -> bool:
     """Say whether the temporary file or folder was nobody's and is removed now."""
-    if path.is_dir() and not path.is_symlink():
-        if _process_lives(path):
-            return False
-        shutil.rmtree(path, ignore_errors=True)
-        return not path.exists()
     if sys.platform == "win32":
         # An open file cannot be removed there; a closed one about to be renamed is kept.
-        return not _process_lives(path) and _unlinked(path)
+        return not _process_lives(path) and _removed(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -269,7 +283,7 @@ def _abandoned(path: Path) -> bool:
         return (
             (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
             and _unclaimed(descriptor, path)
-            and _unlinked(path)
+            and _removed(path)
         )
     finally:
         os.close(descriptor)
@@ -321,7 +335,7 @@ if sys.platform == "win32":
             kernel.CloseHandle(ctypes.c_void_p(handle))
 
 
-def _unlinked(path: Path) -> bool:
+def _removed(path: Path) -> bool:
     try:
         if path.is_dir():
             shutil.rmtree(path)
