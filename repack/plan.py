@@ -13,12 +13,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from repack import wheels
-from repack.archives import Added, Copied, canonical_order
+from repack.archives import Added, Copied
 from repack.dlls import Kind, distribution
 from repack.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from repack.analysis import Analysis
     from repack.config import Build
@@ -32,8 +32,6 @@ _MICRO_RELEASES = range(40)
 _FIRST_WITHOUT_M = 8
 #: Two digits are a major version, three a major and a minor.
 _WITH_MINOR = 100
-#: Written by other tools over the bytes of RECORD, which a rewritten wheel does not keep.
-_SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,51 +257,8 @@ def _planned(
         version=version,
         tag=renamed.tag,
         pythons=tuple(group),
-        entries=tuple(_entries(wheel, patched.files, renamed, requires_python)),
+        entries=wheels.rewritten(wheel, renamed, patched.files, requires_python=requires_python),
     )
-
-
-def _entries(
-    wheel: Wheel, files: Mapping[str, bytes], name: wheels.WheelName, requires_python: str
-) -> Iterator[Copied | Added]:
-    """Yield the members of the new wheel, in the order in which they are written."""
-    dist_info = f"{name.distribution}-{name.version}.dist-info"
-    written = dict(files)
-    written[f"{dist_info}/METADATA"] = wheels.with_metadata(
-        wheel.metadata, version=name.version, requires_python=requires_python
-    )
-    written[f"{dist_info}/WHEEL"] = wheels.wheel_file_with_tags(wheel.wheel_file, name.tags)
-    copied = {
-        _moved(member.name, wheel.dist_info, dist_info): member
-        for member in wheel.archive.members
-        if not member.directory and not _is_ours(member.name, wheel.dist_info)
-    }
-    for path in written:
-        copied.pop(path, None)
-    record = f"{dist_info}/RECORD"
-    rows = {path: wheels.entry_of(content) for path, content in written.items()}
-    rows |= {path: wheel.record[member.name] for path, member in copied.items()}
-    written[record] = wheels.format_record(rows, record)
-    for path in canonical_order([*written, *copied]):
-        if path in written:
-            yield Added(name=path, content=written[path])
-        else:
-            yield Copied(member=copied[path], name=path)
-
-
-def _is_ours(name: str, dist_info: str) -> bool:
-    """Return whether a member is one that every output writes anew, or leaves out."""
-    anew = ("METADATA", "WHEEL", "RECORD", *_SIGNATURES)
-    return name in {f"{dist_info}/{part}" for part in anew}
-
-
-def _moved(name: str, before: str, after: str) -> str:
-    """Return a member's name under the new .dist-info folder, or .data folder."""
-    old, new = before.removesuffix(".dist-info"), after.removesuffix(".dist-info")
-    for suffix in (".dist-info/", ".data/"):
-        if name.startswith(f"{old}{suffix}"):
-            return f"{new}{suffix}{name.removeprefix(f'{old}{suffix}')}"
-    return name
 
 
 def _ingredients(entry: Copied | Added) -> tuple[object, ...]:

@@ -110,7 +110,8 @@ def plan_lines(result: BuildResult) -> list[str]:
 def findings_of(result: BuildResult) -> list[Finding | Note]:
     """Return what analysis and patching noticed, each thing once."""
     found: dict[tuple[str, str], Finding | Note] = {}
-    for item in (*result.plan.notes, *result.analysis.findings):
+    items: tuple[Finding | Note, ...] = (*result.plan.notes, *result.analysis.findings)
+    for item in items:
         found.setdefault((item.code, item.member), item)
     return sorted(found.values(), key=lambda item: (item.code, item.member))
 

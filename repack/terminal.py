@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -30,6 +29,17 @@ if TYPE_CHECKING:
     from rich.progress import Task as RichTask
 
     from repack.progress import Task
+
+__all__ = [
+    "Bars",
+    "Console",
+    "Lines",
+    "console_for",
+    "log_to",
+    "progress_on",
+    "show_lines",
+    "show_table",
+]
 
 _log = logging.getLogger(__name__)
 #: A pipe has no width; a table cut at 80 columns would hide the very message it is for.
@@ -140,20 +150,24 @@ def progress_on(console: Console) -> Bars | Lines:
     return Bars(console) if console.is_terminal else Lines()
 
 
+class _Log(logging.Handler):
+    """Writes log lines as they are, above the bars where there are any."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; what is more than a step stands out without colour."""
+        level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        self._console.print(Text(f"{level}{record.getMessage()}"), soft_wrap=True)
+
+
 def log_to(console: Console, verbosity: int) -> None:
     """Send this package's log to `console`: warnings at -1, steps at 0, details at 1."""
     level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
-    handler = RichHandler(
-        console=console,
-        show_time=False,
-        show_path=False,
-        show_level=level < logging.INFO,
-        markup=False,
-        highlighter=None,
-    )
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("repack")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [_Log(console)]
     logger.setLevel(level)
     logger.propagate = False
 

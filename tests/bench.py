@@ -17,8 +17,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wheelmaking import make_pyd, make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 REQUIREMENT = "opencv-contrib-python==4.11.0.86"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -68,7 +72,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         place = Path(folder)
         wheel = fetch(place)
-        runs = {
+        runs: dict[str, Callable[[], float]] = {
             "one": lambda: timed(build(wheel, place, PYTHONS[2:3])),
             "unpack + pack": lambda: unpack_and_pack(wheel, place),
             "five": lambda: timed(build(wheel, place, PYTHONS)),
@@ -121,11 +125,8 @@ def fetch(place: Path) -> Path:
 
 def build(wheel: Path, place: Path, pythons: tuple[str, ...]) -> list[str | Path]:
     """Return our command: the whole of it but the smoke test."""
-    return [
-        SCRIPTS / "repack",
-        *("build", "--quiet", "--no-smoke", "--source", wheel),
-        *("-w", place / "out", "--python", *pythons),
-    ]
+    options: list[str | Path] = ["--source", wheel, "-w", place / "out", "--python", *pythons]
+    return [SCRIPTS / "repack", "build", "--quiet", "--no-smoke", *options]
 
 
 def unpack_and_pack(wheel: Path, place: Path) -> float:
@@ -149,7 +150,7 @@ def wheel_tags(wheel: Path, place: Path, python: str) -> float:
     return timed([sys.executable, "-m", "wheel", "tags", *options, folder / wheel.name])
 
 
-def timed(command: list[str | Path] | list[object]) -> float:
+def timed(command: Sequence[str | Path]) -> float:
     """Return the seconds that a whole process takes."""
     start = time.perf_counter()
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)

@@ -225,7 +225,8 @@ def test_killed_at_random_moments_it_leaves_no_half_wheel_and_the_next_run_finis
     tmp_path: Path,
 ) -> None:
     source = cuda_wheel(tmp_path, ballast=20_000_000)
-    command = [REPACK, "build", "--source", source, "--no-smoke", "-q", "-w", tmp_path / "out"]
+    options = ["--source", str(source), "--no-smoke", "-q", "-w", str(tmp_path / "out")]
+    command = [str(REPACK), "build", *options]
     started = time.monotonic()
     subprocess.run(command, check=True)
     whole = time.monotonic() - started

@@ -165,9 +165,7 @@ def _seen(
         place = place_for(analysis, config.smoke, supply)
     except RepackError as error:
         return _not_run([*after, *before], str(error))
-    # The wheels of one Python side by side: what both need is had once.
-    both = [trial for pair in zip(before, after, strict=True) for trial in pair]
-    return try_all(both, analysis, place, config.smoke, supply)
+    return try_all([*after, *before], analysis, place, config.smoke, supply)
 
 
 def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:

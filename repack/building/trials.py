@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from repack import files
 from repack.dlls import Kind, key_of
 from repack.errors import RepackError, ToolError
-from repack.interpreters import session
+from repack.interpreters import Pythons, Unavailable
 from repack.plan import dll_requirements
 from repack.smoke import (
     NOT_RUN,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from repack.analysis import Analysis
     from repack.building.supply import Supply
     from repack.config import Smoke
-    from repack.interpreters import Session
+    from repack.interpreters import Interpreter
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
@@ -113,22 +115,22 @@ def try_all(
 ) -> dict[Trial, Verdict]:
     """Return what each wheel did; as many are tried at once as the machine has processors."""
     memory = _Memory(folder=supply.cache.folder("verdicts"))
-    requires, numpy_abi = analysis.wheel.requires, analysis.numpy
     with (
-        session(
-            settings, cache=supply.cache, offline=supply.offline, progress=supply.progress
+        Pythons(
+            cache=supply.cache,
+            progress=supply.progress,
+            given=settings.interpreters,
+            embeddable=settings.embeddable,
+            offline=supply.offline,
         ) as pythons,
         supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
-        bench = _Bench(
-            pythons=pythons, supply=supply, memory=memory, place=place, timeout=settings.timeout
-        )
+        outfitter = _Outfitter(pythons, supply, analysis)
 
         def one(trial: Trial) -> Verdict:
-            verdict = bench.tried(
-                trial, requirements_for(requires, trial.python, numpy_abi=numpy_abi)
-            )
+            outfit = outfitter.outfit(trial.python)
+            verdict = _tried(trial, outfit, place, memory, settings.timeout)
             task.advance(1)
             return verdict
 
@@ -155,40 +157,67 @@ class _Memory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Bench:
-    """Where the trials of one call are made."""
+class _Outfit:
+    """A Python, its pip, and the wheels to be installed beside the one under test."""
 
-    pythons: Session
-    supply: Supply
-    memory: _Memory
-    place: Place
-    timeout: float
+    interpreter: Interpreter
+    pip: Path
+    beside: tuple[Path, ...]
 
-    def tried(self, trial: Trial, wanted: Sequence[str]) -> Verdict:
-        """Return what a wheel with the requirements `wanted` did, now or at an earlier time."""
-        try:
-            interpreter = self.pythons.interpreter(trial.python)
-            beside = [self.supply.wheel(each, trial.python).path for each in wanted]
-            pip = self.supply.wheel("pip", trial.python).path
-        except RepackError as error:
-            return Verdict(outcome=Outcome(status=NOT_RUN, reason=str(error)))
-        parts = [trial.sha256, self.place.identity, identity(interpreter, beside, pip)]
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        known = self.memory.recall(key)
-        if known is not None:
-            return Verdict(outcome=known, remembered=True)
-        outcome = run_smoke(
-            trial.wheel,
-            interpreter,
-            beside=beside,
-            pip=pip,
-            machine=self.place.machine,
-            timeout=self.timeout,
+
+class _Outfitter:
+    """Gets a Python and what goes with it, once for all trials on it."""
+
+    def __init__(self, pythons: Pythons, supply: Supply, analysis: Analysis) -> None:
+        self._pythons = pythons
+        self._supply = supply
+        self._analysis = analysis
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._had: dict[str, _Outfit | str] = {}
+
+    def outfit(self, python: str) -> _Outfit | str:
+        """Return what trials on `python` need, or the reason why it cannot be had."""
+        with self._turns[python]:
+            if python not in self._had:
+                try:
+                    self._had[python] = self._get(python)
+                except RepackError as error:
+                    self._had[python] = str(error)
+            return self._had[python]
+
+    def _get(self, python: str) -> _Outfit | str:
+        interpreter = self._pythons.provide(python)
+        if isinstance(interpreter, Unavailable):
+            return f"{interpreter.reason}; {interpreter.hint}"
+        requires, numpy_abi = self._analysis.wheel.requires, self._analysis.numpy
+        wanted = requirements_for(requires, python, numpy_abi=numpy_abi)
+        return _Outfit(
+            interpreter=interpreter,
+            pip=self._supply.wheel("pip", python).path,
+            beside=tuple(self._supply.wheel(each, python).path for each in wanted),
         )
-        # Whoever builds again after a failure wants to see the fixed wheel tried again.
-        if outcome.status == PASSED or (trial.untouched and outcome.repeatable):
-            self.memory.keep(key, outcome)
-        return Verdict(outcome=outcome)
+
+
+def _tried(
+    trial: Trial, outfit: _Outfit | str, place: Place, memory: _Memory, timeout: float
+) -> Verdict:
+    """Return what a wheel did, now or when the very same was tried before."""
+    if isinstance(outfit, str):
+        return Verdict(outcome=Outcome(status=NOT_RUN, reason=outfit))
+    python, pip, beside = outfit.interpreter, outfit.pip, outfit.beside
+    parts = [trial.sha256, place.identity, identity(python, beside, pip)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    known = memory.recall(key)
+    if known is not None:
+        return Verdict(outcome=known, remembered=True)
+    machine = place.machine
+    outcome = run_smoke(
+        trial.wheel, python, beside=beside, pip=pip, machine=machine, timeout=timeout
+    )
+    # Whoever builds again after a failure wants to see the fixed wheel tried again.
+    if outcome.status == PASSED or (trial.untouched and outcome.repeatable):
+        memory.keep(key, outcome)
+    return Verdict(outcome=outcome)
 
 
 def _listing(folder: Path) -> object:

@@ -14,7 +14,7 @@ from repack.building import Supply, build, obtain_source, smoke_wheels
 from repack.config import SampleSource, load, parse_override, source_from
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
-from repack.interpreters import assemble, survey
+from repack.interpreters import Pythons, Unavailable
 from repack.report import JSON_VERSION, Json
 from repack.smoke import FAILED
 from repack.sources import Cache
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
-    from rich.console import Console
-
     from repack.config import Config
     from repack.progress import Progress
+    from repack.terminal import Console
 
 _log = logging.getLogger(__name__)
 _CONFIG = Path("repack.toml")
@@ -81,8 +80,8 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
             except InputError as error:
                 errors.append(error)
             task.advance(1)
-    for error in errors:
-        _log.error("repack: error: %s", error)
+    for refused in errors:
+        _log.error("repack: error: %s", refused)
     lines = [line for analysis in analyses for line in report.inspect_lines(analysis)]
     found = any(analysis.findings for analysis in analyses)
     return Answer(
@@ -116,15 +115,24 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
 def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     """List the Windows Pythons at hand, after putting together those asked for."""
     config = _config(options)
-    cache = Cache.default()
-    for version in options.assemble:
-        assemble(version, cache=cache, offline=options.offline, progress=progress)
-    found = survey(config.smoke, cache=cache)
+    with Pythons(
+        cache=Cache.default(),
+        progress=progress,
+        given=config.smoke.interpreters,
+        embeddable=config.smoke.embeddable,
+        offline=options.offline,
+    ) as pythons:
+        made = [pythons.provide(version) for version in options.assemble]
+        found = pythons.at_hand()
+    missing = [each for each in made if isinstance(each, Unavailable)]
+    for each in missing:
+        _log.error("Python %s: %s; %s", each.version, each.reason, each.hint)
     return Answer(
         json=report.pythons_json(found),
         show=lambda console: show_table(
             console, "", report.PYTHONS_HEADINGS, report.pythons_rows(found)
         ),
+        failed=bool(missing),
     )
 
 

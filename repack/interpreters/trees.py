@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 from typing import TYPE_CHECKING
 
-from repack.files import not_written, replace, sweep
+from repack.files import not_written, replace, sweep, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,20 +34,19 @@ def place_tree(
     `contents` are relative paths of harmless names and what goes there.
     """
     sweep(tree.parent)
-    temporary = tree.parent / f".{tree.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp"
     manifest = {}
-    try:
-        for name, content in contents:
-            path = temporary / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            manifest[name] = len(content)
-            advance(1)
-        (temporary / MANIFEST).write_text(json.dumps(manifest, sort_keys=True), encoding="utf-8")
-        if tree.exists():
-            shutil.rmtree(tree)
-        replace(temporary, tree)
-    except OSError as error:
-        raise not_written(tree, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with workspace(tree.parent) as place:
+        try:
+            for name, content in contents:
+                path = place / "tree" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                manifest[name] = len(content)
+                advance(1)
+            listing = json.dumps(manifest, sort_keys=True)
+            (place / "tree" / MANIFEST).write_text(listing, encoding="utf-8")
+            if tree.exists():
+                shutil.rmtree(tree)
+            replace(place / "tree", tree)
+        except OSError as error:
+            raise not_written(tree, error) from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from repack.errors import ToolError
-from repack.files import replace, sweep
+from repack.files import replace, sweep, workspace
 from repack.pe import make_dll, read_exports
 from repack.processes import kept_running, run
 
@@ -148,9 +148,12 @@ def _make_prefix(wine: Wine, progress: Progress) -> None:
     """Make the prefix beside its place and rename it, so that it is whole or not there."""
     folder = wine.prefix.parent
     sweep(folder)
-    temporary = folder / f".{wine.prefix.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp"
-    env = _environment(temporary, wine.server)
-    with progress.task("Preparing Wine (once)", total=3, unit="steps") as task:
+    with (
+        workspace(folder) as place,
+        progress.task("Preparing Wine (once)", total=3, unit="steps") as task,
+    ):
+        temporary = place / "prefix"
+        env = _environment(temporary, wine.server)
         try:
             for words in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
                 _run_tool(wine, words, env)
@@ -165,7 +168,6 @@ def _make_prefix(wine: Wine, progress: Progress) -> None:
         finally:
             if temporary.exists():
                 run([wine.server, "-k"], timeout=_END_TIMEOUT, env=env)
-                shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run_tool(wine: Wine, words: tuple[str, ...], env: Mapping[str, str]) -> None:
