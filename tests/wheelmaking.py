@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import random
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -336,8 +337,11 @@ def make_pyd(
     return make_dll("cv2.pyd", imports=wanted, delay_imports=delay_imports, machine=machine)
 
 
-def cuda_wheel(folder: Path, *, tag: str = "cp37-abi3-win_amd64") -> Path:
-    """Write a wheel in opencv-contrib-python's layout that needs CUDA 12 and return its path."""
+def cuda_wheel(folder: Path, *, tag: str = "cp37-abi3-win_amd64", ballast: int = 0) -> Path:
+    """Write a wheel in opencv-contrib-python's layout that needs CUDA 12 and return its path.
+
+    `ballast` bytes that do not deflate make it as heavy as a test wants it.
+    """
     needs = {
         "nppc64_12.dll": ["nppGetLibVersion"],
         "nppif64_12.dll": ["nppiFilter_8u_C1R"],
@@ -345,5 +349,7 @@ def cuda_wheel(folder: Path, *, tag: str = "cp37-abi3-win_amd64") -> Path:
         "KERNEL32.dll": ["GetProcAddress"],
     }
     files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(needs)}
+    if ballast:
+        files["cv2/data/ballast.bin"] = random.Random(0).randbytes(ballast)  # noqa: S311 - no secret
     path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
     return make_wheel(path, files, requires=["numpy>=2"])
