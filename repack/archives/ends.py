@@ -229,7 +229,8 @@ def _wide_directory(file: RawFile, offset: int, locator: int) -> Directory:
 def _misplaced(file: RawFile, directory: Directory, position: int) -> Fault:
     """Return why the directory does not end where the end records begin."""
     distance = position - directory.offset - directory.size
-    if distance > 0 and file.read(directory.offset + distance, 4) == CENTRAL_SIGNATURE:
+    stub = (file.read(distance, 4), file.read(directory.offset + distance, 4))
+    if distance > 0 and stub == (LOCAL_SIGNATURE, CENTRAL_SIGNATURE):
         return prefixed(file, distance)
     where = f"{abs(distance):,} bytes {'before' if distance > 0 else 'behind'}"
     return Fault("end-record", f"the directory is said to end {where} the end record")

@@ -229,8 +229,10 @@ def _check_kind(listed: Listed, external: int) -> None:
     if listed.directory:
         if listed.size:
             raise Fault("special-file", "is a folder with content")
-    elif listed.mode & _SET_ID_BITS or external & (_DOS_VOLUME | _DOS_FOLDER):
-        raise Fault("special-file", "has the attributes of a folder or of a privileged program")
+    elif listed.mode & _SET_ID_BITS:
+        raise Fault("special-file", f"has the file mode {listed.mode:#o}, a privileged program's")
+    elif external & (_DOS_VOLUME | _DOS_FOLDER):
+        raise Fault("special-file", "has the attributes of a folder")
 
 
 def _check_packing(listed: Listed) -> None:
@@ -246,7 +248,7 @@ def _check_packing(listed: Listed) -> None:
         raise Fault("version-needed", f"needs version {listed.needed / 10} of the ZIP format")
     code = "zip64" if listed.wide else "size-lie"
     if listed.method == STORED and listed.size != listed.compressed_size:
-        raise Fault(code, f"is stored, but {listed.compressed_size:,} bytes are {listed.size:,}")
+        raise Fault(code, f"is stored in {listed.compressed_size:,} bytes, but has {listed.size:,}")
     if listed.method == DEFLATED and listed.size > listed.compressed_size * DEFLATE_RATIO:
         raise Fault(
             code, f"cannot inflate from {listed.compressed_size:,} bytes to {listed.size:,}"
@@ -269,4 +271,4 @@ def _needs_more(needed: int, listed: Listed, *, wide: bool) -> bool:
 
 
 def _mismatch(what: str) -> Fault:
-    return Fault("header-mismatch", f"its own header and the directory tell another {what}")
+    return Fault("header-mismatch", f"its own header and the directory disagree on its {what}")

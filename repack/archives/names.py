@@ -39,7 +39,7 @@ def decoded(raw: bytes, *, utf8: bool) -> str:
             if utf8
             else "the name is not ASCII and not marked as UTF-8, so tools read it differently"
         )
-        raise Fault("bad-encoding", reason) from None
+        raise Fault("bad-encoding", reason, raw.decode("utf-8", "backslashreplace")) from None
 
 
 def check_name(name: str) -> None:
@@ -75,13 +75,13 @@ def check_collisions(names: Iterable[str]) -> None:
             folders[parent] = name.rpartition("/")[0]
             parent = parent.rpartition("/")[0]
     for key in files.keys() & folders.keys():
-        raise Fault("duplicate-name", "it is a file and a folder at once", files[key])
+        raise Fault("duplicate-name", "is a file and a folder at once", files[key])
 
 
 def _both(name: str, other: str) -> str:
     if name == other:
-        return "it is there twice"
-    return f"{shown(other)} is the same name on some systems"
+        return "is there twice"
+    return f"is the same name as {shown(other)} on some systems"
 
 
 def _folded(name: str) -> str:

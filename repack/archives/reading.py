@@ -23,7 +23,7 @@ from repack.archives.headers import (
 from repack.archives.members import STORED, Archive, Member
 from repack.archives.names import check_collisions
 from repack.archives.rawfile import RawFile
-from repack.errors import InputError
+from repack.errors import InputError, shown
 from repack.files import not_read
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 #: Most extra fields are shorter; a longer one costs a second read.
 _EXTRA_GUESS = 64
+_NAME_SHOWN = 400
 _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
 
 
@@ -50,8 +51,15 @@ def open_archive(path: Path) -> Archive:
     except OSError as error:
         raise not_read(path, error) from error
     except Fault as fault:
-        raise InputError(fault.what, code=fault.code, file=path, member=fault.member) from None
+        raise InputError(
+            fault.what, code=fault.code, file=path, member=_shortened(fault.member)
+        ) from None
     return Archive(path=path, size=found.st_size, members=members, modified=found.st_mtime_ns)
+
+
+def _shortened(name: str) -> str:
+    """Return a name, which may have 65,535 bytes, so that a line can hold it."""
+    return name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}..."
 
 
 def _read_members(file: RawFile) -> tuple[Member, ...]:
@@ -79,15 +87,17 @@ def _read_directory(file: RawFile, directory: Directory) -> list[Listed]:
 
 def _place(file: RawFile, directory: Directory, listing: Sequence[Listed]) -> dict[int, Member]:
     """Return the members by the offset of their headers: from byte 0 on, without a gap."""
+    for listed in listing:
+        _check_place(listed, directory.offset)
     placed: dict[int, Member] = {}
     position = 0
     previous = ""
     for listed in sorted(listing, key=lambda listed: listed.offset):
         raw = file.read(listed.offset, LOCAL.size + len(listed.raw_name) + _EXTRA_GUESS)
-        if not raw.startswith(LOCAL_SIGNATURE) or listed.offset >= directory.offset:
-            raise Fault("missing-member", "is listed, but not in the archive", listed.name)
+        if not raw.startswith(LOCAL_SIGNATURE):
+            raise _missing(listed)
         if listed.offset < position:
-            raise Fault("overlap", f"lies upon {previous!r}", listed.name)
+            raise Fault("overlap", f"lies upon {shown(previous)}", listed.name)
         if listed.offset > position:
             raise _gap(file, position, listed.offset)
         member, position = _placed(file, listed, raw, directory.offset)
@@ -130,10 +140,21 @@ def _whole_header(file: RawFile, listed: Listed, raw: bytes) -> bytes:
     return file.read(listed.offset, length) if length > len(raw) else raw[:length]
 
 
+def _check_place(listed: Listed, limit: int) -> None:
+    """Raise Fault unless a member may begin there, and be so large, before `limit`."""
+    if listed.offset + LOCAL.size > limit:
+        raise _missing(listed)
+    _check_end(listed, listed.offset + LOCAL.size + listed.compressed_size, limit)
+
+
 def _check_end(listed: Listed, end: int, limit: int) -> None:
     if end > limit:
         code = "zip64" if listed.wide else "overlap"
-        raise Fault(code, "reaches into the directory behind the members")
+        raise Fault(code, "reaches into the directory behind the members", listed.name)
+
+
+def _missing(listed: Listed) -> Fault:
+    return Fault("missing-member", "is listed, but not in the archive", listed.name)
 
 
 def _descriptor(file: RawFile, listed: Listed, local: Local, at: int) -> int:

@@ -169,7 +169,7 @@ def _inflated(pieces: Iterator[bytes], archive: Archive, member: Member) -> Iter
     except _NOT_DEFLATE:
         raise _refusal(archive, member, "bad-data", "is no DEFLATE data") from None
     if inflater.unused_data or next(pieces, b""):
-        raise _lie(archive, member, "has bytes behind the end of its data, more")
+        raise _refusal(archive, member, "size-lie", "has bytes behind the end of its data")
     if not inflater.eof:
         raise _refusal(archive, member, "bad-data", "its DEFLATE data has no end")
     if left:
