@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from repack import files
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from repack.building.supply import Supply
     from repack.config import Smoke
     from repack.interpreters import Interpreter
+    from repack.sources import Cache
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
@@ -127,14 +128,22 @@ def try_all(
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
         outfitter = _Outfitter(pythons, supply, analysis)
+        bench = _Bench(
+            place=place, memory=memory, timeout=settings.timeout, cache=supply.cache, stop=Event()
+        )
 
         def one(trial: Trial) -> Verdict:
-            outfit = outfitter.outfit(trial.python)
-            verdict = _tried(trial, outfit, place, memory, settings.timeout)
+            verdict = bench.tried(trial, outfitter.outfit(trial.python))
             task.advance(1)
             return verdict
 
-        return dict(zip(trials, pool.map(one, trials), strict=True))
+        try:
+            return dict(zip(trials, pool.map(one, trials), strict=True))
+        except BaseException:
+            # An interrupt reaches this thread alone; the others would go on to their end.
+            bench.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +181,7 @@ class _Outfitter:
         self._pythons = pythons
         self._supply = supply
         self._analysis = analysis
-        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._turns: defaultdict[str, Lock] = defaultdict(Lock)
         self._had: dict[str, _Outfit | str] = {}
 
     def outfit(self, python: str) -> _Outfit | str:
@@ -198,26 +207,41 @@ class _Outfitter:
         )
 
 
-def _tried(
-    trial: Trial, outfit: _Outfit | str, place: Place, memory: _Memory, timeout: float
-) -> Verdict:
-    """Return what a wheel did, now or when the very same was tried before."""
-    if isinstance(outfit, str):
-        return Verdict(outcome=Outcome(status=NOT_RUN, reason=outfit))
-    python, pip, beside = outfit.interpreter, outfit.pip, outfit.beside
-    parts = [trial.sha256, place.identity, identity(python, beside, pip)]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    known = memory.recall(key)
-    if known is not None:
-        return Verdict(outcome=known, remembered=True)
-    machine = place.machine
-    outcome = run_smoke(
-        trial.wheel, python, beside=beside, pip=pip, machine=machine, timeout=timeout
-    )
-    # Whoever builds again after a failure wants to see the fixed wheel tried again.
-    if outcome.status == PASSED or (trial.untouched and outcome.repeatable):
-        memory.keep(key, outcome)
-    return Verdict(outcome=outcome)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Bench:
+    """Where the trials of one call are made."""
+
+    place: Place
+    memory: _Memory
+    timeout: float
+    cache: Cache
+    stop: Event
+
+    def tried(self, trial: Trial, outfit: _Outfit | str) -> Verdict:
+        """Return what a wheel did, now or when the very same was tried before."""
+        if isinstance(outfit, str):
+            return Verdict(outcome=Outcome(status=NOT_RUN, reason=outfit))
+        python, pip, beside = outfit.interpreter, outfit.pip, outfit.beside
+        parts = [trial.sha256, self.place.identity, identity(python, beside, pip)]
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        known = self.memory.recall(key)
+        if known is not None:
+            return Verdict(outcome=known, remembered=True)
+        outcome = run_smoke(
+            trial.wheel,
+            python,
+            beside=beside,
+            pip=pip,
+            machine=self.place.machine,
+            timeout=self.timeout,
+            cache=self.cache,
+            stop=self.stop,
+        )
+        # Whoever builds again after a failure wants to see the fixed wheel tried again.
+        kept = outcome.status == PASSED or (trial.untouched and outcome.repeatable)
+        if kept and not self.stop.is_set():
+            self.memory.keep(key, outcome)
+        return Verdict(outcome=outcome)
 
 
 def _listing(folder: Path) -> object:

@@ -137,11 +137,11 @@ class Pythons:
     def _assembled(self, recipe: Recipe) -> Interpreter:
         # Without Wine there is no point in downloading.
         _check_machine()
-        find_wine(self._cache)
+        wine = find_wine(self._cache)
         tree = assemble_tree(
             recipe, cache=self._cache, offline=self._offline, progress=self._progress
         )
-        return _interpreter(recipe, tree, self._started())
+        return self._with_wine(recipe, tree, wine)
 
     def _looked_up(self, recipe: Recipe) -> Interpreter | Unavailable:
         """Return the Python if it has been put together before; nothing is started."""
@@ -152,11 +152,22 @@ class Pythons:
         except ToolError as error:
             return Unavailable(version=recipe.version, reason=error.what, hint=error.hint)
         if is_whole(tree):
-            return _interpreter(recipe, tree, wine)
+            return self._with_wine(recipe, tree, wine)
         return Unavailable(
             version=recipe.version,
             reason="not put together yet",
             hint=f"repack pythons --assemble {recipe.version}",
+        )
+
+    def _with_wine(self, recipe: Recipe, tree: Path, wine: Wine) -> Interpreter:
+        return Interpreter(
+            version=recipe.version,
+            full_version=recipe.full_version,
+            python=tree / "python.exe",
+            launcher=wine.launcher,
+            env=wine.env,
+            origin="assembled",
+            start=self._started,
         )
 
     def _started(self) -> Wine:
@@ -189,17 +200,6 @@ def _check_machine() -> None:
             code="no-wine",
             hint="run `repack smoke` with the wheels on Windows",
         )
-
-
-def _interpreter(recipe: Recipe, tree: Path, wine: Wine) -> Interpreter:
-    return Interpreter(
-        version=recipe.version,
-        full_version=recipe.full_version,
-        python=tree / "python.exe",
-        launcher=wine.launcher,
-        env=wine.env,
-        origin="assembled",
-    )
 
 
 def _not_installed(version: str) -> Unavailable:

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 ON_WINDOWS = os.name == "nt"
+
+
+def _at_once() -> None:
+    """Do nothing: on Windows a Python runs without preparation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +36,8 @@ class Interpreter:
     origin: str
     #: "x86-64", "x86" or "arm64"
     machine: str = "x86-64"
+    #: To be called before it is run; what then takes time is done once. Raises ToolError.
+    start: Callable[[], object] = field(default=_at_once, compare=False, repr=False)
 
     @property
     def command(self) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
-"""Runs inside the Windows Python under test: does what a user of cv2 does, step after step.
+"""Runs inside the Windows Python under test: its pip, or what a user of cv2 does.
 
-Standard library, and Python 3.7 to 3.14. Each step is announced before it is taken, so that after
-a crash or a hang the last line tells where; the last line of all is the result. Arguments: a
-directory of stand-ins for the driver's DLLs, or "".
+Standard library only, Python 3.7 to 3.14, started with -I and -S: nothing of the machine but what
+the job in argv[1] (JSON) names. Each step is announced before it is taken, so that after a crash
+or a hang the last line tells where; each result is a line of its own.
 """
 
+import faulthandler
 import json
 import os
+import runpy
 import sys
 import traceback
 
@@ -14,56 +16,124 @@ MARK = "@repack "
 
 
 def say(**facts):
-    """Print facts as one marked line, at once."""
-    sys.stdout.write(MARK + json.dumps(facts) + "\n")
+    """Print facts as one marked line of ASCII, at once."""
+    sys.stdout.write("\n" + MARK + json.dumps(facts) + "\n")
     sys.stdout.flush()
 
 
-def register_driver(directory):
-    """Let stand-ins be found where System32 would give the driver's own DLLs."""
-    os.environ["PATH"] = directory + os.pathsep + os.environ.get("PATH", "")
-    if hasattr(os, "add_dll_directory"):
-        os.add_dll_directory(directory)
+def in_one_line(error):
+    """Return an exception as Python's last line of a traceback would begin."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])
 
 
-def main(driver):
-    """Take the steps; return the facts that were found."""
-    if driver:
-        register_driver(driver)
-    say(step="import numpy")
+def prepare(job):
+    """Make the environment that `job` describes: packages, temporary folder, driver."""
+    # Wine takes TEMP and TMP from its registry, whatever the environment says.
+    for name in ("TEMP", "TMP"):
+        os.environ[name] = job["temporary"]
+    sys.path[:0] = job["packages"]
+    if job["driver"]:
+        # Where System32 would give the driver's own DLLs.
+        os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
+        if hasattr(os, "add_dll_directory"):
+            os.add_dll_directory(job["driver"])
+
+
+def install(job):
+    """Run pip with the job's arguments, as `python -m pip` would."""
+    say(step="pip")
+    sys.argv[1:] = job["arguments"]
+    runpy.run_module("pip", run_name="__main__", alter_sys=True)
+
+
+def first_import(job):
+    """Return cv2, from the folder under test; a failure is told twice, as a user would see it."""
+    # A package's .pth files run at the start of every Python that has it.
+    import site
+
+    for folder in job["packages"]:
+        site.addsitedir(folder)
+    say(step="import cv2")
+    try:
+        import cv2
+    except ImportError:
+        try:
+            import cv2
+        except BaseException as other:
+            say(second_import=in_one_line(other))
+        else:
+            say(second_import="works")
+        raise
+    say(opencv=getattr(cv2, "__version__", ""), file=getattr(cv2, "__file__", "") or "")
+    return cv2
+
+
+def use(job):
+    """Take the steps of a user who has no GPU."""
+    cv2 = first_import(job)
     import numpy as np
 
-    say(step="import cv2")
-    import cv2
+    say(numpy=np.__version__, step="cv2.__version__")
+    check(cv2.__version__, "it is empty")
+    place, ours = os.path.normcase(cv2.__file__), map(os.path.normcase, job["packages"])
+    check(any(place.startswith(folder) for folder in ours), "another cv2 answered: " + place)
 
-    facts = {"opencv": cv2.__version__, "numpy": np.__version__, "file": cv2.__file__}
     say(step="cv2.resize")
     image = np.arange(64 * 48 * 3, dtype=np.uint8).reshape(48, 64, 3)
-    assert cv2.resize(image, (32, 24)).shape == (24, 32, 3), "resize gave another shape"
-    say(step="encode and decode a PNG")
+    small = cv2.resize(image, (32, 24), interpolation=cv2.INTER_NEAREST)
+    check((small == image[::2, ::2]).all(), "it gave other pixels")
+
+    say(step="encoding and decoding a PNG")
     encoded, data = cv2.imencode(".png", image)
-    assert encoded, "imencode failed"
-    assert (cv2.imdecode(data, cv2.IMREAD_COLOR) == image).all(), "the PNG has other pixels"
+    check(encoded, "imencode gave nothing")
+    check((cv2.imdecode(data, cv2.IMREAD_COLOR) == image).all(), "the PNG has other pixels")
+
     say(step="cv2.getBuildInformation")
-    assert "OpenCV" in cv2.getBuildInformation(), "the build information does not name OpenCV"
-    say(step="cv2.cuda.getCudaEnabledDeviceCount")
-    try:
-        facts["cuda_devices"] = cv2.cuda.getCudaEnabledDeviceCount()
-    except (AttributeError, cv2.error) as error:
-        facts["cuda_devices"] = "%s: %s" % (type(error).__name__, str(error).strip())
+    check("OpenCV" in cv2.getBuildInformation(), "it does not name OpenCV")
+
     say(step="a second import cv2")
     import cv2 as again
 
-    assert again is cv2, "the second import gave another module"
-    return facts
+    check(again is cv2, "it gave another module")
+
+
+def ask_for_devices(job):
+    """Ask how many GPUs there are; any number will do, and an error that cv2 itself raises."""
+    cv2 = first_import(job)
+    say(step="cv2.cuda.getCudaEnabledDeviceCount")
+    try:
+        say(devices=str(cv2.cuda.getCudaEnabledDeviceCount()))
+    except AttributeError:
+        say(devices="no cv2.cuda")
+    except cv2.error as error:
+        say(devices=in_one_line(error))
+
+
+def check(held, otherwise):
+    """Raise where something did not hold."""
+    if not held:
+        raise ValueError(otherwise)
+
+
+TASKS = {"install": install, "use": use, "devices": ask_for_devices}
+
+
+def main(text):
+    """Do the job; the last line of all says that it was done, or what went wrong."""
+    job = json.loads(text)
+    # Ends a hang, also of native code, and says where it hangs.
+    faulthandler.dump_traceback_later(job["limit"], exit=True)
+    prepare(job)
+    try:
+        TASKS[job["task"]](job)
+    except Exception as error:
+        traceback.print_exc()
+        say(error=in_one_line(error))
+        return 1
+    say(done=True)
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        found = main(sys.argv[1])
-    except BaseException as error:
-        traceback.print_exc()
-        text = " ".join(str(error).split())
-        say(error="%s: %s" % (type(error).__name__, text) if text else type(error).__name__)
-        sys.exit(1)
-    say(done=found)
+    sys.exit(main(sys.argv[1]))

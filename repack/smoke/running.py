@@ -5,30 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from repack.interpreters import windows_path
+from repack.archives import open_archive, read_member
+from repack.files import sha256_of, sweep, workspace
+from repack.interpreters import is_whole, place_tree, windows_path
 from repack.pe import make_dll
 from repack.processes import run
-from repack.smoke.values import FAILED, PASSED, Outcome
+from repack.progress import SILENT
+from repack.smoke.judging import judge_installation, judge_use
+from repack.smoke.values import PASSED, Outcome
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
 
     from repack.interpreters import Interpreter
     from repack.processes import Finished
+    from repack.sources import Cache
 
 _PROBE = "probe.py"
-_MARK = "@repack "
+# Raise it when wheels are tried in another way.
+_FORMAT = 2
+# The probe ends itself when its time is up, and says where it was; this is for one that cannot.
+_GRACE = 15.0
 #: `mov eax, 100; ret`: CUDA_ERROR_NO_DEVICE, whatever is asked.
 _NO_DEVICE = bytes.fromhex("B864000000C3")
-#: What Wine says, even with its debug output off, when a program runs into something it lacks.
-_WINE_SAYS = ("unimplemented function", "Unhandled exception", "Unhandled page fault", "Assertion")
+_PIP_OPTIONS = (
+    *("--isolated", "--no-index", "--no-compile", "--no-cache-dir", "--no-warn-script-location"),
+    *("--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar=off"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +48,8 @@ class Machine:
     """
 
     dll_dirs: tuple[Path, ...] = ()
-    env: Mapping[str, str]
-    driver: Mapping[str, Sequence[str]]
+    env: Mapping[str, str] = field(default_factory=dict)
+    driver: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
@@ -51,27 +60,44 @@ def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
     pip: Path,
     machine: Machine,
     timeout: float,
+    cache: Cache,
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Return what the wheel did on `interpreter`: installed by its own pip, then used.
 
-    `beside` are the wheels it requires, NumPy among them; `timeout` is in seconds, for each of the
-    two processes.
+    `beside` are the wheels it requires, NumPy among them, `pip` is the wheel of pip. `timeout` is
+    in seconds, for each of the three processes, which end early when `stop` is set. What is
+    installed lies in a folder of the cache that is gone afterwards.
     """
-    with TemporaryDirectory(prefix="repack-smoke-") as folder:
-        place = Path(folder)
-        trial = _Trial(interpreter=interpreter, machine=machine, place=place, timeout=timeout)
-        installed = trial.install(pip, [wheel, *beside])
-        if installed.returncode or installed.timed_out:
-            return _not_installed(installed, timeout)
-        used = trial.use()
-        return _judged(used, timeout, installed.output, driver="stand-in" if trial.standins else "")
+    interpreter.start()
+    package = _unpacked(pip, cache)
+    parent = cache.folder("smoke")
+    sweep(parent)
+    with workspace(parent) as place:
+        trial = _Trial(
+            interpreter=interpreter, machine=machine, place=place, timeout=timeout, stop=stop
+        )
+        return trial.outcome(package, [wheel, *beside])
+
+
+def _unpacked(pip: Path, cache: Cache) -> Path:
+    """Return a folder with pip, unpacked once: out of its wheel, each start compiles it anew."""
+    tree = cache.folder("pip") / f"{pip.stem}-{sha256_of(pip)[:16]}"
+    if not is_whole(tree):
+        with cache.lock(f"pip {tree.name}", SILENT):
+            if not is_whole(tree):
+                archive = open_archive(pip)
+                files_of = [member.name for member in archive.members if not member.directory]
+                place_tree(tree, ((name, read_member(archive, name)) for name in files_of))
+    return tree
 
 
 def identity(interpreter: Interpreter, wheels: Sequence[Path], pip: Path) -> str:
     """Return a digest of what a trial depends on, beside the wheel and the machine."""
     probe = files(__package__).joinpath(_PROBE).read_bytes()
-    names = sorted(path.name for path in (*wheels, pip))
-    return hashlib.sha256("\n".join([interpreter.identity, *names]).encode() + probe).hexdigest()
+    contents = sorted(f"{path.name} {sha256_of(path)}" for path in (*wheels, pip))
+    parts = [str(_FORMAT), interpreter.identity, *contents]
+    return hashlib.sha256("\n".join(parts).encode() + probe).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,142 +108,91 @@ class _Trial:
     machine: Machine
     place: Path
     timeout: float
+    stop: threading.Event | None
+
+    def outcome(self, pip: Path, wheels: Sequence[Path]) -> Outcome:
+        """Return what was seen."""
+        for name in ("site-packages", "temporary", "home"):
+            (self.place / name).mkdir()
+        installed = self._installed(pip, wheels)
+        outcome = judge_installation(installed, self.timeout)
+        if outcome is not None:
+            return outcome
+        driver = self._standins()
+        runs = [installed, self._do("use", driver)]
+        if judge_use(runs, self.timeout, driver=bool(driver)).status == PASSED:
+            runs.append(self._do("devices", driver))
+        return judge_use(runs, self.timeout, driver=bool(driver))
+
+    def _installed(self, pip: Path, wheels: Sequence[Path]) -> Finished:
+        """Return how the Python's own pip fared with the wheels; it asks no index."""
+        arguments = ("install", *_PIP_OPTIONS, "--target", self._path(self._packages))
+        return self._do("install", "", pip, (*arguments, *map(self._path, wheels)))
 
     @property
-    def target(self) -> Path:
-        """Where the packages are installed."""
+    def _packages(self) -> Path:
         return self.place / "site-packages"
 
-    @property
-    def standins(self) -> Path | None:
-        """The folder of stand-ins for the driver's DLLs, None where none are needed."""
+    def _standins(self) -> str:
+        """Return the folder of stand-ins for the driver DLLs that this machine lacks, or ""."""
         folder = self.place / "driver"
-        return folder if folder.is_dir() else None
-
-    def install(self, pip: Path, wheels: Sequence[Path]) -> Finished:
-        """Return how the Python's own pip fared with the wheels; it asks no index."""
-        self.target.mkdir()
-        return self._run(
-            f"{self._path(pip)}/pip",
-            "install",
-            *("--no-index", "--no-compile", "--no-cache-dir", "--no-warn-script-location"),
-            *("--disable-pip-version-check", "--no-input", "--no-color", "--quiet"),
-            *("--target", self._path(self.target)),
-            *(self._path(wheel) for wheel in wheels),
-        )
-
-    def use(self) -> Finished:
-        """Return how the probe fared."""
-        self._place_standins()
-        with as_file(files(__package__).joinpath(_PROBE)) as probe:
-            driver = self._path(self.standins) if self.standins else ""
-            return self._run(self._path(probe), driver)
-
-    def _place_standins(self) -> None:
-        missing = {
-            name: symbols
-            for name, symbols in self.machine.driver.items()
-            if not self._has_driver(name)
-        }
-        if missing:
-            folder = self.place / "driver"
-            folder.mkdir()
-            for name, symbols in missing.items():
+        for name, symbols in self.machine.driver.items():
+            if not self._has_driver(name):
+                folder.mkdir(exist_ok=True)
                 code = dict.fromkeys(symbols, _NO_DEVICE)
                 (folder / name).write_bytes(make_dll(name, code=code))
+        return self._path(folder) if folder.is_dir() else ""
 
     def _has_driver(self, name: str) -> bool:
         """Return whether the machine has the driver's DLL where the driver puts it."""
-        if sys.platform == "win32":
-            root = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
-            return (root / "System32" / name).exists()
-        prefix = self.interpreter.env.get("WINEPREFIX", "")
-        return Path(prefix, "drive_c", "windows", "system32", name).exists()
+        root = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
+        if self.interpreter.launcher:
+            root = Path(self.interpreter.env["WINEPREFIX"], "drive_c", "windows")
+        return (root / "System32" / name).exists() or (root / "system32" / name).exists()
 
-    def _run(self, *words: str) -> Finished:
-        return run(
-            [*self.interpreter.command, *words],
-            timeout=self.timeout,
-            env=self._environment(),
-            cwd=self.place,
-        )
+    def _do(
+        self, task: str, driver: str, package: Path | None = None, arguments: Sequence[str] = ()
+    ) -> Finished:
+        """Return how one task of the probe fared, in a process of its own."""
+        job = {
+            "task": task,
+            "packages": [self._path(package or self._packages)],
+            "temporary": self._path(self.place / "temporary"),
+            "driver": driver,
+            "arguments": list(arguments),
+            "limit": self.timeout,
+        }
+        with as_file(files(__package__).joinpath(_PROBE)) as probe:
+            return run(
+                [*self.interpreter.command, "-I", "-S", self._path(probe), json.dumps(job)],
+                timeout=self.timeout + _GRACE,
+                env=self._environment(),
+                # Nothing lies there that could answer for a DLL or a module.
+                cwd=self.place / "home",
+                stop=self.stop,
+            )
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of the process: the machine's own, and nothing of ours."""
-        temporary = self._path(self.place)
-        env = {
-            **self.interpreter.env,
-            "PYTHONPATH": self._path(self.target),
-            "PYTHONNOUSERSITE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUTF8": "1",
-            "TEMP": temporary,
-            "TMP": temporary,
-            "PIP_CONFIG_FILE": "nul",
-        }
-        directories = ";".join(self._path(folder) for folder in self.machine.dll_dirs)
+        given = {name: self._value(value) for name, value in self.machine.env.items()}
+        path = [given.pop(name) for name in list(given) if name.upper() == "PATH"]
+        directories = ";".join([*map(self._path, self.machine.dll_dirs), *path])
+        env = {**self.interpreter.env, **given}
         if self.interpreter.launcher:
             # Wine makes the Windows PATH of it; PATH itself is the launcher's.
             env["WINEPATH"] = directories
-        else:
-            system = os.environ.get("SYSTEMROOT", r"C:\Windows")
-            env["PATH"] = f"{directories};{system}\\System32;{system}"
-        return env | dict(self.machine.env)
+            # One line for each DLL that was not found, and who asked for it.
+            env["WINEDEBUG"] = "-all,err+module"
+        elif directories:
+            env["PATH"] = f"{directories}{os.pathsep}{env.get('PATH', '')}"
+        return env
+
+    def _value(self, value: str) -> str:
+        """Return a variable's value, a path of this machine as the Python under test writes it."""
+        path = Path(value)
+        wine = bool(self.interpreter.launcher)
+        return self._path(path) if wine and path.is_absolute() and path.exists() else value
 
     def _path(self, path: Path) -> str:
         """Return `path` as the Python under test writes it."""
-        return str(windows_path(path) if self.interpreter.launcher else path)
-
-
-def _not_installed(installed: Finished, timeout: float) -> Outcome:
-    """Return the outcome of a wheel that pip would not install."""
-    errors = [line for line in installed.output.splitlines() if "ERROR" in line]
-    last = errors or installed.output.strip().splitlines() or [""]
-    why = f"pip did not end within {timeout:.0f} s" if installed.timed_out else f"pip: {last[-1]}"
-    return Outcome(
-        status=FAILED,
-        reason=why,
-        seconds=installed.seconds,
-        log=installed.output,
-        repeatable=not installed.timed_out,
-    )
-
-
-def _judged(used: Finished, timeout: float, before: str, *, driver: str) -> Outcome:
-    """Return the outcome of a wheel that was installed and used."""
-    said = _said(used.output)
-    done = said.get("done")
-    passed = isinstance(done, dict) and used.returncode == 0 and not used.timed_out
-    return Outcome(
-        status=PASSED if passed else FAILED,
-        reason="" if passed else _reason(used, said, timeout),
-        version=str(done.get("opencv", "")) if isinstance(done, dict) else "",
-        driver=driver,
-        seconds=used.seconds,
-        log=before + used.output,
-        repeatable=not used.timed_out,
-    )
-
-
-def _reason(used: Finished, said: Mapping[str, Any], timeout: float) -> str:
-    """Return in one line why the probe did not come to its end, in the fault's own words."""
-    step = said.get("step", "starting Python")
-    if used.timed_out:
-        return f"hung: {step} did not end within {timeout:.0f} s"
-    if "error" in said:
-        return str(said["error"])
-    wine = [line for line in used.output.splitlines() if any(each in line for each in _WINE_SAYS)]
-    detail = f": {wine[-1].strip()}" if wine else ""
-    return f"crashed in {step} (exit code {used.returncode}){detail}"
-
-
-def _said(output: str) -> dict[str, Any]:
-    """Return the facts that the probe printed; of several the last."""
-    facts: dict[str, Any] = {}
-    for line in output.splitlines():
-        if line.startswith(_MARK):
-            try:
-                facts |= json.loads(line.removeprefix(_MARK))
-            except ValueError:
-                continue
-    return facts
+        return str(windows_path(path) if self.interpreter.launcher else path.absolute())

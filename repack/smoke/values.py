@@ -12,13 +12,15 @@ class Outcome:
     """What a wheel did on one Python.
 
     `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
-    far; `driver` is "stand-in" where stand-ins took the place of the NVIDIA driver's DLLs; `log` is
-    all that was printed. `repeatable` is False for what another run may see otherwise: a hang.
+    far; `devices` is how many GPUs it found, or what it said instead; `driver` is "stand-in" where
+    stand-ins took the place of the NVIDIA driver's DLLs; `log` is all that was printed.
+    `repeatable` is False for what another run may see otherwise: a hang.
     """
 
     status: str
     reason: str = ""
     version: str = ""
+    devices: str = ""
     driver: str = ""
     seconds: float = 0.0
     log: str = ""
