@@ -317,13 +317,12 @@ def _size_of(entry: Added) -> int:
 
 def _after(row: Row) -> str:
     """Return what the fixed wheel did; a failure stands out without colour."""
-    return f"FAILED: {row.after.said}" if row.after.status == FAILED else row.after.said
+    said = f"FAILED: {row.after.said}" if row.after.status == FAILED else row.after.said
+    return f"{said} (seen before)" if row.remembered else said
 
 
 def _file(row: Row) -> str:
-    states = [] if row.fresh else ["unchanged"]
-    states += ["seen in an earlier run"] if row.remembered else []
-    return f"{row.path.name}{' (' + ', '.join(states) + ')' if states else ''}"
+    return row.path.name if row.fresh else f"{row.path.name} (unchanged)"
 
 
 def _by_version(python: str) -> tuple[int, str]:
