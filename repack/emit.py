@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from repack import files
 from repack.archives import splice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from repack.plan import Plan, PlannedWheel
@@ -64,13 +65,24 @@ class Ledger:
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
     """Return a folder beside the results, removed at the end; raises OutputError."""
+    with folder_for(out):
+        files.sweep(out)
+        with files.workspace(out) as folder:
+            yield folder
+
+
+@contextmanager
+def folder_for(out: Path) -> Iterator[None]:
+    """Have the folder `out` for the block; where it made it and left it empty, it is gone again.
+
+    Raises OutputError.
+    """
+    made = _make_folder(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.not_written(out, error) from error
-    files.sweep(out)
-    with files.workspace(out) as folder:
-        yield folder
+        yield
+    except BaseException:
+        _remove_empty(made)
+        raise
 
 
 def emit(  # noqa: PLR0913 - the rim: all that touches the disk meets here
@@ -105,7 +117,7 @@ def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
     name = emitted.planned.filename
     failed = out / _FAILED
     if failure:
-        failed.mkdir(exist_ok=True)
+        _make_folder(failed)
         with files.replacing(failed / f"{name}.log") as stream:
             stream.write(failure.encode())
         files.replace(emitted.path, failed / name)
@@ -118,6 +130,24 @@ def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
     if failed.is_dir() and not any(failed.iterdir()):
         failed.rmdir()
     return out / name
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Return the folders that were made, `folder` first, then those it had to stand in."""
+    missing: list[Path] = []
+    try:
+        missing += takewhile(lambda each: not each.exists(), (folder, *folder.parents))
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise files.not_written(folder, error) from error
+    return missing
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _key(planned: PlannedWheel, wheel: Wheel, timestamp: int) -> str:

@@ -67,6 +67,7 @@ _REASONS = {
         "a part of its path is a file, not a folder",
         "write to another folder",
     ),
+    errno.EEXIST: ("in-the-way", "a file of that name is in the way", "remove it"),
     errno.EISDIR: ("is-a-folder", "a folder of that name is in the way", "remove it"),
     errno.ENAMETOOLONG: ("name-too-long", "the name is too long", "write to a shorter path"),
     errno.ENOENT: ("no-folder", "the folder does not exist", "make the folder first"),

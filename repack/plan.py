@@ -18,7 +18,7 @@ from repack.dlls import Kind, distribution
 from repack.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from repack.analysis import Analysis
     from repack.config import Build
@@ -32,6 +32,8 @@ _MICRO_RELEASES = range(40)
 _FIRST_WITHOUT_M = 8
 #: Two digits are a major version, three a major and a minor.
 _WITH_MINOR = 100
+#: What a library's own major version can be, at CUDA 13 and as long as anybody thinks ahead.
+_LIBRARY_MAJORS = range(10, _WITH_MINOR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +118,7 @@ def make_plan(
     )
     if not served:
         raise InputError(
-            f"no wheel for {', '.join(build.python)}: {refused[0].reason}",
+            f"no wheel for {_reasons(refused)}",
             code="no-python",
             file=analysis.wheel.path.name,
             hint="ask for a Python that the wheel was built for, with --python",
@@ -131,6 +133,14 @@ def make_plan(
         notes=patched.notes,
         timestamp=timestamp,
     )
+
+
+def _reasons(refused: Sequence[Refusal]) -> str:
+    """Return which Pythons are refused for which reason, each reason once."""
+    pythons: dict[str, list[str]] = {}
+    for refusal in refused:
+        pythons.setdefault(refusal.reason, []).append(refusal.python)
+    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in pythons.items())
 
 
 def default_label(analysis: Analysis, done: str) -> str:
@@ -212,6 +222,9 @@ def _requirement(dll: Dll, cuda_major: int) -> str:
         return name
     # nvrtc64_130_0 and cudart64_110 carry the minor version as well.
     number = dll.version // 10 if dll.version >= _WITH_MINOR else dll.version
+    if dll.kind is Kind.CUDA and number not in _LIBRARY_MAJORS:
+        # cupti64_2025.1.0 and nvToolsExt64_1 count otherwise; their wheels follow the toolkit.
+        number = cuda_major
     return f"{name}=={number}.*"
 
 
@@ -234,8 +247,19 @@ def _python_of_binary(analysis: Analysis) -> str | None:
 
 def _lets_in(requires_python: str, python: Python) -> bool:
     """Return whether any release of `python` meets the wheel's Requires-Python."""
+    return any(_met(requires_python, python))
+
+
+def _narrowed(requires_python: str, python: Python) -> str:
+    """Return the Requires-Python that lets in the releases of `python` that were let in before."""
+    exact = f"==3.{python.minor}.*"
+    return exact if all(_met(requires_python, python)) else f"{exact},{requires_python}"
+
+
+def _met(requires_python: str, python: Python) -> Iterator[bool]:
+    """Yield for each release of `python` whether it meets the specifiers."""
     specifiers = SpecifierSet(requires_python)
-    return any(specifiers.contains(f"3.{python.minor}.{micro}") for micro in _MICRO_RELEASES)
+    return (specifiers.contains(f"3.{python.minor}.{micro}") for micro in _MICRO_RELEASES)
 
 
 def _planned(
@@ -250,7 +274,7 @@ def _planned(
         tags = frozenset(
             Tag(python.interpreter, python.abi, tag.platform) for tag in wheel.filename.tags
         )
-        requires_python = f"==3.{python.minor}.*"
+        requires_python = _narrowed(wheel.requires_python, python)
     renamed = wheels.renamed(wheel.filename, version=version, tags=tags)
     return PlannedWheel(
         filename=str(renamed),

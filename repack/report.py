@@ -142,11 +142,13 @@ def inspect_json(analyses: Sequence[Analysis], errors: Sequence[RepackError]) ->
     return {
         "version": JSON_VERSION,
         "wheels": [_analysis_json(each) for each in analyses],
-        "errors": [
-            {"file": each.file, "member": each.member, "code": each.code, "message": str(each)}
-            for each in errors
-        ],
+        "errors": [_error_json(each) for each in errors],
     }
+
+
+def error_json(error: RepackError) -> Json:
+    """Return the object that a command with --json prints where it ends in an error."""
+    return {"version": JSON_VERSION, "error": _error_json(error)}
 
 
 def inspect_lines(analysis: Analysis) -> list[str]:
@@ -159,11 +161,9 @@ def inspect_lines(analysis: Analysis) -> list[str]:
     lines = [wheel.path.name, f"  {says}, {built_with}, NumPy ABI {numpy}"]
     for need in analysis.needs:
         where = f"in the wheel: {need.in_wheel}" if need.in_wheel else str(need.dll.kind.value)
+        what = where if where == need.dll.family else f"{need.dll.family}; {where}"
         when = "by delay-load" if need.delayed else "at load time"
-        lines.append(
-            f"  needs {need.dll.name} {when} ({need.dll.family}; {where}), "
-            f"for {', '.join(need.needed_by)}"
-        )
+        lines.append(f"  needs {need.dll.name} {when} ({what}), for {', '.join(need.needed_by)}")
     lines += [finding_line(wheel.path.name, finding) for finding in analysis.findings]
     return lines
 
@@ -263,6 +263,16 @@ def _analysis_json(analysis: Analysis) -> Json:
             for need in analysis.needs
         ],
         "findings": [_finding_json(finding) for finding in analysis.findings],
+    }
+
+
+def _error_json(error: RepackError) -> Json:
+    return {
+        "file": error.file,
+        "member": error.member,
+        "code": error.code,
+        "message": str(error),
+        "hint": error.hint,
     }
 
 

@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -42,8 +43,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-#: A pipe has no width; a table cut at 80 columns would hide the very message it is for.
-_PIPE_WIDTH = 200
+#: What is more than a step stands out without colour, and says whose word it is.
+_PREFIXES = {logging.WARNING: "warning: ", logging.ERROR: "repack: error: "}
 
 
 class _ByUnit(ProgressColumn):
@@ -140,14 +141,15 @@ class Lines:
 
 
 def console_for(stream: TextIO) -> Console:
-    """Return a console on `stream`; colours and bars only on a terminal, none with NO_COLOR."""
-    width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    """Return a console on `stream`: colours on a terminal alone, and none there with NO_COLOR."""
+    # FORCE_COLOR, which CI sets, would make rich take a log file for a terminal.
+    terminal = None if stream.isatty() else False
+    return Console(file=stream, force_terminal=terminal, highlight=False, soft_wrap=False)
 
 
 def progress_on(console: Console) -> Bars | Lines:
-    """Return bars where `console` is a terminal, log lines elsewhere."""
-    return Bars(console) if console.is_terminal else Lines()
+    """Return bars where `console` is a terminal that can move its cursor, log lines elsewhere."""
+    return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
 class _Log(logging.Handler):
@@ -158,8 +160,8 @@ class _Log(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; what is more than a step stands out without colour."""
-        level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        """Write one line."""
+        level = _PREFIXES.get(record.levelno, "")
         self._console.print(Text(f"{level}{record.getMessage()}"), soft_wrap=True)
 
 
@@ -175,8 +177,17 @@ def log_to(console: Console, verbosity: int) -> None:
 def show_table(
     console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table; cells are plain text, never markup."""
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    """Print a table; cells are plain text, never markup.
+
+    A terminal folds what is too wide for it. Elsewhere a row is one line, however long: nothing
+    is cut, and a search finds the whole of it.
+    """
+    if title:
+        show_lines(console, [title])
+    if not console.is_terminal:
+        show_lines(console, _aligned([headings, *rows]))
+        return
+    table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(Text(heading), overflow="fold")
     for row in rows:
@@ -188,3 +199,14 @@ def show_lines(console: Console, lines: Sequence[str]) -> None:
     """Print lines as they are, however long."""
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines whose columns stand under one another."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]

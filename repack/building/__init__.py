@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from repack import __version__, files, report
@@ -13,7 +14,7 @@ from repack.building.supply import Supply
 from repack.building.trials import Trial, Verdict, place_for, try_all
 from repack.config import SampleSource, wanted_source
 from repack.emit import Ledger, emit, settle, staging, stands
-from repack.errors import RepackError, UsageError
+from repack.errors import ConfigError, RepackError, shown
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
 from repack.plan import build_facts, make_plan, refusal
 from repack.report import BuildResult, Row
@@ -35,17 +36,20 @@ __all__ = ["Supply", "build", "obtain_source", "sample_of", "smoke_wheels", "tim
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
+#: 2107-12-31 23:59:58, the last time that one can.
+_LAST_SECOND = 4_354_819_198
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
 _SAMPLE_PYTHON = "3.12"
 
 
 def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     """Return what was made of the configured source; the wheels stand in `config.build.out`."""
+    time = timestamp()
     path, url = obtain_source(config, supply)
     require_windows(parse_filename(path))
     analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
     require_cv2(analysis)
-    plan = make_plan(config.build, analysis, patched(config, analysis), timestamp=timestamp())
+    plan = make_plan(config.build, analysis, patched(config, analysis), timestamp=time)
     rows: tuple[Row, ...] = ()
     if not dry_run:
         rows = _carried_out(config, supply, analysis, plan)
@@ -105,12 +109,13 @@ def timestamp() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return _FIRST_DAY
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(
-            f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds", hint="unset it"
-        ) from None
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _LAST_SECOND:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH is {shown(text)}, not the seconds from 1970 to a time before 2108",
+            code="source-date-epoch",
+            hint="unset it, or set it to the output of `git log -1 --format=%ct`",
+        )
+    return int(text)
 
 
 def smoke_wheels(  # noqa: PLR0913 - the command's own parts
@@ -122,20 +127,31 @@ def smoke_wheels(  # noqa: PLR0913 - the command's own parts
     dll_dirs: Sequence[Path],
     env: Mapping[str, str],
 ) -> list[report.Smoked]:
-    """Return what each wheel did on each Python that it says it is for."""
+    """Return what each wheel did on each Python that it says it is for.
+
+    A wheel that is for none of `pythons` was not run, and says on each why not.
+    """
     smoked = []
     for path in wheels:
         analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
-        place = place_for(analysis, config.smoke, supply, dll_dirs=dll_dirs, env=env)
+        refusals = {python: refusal(python, analysis) for python in pythons}
         trials = [
             Trial(wheel=path, sha256=analysis.wheel.sha256, python=python)
-            for python in pythons
-            if not refusal(python, analysis)
+            for python, reason in refusals.items()
+            if not reason
         ]
-        found = try_all(trials, analysis, place, config.smoke, supply)
+        if trials:
+            place = place_for(analysis, config.smoke, supply, dll_dirs=dll_dirs, env=env)
+            found = try_all(trials, analysis, place, config.smoke, supply)
+            outcomes = {trial.python: verdict.outcome for trial, verdict in found.items()}
+        else:
+            outcomes = {
+                python: Outcome(status=NOT_RUN, reason=reason)
+                for python, reason in refusals.items()
+            }
         smoked += [
-            report.Smoked(path=path, python=trial.python, outcome=verdict.outcome)
-            for trial, verdict in found.items()
+            report.Smoked(path=path, python=python, outcome=outcome)
+            for python, outcome in outcomes.items()
         ]
     supply.keep()
     return smoked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,12 +11,18 @@ from typing import TYPE_CHECKING
 
 from repack.cli.commands import COMMANDS
 from repack.cli.parser import make_parser
-from repack.errors import RepackError, UsageError
+from repack.errors import RepackError, ToolError, UsageError
+from repack.report import error_json
 from repack.terminal import console_for, log_to, progress_on
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from types import FrameType
+
+    from repack.cli.commands import Answer
+    from repack.progress import Progress
+    from repack.report import Json
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -28,16 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = console_for(sys.stderr)
     log_to(console, options.verbose - options.quiet)
     _end_on_terminate()
+    _say_what_cannot_be_written()
     try:
-        answer = COMMANDS[options.command](options, progress_on(console))
-        if options.json:
-            sys.stdout.write(json.dumps(answer.json, indent=2, ensure_ascii=False) + "\n")
-        else:
-            answer.show(console_for(sys.stdout))
-        sys.stdout.flush()
-    except RepackError as error:
-        sys.stderr.write(f"repack: error: {error}\n")
-        return USAGE if isinstance(error, UsageError) else FAILED
+        return _done(options, progress_on(console))
     except KeyboardInterrupt:
         sys.stderr.write("repack: interrupted\n")
         return INTERRUPTED
@@ -45,7 +45,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`repack inspect x.whl | head`); nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _done(options: argparse.Namespace, progress: Progress) -> int:
+    """Return the exit code of a command, once it has said what it has to say."""
+    try:
+        answer = COMMANDS[options.command](options, progress)
+        _tell(options, answer)
+    except RepackError as error:
+        _refuse(options, error)
+        return USAGE if isinstance(error, UsageError) else FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # A disk or a system that fails where no step expects it: not a fault to be traced here.
+        _refuse(options, _system_fault(error))
+        return FAILED
     return FAILED if answer.failed else DONE
+
+
+def _tell(options: argparse.Namespace, answer: Answer) -> None:
+    if options.json:
+        _print_json(answer.json)
+    else:
+        answer.show(console_for(sys.stdout))
+    sys.stdout.flush()
+
+
+def _refuse(options: argparse.Namespace, error: RepackError) -> None:
+    sys.stderr.write(f"repack: error: {error}\n")
+    if options.json:
+        _print_json(error_json(error))
+
+
+def _print_json(document: Json) -> None:
+    # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def _system_fault(error: OSError) -> RepackError:
+    return ToolError(
+        f"the system refused: {error.strerror or error}",
+        code="system",
+        file=error.filename or "",
+        hint="free some space or give permission, and run again",
+    )
+
+
+def _say_what_cannot_be_written() -> None:
+    """Let a character that stdout's encoding lacks be escaped rather than end everything."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _end_on_terminate() -> None:

@@ -12,6 +12,7 @@ from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, obtain_source, smoke_wheels
 from repack.config import SampleSource, load, parse_override, source_from
+from repack.emit import folder_for
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
 from repack.interpreters import Pythons, Unavailable
@@ -81,7 +82,7 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
                 errors.append(error)
             task.advance(1)
     for refused in errors:
-        _log.error("repack: error: %s", refused)
+        _log.error("%s", refused)
     lines = [line for analysis in analyses for line in report.inspect_lines(analysis)]
     found = any(analysis.findings for analysis in analyses)
     return Answer(
@@ -126,7 +127,8 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
         found = pythons.at_hand()
     missing = [each for each in made if isinstance(each, Unavailable)]
     for each in missing:
-        _log.error("Python %s: %s; %s", each.version, each.reason, each.hint)
+        place = "" if each.version in each.reason else f"Python {each.version}: "
+        _log.error("%s%s; %s", place, each.reason, each.hint)
     return Answer(
         json=report.pythons_json(found),
         show=lambda console: show_table(
@@ -150,8 +152,8 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     made, _ = obtain_source(config, supply)
     supply.keep()
     path = options.out.absolute() / made.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(made, path)
+    with folder_for(path.parent):
+        link_or_copy(made, path)
     json = {"version": JSON_VERSION, "path": str(path)}
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
@@ -193,7 +195,7 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
     """Return the settings that options of their own stand for."""
     given: list[tuple[str, object]] = []
     if getattr(options, "source", None) is not None:
-        given.append(source_from(options.source))
+        given += _named_source(options.source)
     for option in ("mode", "emit", "python", "out"):
         value = getattr(options, option, None)
         if value is not None and options.command == "build":
@@ -201,6 +203,15 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
     if getattr(options, "no_smoke", False):
         given.append(("smoke.enabled", False))
     return given
+
+
+def _named_source(text: str) -> list[tuple[str, object]]:
+    """Return the settings of `--source text`; a URL may end in #sha256=..., as for pip."""
+    key, _ = source_from(text)
+    place, mark, sha256 = text.partition("#sha256=")
+    if key == "source.url" and mark:
+        return [(key, place), ("source.sha256", sha256)]
+    return [(key, text)]
 
 
 def _supply(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
