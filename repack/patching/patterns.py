@@ -21,10 +21,11 @@ _IGNORED = ("ctx", "kind", "type_comment")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pattern:
-    """An expression or an import, as written and as parsed."""
+    """An expression or an import, as written and as parsed; `kind` is that of all it can find."""
 
     text: str
     node: ast.AST
+    kind: type[ast.AST]
 
     def finds(self, node: ast.AST) -> bool:
         """Return whether `node` itself is such a thing."""
@@ -38,15 +39,18 @@ def parse_pattern(text: str) -> Pattern:
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"{text!r} is not one Python expression or import: {error}") from error
     if isinstance(statement, ast.Import | ast.ImportFrom):
-        return Pattern(text=text, node=statement)
+        return Pattern(text=text, node=statement, kind=type(statement))
     if isinstance(statement, ast.Expr):
-        return Pattern(text=text, node=statement.value)
+        node = statement.value
+        # A name and a set stand for things of other kinds.
+        kind = ast.AST if isinstance(node, ast.Name | ast.Set) else type(node)
+        return Pattern(text=text, node=node, kind=kind)
     raise ValueError(f"{text!r} is neither an expression nor an import")
 
 
 def any_finds(patterns: Iterable[Pattern], node: ast.AST) -> bool:
     """Return whether one of `patterns` finds `node`."""
-    return any(pattern.finds(node) for pattern in patterns)
+    return any(isinstance(node, pattern.kind) and pattern.finds(node) for pattern in patterns)
 
 
 def _matches(pattern: object, node: object) -> bool:

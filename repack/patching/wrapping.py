@@ -23,6 +23,7 @@ from repack.patching.texts import Span, Text, parse, read_text, same_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from repack.patching.edits import Wrap
     from repack.patching.patterns import Pattern
@@ -77,7 +78,8 @@ class _Search:
     def __init__(self, change: Wrap, text: Text) -> None:
         self._change = change
         self._text = text
-        self._leading = _leading_names(text.tree, change.statements)
+        self._matches = _matches_in(text.tree, change.statements)
+        self._leading = _leading_names(text.tree, self._matches)
         self._context = parse(f"with {change.context}: pass").body[0]
         self._bound = {alias.asname or alias.name for alias in change.importing.names} | {
             alias.name for alias in change.importing.names
@@ -106,7 +108,7 @@ class _Search:
         lines = sorted(
             getattr(node, "lineno", 0)
             for node in ast.walk(self._text.tree)
-            if any_finds(self._change.statements, node)
+            if id(node) in self._matches
         )
         if not lines:
             return f"looked at all {len(self._text.tree.body)} of them"
@@ -131,7 +133,7 @@ class _Search:
         return name == getattr(wanted.func, "attr", None) and bool(owners & self._bound)
 
     def _leads(self, node: ast.AST) -> bool:
-        return _leads(node, self._change.statements, self._leading)
+        return _leads(node, self._matches, self._leading)
 
     def _within(
         self, statement: ast.stmt, block: Sequence[ast.stmt], top: ast.stmt
@@ -170,7 +172,12 @@ class _Unwrapped(ast.NodeTransformer):
         return None if same_tree(node, self._importing) else node
 
 
-def _leading_names(tree: ast.Module, patterns: Sequence[Pattern]) -> dict[str, bool]:
+def _matches_in(tree: ast.Module, patterns: Sequence[Pattern]) -> AbstractSet[int]:
+    """Return the identities of the nodes that are themselves what is looked for."""
+    return {id(node) for node in ast.walk(tree) if any_finds(patterns, node)}
+
+
+def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, bool]:
     """Return the names that lead to a match when called; True for those of functions.
 
     A function or class does if its body does, and a name that is given one, or an object made of
@@ -181,7 +188,7 @@ def _leading_names(tree: ast.Module, patterns: Sequence[Pattern]) -> dict[str, b
         found = {
             name: kind
             for node in ast.walk(tree)
-            for name, kind in _named(node, patterns, names)
+            for name, kind in _named(node, matches, names)
             if name not in names
         }
         if not found:
@@ -190,32 +197,32 @@ def _leading_names(tree: ast.Module, patterns: Sequence[Pattern]) -> dict[str, b
 
 
 def _named(
-    node: ast.AST, patterns: Sequence[Pattern], names: dict[str, bool]
+    node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]
 ) -> Iterator[tuple[str, bool]]:
     if isinstance(node, _DEFINITIONS):
-        if any(_leads(inner, patterns, names) for part in node.body for inner in ast.walk(part)):
+        if any(_leads(inner, matches, names) for part in node.body for inner in ast.walk(part)):
             yield node.name, isinstance(node, _FUNCTIONS)
-    elif isinstance(node, ast.Assign) and _carries(node.value, patterns, names):
+    elif isinstance(node, ast.Assign) and _carries(node.value, matches, names):
         for target in node.targets:
             if isinstance(target, ast.Name):
                 yield target.id, False
 
 
-def _carries(node: ast.AST, patterns: Sequence[Pattern], names: dict[str, bool]) -> bool:
+def _carries(node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]) -> bool:
     """Return whether the value of `node` may lead to a match when it is called later."""
     if isinstance(node, ast.Lambda):
-        return any(_leads(inner, patterns, names) for inner in ast.walk(node.body))
+        return any(_leads(inner, matches, names) for inner in ast.walk(node.body))
     if isinstance(node, ast.Name):
         return node.id in names
     parts = list(ast.iter_child_nodes(node))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and names.get(node.func.id):
         parts.remove(node.func)
-    return any(_carries(part, patterns, names) for part in parts)
+    return any(_carries(part, matches, names) for part in parts)
 
 
-def _leads(node: ast.AST, patterns: Sequence[Pattern], names: dict[str, bool]) -> bool:
+def _leads(node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]) -> bool:
     """Return whether `node` itself is a match, or a call that has to do with a leading name."""
-    if any_finds(patterns, node):
+    if id(node) in matches:
         return True
     calls = isinstance(node, ast.Call)
     return calls and any(isinstance(p, ast.Name) and p.id in names for p in ast.walk(node))
