@@ -864,7 +864,8 @@ WHEELS = (
     bad_metadata("metadata-two-versions", metadata("example", "1.0", "Version: 2.0")),
     bad_metadata("metadata-not-utf-8", metadata("example", "1.0") + b"\xff\xfe"),
     bad_metadata(
-        "metadata-license-file-absent", metadata("example", "1.0", "License-File: LICENSE")
+        "metadata-license-file-absent",
+        metadata("example", "1.0", "License-File: LICENSE").replace(b"2.1", b"2.4"),
     ),
     bad_wheel_file("wheel-file-missing", None),
     bad_wheel_file("wheel-file-empty", b""),

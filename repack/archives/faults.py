@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: What to do about an archive that cannot be right.
+GET_ANOTHER = "take the file from where it was published, or have it built again"
+
 
 class Fault(Exception):  # noqa: N818 - it never leaves this package
     """A reason to refuse an archive or one of its members; who raises it need not know which."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repack.archives.faults import GET_ANOTHER
 from repack.errors import InputError
 from repack.files import not_read
 
@@ -37,6 +38,8 @@ class RawFile:
             raise not_read(self.path, error) from error
         return b"".join(parts)
 
-    def refusal(self, code: str, what: str, member: str = "", hint: str = "") -> InputError:
+    def refusal(
+        self, code: str, what: str, member: str = "", hint: str = GET_ANOTHER
+    ) -> InputError:
         """Return the error that refuses this file."""
         return InputError(what, code=code, file=self.path, member=member, hint=hint)

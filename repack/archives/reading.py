@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from repack.archives.ends import LOCAL_SIGNATURE, Directory, find_directory, prefixed
-from repack.archives.faults import Fault
+from repack.archives.faults import GET_ANOTHER, Fault
 from repack.archives.headers import (
     DESCRIPTOR_FLAG,
     LOCAL,
@@ -44,7 +44,9 @@ def open_archive(path: Path) -> Archive:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise InputError("is not a file", code="not-a-file", file=path)
+            raise InputError(
+                "is not a file", code="not-a-file", file=path, hint="name a wheel file"
+            )
         with path.open("rb", buffering=0) as stream:
             found = os.fstat(stream.fileno())
             members = _read_members(RawFile(path=path, stream=stream, size=found.st_size))
@@ -52,7 +54,11 @@ def open_archive(path: Path) -> Archive:
         raise not_read(path, error) from error
     except Fault as fault:
         raise InputError(
-            fault.what, code=fault.code, file=path, member=_shortened(fault.member)
+            fault.what,
+            code=fault.code,
+            file=path,
+            member=_shortened(fault.member),
+            hint=GET_ANOTHER,
         ) from None
     return Archive(path=path, size=found.st_size, members=members, modified=found.st_mtime_ns)
 

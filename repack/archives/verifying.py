@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from isal import isal_zlib
 
+from repack.archives.faults import GET_ANOTHER
 from repack.archives.members import DEFLATED, Archive, Member
 from repack.errors import InputError
 from repack.files import not_read
@@ -120,7 +121,10 @@ def check_limits(archive: Archive, limits: Limits) -> None:
     total = sum(member.size for member in archive.members)
     if total > limits.total or total > max(limits.floor, limits.ratio * archive.size):
         raise InputError(
-            f"inflates from {archive.size:,} bytes to {total:,}", code="bomb", file=archive.path
+            f"inflates from {archive.size:,} bytes to {total:,}",
+            code="bomb",
+            file=archive.path,
+            hint=GET_ANOTHER,
         )
 
 
@@ -192,4 +196,4 @@ def _lie(archive: Archive, member: Member, what: str) -> InputError:
 
 
 def _refusal(archive: Archive, member: Member, code: str, what: str) -> InputError:
-    return InputError(what, code=code, file=archive.path, member=member.name)
+    return InputError(what, code=code, file=archive.path, member=member.name, hint=GET_ANOTHER)

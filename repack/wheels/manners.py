@@ -12,6 +12,9 @@ from repack.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+#: What to do about a wheel that cannot be right.
+BUILD_AGAIN = "take the wheel from where it was published, or have it built again"
+
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _SCRIPT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
@@ -33,35 +36,29 @@ def check_entry_points(content: bytes, *, file: object, member: str) -> None:
     except (UnicodeDecodeError, ConfigParserError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"cannot be read: {reason}", code="entry-points", file=file, member=member
+            f"cannot be read: {reason}",
+            code="entry-points",
+            file=file,
+            member=member,
+            hint=BUILD_AGAIN,
         ) from None
     for group in filter(parser.has_section, _SCRIPT_GROUPS):
         for name, value in parser.items(group):
             if problem := _script_problem(name, value):
-                raise InputError(problem, code="entry-points", file=file, member=member)
+                raise InputError(
+                    problem, code="entry-points", file=file, member=member, hint=BUILD_AGAIN
+                )
 
 
-def check_data_schemes(names: Iterable[str], *, file: object) -> None:
-    """Raise InputError "data-scheme" for what an installer would put where nobody expects it."""
+def check_data_schemes(names: Iterable[str], *, file: object, dist_info: str = "") -> None:
+    """Raise InputError "data-scheme" for what an installer would put where nobody expects it.
+
+    pip moves the content of any .data folder, uv that of the wheel's own: where `dist_info` is
+    given, the only one is that beside it.
+    """
     for name in names:
-        scheme, _, rest = _under_data(name)
-        if scheme is None:
-            continue
-        if scheme not in _SCHEMES or not rest:
-            raise InputError(
-                f"{scheme!r} is no place that an installer knows; there are "
-                + ", ".join(sorted(_SCHEMES)),
-                code="data-scheme",
-                file=file,
-                member=name,
-            )
-        if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rsplit("/", 1)[-1]):
-            raise InputError(
-                "it would be run in place of the Python interpreter",
-                code="data-scheme",
-                file=file,
-                member=name,
-            )
+        if problem := _scheme_problem(name, dist_info):
+            raise InputError(problem, code="data-scheme", file=file, member=name, hint=BUILD_AGAIN)
 
 
 def startup_hooks(names: Iterable[str]) -> Iterator[str]:
@@ -72,6 +69,21 @@ def startup_hooks(names: Iterable[str]) -> Iterator[str]:
         in_place = scheme == "data" and re.fullmatch(r".*/site-packages/[^/]+\.pth", name)
         if in_place or (scheme in {None, "purelib", "platlib"} and _HOOK.fullmatch(inside)):
             yield name
+
+
+def _scheme_problem(name: str, dist_info: str) -> str:
+    scheme, _, rest = _under_data(name)
+    if scheme is None:
+        return ""
+    if scheme not in _SCHEMES or not rest:
+        known = ", ".join(sorted(_SCHEMES))
+        return f"{scheme!r} is no place that an installer knows; there are {known}"
+    if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rsplit("/", 1)[-1]):
+        return "it would be run in place of the Python interpreter"
+    own = f"{dist_info.removesuffix('.dist-info')}.data"
+    if dist_info and name.partition("/")[0] != own:
+        return f"it lies in another wheel's folder of data; this one's is called {own}"
+    return ""
 
 
 def _script_problem(name: str, value: str) -> str:

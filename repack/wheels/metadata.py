@@ -55,10 +55,14 @@ class WheelFile:
 
 def parse_metadata(content: bytes) -> Metadata:
     """Return what METADATA says; raises BrokenMetadataError."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BrokenMetadataError("it is not UTF-8") from None
     raw, unparsed = parse_email(content)
     for field in _ONCE:
         if field in unparsed:
-            raise BrokenMetadataError(f"{field.title()} is there twice, or not UTF-8")
+            raise BrokenMetadataError(f"{field.title()} is there twice")
     for field in ("metadata_version", "name", "version"):
         if not raw.get(field):
             raise BrokenMetadataError(f"it has no {field.title().replace('_', '-')}")

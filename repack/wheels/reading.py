@@ -11,7 +11,12 @@ from packaging.version import InvalidVersion, Version
 from repack import archives, files
 from repack.errors import InputError
 from repack.wheels.filenames import WheelName, parse_filename
-from repack.wheels.manners import check_data_schemes, check_entry_points, startup_hooks
+from repack.wheels.manners import (
+    BUILD_AGAIN,
+    check_data_schemes,
+    check_entry_points,
+    startup_hooks,
+)
 from repack.wheels.metadata import (
     BrokenMetadataError,
     Metadata,
@@ -30,7 +35,6 @@ if TYPE_CHECKING:
     from repack.archives import Archive, Member, Sink
 
 _DIST_INFO = ".dist-info"
-_REPUBLISH = "take the wheel from where it was published, or have it built again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +105,9 @@ def read_wheel(
     )
 
 
-def _refuse(what: str, code: str, path: Path, member: str = "", hint: str = _REPUBLISH) -> NoReturn:
+def _refuse(
+    what: str, code: str, path: Path, member: str = "", hint: str = BUILD_AGAIN
+) -> NoReturn:
     raise InputError(what, code=code, file=path, member=member, hint=hint) from None
 
 
@@ -179,7 +185,7 @@ def _check_manners(
     if archive.member(member) is not None:
         content = archives.read_member(archive, member)
         check_entry_points(content, file=archive.path, member=member)
-    check_data_schemes(names, file=archive.path)
+    check_data_schemes(names, file=archive.path, dist_info=dist_info)
     hook = next(startup_hooks(names), None)
     if hook is not None and not allow_startup_hook:
         _refuse(
