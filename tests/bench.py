@@ -111,11 +111,7 @@ def report(wheel: str, medians: dict[str, float], peak: int) -> int:
 def fetch(place: Path) -> Path:
     """Return the real wheel that everything is measured on."""
     answer = subprocess.run(
-        [
-            SCRIPTS / "repack",
-            *("fetch", "--json", "--set", f"source.requirement={REQUIREMENT}"),
-            *("--set", f"lock={place / 'repack.lock'}"),
-        ],
+        [SCRIPTS / "repack", "fetch", "--json", "--set", f"source.requirement={REQUIREMENT}"],
         check=True,
         cwd=place,
         stdout=subprocess.PIPE,

@@ -21,20 +21,20 @@ from repack.sources.content import (
     file_name_of,
 )
 from repack.sources.github import asset_request, find_asset
-from repack.sources.http import Client, Request, shown_url
 from repack.sources.partial import Partial
 from repack.sources.patience import Patience
 from repack.sources.pip import package_url, pip_download
+from repack.sources.request import Request, shown_url
 from repack.sources.transfer import Expected, transfer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.progress import Progress
+    from repack.sources.http import Client
 
 __all__ = [
     "Cache",
-    "Client",
     "Fetchable",
     "Fetched",
     "Patience",
@@ -121,7 +121,7 @@ def fetch(  # noqa: PLR0913 - each is an independent setting of one fetch
         expected=_expected(source, pin),
         cache=cache,
         progress=progress,
-        client=client or Client(),
+        given_client=client,
         wheel=wheel,
     )
     if isinstance(source, FileSource):
@@ -163,8 +163,15 @@ class _Job:
     expected: Expected
     cache: Cache
     progress: Progress
-    client: Client
+    given_client: Client | None
     wheel: bool
+
+    @property
+    def client(self) -> Client:
+        """What asks servers; `requests` is slow to import, and many a build asks nobody."""
+        from repack.sources.http import Client  # noqa: PLC0415
+
+        return self.given_client or Client()
 
     def local(self, source: FileSource) -> Fetched:
         """Return the file of this machine where it lies."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from repack.errors import FetchError
-from repack.sources.http import Request
+from repack.sources.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

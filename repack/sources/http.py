@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import requests.auth
@@ -23,11 +23,13 @@ import urllib3.exceptions
 import repack
 from repack.errors import FetchError
 from repack.sources.patience import PassingFault, Patience
+from repack.sources.request import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from repack.progress import Progress
+    from repack.sources.request import Request
 
 CHUNK = 2**20
 _REDIRECTS = 10
@@ -37,17 +39,6 @@ _PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 527})
 _LARGEST_DOCUMENT = 16 * 2**20
 _OUR_HEADERS = {"User-Agent": f"repack/{repack.__version__}", "Accept-Encoding": "identity"}
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """One thing to be got; `token` goes to the host of `url` and to no other."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    token: str | None = field(default=None, repr=False)
-    hint: str = ""
-    """What to do where the server says that we may not, or that there is no such thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,18 +264,6 @@ def _redirected(url: str, target: str) -> str:
             hint="what comes over plain http could be anybody's; ask the server's keeper",
         )
     return found
-
-
-def shown_url(url: str) -> str:
-    """Return `url` without what may be secret: names, passwords and the query's signatures."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return url
-    shown = f"[{host}]" if ":" in host else host
-    return urlunsplit((parts.scheme, shown + port, parts.path, "", ""))
 
 
 def _no_answer(error: Exception) -> str:
