@@ -101,7 +101,8 @@ def test_the_sentence_is_one_line_with_file_member_reason_and_code(tmp_path: Pat
     path = tmp_path / "example.whl"
     path.write_bytes(hostile.with_member("cv2/evil\n.py"))
     assert str(refusal(path)) == (
-        f"{path}: 'cv2/evil\\n.py': the name has the invisible character U+000A [bad-path]"
+        f"{path}: 'cv2/evil\\n.py': the name has the invisible character U+000A [bad-path]; "
+        "take the file from where it was published, or have it built again"
     )
 
 
