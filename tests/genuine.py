@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from wheelmaking import make_wheel, metadata, wheel_file
 
-from repack.sources import Cache, fetch_index
+from repack.sources import Cache, Fetched, fetch_index
 
 _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"
@@ -95,9 +95,9 @@ def genuine_wheel(build: Genuine) -> Path:
     return wheel
 
 
-def genuine_dlls(build: Genuine) -> list[Path]:
+def genuine_dlls(build: Genuine) -> list[Fetched]:
     """Return the wheels that hold the build's CUDA DLLs."""
-    return [_wheel(requirement, "3.12") for requirement in build.dlls]
+    return [_fetched(requirement, "3.12") for requirement in build.dlls]
 
 
 def unpacked_artifact(coordinates: str) -> Path:
@@ -135,11 +135,11 @@ def maven(coordinates: str) -> Path:
 
 def _loader_wheel(build: Genuine) -> Path:
     python = build.python if build.loader < "4.5.4" else "3.11"
-    return _wheel(f"opencv-contrib-python=={build.loader}", python)
+    return _fetched(f"opencv-contrib-python=={build.loader}", python).path
 
 
-def _wheel(requirement: str, python: str) -> Path:
-    return fetch_index(requirement, python=python, lock=None, cache=Cache.default()).path
+def _fetched(requirement: str, python: str) -> Fetched:
+    return fetch_index(requirement, python=python, lock=None, cache=Cache.default())
 
 
 def _loader_files(build: Genuine, loader: zipfile.ZipFile) -> dict[str, bytes]:

@@ -1,0 +1,84 @@
+"""The main job as a newcomer runs it: genuine parts, genuine Windows Pythons, nothing stubbed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from running import repack, smokes
+
+pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
+SHIPPED = Path(__file__).parent.parent / "repack.toml"
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the shipped configuration, in which the main job has been done."""
+    folder = tmp_path_factory.mktemp("main job")
+    shutil.copy(SHIPPED, folder)
+    answer = repack("build", cwd=folder)
+    assert list(smokes(answer)) == PYTHONS
+    return folder
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_untouched_wheel_fails_and_the_fixed_one_works(python: str, place: Path) -> None:
+    seen = smokes(repack("build", "--offline", cwd=place))[python]
+    assert "DLL load failed while importing cv2" in seen["before"]
+    assert seen["status"] == "passed", seen
+    assert seen["after"] == "works: OpenCV 4.14.0"
+
+
+def test_run_again_it_downloads_nothing_and_rebuilds_nothing(place: Path) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in (place / "dist").iterdir()}
+    answer = repack("build", "--offline", cwd=place)
+    assert all(wheel["unchanged"] for wheel in answer["wheels"])
+    assert all(seen["remembered"] for seen in smokes(answer).values())
+    assert answer["lock_changes"] == []
+    assert {path: path.stat().st_mtime_ns for path in (place / "dist").iterdir()} == stamps
+
+
+def test_one_wheel_for_all_pythons_is_tried_on_each(place: Path) -> None:
+    answer = repack("build", "--emit", "abi3", "-w", "one", cwd=place)
+    assert {seen["status"] for seen in smokes(answer).values()} == {"passed"}
+    assert len(list((place / "one").iterdir())) == 1
+
+
+def test_a_wheel_that_imports_the_driver_is_tried_with_a_stand_in_for_it(place: Path) -> None:
+    answer = repack(
+        "build", "--set", "source.sample.driver=true", "--python", "3.12", "-w", "driver", cwd=place
+    )
+    (seen,) = smokes(answer).values()
+    assert seen["status"] == "passed", seen
+    assert seen["driver"] == "stand-in"
+
+
+@pytest.mark.parametrize("cuda", [11, 13])
+def test_a_build_for_another_cuda_works_too(cuda: int, place: Path) -> None:
+    answer = repack(
+        *("build", "--set", f"source.sample.cuda={cuda}", "--python", "3.12", "-w", f"cu{cuda}"),
+        cwd=place,
+    )
+    (seen,) = smokes(answer).values()
+    assert "DLL load failed" in seen["before"]
+    assert seen["status"] == "passed", seen
+
+
+def test_without_the_dlls_the_wheel_goes_to_failed_with_its_log(place: Path) -> None:
+    answer = repack(
+        *("build", "--set", "smoke.dlls=[]", "--python", "3.12", "-w", "bare"), cwd=place, code=1
+    )
+    (wheel,) = answer["wheels"]
+    path = Path(wheel["path"])
+    assert path.parent == place / "bare" / "failed"
+    assert "nppc64_12.dll" in path.with_name(f"{path.name}.log").read_text(encoding="utf-8")
+    assert [each.name for each in (place / "bare").iterdir()] == ["failed"]
+
+
+def test_the_pythons_at_hand_are_listed(place: Path) -> None:
+    found = {
+        each["python"] for each in repack("pythons", cwd=place)["pythons"] if each["available"]
+    }
+    assert set(PYTHONS) <= found
