@@ -994,6 +994,18 @@ WELCOME: tuple[Case, ...] = (
     welcome("data-descriptor-without-signature", streamed(signed=False)),
     welcome("data-descriptor-though-sizes-are-known", streamed(signed=True, known=True)),
     welcome("data-descriptor-zip64", streamed(signed=True, wide=True)),
+    welcome(
+        "data-descriptor-zip64-announced-by-an-empty-field",
+        lambda: make_zip(
+            altered(
+                TEXT,
+                flags=DESCRIPTOR,
+                local={"crc": 0, "csize": 0, "usize": 0},
+                local_extra=extra(1, b""),
+                after=descriptor(FILES[TEXT], len(PACKED), wide=True),
+            )
+        ),
+    ),
     welcome("data-descriptor-zip64-without-signature", streamed(signed=False, wide=True)),
     welcome(
         "folders",

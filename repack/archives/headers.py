@@ -151,7 +151,11 @@ def read_local(raw: bytes, listed: Listed) -> Local:
             raise _mismatch(what)
     extras = read_extras(raw[LOCAL.size + name_length : length], listed.raw_name)
     wide = ZIP64_EXTRA in extras
-    size, csize, _ = _widened((size, csize, None), extras.get(ZIP64_EXTRA))
+    field = extras.get(ZIP64_EXTRA)
+    if flags & DESCRIPTOR_FLAG and not field:
+        # Some streaming writers only announce by it that the sizes behind the data are wide.
+        field = None
+    size, csize, _ = _widened((size, csize, None), field)
     _check_sizes(listed, (crc, csize, size))
     if needed != listed.needed and not _needs_more(needed, listed, wide=wide):
         raise _mismatch("version needed")
