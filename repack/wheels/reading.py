@@ -74,7 +74,7 @@ def read_wheel(
     """Return the wheel at `path`, checked wholly, in one pass over its content.
 
     `sink` may give, for a member, who is to receive its content during that pass. Raises
-    InputError, whose code says which rule is broken (RELIABILITY.md 1.2); a file that Python would
+    InputError, whose code says which rule is broken; a file that Python would
     run at each start ("startup-hook") is refused unless `allow_startup_hook`.
     """
     filename = parse_filename(path)
