@@ -1,4 +1,4 @@
-"""A DLL's name tells its family and CUDA major; the table was read off NVIDIA's wheels, the rule reaches beyond."""
+"""What the name of a DLL tells: the table is that of NVIDIA's wheels, the rule reaches beyond."""
 
 from __future__ import annotations
 
