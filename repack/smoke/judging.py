@@ -24,7 +24,11 @@ _WINE_SAYS = (
     re.compile(r".*Assertion .*failed.*"),
     re.compile(r"Fatal Python error: .*|Windows fatal exception: .*"),
 )
-_ADDRESSES = re.compile(r" (?:to|at|on|in) .*?\b(?:0x)?[0-9A-Fa-f]{8,16}\b.*")
+_NOT_FOUND = re.compile(
+    r"[0-9a-f]+:err:module:import_dll Library (?P<dll>\S+) "
+    r"\(which is needed by L\"(?:.*\\)?(?P<by>[^\\\"]+)\"\) not found"
+)
+_ADDRESSES = re.compile(r" (?:to|at) (?:address )?(?:0x)?[0-9A-Fa-f]{8,16}\b.*")
 
 
 def judge_installation(installed: Finished, timeout: float) -> Outcome | None:
@@ -72,9 +76,11 @@ def facts_of(output: str) -> dict[str, Any]:
     """Return the facts that the probe printed; of several by one name the last."""
     facts: dict[str, Any] = {}
     for line in output.splitlines():
-        if line.startswith(_MARK):
+        # Native code may have printed something before it without ending its line.
+        _, mark, text = line.partition(_MARK)
+        if mark:
             try:
-                said = json.loads(line.removeprefix(_MARK))
+                said = json.loads(text)
             except ValueError:
                 continue
             if isinstance(said, dict):
@@ -89,9 +95,9 @@ def hung(finished: Finished) -> bool:
 
 def crash(finished: Finished, step: str) -> str:
     """Return in one line how a process ended that did not say why."""
-    words = next(
-        (found[0] for pattern in _WINE_SAYS if (found := pattern.search(finished.output))), ""
-    )
+    # Wine's assertions come in UTF-16.
+    output = finished.output.replace("\0", "")
+    words = next((found[0] for pattern in _WINE_SAYS if (found := pattern.search(output))), "")
     detail = f": {_ADDRESSES.sub('', words).strip()}" if words else ""
     return f"crashed in {step} (exit code {_exit_code(finished.returncode)}){detail}"
 
@@ -115,9 +121,21 @@ def _exit_code(code: int) -> str:
 
 
 def _log(runs: Sequence[Finished]) -> str:
-    """Return all that the processes printed."""
+    """Return all that the processes printed; the job in the last argument names folders long gone.
+
+    Wine says of one missing DLL hundreds of times that it is missing; once will do.
+    """
     return "\n".join(
-        f"$ {' '.join(finished.args[:-1])}\n{finished.output.strip()}\n"
+        f"$ {' '.join(finished.args[:-1])}\n{_condensed(finished.output).strip()}\n"
         f"[exit code {finished.returncode}, {finished.seconds:.1f} s]\n"
         for finished in runs
     )
+
+
+def _condensed(output: str) -> str:
+    lines: dict[str, None] = {}
+    for number, line in enumerate(output.splitlines()):
+        found = _NOT_FOUND.match(line)
+        said = f"not found: {found['dll']} (needed by {found['by']})" if found else line
+        lines.setdefault(said if found else f"{number}\0{said}")
+    return "\n".join(line.rpartition("\0")[2] for line in lines)

@@ -17,7 +17,7 @@ MARK = "@repack "
 
 def say(**facts):
     """Print facts as one marked line of ASCII, at once."""
-    sys.stdout.write("\n" + MARK + json.dumps(facts) + "\n")
+    sys.stdout.write(MARK + json.dumps(facts) + "\n")
     sys.stdout.flush()
 
 
@@ -48,23 +48,15 @@ def install(job):
 
 
 def first_import(job):
-    """Return cv2, from the folder under test; a failure is told twice, as a user would see it."""
+    """Return cv2, from the folder under test."""
     # A package's .pth files run at the start of every Python that has it.
     import site
 
     for folder in job["packages"]:
         site.addsitedir(folder)
     say(step="import cv2")
-    try:
-        import cv2
-    except ImportError:
-        try:
-            import cv2
-        except BaseException as other:
-            say(second_import=in_one_line(other))
-        else:
-            say(second_import="works")
-        raise
+    import cv2
+
     say(opencv=getattr(cv2, "__version__", ""), file=getattr(cv2, "__file__", "") or "")
     return cv2
 
@@ -122,7 +114,8 @@ TASKS = {"install": install, "use": use, "devices": ask_for_devices}
 def main(text):
     """Do the job; the last line of all says that it was done, or what went wrong."""
     job = json.loads(text)
-    # Ends a hang, also of native code, and says where it hangs.
+    # Says where a crash is; ends a hang, also of native code, and says where that is.
+    faulthandler.enable()
     faulthandler.dump_traceback_later(job["limit"], exit=True)
     prepare(job)
     try:

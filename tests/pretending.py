@@ -1,0 +1,82 @@
+"""A cv2 and a NumPy of a few lines each, and the Python of the tests in the place of Windows'."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from wheelmaking import make_wheel
+
+from repack.interpreters import Interpreter
+
+_NUMPY = """\
+__version__ = "2.0.0"
+uint8 = "uint8"
+class Image:
+    def __init__(self, *pixels): self.pixels = pixels
+    def reshape(self, *shape): return self
+    def __getitem__(self, key): return Image(*self.pixels, "half")
+    def __eq__(self, other): return Image(self.pixels == other.pixels)
+    def all(self): return self.pixels[0]
+def arange(count, dtype): return Image(count)
+"""
+
+CV2 = """\
+import os, sys, time
+__version__ = "4.99.0"
+INTER_NEAREST = IMREAD_COLOR = 0
+class error(Exception): pass
+def resize(image, size, interpolation): return image[::2, ::2]
+def imencode(suffix, image): return True, image
+def imdecode(data, flags): return data
+def getBuildInformation(): return "General configuration for OpenCV 4.99.0"
+class cuda:
+    @staticmethod
+    def getCudaEnabledDeviceCount(): return -1
+"""
+
+
+def this_python(**env: str) -> Interpreter:
+    """Return the Python that runs the tests, as if it were a Windows Python."""
+    base = {"PATH": os.defpath, "HOME": os.environ.get("HOME", "/")}
+    return Interpreter(
+        version="{}.{}".format(*sys.version_info[:2]),
+        full_version=".".join(map(str, sys.version_info[:3])),
+        python=Path(sys.executable),
+        env=dict(os.environ) | env if os.name == "nt" else base | env,
+        origin="given",
+    )
+
+
+def pip_wheel(folder: Path) -> Path:
+    """Return a wheel of the pip that is installed beside the tests."""
+    pip = metadata.distribution("pip")
+    files = {
+        str(name): Path(str(name.locate()))
+        for name in pip.files or ()
+        if name.parts[0] == "pip" and name.suffix != ".pyc"
+    }
+    return make_wheel(folder / f"pip-{pip.version}-py3-none-any.whl", files)
+
+
+def numpy_wheel(folder: Path) -> Path:
+    """Return a wheel of a NumPy that knows no numbers."""
+    return make_wheel(
+        folder / "numpy-2.0.0-py3-none-any.whl", {"numpy/__init__.py": _NUMPY.encode()}
+    )
+
+
+def cv2_wheel(
+    folder: Path, text: str = CV2, *, tag: str = "py3-none-any", requires: str = "numpy>=2"
+) -> Path:
+    """Return a wheel of a cv2 whose text is given; `requires` is a Requires-Dist line."""
+    return make_wheel(
+        folder,
+        {"cv2/__init__.py": text.encode()},
+        name="opencv_python",
+        version="4.99.0",
+        tag=tag,
+        requires=[requires],
+    )
