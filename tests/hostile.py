@@ -100,7 +100,12 @@ def described(
 
 def recorded(entries: Sequence[Entry], path: str) -> bytes:
     """Return the RECORD of `entries`."""
-    names = {entry.raw_name.decode("utf-8", "replace"): entry.content for entry in entries}
+    names = {
+        entry.raw_name.decode("utf-8", "replace"): entry.content
+        for entry in entries
+        # Python 3.10 cannot write such a row.
+        if b"\0" not in entry.raw_name
+    }
     return record(names, path)
 
 
@@ -328,6 +333,16 @@ HEADERS = (
     text_header("member-comment", "member-comment", comment=b"hello"),
     text_header("comment-extra", "member-comment", central_extra=extra(0x6375, bytes(9))),
     text_header("on-another-disk", "end-record", central={"disk": 1}),
+    Case(
+        id="directory-of-something-else",
+        code="end-record",
+        build=lambda: make_zip(altered(TEXT, central={"signature": b"PK\1\3"})),
+    ),
+    Case(
+        id="directory-that-ends-within-an-entry",
+        code="end-record",
+        build=lambda: make_zip(altered(TEXT, central={"name_length": 5000})),
+    ),
 )
 
 FLAGS = (
@@ -708,10 +723,14 @@ NO_ARCHIVES = (
 
 def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> Callable[[], bytes]:
     """Return a builder of the sound wheel with other .dist-info files."""
-    entries = [
-        Entry(name=name, content=content, method=DEFLATED) for name, content in FILES.items()
-    ]
-    return lambda: make_zip(described([*entries, *more], own=own, info=info))
+
+    def build() -> bytes:
+        entries = [
+            Entry(name=name, content=content, method=DEFLATED) for name, content in FILES.items()
+        ]
+        return make_zip(described([*entries, *more], own=own, info=info))
+
+    return build
 
 
 def bad_metadata(id_: str, content: bytes | None) -> Case:

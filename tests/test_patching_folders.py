@@ -102,7 +102,7 @@ def test_an_edit_of_a_file_that_is_not_there_names_patch_edit_and_member(tmp_pat
         apply(patches, {INIT: b""}, {}, file="some.whl")
     assert str(caught.value) == (
         "some.whl: 'cv2/a.py or cv2/b.py': patch 'ours', edit 1 (append): the wheel has no such "
-        "member [no-member]; correct the path, or say `optional = true`"
+        "member [no-member]; take another wheel, or correct the path, or say `optional = true`"
     )
     optional = load_patches([write(tmp_path / "ours", f"{recipe}optional = true\n", m="x")])
     assert not apply(optional, {INIT: b""}, {}).files

@@ -183,7 +183,7 @@ def _config(
     overrides = [parse_override(text) for text in options.overrides]
     overrides += [*more, *_from_options(options)]
     config = load(path, overrides)
-    if needs_source and config.source is None:
+    if needs_source and config.source is None and path is None:
         raise UsageError(
             "there is no repack.toml here that names a source",
             hint="give one: repack build --source WHEEL-OR-URL",

@@ -93,7 +93,7 @@ def _apply(edit: Edit, state: _State, values: Mapping[str, object]) -> None:
             "the wheel has no such member",
             code="no-member",
             member=member,
-            hint="correct the path, or say `optional = true`",
+            hint="take another wheel, or correct the path, or say `optional = true`",
         )
     for member in members:
         _apply_to(member, edit, state, values)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _RECIPE = "patch.toml"
 _DIFFS = (".patch", ".diff")
+_LOOK_AT_OURS = f"the README.md beside repack's own patches describes {_RECIPE}"
 
 
 def builtin_folder() -> Path:
@@ -74,7 +75,9 @@ def _bare_diff(file: Path) -> Patch:
     try:
         edits = _diff_edits(_read(file))
     except ValueError as error:
-        raise ConfigError(str(error), code="bad-diff", file=file) from error
+        raise ConfigError(
+            str(error), code="bad-diff", file=file, hint="write it with `diff -u` or `git diff`"
+        ) from error
     return Patch(name=file.name, origin=file, edits=edits)
 
 
@@ -83,7 +86,9 @@ def _recipe(folder: Path) -> Patch:
     try:
         recipe = tomllib.loads(_read(file).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not TOML: {error}", code="bad-recipe", file=file) from error
+        raise ConfigError(
+            f"is not TOML: {error}", code="bad-recipe", file=file, hint=_LOOK_AT_OURS
+        ) from error
     try:
         table = _Table(recipe, "")
         table.take("description", str, "")
@@ -95,7 +100,7 @@ def _recipe(folder: Path) -> Patch:
             for edit in _edits(_Table(item, f"edit {number}: "), folder)
         ]
     except (ValueError, PatchError) as error:
-        raise ConfigError(str(error), code="bad-recipe", file=file) from error
+        raise ConfigError(str(error), code="bad-recipe", file=file, hint=_LOOK_AT_OURS) from error
     return Patch(
         name=folder.name,
         origin=file,

@@ -15,6 +15,8 @@ from repack.errors import PatchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SAVE_AS_UTF_8 = "save it as UTF-8, or take the wheel from where it was published"
+_CORRECT = "correct the line; a member in another Python's syntax cannot be patched"
 # The three ends of line that Python knows; str.splitlines() knows a dozen more.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
@@ -80,9 +82,15 @@ def read_text(content: bytes) -> Text:
     try:
         text = content.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
-        raise PatchError(f"is not in its encoding, {encoding}: {error}", code="encoding") from error
+        raise PatchError(
+            f"is not in its encoding, {encoding}: {error}", code="encoding", hint=_SAVE_AS_UTF_8
+        ) from error
     if text.encode(encoding) != content:
-        raise PatchError(f"cannot be written back byte for byte in {encoding}", code="encoding")
+        raise PatchError(
+            f"cannot be written back byte for byte in {encoding}",
+            code="encoding",
+            hint=_SAVE_AS_UTF_8,
+        )
     starts = [match.start() for match in _LINE.finditer(text)]
     return Text(
         content=text,
@@ -104,10 +112,12 @@ def parse(text: str) -> ast.Module:
         raise PatchError(
             f"{where} is not Python that can be read: {error.msg}",
             code="syntax",
-            hint="correct the line; a member in another Python's syntax cannot be patched",
+            hint=_CORRECT,
         ) from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise PatchError(f"is not Python that can be read: {error}", code="syntax") from error
+        raise PatchError(
+            f"is not Python that can be read: {error}", code="syntax", hint=_CORRECT
+        ) from error
 
 
 def same_tree(one: ast.AST, other: ast.AST) -> bool:
@@ -121,5 +131,7 @@ def _encoding(content: bytes) -> str:
         return tokenize.detect_encoding(io.BytesIO(content).readline)[0]
     except SyntaxError as error:
         raise PatchError(
-            f"is neither UTF-8 nor in an encoding that it declares: {error.msg}", code="encoding"
+            f"is neither UTF-8 nor in an encoding that it declares: {error.msg}",
+            code="encoding",
+            hint=_SAVE_AS_UTF_8,
         ) from error

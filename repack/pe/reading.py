@@ -106,7 +106,7 @@ def _opened(path: Path) -> Iterator[_Tables]:
 
 def _headers(content: mmap.mmap) -> Any:  # noqa: ANN401 - pefile has no types
     if content[:2] != b"MZ":
-        raise _BrokenError(f"it begins with {_shown(content[:40])}, not with 'MZ'")
+        raise _BrokenError(f"it begins with {_shown(content[:40].rstrip(bytes(1)))}, not with 'MZ'")
     header = int.from_bytes(content[60:64], "little")
     if content[header : header + 4] != b"PE\0\0":
         raise _BrokenError("it has no PE header, as a program for DOS or a file cut short")

@@ -177,9 +177,10 @@ class _Job:
         """Return the file of this machine where it lies."""
         path = source.path
         if not path.is_file():
-            reason = "is a folder, not a wheel" if path.is_dir() else "there is no such file"
-            raise InputError(reason, code="no-file", file=path, hint="look at source.file")
-        self._check_name(path.name, file=path.parent)
+            reason = "is no file" if path.exists() else "there is no such file"
+            reason = "is a folder, not a wheel" if path.is_dir() else reason
+            raise InputError(reason, code="no-file", file=path, hint="name a wheel file")
+        self._check_name(path.name, file=path)
         check_archive(path, file=path)
         size = path.stat().st_size
         with self.progress.task(f"Hashing {path.name}", total=size) as task:

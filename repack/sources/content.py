@@ -86,4 +86,6 @@ def check_wheel_name(name: str, *, file: object) -> None:
     except InvalidWheelFilename as error:
         hint = "a wheel is called name-version-python-abi-platform.whl"
         said = str(error).partition(": ")[0].lower()
-        raise FetchError(f"{said}: {name}", code="filename", file=file, hint=hint) from None
+        if not str(file).endswith(name):
+            said += f": {name}"
+        raise FetchError(said, code="filename", file=file, hint=hint) from None

@@ -1,0 +1,644 @@
+"""Each kind of bad input: one line with file, member, reason and what to do; exit 1; nothing left.
+
+Every case goes through `repack build` as a user would type it. The working folder, in which the
+output folder would come to stand, is compared with what it held before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import itertools
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hostile
+import pytest
+from driving import ERROR, Ran, Repack, ended, everything, start
+from faultserver import FaultServer, listening, stalls_after
+from fetching import no_proxies
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel, wheel_file
+
+from repack import files
+from repack.archives import splice
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator, Sequence
+
+    from repack.archives import Added, Archive, Copied, Written
+
+NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+LOADER, BINARY = "cv2/__init__.py", "cv2/cv2.pyd"
+INFO = "opencv_contrib_python-4.13.0.90.dist-info"
+SOUND: Files = {LOADER: b"from .cv2 import *\n", BINARY: make_pyd()}
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX alone has it")
+
+
+@pytest.fixture
+def repack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Repack:
+    return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def source(inputs: Path) -> Path:
+    return cuda_wheel(inputs)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    no_proxies(monkeypatch)
+    with listening() as server:
+        yield server
+
+
+def refused(repack: Repack, *options: object) -> str:
+    """Return the one line with which a build refuses; it leaves all as it was."""
+    before = everything(repack.folder)
+    ran = repack("build", "--no-smoke", "-q", *options)
+    assert ran.code == 1, ran
+    assert ran.out == ""
+    assert ran.err == f"{ERROR}{ran.error}\n"
+    assert everything(repack.folder) == before
+    leftovers(repack)
+    return ran.error
+
+
+def leftovers(repack: Repack) -> None:
+    assert not [path for path in repack.cache.rglob("*") if path.name.endswith(".tmp")]
+
+
+def told(line: str, *, file: str, code: str, member: str = "", reason: str = "") -> str:
+    """Return the hint of an error line that has all its parts."""
+    place = rf"[^']*{re.escape(file)}: " + (rf"'{re.escape(member)}': " if member else "")
+    parts = re.fullmatch(rf"{place}(?P<reason>.+?) \[{code}\]; (?P<hint>.+)", line)
+    assert parts, line
+    assert reason in parts["reason"]
+    assert line.count(file) == 1
+    return parts["hint"]
+
+
+# Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    """A source that is refused, and how."""
+
+    make: Callable[[Path], object]
+    code: str
+    reason: str
+    name: str = NAME
+    member: str = ""
+    #: What is named, where that is not the file itself.
+    file: str = ""
+
+
+def wheel_of(own: Files) -> Callable[[Path], object]:
+    return lambda path: make_wheel(path, {**SOUND, **own})
+
+
+def bytes_of(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    make_wheel(path, SOUND)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def pure(path: Path) -> None:
+    make_wheel(path, {"cv2/__init__.py": b"x = 1\n"})
+
+
+def flipped(path: Path) -> None:
+    """Write a wheel of which a byte of the binary has changed since it was made."""
+    make_wheel(path, SOUND, method=0)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PyModule_Create2")] ^= 1
+    path.write_bytes(content)
+
+
+def foreign(platform: str) -> Bad:
+    return Bad(
+        name=f"opencv_contrib_python-4.13.0.90-cp37-abi3-{platform}.whl",
+        make=lambda path: make_wheel(path, {LOADER: b"", "cv2/cv2.abi3.so": b"\x7fELF"}),
+        code="not-windows",
+        reason=f"it is for {platform}, not for Windows",
+    )
+
+
+BAD = {
+    "cut": Bad(make=cut, code="not-a-zip", reason="without its end"),
+    "empty": Bad(make=bytes_of(b""), code="not-a-zip", reason="an empty file"),
+    "HTML": Bad(
+        make=bytes_of(b"<!DOCTYPE html><html><title>Sign in</title></html>"),
+        code="not-a-zip",
+        reason="what looks like HTML with the title 'Sign in'",
+    ),
+    "a Git LFS pointer": Bad(
+        make=bytes_of(b"version https://git-lfs.github.com/spec/v1\n"),
+        code="not-a-zip",
+        reason="a Git LFS pointer",
+    ),
+    "a byte changed": Bad(make=flipped, code="crc", member=BINARY, reason="checksum"),
+    "for Linux": foreign("manylinux_2_28_x86_64"),
+    "for macOS": foreign("macosx_13_0_arm64"),
+    "pure Python": Bad(
+        name="opencv_contrib_python-4.13.0.90-py3-none-any.whl",
+        make=pure,
+        code="not-windows",
+        reason="not for Windows",
+    ),
+    "a pyd that is text": Bad(
+        make=wheel_of({BINARY: b"not a DLL\n"}),
+        code="not-pe",
+        member=BINARY,
+        reason="begins with 'not a DLL",
+    ),
+    "a pyd that is ELF": Bad(
+        make=wheel_of({BINARY: b"\x7fELF" + bytes(200)}),
+        code="not-pe",
+        member=BINARY,
+        reason="not a Windows program or DLL",
+    ),
+    "a pyd that is cut": Bad(
+        make=wheel_of({BINARY: make_pyd()[:200]}), code="not-pe", member=BINARY, reason=""
+    ),
+    "a DLL beside it that is none": Bad(
+        make=wheel_of({"cv2/opencv_core.dll": b"<html>"}),
+        code="not-pe",
+        member="cv2/opencv_core.dll",
+        reason="'<html>'",
+    ),
+    "no cv2": Bad(
+        name="numpy-2.1.0-cp312-cp312-win_amd64.whl",
+        make=lambda path: make_wheel(path, {"numpy/__init__.py": b""}),
+        code="no-cv2",
+        reason="no cv2*.pyd in it",
+    ),
+    "a loader of no known kind": Bad(
+        make=wheel_of({LOADER: b"import os\n"}),
+        code="no-place",
+        member=LOADER,
+        reason="expected one of from .cv2 import",
+    ),
+    "a loader with a syntax error": Bad(
+        make=wheel_of({LOADER: b"from .cv2 import *\ndef f(:\n"}),
+        code="syntax",
+        member=LOADER,
+        reason="line 2 is not Python",
+    ),
+    "a loader that is no text": Bad(
+        make=wheel_of({LOADER: b"\xff\xfe\0"}), code="encoding", member=LOADER, reason="UTF-8"
+    ),
+    "no loader": Bad(
+        make=lambda path: make_wheel(path, {BINARY: make_pyd()}),
+        code="no-member",
+        member=LOADER,
+        reason="no such member",
+    ),
+    "a configuration with a syntax error": Bad(
+        make=wheel_of({"cv2/config.py": b"BINARIES_PATHS = [\n"}),
+        code="syntax",
+        member="cv2/config.py",
+        reason="line 1 is not Python",
+    ),
+    "tags that contradict the name": Bad(
+        make=wheel_of({f"{INFO}/WHEEL": wheel_file(["cp38-abi3-win_amd64"])}),
+        code="tag-mismatch",
+        member=f"{INFO}/WHEEL",
+        reason="cp38-abi3-win_amd64",
+    ),
+    "a file run at each start": Bad(
+        make=wheel_of({"cv2.pth": b"import os\n"}),
+        code="startup-hook",
+        member="cv2.pth",
+        reason="at each start",
+    ),
+    "an sdist": Bad(
+        name="opencv_contrib_python-4.13.0.90.tar.gz",
+        make=bytes_of(b"\x1f\x8b" + bytes(99)),
+        code="filename",
+        reason="wheel",
+    ),
+    "an egg": Bad(
+        name="opencv_python-4.1-py3.7-win-amd64.egg",
+        make=bytes_of(b"PK"),
+        code="filename",
+        reason="wheel",
+    ),
+    "a wheel under another name": Bad(
+        name="download.whl", make=bytes_of(b"PK"), code="filename", reason="wrong number of parts"
+    ),
+    "a directory": Bad(
+        name="wheels", make=lambda path: path.mkdir(), code="no-file", reason="is a folder"
+    ),
+    "a directory called a wheel": Bad(
+        make=lambda path: path.mkdir(), code="no-file", reason="is a folder"
+    ),
+    "missing": Bad(make=str, code="no-file", reason="there is no such file"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_a_source_that_cannot_be_used_gets_one_line_and_leaves_nothing(
+    bad: Bad, repack: Repack, inputs: Path
+) -> None:
+    path = inputs / bad.name
+    bad.make(path)
+    line = refused(repack, "--source", path)
+    assert told(line, file=bad.name, code=bad.code, member=bad.member, reason=bad.reason)
+
+
+@pytest.mark.parametrize("name", ["cut", "HTML", "a pyd that is ELF", "missing", "no cv2"])
+def test_the_console_script_says_the_same_and_traces_nothing(
+    name: str, repack: Repack, inputs: Path
+) -> None:
+    bad = BAD[name]
+    bad.make(inputs / bad.name)
+    line = refused(repack, "--source", inputs / bad.name)
+    ran = repack.script("build", "--no-smoke", "-q", "--source", inputs / bad.name)
+    assert ran == Ran(code=1, out="", err=f"{ERROR}{line}\n")
+    assert everything(repack.folder) == {}
+
+
+def test_steps_are_told_before_the_line_where_they_are_not_hushed(
+    repack: Repack, inputs: Path
+) -> None:
+    bad = BAD["a pyd that is ELF"]
+    bad.make(inputs / bad.name)
+    ran = repack("build", "--no-smoke", "--source", inputs / bad.name)
+    assert ran.err.splitlines()[-1] == f"{ERROR}{ran.error}"
+
+
+def test_with_json_the_error_is_an_object_too(repack: Repack, inputs: Path) -> None:
+    bad = BAD["a pyd that is ELF"]
+    bad.make(inputs / bad.name)
+    ran = repack("build", "--no-smoke", "-q", "--json", "--source", inputs / bad.name)
+    error = ran.json["error"]
+    assert ran.json == {"version": 1, "error": error}
+    assert error["message"] == ran.error
+    assert (error["code"], error["member"]) == ("not-pe", BINARY)
+    assert error["file"] == str(inputs / bad.name)
+
+
+#: The fetch looks at both ends of a file before anything reads it whole.
+SEEN_AT_ONCE = {"stub-counted", "stub-not-counted", "many-zeros-behind-the-end"} | {
+    "first-byte-missing"
+}
+
+
+@pytest.mark.parametrize("case", hostile.HOSTILE, ids=lambda case: case.id)
+def test_a_hostile_wheel_is_refused(case: hostile.Case, repack: Repack, inputs: Path) -> None:
+    path = case.write(inputs)
+    line = refused(repack, "--source", path)
+    code = "not-a-zip" if case.id in SEEN_AT_ONCE else case.code
+    assert f" [{code}]; " in line
+    assert line.startswith(f"{path}: ")
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("case", hostile.WELCOME, ids=lambda case: case.id)
+def test_an_odd_but_sound_wheel_is_built(
+    case: hostile.Case, repack: Repack, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostile, "FILES", {**hostile.FILES, BINARY: make_pyd()})
+    path = case.write(inputs)
+    ran = repack("build", "--no-smoke", "-q", "--json", "--python", "3.10", "--source", path)
+    assert ran.code == 0, ran.err
+    (built,) = ran.json["wheels"]
+    again = repack("inspect", "--json", "-q", built["path"])
+    assert again.code == 0
+    assert again.json["errors"] == []
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_however_a_wheel_is_damaged_it_is_refused_in_one_line(
+    data: st.DataObject, repack: Repack, inputs: Path, source: Path
+) -> None:
+    content = bytearray(source.read_bytes())
+    where = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[where] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[where : where + data.draw(st.integers(1, 40))]
+    (inputs / "damaged").mkdir(exist_ok=True)
+    path = inputs / "damaged" / NAME
+    path.write_bytes(content)
+    assert refused(repack, "--source", path).startswith(f"{path}: ")
+
+
+# Where it comes from
+
+
+def test_a_download_that_is_not_what_its_sha256_says(
+    repack: Repack, source: Path, server: FaultServer
+) -> None:
+    server.add(f"/{NAME}", source.read_bytes())
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    line = refused(repack, "--source", f"{server.url(f'/{NAME}')}#sha256={'0' * 64}")
+    told(line, file=NAME, code="sha256", reason=f"SHA-256 {digest}")
+    assert "source.sha256 says 000" in line
+    assert not list(repack.cache.rglob("*.whl"))
+
+
+def test_a_file_that_is_not_what_its_sha256_says(repack: Repack, source: Path) -> None:
+    line = refused(repack, "--source", source, "--set", f"source.sha256={'0' * 64}")
+    told(line, file=NAME, code="sha256", reason="source.sha256 says 000")
+
+
+def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> None:
+    (repack.folder / "repack.toml").write_text(f"[source]\nfile = {str(source)!r}\n")
+    assert repack("fetch").code == 0
+    source.write_bytes(source.read_bytes().replace(b"A wheel made", b"a wheel made"))
+    cuda_wheel(source.parent, ballast=10)
+    line = refused(repack)
+    hint = told(line, file=NAME, code="sha256", reason="repack.lock says")
+    assert "--update-lock" in hint
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "reason"),
+    [
+        pytest.param(b"<html><title>Sign in</title></html>", "not-a-zip", "HTML", id="a sign-in"),
+        pytest.param(b"", "not-a-zip", "empty", id="nothing"),
+        pytest.param(b"PK\3\4" + bytes(500), "not-a-zip", "without its end", id="a cut file"),
+        pytest.param(b'{"message": "Not Found"}', "not-a-zip", "JSON", id="an API's answer"),
+    ],
+)
+def test_a_url_that_gives_no_wheel(
+    content: bytes, code: str, reason: str, repack: Repack, server: FaultServer
+) -> None:
+    server.add(f"/{NAME}", content)
+    line = refused(repack, "--source", server.url(f"/{NAME}"))
+    assert told(line, file=NAME, code=code, reason=reason)
+
+
+def test_a_url_that_is_not_there(repack: Repack, server: FaultServer) -> None:
+    assert "404" in refused(repack, "--source", server.url(f"/{NAME}"))
+
+
+def test_offline_what_was_never_fetched(repack: Repack, server: FaultServer) -> None:
+    line = refused(repack, "--offline", "--source", server.url(f"/{NAME}"))
+    assert "--offline" in told(line, file=NAME, code="offline")
+    assert not server.seen
+
+
+# Settings
+
+
+SETTINGS = {
+    "no TOML": ("[build\n", "is not TOML"),
+    "not UTF-8": ("\udcff", "is not UTF-8"),
+    "an unknown key": ("[build]\nemmit = 'abi3'\n", "did you mean build.emit?"),
+    "a value of the wrong kind": ("[build]\npython = 3.12\n", "build.python"),
+    "an impossible value": ("[build]\nemit = 'abi4'\n", "did you mean abi3?"),
+    "a mode to come": ("[build]\nmode = 'vendor'\n", "yet"),
+    "no source": ("[build]\nout = 'dist'\n", "no source is named"),
+    "two sources": ("[source]\nfile = 'x'\nurl = 'https://e.org/y.whl'\n", "contradict"),
+    "a free-threaded Python of an abi3 wheel": (
+        "[source]\nfile = 'x'\n[build]\nemit = 'abi3'\npython = ['3.14t']\n",
+        "contradicts",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_a_configuration_that_cannot_be_understood(text: str, reason: str, repack: Repack) -> None:
+    (repack.folder / "repack.toml").write_text(text, "utf-8", "surrogateescape")
+    line = refused(repack)
+    assert line.startswith("repack.toml: ")
+    assert reason in line
+    assert "[config]" in line
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "."], ids=["missing", "a folder"])
+def test_a_configuration_that_cannot_be_read(name: str, repack: Repack) -> None:
+    line = refused(repack, "--config", name)
+    assert re.fullmatch(rf"{re.escape(name)}: .+ \[config\]; .+", line), line
+
+
+def test_a_lock_that_cannot_be_understood(repack: Repack, source: Path) -> None:
+    (repack.folder / "repack.toml").write_text(f"[source]\nfile = {str(source)!r}\n")
+    (repack.folder / "repack.lock").write_text("version = 1\nsource = 7\n")
+    assert told(refused(repack), file="repack.lock", code="lock")
+
+
+DIFF = "--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-there is no such line\n+or two\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "code", "told_of"),
+    [
+        pytest.param(None, "no-patches", "team", id="no folder"),
+        pytest.param({"a.patch": DIFF.format(LOADER)}, "no-place", LOADER, id="no place"),
+        pytest.param({"a.patch": DIFF.format("cv2/gone.py")}, "no-member", "gone", id="no member"),
+        pytest.param({"a.patch": "what?\n"}, "bad-diff", "a.patch", id="no diff"),
+        pytest.param({"a/patch.toml": "edit = 7\n"}, "bad-recipe", "patch.toml", id="no patch"),
+    ],
+)
+def test_a_patch_folder_that_does_not_fit(
+    texts: dict[str, str] | None, code: str, told_of: str, repack: Repack, source: Path
+) -> None:
+    team = source.parent / "team"
+    for name, text in (texts or {}).items():
+        (team / name).parent.mkdir(parents=True, exist_ok=True)
+        (team / name).write_text(text)
+    line = refused(repack, "--source", source, "--set", f"build.patches={[str(team)]}")
+    assert told_of in line
+    assert f"[{code}]; " in line
+
+
+@pytest.mark.parametrize("text", ["nonsense", "-5", "1e9", "1.5", " 7", "1_000", "4354819199"])
+def test_a_source_date_epoch_that_no_archive_can_hold(
+    text: str, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+    line = refused(repack, "--source", source)
+    assert repr(text) in line
+    assert "[source-date-epoch]; " in line
+
+
+@pytest.mark.parametrize("text", ["0", "315532799", "4354819198"], ids=["1970", "1979", "2107"])
+def test_a_source_date_epoch_from_1970_to_2107_is_obeyed(
+    text: str, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+    assert repack("build", "--no-smoke", "--source", source).code == 0
+
+
+def test_no_python_that_can_be_served(repack: Repack, source: Path) -> None:
+    line = refused(repack, "--source", source, "--python", "3.6", "3.14t")
+    assert "3.6: the wheel is for cp37-abi3-win_amd64 alone" in line
+    assert "3.14t: its binary uses the stable ABI" in line
+    assert "[no-python]; " in line
+
+
+# Where it goes
+
+
+def full(file: str, line: str, *, code: str) -> str:
+    return told(line, file=file, code=code, reason="cannot be written: ")
+
+
+def test_an_output_folder_that_is_a_file(repack: Repack, source: Path) -> None:
+    (repack.folder / "dist").write_text("a file")
+    assert full("dist", refused(repack, "--source", source), code="in-the-way")
+
+
+def test_an_output_folder_under_a_file(repack: Repack, source: Path) -> None:
+    (repack.folder / "dist").write_text("a file")
+    line = refused(repack, "--source", source, "-w", "dist/wheels")
+    assert full("dist/wheels", line, code="not-a-folder")
+
+
+def test_an_output_folder_of_an_endless_name(repack: Repack, source: Path) -> None:
+    line = refused(repack, "--source", source, "-w", f"new/{'x' * 300}")
+    assert full("x" * 300, line, code="name-too-long")
+
+
+def test_a_folder_in_a_wheels_place(repack: Repack, source: Path) -> None:
+    wheel = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
+    (repack.folder / "dist" / wheel / "kept").mkdir(parents=True)
+    line = refused(repack, "--source", source, "--python", "3.12")
+    assert full(wheel, line, code="is-a-folder")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_disk_that_fails_when_it_is_written_to(
+    call: str, number: int, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = os if call != "replace" else Path
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, call, fail)
+        line = refused(repack, "--source", source, "-w", "new/dist")
+    assert ": cannot be written: " in line
+    assert re.search(r"\[[a-z-]+\]; .+", line)
+
+
+def test_the_second_of_several_wheels_that_finds_no_space_takes_the_first_with_it(
+    repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = itertools.count(1)
+
+    def fails_once(
+        archive: Archive, entries: Sequence[Copied | Added], path: Path, *, timestamp: int
+    ) -> Written:
+        if next(turns) == 2:
+            raise files.not_written(path, OSError(errno.ENOSPC, "no space"))
+        return splice(archive, entries, path, timestamp=timestamp)
+
+    monkeypatch.setattr("repack.emit.splice", fails_once)
+    assert "[no-space]; free some space" in refused(repack, "--source", source)
+
+
+@POSIX
+def test_a_wheel_that_is_larger_than_files_may_be(repack: Repack, inputs: Path) -> None:
+    import resource  # noqa: PLC0415 - POSIX alone has it
+
+    source = cuda_wheel(inputs, ballast=300_000)
+    ran = repack.script(
+        *("build", "--no-smoke", "-q", "--source", source, "-w", "new/dist"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert ran.code == 1
+    assert "[no-space]; " in ran.error
+    assert ran.err == f"{ERROR}{ran.error}\n"
+    assert everything(repack.folder) == {}
+
+
+@POSIX
+def test_an_output_folder_that_may_not_be_written_to(repack: Repack, source: Path) -> None:
+    out = repack.folder / "dist"
+    out.mkdir(mode=0o555)
+    ran = repack.script(
+        *("build", "--no-smoke", "-q", "--source", source), preexec_fn=obey_permissions
+    )
+    assert ran.code == 1
+    assert full("dist", ran.error, code="no-permission")
+    assert everything(repack.folder) == {"dist": None}
+
+
+def obey_permissions() -> None:
+    """Let the program that is started next be held to permissions, though it be root's."""
+    drop_from_bounding_set, dac_override = 24, 1
+    if os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
+
+
+def test_a_cache_that_cannot_be(
+    repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repack.folder / "file").write_text("a file")
+    monkeypatch.setenv("REPACK_CACHE", str(repack.folder / "file" / "cache"))
+    assert "cache" in refused(repack, "--source", source)
+
+
+# Interrupted
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+class TestASignal:
+    def test_while_a_wheel_is_downloaded(
+        self, number: signal.Signals, repack: Repack, source: Path, server: FaultServer
+    ) -> None:
+        over = threading.Event()
+        server.add(f"/{NAME}", source.read_bytes(), stalls_after(100, over))
+        url = server.url(f"/{NAME}")
+        process = start(["build", "--no-smoke", "-q", "--source", url], cwd=repack.folder)
+        self.wait_for(lambda: bool(server.seen))
+        interrupted(process, number)
+        over.set()
+        assert everything(repack.folder) == {}
+
+    def test_while_wheels_are_written(
+        self, number: signal.Signals, repack: Repack, inputs: Path
+    ) -> None:
+        source = cuda_wheel(inputs, ballast=20_000_000)
+        options = ["build", "--no-smoke", "-q", "--source", source, "-w", "new/dist"]
+        process = start(options, cwd=repack.folder)
+        self.wait_for((repack.folder / "new").exists)
+        interrupted(process, number)
+        assert everything(repack.folder) == {}
+
+    def wait_for(self, there: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not there():
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+
+def interrupted(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send the signal and see the process end as it has to."""
+    process.send_signal(number)
+    ran = ended(process)
+    assert ran == Ran(code=130, out="", err="repack: interrupted\n")
