@@ -172,6 +172,17 @@ def refusal(python: str, analysis: Analysis) -> str:
     return ""
 
 
+def numpy_requirement(analysis: Analysis) -> tuple[str, ...]:
+    """Return the Requires-Dist that METADATA lacks, where it lets in no NumPy or a wrong one.
+
+    A binary built for NumPy 1 does not import with NumPy 2; one built for 2 imports with both.
+    """
+    codes = {finding.code for finding in analysis.findings}
+    if not codes & {"numpy-missing", "numpy-contradicted"}:
+        return ()
+    return ("numpy<2",) if analysis.numpy == "1" else ("numpy",)
+
+
 def build_facts(analysis: Analysis) -> dict[str, object]:
     """Return what the run-time module has to know of this build: its `BUILD`."""
     outside = [need for need in analysis.needs if need.in_wheel is None]
@@ -281,7 +292,13 @@ def _planned(
         version=version,
         tag=renamed.tag,
         pythons=tuple(group),
-        entries=wheels.rewritten(wheel, renamed, patched.files, requires_python=requires_python),
+        entries=wheels.rewritten(
+            wheel,
+            renamed,
+            patched.files,
+            requires_python=requires_python,
+            add_requires=numpy_requirement(analysis),
+        ),
     )
 
 

@@ -239,3 +239,18 @@ def test_killed_at_random_moments_it_leaves_no_half_wheel_and_the_next_run_finis
         assert digests(out, "*.whl").items() <= expected.items()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert digests(out) == expected
+
+
+def test_a_numpy_that_the_binary_cannot_use_is_ruled_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = cuda_wheel(tmp_path, numpy=b"numpy.core.multiarray", requires=["numpy>=1.19"])
+    result = build(source, "--python", "3.12", capsys=capsys)
+    assert "numpy-contradicted" in {finding["code"] for finding in result["findings"]}
+    with zipfile.ZipFile(result["wheels"][0]["path"]) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+    assert [line for line in lines if line.startswith("Requires-Dist")] == [
+        "Requires-Dist: numpy>=1.19",
+        "Requires-Dist: numpy<2",
+    ]

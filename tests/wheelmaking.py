@@ -337,10 +337,17 @@ def make_pyd(
     return make_dll("cv2.pyd", imports=wanted, delay_imports=delay_imports, machine=machine)
 
 
-def cuda_wheel(folder: Path, *, tag: str = "cp37-abi3-win_amd64", ballast: int = 0) -> Path:
+def cuda_wheel(
+    folder: Path,
+    *,
+    tag: str = "cp37-abi3-win_amd64",
+    requires: Sequence[str] = ("numpy>=2",),
+    numpy: bytes = b"",
+    ballast: int = 0,
+) -> Path:
     """Write a wheel in opencv-contrib-python's layout that needs CUDA 12 and return its path.
 
-    `ballast` bytes that do not deflate make it as heavy as a test wants it.
+    `numpy` is the mark of its headers in the module ("numpy.core.multiarray"). `ballast` bytes that do not deflate make it as heavy as a test wants it.
     """
     needs = {
         "nppc64_12.dll": ["nppGetLibVersion"],
@@ -348,8 +355,9 @@ def cuda_wheel(folder: Path, *, tag: str = "cp37-abi3-win_amd64", ballast: int =
         "cudart64_12.dll": ["cudaGetDeviceCount"],
         "KERNEL32.dll": ["GetProcAddress"],
     }
-    files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(needs)}
+    mark = b"\0" + numpy + b"\0" if numpy else b""
+    files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(needs) + mark}
     if ballast:
         files["cv2/data/ballast.bin"] = random.Random(0).randbytes(ballast)  # noqa: S311 - no secret
     path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
-    return make_wheel(path, files, requires=["numpy>=2"])
+    return make_wheel(path, files, requires=requires)

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | None) -> list[str]:
     """Return the index requirements of a wheel with these Requires-Dist lines on `python`.
 
-    NumPy is always among them, since cv2 imports it; where the wheel does not say which, the ABI
-    that its binary was built for does ("1", "2" or None for not known).
+    NumPy is always among them, since cv2 imports it; and it is never one that the ABI, which
+    the binary was built for, rules out ("1", "2" or None for not known).
     """
     specifiers: dict[str, list[str]] = {}
     for wanted in _wanted(requires, python):
         specifiers.setdefault(canonicalize_name(wanted.name), []).append(str(wanted.specifier))
-    if "numpy" not in specifiers:
-        specifiers["numpy"] = ["<2"] if numpy_abi == "1" else []
+    specifiers.setdefault("numpy", []).append("<2" if numpy_abi == "1" else "")
     return [
         f"{name}{','.join(sorted({part for part in parts if part}))}"
         for name, parts in sorted(specifiers.items())

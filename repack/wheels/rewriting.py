@@ -9,20 +9,21 @@ from repack.wheels.metadata import wheel_file_with_tags, with_metadata
 from repack.wheels.record import entry_of, exempt, format_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from repack.wheels.filenames import WheelName
     from repack.wheels.reading import Wheel
 
 
-def rewritten(
+def rewritten(  # noqa: PLR0913 - one edit per field
     wheel: Wheel,
     name: WheelName,
     files: Mapping[str, bytes | Path],
     *,
     requires_python: str = "",
     summary: str = "",
+    add_requires: Sequence[str] = (),
 ) -> tuple[Copied | Added, ...]:
     """Return the members of the wheel called `name`, in the order in which they are written.
 
@@ -34,7 +35,11 @@ def rewritten(
         _moved(path, wheel.dist_info, dist_info): content for path, content in files.items()
     }
     written[f"{dist_info}/METADATA"] = with_metadata(
-        wheel.metadata, version=name.version, requires_python=requires_python, summary=summary
+        wheel.metadata,
+        version=name.version,
+        requires_python=requires_python,
+        summary=summary,
+        add_requires=add_requires,
     )
     written[f"{dist_info}/WHEEL"] = wheel_file_with_tags(wheel.wheel_file, name.tags)
     dropped = exempt(f"{wheel.dist_info}/RECORD")
