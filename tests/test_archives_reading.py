@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import hostile
 import pytest
 from hostile import FILES, INFO, MODULE, TEXT
-from wheelmaking import DEFLATED, End, Entry, descriptor, make_wheel, make_zip
+from wheelmaking import DEFLATED, MAX32, End, Entry, descriptor, make_wheel, make_zip, zip64
 
 from repack.archives import LIMITS, Limits, open_archive, read_member, verify
 from repack.errors import InputError
@@ -152,10 +154,31 @@ def test_a_descriptor_that_may_be_read_in_two_ways_is_refused(tmp_path: Path) ->
     verify(open_archive(path))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sparse files, made at once")
+def test_a_descriptor_too_narrow_for_its_sizes_is_refused(tmp_path: Path) -> None:
+    size = 5 << 30
+    entry = Entry(
+        name="huge.bin",
+        method=DEFLATED,
+        data=b"",
+        flags=0x8,
+        local={"csize": 0, "usize": 0, "crc": 0},
+        central={"csize": MAX32, "usize": MAX32},
+        central_extra=zip64(size, size),
+    )
+    header, listing = entry.local_record(), entry.central_record(0)
+    offset = len(header) + size
+    path = tmp_path / "example.whl"
+    with path.open("wb") as file:
+        file.write(header)
+        file.seek(offset)
+        end = End(wide=True, end={"offset": MAX32}).records(1, len(listing), offset)
+        file.write(listing + end)
+    assert refusal(path).code == "data-descriptor"
+
+
 def _four_bytes_for(prefix: bytes, wanted: int) -> bytes:
     """Return the bytes that give `prefix` the CRC-32 `wanted`."""
-    import zlib  # noqa: PLC0415 - for this alone
-
     steps = []
     for number in range(256):
         value = number
