@@ -347,7 +347,8 @@ def cuda_wheel(
 ) -> Path:
     """Write a wheel in opencv-contrib-python's layout that needs CUDA 12 and return its path.
 
-    `numpy` is the mark of its headers in the module ("numpy.core.multiarray"). `ballast` bytes that do not deflate make it as heavy as a test wants it.
+    `numpy` is the mark that NumPy's headers leave in a module ("numpy.core.multiarray"); `ballast`
+    bytes that do not deflate make the wheel as heavy as a test wants it.
     """
     needs = {
         "nppc64_12.dll": ["nppGetLibVersion"],
