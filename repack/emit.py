@@ -18,7 +18,7 @@ from repack import files
 from repack.archives import splice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from repack.plan import Plan, PlannedWheel
@@ -77,11 +77,16 @@ def folder_for(out: Path) -> Iterator[None]:
 
     Raises OutputError.
     """
-    made = _make_folder(out)
+    missing: list[Path] = []
     try:
+        # An interrupt may come between any two steps.
+        missing += _missing(out)
+        _make_folder(out)
         yield
     except BaseException:
-        _remove_empty(made)
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
         raise
 
 
@@ -132,22 +137,19 @@ def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
     return out / name
 
 
-def _make_folder(folder: Path) -> list[Path]:
-    """Return the folders that were made, `folder` first, then those it had to stand in."""
-    missing: list[Path] = []
+def _missing(folder: Path) -> list[Path]:
+    """Return `folder` and those it has to stand in, as far as they are not there."""
     try:
-        missing += takewhile(lambda each: not each.exists(), (folder, *folder.parents))
+        return list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    except OSError as error:
+        raise files.not_written(folder, error) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _remove_empty(missing)
         raise files.not_written(folder, error) from error
-    return missing
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def _key(planned: PlannedWheel, wheel: Wheel, timestamp: int) -> str:

@@ -129,14 +129,10 @@ def replace(temporary: Path, destination: Path) -> None:
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
     path = _temporary_name(folder / "work")
+    lock = -1
     try:
-        path.mkdir()
-        lock = os.open(path, os.O_RDONLY) if sys.platform != "win32" else -1
-    except OSError as error:
-        raise not_written(folder, error) from error
-    try:
-        if lock >= 0:
-            _locked(lock)
+        # An interrupt may come between any two steps.
+        lock = _new_locked_folder(path)
         yield path
     finally:
         if lock >= 0:
@@ -209,6 +205,19 @@ def _new_temporary(destination: Path) -> tuple[Path, BinaryIO]:
         # A sweep came between the two calls and took it for a leftover.
         file.close()
         _remove(path)
+
+
+def _new_locked_folder(path: Path) -> int:
+    """Return the descriptor that holds the lock of the new folder `path`; -1 on Windows."""
+    try:
+        path.mkdir()
+        if sys.platform == "win32":
+            return -1
+        lock = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise not_written(path.parent, error) from error
+    _locked(lock)
+    return lock
 
 
 def _rename(temporary: Path, destination: Path) -> None:
