@@ -1,0 +1,463 @@
+"""The plan: which Python gets which wheel, under which name, and what it is told."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from packaging.specifiers import SpecifierSet
+from packaging.tags import parse_tag
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+from wheelmaking import make_wheel, metadata
+
+from repack.analysis import Analysis, analyse
+from repack.archives import Added, Copied
+from repack.config import Build
+from repack.errors import InputError
+from repack.patching import Patched
+from repack.pe import make_dll
+from repack.plan import (
+    Plan,
+    PlannedWheel,
+    build_facts,
+    dll_requirements,
+    make_plan,
+    parse_python,
+    refusal,
+)
+from repack.plan import _narrowed as narrowed
+from repack.wheels import local_version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
+CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")
+TIME = 315_532_800
+
+
+class Shelf:
+    """Puts wheels into a folder and says what they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def wheel(  # noqa: PLR0913 - a wheel's parts
+        self,
+        *,
+        tag: str = "cp37-abi3-win_amd64",
+        python: str = "python3.dll",
+        dlls: Sequence[str] = CUDA_12,
+        delayed: Sequence[str] = (),
+        version: str = VERSION,
+        requires_python: str = "",
+        name: str = NAME,
+        beside: Sequence[str] = (),
+        binary: str = "cv2/cv2.pyd",
+    ) -> Analysis:
+        imports = {dll: ["symbol"] for dll in (python, *dlls) if dll}
+        pyd = make_dll(
+            "cv2.pyd", imports=imports, delay_imports={dll: ["symbol"] for dll in delayed}
+        )
+        lines = [f"Requires-Python: {requires_python}"] if requires_python else []
+        said = metadata(name.replace("_", "-"), version, *lines)
+        own = {f"cv2/{dll}": make_dll(dll) for dll in beside}
+        info = f"{name}-{version}.dist-info/METADATA"
+        path = self.folder / f"{name}-{version}-{tag}.whl"
+        files = {"cv2/__init__.py": b"from .cv2 import *\n", binary: pyd, **own, info: said}
+        return analyse(make_wheel(path, files))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path)
+
+
+def planned(analysis: Analysis, *python: str, **settings: Any) -> Plan:  # noqa: ANN401
+    build = Build(out=Path("dist"), python=python or ("3.12",), **settings)
+    return make_plan(build, analysis, Patched(files={}, notes=()), timestamp=TIME)
+
+
+def one(plan: Plan) -> PlannedWheel:
+    (wheel,) = plan.wheels
+    return wheel
+
+
+def text_of(wheel: PlannedWheel, name: str) -> str:
+    """Return a file of the planned .dist-info."""
+    added = [entry for entry in wheel.entries if isinstance(entry, Added)]
+    (entry,) = (entry for entry in added if entry.name.endswith(f".dist-info/{name}"))
+    assert isinstance(entry.content, bytes)
+    return entry.content.decode()
+
+
+# Which Python
+
+
+@pytest.mark.parametrize(
+    ("tag", "dll", "python", "reason"),
+    [
+        pytest.param("cp37-abi3", "python3.dll", "3.7", "", id="stable ABI, the oldest"),
+        pytest.param("cp37-abi3", "python3.dll", "3.14", "", id="stable ABI, the newest"),
+        pytest.param("cp37-abi3", "python3.dll", "3.40", "", id="stable ABI, one to come"),
+        pytest.param("cp37-abi3", "python3.dll", "3.6", "cp37-abi3", id="stable ABI, too old"),
+        pytest.param(
+            "cp37-abi3", "python3.dll", "3.14t", "take 3.14", id="stable ABI, free-threaded"
+        ),
+        pytest.param("cp37-abi3", "python39.dll", "3.9", "", id="abi3 by its tag alone, the one"),
+        pytest.param(
+            "cp37-abi3", "python39.dll", "3.12", "python39.dll", id="abi3 by its tag alone"
+        ),
+        pytest.param("cp312-cp312", "python312.dll", "3.12", "", id="one version"),
+        pytest.param("cp312-cp312", "python3.dll", "3.12", "", id="one version, stable binary"),
+        pytest.param("cp312-cp312", "python312.dll", "3.13", "cp312-cp312", id="another version"),
+        pytest.param("cp312-cp312", "python312.dll", "3.12t", "cp312-cp312", id="its threads"),
+        pytest.param("cp314-cp314t", "python314t.dll", "3.14t", "", id="free-threaded"),
+        pytest.param(
+            "cp314-cp314t", "python314t.dll", "3.14", "cp314-cp314t", id="not free-threaded"
+        ),
+        pytest.param("cp37-cp37m", "python37.dll", "3.7", "", id="the m of 3.7"),
+        pytest.param("cp38-cp38", "python38.dll", "3.8", "", id="no m since 3.8"),
+        pytest.param("cp39.cp310-cp39.cp310", "python310.dll", "3.10", "", id="two, its own"),
+        pytest.param(
+            "cp39.cp310-cp39.cp310", "python310.dll", "3.9", "python310.dll", id="two, the other"
+        ),
+        pytest.param("py3-none", "python311.dll", "3.11", "", id="any by its tag, its own"),
+        pytest.param("py3-none", "python311.dll", "3.12", "python311.dll", id="any, another"),
+        pytest.param("py2-none", "python27.dll", "3.12", "py2-none", id="Python 2"),
+    ],
+)
+def test_a_python_is_served_or_refused_with_the_reason(
+    tag: str, dll: str, python: str, reason: str, shelf: Shelf
+) -> None:
+    said = refusal(python, shelf.wheel(tag=f"{tag}-win_amd64", python=dll))
+    assert bool(said) == bool(reason)
+    assert reason in said
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("requires", "python", "served"),
+    [
+        pytest.param(">=3.6", "3.12", True, id="a lower bound"),
+        pytest.param(">=3.13", "3.12", False, id="a lower bound above"),
+        pytest.param(">=3.12.4", "3.12", True, id="a bound within"),
+        pytest.param("<3.12", "3.12", False, id="an upper bound"),
+        pytest.param("!=3.12.*", "3.12", False, id="an exception"),
+        pytest.param("!=3.12.0", "3.12", True, id="an exception of one release"),
+        pytest.param(">=3.14", "3.14t", True, id="free-threaded"),
+    ],
+)
+def test_requires_python_lets_in_or_not(
+    requires: str,
+    python: str,
+    served: object,
+    shelf: Shelf,
+) -> None:
+    tag, dll = ("cp314-cp314t", "python314t.dll") if python[-1] == "t" else ("cp37-abi3", "")
+    wheel = shelf.wheel(
+        tag=f"{tag}-win_amd64", python=dll or "python3.dll", requires_python=requires
+    )
+    assert (refusal(python, wheel) == "") == served
+
+
+def test_the_refused_are_told_with_the_reason_each(shelf: Shelf) -> None:
+    plan = planned(shelf.wheel(), "3.6", "3.12", "3.14t")
+    assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
+    assert [refused.python for refused in plan.refused] == ["3.6", "3.14t"]
+
+
+def test_where_all_are_refused_there_is_no_plan_but_each_reason_once(shelf: Shelf) -> None:
+    with pytest.raises(InputError) as caught:
+        planned(shelf.wheel(), "3.5", "3.6", "3.14t")
+    assert caught.value.code == "no-python"
+    assert "no wheel for 3.5, 3.6: the wheel is for cp37-abi3-win_amd64 alone; 3.14t: " in str(
+        caught.value
+    )
+
+
+# Which name
+
+
+@pytest.mark.parametrize(
+    ("tag", "python", "expected"),
+    [
+        pytest.param("cp37-abi3-win_amd64", "3.12", "cp312-cp312-win_amd64", id="stable ABI"),
+        pytest.param("cp37-abi3-win_amd64", "3.7", "cp37-cp37m-win_amd64", id="3.7"),
+        pytest.param("cp37-abi3-win_arm64", "3.12", "cp312-cp312-win_arm64", id="ARM"),
+        pytest.param("cp37-abi3-win32", "3.12", "cp312-cp312-win32", id="32 bits"),
+        pytest.param("py3-none-win_amd64", "3.12", "cp312-cp312-win_amd64", id="any Python"),
+        pytest.param(
+            "cp39.cp310-cp39.cp310-win_amd64", "3.10", "cp310-cp310-win_amd64", id="two Pythons"
+        ),
+    ],
+)
+def test_a_wheel_for_one_python_has_its_tag(
+    tag: str, python: str, expected: str, shelf: Shelf
+) -> None:
+    wheel = one(planned(shelf.wheel(tag=tag), python))
+    assert wheel.tag == expected
+    assert parse_wheel_filename(wheel.filename)[3] == parse_tag(expected)
+    assert f"\nTag: {expected}\n" in text_of(wheel, "WHEEL")
+
+
+def test_one_wheel_for_all_keeps_its_tag_and_whom_it_lets_in(shelf: Shelf) -> None:
+    plan = planned(shelf.wheel(requires_python=">=3.8"), "3.12", "3.13", "3.14t", emit="abi3")
+    wheel = one(plan)
+    assert (wheel.tag, wheel.pythons) == ("cp37-abi3-win_amd64", ("3.12", "3.13"))
+    assert "\nRequires-Python: >=3.8\n" in text_of(wheel, "METADATA")
+    assert [refused.python for refused in plan.refused] == ["3.14t"]
+
+
+@pytest.mark.parametrize(
+    ("version", "dlls", "local", "expected"),
+    [
+        pytest.param("4.13.0.90", CUDA_12, None, "4.13.0.90+cu12.patched", id="the major is known"),
+        pytest.param("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched", id="it says more"),
+        pytest.param("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched", id="no CUDA"),
+        pytest.param(
+            "4.13.0+cu129", CUDA_12, None, "4.13.0+cu129.patched", id="it says its CUDA itself"
+        ),
+        pytest.param(
+            "4.13.0+cu12.patched", CUDA_12, None, "4.13.0+cu12.patched", id="patched before"
+        ),
+        pytest.param("4.13.0", CUDA_12, "team.7", "4.13.0+team.7", id="a label of one's own"),
+        pytest.param("4.13.0+team.7", CUDA_12, "team.7", "4.13.0+team.7", id="that label again"),
+        pytest.param("4.13.0+a", CUDA_12, "team", "4.13.0+a.team", id="beside another's"),
+        pytest.param("4.12.0+dev2.f1a2", CUDA_12, None, "4.12.0+dev2.f1a2.cu12.patched", id="both"),
+    ],
+)
+def test_the_version_says_what_was_done(
+    version: str, dlls: Sequence[str], local: str | None, expected: str, shelf: Shelf
+) -> None:
+    wheel = one(planned(shelf.wheel(version=version, dlls=dlls), local=local))
+    assert wheel.version == expected
+    assert parse_wheel_filename(wheel.filename)[1] == Version(wheel.version)
+    assert f"\nVersion: {wheel.version}\n" in text_of(wheel, "METADATA")
+
+
+LABELS = st.lists(
+    st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6), min_size=1, max_size=3
+).map(".".join)
+
+
+@given(
+    release=st.lists(st.integers(0, 99), min_size=1, max_size=4),
+    before=st.none() | LABELS,
+    label=LABELS,
+)
+def test_a_label_is_added_once_and_sorts_after_what_was_there(
+    release: list[int], before: str | None, label: str
+) -> None:
+    version = Version(".".join(map(str, release)) + (f"+{before}" if before else ""))
+    labelled = local_version(version, label)
+    assert local_version(labelled, label) == labelled
+    assert Version(labelled) >= version
+    assert Version(labelled).public == version.public
+    assert str(Version(labelled)) == labelled
+
+
+# Requires-Python
+
+RELEASES = st.integers(5, 15).flatmap(
+    lambda minor: st.integers(0, 20).map(lambda micro: f"3.{minor}.{micro}")
+)
+SPECIFIERS = st.lists(
+    st.tuples(st.sampled_from([">=", "<=", "<", ">", "==", "!="]), RELEASES).map("".join)
+    | st.integers(5, 15).flatmap(
+        lambda minor: st.sampled_from([f"!=3.{minor}.*", f"==3.{minor}.*", f"~=3.{minor}"])
+    ),
+    max_size=3,
+).map(",".join)
+
+
+@given(before=SPECIFIERS, minor=st.integers(5, 15))
+def test_whom_a_wheel_let_in_it_lets_in_of_its_own_python_and_nobody_else(
+    before: str, minor: int
+) -> None:
+    after = SpecifierSet(narrowed(before, parse_python(f"3.{minor}")))
+    for version in (f"3.{each}.{micro}" for each in range(5, 16) for micro in range(22)):
+        own = version.startswith(f"3.{minor}.")
+        assert after.contains(version) == (own and SpecifierSet(before).contains(version))
+
+
+@given(before=SPECIFIERS, minor=st.integers(5, 15))
+def test_narrowed_again_it_stays_as_it_is_or_says_the_same(before: str, minor: int) -> None:
+    python = parse_python(f"3.{minor}")
+    once = narrowed(before, python)
+    assume(SpecifierSet(once).contains(f"3.{minor}.3"))
+    assert SpecifierSet(narrowed(once, python)) == SpecifierSet(once)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("", "==3.12.*", id="none"),
+        pytest.param(">=3.6", "==3.12.*", id="all of it let in"),
+        pytest.param(">=3.12.4", "==3.12.*,>=3.12.4", id="a part of it let in"),
+        pytest.param("==3.12.*", "==3.12.*", id="made before"),
+    ],
+)
+def test_requires_python_is_narrowed_in_metadata(before: str, after: str, shelf: Shelf) -> None:
+    wheel = one(planned(shelf.wheel(requires_python=before), "3.12"))
+    assert f"\nRequires-Python: {after}\n" in text_of(wheel, "METADATA")
+
+
+# What is written
+
+
+def test_what_is_not_edited_is_copied_as_it_lies(shelf: Shelf) -> None:
+    analysis = shelf.wheel()
+    build = Build(out=Path("dist"), python=("3.12",))
+    patched = Patched(files={"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"}, notes=())
+    wheel = one(make_plan(build, analysis, patched, timestamp=TIME))
+    info = f"{NAME}-{VERSION}+cu12.patched.dist-info"
+    assert [(entry.name, type(entry)) for entry in wheel.entries] == [
+        ("cv2/__init__.py", Added),
+        ("cv2/cv2.pyd", Copied),
+        ("cv2/more.py", Added),
+        (f"{info}/METADATA", Added),
+        (f"{info}/WHEEL", Added),
+        (f"{info}/RECORD", Added),
+    ]
+    rows = [line.partition(",")[0] for line in text_of(wheel, "RECORD").splitlines()]
+    assert sorted(rows) == sorted(str(entry.name) for entry in wheel.entries)
+
+
+def test_the_recipe_changes_with_whatever_changes_the_bytes(shelf: Shelf) -> None:
+    analysis = shelf.wheel()
+
+    def recipe(python: str, text: bytes) -> str:
+        build = Build(out=Path("dist"), python=(python,))
+        patched = Patched(files={"cv2/__init__.py": text}, notes=())
+        return one(make_plan(build, analysis, patched, timestamp=TIME)).recipe
+
+    recipes = [recipe("3.12", b"a"), recipe("3.12", b"b"), recipe("3.13", b"a")]
+    assert len(set(recipes)) == 3
+    assert recipe("3.12", b"a") == recipes[0]
+
+
+# NVIDIA's wheels
+
+
+@pytest.mark.parametrize(
+    ("dlls", "expected"),
+    [
+        pytest.param(("KERNEL32.dll",), (), id="no CUDA"),
+        pytest.param(("cudart64_102.dll", "nppc64_10.dll", "cudnn64_7.dll"), (), id="CUDA 10"),
+        pytest.param(
+            ("cudart64_110.dll", "cublas64_11.dll", "cufft64_10.dll", "cudnn64_8.dll"),
+            (
+                "nvidia-cublas-cu11",
+                "nvidia-cuda-runtime-cu11",
+                "nvidia-cudnn-cu11==8.*",
+                "nvidia-cufft-cu11",
+            ),
+            id="CUDA 11 and cuDNN 8",
+        ),
+        pytest.param(
+            ("cudart64_12.dll", "cufft64_11.dll", "nppc64_12.dll", "nppif64_12.dll"),
+            ("nvidia-cuda-runtime-cu12", "nvidia-cufft-cu12", "nvidia-npp-cu12"),
+            id="CUDA 12, NPP's many DLLs once",
+        ),
+        pytest.param(
+            ("cudart64_12.dll", "cudnn64_8.dll"),
+            ("nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12==8.*"),
+            id="CUDA 12 and cuDNN 8",
+        ),
+        pytest.param(
+            ("cudart64_12.dll", "cudnn64_9.dll", "cudnn_ops64_9.dll"),
+            ("nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12==9.*"),
+            id="CUDA 12 and cuDNN 9",
+        ),
+        pytest.param(
+            (
+                *("cudart64_13.dll", "cublas64_13.dll", "cublasLt64_13.dll", "cufft64_12.dll"),
+                *("curand64_10.dll", "cusolver64_12.dll", "nvrtc64_130_0.dll", "cudnn64_9.dll"),
+                *("nppc64_13.dll", "nvJitLink_130_0.dll", "cupti64_2025.3.0.dll"),
+            ),
+            (
+                "nvidia-cublas==13.*",
+                "nvidia-cuda-cupti==13.*",
+                "nvidia-cuda-nvrtc==13.*",
+                "nvidia-cuda-runtime==13.*",
+                "nvidia-cudnn-cu13==9.*",
+                "nvidia-cufft==12.*",
+                "nvidia-curand==10.*",
+                "nvidia-cusolver==12.*",
+                "nvidia-npp==13.*",
+                "nvidia-nvjitlink==13.*",
+            ),
+            id="CUDA 13, whose wheels' names say no major",
+        ),
+        pytest.param(
+            ("nppc64_12.dll", "nvcuda.dll"), ("nvidia-npp-cu12",), id="never the driver's"
+        ),
+    ],
+)
+def test_the_dlls_that_are_needed_come_from_these_wheels(
+    dlls: Sequence[str], expected: tuple[str, ...], shelf: Shelf
+) -> None:
+    assert dll_requirements(shelf.wheel(dlls=dlls)) == expected
+
+
+def test_delay_loaded_dlls_are_needed_too_and_those_in_the_wheel_are_not(shelf: Shelf) -> None:
+    analysis = shelf.wheel(delayed=["cufft64_11.dll"], beside=["nppc64_12.dll"])
+    assert dll_requirements(analysis) == ("nvidia-cuda-runtime-cu12", "nvidia-cufft-cu12")
+
+
+# What the run-time module is told
+
+
+def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: Shelf) -> None:
+    analysis = shelf.wheel(
+        version="4.13.0.90+cu129",
+        dlls=["nppif64_12.dll", "nppc64_12.dll", "cudnn64_9.dll", "nvcuda.dll", "KERNEL32.dll"],
+        delayed=["cufft64_11.dll", "nvcuvid.dll"],
+        beside=["nppif64_12.dll"],
+    )
+    assert build_facts(analysis) == {
+        "cuda": (12, 9),
+        "delayed": ("cufft64_11.dll",),
+        "driver": ("nvcuda.dll", "nvcuvid.dll"),
+        "families": {
+            "cudnn": ("cudnn64_9.dll",),
+            "cufft": ("cufft64_11.dll",),
+            "npp": ("nppc64_12.dll",),
+        },
+        "in_wheel": ("cv2/nppif64_12.dll",),
+        "needed_by": dict.fromkeys(
+            (
+                *("cudnn64_9.dll", "cufft64_11.dll", "nppc64_12.dll"),
+                *("nvcuda.dll", "nvcuvid.dll"),
+            ),
+            ("cv2/cv2.pyd",),
+        ),
+        "opencv": "4.13.0.90",
+    }
+
+
+@pytest.mark.parametrize(
+    ("dlls", "cuda"),
+    [
+        pytest.param(CUDA_12, (12, None), id="the major alone is known"),
+        pytest.param(("nvcuda.dll",), None, id="nothing but the driver"),
+        pytest.param(("KERNEL32.dll",), None, id="no CUDA"),
+    ],
+)
+def test_the_run_time_module_is_told_the_cuda_as_far_as_it_is_known(
+    dlls: Sequence[str], cuda: object, shelf: Shelf
+) -> None:
+    assert build_facts(shelf.wheel(dlls=dlls))["cuda"] == cuda
+
+
+def test_what_is_told_can_be_written_as_python_and_read_again(shelf: Shelf) -> None:
+    import ast  # noqa: PLC0415 - a judge for this test alone
+
+    facts = build_facts(shelf.wheel())
+    assert ast.literal_eval(repr(facts)) == facts
