@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
+from importlib.metadata import requires
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import repack
 
@@ -86,6 +89,14 @@ def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
     libraries = {name.split(".")[0] for name in imported(path)} & ADAPTERS.keys()
     strays = {library for library in libraries if room_of(path) not in ADAPTERS[library]}
     assert not strays
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) -> None:
+    declared = {Requirement(line).name.replace("-", "_") for line in requires("repack") or ()}
+    known = declared | sys.stdlib_module_names | {"repack", "tomllib"}
+    imports = {name.split(".")[0] for name in imported(path)}
+    assert imports <= known | ({"numpy", "cv2"} if path.name == "probe.py" else set())
 
 
 def test_every_room_of_the_table_is_there() -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, final
 
 from repack.errors import InputError
 from repack.pe import read_image
@@ -27,6 +25,7 @@ _NUMPY = re.compile(rb"numpy\.(_?)core\.(?:_multiarray_umath|multiarray)\0")
 _LONGEST_MARK = len(b"numpy._core._multiarray_umath\0")
 
 
+@final
 class Binaries:
     """Receives a wheel's members, keeps what is told by the binaries among them.
 
@@ -42,7 +41,7 @@ class Binaries:
         self._name = ""
         self._stream: BinaryIO | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Binaries:
         self._folder = TemporaryDirectory(prefix="repack-")
         self._path = Path(self._folder.name, "binary")
         return self

@@ -9,7 +9,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from repack.errors import InputError
 from repack.files import not_read
@@ -17,8 +17,6 @@ from repack.files import not_read
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
-
-    from typing_extensions import Self
 
     from repack.progress import Task
 
@@ -36,6 +34,7 @@ _fadvise = getattr(os, "posix_fadvise", None)
 _WRITEBACK = 8 << 20
 
 
+@final
 class Output:
     """Writes a file from its beginning on; a second thread hashes what will not change."""
 
@@ -50,7 +49,7 @@ class Output:
         self._begun = 0
         self._hashing = _Hashing(Path(file.name))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Output:
         """Begin to hash."""
         self._hashing.start()
         return self
