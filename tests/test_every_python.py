@@ -42,7 +42,15 @@ def test_every_python_at_hand_gives_the_same_bytes(tmp_path: Path) -> None:
         environment = tmp_path / f"venv{number}"
         subprocess.run([UV, "venv", "-q", "--python", python, environment], check=True)
         scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
-        install = [UV, "pip", "install", "-q", "--python", scripts / "python", ROOT]
+        install: list[str | Path] = [
+            UV,
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            scripts / "python",
+            ROOT,
+        ]
         subprocess.run(install, check=True)
         programs.append(scripts / "repack")
     digests = set()
