@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from repack.progress import Progress, Task
     from repack.sources import Cache
 
+_PROGRAM = "mvn"
 _LONGEST = 2 * 3600.0
 _LOOK = 0.3
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:get"
@@ -103,7 +104,7 @@ def _downloaded(artifact: Artifact, cache: Cache, progress: Progress) -> Path:
 
     Maven's own repository is no place for two processes at once, so there is one lock on ours.
     """
-    program = shutil.which("mvn")
+    program = shutil.which(_PROGRAM)
     if program is None:
         raise ToolError("mvn is not installed", code="tool-missing", hint=HINT)
     repository = cache.folder("maven")

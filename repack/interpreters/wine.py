@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ _UCRTBASE = (
     "/opt/wine-stable/lib/wine/x86_64-windows/ucrtbase.dll",
 )
 _CREATION_TIMEOUT = 300.0
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _END_TIMEOUT = 20.0
 # Raise it when the prefix is made in another way.
 _FORMAT = 1
@@ -139,9 +141,26 @@ def _others(sessions: Path) -> bool:
 
 def _end(wine: Wine) -> None:
     """End everything that runs in the prefix, and wait until it has ended."""
-    if wine.prefix.is_dir():
-        for option in ("-k", "-w"):
-            run([wine.server, option], timeout=_END_TIMEOUT, env=wine.env)
+    if not wine.prefix.is_dir():
+        return
+    for option in ("-k", "-w"):
+        run([wine.server, option], timeout=_END_TIMEOUT, env=wine.env)
+    # A program that was about to start has met a server that ended: it would wait for ever.
+    for pid in processes_in(wine.prefix):
+        _log.debug("ends process %d, left in %s", pid, wine.prefix)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, _KILL)
+
+
+def processes_in(prefix: Path) -> tuple[int, ...]:
+    """Return the numbers of the processes that were started with this prefix, on Linux."""
+    wanted = f"WINEPREFIX={prefix}".encode()
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in environ.read_bytes().split(b"\0"):
+                found.append(int(environ.parent.name))
+    return tuple(sorted(found))
 
 
 def _make_prefix(wine: Wine, progress: Progress) -> None:
