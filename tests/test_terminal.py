@@ -1,0 +1,215 @@
+"""What a person sees: bars on a terminal, plain lines everywhere else, nothing cut in a pipe."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repack.terminal import (
+    Bars,
+    Lines,
+    console_for,
+    log_to,
+    progress_on,
+    show_lines,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ESCAPE = "\x1b"
+LONG = "ImportError: DLL load failed while importing cv2: " + "the module was not found. " * 30
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture(autouse=True)
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("repack")
+    kept, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield logger
+    logger.handlers[:], logger.propagate = kept, propagate
+    logger.setLevel(level)
+
+
+def worked(stream: io.StringIO, *, unit: str = "bytes", total: int | None = 4_000_000) -> str:
+    """Return what a piece of work wrote."""
+    console = console_for(stream)
+    progress = progress_on(console)
+    log_to(console, 0)
+    with progress.task("Downloading x.whl", total=total, unit=unit) as task:
+        task.advance(1_000_000)
+        task.resize(total)
+        if isinstance(progress, Bars):
+            progress._bars.refresh()
+        task.describe("Trying again")
+        logging.getLogger("repack.sources").info("a step")
+    return stream.getvalue()
+
+
+class TestProgress:
+    def test_is_bars_on_a_terminal(self) -> None:
+        assert isinstance(progress_on(console_for(Terminal())), Bars)
+        told = worked(Terminal())
+        assert "Downloading x.whl" in told
+        assert "1.0/4.0 MB" in told
+        assert ESCAPE in told
+
+    def test_counts_steps_as_steps(self) -> None:
+        stream = Terminal()
+        bars = Bars(console_for(stream))
+        with bars.task("Writing", total=14, unit="steps") as task:
+            task.advance(3)
+            bars._bars.refresh()
+        assert "3/14" in stream.getvalue()
+
+    def test_is_plain_lines_in_a_pipe(self) -> None:
+        assert isinstance(progress_on(console_for(io.StringIO())), Lines)
+        assert worked(io.StringIO()) == "Downloading x.whl (4 MB)\nTrying again\na step\n"
+
+    @pytest.mark.parametrize("total", [None, 0])
+    def test_says_no_size_that_it_does_not_know(self, total: int | None) -> None:
+        assert worked(io.StringIO(), total=total).splitlines()[0] == "Downloading x.whl"
+
+    def test_is_plain_lines_on_a_terminal_that_moves_no_cursor(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TERM", "dumb")
+        assert ESCAPE not in worked(Terminal())
+
+    @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+    def test_is_plain_lines_in_a_log_that_asks_for_colour(
+        self, variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, "1")
+        assert ESCAPE not in worked(io.StringIO())
+
+    def test_has_no_colour_on_a_terminal_where_none_is_wanted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        colours = f"{ESCAPE}[3"
+        assert colours in worked(Terminal())
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert colours not in worked(Terminal())
+
+    def test_leaves_the_screen_as_it_was_when_several_pieces_of_work_have_ended(self) -> None:
+        stream = Terminal()
+        progress = progress_on(console_for(stream))
+        with progress.task("One"), progress.task("Two"):
+            pass
+        with progress.task("Three"):
+            pass
+        hidden, shown = f"{ESCAPE}[?25l", f"{ESCAPE}[?25h"
+        assert stream.getvalue().count(hidden) == stream.getvalue().count(shown) == 2
+
+    def test_shows_the_cursor_again_after_an_error(self) -> None:
+        stream = Terminal()
+
+        def fails() -> None:
+            with progress_on(console_for(stream)).task("One"):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fails()
+        assert stream.getvalue().rindex(f"{ESCAPE}[?25h") > stream.getvalue().rindex("One")
+
+
+class TestLog:
+    @pytest.mark.parametrize(
+        ("verbosity", "expected"),
+        [
+            pytest.param(-1, ["warning: odd", "repack: error: bad"], id="-q"),
+            pytest.param(0, ["step", "warning: odd", "repack: error: bad"], id="neither"),
+            pytest.param(1, ["detail", "step", "warning: odd", "repack: error: bad"], id="-v"),
+        ],
+    )
+    def test_says_as_much_as_is_wanted(self, verbosity: int, expected: list[str]) -> None:
+        stream = io.StringIO()
+        log_to(console_for(stream), verbosity)
+        log = logging.getLogger("repack.somewhere")
+        log.debug("detail")
+        log.info("step")
+        log.warning("odd")
+        log.error("bad")
+        assert stream.getvalue().splitlines() == expected
+
+    @given(text=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=400))
+    def test_writes_a_line_as_it_is_however_long(self, text: str) -> None:
+        stream = io.StringIO()
+        log_to(console_for(stream), 0)
+        logging.getLogger("repack").info("[bold]%s[/bold] :smile:", text)
+        assert stream.getvalue() == f"[bold]{text}[/bold] :smile:\n"
+
+    def test_goes_to_the_latest_stream_alone(self) -> None:
+        first, second = io.StringIO(), io.StringIO()
+        log_to(console_for(first), 0)
+        log_to(console_for(second), 0)
+        logging.getLogger("repack").info("once")
+        assert (first.getvalue(), second.getvalue()) == ("", "once\n")
+
+
+class TestTable:
+    HEADINGS = ("Python", "what it did")
+
+    def table(self, stream: io.StringIO, *rows: tuple[str, str], title: str = "") -> str:
+        show_table(console_for(stream), title, self.HEADINGS, rows)
+        return stream.getvalue()
+
+    def test_has_one_line_a_row_in_a_pipe_however_long(self) -> None:
+        told = self.table(io.StringIO(), ("3.12", LONG), ("3.14", "works"))
+        assert told.splitlines() == [
+            "Python  what it did",
+            f"3.12    {LONG.rstrip()}",
+            "3.14    works",
+        ]
+
+    def test_ends_no_line_in_blanks_in_a_pipe(self) -> None:
+        told = self.table(io.StringIO(), ("3.12", "works"), ("3.13", ""), title="a.whl -> dist")
+        assert told == "a.whl -> dist\nPython  what it did\n3.12    works\n3.13\n"
+
+    def test_counts_wide_characters_as_wide(self) -> None:
+        told = self.table(io.StringIO(), ("尺寸", "x"))
+        assert told.splitlines()[1] == "尺寸    x"
+
+    def test_is_folded_and_not_cut_on_a_narrow_terminal(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        told = self.table(Terminal(), ("3.12", LONG))
+        lines = re.sub(rf"{ESCAPE}\[\d+m", "", told).splitlines()
+        assert max(map(len, lines)) <= 60
+        assert "".join(line[8:].strip() for line in lines[1:]).replace(" ", "") == LONG.replace(
+            " ", ""
+        )
+
+    @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
+    def test_takes_no_text_for_markup(self, stream: io.StringIO) -> None:
+        assert "[red]x[/red] :smile:" in self.table(stream, ("3.12", "[red]x[/red] :smile:"))
+
+    def test_may_have_no_row(self) -> None:
+        assert self.table(io.StringIO()) == "Python  what it did\n"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
+def test_lines_are_shown_as_they_are(stream: io.StringIO) -> None:
+    show_lines(console_for(stream), [LONG, "[bold]b[/bold]", ""])
+    assert stream.getvalue() == f"{LONG}\n[bold]b[/bold]\n\n"
