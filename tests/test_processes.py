@@ -160,3 +160,44 @@ def test_endless_output_keeps_only_its_newest_part(monkeypatch: pytest.MonkeyPat
     assert finished.output.startswith("[earlier output dropped]\n")
     assert finished.output.endswith("\n9998\n9999\n")
     assert len(finished.output) < 1100
+
+
+def kept_code(said: Path) -> str:
+    """A program that writes its number into a file and then waits for the end of its input."""
+    return (
+        "import os, sys\n"
+        f"open({str(said)!r}, 'w').write(str(os.getpid()) + '.')\n"
+        "sys.stdin.read()\n"
+    )
+
+
+def number_in(said: Path) -> int:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if said.exists() and said.read_text(encoding="utf-8").endswith("."):
+            return int(said.read_text(encoding="utf-8").rstrip("."))
+        time.sleep(0.02)
+    raise AssertionError("it did not start")
+
+
+@posix_only
+def test_a_program_kept_running_ends_with_the_block(tmp_path: Path) -> None:
+    said = tmp_path / "pid"
+    with processes.kept_running([sys.executable, "-c", kept_code(said)]):
+        pid = number_in(said)
+        assert is_alive(pid)
+    assert has_ended(pid)
+
+
+@posix_only
+def test_a_program_kept_running_ends_when_we_are_killed(tmp_path: Path) -> None:
+    said = tmp_path / "pid"
+    keeper = (
+        "import sys, time\n"
+        "from repack import processes\n"
+        f"with processes.kept_running([sys.executable, '-c', {kept_code(said)!r}]):\n"
+        "    time.sleep(60)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert run_python(keeper, timeout=3, env=env).timed_out
+    assert has_ended(number_in(said))
