@@ -161,7 +161,8 @@ def inspect_lines(analysis: Analysis) -> list[str]:
     lines = [wheel.path.name, f"  {says}, {built_with}, NumPy ABI {numpy}"]
     for need in analysis.needs:
         where = f"in the wheel: {need.in_wheel}" if need.in_wheel else str(need.dll.kind.value)
-        what = where if where == need.dll.family else f"{need.dll.family}; {where}"
+        known = need.dll.family not in {where, "unknown"}
+        what = f"{need.dll.family}; {where}" if known else where
         when = "by delay-load" if need.delayed else "at load time"
         lines.append(f"  needs {need.dll.name} {when} ({what}), for {', '.join(need.needed_by)}")
     lines += [finding_line(wheel.path.name, finding) for finding in analysis.findings]
