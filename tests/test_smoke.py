@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pretending import CV2, cv2_wheel, numpy_wheel, pip_wheel, this_python
+from wheelmaking import make_wheel
 
+from repack.config import Pin
+from repack.files import sha256_of
 from repack.interpreters import Pythons, Unavailable
 from repack.pe import make_dll
 from repack.processes import Finished
 from repack.progress import SILENT
-from repack.smoke import FAILED, PASSED, Machine, Outcome, identity, requirements_for, run_smoke
+from repack.smoke import (
+    FAILED,
+    PASSED,
+    Machine,
+    Outcome,
+    identity,
+    requirements_for,
+    run_smoke,
+    toolkit_of,
+)
 from repack.smoke.judging import crash, facts_of, judge_use
-from repack.sources import Cache, fetch_index
+from repack.sources import Cache, Fetched, fetch_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -300,6 +312,48 @@ def test_what_is_installed_beside_a_wheel(
     requires: list[str], python: str, wanted: list[str]
 ) -> None:
     assert requirements_for(requires, python, numpy_abi=None) == wanted
+
+
+# NVIDIA's DLLs, in the layouts of CUDA 12 and 13.
+
+
+def nvidia_wheels(folder: Path) -> list[Fetched]:
+    layouts = {
+        "nvidia_npp_cu12": {"nvidia/npp/bin/nppc64_12.dll": b"MZ npp"},
+        "nvidia_cublas": {"nvidia/cu13/bin/x86_64/cublas64_13.dll": b"MZ cublas"},
+    }
+    wheels = []
+    for name, dlls in layouts.items():
+        files = {**dlls, f"nvidia/{name}/include/x.h": b"", "nvidia/__init__.py": b""}
+        path = make_wheel(folder / f"{name}-1.0-py3-none-win_amd64.whl", files)
+        digest = sha256_of(path)
+        pin = Pin(key=name, url="", filename=path.name, size=path.stat().st_size, sha256=digest)
+        wheels.append(Fetched(path=path, pin=pin))
+    return wheels
+
+
+def test_dlls_of_all_wheels_lie_in_one_folder_and_nothing_else_does(tmp_path: Path) -> None:
+    folder = toolkit_of(nvidia_wheels(tmp_path), Cache(tmp_path / "cache"), SILENT)
+    assert folder.name == "bin"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "nppc64_12.dll": b"MZ npp",
+        "cublas64_13.dll": b"MZ cublas",
+    }
+
+
+def test_they_are_unpacked_once(tmp_path: Path) -> None:
+    wheels, cache = nvidia_wheels(tmp_path), Cache(tmp_path / "cache")
+    first = (toolkit_of(wheels, cache, SILENT) / "nppc64_12.dll").stat()
+    again = (toolkit_of(wheels[::-1], cache, SILENT) / "nppc64_12.dll").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+
+
+def test_a_toolkit_with_a_cut_dll_is_made_anew(tmp_path: Path) -> None:
+    wheels, cache = nvidia_wheels(tmp_path), Cache(tmp_path / "cache")
+    dll = toolkit_of(wheels, cache, SILENT) / "nppc64_12.dll"
+    dll.write_bytes(b"MZ")
+    assert toolkit_of(wheels, cache, SILENT) / "nppc64_12.dll" == dll
+    assert dll.read_bytes() == b"MZ npp"
 
 
 # Genuine Windows Pythons from here on.
