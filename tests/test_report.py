@@ -24,6 +24,7 @@ from repack.smoke import FAILED, NOT_RUN, PASSED, Outcome
 
 TAG = "cp37-abi3-win_amd64"
 NAME = f"opencv_contrib_python-4.13.0.90+cu129-{TAG}.whl"
+CORE = "cv2/opencv_core.dll"
 INFO = "opencv_contrib_python-4.13.0.90+cu129.patched.dist-info"
 FAILS = Outcome(status=FAILED, reason="DLL load failed while importing cv2")
 WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.26, driver="stand-in")
@@ -38,7 +39,7 @@ def analysis(tmp_path: Path) -> Analysis:
             {"opencv_core.dll": ["f"], "KERNEL32.dll": ["g"], "nvcuda.dll": ["h"]},
             delay_imports={"cufft64_11.dll": ["i"]},
         ),
-        "cv2/opencv_core.dll": make_dll("opencv_core.dll", imports={"nppc64_12.dll": ["j"]}),
+        CORE: make_dll("opencv_core.dll", imports={"nppc64_12.dll": ["j"]}),
     }
     return analyse(make_wheel(tmp_path / NAME, files, requires=["numpy>=2"]))
 
@@ -200,7 +201,7 @@ class TestInspect:
             "  needs KERNEL32.dll at load time (windows), for cv2/cv2.pyd",
             "  needs nppc64_12.dll at load time (npp; cuda), for cv2/opencv_core.dll",
             "  needs nvcuda.dll at load time (driver), for cv2/cv2.pyd",
-            "  needs opencv_core.dll at load time (in the wheel: cv2/opencv_core.dll), for cv2/cv2.pyd",
+            f"  needs opencv_core.dll at load time (in the wheel: {CORE}), for cv2/cv2.pyd",
             "  needs python3.dll at load time (python), for cv2/cv2.pyd",
         ]
 

@@ -132,6 +132,9 @@ def _put_over(leaves: dict[Key, Leaf], overrides: dict[Key, Leaf]) -> None:
     if kinds - {key[1] for key in leaves if key[0] == "source"}:
         for key in [key for key in leaves if key[0] == "source"]:
             del leaves[key]
+    if kinds - {"sample"}:
+        # The hash in the file is that of another file, URL or version.
+        leaves.pop(("source", "sha256"), None)
     leaves.update(overrides)
 
 

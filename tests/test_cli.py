@@ -1,0 +1,356 @@
+"""The command line as a contract: help, JSON, exit codes, what goes to which stream."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from driving import REPACK, Repack, everything
+from wheelmaking import cuda_wheel, make_pyd, make_wheel
+
+from repack import __version__
+from repack.cli.commands import COMMANDS
+from repack.cli.parser import make_parser
+from repack.config import parse_override
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+
+
+@pytest.fixture
+def repack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Repack:
+    return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return cuda_wheel(tmp_path / "in")
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    (commands,) = (
+        action
+        for action in make_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(commands.choices)
+
+
+def examples(command: str) -> list[str]:
+    """Return the examples in a command's help."""
+    lines = (parsers()[command].epilog or "").splitlines()
+    return [line.strip() for line in lines if line.startswith("  repack")]
+
+
+# Help
+
+
+class TestHelp:
+    def test_is_there_for_the_commands_of_the_design(self) -> None:
+        assert set(parsers()) == set(COMMANDS)
+        assert list(parsers()) == ["build", "fetch", "inspect", "smoke", "pythons", "sample"]
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_of_a_command_ends_well_and_has_examples_and_exit_codes(
+        self, command: str, repack: Repack
+    ) -> None:
+        ran = repack(command, "--help")
+        assert (ran.code, ran.err) == (0, "")
+        assert "examples:\n  repack " in ran.out
+        assert "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130" in ran.out
+        for option in ("--json", "-q", "-v"):
+            assert option in ran.out
+
+    @pytest.mark.parametrize("line", [line for command in COMMANDS for line in examples(command)])
+    def test_shows_only_what_can_be_typed(self, line: str) -> None:
+        program, command, *words = shlex.split(line)
+        options = make_parser().parse_args([command, *words])
+        assert (program, options.command) == ("repack", command)
+        for override in getattr(options, "overrides", []):
+            parse_override(override)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_says_something_of_each_option(self, command: str) -> None:
+        for action in parsers()[command]._actions:
+            assert action.help, action.dest
+
+    def test_of_the_whole_names_each_command(self, repack: Repack) -> None:
+        ran = repack("--help")
+        assert ran.code == 0
+        for command in COMMANDS:
+            assert re.search(rf"^    {command} ", ran.out, re.MULTILINE)
+
+    def test_tells_the_version(self, repack: Repack) -> None:
+        assert repack("--version").out == f"repack {__version__}\n"
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param([], "required: COMMAND", id="no command"),
+        pytest.param(["bild"], "invalid choice: 'bild'", id="an unknown command"),
+        pytest.param(["build", "--emitt", "abi3"], "--emitt", id="an unknown option"),
+        pytest.param(["build", "--emit", "abi4"], "invalid choice: 'abi4'", id="a wrong choice"),
+        pytest.param(["build", "--python", "2.7"], "'2.7' is not a Python", id="Python 2"),
+        pytest.param(["build", "--python", "3"], "'3' is not a Python", id="no minor"),
+        pytest.param(["build", "--python", "3.x"], "'3.x' is not a Python", id="no number"),
+        pytest.param(["build", "--python", "3.12", "3.12"], "'3.12' twice", id="a Python twice"),
+        pytest.param(["build", "--set", "build.emmit=x"], "did you mean build.emit?", id="a key"),
+        pytest.param(["build", "--set", "build.emit"], "sets nothing", id="no value"),
+        pytest.param(["build", "--set", "build.emit=x"], "build.emit takes", id="a wrong value"),
+        pytest.param(["build", "--set", "=x"], "is not a key", id="no key"),
+        pytest.param(["build", "--set", "build.mode=depend"], "yet", id="a mode to come"),
+        pytest.param(["build", "--source", ""], "takes text", id="an empty source"),
+        pytest.param(["build"], "give one: repack build --source", id="no source"),
+        pytest.param(["fetch"], "give one: repack build --source", id="nothing to fetch"),
+        pytest.param(["inspect"], "WHEEL", id="nothing to inspect"),
+        pytest.param(["smoke", "x.whl", "--env", "NAME"], "not NAME=VALUE", id="no assignment"),
+        pytest.param(["sample"], "--wheel-dir", id="no place for the sample"),
+        pytest.param(["sample", "-w", "x", "--cuda", "9"], "invalid choice", id="CUDA 9"),
+        pytest.param(
+            ["sample", "-w", "x", "--set", "source.file=x"], "contradict", id="a sample of a file"
+        ),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
+    words: list[str], told: str, repack: Repack
+) -> None:
+    ran = repack(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+    assert everything(repack.folder) == {}
+
+
+def test_what_a_file_says_wrongly_ends_with_1_and_what_is_typed_wrongly_with_2(
+    repack: Repack,
+) -> None:
+    (repack.folder / "repack.toml").write_text("[build]\nemit = 'abi4'\n")
+    assert repack("build").code == 1
+    (repack.folder / "repack.toml").write_text("")
+    assert repack("build", "--set", "build.emit=abi4").code == 2
+
+
+# Streams
+
+
+BUILD = ("build", "--no-smoke", "--python", "3.12", "--source")
+
+
+@pytest.mark.parametrize("words", [BUILD, ("fetch", "--source"), ("inspect",)], ids=lambda w: w[0])
+class TestStreams:
+    def test_stdout_has_the_result_alone(
+        self, words: tuple[str, ...], repack: Repack, source: Path
+    ) -> None:
+        loud, quiet = repack(*words, source), repack(*words, source, "-q")
+        assert loud.code == quiet.code == 0
+        assert quiet.err == ""
+        assert loud.err
+        assert set(loud.out.splitlines()) == set(quiet.out.splitlines()) or words is BUILD
+
+    def test_json_is_one_object_with_a_version(
+        self, words: tuple[str, ...], repack: Repack, source: Path
+    ) -> None:
+        ran = repack(*words, source, "--json", "-v")
+        assert ran.code == 0
+        assert ran.json["version"] == 1
+        assert ran.out.isascii()
+
+    def test_json_is_one_object_after_an_error_too(
+        self, words: tuple[str, ...], repack: Repack
+    ) -> None:
+        ran = repack(*words, "absent/x-1.0-cp37-abi3-win_amd64.whl", "--json")
+        assert ran.code == 1
+        assert ran.json["version"] == 1
+        (error,) = ran.json.get("errors") or [ran.json["error"]]
+        assert error["message"] == ran.error
+
+    def test_nothing_is_coloured_in_a_pipe(
+        self,
+        words: tuple[str, ...],
+        repack: Repack,
+        source: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        ran = repack(*words, source)
+        assert "\x1b" not in ran.out + ran.err
+
+
+def test_pythons_json_is_one_object_with_a_version(repack: Repack) -> None:
+    ran = repack("pythons", "--json", "--offline")
+    assert ran.code == 0
+    assert ran.json["version"] == 1
+    assert ran.out.isascii()
+
+
+def test_a_python_that_cannot_be_put_together_ends_with_1(repack: Repack) -> None:
+    ran = repack("pythons", "-q", "--assemble", "3.99", "--offline")
+    assert ran.code == 1
+    assert "Python 3.99" in ran.error
+    assert ran.error.count("3.99") == 1
+
+
+def test_a_sample_that_cannot_be_had_ends_with_1(repack: Repack) -> None:
+    ran = repack("sample", "-q", "--json", "-w", "out", "--offline")
+    assert ran.code == 1
+    assert ran.json["error"]["code"] == "offline"
+    assert everything(repack.folder) == {}
+
+
+def test_fetch_prints_a_path_that_a_script_can_use(repack: Repack, source: Path) -> None:
+    assert repack("fetch", "-q", "--source", source).out == f"{source}\n"
+
+
+def test_more_is_said_with_v_than_without(repack: Repack, source: Path) -> None:
+    plain = repack(*BUILD, source, "-w", "one").err
+    detailed = repack(*BUILD, source, "-w", "two", "-v").err
+    assert len(detailed) >= len(plain)
+
+
+def test_q_and_v_together_are_neither(repack: Repack, source: Path) -> None:
+    assert repack(*BUILD, source, "-q", "-v").err
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_trace(source: Path) -> None:
+    process = subprocess.Popen(
+        [REPACK, "inspect", "-q", *[source] * 200], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.read(10)
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert said == b""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437"])
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "JSON"])
+def test_a_stream_that_lacks_a_letter_shows_it_escaped(
+    json: list[str], encoding: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "größe_尺寸"
+    folder.mkdir()
+    source = cuda_wheel(folder)
+    done = subprocess.run(
+        [REPACK, "fetch", "-q", *json, "--source", source],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "REPACK_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u5c3a\u5bf8" in done.stdout
+
+
+def test_python_m_repack_is_repack(repack: Repack) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "repack", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == repack("--version").out
+
+
+# Settings
+
+
+def test_a_source_on_the_command_line_takes_the_place_of_the_files(
+    repack: Repack, source: Path
+) -> None:
+    (repack.folder / "repack.toml").write_text(
+        f"[source]\nfile = 'absent.whl'\nsha256 = '{'0' * 64}'\n"
+    )
+    assert repack("fetch", "--source", source).code == 0
+
+
+def test_options_take_the_place_of_what_the_file_says(repack: Repack, source: Path) -> None:
+    (repack.folder / "repack.toml").write_text(
+        f"[source]\nfile = {str(source)!r}\n[build]\npython = ['3.10']\nout = 'wheels'\n"
+    )
+    ran = repack("build", "--dry-run", "--json", "-q", "--python", "3.13", "3.14", "--emit", "abi3")
+    assert [plan["pythons"] for plan in ran.json["plan"]] == [["3.13", "3.14"]]
+    assert not (repack.folder / "wheels").exists()
+
+
+def test_several_settings_may_be_given(repack: Repack, source: Path) -> None:
+    settings = ("--set", "build.local=team.1", "--set", "build.emit=abi3", "--set", "build.out=o")
+    ran = repack("build", "-q", "--json", "--no-smoke", "--source", source, *settings)
+    assert {wheel["path"] for wheel in ran.json["wheels"]} == {
+        str(repack.folder / "o" / NAME.replace("4.13.0.90", "4.13.0.90+team.1"))
+    }
+
+
+# Golden texts
+
+
+def test_inspect_tells_what_a_wheel_is(repack: Repack, source: Path) -> None:
+    ran = repack("inspect", "-q", source)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        f"{NAME}\n"
+        "  opencv-contrib-python 4.13.0.90 for cp37-abi3-win_amd64, CUDA 12, NumPy ABI unknown\n"
+        "  needs cudart64_12.dll at load time (cudart; cuda), for cv2/cv2.pyd\n"
+        "  needs KERNEL32.dll at load time (windows), for cv2/cv2.pyd\n"
+        "  needs nppc64_12.dll at load time (npp; cuda), for cv2/cv2.pyd\n"
+        "  needs nppif64_12.dll at load time (npp; cuda), for cv2/cv2.pyd\n"
+        "  needs python3.dll at load time (python), for cv2/cv2.pyd\n"
+    )
+
+
+def test_inspect_of_several_tells_of_those_it_can_and_ends_with_1(
+    repack: Repack, source: Path
+) -> None:
+    cut = source.parent / "cut" / NAME
+    cut.parent.mkdir()
+    cut.write_bytes(source.read_bytes()[:-50])
+    ran = repack("inspect", "-q", cut, source)
+    assert ran.code == 1
+    assert ran.out.startswith(f"{NAME}\n")
+    assert ran.error.startswith(f"{cut}: ")
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1)], ids=["lax", "strict"])
+def test_findings_end_inspect_with_1_only_where_it_is_strict(
+    options: list[str], code: int, repack: Repack, source: Path
+) -> None:
+    assert repack("inspect", "-q", *options, source).code == 0
+    files = {"cv2/__init__.py": b"", "cv2/cv2.pyd": make_pyd()}
+    plain = make_wheel(source, files)
+    ran = repack("inspect", "-q", *options, plain)
+    assert ran.code == code
+    assert "not-cuda" in ran.out
+
+
+def test_dry_run_tells_the_plan(repack: Repack, source: Path) -> None:
+    ran = repack(*BUILD, source, "--dry-run", "-q")
+    lines = ran.out.splitlines()
+    wheel = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
+    assert lines[0] == f"{wheel}  for 3.12"
+    assert lines[1] == "  1 members copied as they lie"
+    assert re.fullmatch(r"  write cv2/__init__\.py \(\d+ bytes\)", lines[2])
+    assert everything(repack.folder) == {}
+
+
+def test_the_table_of_a_build_has_a_line_for_each_python(repack: Repack, source: Path) -> None:
+    ran = repack("build", "--no-smoke", "-q", "--source", source, "--python", "3.12", "3.14t")
+    title, headings, *rows = ran.out.splitlines()
+    assert title == f"{NAME} -> {repack.folder / 'dist'}"
+    assert headings.split("  ")[0] == "Python"
+    assert [row.split()[0] for row in rows] == ["3.12", "3.14t"]
+    assert rows[0].count("not run: the smoke test is switched off") == 2
+    assert "no wheel: its binary uses the stable ABI" in rows[1]
