@@ -129,13 +129,14 @@ def replace(temporary: Path, destination: Path) -> None:
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
     path = _temporary_name(folder / "work")
-    lock = -1
+    lock: int | None = None
     try:
         # An interrupt may come between any two steps.
-        lock = _new_locked_folder(path)
+        while (lock := _new_locked_folder(path)) is None:
+            path = _temporary_name(folder / "work")
         yield path
     finally:
-        if lock >= 0:
+        if lock is not None and lock >= 0:
             os.close(lock)
         shutil.rmtree(path, ignore_errors=True)
 
@@ -207,17 +208,26 @@ def _new_temporary(destination: Path) -> tuple[Path, BinaryIO]:
         _remove(path)
 
 
-def _new_locked_folder(path: Path) -> int:
-    """Return the descriptor that holds the lock of the new folder `path`; -1 on Windows."""
+def _new_locked_folder(path: Path) -> int | None:
+    """Return the descriptor that holds the lock of the new folder `path`; -1 on Windows.
+
+    None where a sweep came between two steps and took it for a leftover.
+    """
     try:
         path.mkdir()
         if sys.platform == "win32":
             return -1
         lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        if path.parent.is_dir():
+            return None
+        raise not_written(path.parent, error) from error
     except OSError as error:
         raise not_written(path.parent, error) from error
-    _locked(lock)
-    return lock
+    if _locked(lock) and path.exists():
+        return lock
+    os.close(lock)
+    return None
 
 
 def _rename(temporary: Path, destination: Path) -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -404,3 +405,22 @@ class Counting:
 
     def describe(self, text: str) -> None:
         del text
+
+
+def test_no_sweep_takes_a_workspace_that_is_just_being_made(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def sweep_on_and_on() -> None:
+        while not ended.is_set():
+            files.sweep(tmp_path)
+
+    sweeper = threading.Thread(target=sweep_on_and_on)
+    sweeper.start()
+    try:
+        for _ in range(2000):
+            with files.workspace(tmp_path) as folder:
+                (folder / "file").touch()
+                assert (folder / "file").exists()
+    finally:
+        ended.set()
+        sweeper.join()
