@@ -53,4 +53,4 @@ def test_what_is_wrong_with_a_wheel_sold_as_cuda_is_said(tmp_path: Path) -> None
     (wheel,) = repack("inspect", path, cwd=tmp_path)["wheels"]
     codes = {finding["code"] for finding in wheel["findings"]}
     assert {"not-cuda", "build-machine-path", "purelib-mismatch"} <= codes
-    repack("inspect", "--strict", path, cwd=tmp_path, code=1)
+    repack("inspect", "--strict", path, cwd=tmp_path, codes=(1,))

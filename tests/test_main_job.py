@@ -68,7 +68,9 @@ def test_a_build_for_another_cuda_works_too(cuda: int, place: Path) -> None:
 
 def test_without_the_dlls_the_wheel_goes_to_failed_with_its_log(place: Path) -> None:
     answer = repack(
-        *("build", "--set", "smoke.dlls=[]", "--python", "3.12", "-w", "bare"), cwd=place, code=1
+        *("build", "--set", "smoke.dlls=[]", "--python", "3.12", "-w", "bare"),
+        cwd=place,
+        codes=(1,),
     )
     (wheel,) = answer["wheels"]
     path = Path(wheel["path"])
