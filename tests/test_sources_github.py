@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 import pytest
-from faultserver import FaultServer, answers, listening, resets_after
+from faultserver import answers, listening, resets_after
 from fetching import NAME, Waits, locked, make_content, no_proxies, sha256
+from releases import REPOSITORY, GitHub
 
 from repack.config import Lock, ReleaseSource, load
 from repack.errors import FetchError, RepackError
 from repack.sources import Cache, Fetched, fetch, pin_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CONTENT = make_content()
 LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl"
-
-
-class GitHub:
-    """A copy of the release API, and the host where the assets' bytes lie."""
-
-    def __init__(self, api: FaultServer, storage: FaultServer) -> None:
-        self.api = api
-        self.storage = storage
-        self.count = 0
-
-    def release(
-        self,
-        tag: str,
-        assets: Mapping[str, bytes],
-        *,
-        repository: str = REPOSITORY,
-        **changes: object,
-    ) -> None:
-        """Publish a release; it is the latest then. `changes` go over each asset's entry."""
-        entries = [self._asset(repository, tag, name, assets[name]) | changes for name in assets]
-        document = {"tag_name": tag, "assets": entries}
-        for which in (f"tags/{quote(tag, safe='')}", "latest"):
-            self.api.add_json(f"/repos/{repository}/releases/{which}", document)
-
-    def _asset(self, repository: str, tag: str, name: str, content: bytes) -> dict[str, object]:
-        self.count += 1
-        place = f"/repos/{repository}/releases/assets/{self.count}"
-        signed = f"/storage/{self.count}?X-Amz-Signature=secret"
-        self.storage.add(signed, content)
-        found = answers("302 Found", {"Location": self.storage.url(signed, "localhost")})
-        self.api.add(place, b"", *[found] * 9)
-        return {
-            "id": self.count,
-            "name": name,
-            "url": "http://elsewhere.invalid/",
-            "browser_download_url": f"https://github.com/{repository}/releases/download/{quote(tag)}/{name}",
-            "size": len(content),
-            "digest": f"sha256:{sha256(content)}",
-            "state": "uploaded",
-        }
-
-    def source(self, **settings: Any) -> ReleaseSource:  # noqa: ANN401 - fields of all kinds
-        return ReleaseSource(
-            **{"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url(""), **settings}
-        )
 
 
 @pytest.fixture

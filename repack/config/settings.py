@@ -134,11 +134,13 @@ def _many(one: Reader, *, least: int = 0) -> Reader:
 def _path(leaf: Leaf) -> Path:
     """Return the path made absolute, so that nothing later depends on the working directory."""
     try:
-        return leaf.base / Path(_text(leaf)).expanduser()
+        path = leaf.base / Path(_text(leaf)).expanduser()
     except RuntimeError:
         raise WrongValueError(
             f"names a home directory that is not there: {shown(str(leaf.raw))}"
         ) from None
+    # "examples/../dist" is no path that a table or an error should show.
+    return path.resolve() if ".." in path.parts else path
 
 
 def _python(leaf: Leaf) -> str:

@@ -1,0 +1,224 @@
+"""The configurations in `examples/`: parsed, fetched from a loopback copy of GitHub, and planned.
+
+The wheels there have the layout and the imports of the published ones, and nothing else of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driving import Ran, Repack, everything
+from faultserver import listening
+from fetching import no_proxies, sha256
+from releases import GitHub
+from wheelmaking import make_pyd, make_wheel
+
+from repack.config import ReleaseSource, load
+from repack.pe import make_dll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+LOADER = b"""\
+import importlib, os, sys
+__all__ = []
+def bootstrap():
+    if hasattr(sys, "OpenCV_LOADER"):
+        raise ImportError("recursion is detected")
+    sys.OpenCV_LOADER = True
+    native_module = importlib.import_module("cv2")
+    del sys.OpenCV_LOADER
+bootstrap()
+"""
+CONFIG = b"""\
+import os
+BINARIES_PATHS = [
+    os.path.join(os.getenv('CUDA_PATH', 'C:/Program Files/CUDA/v13.1'), 'bin')
+] + BINARIES_PATHS
+"""
+
+
+def cudawarped(folder: Path) -> Path:
+    """Return a wheel as cudawarped's 4.13.0.90 is: CUDA 13 and cuDNN outside."""
+    needs = ["cudart64_13.dll", "nppc64_13.dll", "cufft64_12.dll", "cudnn64_9.dll", "nvcuda.dll"]
+    files = {
+        "cv2/__init__.py": LOADER,
+        "cv2/config.py": CONFIG,
+        "cv2/cv2.pyd": make_pyd(
+            {**{name: ["f"] for name in needs}, "nvcuvid.dll": ["g"], "MF.dll": ["h"]}
+        ),
+    }
+    path = folder / "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+    return make_wheel(path, files, requires=["numpy>=2"])
+
+
+def breakthrough(folder: Path) -> Path:
+    """Return a wheel as Breakthrough's 4.12.0-dev2 is: the toolkit's DLLs beside the module."""
+    inside = ["cudart64_12.dll", "nppc64_12.dll", "cudnn64_9.dll"]
+    files = {
+        "cv2/__init__.py": LOADER,
+        "cv2/config.py": CONFIG.replace(b"v13.1", b"v12.9"),
+        "cv2/cv2.pyd": make_pyd({name: ["f"] for name in (*inside, "nvcuvid.dll")}),
+        **{f"cv2/{name}": make_dll(name) for name in inside},
+    }
+    path = folder / "opencv_python_cuda-4.12.0+f2c1edd-cp37-abi3-win_amd64.whl"
+    return make_wheel(path, files, requires=["numpy>=2"])
+
+
+MAKERS = {"cudawarped.toml": cudawarped, "breakthrough.toml": breakthrough}
+
+
+@pytest.fixture
+def repack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Repack:
+    return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    no_proxies(monkeypatch)
+    for name in ("GH_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with listening() as api, listening() as storage:
+        yield GitHub(api, storage)
+
+
+class Example:
+    """One example beside which its release stands on loopback."""
+
+    def __init__(self, name: str, repack: Repack, github: GitHub) -> None:
+        self.repack = repack
+        self.github = github
+        self.path = repack.folder / "examples" / name
+        self.path.parent.mkdir()
+        text = (EXAMPLES / name).read_text(encoding="utf-8")
+        api = f"[source]\napi = {github.api.url('')!r}\n"
+        self.path.write_text(text.replace("[source]\n", api), encoding="utf-8")
+        folder = repack.folder.parent / "release"
+        folder.mkdir()
+        self.wheel = MAKERS[name](folder)
+        source = load(self.path).source
+        assert isinstance(source, ReleaseSource)
+        self.source = source
+
+    def publish(self, assets: Mapping[str, bytes]) -> None:
+        self.github.release(self.source.tag or "", assets, repository=self.source.repository)
+
+    def run(self, command: str, *options: object) -> Ran:
+        return self.repack(command, "-q", "--config", self.path, *options)
+
+
+@pytest.fixture(params=MAKERS)
+def example(request: pytest.FixtureRequest, repack: Repack, github: GitHub) -> Example:
+    example = Example(request.param, repack, github)
+    linux = example.wheel.name.replace("win_amd64", "linux_x86_64")
+    whole = example.wheel.read_bytes()
+    example.publish({example.wheel.name: whole, linux: b"PK", "NOTICE.txt": b"notes"})
+    return example
+
+
+def test_all_of_them_are_tested_here() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.toml")} == set(MAKERS)
+
+
+def test_an_example_is_fetched_verified_and_planned(example: Example) -> None:
+    ran = example.run("build", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    told: dict[str, Any] = ran.json
+    assert told["source"]["filename"] == example.wheel.name
+    assert told["source"]["sha256"] == sha256(example.wheel.read_bytes())
+    assert told["source"]["url"] == (
+        f"https://github.com/{example.source.repository}/releases/download/"
+        f"{example.source.tag}/{example.wheel.name}"
+    )
+    assert [plan["pythons"] for plan in told["plan"]] == [[python] for python in PYTHONS]
+    assert told["refused"] == []
+    written = {entry["member"] for entry in told["plan"][0]["written"]}
+    assert {"cv2/__init__.py", "cv2/cuda_dlls.py"} <= written
+
+
+def test_a_dry_run_writes_nothing_but_the_lock(example: Example) -> None:
+    before = everything(example.repack.folder)
+    assert example.run("build", "--dry-run").code == 0
+    after = everything(example.repack.folder)
+    lock = example.path.with_suffix(".lock").relative_to(example.repack.folder).as_posix()
+    assert set(after) - set(before) == {lock}
+    assert sha256(example.wheel.read_bytes()).encode() in (after[lock] or b"")
+
+
+def test_what_was_pinned_is_had_again_offline(example: Example) -> None:
+    assert example.run("fetch").code == 0
+    example.github.api.seen.clear()
+    assert example.run("build", "--dry-run", "--offline").code == 0
+    assert example.github.api.seen == []
+
+
+def test_what_was_published_anew_under_the_same_name_is_refused(example: Example) -> None:
+    assert example.run("fetch").code == 0
+    other = example.wheel.read_bytes() + b"more"
+    example.publish({example.wheel.name: other})
+    shutil.rmtree(example.repack.cache)
+    ran = example.run("build", "--dry-run")
+    assert ran.code == 1
+    assert "repack.lock says" in ran.error
+    assert "--update-lock" in ran.error
+
+
+def test_built_the_wheels_go_where_the_example_says(example: Example) -> None:
+    ran = example.run("build", "--no-smoke", "--json")
+    assert ran.code == 0, ran.err
+    out = example.repack.folder / "dist" / example.path.stem
+    assert {str(Path(wheel["path"]).parent) for wheel in ran.json["wheels"]} == {str(out)}
+    assert len(list(out.iterdir())) == len(PYTHONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "cuda", "version"),
+    [
+        pytest.param("cudawarped.toml", "13", "4.13.0.90+cu13.patched", id="cudawarped"),
+        pytest.param("breakthrough.toml", "12", "4.12.0+f2c1edd.cu12.patched", id="Breakthrough"),
+    ],
+)
+def test_the_plan_says_which_cuda_it_is(
+    name: str, cuda: str, version: str, repack: Repack, github: GitHub
+) -> None:
+    example = Example(name, repack, github)
+    example.publish({example.wheel.name: example.wheel.read_bytes()})
+    told = example.run("build", "--dry-run", "--json").json
+    assert told["source"]["cuda"].startswith(cuda)
+    assert (
+        version.replace("cu13", f"cu{told['source']['cuda'].replace('.', '')}")
+        in (told["plan"][0]["filename"])
+    )
+
+
+def test_a_release_with_several_matching_assets_is_refused_with_their_names(
+    repack: Repack, github: GitHub
+) -> None:
+    example = Example("breakthrough.toml", repack, github)
+    whole = example.wheel.read_bytes()
+    other = example.wheel.name.replace("f2c1edd", "a1b2c3d")
+    example.publish({example.wheel.name: whole, other: whole})
+    before = everything(repack.folder)
+    ran = example.run("build", "--no-smoke")
+    assert ran.code == 1
+    assert f"2 assets match '{example.source.asset}': {other}, {example.wheel.name} [asset]; " in (
+        ran.error
+    )
+    assert everything(repack.folder) == before
+
+
+def test_a_release_without_the_asset_is_refused_with_the_names_it_has(
+    repack: Repack, github: GitHub
+) -> None:
+    example = Example("cudawarped.toml", repack, github)
+    example.publish({"opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl": b"PK"})
+    ran = example.run("build", "--no-smoke")
+    assert ran.code == 1
+    assert "the release has opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl" in ran.error
