@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from importlib.metadata import requires
 from itertools import pairwise
@@ -97,6 +98,11 @@ def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) 
     known = declared | sys.stdlib_module_names | {"repack", "tomllib"}
     imports = {name.split(".")[0] for name in imported(path)}
     assert imports <= known | ({"numpy", "cv2"} if path.name == "probe.py" else set())
+
+
+def test_what_nox_tests_is_the_installed_wheel() -> None:
+    in_source_tree = ROOT.parent == Path(__file__).parent.parent
+    assert not (in_source_tree and "REPACK_INSTALLED" in os.environ)
 
 
 def test_every_room_of_the_table_is_there() -> None:

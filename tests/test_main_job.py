@@ -9,7 +9,7 @@ import pytest
 from running import repack, smokes
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
-SHIPPED = Path(__file__).parent.parent / "repack.toml"
+SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
@@ -17,7 +17,8 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the shipped configuration, in which the main job has been done."""
     folder = tmp_path_factory.mktemp("main job")
-    shutil.copy(SHIPPED, folder)
+    for file in SHIPPED:
+        shutil.copy(file, folder)
     answer = repack("build", cwd=folder)
     assert list(smokes(answer)) == PYTHONS
     return folder
