@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repack.archives import Added
+from repack.dlls import Kind
 from repack.interpreters import Unavailable
 from repack.smoke import FAILED
 
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from repack.analysis import Analysis, Finding
+    from repack.analysis import Analysis, Finding, Need
     from repack.errors import RepackError
     from repack.interpreters import Interpreter
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
     from repack.smoke import Outcome
 
+#: Of many that need a DLL, so many are named to a person; JSON has all.
+_SHOWN = 3
 #: The version of every JSON object printed; a change that could break a reader raises it.
 JSON_VERSION = 1
 
@@ -158,15 +161,40 @@ def inspect_lines(analysis: Analysis) -> list[str]:
     built_with = f"CUDA {cuda}" if cuda else "no CUDA"
     says = f"{wheel.filename.name} {wheel.filename.version} for {wheel.filename.tag}"
     numpy = analysis.numpy or "unknown"
-    lines = [wheel.path.name, f"  {says}, {built_with}, NumPy ABI {numpy}"]
+    return [
+        wheel.path.name,
+        f"  {says}, {built_with}, NumPy ABI {numpy}",
+        *(_need_line(need) for need in analysis.needs if _is_worth_a_line(need)),
+        *_everyday_lines(analysis),
+        *(finding_line(wheel.path.name, finding) for finding in analysis.findings),
+    ]
+
+
+def _is_worth_a_line(need: Need) -> bool:
+    """Return whether somebody has to see to it that the DLL is found."""
+    return need.in_wheel is None and need.dll.kind in {
+        Kind.CUDA,
+        Kind.CUDNN,
+        Kind.DRIVER,
+        Kind.UNKNOWN,
+    }
+
+
+def _need_line(need: Need) -> str:
+    when = "by delay-load" if need.delayed else "at load time"
+    shown, more = need.needed_by[:_SHOWN], len(need.needed_by) - _SHOWN
+    whom = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return f"  needs {need.dll.name} {when} ({need.dll.family}), for {whom}"
+
+
+def _everyday_lines(analysis: Analysis) -> list[str]:
+    """Return one line for each place that the other DLLs come from: the wheel, Windows, ..."""
+    places: dict[str, list[str]] = {}
     for need in analysis.needs:
-        where = f"in the wheel: {need.in_wheel}" if need.in_wheel else str(need.dll.kind.value)
-        known = need.dll.family not in {where, "unknown"}
-        what = f"{need.dll.family}; {where}" if known else where
-        when = "by delay-load" if need.delayed else "at load time"
-        lines.append(f"  needs {need.dll.name} {when} ({what}), for {', '.join(need.needed_by)}")
-    lines += [finding_line(wheel.path.name, finding) for finding in analysis.findings]
-    return lines
+        if not _is_worth_a_line(need):
+            place = "in the wheel" if need.in_wheel else need.dll.family
+            places.setdefault(place, []).append(need.dll.name)
+    return [f"  {place}: {', '.join(names)}" for place, names in sorted(places.items())]
 
 
 def finding_line(file: str, finding: Finding | Note) -> str:

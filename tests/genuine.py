@@ -35,6 +35,7 @@ class Genuine:
     #: Index requirements of the wheels with its DLLs, or else a Maven artifact of them.
     dlls: tuple[str, ...] = ()
     dll_artifact: str = ""
+    numpy: str = "numpy<2"
 
     @property
     def filename(self) -> str:
@@ -77,6 +78,21 @@ CUDA_12 = Genuine(
         *("nvidia-npp-cu12", "nvidia-cublas-cu12", "nvidia-cufft-cu12"),
         "nvidia-cudnn-cu12==8.9.7.29",
     ),
+)
+
+
+CUDA_13 = Genuine(
+    opencv="4.13.0",
+    preset="1.5.13",
+    openblas="0.3.31-1.5.13",
+    loader="4.13.0.90",
+    python="3.14",
+    cuda="13.1",
+    dlls=(
+        *("nvidia-npp==13.*", "nvidia-cublas==13.*", "nvidia-cufft==12.*"),
+        "nvidia-cudnn-cu13==9.*",
+    ),
+    numpy="numpy>=2",
 )
 
 
@@ -161,7 +177,7 @@ def _loader_files(build: Genuine, loader: zipfile.ZipFile) -> dict[str, bytes]:
     name, version, *tag = build.filename.removesuffix(".whl").split("-")
     dist_info = f"{name}-{version}.dist-info"
     texts[f"{dist_info}/METADATA"] = metadata(
-        "opencv-contrib-python", version, "Requires-Dist: numpy<2"
+        "opencv-contrib-python", version, f"Requires-Dist: {build.numpy}"
     )
     texts[f"{dist_info}/WHEEL"] = wheel_file(["-".join(tag)])
     return texts

@@ -41,7 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("genuine")
 
 
-@pytest.fixture(scope="module", params=[CUDA_12, CUDA_11, CUDA_10], ids=lambda each: each.cuda)
+@pytest.fixture(
+    scope="module", params=[CUDA_13, CUDA_12, CUDA_11, CUDA_10], ids=lambda each: each.cuda
+)
 def built(request: pytest.FixtureRequest, place: Path) -> tuple[Genuine, Path, Path, Path]:
     """A build, its untouched wheel, its fixed wheel, and a toolkit for it."""
     build: Genuine = request.param
