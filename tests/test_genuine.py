@@ -9,6 +9,7 @@ from genuine import (
     CUDA_10,
     CUDA_11,
     CUDA_12,
+    CUDA_13,
     Genuine,
     genuine_dlls,
     genuine_wheel,
