@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from json import loads
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,10 +228,12 @@ def test_q_and_v_together_are_neither(repack: Repack, source: Path) -> None:
     assert repack(*BUILD, source, "-q", "-v").err
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_trace(source: Path) -> None:
-    process = subprocess.Popen(
-        [REPACK, "inspect", "-q", *[source] * 200], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "JSON"])
+def test_a_reader_that_goes_away_ends_it_without_a_trace(json: list[str], source: Path) -> None:
+    # Without a buffer Python takes a part written for the whole, and meets no broken pipe.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [str(REPACK), "inspect", "-q", *json, *[str(source)] * 200]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     assert process.stdout
     assert process.stderr
     process.stdout.read(10)
@@ -257,6 +260,8 @@ def test_a_stream_that_lacks_a_letter_shows_it_escaped(
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"\u5c3a\u5bf8" in done.stdout
+    if json:
+        assert loads(done.stdout.decode("ascii"))["path"] == str(source)
 
 
 def test_python_m_repack_is_repack(repack: Repack) -> None:
@@ -304,11 +309,11 @@ def test_inspect_tells_what_a_wheel_is(repack: Repack, source: Path) -> None:
     assert ran.out == (
         f"{NAME}\n"
         "  opencv-contrib-python 4.13.0.90 for cp37-abi3-win_amd64, CUDA 12, NumPy ABI unknown\n"
-        "  needs cudart64_12.dll at load time (cudart; cuda), for cv2/cv2.pyd\n"
-        "  needs KERNEL32.dll at load time (windows), for cv2/cv2.pyd\n"
-        "  needs nppc64_12.dll at load time (npp; cuda), for cv2/cv2.pyd\n"
-        "  needs nppif64_12.dll at load time (npp; cuda), for cv2/cv2.pyd\n"
-        "  needs python3.dll at load time (python), for cv2/cv2.pyd\n"
+        "  needs cudart64_12.dll at load time (cudart), for cv2/cv2.pyd\n"
+        "  needs nppc64_12.dll at load time (npp), for cv2/cv2.pyd\n"
+        "  needs nppif64_12.dll at load time (npp), for cv2/cv2.pyd\n"
+        "  python: python3.dll\n"
+        "  windows: KERNEL32.dll\n"
     )
 
 

@@ -108,6 +108,13 @@ class TestSettle:
         assert not (job.out / emitted.planned.filename).exists()
         assert Path(f"{path}.log").read_text() == "it crashed\n"
 
+    def test_takes_away_the_older_wheel_of_that_name_when_the_newer_fails(self, job: Job) -> None:
+        job.carried_out()
+        with staging(job.out) as stage:
+            first, _ = job.emitted(job.plan(text=b"newer\n"), stage)
+            settle(first, job.out, "it crashed")
+        assert not (job.out / first.planned.filename).exists()
+
     def test_clears_away_what_failed_before(self, job: Job) -> None:
         with staging(job.out) as stage:
             for each in job.emitted(job.plan(), stage):
