@@ -20,6 +20,7 @@ from repack.sources import Fetched
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from threading import Event
 
 WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.25, log="imported\n")
 NO_DLL = "ImportError: DLL load failed while importing cv2"
@@ -338,6 +339,26 @@ def test_switched_off_it_says_that(repack: Repack, bench: Bench, source: Path) -
     ran = built(repack, source, "--no-smoke")
     assert smoke(ran)["reason"] == "the smoke test is switched off"
     assert bench.runs == []
+
+
+def test_what_an_interrupt_cut_short_is_not_remembered_and_leaves_nothing(
+    repack: Repack, bench: Bench, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(wheel: Path, python: Interpreter, *, stop: Event, **rest: object) -> Outcome:
+        seen = bench.run(wheel, python, **rest)
+        if "patched" in wheel.name:
+            raise KeyboardInterrupt
+        assert stop.wait(60)
+        return seen
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "run_smoke", run)
+        ran = built(repack, source)
+    assert (ran.code, ran.out, ran.err) == (130, "", "repack: interrupted\n")
+    assert everything(repack.folder) == {}
+    bench.runs.clear()
+    assert built(repack, source).code == 0
+    assert len(bench.runs) == 2
 
 
 # `repack smoke`
