@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, final
@@ -29,41 +31,45 @@ _LONGEST_MARK = len(b"numpy._core._multiarray_umath\0")
 class Binaries:
     """Receives a wheel's members, keeps what is told by the binaries among them.
 
-    Each binary lies in a temporary file, one at a time, because its tables point to and fro.
+    Each binary lies in a temporary file, one at a time in each thread that hands members over,
+    because its tables point to and fro.
     """
 
     def __init__(self, file: Path) -> None:
         """Begin for the wheel `file`."""
         self.images: dict[str, Image] = {}
         self.numpy: dict[str, str] = {}
-        self.error: InputError | None = None
+        self._errors: dict[str, InputError] = {}
         self._file = file
-        self._name = ""
-        self._stream: BinaryIO | None = None
+        self._open: dict[int, _Spooled] = {}
 
     def __enter__(self) -> Binaries:
         self._folder = TemporaryDirectory(prefix="repack-")
-        self._path = Path(self._folder.name, "binary")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self._finish()
+            for thread in list(self._open):
+                self._finish(thread, read=kind is None)
         finally:
-            if self._stream is not None:
-                self._stream.close()
             self._folder.cleanup()
 
+    @property
+    def error(self) -> InputError | None:
+        """What is wrong with a binary, the first by name."""
+        return self._errors[min(self._errors)] if self._errors else None
+
     def sink(self, member: Member) -> Sink | None:
-        """Return who receives the member's content; the one before it is complete now."""
-        self._finish()
+        """Return who receives the member's content; this thread's last one is complete now."""
+        thread = threading.get_ident()
+        self._finish(thread)
         if not member.name.lower().endswith(_BINARIES):
             return None
-        self._name = member.name
-        self._stream = stream = self._path.open("wb")
+        path = Path(self._folder.name, str(thread))
+        stream = path.open("wb")
+        self._open[thread] = _Spooled(name=member.name, path=path, stream=stream)
         rest = b""
 
         def receive(chunk: memoryview | bytes) -> None:
@@ -84,14 +90,27 @@ class Binaries:
                 return
             self.numpy.setdefault(name, "1")
 
-    def _finish(self) -> None:
-        """Read the binary that has been received, if one has."""
-        if self._stream is None:
+    def _finish(self, thread: int, *, read: bool = True) -> None:
+        """Read the binary that a thread has handed over, if it has."""
+        spooled = self._open.pop(thread, None)
+        if spooled is None:
             return
-        self._stream.close()
-        self._stream = None
+        spooled.stream.close()
+        if not read:
+            return
         try:
-            self.images[self._name] = read_image(self._path, name=self._name, file=self._file)
+            image = read_image(spooled.path, name=spooled.name, file=self._file)
         except InputError as error:
             # What RECORD says of the member comes first: the file may simply be damaged.
-            self.error = self.error or error
+            self._errors[spooled.name] = error
+        else:
+            self.images[spooled.name] = image
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Spooled:
+    """A binary on its way into a file."""
+
+    name: str
+    path: Path
+    stream: BinaryIO
