@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from driving import everything
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheelmaking import cuda_wheel
 
@@ -139,6 +139,7 @@ class TestSettle:
 
 
 class TestLedger:
+    @settings(max_examples=25, deadline=None)
     @given(
         entries=st.dictionaries(
             st.text("0123456789abcdef", min_size=1, max_size=64),
