@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from repack.archives import Member, Sink
     from repack.pe import Image
 
-_BINARIES = (".pyd", ".dll")
+_MODULE = ".pyd"
+_BINARIES = (_MODULE, ".dll")
 
 # What NumPy's headers import at run time: those of 2.x look for numpy._core first, and for 1.x's
 # place after it; before 1.16 the module was called multiarray.
@@ -70,20 +71,22 @@ class Binaries:
         path = Path(self._folder.name, str(thread))
         stream = path.open("wb")
         self._open[thread] = _Spooled(name=member.name, path=path, stream=stream)
+        if not member.name.lower().endswith(_MODULE):
+            return lambda chunk: stream.write(chunk) and None
         rest = b""
 
-        def receive(chunk: memoryview | bytes) -> None:
+        def receive(chunk: bytes) -> None:
             nonlocal rest
             stream.write(chunk)
             if self.numpy.get(member.name) != "2":
                 # A mark may lie across the edge of two chunks.
-                self._look_for_numpy(member.name, rest + bytes(chunk[:_LONGEST_MARK]))
+                self._look_for_numpy(member.name, rest + chunk[:_LONGEST_MARK])
                 self._look_for_numpy(member.name, chunk)
-                rest = (rest + bytes(chunk[-_LONGEST_MARK:]))[-_LONGEST_MARK:]
+                rest = (rest + chunk[-_LONGEST_MARK:])[-_LONGEST_MARK:]
 
         return receive
 
-    def _look_for_numpy(self, name: str, content: memoryview | bytes) -> None:
+    def _look_for_numpy(self, name: str, content: bytes) -> None:
         for mark in _NUMPY.finditer(content):
             if mark[1]:
                 self.numpy[name] = "2"
