@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from repack.archives import Added
 from repack.dlls import Kind
-from repack.interpreters import Unavailable
-from repack.smoke import FAILED
+from repack.outcomes import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis, Finding, Need
     from repack.errors import RepackError
-    from repack.interpreters import Interpreter
+    from repack.interpreters import Interpreter, Unavailable
+    from repack.outcomes import Outcome
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
-    from repack.smoke import Outcome
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
 _SHOWN = 3
@@ -242,6 +241,8 @@ PYTHONS_HEADINGS = ("Python", "version", "machine", "where from", "python.exe, o
 
 def pythons_json(found: Sequence[Interpreter | Unavailable]) -> Json:
     """Return the object that `repack pythons --json` prints."""
+    from repack.interpreters import Unavailable  # noqa: PLC0415 - slow, and seldom needed
+
     return {
         "version": JSON_VERSION,
         "pythons": [
@@ -262,6 +263,8 @@ def pythons_json(found: Sequence[Interpreter | Unavailable]) -> Json:
 
 def pythons_rows(found: Sequence[Interpreter | Unavailable]) -> list[tuple[str, ...]]:
     """Return the table of `repack pythons`."""
+    from repack.interpreters import Unavailable  # noqa: PLC0415 - slow, and seldom needed
+
     return [
         (each.version, "", "", each.reason, each.hint)
         if isinstance(each, Unavailable)

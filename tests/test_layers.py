@@ -17,6 +17,7 @@ import repack
 LAYERS = (
     "errors",
     "progress",
+    "outcomes",
     "files",
     "processes",
     "config",

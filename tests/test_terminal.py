@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repack.terminal import (
-    Bars,
     Lines,
     console_for,
     log_to,
@@ -20,6 +19,7 @@ from repack.terminal import (
     show_lines,
     show_table,
 )
+from repack.terminal.bars import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

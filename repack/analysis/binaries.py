@@ -72,7 +72,7 @@ class Binaries:
         stream = path.open("wb")
         self._open[thread] = _Spooled(name=member.name, path=path, stream=stream)
         if not member.name.lower().endswith(_MODULE):
-            return lambda chunk: stream.write(chunk) and None
+            return stream.write
         rest = b""
 
         def receive(chunk: bytes) -> None:

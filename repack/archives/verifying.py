@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 #: Takes a member's content, piece by piece.
-Sink = Callable[[bytes], None]
+Sink = Callable[[bytes], object]
 
 #: At a time, in bytes: larger pieces fall out of the processor's cache.
 _PACKED, _INFLATED = 1 << 16, 1 << 18

@@ -11,15 +11,15 @@ from repack import __version__, files, report
 from repack.analysis import analyse, require_cv2, require_windows
 from repack.archives import read_member
 from repack.building.supply import Supply
-from repack.building.trials import Trial, Verdict, place_for, try_all
+from repack.building.verdicts import Trial, Verdict
 from repack.config import SampleSource, wanted_source
 from repack.emit import Ledger, emit, settle, staging, stands
 from repack.errors import ConfigError, RepackError, shown
+from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
 from repack.plan import build_facts, make_plan, refusal
 from repack.report import BuildResult, Row
 from repack.sampling import make_sample
-from repack.smoke import FAILED, NOT_RUN, Outcome
 from repack.wheels import parse_filename
 
 if TYPE_CHECKING:
@@ -131,6 +131,9 @@ def smoke_wheels(  # noqa: PLR0913 - the command's own parts
 
     A wheel that is for none of `pythons` was not run, and says on each why not.
     """
+    # What runs Windows programs takes long to import, and most commands run none.
+    from repack.building.trials import place_for, try_all  # noqa: PLC0415
+
     smoked = []
     for path in wheels:
         analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
@@ -177,6 +180,8 @@ def _seen(
     before = [_untouched(analysis, trial.python) for trial in after]
     if not config.smoke.enabled:
         return _not_run([*after, *before], "the smoke test is switched off")
+    from repack.building.trials import place_for, try_all  # noqa: PLC0415 - as above
+
     try:
         place = place_for(analysis, config.smoke, supply)
     except RepackError as error:

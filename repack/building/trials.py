@@ -12,6 +12,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from repack import files
+from repack.building.verdicts import Trial, Verdict
 from repack.dlls import Kind, key_of
 from repack.errors import RepackError, ToolError
 from repack.interpreters import Pythons, Unavailable
@@ -39,24 +40,6 @@ if TYPE_CHECKING:
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """A wheel to be tried on one Python; `untouched` marks the wheel as it came."""
-
-    wheel: Path
-    sha256: str
-    python: str
-    untouched: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What a wheel did; `remembered` where an earlier run saw it."""
-
-    outcome: Outcome
-    remembered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,8 @@ from repack.config import SampleSource, load, parse_override, source_from
 from repack.emit import folder_for
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
-from repack.interpreters import Pythons, Unavailable
+from repack.outcomes import FAILED
 from repack.report import JSON_VERSION, Json
-from repack.smoke import FAILED
 from repack.sources import Cache
 from repack.terminal import show_lines, show_table
 
@@ -115,6 +114,8 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
 
 def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     """List the Windows Pythons at hand, after putting together those asked for."""
+    from repack.interpreters import Pythons, Unavailable  # noqa: PLC0415 - slow to import
+
     config = _config(options)
     with Pythons(
         cache=Cache.default(),

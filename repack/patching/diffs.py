@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from unidiff.errors import UnidiffParseError
-from unidiff.patch import PatchedFile, PatchSet
-
 from repack.errors import PatchError
 from repack.patching.edits import Diff, Hunk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from unidiff.patch import PatchedFile
 
 # The fourth kind, "\\", says of the line before that it has no end.
 _KINDS: Mapping[str, Literal[" ", "+", "-"]] = {" ": " ", "+": "+", "-": "-"}
@@ -25,6 +24,10 @@ def parse_diff(content: bytes) -> tuple[tuple[str, Diff], ...]:
     ValueError says what is not understood, or what a patch cannot do to a wheel (remove a member,
     rename it, change a binary one).
     """
+    # Most teams have no diff of their own.
+    from unidiff.errors import UnidiffParseError  # noqa: PLC0415
+    from unidiff.patch import PatchSet  # noqa: PLC0415
+
     try:
         files = PatchSet(content.decode("utf-8", "surrogateescape"))
     except UnidiffParseError as error:

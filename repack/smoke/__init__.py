@@ -1,9 +1,9 @@
 """Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
 
+from repack.outcomes import FAILED, NOT_RUN, PASSED, Outcome
 from repack.smoke.requirements import requirements_for
 from repack.smoke.running import Machine, identity, run_smoke
 from repack.smoke.toolkit import toolkit_of
-from repack.smoke.values import FAILED, NOT_RUN, PASSED, Outcome
 
 __all__ = [
     "FAILED",

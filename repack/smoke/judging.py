@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from repack.smoke.values import FAILED, PASSED, Outcome
+from repack.outcomes import FAILED, PASSED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

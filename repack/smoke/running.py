@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from repack.archives import open_archive, read_member
 from repack.files import sha256_of, sweep, workspace
 from repack.interpreters import is_whole, place_tree, windows_path
+from repack.outcomes import PASSED, Outcome
 from repack.pe import make_dll
 from repack.processes import run
 from repack.progress import SILENT
 from repack.smoke.judging import judge_installation, judge_use
-from repack.smoke.values import PASSED, Outcome
 
 if TYPE_CHECKING:
     import threading

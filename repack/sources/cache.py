@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
 import platformdirs
 
 from repack.config import Pin
@@ -26,6 +25,8 @@ from repack.sources.disk import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import filelock
 
     from repack.progress import Progress
 
@@ -75,6 +76,8 @@ class Cache:
     def lock(self, key: str, progress: Progress) -> Iterator[None]:
         """Keep every other process and thread from doing the same; waits for one that does."""
         path = self.folder("locks") / f"{_digest(key)}.lock"
+        import filelock  # noqa: PLC0415 - a build from a file locks nothing
+
         lock = filelock.FileLock(path)
         with writing(path):
             try:
@@ -87,6 +90,8 @@ class Cache:
             lock.release()
 
     def _wait(self, lock: filelock.BaseFileLock, path: Path, progress: Progress) -> None:
+        import filelock  # noqa: PLC0415 - as above
+
         with progress.task("Waiting for another repack that fetches the same", unit="steps"):
             try:
                 lock.acquire(timeout=_LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""What a person sees while the work goes on: rich's progress bars, log lines and tables."""
+"""What a person sees while the work goes on: progress bars, log lines and tables, by rich."""
 
 from __future__ import annotations
 
@@ -8,31 +8,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.progress import Task as RichTask
-
-    from repack.progress import Task
+    from repack.progress import Progress, Task
 
 __all__ = [
-    "Bars",
     "Console",
     "Lines",
     "console_for",
@@ -45,74 +28,6 @@ __all__ = [
 _log = logging.getLogger(__name__)
 #: What is more than a step stands out without colour, and says whose word it is.
 _PREFIXES = {logging.WARNING: "warning: ", logging.ERROR: "repack: error: "}
-
-
-class _ByUnit(ProgressColumn):
-    """Shows bytes as bytes with a rate, and steps as "3/14"."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = DownloadColumn(binary_units=False)
-        self._speed = TransferSpeedColumn()
-        self._steps = MofNCompleteColumn()
-
-    def render(self, task: RichTask) -> Text:
-        """Return the figures of one piece of work."""
-        if task.total is None and not task.completed:
-            return Text("")
-        if task.fields.get("unit") == "bytes":
-            return Text(" ").join([self._bytes.render(task), self._speed.render(task)])
-        return self._steps.render(task)
-
-
-class _Bar:
-    """One piece of work, shown as a bar."""
-
-    def __init__(self, bars: Progress, task: TaskID) -> None:
-        self._bars = bars
-        self._task = task
-
-    def advance(self, amount: int) -> None:
-        """Move the bar."""
-        self._bars.advance(self._task, amount)
-
-    def resize(self, total: int | None) -> None:
-        """Set the length of the bar."""
-        self._bars.update(self._task, total=total)
-
-    def describe(self, text: str) -> None:
-        """Set the words beside the bar."""
-        self._bars.update(self._task, description=text)
-
-
-class Bars:
-    """Progress bars on stderr; each piece of work is one line while it lasts."""
-
-    def __init__(self, console: Console) -> None:
-        """Draw on `console`."""
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            _ByUnit(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-        )
-
-    @contextmanager
-    def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Task]:
-        """Show the piece of work `text` as a bar until the context ends."""
-        if not self._bars.live.is_started:
-            self._bars.start()
-        task = self._bars.add_task(text, total=total, unit=unit)
-        try:
-            yield _Bar(self._bars, task)
-        finally:
-            self._bars.remove_task(task)
-            if not self._bars.task_ids:
-                self._bars.stop()
 
 
 class _Line:
@@ -147,9 +62,14 @@ def console_for(stream: TextIO) -> Console:
     return Console(file=stream, force_terminal=terminal, highlight=False, soft_wrap=False)
 
 
-def progress_on(console: Console) -> Bars | Lines:
+def progress_on(console: Console) -> Progress:
     """Return bars where `console` is a terminal that can move its cursor, log lines elsewhere."""
-    return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
+    if not console.is_terminal or console.is_dumb_terminal:
+        return Lines()
+    # Bars take long to import, and a log has none.
+    from repack.terminal.bars import Bars  # noqa: PLC0415
+
+    return Bars(console)
 
 
 class _Log(logging.Handler):
@@ -187,6 +107,8 @@ def show_table(
     if not console.is_terminal:
         show_lines(console, _aligned([headings, *rows]))
         return
+    from rich.table import Table  # noqa: PLC0415 - see `progress_on`
+
     table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(Text(heading), overflow="fold")

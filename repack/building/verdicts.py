@@ -1,0 +1,29 @@
+"""What is tried, and what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repack.outcomes import Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A wheel to be tried on one Python; `untouched` marks the wheel as it came."""
+
+    wheel: Path
+    sha256: str
+    python: str
+    untouched: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a wheel did; `remembered` where an earlier run saw it."""
+
+    outcome: Outcome
+    remembered: bool = False
