@@ -20,7 +20,7 @@ from repack.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from repack.analysis import Analysis
+    from repack.analysis import Analysis, Need
     from repack.config import Build
     from repack.dlls import Dll
     from repack.patching import Note, Patched
@@ -186,7 +186,7 @@ def numpy_requirement(analysis: Analysis) -> tuple[str, ...]:
 def build_facts(analysis: Analysis) -> dict[str, object]:
     """Return what the run-time module has to know of this build: its `BUILD`."""
     outside = [need for need in analysis.needs if need.in_wheel is None]
-    toolkit = [need for need in outside if need.dll.kind in {Kind.CUDA, Kind.CUDNN}]
+    toolkit = _toolkit_needs(analysis)
     driver = [need for need in outside if need.dll.kind is Kind.DRIVER]
     families: dict[str, list[str]] = {}
     for need in toolkit:
@@ -211,12 +211,26 @@ def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
     major = analysis.cuda_major
     if major is None:
         return ()
-    needed = (
-        need.dll
-        for need in analysis.needs
-        if need.in_wheel is None and need.dll.kind in {Kind.CUDA, Kind.CUDNN}
+    found = {_requirement(need.dll, major) for need in _toolkit_needs(analysis)}
+    return tuple(sorted(found - {""}))
+
+
+def unpublished_dlls(analysis: Analysis) -> tuple[str, ...]:
+    """Return the CUDA DLLs needed at load time that no wheel of NVIDIA's holds, sorted."""
+    major = analysis.cuda_major
+    return tuple(
+        sorted(
+            need.dll.name
+            for need in _toolkit_needs(analysis)
+            if not need.delayed and (major is None or not _requirement(need.dll, major))
+        )
     )
-    return tuple(sorted({_requirement(dll, major) for dll in needed} - {""}))
+
+
+def _toolkit_needs(analysis: Analysis) -> list[Need]:
+    """Return the needs that a CUDA toolkit or cuDNN on the machine has to meet."""
+    kinds = {Kind.CUDA, Kind.CUDNN}
+    return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in kinds]
 
 
 def _requirement(dll: Dll, cuda_major: int) -> str:

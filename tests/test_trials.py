@@ -15,6 +15,7 @@ from repack.config import Pin
 from repack.errors import FetchError
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Unavailable
+from repack.pe import make_dll
 from repack.smoke import FAILED, PASSED, Outcome
 from repack.sources import Fetched
 
@@ -38,6 +39,7 @@ class Bench:
     after: dict[str, Outcome] = field(default_factory=dict)
     missing: dict[str, Unavailable] = field(default_factory=dict)
     runs: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Bench:  # noqa: PYI034 - Self is newer than Python 3.10
         return self
@@ -61,6 +63,7 @@ class Bench:
 
     def wheel(self, requirement: str, python: str) -> Fetched:
         del python
+        self.asked.append(requirement)
         if requirement not in {"pip", "numpy", "numpy>=2"}:
             raise FetchError("there is none", code="index", file=requirement, hint="look")
         path = self.folder / "numpy-2.0.0-py3-none-any.whl"
@@ -406,4 +409,40 @@ def test_a_folder_of_dlls_that_is_not_there_is_said_in_one_line(
     ran = repack("smoke", "-q", source, "--python", "3.12", "--dll-dir", "absent")
     assert ran.code == 1
     assert "absent" in ran.error
+    assert bench.runs == []
+
+
+# What is not fetched
+
+
+def test_where_no_python_can_run_no_dll_is_asked_for(
+    repack: Repack, bench: Bench, source: Path
+) -> None:
+    bench.missing["3.12"] = NO_WINE
+    ran = repack("build", "-q", "--json", "--source", source, "--python", "3.12")
+    assert ran.code == 0
+    assert smoke(ran)["status"] == "not-run"
+    assert "Wine is not installed" in smoke(ran)["reason"]
+    assert bench.asked == []
+
+
+def test_dlls_that_nvidia_has_in_no_wheel_have_to_be_named(repack: Repack, bench: Bench) -> None:
+    folder = repack.folder / "old"
+    folder.mkdir()
+    source = make_wheel(
+        folder / "opencv_contrib_python-4.3.0.36-cp37-cp37m-win_amd64.whl",
+        {
+            "cv2/__init__.py": b"from .cv2 import *\n",
+            "cv2/cv2.cp37-win_amd64.pyd": make_dll(
+                "cv2.pyd",
+                imports={"python37.dll": ["Py_Main"], "nppc64_10.dll": ["nppGetLibVersion"]},
+            ),
+        },
+        requires=["numpy"],
+    )
+    ran = repack("build", "-q", "--json", "--source", source, "--python", "3.7")
+    assert ran.code == 0
+    assert smoke(ran, "3.7")["status"] == "not-run"
+    assert "nppc64_10.dll" in smoke(ran, "3.7")["reason"]
+    assert "smoke.dll-dirs" in smoke(ran, "3.7")["reason"]
     assert bench.runs == []

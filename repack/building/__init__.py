@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from repack import __version__, files, report
@@ -14,7 +15,7 @@ from repack.building.supply import Supply
 from repack.building.verdicts import Trial, Verdict
 from repack.config import SampleSource, wanted_source
 from repack.emit import Ledger, emit, settle, staging, stands
-from repack.errors import ConfigError, RepackError, shown
+from repack.errors import ConfigError, shown
 from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
 from repack.plan import build_facts, make_plan, refusal
@@ -132,8 +133,9 @@ def smoke_wheels(  # noqa: PLR0913 - the command's own parts
     A wheel that is for none of `pythons` was not run, and says on each why not.
     """
     # What runs Windows programs takes long to import, and most commands run none.
-    from repack.building.trials import place_for, try_all  # noqa: PLC0415
+    from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415
 
+    folders = readable(dll_dirs or config.smoke.dll_dirs)
     smoked = []
     for path in wheels:
         analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
@@ -144,7 +146,7 @@ def smoke_wheels(  # noqa: PLR0913 - the command's own parts
             if not reason
         ]
         if trials:
-            place = place_for(analysis, config.smoke, supply, dll_dirs=dll_dirs, env=env)
+            place = partial(place_for, analysis, config.smoke, supply, dll_dirs=folders, env=env)
             found = try_all(trials, analysis, place, config.smoke, supply)
             outcomes = {trial.python: verdict.outcome for trial, verdict in found.items()}
         else:
@@ -180,12 +182,10 @@ def _seen(
     before = [_untouched(analysis, trial.python) for trial in after]
     if not config.smoke.enabled:
         return _not_run([*after, *before], "the smoke test is switched off")
-    from repack.building.trials import place_for, try_all  # noqa: PLC0415 - as above
+    from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415 - as above
 
-    try:
-        place = place_for(analysis, config.smoke, supply)
-    except RepackError as error:
-        return _not_run([*after, *before], str(error))
+    folders = readable(config.smoke.dll_dirs)
+    place = partial(place_for, analysis, config.smoke, supply, dll_dirs=folders)
     return try_all([*after, *before], analysis, place, config.smoke, supply)
 
 

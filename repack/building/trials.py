@@ -16,7 +16,7 @@ from repack.building.verdicts import Trial, Verdict
 from repack.dlls import Kind, key_of
 from repack.errors import RepackError, ToolError
 from repack.interpreters import Pythons, Unavailable
-from repack.plan import dll_requirements
+from repack.plan import dll_requirements, unpublished_dlls
 from repack.smoke import (
     NOT_RUN,
     PASSED,
@@ -29,7 +29,7 @@ from repack.smoke import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from repack.analysis import Analysis
@@ -67,6 +67,12 @@ def place_for(
     folders = tuple(dll_dirs) or settings.dll_dirs
     wanted = dll_requirements(analysis) if settings.dlls == "auto" else settings.dlls
     contents: list[object] = [_listing(folder) for folder in folders]
+    if not folders and settings.dlls == "auto" and (nowhere := unpublished_dlls(analysis)):
+        raise ToolError(
+            f"NVIDIA has no wheels with {', '.join(nowhere)}",
+            code="no-dlls",
+            hint="name directories that hold them under smoke.dll-dirs, or with --dll-dir",
+        )
     if not folders and wanted:
         wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in wanted]
         contents = [fetched.sha256 for fetched in wheels]
@@ -76,6 +82,13 @@ def place_for(
         machine=Machine(dll_dirs=folders, env=variables, driver=driver),
         identity=json.dumps([contents, sorted(variables.items()), sorted(driver.items())]),
     )
+
+
+def readable(folders: Sequence[Path]) -> Sequence[Path]:
+    """Return the folders of DLLs that were named; raises ToolError where one cannot be read."""
+    for folder in folders:
+        _listing(folder)
+    return folders
 
 
 def driver_needs(analysis: Analysis) -> dict[str, tuple[str, ...]]:
@@ -95,9 +108,16 @@ def driver_needs(analysis: Analysis) -> dict[str, tuple[str, ...]]:
 
 
 def try_all(
-    trials: Sequence[Trial], analysis: Analysis, place: Place, settings: Smoke, supply: Supply
+    trials: Sequence[Trial],
+    analysis: Analysis,
+    place: Callable[[], Place],
+    settings: Smoke,
+    supply: Supply,
 ) -> dict[Trial, Verdict]:
-    """Return what each wheel did; as many are tried at once as the machine has processors."""
+    """Return what each wheel did; as many are tried at once as the machine has processors.
+
+    `place` is asked for once, and only if there is a Python to try a wheel on: its DLLs are large.
+    """
     memory = _Memory(folder=supply.cache.folder("verdicts"))
     with (
         Pythons(
@@ -110,10 +130,8 @@ def try_all(
         supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
-        outfitter = _Outfitter(pythons, supply, analysis)
-        bench = _Bench(
-            place=place, memory=memory, timeout=settings.timeout, cache=supply.cache, stop=Event()
-        )
+        outfitter = _Outfitter(pythons, supply, analysis, place)
+        bench = _Bench(memory=memory, timeout=settings.timeout, cache=supply.cache, stop=Event())
 
         def one(trial: Trial) -> Verdict:
             verdict = bench.tried(trial, outfitter.outfit(trial.python))
@@ -155,13 +173,23 @@ class _Outfit:
     interpreter: Interpreter
     pip: Path
     beside: tuple[Path, ...]
+    place: Place
 
 
 class _Outfitter:
     """Gets a Python and what goes with it, once for all trials on it."""
 
-    def __init__(self, pythons: Pythons, supply: Supply, analysis: Analysis) -> None:
+    def __init__(
+        self,
+        pythons: Pythons,
+        supply: Supply,
+        analysis: Analysis,
+        place: Callable[[], Place],
+    ) -> None:
         self._pythons = pythons
+        self._place = place
+        self._placed: Place | None = None
+        self._placing = Lock()
         self._supply = supply
         self._analysis = analysis
         self._turns: defaultdict[str, Lock] = defaultdict(Lock)
@@ -187,14 +215,20 @@ class _Outfitter:
             interpreter=interpreter,
             pip=self._supply.wheel("pip", python).path,
             beside=tuple(self._supply.wheel(each, python).path for each in wanted),
+            place=self._whole_place(),
         )
+
+    def _whole_place(self) -> Place:
+        with self._placing:
+            if self._placed is None:
+                self._placed = self._place()
+            return self._placed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Bench:
     """Where the trials of one call are made."""
 
-    place: Place
     memory: _Memory
     timeout: float
     cache: Cache
@@ -205,7 +239,7 @@ class _Bench:
         if isinstance(outfit, str):
             return Verdict(outcome=Outcome(status=NOT_RUN, reason=outfit))
         python, pip, beside = outfit.interpreter, outfit.pip, outfit.beside
-        parts = [trial.sha256, self.place.identity, identity(python, beside, pip)]
+        parts = [trial.sha256, outfit.place.identity, identity(python, beside, pip)]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         known = self.memory.recall(key)
         if known is not None:
@@ -215,7 +249,7 @@ class _Bench:
             python,
             beside=beside,
             pip=pip,
-            machine=self.place.machine,
+            machine=outfit.place.machine,
             timeout=self.timeout,
             cache=self.cache,
             stop=self.stop,

@@ -60,7 +60,13 @@ def wrapped(change: Wrap, content: bytes) -> bytes:
             hint="this text is not known; a patch folder of your own can edit it",
         )
     new = text.replaced(_edits(change, text, targets))
-    _check(change, text, new)
+    if not _is_same(change, search, new):
+        lines = ", ".join(str(target.statement.lineno) for target in targets)
+        raise PatchError(
+            f"line {lines}: the statement cannot be put into a block without changing another",
+            code="no-place",
+            hint="write it on a line of its own",
+        )
     return new
 
 
@@ -375,18 +381,6 @@ def _is_imported(change: Wrap, text: Text, before: ast.stmt) -> bool:
         if isinstance(statement, ast.Import | ast.ImportFrom)
         for alias in statement.names
     }
-
-
-def _check(change: Wrap, text: Text, content: bytes) -> None:
-    """Refuse a result that means anything else than the original, wrapped."""
-    before = _Search(change, text)
-    if not _is_same(change, before, content):
-        lines = ", ".join(str(target.statement.lineno) for target in before.targets())
-        raise PatchError(
-            f"line {lines}: the statement cannot be put into a block without changing another",
-            code="no-place",
-            hint="write it on a line of its own",
-        )
 
 
 def _is_same(change: Wrap, before: _Search, content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -87,7 +88,10 @@ def read_wheel(
     wheel_says = _checked_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
     _check_manners(archive, names, dist_info, allow_startup_hook=allow_startup_hook)
     record = _checked_record(archive, names, dist_info)
-    _check_contents(archive, record, sink)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashing") as pool:
+        # The second reading of the file costs no time of its own.
+        sha256 = pool.submit(files.sha256_of, path)
+        _check_contents(archive, record, sink)
     return Wheel(
         path=path,
         filename=filename,
@@ -97,7 +101,7 @@ def read_wheel(
         wheel_file=wheel_file,
         record=record,
         size=archive.size,
-        sha256=files.sha256_of(path),
+        sha256=sha256.result(),
         requires_python=said.requires_python,
         requires=said.requires,
         summary=said.summary,
