@@ -7,7 +7,6 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from repack.files import not_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from concurrent.futures import Future
     from typing import BinaryIO, Protocol
 
     from repack.progress import Task
@@ -143,34 +141,15 @@ class _Work:
     def _digest(self, file: BinaryIO, member: Member) -> str:
         digest = hashlib.new(self.algorithms.get(member.name, "sha256"))
         taker = None if member.directory else self.sink(member)
-        with _behind(digest.update, worth=member.size >= _WORTH_THREADS) as update:
-            for chunk in contents(file, self.archive, member):
-                update(chunk)
-                if taker is not None:
-                    taker(chunk)
-                if self.stop.is_set():
-                    break
+        for chunk in contents(file, self.archive, member):
+            digest.update(chunk)
+            if taker is not None:
+                taker(chunk)
+            if self.stop.is_set():
+                break
         if self.task is not None:
             self.task.advance(member.compressed_size)
         return digest.hexdigest()
-
-
-@contextmanager
-def _behind(update: Callable[[bytes], None], *, worth: bool) -> Iterator[Callable[[bytes], None]]:
-    """Give what does `update` in a thread of its own, one piece behind, where it is `worth` it."""
-    if not worth:
-        yield update
-        return
-    last: Future[None] | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashing") as pool:
-
-        def later(chunk: bytes) -> None:
-            nonlocal last
-            if last is not None:
-                last.result()
-            last = pool.submit(update, chunk)
-
-        yield later
 
 
 def _shares(members: Sequence[Member]) -> list[list[Member]]:
