@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
+#: Of what was looked for, so much is told; patch.toml has all.
+_SHOWN = 6
 _WITH = (ast.With, ast.AsyncWith)
 _SEMICOLON = re.compile(r"[ \t\f]*;(?:[ \t\f]|\\(?:\r\n|\r|\n))*\Z")
 
@@ -71,10 +73,13 @@ def wrapped(change: Wrap, content: bytes) -> bytes:
 
 
 def _expected(change: Wrap) -> str:
-    looked_for = ", ".join(pattern.text for pattern in change.statements)
+    looked_for = [pattern.text for pattern in change.statements]
+    more = len(looked_for) - _SHOWN
+    others = f" or {more} more like these" if more > 0 else ""
     return (
         "no statement at module level that imports the native module was found: expected one of "
-        f"{looked_for}, or a call of a function in this file that does one of these"
+        f"{', '.join(looked_for[:_SHOWN])}{others}, or a call of a function in this file that "
+        "does one of these"
     )
 
 
