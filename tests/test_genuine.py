@@ -86,7 +86,9 @@ def test_with_cuda_path(built: tuple[Genuine, Path, Path, Path], place: Path) ->
 
 def test_with_the_dlls_nowhere(built: tuple[Genuine, Path, Path, Path], place: Path) -> None:
     build, untouched, fixed, _ = built
-    assert seen(untouched, build, cwd=place).startswith("ImportError: DLL load failed")
+    if build is CUDA_12:
+        # One says it for all: under Wine a failing import of so many DLLs takes most of a minute.
+        assert seen(untouched, build, cwd=place).startswith("ImportError: DLL load failed")
     said = seen(fixed, build, cwd=place)
     assert said.startswith("ImportError: DLL load failed")
     assert "nppi" in said
