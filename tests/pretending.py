@@ -53,10 +53,13 @@ def this_python(**env: str) -> Interpreter:
 def pip_wheel(folder: Path) -> Path:
     """Return a wheel of the pip that is installed beside the tests."""
     pip = metadata.distribution("pip")
+    # Not every line of an installed RECORD is a file: virtualenv lists folders of bytecode too.
     files = {
-        str(name): Path(str(name.locate()))
+        str(name): path
         for name in pip.files or ()
-        if name.parts[0] == "pip" and name.suffix != ".pyc"
+        if name.parts[0] == "pip"
+        and name.suffix != ".pyc"
+        and (path := Path(str(name.locate()))).is_file()
     }
     return make_wheel(folder / f"pip-{pip.version}-py3-none-any.whl", files)
 
