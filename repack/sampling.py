@@ -38,19 +38,26 @@ _DRIVER = {"nvcuda.dll": ("cuInit", "cuDriverGetVersion")}
 _TIMESTAMP = 1580601600
 
 
-def make_sample(base: Path, *, cuda: int, driver: bool, folder: Path) -> Path:
+def make_sample(
+    base: Path,
+    *,
+    cuda: int,
+    driver: bool,
+    folder: Path,
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> Path:
     """Return the sample wheel, written into `folder`, made of the wheel `base`.
 
     `base` is a wheel of opencv-contrib-python for Windows with one cv2.pyd for all Pythons
-    (abi3); `cuda` is 11, 12 or 13; `driver` adds the import of nvcuda.dll. The same base gives
-    the same bytes. Raises InputError for another base, ToolError where lief is missing.
+    (abi3); `cuda` is 11, 12 or 13; `driver` adds the import of nvcuda.dll, and `more` that of
+    other DLLs, each with its symbols. The same base gives the same bytes. Raises InputError for another base, ToolError where lief is missing.
     """
     lief = _lief()
     require_windows(wheels.parse_filename(base))
     with TemporaryDirectory(prefix="repack-") as place:
         before, after = Path(place, "before.pyd"), Path(place, "after.pyd")
         wheel = _opened(base, before)
-        _add_imports(lief, before, after, imports_of(cuda, driver=driver))
+        _add_imports(lief, before, after, {**imports_of(cuda, driver=driver), **(more or {})})
         files: dict[str, bytes | Path] = {_MODULE: after}
         if wheel.archive.member(_CONFIG):
             text = archives.read_member(wheel.archive, _CONFIG)

@@ -1,0 +1,109 @@
+"""`nox -s proof`: every scenario, a figure, `proof.json` and a page to look at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from fnmatch import fnmatch
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
+from proof.results import Proof, to_json
+from proof.scenarios import read_scenarios
+
+from repack.building import Supply
+from repack.files import replacing
+from repack.interpreters import Pythons
+from repack.processes import run
+from repack.sources import Cache
+from repack.terminal import console_for, log_to, progress_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOCK = Path(__file__).with_name("proof.lock")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 where everything was seen that must be seen, else 1."""
+    options = _parser().parse_args(argv)
+    console = console_for(sys.stderr)
+    log_to(console, 0)
+    progress = progress_on(console)
+    scenarios = [
+        scenario
+        for scenario in read_scenarios("windows" if ON_WINDOWS else "wine")
+        if not options.only or any(fnmatch(scenario.name, each) for each in options.only)
+    ]
+    runs = [
+        each
+        for each in runs_of(scenarios, quick=options.quick)
+        if not options.python or each.python in options.python
+    ]
+    supply = Supply(
+        Cache.default(), LOCK, offline=options.offline, update=options.update_lock, progress=progress
+    )
+    with Pythons(cache=supply.cache, progress=progress, offline=options.offline) as pythons:
+        cells = prove(Prover(supply, pythons, options.limit), runs, options.jobs, progress)
+        supply.keep()
+        proof = Proof(
+            repack=version("repack"), system=_system(pythons), stories=stories(scenarios, cells)
+        )
+    _write(proof, options.out)
+    _tell(proof)
+    return 0 if proof.right == len(proof.cells) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nox -s proof --",
+        description="Run every claim about Windows on genuine Windows binaries.",
+        epilog="example: nox -s proof -- --only 'cuda-path*' --python 3.12",
+    )
+    parser.add_argument("--only", action="append", metavar="NAME", help="scenarios, by name or glob")
+    parser.add_argument("--python", action="append", metavar="3.12", help="on these Pythons only")
+    parser.add_argument("--quick", action="store_true", help="the part that the tests run")
+    parser.add_argument("--jobs", type=int, default=_default_jobs(), help="machines at a time")
+    parser.add_argument("--limit", type=float, default=150.0, help="seconds for each program")
+    parser.add_argument("--offline", action="store_true", help="only what is cached")
+    parser.add_argument("--update-lock", action="store_true", help="take the index's newest parts")
+    parser.add_argument("-o", "--out", type=Path, default=Path("proof"), help="default: proof")
+    return parser
+
+
+def _default_jobs() -> int:
+    """Return how many machines are run at a time; on Windows they share one drive C:."""
+    return 1 if ON_WINDOWS else os.cpu_count() or 1
+
+
+def _system(pythons: Pythons) -> str:
+    """Return what the Windows binaries ran on."""
+    if ON_WINDOWS:
+        return platform.platform()
+    launchers = {each.launcher for each in pythons.at_hand() if getattr(each, "launcher", ())}
+    names = [run([*each, "--version"], timeout=60).output.strip() for each in sorted(launchers)]
+    return f"{', '.join(names)} on {platform.system()} {platform.machine()}"
+
+
+def _write(proof: Proof, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {"proof.json": to_json(proof)}.items():
+        with replacing(folder / name) as stream:
+            stream.write(text.encode())
+
+
+def _tell(proof: Proof) -> None:
+    """Print what is not right, and the figure."""
+    for story in proof.stories:
+        for cell in story.cells:
+            for fault in cell.faults:
+                sys.stdout.write(f"{story.name}, Python {cell.python}, {cell.wheel}: {fault}\n")
+    sys.stdout.write(f"{proof.figure}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

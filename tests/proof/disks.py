@@ -1,0 +1,142 @@
+"""Where drive C: lies on this machine: in a Wine prefix of its own, or on Windows itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from repack.files import workspace
+from repack.interpreters.wine import processes_in
+from repack.processes import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from repack.interpreters import Interpreter
+
+_END_TIMEOUT = 20.0
+_REGISTRY = ("system.reg", "user.reg", "userdef.reg")
+# Wine starts its services for the first program of a prefix; no DLL is found otherwise for them.
+_NO_SERVICES = "wineboot.exe=d"
+
+
+class Occupied(Exception):  # noqa: N818 - says what is the matter with a directory
+    """A directory of a scenario is there on this machine already."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WineDisk:
+    """Drive C: of a Wine prefix, a folder of it."""
+
+    prefix: Path
+    interpreter: Interpreter
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of a program on it."""
+        overrides = f"{self.interpreter.env['WINEDLLOVERRIDES']};{_NO_SERVICES}"
+        return {
+            **self.interpreter.env,
+            "WINEPREFIX": str(self.prefix),
+            "WINEDLLOVERRIDES": overrides,
+        }
+
+    def place(self, path: str) -> Path:
+        """Return where `path` lies; a folder that is there in other letters is that folder."""
+        place = self.prefix / "drive_c"
+        for part in PureWindowsPath(path).relative_to("C:/").parts:
+            place = _found(place, part)
+        return place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowsDisk:
+    """Drive C: of this Windows machine; `made` are the folders to be taken away again."""
+
+    interpreter: Interpreter
+    made: list[Path] = field(default_factory=list)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of a program on it."""
+        return self.interpreter.env
+
+    def place(self, path: str) -> Path:
+        """Return `path` itself; what is made of it will be taken away again, and nothing else.
+
+        Raises Occupied for a file or a folder of files that was there before.
+        """
+        place = Path(path)
+        if any(made == place or made in place.parents for made in self.made):
+            return place
+        if place.is_file() or (place.is_dir() and any(each.is_file() for each in place.iterdir())):
+            raise Occupied(path)
+        missing = [each for each in (place, *place.parents) if not each.exists()]
+        if missing:
+            self.made.append(missing[-1])
+        return place
+
+
+@contextlib.contextmanager
+def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
+    """Give drive C: of a new Wine prefix in `folder`; afterwards nothing of it is left running.
+
+    It is the prefix of the interpreter, by links: that costs neither time nor room.
+    """
+    base = Path(interpreter.env["WINEPREFIX"])
+    with workspace(folder) as place:
+        prefix = place / "prefix"
+        shutil.copytree(
+            *(base, prefix), symlinks=True, copy_function=os.link, ignore=_no_locks
+        )
+        for name in _REGISTRY:
+            # Wine may write these in their place.
+            (prefix / name).unlink()
+            shutil.copyfile(base / name, prefix / name)
+        disk = WineDisk(prefix=prefix, interpreter=interpreter)
+        try:
+            yield disk
+        finally:
+            _end(disk)
+
+
+@contextlib.contextmanager
+def windows_disk(interpreter: Interpreter) -> Iterator[WindowsDisk]:
+    """Give this machine's own drive C:; what was laid out there is gone afterwards."""
+    disk = WindowsDisk(interpreter=interpreter)
+    try:
+        yield disk
+    finally:
+        for folder in disk.made:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _found(folder: Path, name: str) -> Path:
+    """Return the entry of `folder` that Windows would take for `name`."""
+    exact = folder / name
+    if exact.exists() or not folder.is_dir():
+        return exact
+    same = (each for each in folder.iterdir() if each.name.lower() == name.lower())
+    return next(same, exact)
+
+
+def _no_locks(folder: str, names: list[str]) -> list[str]:
+    """Leave out what is no file of Windows': the mark that a server keeps there."""
+    return [name for name in names if name == "wineserver" and Path(folder, name).is_file()]
+
+
+def _end(disk: WineDisk) -> None:
+    """End whatever runs with the prefix, and wait until it has ended."""
+    server = disk.interpreter.env["WINESERVER"]
+    run([server, "-k"], timeout=_END_TIMEOUT, env=disk.env)
+    until = time.monotonic() + _END_TIMEOUT
+    while (left := processes_in(disk.prefix)) and time.monotonic() < until:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, 9)
+        time.sleep(0.05)

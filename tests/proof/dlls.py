@@ -1,0 +1,166 @@
+"""NVIDIA's genuine DLLs, by family and CUDA, and what can be wrong with such a file."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genuine import CUDA_10, unpacked_artifact
+
+from repack.archives import open_archive
+from repack.pe import make_dll, read_exports
+from repack.progress import SILENT
+from repack.smoke import toolkit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from proof.scenarios import Dlls
+
+    from repack.building import Supply
+
+#: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.
+REQUIREMENTS: Mapping[int, Mapping[str, str]] = {
+    11: {
+        "npp": "nvidia-npp-cu11",
+        "cudart": "nvidia-cuda-runtime-cu11",
+        "cublas": "nvidia-cublas-cu11",
+        "cufft": "nvidia-cufft-cu11",
+        "cudnn": "nvidia-cudnn-cu11==8.9.4.19",
+    },
+    12: {
+        "npp": "nvidia-npp-cu12",
+        "cudart": "nvidia-cuda-runtime-cu12",
+        "cublas": "nvidia-cublas-cu12",
+        "cufft": "nvidia-cufft-cu12",
+        "cudnn": "nvidia-cudnn-cu12==9.*",
+        "cudnn8": "nvidia-cudnn-cu12==8.9.7.29",
+    },
+    13: {
+        "npp": "nvidia-npp==13.*",
+        "cudart": "nvidia-cuda-runtime==13.*",
+        "cublas": "nvidia-cublas==13.*",
+        "cufft": "nvidia-cufft==12.*",
+        "cudnn": "nvidia-cudnn-cu13==9.*",
+    },
+}
+#: The one toolkit that is no wheel of NVIDIA's: all of CUDA 10.2 and cuDNN 7.
+WHOLE = "toolkit"
+#: A stand-in for the driver's own DLLs: every call says that there is no device.
+DRIVER = "driver"
+DRIVER_DLLS: Mapping[str, Sequence[str]] = {"nvcuda.dll": ("cuInit", "cuDriverGetVersion")}
+
+#: `mov eax, 100; ret`: CUDA_ERROR_NO_DEVICE.
+_NO_DEVICE = bytes.fromhex("B864000000C3")
+_MACHINES = ("x86", "arm64")
+_HEAD = 1 << 20
+_ANY_PYTHON = "3.12"
+
+
+class Store:
+    """Where DLLs come from: NVIDIA's wheels, fetched and unpacked once."""
+
+    def __init__(self, supply: Supply, faulty: Path) -> None:
+        """`faulty` is a folder for files that are made."""
+        self._supply = supply
+        self._faulty = faulty
+        self._turn = threading.RLock()
+        self._found: dict[tuple[int, str], Path] = {}
+        self._layouts: dict[str, dict[str, Path]] = {}
+
+    def files(self, wanted: Dlls, cuda: int) -> dict[str, Path]:
+        """Return the DLLs that lie in one directory: name there -> file of this machine."""
+        number = wanted.cuda or cuda
+        found = {
+            path.name: path
+            for family in wanted.families
+            for path in sorted(self._folder(number, family).glob("*.dll"))
+            if _is_wanted(path.name, wanted)
+        }
+        if not found:
+            raise LookupError(f"no DLL is {wanted}")
+        if not wanted.form:
+            return found
+        made = (self._formed(path, wanted) for path in found.values())
+        return {name: path for each in made for name, path in each.items()}
+
+    def wheel_layout(self, requirement: str) -> dict[str, Path]:
+        """Return the DLLs of one of NVIDIA's wheels where it puts them: member -> file."""
+        with self._turn:
+            if requirement not in self._layouts:
+                wheel, folder = self._unpacked(requirement)
+                names = [member.name for member in open_archive(wheel).members]
+                self._layouts[requirement] = {
+                    name: folder / name.rpartition("/")[2]
+                    for name in names
+                    if name.lower().endswith(".dll")
+                }
+            return self._layouts[requirement]
+
+    def _folder(self, cuda: int, family: str) -> Path:
+        """Return the folder of a family's DLLs."""
+        with self._turn:
+            key = (cuda, family)
+            if key not in self._found:
+                self._found[key] = self._got(cuda, family)
+            return self._found[key]
+
+    def _got(self, cuda: int, family: str) -> Path:
+        if family == DRIVER:
+            return self._driver()
+        if family == WHOLE:
+            return unpacked_artifact(CUDA_10.dll_artifact)
+        return self._unpacked(REQUIREMENTS[cuda][family])[1]
+
+    def _unpacked(self, requirement: str) -> tuple[Path, Path]:
+        """Return one of NVIDIA's wheels, and the folder of its DLLs."""
+        wheel = self._supply.wheel(requirement, _ANY_PYTHON)
+        return wheel.path, toolkit_of([wheel], self._supply.cache, SILENT)
+
+    def _driver(self) -> Path:
+        folder = self._faulty / DRIVER
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, symbols in DRIVER_DLLS.items():
+            _write(folder / name, make_dll(name, code=dict.fromkeys(symbols, _NO_DEVICE)))
+        return folder
+
+    def _formed(self, genuine: Path, wanted: Dlls) -> dict[str, Path]:
+        """Return what lies there in place of a genuine DLL."""
+        folder = self._faulty / "-".join([wanted.form, *wanted.lacks])
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / genuine.name
+        if wanted.form in _MACHINES:
+            code = dict.fromkeys(read_exports(genuine), _NO_DEVICE)
+            _write(file, make_dll(genuine.name, code=code, machine=wanted.form))
+        elif wanted.form == "truncated":
+            with genuine.open("rb") as stream:
+                _write(file, stream.read(_HEAD))
+        else:
+            behind = f"genuine_{genuine.name}"
+            _write(file, _older(genuine, behind, wanted.lacks))
+            return {genuine.name: file, behind: genuine}
+        return {genuine.name: file}
+
+
+def _is_wanted(name: str, wanted: Dlls) -> bool:
+    only = not wanted.only or any(fnmatchcase(name, pattern) for pattern in wanted.only)
+    return only and not any(fnmatchcase(name, pattern) for pattern in wanted.without)
+
+
+def _older(genuine: Path, behind: str, lacks: Sequence[str]) -> bytes:
+    """Return a DLL that passes every call on to the genuine one, but lacks some symbols."""
+    stem = behind.removesuffix(".dll")
+    exports = [name for name in read_exports(genuine) if name not in lacks]
+    return make_dll(genuine.name, forwards={name: f"{stem}.{name}" for name in exports})
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it: another thread may read it already."""
+    if path.exists():
+        return
+    unfinished = path.with_name(f"{path.name}.{id(content)}")
+    unfinished.write_bytes(content)
+    shutil.move(unfinished, path)

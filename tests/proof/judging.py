@@ -1,0 +1,89 @@
+"""Compares what was seen with what was to be seen."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING
+
+from proof.scenarios import IMPORTS, filled
+
+from repack.dlls import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from proof.running import Seen
+    from proof.scenarios import Wanted
+
+_HEAD = 60
+
+
+def faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, ...]:
+    """Return each difference in a line; none where all is right."""
+    found = [*_end(wanted, seen), *_words(wanted, seen, places)]
+    if seen.sees == wanted.sees:
+        found += [*_answers(wanted, seen, places), *_silence(wanted, seen, places)]
+    if seen.sees == IMPORTS:
+        found += [*_claims(seen), *_twice(seen)]
+    return tuple(found)
+
+
+def wanted_line(wanted: Wanted, places: Mapping[str, str]) -> str:
+    """Return in a line what must be seen."""
+    parts = [wanted.sees]
+    parts += [f"says {filled(text, places)!r}" for text in wanted.says]
+    parts += [f"{dll} from {filled(folder, places)}" for dll, folder in wanted.answers]
+    parts += [f"nothing from {filled(folder, places)}" for folder in wanted.silent]
+    return "; ".join(parts)
+
+
+def _end(wanted: Wanted, seen: Seen) -> Iterator[str]:
+    if seen.sees != wanted.sees:
+        yield f"it {seen.sees}, and should not: {seen.line}"
+
+
+def _words(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[str]:
+    said = f"{seen.message}\n{seen.printed}"
+    for text in wanted.says:
+        if filled(text, places) not in said:
+            yield f"it does not say {filled(text, places)!r}"
+
+
+def _answers(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[str]:
+    """Yield where another file answered for a DLL than the one that should, or none."""
+    for pattern, folder in wanted.answers:
+        place = PureWindowsPath(filled(folder, places))
+        loaded = [each for each in seen.loaded if fnmatchcase(each.name, pattern.lower())]
+        if not loaded:
+            yield f"no {pattern} was loaded"
+        for each in loaded:
+            if each.file.parent != place:
+                yield f"{each.file.name} came from {each.file.parent}, not from {place}"
+
+
+def _silence(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[str]:
+    for folder in wanted.silent:
+        place = PureWindowsPath(filled(folder, places))
+        for each in seen.loaded:
+            if each.file.is_relative_to(place):
+                yield f"{each.file} was loaded, and nothing of its directory should be"
+
+
+def _claims(seen: Seen) -> Iterator[str]:
+    """Yield where cv2's module says it chose a directory, and the loader took another's file."""
+    for family, folder in seen.claims.items():
+        files = [each.file for each in seen.loaded if classify(each.name).family == family]
+        yield from (
+            f"cv2 says that it took {family} from {folder}; the loader took {file}"
+            for file in files
+            if file.parent != PureWindowsPath(folder)
+        )
+        if not files:
+            yield f"cv2 says that it took {family} from {folder}; the loader took none of it"
+
+
+def _twice(seen: Seen) -> Iterator[str]:
+    for each in seen.loaded:
+        if each.twice and each.concerns_cuda:
+            yield f"{each.file.name} was loaded twice, the second time from {each.file.parent}"

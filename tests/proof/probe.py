@@ -1,0 +1,96 @@
+"""Runs inside the Windows Python under test: a user's program, and says how it ended.
+
+Standard library only, Python 3.7 to 3.14. The job in argv[1] is JSON; each fact is a marked line
+of ASCII, so that a crash or a hang leaves all that was said before it.
+"""
+
+import faulthandler
+import json
+import os
+import sys
+import traceback
+
+MARK = "@proof "
+JOB = json.loads(sys.argv[1])
+
+
+def say(**facts):
+    """Print facts as one marked line, at once."""
+    sys.stdout.write(MARK + json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def told(error):
+    """Return what an exception is, down to its cause."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "cause": str(error.__cause__) if error.__cause__ is not None else None,
+    }
+
+
+def claims():
+    """Return what cv2's own module says it chose: family -> directory."""
+    module = sys.modules.get("cv2.cuda_dlls")
+    return getattr(module, "chosen", dict)()
+
+
+def modules():
+    """Return the files of all modules of this process, as Windows names them."""
+    import ctypes
+    from ctypes import wintypes
+
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    handles = (wintypes.HMODULE * 4096)()
+    size = wintypes.DWORD()
+    kernel.GetCurrentProcess.restype = wintypes.HANDLE
+    kernel.K32EnumProcessModules.argtypes = [
+        *(wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD),
+        ctypes.POINTER(wintypes.DWORD),
+    ]
+    kernel.GetModuleFileNameW.argtypes = [wintypes.HMODULE, wintypes.LPWSTR, wintypes.DWORD]
+    kernel.K32EnumProcessModules(
+        kernel.GetCurrentProcess(), handles, ctypes.sizeof(handles), ctypes.byref(size)
+    )
+    name = ctypes.create_unicode_buffer(32768)
+    found = []
+    for handle in handles[: size.value // ctypes.sizeof(wintypes.HMODULE)]:
+        if kernel.GetModuleFileNameW(handle, name, len(name)):
+            found.append(name.value)
+    return found
+
+
+def run(program):
+    """Run the program as Python runs a script; return its exit code."""
+    try:
+        exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            say(raised={"type": "SystemExit", "message": str(error.code), "cause": None})
+            return 1
+    except BaseException as error:
+        traceback.print_exc()
+        say(raised=told(error))
+        return 1
+    return 0
+
+
+def main():
+    """Do the job."""
+    # Says where a crash is; ends a hang, also of native code, and says where that is.
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(JOB["limit"], exit=True)
+    # As for a program that is typed in: the working directory, by an empty name.
+    sys.path[0] = ""
+    # Wine takes them from its registry, whatever the environment says.
+    os.environ.update(JOB["env"])
+    del sys.argv[1:]
+    code = run(JOB["program"])
+    if JOB["list"]:
+        say(modules=modules())
+    say(claims=claims(), ended=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

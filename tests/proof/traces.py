@@ -1,0 +1,80 @@
+r"""What Wine's `+loaddll` says: which file answered for each DLL.
+
+A line of it: `0024:trace:loaddll:build_module Loaded L"C:\\cuda\\nppc64_12.dll" at 0...: native`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING
+
+from repack.dlls import Kind, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LINE = re.compile(r':trace:loaddll:\w+ (?P<what>Loaded|Unloaded)(?: module)? L"(?P<file>.*?)"')
+# Wine writes what is not ASCII as \ and four hexadecimal digits, and a backslash twice.
+_ESCAPE = re.compile(r"\\(\\|[0-9a-f]{4})")
+_CONCERNED = frozenset({Kind.CUDA, Kind.CUDNN, Kind.DRIVER})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A file that the loader took, in the order of the trace; `twice`: while it was there yet."""
+
+    file: PureWindowsPath
+    twice: bool = False
+
+    @property
+    def name(self) -> str:
+        """The file's name as Windows compares it."""
+        return self.file.name.lower()
+
+    @property
+    def concerns_cuda(self) -> bool:
+        """Whether it is one of CUDA, of cuDNN or of the driver."""
+        return classify(self.name).kind in _CONCERNED
+
+
+def parse_trace(output: str) -> tuple[Loaded, ...]:
+    """Return what was loaded, in order, whether or not it was unloaded again."""
+    return tuple(_follow(_LINE.finditer(output)))
+
+
+def from_modules(files: Iterable[str]) -> tuple[Loaded, ...]:
+    """Return the modules that a process on Windows named as its own."""
+    return tuple(Loaded(file=PureWindowsPath(file)) for file in files)
+
+
+def without_trace(output: str) -> str:
+    """Return what a process printed, without the loader's lines on other DLLs than CUDA's."""
+    kept = [line for line in output.splitlines() if not _is_noise(line)]
+    return "\n".join(kept)
+
+
+def _follow(lines: Iterable[re.Match[str]]) -> Iterator[Loaded]:
+    present: dict[str, str] = {}
+    for line in lines:
+        file = PureWindowsPath(_ESCAPE.sub(_unescaped, line["file"]))
+        key = file.name.lower()
+        if line["what"] == "Unloaded":
+            present.pop(key, None)
+        else:
+            yield Loaded(file=file, twice=key in present)
+            present[key] = str(file)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return "\\" if found[1] == "\\" else chr(int(found[1], 16))
+
+
+def _is_noise(line: str) -> bool:
+    """Return whether a line says only that Windows' or Python's own files were loaded."""
+    found = _LINE.search(line)
+    if not found:
+        return False
+    name = found["file"].rpartition("\\")[2].lower()
+    return not name.startswith("cv2") and classify(name).kind not in _CONCERNED

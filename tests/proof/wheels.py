@@ -1,0 +1,158 @@
+"""The wheels under test: samples and genuine CUDA builds, untouched and as `repack` makes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel
+
+from repack.files import sha256_of
+from repack.sampling import make_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from repack.building import Supply
+
+BASE = "opencv-contrib-python==4.14.0.94"
+_BASE_PYTHON = "3.12"
+_REPACK = Path(sysconfig.get_path("scripts")) / ("repack.exe" if sys.platform == "win32" else "repack")
+_TIMEOUT = 900
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
+#: Where the bug is not (3.7) and where it is since (3.9): before those that are supported.
+CONTROLS = ("3.7", "3.9")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """opencv-contrib-python's own wheel with the load-time imports of a CUDA build."""
+
+    cuda: int
+    driver: bool = False
+    more: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pythons(self) -> tuple[str, ...]:
+        """Those that it is tried on where a scenario names none."""
+        return SUPPORTED
+
+
+_DNN_12 = (
+    ("cublas64_12.dll", "cublasCreate_v2"),
+    ("cufft64_11.dll", "cufftCreate"),
+    ("cudnn64_9.dll", "cudnnGetVersion"),
+)
+_DNN_13 = (
+    ("cublas64_13.dll", "cublasCreate_v2"),
+    ("cufft64_12.dll", "cufftCreate"),
+    ("cudnn64_9.dll", "cudnnGetVersion"),
+)
+WHEELS: Mapping[str, Sample | Genuine] = {
+    "sample-11": Sample(cuda=11),
+    "sample-12": Sample(cuda=12),
+    "sample-12-dnn": Sample(cuda=12, more=_DNN_12),
+    "sample-12-driver": Sample(cuda=12, driver=True),
+    "sample-13": Sample(cuda=13),
+    "sample-13-dnn": Sample(cuda=13, more=_DNN_13),
+    "genuine-10.2": CUDA_10,
+    "genuine-11.2": CUDA_11,
+    "genuine-12.3": CUDA_12,
+    "genuine-13.1": CUDA_13,
+}
+
+
+def pythons_of(name: str) -> tuple[str, ...]:
+    """Return the Pythons that a wheel of the table is tried on where a scenario names none."""
+    wheel = WHEELS[name]
+    return wheel.pythons if isinstance(wheel, Sample) else (wheel.python,)
+
+
+def cuda_of(name: str) -> int:
+    """Return the CUDA major that a wheel of the table is built for."""
+    wheel = WHEELS[name]
+    return wheel.cuda if isinstance(wheel, Sample) else int(wheel.cuda.partition(".")[0])
+
+
+class NotMadeError(Exception):
+    """`repack` does not make such a wheel; its own words say why."""
+
+
+class Wheels:
+    """Makes the wheels of the table, each once. Safe for several threads."""
+
+    def __init__(self, supply: Supply, folder: Path) -> None:
+        """`folder` is where they are kept."""
+        self._supply = supply
+        self._folder = folder
+        self._turns: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
+        self._made: dict[tuple[str, ...], Path | str] = {}
+
+    def untouched(self, name: str) -> Path:
+        """Return the wheel as it was."""
+        key = (name,)
+        with self._turns[key]:
+            if key not in self._made:
+                wheel = WHEELS[name]
+                made = self._sample(wheel) if isinstance(wheel, Sample) else genuine_wheel(wheel)
+                self._made[key] = made
+            return Path(self._made[key])
+
+    def fixed(self, name: str, mode: str, python: str) -> Path:
+        """Return what `repack build` makes of it; `mode` is "patch", "vendor", "patch+driver-stub".
+
+        Raises NotMadeError where it makes none.
+        """
+        source = self.untouched(name)
+        key = (name, mode, python)
+        with self._turns[name, mode]:
+            if key not in self._made:
+                self._made[key] = self._built(source, mode, python)
+        made = self._made[key]
+        if isinstance(made, str):
+            raise NotMadeError(made)
+        return made
+
+    def _sample(self, wheel: Sample) -> Path:
+        base = self._supply.wheel(BASE, _BASE_PYTHON)
+        recipe = files("repack").joinpath("sampling.py").read_bytes()
+        key = hashlib.sha256(f"{base.sha256} {wheel!r}".encode() + recipe).hexdigest()[:16]
+        folder = self._folder / "samples" / key
+        made = next(folder.glob("*.whl"), None)
+        more = {dll: (symbol,) for dll, symbol in wheel.more}
+        return made or make_sample(
+            base.path, cuda=wheel.cuda, driver=wheel.driver, folder=folder, more=more
+        )
+
+    def _built(self, source: Path, mode: str, python: str) -> Path | str:
+        """Return the wheel, or why there is none."""
+        out = self._folder / "built" / sha256_of(source)[:16] / mode
+        out.mkdir(parents=True, exist_ok=True)
+        mode, *switches = mode.split("+")
+        done = subprocess.run(
+            [
+                *(_REPACK, "build", "--source", source, "--python", python, "-w", out),
+                *("--mode", mode, *(f"--{switch}" for switch in switches), "--no-smoke", "--json"),
+            ],
+            cwd=out,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT,
+        )
+        if done.returncode:
+            return _last_line(done.stderr.splitlines())
+        return Path(json.loads(done.stdout)["wheels"][0]["path"])
+
+
+def _last_line(lines: Sequence[str]) -> str:
+    return next((line for line in reversed(lines) if line.strip()), "repack said nothing")
