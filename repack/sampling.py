@@ -50,7 +50,8 @@ def make_sample(
 
     `base` is a wheel of opencv-contrib-python for Windows with one cv2.pyd for all Pythons
     (abi3); `cuda` is 11, 12 or 13; `driver` adds the import of nvcuda.dll, and `more` that of
-    other DLLs, each with its symbols. The same base gives the same bytes. Raises InputError for another base, ToolError where lief is missing.
+    other DLLs, each with its symbols. The same base gives the same bytes. Raises InputError for
+    another base, ToolError where lief is missing.
     """
     lief = _lief()
     require_windows(wheels.parse_filename(base))

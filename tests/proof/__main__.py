@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
 from proof.results import Proof, to_json
 from proof.scenarios import read_scenarios
-
 from repack.building import Supply
 from repack.files import replacing
-from repack.interpreters import Pythons
+from repack.interpreters import Interpreter, Pythons
 from repack.processes import run
 from repack.sources import Cache
 from repack.terminal import console_for, log_to, progress_on
@@ -45,7 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not options.python or each.python in options.python
     ]
     supply = Supply(
-        Cache.default(), LOCK, offline=options.offline, update=options.update_lock, progress=progress
+        Cache.default(),
+        LOCK,
+        offline=options.offline,
+        update=options.update_lock,
+        progress=progress,
     )
     with Pythons(cache=supply.cache, progress=progress, offline=options.offline) as pythons:
         cells = prove(Prover(supply, pythons, options.limit), runs, options.jobs, progress)
@@ -64,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Run every claim about Windows on genuine Windows binaries.",
         epilog="example: nox -s proof -- --only 'cuda-path*' --python 3.12",
     )
-    parser.add_argument("--only", action="append", metavar="NAME", help="scenarios, by name or glob")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="scenarios, by name or glob"
+    )
     parser.add_argument("--python", action="append", metavar="3.12", help="on these Pythons only")
     parser.add_argument("--quick", action="store_true", help="the part that the tests run")
     parser.add_argument("--jobs", type=int, default=_default_jobs(), help="machines at a time")
@@ -84,8 +89,9 @@ def _system(pythons: Pythons) -> str:
     """Return what the Windows binaries ran on."""
     if ON_WINDOWS:
         return platform.platform()
-    launchers = {each.launcher for each in pythons.at_hand() if getattr(each, "launcher", ())}
-    names = [run([*each, "--version"], timeout=60).output.strip() for each in sorted(launchers)]
+    found = [each for each in pythons.at_hand() if isinstance(each, Interpreter)]
+    launchers = sorted({each.launcher for each in found})
+    names = [run([*each, "--version"], timeout=60).output.strip() for each in launchers]
     return f"{', '.join(names)} on {platform.system()} {platform.machine()}"
 
 

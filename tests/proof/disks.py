@@ -91,9 +91,7 @@ def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
     base = Path(interpreter.env["WINEPREFIX"])
     with workspace(folder) as place:
         prefix = place / "prefix"
-        shutil.copytree(
-            *(base, prefix), symlinks=True, copy_function=os.link, ignore=_no_locks
-        )
+        shutil.copytree(*(base, prefix), symlinks=True, copy_function=os.link, ignore=_no_locks)
         for name in _REGISTRY:
             # Wine may write these in their place.
             (prefix / name).unlink()

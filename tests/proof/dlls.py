@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genuine import CUDA_10, unpacked_artifact
@@ -17,9 +16,9 @@ from repack.smoke import toolkit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from proof.scenarios import Dlls
-
     from repack.building import Supply
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.

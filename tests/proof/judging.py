@@ -7,7 +7,6 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from proof.scenarios import IMPORTS, filled
-
 from repack.dlls import classify
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proof.disks import WindowsDisk, WineDisk
-
     from repack.interpreters import Interpreter
 
 USER = r"C:\Users\me"

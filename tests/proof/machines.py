@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proof.layouts import Layout, lay_python, layout_of
 from proof.packages import link_tree
 from proof.scenarios import filled
-
 from repack.files import link_or_copy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from proof.disks import WindowsDisk, WineDisk
     from proof.scenarios import Dlls, Scenario
-
     from repack.interpreters import Interpreter
 
 PROBE = r"C:\proof\probe.py"

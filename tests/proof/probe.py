@@ -53,11 +53,12 @@ def modules():
         kernel.GetCurrentProcess(), handles, ctypes.sizeof(handles), ctypes.byref(size)
     )
     name = ctypes.create_unicode_buffer(32768)
-    found = []
-    for handle in handles[: size.value // ctypes.sizeof(wintypes.HMODULE)]:
-        if kernel.GetModuleFileNameW(handle, name, len(name)):
-            found.append(name.value)
-    return found
+    count = size.value // ctypes.sizeof(wintypes.HMODULE)
+    return [
+        name.value
+        for handle in handles[:count]
+        if kernel.GetModuleFileNameW(handle, name, len(name))
+    ]
 
 
 def run(program):

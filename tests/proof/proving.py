@@ -18,7 +18,6 @@ from proof.results import Answer, Cell, Story
 from proof.running import Seen, run_program
 from proof.scenarios import LACKING, UNTOUCHED
 from proof.wheels import NotMadeError, Wheels, cuda_of, pythons_of
-
 from repack.analysis import analyse
 from repack.errors import RepackError
 from repack.interpreters import Unavailable
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     from proof.disks import WindowsDisk, WineDisk
     from proof.scenarios import Scenario, Wanted
-
     from repack.building import Supply
     from repack.interpreters import Interpreter, Pythons
     from repack.progress import Progress
@@ -172,16 +170,12 @@ def runs_of(scenarios: Iterable[Scenario], *, quick: bool = False) -> list[Run]:
         Run(scenario=scenario, python=python, wheel=wheel)
         for scenario in scenarios
         if not (ON_WINDOWS and set(scenario.machine.without) & set(LACKING))
-        for python in (
-            scenario.quick if quick else scenario.pythons or pythons_of(scenario.wheel)
-        )
+        for python in (scenario.quick if quick else scenario.pythons or pythons_of(scenario.wheel))
         for wheel in scenario.wanted
     ]
 
 
-def prove(
-    prover: Prover, runs: Sequence[Run], jobs: int, progress: Progress
-) -> Mapping[Run, Cell]:
+def prove(prover: Prover, runs: Sequence[Run], jobs: int, progress: Progress) -> Mapping[Run, Cell]:
     """Return the cell of each run; `jobs` are made at a time."""
     with (
         progress.task("Proving", total=len(runs), unit="steps") as task,

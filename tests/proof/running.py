@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS
 from proof.traces import from_modules, parse_trace, without_trace
-
 from repack.processes import run
 from repack.smoke.judging import crash, hung
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from proof.machines import Ready
     from proof.traces import Loaded
-
     from repack.processes import Finished
 
 _MARK = "@proof "

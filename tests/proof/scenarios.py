@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -14,6 +14,8 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+_T = TypeVar("_T")
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 
@@ -137,15 +139,12 @@ def filled(text: str, places: Mapping[str, str]) -> str:
 
 
 def _scenario(told: dict[str, Any], *, name: str, text: str, system: str) -> Scenario:
-    plain = {
-        key: told.pop(key)
-        for key in ("title", "why", "wheel", "layout", "numpy", "cwd", "program")
-        if key in told
-    }
-    lists = {key: tuple(told.pop(key)) for key in ("pythons", "quick") if key in told}
+    """Return the scenario of a file; a table in it that is no part of one says what is wanted."""
+    known = {each.name for each in fields(Scenario)}
     machine = _machine(told.pop("machine", {}))
-    wanted = {mode: _wanted(table, system) for mode, table in told.items()}
-    scenario = Scenario(name=name, text=text, machine=machine, wanted=wanted, **plain, **lists)
+    own = {key: value for key, value in told.items() if key in known}
+    wanted = {mode: _wanted(told[mode], system) for mode in told if mode not in known}
+    scenario = _read(Scenario, own, name=name, text=text, machine=machine, wanted=wanted)
     _check(scenario)
     return scenario
 
@@ -171,22 +170,23 @@ def _strangers(key: str, values: Sequence[str], known: Sequence[str]) -> Iterato
 
 def _machine(told: dict[str, Any]) -> Machine:
     dlls = tuple(map(_dlls, told.pop("dlls", [])))
-    wheels = tuple(Further(**each) for each in told.pop("wheels", []))
-    files = tuple(TextFile(**each) for each in told.pop("files", []))
-    lists = {key: tuple(told.pop(key)) for key in ("path", "without") if key in told}
-    return Machine(dlls=dlls, wheels=wheels, files=files, **lists, **told)
+    wheels = tuple(_read(Further, each) for each in told.pop("wheels", []))
+    files = tuple(_read(TextFile, each) for each in told.pop("files", []))
+    return _read(Machine, told, dlls=dlls, wheels=wheels, files=files)
 
 
 def _dlls(told: dict[str, Any]) -> Dlls:
-    families = tuple(told.pop("from"))
-    form = told.pop("as", "")
-    lists = {key: tuple(told.pop(key)) for key in ("only", "without", "lacks") if key in told}
-    return Dlls(families=families, form=form, **lists, **told)
+    # Two keys that read well in a file are words of Python's own.
+    return _read(Dlls, told, families=tuple(told.pop("from")), form=told.pop("as", ""))
 
 
 def _wanted(told: dict[str, Any], system: str) -> Wanted:
     own = {each: told.pop(each, {}) for each in SYSTEMS}
     told |= own[system]
-    answers = tuple(sorted(told.pop("answers", {}).items()))
-    lists = {key: tuple(told.pop(key)) for key in ("says", "silent") if key in told}
-    return Wanted(answers=answers, **lists, **told)
+    return _read(Wanted, told, answers=tuple(sorted(told.pop("answers", {}).items())))
+
+
+def _read(kind: type[_T], told: dict[str, Any], **more: object) -> _T:
+    """Return the value that a table describes; a key that it does not have is a TypeError."""
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    return kind(**{**plain, **more})

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 BASE = "opencv-contrib-python==4.14.0.94"
 _BASE_PYTHON = "3.12"
-_REPACK = Path(sysconfig.get_path("scripts")) / ("repack.exe" if sys.platform == "win32" else "repack")
+_REPACK = Path(sysconfig.get_path("scripts")) / (
+    "repack.exe" if sys.platform == "win32" else "repack"
+)
 _TIMEOUT = 900
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: Where the bug is not (3.7) and where it is since (3.9): before those that are supported.
