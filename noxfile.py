@@ -1,7 +1,7 @@
 # /// script
 # dependencies = ["nox>=2025.5.1"]
 # ///
-"""Everything that is run here: `nox -s setup build`, then `nox -s tests`."""
+"""Everything that is run here: `nox -s setup build`, then `nox -s tests`; `nox -s proof`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,13 @@ def tests(session: nox.Session) -> None:
     """Test the installed wheel of repack; `nox -s tests -- -m "not wine"` for a part."""
     install_with(session, "tests")
     session.run("pytest", "-p", "no:cacheprovider", *session.posargs, env={"REPACK_INSTALLED": "1"})
+
+
+@nox.session(default=False)
+def proof(session: nox.Session) -> None:
+    """Run every claim about Windows on genuine Windows binaries; proof/ holds what was seen."""
+    install_with(session, "tests")
+    session.run("python", "tests/prove.py", *session.posargs)
 
 
 @nox.session

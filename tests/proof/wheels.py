@@ -94,8 +94,8 @@ class Wheels:
 
     def __init__(self, supply: Supply, folder: Path) -> None:
         """`folder` is where they are kept."""
+        self.folder = folder
         self._supply = supply
-        self._folder = folder
         self._turns: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._made: dict[tuple[str, ...], Path | str] = {}
 
@@ -128,7 +128,7 @@ class Wheels:
         base = self._supply.wheel(BASE, _BASE_PYTHON)
         recipe = files("repack").joinpath("sampling.py").read_bytes()
         key = hashlib.sha256(f"{base.sha256} {wheel!r}".encode() + recipe).hexdigest()[:16]
-        folder = self._folder / "samples" / key
+        folder = self.folder / "samples" / key
         made = next(folder.glob("*.whl"), None)
         more = {dll: (symbol,) for dll, symbol in wheel.more}
         return made or make_sample(
@@ -137,7 +137,7 @@ class Wheels:
 
     def _built(self, source: Path, mode: str, python: str) -> Path | str:
         """Return the wheel, or why there is none."""
-        out = self._folder / "built" / sha256_of(source)[:16] / mode
+        out = self.folder / "built" / sha256_of(source)[:16] / mode
         out.mkdir(parents=True, exist_ok=True)
         mode, *switches = mode.split("+")
         done = subprocess.run(

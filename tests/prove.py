@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
 from proof.results import Proof, to_json
 from proof.scenarios import read_scenarios
+
 from repack.building import Supply
 from repack.files import replacing
 from repack.interpreters import Interpreter, Pythons
@@ -24,7 +25,7 @@ from repack.terminal import console_for, log_to, progress_on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOCK = Path(__file__).with_name("proof.lock")
+LOCK = Path(__file__).with_name("proof") / "proof.lock"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
