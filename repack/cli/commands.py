@@ -201,6 +201,8 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
         value = getattr(options, option, None)
         if value is not None and options.command == "build":
             given.append((f"build.{option}", str(value) if option == "out" else value))
+    if getattr(options, "driver_stub", None):
+        given.append(("build.driver-stub", True))
     if getattr(options, "no_smoke", False):
         given.append(("smoke.enabled", False))
     return given
