@@ -29,6 +29,7 @@ LAYERS = (
     "sources",
     "analysis",
     "plan",
+    "vendoring",
     "sampling",
     "emit",
     "interpreters",
@@ -40,9 +41,12 @@ LAYERS = (
 )
 #: The one room that may import each third-party library.
 ADAPTERS = {
+    "cyclonedx": {"vendoring"},
+    "delvewheel": {"vendoring"},
     "filelock": {"sources", "interpreters"},
     "isal": {"archives"},
     "lief": {"sampling"},
+    "packageurl": {"vendoring"},
     "pefile": {"pe"},
     "platformdirs": {"sources"},
     "requests": {"sources"},

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from repack import __version__, files, report
 from repack.analysis import analyse, require_cv2, require_windows
 from repack.archives import read_member
+from repack.building.supplementing import check_requirements, facts, supplement
 from repack.building.supply import Supply
 from repack.building.verdicts import Trial, Verdict
 from repack.config import SampleSource, wanted_source
@@ -18,7 +20,7 @@ from repack.emit import Ledger, emit, settle, staging, stands
 from repack.errors import ConfigError, shown
 from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
-from repack.plan import build_facts, make_plan, refusal
+from repack.plan import check_size, check_sizes, make_plan, needs_left, refusal
 from repack.report import BuildResult, Row
 from repack.sampling import make_sample
 from repack.wheels import parse_filename
@@ -50,9 +52,14 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     require_windows(parse_filename(path))
     analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
     require_cv2(analysis)
-    plan = make_plan(config.build, analysis, patched(config, analysis), timestamp=time)
+    added = supplement(config, analysis, supply, url=url, timestamp=time)
+    texts = patched(config, analysis, facts(analysis, added))
+    plan = make_plan(config.build, analysis, texts, timestamp=time, supplement=added)
+    check_sizes(plan, config.publish.max_size)
     rows: tuple[Row, ...] = ()
     if not dry_run:
+        pythons = [python for planned in plan.wheels for python in planned.pythons]
+        check_requirements(plan.requires, pythons, supply)
         rows = _carried_out(config, supply, analysis, plan)
     return BuildResult(
         analysis=analysis,
@@ -91,15 +98,18 @@ def sample_of(base: Path, sha256: str, source: SampleSource, supply: Supply) -> 
     return sample
 
 
-def patched(config: Config, analysis: Analysis) -> Patched:
-    """Return what the patches, ours and then the team's, make of the wheel's texts."""
+def patched(config: Config, analysis: Analysis, known: Mapping[str, object]) -> Patched:
+    """Return what the patches, ours and then the team's, make of the wheel's texts.
+
+    `known` is what the run-time module is told of the build.
+    """
     patches = load_patches([builtin_folder(), *config.build.patches])
     wheel = analysis.wheel
     texts = {name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)}
     return apply(
         patches,
         texts,
-        {"build": build_facts(analysis)},
+        {"build": known},
         names=wheel.names,
         file=wheel.path.name,
     )
@@ -170,14 +180,19 @@ def _carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan)
         emitted = emit(
             plan, analysis.wheel, out=out, stage=stage, ledger=ledger, progress=supply.progress
         )
-        found = _seen(config, supply, analysis, emitted)
+        for each in emitted:
+            check_size(each.path.name, each.size, config.publish.max_size, plan.cargo)
+        found = _seen(config, supply, analysis, plan, emitted)
         return tuple(row for each in emitted for row in _settled(each, out, analysis, found))
 
 
 def _seen(
-    config: Config, supply: Supply, analysis: Analysis, emitted: Sequence[Emitted]
+    config: Config, supply: Supply, analysis: Analysis, plan: Plan, emitted: Sequence[Emitted]
 ) -> dict[Trial, Verdict]:
-    """Return what the emitted wheels and the untouched one did, on all their Pythons."""
+    """Return what the emitted wheels and the untouched one did, on all their Pythons.
+
+    The machine has what the emitted wheels leave to it, and nothing else.
+    """
     after = [_trial(each, python) for each in emitted for python in each.planned.pythons]
     before = [_untouched(analysis, trial.python) for trial in after]
     if not config.smoke.enabled:
@@ -185,8 +200,10 @@ def _seen(
     from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415 - as above
 
     folders = readable(config.smoke.dll_dirs)
-    place = partial(place_for, analysis, config.smoke, supply, dll_dirs=folders)
-    return try_all([*after, *before], analysis, place, config.smoke, supply)
+    left = replace(analysis, needs=needs_left(analysis, plan))
+    place = partial(place_for, left, config.smoke, supply, dll_dirs=folders)
+    trials = [*after, *before]
+    return try_all(trials, left, place, config.smoke, supply, requires=plan.requires)
 
 
 def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:
