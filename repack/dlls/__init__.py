@@ -1,5 +1,6 @@
 """What a DLL's name tells: the family it belongs to, its CUDA majors, who brings it."""
 
+from repack.dlls.cures import cure
 from repack.dlls.licences import may_be_shipped
 from repack.dlls.partners import Partner, partners, parts_of
 from repack.dlls.requirements import Cuda, required
@@ -20,6 +21,7 @@ __all__ = [
     "Partner",
     "classify",
     "common_major",
+    "cure",
     "distribution",
     "key_of",
     "may_be_shipped",
