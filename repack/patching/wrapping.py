@@ -185,7 +185,10 @@ class _Unwrapped(ast.NodeTransformer):
 
 def _matches_in(tree: ast.Module, patterns: Sequence[Pattern]) -> AbstractSet[int]:
     """Return the identities of the nodes that are themselves what is looked for."""
-    return {id(node) for node in ast.walk(tree) if any_finds(patterns, node)}
+    kinds = tuple({pattern.kind for pattern in patterns})
+    return {
+        id(node) for node in ast.walk(tree) if isinstance(node, kinds) and any_finds(patterns, node)
+    }
 
 
 def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, bool]:
@@ -194,12 +197,17 @@ def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, boo
     A function or class does if its body does, and a name that is given one, or an object made of
     one (not a function's result).
     """
+    carriers = [
+        _defined(node, matches) if isinstance(node, _DEFINITIONS) else node
+        for node in ast.walk(tree)
+        if isinstance(node, (*_DEFINITIONS, ast.Assign))
+    ]
     names: dict[str, bool] = {}
     while True:
         found = {
             name: kind
-            for node in ast.walk(tree)
-            for name, kind in _named(node, matches, names)
+            for carrier in carriers
+            for name, kind in _named(carrier, matches, names)
             if name not in names
         }
         if not found:
@@ -207,16 +215,44 @@ def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, boo
         names |= found
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Defined:
+    """A function or class: whether a match stands in it, and the names that its calls mention."""
+
+    name: str
+    function: bool
+    matches: bool
+    mentioned: AbstractSet[str]
+
+
 def _named(
-    node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]
+    carrier: _Defined | ast.Assign, matches: AbstractSet[int], names: dict[str, bool]
 ) -> Iterator[tuple[str, bool]]:
-    if isinstance(node, _DEFINITIONS):
-        if any(_leads(inner, matches, names) for part in node.body for inner in ast.walk(part)):
-            yield node.name, isinstance(node, _FUNCTIONS)
-    elif isinstance(node, ast.Assign) and _carries(node.value, matches, names):
-        for target in node.targets:
+    if isinstance(carrier, _Defined):
+        if carrier.matches or not carrier.mentioned.isdisjoint(names):
+            yield carrier.name, carrier.function
+    elif _carries(carrier.value, matches, names):
+        for target in carrier.targets:
             if isinstance(target, ast.Name):
                 yield target.id, False
+
+
+def _defined(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, matches: AbstractSet[int]
+) -> _Defined:
+    inner = [each for part in node.body for each in ast.walk(part)]
+    return _Defined(
+        name=node.name,
+        function=isinstance(node, _FUNCTIONS),
+        matches=any(id(each) in matches for each in inner),
+        mentioned=frozenset(
+            part.id
+            for each in inner
+            if isinstance(each, ast.Call)
+            for part in ast.walk(each)
+            if isinstance(part, ast.Name)
+        ),
+    )
 
 
 def _carries(node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]) -> bool:
