@@ -13,14 +13,14 @@ from repack.analysis import analyse, require_cv2, require_windows
 from repack.archives import read_member
 from repack.building.supply import Supply
 from repack.building.verdicts import Trial, Verdict
-from repack.config import SampleSource, wanted_source
+from repack.config import FileSource, SampleSource, wanted_source
 from repack.emit import Ledger, emit, settle, staging, stands
 from repack.errors import ConfigError, shown
 from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
 from repack.plan import build_facts, make_plan, refusal
 from repack.report import BuildResult, Row
-from repack.sampling import make_sample
+from repack.sources import locate
 from repack.wheels import parse_filename
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ _SAMPLE_PYTHON = "3.12"
 def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     """Return what was made of the configured source; the wheels stand in `config.build.out`."""
     time = timestamp()
-    path, url = obtain_source(config, supply)
+    path, url = _named_file(config) or obtain_source(config, supply)
     require_windows(parse_filename(path))
-    analysis = analyse(path, allow_startup_hook=config.allow.startup_hook)
+    with supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task:
+        analysis = analyse(path, allow_startup_hook=config.allow.startup_hook, task=task)
     require_cv2(analysis)
     plan = make_plan(config.build, analysis, patched(config, analysis), timestamp=time)
     rows: tuple[Row, ...] = ()
@@ -62,6 +63,14 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         lock_changes=supply.keep(),
         dry_run=dry_run,
     )
+
+
+def _named_file(config: Config) -> tuple[Path, str] | None:
+    """Return the file that the command line names, if it says of no hash: reading will tell it."""
+    source = wanted_source(config)
+    if isinstance(source, FileSource) and config.source_is_given and source.sha256 is None:
+        return locate(source), f"file:{source.path.name}"
+    return None
 
 
 def obtain_source(config: Config, supply: Supply) -> tuple[Path, str]:
@@ -85,6 +94,8 @@ def sample_of(base: Path, sha256: str, source: SampleSource, supply: Supply) -> 
     there = next(folder.glob("*.whl"), None)
     if known and there and stands(there, *known):
         return there
+    from repack.sampling import make_sample  # noqa: PLC0415 - needed the first time alone
+
     with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
         sample = make_sample(base, cuda=source.cuda, driver=source.driver, folder=folder)
     ledger.write(key, sample.stat().st_size, files.sha256_of(sample))
