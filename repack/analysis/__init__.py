@@ -18,18 +18,21 @@ from repack.wheels import read_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from repack.progress import Task
     from repack.wheels import WheelName
 
 __all__ = ["Analysis", "Finding", "Need", "analyse", "require_cv2", "require_windows"]
 
 
-def analyse(path: Path, *, allow_startup_hook: bool = False) -> Analysis:
+def analyse(path: Path, *, allow_startup_hook: bool = False, task: Task | None = None) -> Analysis:
     """Return what the wheel at `path` is, checked wholly; raises InputError.
 
-    Every .pyd and .dll in it must be a PE file ("not-pe").
+    Every .pyd and .dll in it must be a PE file ("not-pe"). `task` advances by bytes of the file.
     """
     with Binaries(path) as binaries:
-        wheel = read_wheel(path, sink=binaries.sink, allow_startup_hook=allow_startup_hook)
+        wheel = read_wheel(
+            path, sink=binaries.sink, allow_startup_hook=allow_startup_hook, task=task
+        )
     if binaries.error is not None:
         raise binaries.error
     native = tuple(sorted(name for name in binaries.images if name.lower().endswith(".pyd")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +31,7 @@ _LONGEST_MARK = len(b"numpy._core._multiarray_umath\0")
 class Binaries:
     """Receives a wheel's members, keeps what is told by the binaries among them.
 
-    Each binary lies in a temporary file, one at a time in each thread that hands members over,
-    because its tables point to and fro.
+    Each binary lies in a temporary file, one at a time, because its tables point to and fro.
     """
 
     def __init__(self, file: Path) -> None:
@@ -42,7 +40,7 @@ class Binaries:
         self.numpy: dict[str, str] = {}
         self._errors: dict[str, InputError] = {}
         self._file = file
-        self._open: dict[int, _Spooled] = {}
+        self._spooled: _Spooled | None = None
 
     def __enter__(self) -> Binaries:
         self._folder = TemporaryDirectory(prefix="repack-")
@@ -52,8 +50,7 @@ class Binaries:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         try:
-            for thread in list(self._open):
-                self._finish(thread, read=kind is None)
+            self._finish(read=kind is None)
         finally:
             self._folder.cleanup()
 
@@ -63,14 +60,13 @@ class Binaries:
         return self._errors[min(self._errors)] if self._errors else None
 
     def sink(self, member: Member) -> Sink | None:
-        """Return who receives the member's content; this thread's last one is complete now."""
-        thread = threading.get_ident()
-        self._finish(thread)
+        """Return who receives the member's content; the last one is complete now."""
+        self._finish()
         if not member.name.lower().endswith(_BINARIES):
             return None
-        path = Path(self._folder.name, str(thread))
+        path = Path(self._folder.name, "binary")
         stream = path.open("wb")
-        self._open[thread] = _Spooled(name=member.name, path=path, stream=stream)
+        self._spooled = _Spooled(name=member.name, path=path, stream=stream)
         if not member.name.lower().endswith(_MODULE):
             return stream.write
         rest = b""
@@ -93,9 +89,9 @@ class Binaries:
                 return
             self.numpy.setdefault(name, "1")
 
-    def _finish(self, thread: int, *, read: bool = True) -> None:
-        """Read the binary that a thread has handed over, if it has."""
-        spooled = self._open.pop(thread, None)
+    def _finish(self, *, read: bool = True) -> None:
+        """Read the binary that was handed over, if one was."""
+        spooled, self._spooled = self._spooled, None
         if spooled is None:
             return
         spooled.stream.close()

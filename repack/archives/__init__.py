@@ -1,8 +1,9 @@
 """ZIP: a strict reader that refuses what installers disagree on, and a writer that splices."""
 
+from repack.archives.contents import read_member
 from repack.archives.members import DEFLATED, STORED, Archive, Member
 from repack.archives.reading import open_archive
-from repack.archives.verifying import LIMITS, Limits, Sink, read_member, verify
+from repack.archives.verifying import LIMITS, Limits, Outcome, Sink, verify, verifying
 from repack.archives.writing import Added, Copied, Written, canonical_order, splice
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Copied",
     "Limits",
     "Member",
+    "Outcome",
     "Sink",
     "Written",
     "canonical_order",
@@ -21,4 +23,5 @@ __all__ = [
     "read_member",
     "splice",
     "verify",
+    "verifying",
 ]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.parser import BytesParser
-from email.policy import compat32
 from typing import TYPE_CHECKING
 
-from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import parse_tag
@@ -55,6 +52,9 @@ class WheelFile:
 
 def parse_metadata(content: bytes) -> Metadata:
     """Return what METADATA says; raises BrokenMetadataError."""
+    # Slow to import, as is what reads WHEEL: that is done while the content is verified.
+    from packaging.metadata import parse_email  # noqa: PLC0415
+
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -80,6 +80,9 @@ def parse_metadata(content: bytes) -> Metadata:
 
 def parse_wheel_file(content: bytes) -> WheelFile:
     """Return what WHEEL says; raises BrokenMetadataError."""
+    from email.parser import BytesParser  # noqa: PLC0415 - as above
+    from email.policy import compat32  # noqa: PLC0415
+
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
