@@ -33,6 +33,7 @@ def analyse(path: Path, *, allow_startup_hook: bool = False, task: Task | None =
         wheel = read_wheel(
             path, sink=binaries.sink, allow_startup_hook=allow_startup_hook, task=task
         )
+        binaries.complete(wheel.archive)
     if binaries.error is not None:
         raise binaries.error
     native = tuple(sorted(name for name in binaries.images if name.lower().endswith(".pyd")))

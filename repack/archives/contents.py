@@ -51,8 +51,13 @@ def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
         raise _refusal(
             archive, member, "too-large", f"{member.size:,} bytes, more than {limit:,} wanted"
         )
+    return b"".join(read_pieces(archive, member))
+
+
+def read_pieces(archive: Archive, member: Member) -> Iterator[bytes]:
+    """Yield the member's content piece by piece; raises InputError."""
     with archive.open() as file:
-        return b"".join(contents(file, archive, member))
+        yield from contents(file, archive, member)
 
 
 def contents(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:

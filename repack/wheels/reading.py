@@ -119,13 +119,14 @@ def _verifying(
     task: Task | None,
 ) -> Iterator[Callable[[], tuple[dict[str, str], str]]]:
     """Give what waits for the digests of all files and of the wheel, told beside the block."""
+    archives.check_limits(archive)
     algorithms = {name: entry.algorithm for name, entry in record.items()}
+    work = archives.Work(archive=archive, algorithms=algorithms, sink=sink or _nobody, task=task)
     with (
-        archives.verifying(
-            archive, algorithms=algorithms, sink=sink or _nobody, task=task
-        ) as outcome,
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashing") as pool,
+        ThreadPoolExecutor(archives.SHARES, thread_name_prefix="verifying") as pool,
+        archives.verifying(work, pool) as outcome,
     ):
+        # By the thread that has the least to inflate.
         sha256 = pool.submit(files.sha256_of, archive.path)
         yield lambda: (outcome(), sha256.result())
 
