@@ -89,8 +89,9 @@ class _Search:
     def __init__(self, change: Wrap, text: Text) -> None:
         self._change = change
         self._text = text
-        self._matches = _matches_in(text.tree, change.statements)
-        self._leading = _leading_names(text.tree, self._matches)
+        self._nodes = list(ast.walk(text.tree))
+        self._matches = _matches_among(self._nodes, change.statements)
+        self._leading = _leading_names(self._nodes, self._matches)
         self._context = parse(f"with {change.context}: pass").body[0]
         self._bound = {alias.asname or alias.name for alias in change.importing.names} | {
             alias.name for alias in change.importing.names
@@ -105,7 +106,7 @@ class _Search:
         """Return whether a wrapped statement is there."""
         return any(
             self.wraps(node) and any(self._leads(inner) for inner in ast.walk(node))
-            for node in ast.walk(self._text.tree)
+            for node in self._nodes
         )
 
     def wraps(self, node: ast.AST) -> bool:
@@ -117,9 +118,7 @@ class _Search:
     def elsewhere(self) -> str:
         """Return where in the file the things looked for are, if at all, for an error."""
         lines = sorted(
-            getattr(node, "lineno", 0)
-            for node in ast.walk(self._text.tree)
-            if id(node) in self._matches
+            getattr(node, "lineno", 0) for node in self._nodes if id(node) in self._matches
         )
         if not lines:
             return f"looked at all {len(self._text.tree.body)} of them"
@@ -183,15 +182,13 @@ class _Unwrapped(ast.NodeTransformer):
         return None if same_tree(node, self._importing) else node
 
 
-def _matches_in(tree: ast.Module, patterns: Sequence[Pattern]) -> AbstractSet[int]:
+def _matches_among(nodes: Iterable[ast.AST], patterns: Sequence[Pattern]) -> AbstractSet[int]:
     """Return the identities of the nodes that are themselves what is looked for."""
     kinds = tuple({pattern.kind for pattern in patterns})
-    return {
-        id(node) for node in ast.walk(tree) if isinstance(node, kinds) and any_finds(patterns, node)
-    }
+    return {id(node) for node in nodes if isinstance(node, kinds) and any_finds(patterns, node)}
 
 
-def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, bool]:
+def _leading_names(nodes: Iterable[ast.AST], matches: AbstractSet[int]) -> dict[str, bool]:
     """Return the names that lead to a match when called; True for those of functions.
 
     A function or class does if its body does, and a name that is given one, or an object made of
@@ -199,7 +196,7 @@ def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, boo
     """
     carriers = [
         _defined(node, matches) if isinstance(node, _DEFINITIONS) else node
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, (*_DEFINITIONS, ast.Assign))
     ]
     names: dict[str, bool] = {}
