@@ -116,7 +116,7 @@ class TestLargeModules:
         binary = lief.PE.parse(list(pyd))
         assert binary
         table = binary.rva_to_offset(binary.data_directories[1].rva)
-        text = binary.get_section(".text")
+        (text,) = (each for each in binary.sections if each.name == ".text")
         name = text.virtual_address + pyd.index(b"hidden.dll\0") - text.pointerto_raw_data
         pyd[table + 12 : table + 16] = struct.pack("<I", name)
         analysis = analysed(pyd=bytes(pyd))

@@ -65,6 +65,7 @@ class Remote:
 
     def fetched(self, source: Asked) -> Fetched:
         """Return the file, got from where the source says."""
+        self.cache.forget_abandoned()
         if isinstance(source, IndexSource):
             got = self._from_index(source)
         elif isinstance(source, ReleaseSource):

@@ -92,8 +92,7 @@ def read_wheel(
         _check_licenses(path, names, dist_info, said)
         wheel_says = _checked_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
         _check_manners(archive, names, dist_info, allow_startup_hook=allow_startup_hook)
-        digests, sha256 = outcome()
-    _check_contents(archive, record, digests)
+        sha256 = outcome()
     return Wheel(
         path=path,
         filename=filename,
@@ -117,8 +116,11 @@ def _verifying(
     record: Mapping[str, RecordEntry],
     sink: Callable[[Member], Sink | None] | None,
     task: Task | None,
-) -> Iterator[Callable[[], tuple[dict[str, str], str]]]:
-    """Give what waits for the digests of all files and of the wheel, told beside the block."""
+) -> Iterator[Callable[[], str]]:
+    """Compare every file with its row beside the block, which is given what waits for that.
+
+    What it is given returns the SHA-256 of the wheel.
+    """
     archives.check_limits(archive)
     algorithms = {name: entry.algorithm for name, entry in record.items()}
     work = archives.Work(archive=archive, algorithms=algorithms, sink=sink or _nobody, task=task)
@@ -128,7 +130,12 @@ def _verifying(
     ):
         # By the thread that has the least to inflate.
         sha256 = pool.submit(files.sha256_of, archive.path)
-        yield lambda: (outcome(), sha256.result())
+
+        def checked() -> str:
+            _check_contents(archive, record, outcome())
+            return sha256.result()
+
+        yield checked
 
 
 def _refuse(
