@@ -61,7 +61,7 @@ def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="importing") as pool,
         supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task,
     ):
-        pool.submit(import_module, "repack.building.making")
+        pool.map(import_module, ("repack.analysis.judging", "repack.building.making"))
         analysis = analyse(path, allow_startup_hook=config.allow.startup_hook, task=task)
     require_cv2(analysis)
     return analysis

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import pefile
-
 from repack.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,6 +151,9 @@ def _headers(content: mmap.mmap | bytes) -> Any:  # noqa: ANN401 - as above
     header = int.from_bytes(content[60:64], "little")
     if content[header : header + 4] != b"PE\0\0":
         raise _BrokenError("it has no PE header, as a program for DOS or a file cut short")
+    # Imported when there is something to read, which is done beside other work.
+    import pefile  # noqa: PLC0415
+
     try:
         headers = pefile.PE(data=content, fast_load=True)
         count = len(headers.sections)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from repack.config import FileSource, IndexSource, Lock, Pin, ReleaseSource, UrlSource
@@ -14,6 +13,8 @@ from repack.sources.content import check_any_name
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from packaging.requirements import Requirement
 
 Asked: TypeAlias = UrlSource | IndexSource | ReleaseSource
 Fetchable: TypeAlias = FileSource | Asked
@@ -61,7 +62,7 @@ def pin_key(source: Fetchable) -> str:
         case UrlSource():
             return source.url
         case IndexSource():
-            wanted = Requirement(source.requirement)
+            wanted = _requirement(source)
             name = f"{canonicalize_name(wanted.name)}{wanted.specifier}"
             return f"{name} for Python {source.python} on {source.platform}"
         case ReleaseSource():
@@ -122,9 +123,14 @@ def is_exact(source: Asked) -> bool:
     if not isinstance(source, IndexSource):
         return False
     return [
-        (spec.operator, spec.version.endswith(".*"))
-        for spec in Requirement(source.requirement).specifier
+        (spec.operator, spec.version.endswith(".*")) for spec in _requirement(source).specifier
     ] == [("==", False)]
+
+
+def _requirement(source: IndexSource) -> Requirement:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - slow; no other source has one
+
+    return Requirement(source.requirement)
 
 
 def _expected(source: Fetchable, pin: Pin | None) -> Expected:

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import parse_tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -15,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from packaging.requirements import Requirement
     from packaging.tags import Tag
 
 _ONCE = ("metadata-version", "name", "version", "requires-python")
@@ -140,6 +139,8 @@ def wheel_file_with_tags(content: bytes, tags: Iterable[Tag]) -> bytes:
 
 def requirement(line: str) -> Requirement | None:
     """Return a Requires-Dist line as a requirement, None where it is none."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+
     try:
         return Requirement(line)
     except InvalidRequirement:
@@ -162,6 +163,8 @@ def _version(text: str) -> Version:
 
 
 def _understood(specifiers: str) -> str:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - as above
+
     try:
         return str(SpecifierSet(specifiers)) and specifiers
     except InvalidSpecifier:
