@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from repack.archives import Member
     from repack.wheels.filenames import WheelName
     from repack.wheels.reading import Wheel
     from repack.wheels.record import RecordEntry
@@ -45,12 +46,10 @@ def rewritten(  # noqa: PLR0913 - one edit per field
     RECORD's signatures are left out: they are over bytes that change.
     """
     dist_info = f"{name.distribution}-{name.version}.dist-info"
-    written: dict[str, bytes | Path] = {
-        _moved(path, wheel.dist_info, dist_info): content for path, content in files.items()
-    }
+    moved = {_moved(path, wheel.dist_info, dist_info): content for path, content in files.items()}
     brought = {_moved(each.path, wheel.dist_info, dist_info): each for each in carried}
     licenses = f"{dist_info}/licenses/"
-    written[f"{dist_info}/METADATA"] = with_metadata(
+    metadata = with_metadata(
         wheel.metadata,
         version=name.version,
         requires_python=requires_python,
@@ -59,13 +58,12 @@ def rewritten(  # noqa: PLR0913 - one edit per field
         add_extras=add_extras,
         add_licenses=[path.removeprefix(licenses) for path in brought if path.startswith(licenses)],
     )
-    written[f"{dist_info}/WHEEL"] = wheel_file_with_tags(wheel.wheel_file, name.tags)
-    dropped = exempt(f"{wheel.dist_info}/RECORD")
-    members = {
-        _moved(member.name, wheel.dist_info, dist_info): member
-        for member in wheel.archive.members
-        if not member.directory and member.name not in dropped
+    written: dict[str, bytes | Path] = {
+        **moved,
+        f"{dist_info}/METADATA": metadata,
+        f"{dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
+    members = _kept(wheel, dist_info)
     copied = {
         path: member
         for path, member in members.items()
@@ -82,6 +80,16 @@ def rewritten(  # noqa: PLR0913 - one edit per field
         **{path: Added(name=path, content=content) for path, content in written.items()},
     }
     return tuple(entries[path] for path in canonical_order(entries))
+
+
+def _kept(wheel: Wheel, dist_info: str) -> dict[str, Member]:
+    """Return the members whose content stays true, by their paths under the new .dist-info."""
+    dropped = exempt(f"{wheel.dist_info}/RECORD")
+    return {
+        _moved(member.name, wheel.dist_info, dist_info): member
+        for member in wheel.archive.members
+        if not member.directory and member.name not in dropped
+    }
 
 
 def _moved(path: str, before: str, after: str) -> str:
