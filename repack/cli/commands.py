@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -222,7 +222,7 @@ def _named_source(text: str) -> list[tuple[str, object]]:
 
 def _supply(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
     """Return what fetches; without a configuration the pins lie in the cache."""
-    cache = Cache.default()
+    cache = replace(Cache.default(), sizes_only=getattr(options, "dry_run", False))
     return Supply(
         cache,
         config.lock or cache.folder("pins") / "repack.lock",
