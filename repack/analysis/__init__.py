@@ -12,17 +12,31 @@ from repack.wheels import read_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from repack.analysis.told import Told
     from repack.progress import Task
     from repack.wheels import WheelName
 
 __all__ = ["Analysis", "Finding", "Need", "analyse", "require_cv2", "require_windows"]
 
 
-def analyse(path: Path, *, allow_startup_hook: bool = False, task: Task | None = None) -> Analysis:
+def analyse(
+    path: Path,
+    *,
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    told: Told | None = None,
+) -> Analysis:
     """Return what the wheel at `path` is, checked wholly; raises InputError.
 
     Every .pyd and .dll in it must be a PE file ("not-pe"). `task` advances by bytes of the file.
+    What an earlier reading has `told` is believed: then its content is not looked at again, and
+    nothing should be made of the wheel.
     """
+    if told is not None:
+        wheel = read_wheel(path, sha256=told.sha256, allow_startup_hook=allow_startup_hook)
+        from repack.analysis.judging import judged  # noqa: PLC0415 - as below
+
+        return judged(wheel, told)
     with Binaries(path) as binaries:
         wheel = read_wheel(
             path, sink=binaries.sink, allow_startup_hook=allow_startup_hook, task=task

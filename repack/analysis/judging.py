@@ -14,10 +14,11 @@ from repack.dlls import common_major, possible_majors
 
 if TYPE_CHECKING:
     from repack.analysis.binaries import Binaries
+    from repack.analysis.told import Told
     from repack.wheels import Wheel
 
 
-def judged(wheel: Wheel, binaries: Binaries) -> Analysis:
+def judged(wheel: Wheel, binaries: Binaries | Told) -> Analysis:
     """Return what is to be said of the wheel, of which `binaries` has all that there are."""
     native = tuple(sorted(name for name in binaries.images if name.lower().endswith(".pyd")))
     analysis = Analysis(

@@ -18,7 +18,7 @@ from packaging.utils import parse_wheel_filename
 from repack import files
 from repack.archives import Added, Archive, Copied, open_archive, read_member
 from repack.dlls import Kind, classify, key_of
-from repack.pe import Image, Import, read_exports, read_image
+from repack.pe import Image, read_exports, read_image
 from repack.vendoring.looking import Looks
 from repack.wheels import RecordEntry, entry_of, read_wheel
 
@@ -169,7 +169,7 @@ def _part(told: Mapping[str, Any], archive: Archive) -> Part:
         place=member.name,
         size=member.size,
         packed=member.compressed_size,
-        image=_image(told["image"]),
+        image=Image.from_parts(told["image"]),
         exports=tuple(told["exports"]),
         row=RecordEntry(**told["row"]),
     )
@@ -186,20 +186,10 @@ def _file_part(path: Path, cache: Cache) -> Part:
         place=str(path),
         size=path.stat().st_size,
         packed=None,
-        image=_image(told["image"]),
+        image=Image.from_parts(told["image"]),
         exports=tuple(told["exports"]),
         row=None,
     )
-
-
-def _image(told: Mapping[str, Any]) -> Image:
-    tables = {
-        table: tuple(
-            Import(dll=each["dll"], symbols=tuple(each["symbols"])) for each in told[table]
-        )
-        for table in ("imports", "delay_imports")
-    }
-    return Image(machine=told["machine"], wide=told["wide"], dll=told["dll"], **tables)
 
 
 def _identity(path: Path) -> str:
