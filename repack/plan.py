@@ -6,7 +6,7 @@ What `repack build --dry-run` prints is this plan; `emit` executes the same.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -14,17 +14,19 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from repack import wheels
 from repack.archives import Added, Copied, size_of
+from repack.cargo import Supplement
 from repack.dlls import Kind, cure, distribution, key_of
 from repack.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from repack.analysis import Analysis, Finding, Need
+    from repack.cargo import Cargo
     from repack.config import Build
     from repack.dlls import Dll
     from repack.patching import Note, Patched
-    from repack.wheels import Carried, Wheel
+    from repack.wheels import Wheel
 
 #: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
 _MICRO_RELEASES = range(40)
@@ -42,57 +44,6 @@ class Refusal:
 
     python: str
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cargo:
-    """A DLL that a wheel carries for others: NVIDIA's, or a stand-in for the driver's.
-
-    `packed` is its weight in the wheel, None where that is known only once it is written; both
-    in bytes.
-    """
-
-    member: str
-    family: str
-    origin: str
-    size: int
-    packed: int | None
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Supplement:
-    """What a mode adds to each wheel, beside the patches.
-
-    `files` are members by name, those of .dist-info under the source's; `facts` are what the
-    run-time module has to know beside `build_facts`; `label` says what was done; `left_out` are
-    the DLLs that are left to the machine.
-    """
-
-    label: str = "patched"
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    carried: tuple[Carried, ...] = ()
-    cargo: tuple[Cargo, ...] = ()
-    requires: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    facts: Mapping[str, object] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
-    left_out: tuple[str, ...] = ()
-
-
-def joined(first: Supplement, second: Supplement) -> Supplement:
-    """Return both in one; a fact that both have is the second's."""
-    return Supplement(
-        label=f"{first.label}.{second.label}",
-        files={**first.files, **second.files},
-        carried=(*first.carried, *second.carried),
-        cargo=(*first.cargo, *second.cargo),
-        requires=(*first.requires, *second.requires),
-        extras=(*first.extras, *second.extras),
-        facts={**first.facts, **second.facts},
-        findings=(*first.findings, *second.findings),
-        left_out=(*first.left_out, *second.left_out),
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.analysis import Analysis, Finding, Need
+    from repack.cargo import Cargo
     from repack.errors import RepackError
     from repack.interpreters import Interpreter, Unavailable
     from repack.outcomes import Outcome
     from repack.patching import Note
-    from repack.plan import Cargo, Plan, PlannedWheel, Refusal
+    from repack.plan import Plan, PlannedWheel, Refusal
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
 _SHOWN = 3

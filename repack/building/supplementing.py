@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from repack.cargo import Supplement, carried_facts, joined
 from repack.dlls import key_of
 from repack.errors import ConfigError
-from repack.plan import Supplement, build_facts, emitted_version, index_requirement, joined
+from repack.plan import build_facts, emitted_version, index_requirement
 from repack.sources.pip import check_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from repack.analysis import Analysis
     from repack.building.supply import Supply
@@ -50,15 +51,20 @@ def supplement(
 
 
 def facts(analysis: Analysis, added: Supplement) -> dict[str, object]:
-    """Return what the run-time module has to know: of the build, and of what was added."""
-    known = build_facts(analysis)
-    families = added.facts.get("families", {})
-    if isinstance(families, dict) and isinstance(known["families"], dict):
-        known["families"] = {**families, **known["families"]}
+    """Return what the run-time module has to know: of the build, and of what the wheel carries.
+
+    It carries what is added, and what an earlier build has put into it.
+    """
+    known, carried = build_facts(analysis), carried_facts(analysis)
+    families: dict[str, tuple[str, ...]] = dict(carried.families)
+    own = cast("Mapping[str, tuple[str, ...]]", known["families"])
+    for family, names in (*added.families.items(), *own.items()):
+        families[family] = tuple(sorted({*families.get(family, ()), *names}))
     return {
         **known,
-        "stand_ins": added.facts.get("stand_ins", {}),
-        "vendored": added.facts.get("vendored", ()),
+        "families": families,
+        "stand_ins": {**carried.stand_ins, **added.stand_ins},
+        "vendored": tuple(sorted({*carried.folders, *added.folders})),
     }
 
 

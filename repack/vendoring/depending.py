@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from repack.cargo import Supplement
 from repack.dlls import Kind, required
 from repack.errors import InputError
-from repack.plan import Supplement, unpublished_dlls
+from repack.plan import unpublished_dlls
 
 if TYPE_CHECKING:
     from repack.analysis import Analysis, Need

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from repack import files, wheels
 from repack.analysis import Finding
+from repack.cargo import Cargo, Supplement, carried_facts
 from repack.dlls import Kind, classify
 from repack.errors import ToolError
-from repack.plan import Cargo, Supplement
 from repack.vendoring import delvewheel
 from repack.vendoring.choosing import NOT_LISTED, choose
 from repack.vendoring.suppliers import row_of
@@ -61,7 +61,8 @@ def vendored(
     choice = choose(analysis, suppliers, rules)
     findings = tuple(_findings(analysis, suppliers, choice))
     if not choice.chosen:
-        return Supplement(findings=(*findings, _nothing(analysis)))
+        label = "vendored" if carried_facts(analysis).folders else "patched"
+        return Supplement(label=label, findings=(*findings, _nothing(label)))
     _check_decision(analysis, suppliers, choice, cache)
     folder = f"{wheels.renamed(analysis.wheel.filename, version='0').distribution}.libs"
     rows = {one.dll.key: row_of(one.part, cache) for one in choice.chosen}
@@ -71,7 +72,8 @@ def vendored(
         files=_sbom(analysis, choice, folder, rows, origin),
         carried=(*dlls, *_licences(analysis, choice)),
         cargo=tuple(_cargo(folder, one, rows[one.dll.key]) for one in choice.chosen),
-        facts={"vendored": (folder,), "families": _left_families(choice)},
+        folders=(folder,),
+        families=_left_families(choice),
         findings=findings,
         left_out=tuple(one.dll.name for one in choice.left_out),
     )
@@ -213,8 +215,8 @@ def _about_supplier(supplier: Supplier, choice: Choice) -> Iterator[Finding]:
         )
 
 
-def _nothing(analysis: Analysis) -> Finding:
-    carried = [need for need in analysis.needs if need.in_wheel and need.dll.kind is Kind.CUDA]
+def _nothing(label: str) -> Finding:
+    carried = label == "vendored"
     why = "it carries them already" if carried else "it needs none that may be put into it"
     return Finding(
         code="nothing-to-vendor",

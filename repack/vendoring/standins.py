@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from repack.analysis import Finding
 from repack.archives import Added
+from repack.cargo import STAND_INS, Cargo, Supplement
 from repack.dlls import Kind
 from repack.pe import make_dll
-from repack.plan import Cargo, Supplement
 from repack.wheels import Carried, entry_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis, Need
 
-#: Each has a folder to itself, so that one can be taken without the others.
-FOLDER = "cv2/stand-ins"
 _MACHINE = "x86-64"
 #: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;
 #: NVML_ERROR_DRIVER_NOT_LOADED; NV_OF_ERR_OF_NOT_AVAILABLE; no function of that number (NVAPI).
@@ -62,7 +60,7 @@ def stand_ins(analysis: Analysis) -> Supplement:
         if content is None:
             findings.append(_none_for(need))
         else:
-            made[f"{FOLDER}/{need.dll.key.removesuffix('.dll')}/{need.dll.name}"] = content
+            made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.name}"] = content
     return Supplement(
         label="stub",
         carried=tuple(
@@ -70,7 +68,7 @@ def stand_ins(analysis: Analysis) -> Supplement:
             for path, content in made.items()
         ),
         cargo=tuple(_cargo(path, content) for path, content in made.items()),
-        facts={"stand_ins": _facts(made)},
+        stand_ins=_folders(made),
         findings=tuple(findings),
     )
 
@@ -80,11 +78,11 @@ def _driver_needs(analysis: Analysis) -> list[Need]:
         need
         for need in analysis.needs
         if need.dll.kind is Kind.DRIVER
-        and (need.in_wheel is None or need.in_wheel.startswith(f"{FOLDER}/"))
+        and (need.in_wheel is None or need.in_wheel.startswith(f"{STAND_INS}/"))
     ]
 
 
-def _facts(paths: Iterable[str]) -> dict[str, str]:
+def _folders(paths: Iterable[str]) -> dict[str, str]:
     """Return DLL -> folder of its stand-in."""
     return {name: folder for folder, _, name in (path.rpartition("/") for path in paths)}
 
