@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from repack.dlls import Kind
@@ -74,33 +74,42 @@ def joined(first: Supplement, second: Supplement) -> Supplement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CarriedFacts:
-    """What a wheel carries already, by the names of `Supplement`."""
+class Laden:
+    """What an earlier build has put into a wheel, by the names of `Supplement`."""
 
-    folders: tuple[str, ...]
+    folders: frozenset[str]
     stand_ins: Mapping[str, str]
-    families: Mapping[str, tuple[str, ...]]
 
 
-def carried_facts(analysis: Analysis) -> CarriedFacts:
+def laden(analysis: Analysis) -> Laden:
     """Return what an earlier build has put into the wheel that the run-time module has to find.
 
     What lies beside a module needs no finding.
     """
-    beside = {member.rpartition("/")[0] for member in analysis.native}
-    families: dict[str, set[str]] = {}
+    beside = {_folder(member) for member in analysis.native}
     folders, stand_ins = set(), {}
     for need in analysis.needs:
-        folder = (need.in_wheel or "").rpartition("/")[0]
+        folder = _folder(need.in_wheel or "")
         if need.dll.kind is Kind.DRIVER and folder.startswith(f"{STAND_INS}/"):
             stand_ins[need.dll.name] = folder
         elif need.dll.kind in {Kind.CUDA, Kind.CUDNN} and folder and folder not in beside:
             folders.add(folder)
-            # What DLLs of that folder ask of each other is nobody else's concern.
-            if any(member.rpartition("/")[0] != folder for member in need.needed_by):
-                families.setdefault(need.dll.family, set()).add(need.dll.name)
-    return CarriedFacts(
-        folders=tuple(sorted(folders)),
-        stand_ins=stand_ins,
-        families={family: tuple(sorted(names)) for family, names in families.items()},
-    )
+    return Laden(folders=frozenset(folders), stand_ins=stand_ins)
+
+
+def unladen(analysis: Analysis) -> Analysis:
+    """Return the analysis of the wheel as it was before an earlier build put DLLs into it."""
+    load = laden(analysis)
+    folders = {*load.folders, *load.stand_ins.values()}
+    needs = []
+    for need in analysis.needs:
+        askers = tuple(member for member in need.needed_by if _folder(member) not in folders)
+        if askers:
+            outside = _folder(need.in_wheel or "") in folders
+            answer = None if outside else need.in_wheel
+            needs.append(replace(need, needed_by=askers, in_wheel=answer))
+    return replace(analysis, needs=tuple(needs))
+
+
+def _folder(member: str) -> str:
+    return member.rpartition("/")[0]

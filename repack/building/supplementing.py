@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from repack.cargo import Supplement, carried_facts, joined
+from repack.cargo import Supplement, joined, laden, unladen
 from repack.dlls import key_of
 from repack.errors import ConfigError
 from repack.plan import build_facts, emitted_version, index_requirement
@@ -55,16 +55,16 @@ def facts(analysis: Analysis, added: Supplement) -> dict[str, object]:
 
     It carries what is added, and what an earlier build has put into it.
     """
-    known, carried = build_facts(analysis), carried_facts(analysis)
-    families: dict[str, tuple[str, ...]] = dict(carried.families)
+    known, load = build_facts(unladen(analysis)), laden(analysis)
+    families: dict[str, tuple[str, ...]] = dict(added.families)
     own = cast("Mapping[str, tuple[str, ...]]", known["families"])
-    for family, names in (*added.families.items(), *own.items()):
+    for family, names in own.items():
         families[family] = tuple(sorted({*families.get(family, ()), *names}))
     return {
         **known,
         "families": families,
-        "stand_ins": {**carried.stand_ins, **added.stand_ins},
-        "vendored": tuple(sorted({*carried.folders, *added.folders})),
+        "stand_ins": {**load.stand_ins, **added.stand_ins},
+        "vendored": tuple(sorted({*load.folders, *added.folders})),
     }
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from repack import files, wheels
 from repack.analysis import Finding
-from repack.cargo import Cargo, Supplement, carried_facts
-from repack.dlls import Kind, classify
+from repack.cargo import Cargo, Supplement, laden
+from repack.dlls import Kind, classify, may_be_shipped
 from repack.errors import ToolError
 from repack.vendoring import delvewheel
 from repack.vendoring.choosing import NOT_LISTED, choose
@@ -61,7 +61,7 @@ def vendored(
     choice = choose(analysis, suppliers, rules)
     findings = tuple(_findings(analysis, suppliers, choice))
     if not choice.chosen:
-        label = "vendored" if carried_facts(analysis).folders else "patched"
+        label = "vendored" if laden(analysis).folders else "patched"
         return Supplement(label=label, findings=(*findings, _nothing(label)))
     _check_decision(analysis, suppliers, choice, cache)
     folder = f"{wheels.renamed(analysis.wheel.filename, version='0').distribution}.libs"
@@ -188,10 +188,20 @@ def _findings(
         if one.reason == NOT_LISTED:
             yield Finding(
                 code="not-listed",
+                member=one.dll.name,
                 message=f"{one.dll.name}, which {one.asked_by} needs, is not put into the wheel: "
                 "NVIDIA's licence does not list it among what may be passed on",
                 hint="it is looked for on the machine; name it in allow.unlisted-dlls if you have "
                 "leave to pass it on",
+            )
+    for each in choice.chosen:
+        if not may_be_shipped(each.dll):
+            yield Finding(
+                code="unlisted-shipped",
+                message=f"{each.dll.name} is put into the wheel, because allow.unlisted-dlls names "
+                "it; NVIDIA's licence does not list it among what may be passed on",
+                member=each.dll.name,
+                hint="be sure that you have leave to pass it on",
             )
     for supplier in suppliers:
         yield from _about_supplier(supplier, choice)
@@ -202,6 +212,7 @@ def _about_supplier(supplier: Supplier, choice: Choice) -> Iterator[Finding]:
         if classify(part.name).kind is Kind.DRIVER:
             yield Finding(
                 code="driver-not-shipped",
+                member=part.name,
                 message=f"{part.name} in {supplier.origin} is not put into the wheel: it is the "
                 "driver's, and fits that driver alone",
                 hint="--driver-stub helps machines that have no driver",
