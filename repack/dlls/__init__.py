@@ -1,6 +1,6 @@
 """What a DLL's name tells: the family it belongs to, its CUDA majors, who brings it."""
 
-from repack.dlls.cures import cure
+from repack.dlls.cures import cure, general_cures
 from repack.dlls.rules import (
     Dll,
     Kind,
@@ -18,6 +18,7 @@ __all__ = [
     "common_major",
     "cure",
     "distribution",
+    "general_cures",
     "key_of",
     "possible_majors",
 ]
