@@ -589,7 +589,8 @@ def main(arguments):
         import json
 
         lines = [json.dumps(facts, indent=2)]
-    print("\n".join(lines))
+    encoding = sys.stdout.encoding or "utf-8"  # which may lack letters of a directory's name
+    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
     return 1 if search.missing else 0
 
 
