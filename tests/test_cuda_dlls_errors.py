@@ -186,7 +186,15 @@ def python_3_7() -> Machine:
     return cv2_machine({"D:\\npp": {NPP[0]: SOUND[NPP[0]]}}, {"PATH": "D:\\npp"}, python=(3, 7))
 
 
+def a_dll_of_windows_that_does_not_load() -> Machine:
+    machine = no_media_foundation()
+    machine.add(SYSTEM, {"mf.dll": GOOD})
+    machine.windows.numbers[f"{SYSTEM}\\MF.dll"] = 126
+    return machine
+
+
 CASES = [
+    a_dll_of_windows_that_does_not_load,
     nothing_anywhere,
     another_major,
     wrong_processor,
@@ -263,7 +271,7 @@ def test_symbols_asked_for_by_number_are_not_missed() -> None:
 def test_windows_is_not_asked_where_the_files_tell() -> None:
     machine = no_driver()
     machine.fail(native_error())
-    assert machine.windows.loads == []
+    assert machine.windows.loads == [f"{SYSTEM}\\KERNEL32.dll"]
 
 
 def numpy_error() -> ImportError:

@@ -265,8 +265,7 @@ def _fault(path):
         return f"cannot be read ({type(error).__name__})"
     at = _int(head, 60)
     if head[:2] != b"MZ" or head[at : at + 4] != b"PE\0\0":
-        lfs = head.startswith(b"version https://git-lfs")
-        return "is a placeholder of Git LFS" if lfs else "is no DLL"
+        return "is a placeholder of Git LFS" if head[:19] == b"version https://git" else "is no DLL"
     machine = _int(head, at + 4, 2)
     if machine != PROCESSORS.get(BUILD["machine"], machine):
         return f"is for {MACHINES.get(machine, 'another processor')}"
@@ -494,7 +493,9 @@ class _Walk:
         loaded = self.windows.loaded(name)
         for place in [] if loaded else self._places:
             if name.lower() in self._search.names(place):
-                return os.path.join(place, name)
+                path = os.path.join(place, name)
+                # One of Windows' own may be there and yet not load: it needs others.
+                return None if place == SYSTEM and self.windows.load(path) else path
         return loaded or ("" if self.windows.load(name, only_look=True) == 0 else None)
 
 
@@ -520,11 +521,10 @@ def _explanation(error, search):
 
 def _findings(walk, search):
     """Yield (what is wrong, what cures it, further lines) for all that stops the import."""
-    groups, base = {}, os.path.basename
+    groups, base, families = {}, os.path.basename, BUILD["families"]
     for name, who in walk.missing.values():
         kind = _kind(name, base(who[0]))
-        group = "CUDA" if kind in BUILD["families"] else kind
-        kinds, lines = groups.setdefault(group, (set(), []))
+        kinds, lines = groups.setdefault("CUDA" if kind in families else kind, (set(), []))
         kinds.add(kind)
         lines.append(f"{name} is needed by {', '.join(map(base, who))}")
     for kinds, lines in groups.values():
