@@ -15,7 +15,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from repack import wheels
 from repack.archives import Added, Copied, size_of
 from repack.cargo import Supplement
-from repack.dlls import Kind, cure, distribution, key_of
+from repack.dlls import Kind, cure, distribution, general_cures, key_of
 from repack.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -255,23 +255,21 @@ def build_facts(analysis: Analysis) -> dict[str, object]:
     """Return what the run-time module has to know of this build: its `BUILD`."""
     outside = [need for need in analysis.needs if need.in_wheel is None]
     toolkit = _toolkit_needs(analysis)
-    curable = [need for need in outside if cure(need.dll)]
     families: dict[str, list[Dll]] = {}
     for need in toolkit:
         families.setdefault(need.dll.family, []).append(need.dll)
-    major, exact = analysis.cuda_major, analysis.cuda_version
+    major = analysis.cuda_major
+    cuda = analysis.cuda_version or (None if major is None else (major, None))
+    known = [need.dll for need in outside if cure(need.dll, cuda)]
     return {
-        "cuda": exact or (None if major is None else (major, None)),
-        "cures": {need.dll.family: cure(need.dll) for need in curable},
+        "cuda": cuda,
+        "cures": general_cures() | {dll.family: cure(dll, cuda) for dll in known},
         "delayed": tuple(sorted(need.dll.name for need in toolkit if need.delayed)),
         "families": {
             name: tuple(sorted(dll.name for dll in dlls)) for name, dlls in families.items()
         },
-        "kinds": {need.dll.key: need.dll.family for need in curable},
+        "kinds": {dll.key: dll.family for dll in known},
         "machine": _machine(analysis),
-        "needed_by": {
-            need.dll.name: tuple(sorted(need.needed_by)) for need in (*toolkit, *curable)
-        },
         "numpy": _numpy_range(analysis),
         "opencv": analysis.wheel.filename.version.public,
         "requires": {

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 PATCHES = load_patches([builtin_folder()])
 BUILD = {
     "cuda": (12, 9),
-    "cures": {},
+    "cures": {"npp": "set CUDA_PATH to a toolkit of CUDA 12"},
     "delayed": (),
     "families": {"npp": ("nppc64_12.dll",)},
-    "kinds": {},
+    "kinds": {"nppc64_12.dll": "npp"},
     "machine": "x86-64",
-    "needed_by": {"nppc64_12.dll": ("cv2.pyd",)},
     "numpy": "numpy",
     "opencv": "4.14.0",
     "requires": {"npp": ("nvidia-npp-cu12",)},

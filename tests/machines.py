@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import ntpath
+import tempfile
 from collections.abc import Mapping, Sequence
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from repack.dlls import classify, cure, general_cures
 from repack.patching import builtin_folder
 from repack.pe import make_dll
 
@@ -27,14 +29,18 @@ GOOD = make_dll("any.dll")
 X86 = make_dll("any.dll", machine="x86")
 ARM64 = make_dll("any.dll", machine="arm64")
 
+DLLS = tuple(
+    classify(name)
+    for name in (*NPP, *CUBLAS, *CUDNN, "nvcuda.dll", "MF.dll", "MSVCP140.dll", "python3.dll")
+)
+
 BUILD: dict[str, Any] = {
     "cuda": (12, 9),
-    "cures": {"driver": "install the NVIDIA display driver"},
+    "cures": general_cures() | {dll.family: cure(dll, (12, 9)) for dll in DLLS},
     "delayed": (),
     "families": {"npp": NPP},
-    "kinds": {"nvcuda.dll": "driver"},
+    "kinds": {dll.key: dll.family for dll in DLLS},
     "machine": "x86-64",
-    "needed_by": {},
     "numpy": "numpy<2",
     "opencv": "4.13.0",
     "requires": {
@@ -64,7 +70,6 @@ class Machine:
             "PATH": SYSTEM,
             "PROGRAMFILES": "C:\\Program Files",
             "PUBLIC": "C:\\Users\\Public",
-            "SYSTEMROOT": "C:\\Windows",
             **(environ or {}),
         }
         self.registered: list[str] = []
@@ -83,6 +88,8 @@ class Machine:
             modules={},
             stderr=io.StringIO(),
             executable="C:\\Python312\\python.exe",
+            version="3.12.10 (tags/v3.12.10)",
+            argv=[""],
             **dict.fromkeys(
                 ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix"), "C:\\Python312"
             ),
@@ -92,7 +99,10 @@ class Machine:
         self.module.sys = self.sys
         self.module.open = self.open
         self.module.ROOT, self.module.HERE = SITE, f"{SITE}\\cv2"
+        self.module.SYSTEM = SYSTEM
         self.module.BUILD = {**BUILD, **build}
+        self.windows = Windows()
+        self.module._Windows = lambda: self.windows
 
     def add(self, directory: str, files: Sequence[str] | Mapping[str, bytes]) -> None:
         """Make a directory, and those that it lies in."""
@@ -109,12 +119,20 @@ class Machine:
         except KeyError:
             raise FileNotFoundError(2, "Das System kann den Pfad nicht finden") from None
 
-    def open(self, path: str, mode: str, buffering: int = -1) -> io.BytesIO:
+    def open(self, path: str, mode: str, buffering: int = -1) -> IO[bytes]:
         assert mode == "rb"
         self.calls.append(f"open {path}")
         directory, name = ntpath.split(path)
-        names = {each.lower(): each for each in self.files[ntpath.normcase(directory)]}
-        return _Opened(self.files[ntpath.normcase(directory)][names[name.lower()]], buffering)
+        names = {each.lower(): each for each in self.files.get(ntpath.normcase(directory), ())}
+        if name.lower() not in names:
+            raise FileNotFoundError(2, "Das System kann die Datei nicht finden")
+        content = self.files[ntpath.normcase(directory)][names[name.lower()]]
+        if buffering == 0:
+            return _Opened(content)
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - who opens it closes it
+        file.write(content)
+        file.flush()
+        return file
 
     def add_dll_directory(self, directory: str) -> SimpleNamespace:
         if ntpath.normcase(directory) not in self.files:
@@ -130,10 +148,11 @@ class Machine:
     def fail(self, error: BaseException) -> BaseException:
         """Go through a block that fails with `error`, and return what comes out of it."""
         with pytest.raises(type(error)) as caught:
-            self._import(error)
+            self.enter_and_raise(error)
         return caught.value
 
-    def _import(self, error: BaseException) -> None:
+    def enter_and_raise(self, error: BaseException) -> None:
+        """Do what OpenCV's loader does before its native module fails."""
         with self.module.loading():
             self.sys.path.insert(0, f"{SITE}\\cv2")
             self.sys.OpenCV_LOADER = True
@@ -147,16 +166,34 @@ class Machine:
 
 
 class _Opened(io.BytesIO):
-    """A file of the machine, which is read once where it is not buffered."""
+    """A file of the machine whose head may be read once."""
 
-    def __init__(self, content: bytes, buffering: int) -> None:
-        super().__init__(content)
-        self._reads = 1 if buffering == 0 else 1 << 30
+    unread = True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self._reads -= 1
-        assert self._reads >= 0, "the head of a DLL was read twice"
+        assert self.unread, "the head of a DLL was read twice"
+        self.unread = False
         return super().read(size)
+
+
+class Windows:
+    """What Windows' loader would say: numbers of errors by path, DLLs that are loaded by name."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self.modules: dict[str, str] = {}
+        #: Names that it finds in a directory which nobody else knows of.
+        self.elsewhere: set[str] = set()
+        self.loads: list[str] = []
+
+    def loaded(self, name: str) -> str | None:
+        return self.modules.get(name.lower())
+
+    def load(self, path: str, *, only_look: bool = False) -> int | None:
+        if only_look:
+            return 0 if path in self.elsewhere else 126
+        self.loads.append(path)
+        return self.numbers.get(path)
 
 
 def imported() -> Any:  # noqa: ANN401 - its names are made at run time

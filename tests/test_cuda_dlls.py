@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_read_is_not_taken() -> None:
 
     machine.module.open = refuse
     assert machine.load() == [LATER]
-    reason = "holds a nppc64_12.dll that cannot be read (error 13)"
+    reason = "holds a nppc64_12.dll that cannot be read (PermissionError)"
     assert (BIN, "CUDA_PATH", reason) in machine.refused()
 
 
@@ -403,7 +403,7 @@ def test_why_a_place_was_not_taken_is_kept() -> None:
     ("error", "reason"),
     [
         pytest.param(NotADirectoryError(20, "x"), "is not a directory", id="a-file"),
-        pytest.param(PermissionError(13, "x"), "cannot be read (error 13)", id="forbidden"),
+        pytest.param(PermissionError(13, "x"), "cannot be read (PermissionError)", id="forbidden"),
         pytest.param(ValueError("embedded null"), "cannot be read (ValueError)", id="no-name"),
     ],
 )

@@ -1,6 +1,6 @@
 """What a DLL's name tells: the family it belongs to, its CUDA majors, who brings it."""
 
-from repack.dlls.cures import cure
+from repack.dlls.cures import cure, general_cures
 from repack.dlls.licences import may_be_shipped
 from repack.dlls.partners import Partner, partners, parts_of
 from repack.dlls.requirements import Cuda, required
@@ -23,6 +23,7 @@ __all__ = [
     "common_major",
     "cure",
     "distribution",
+    "general_cures",
     "key_of",
     "may_be_shipped",
     "partners",
