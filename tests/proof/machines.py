@@ -119,7 +119,7 @@ def _environment(
     if wine:
         # Wine makes the Windows PATH of it; PATH itself is the launcher's.
         env["WINEPATH"] = path
-        env["WINEDEBUG"] = "-all,+loaddll,err+module"
+        env["WINEDEBUG"] = "-all,+pid,+loaddll,err+module"
         lacks = [_WINE_LACKS[each] for each in machine.without]
         env["WINEDLLOVERRIDES"] = ";".join([env["WINEDLLOVERRIDES"], *lacks])
     elif path:
