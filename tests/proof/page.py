@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from proof.results import Cell, Proof, Story
 
 HERE = Path(__file__).parent
-#: What is shown of a log and of other texts, in characters. At its largest (60 scenarios, seven
+#: What is shown of a log and of other texts, in characters. At its largest (80 scenarios, seven
 #: Pythons, three wheels) the page then stays below 20 MB; `proof.json` holds the whole.
-LOG_LIMIT, TEXT_LIMIT = 8_000, 3_000
+LOG_LIMIT, TEXT_LIMIT = 6_000, 3_000
 UNTOUCHED = "untouched"
+#: How a line of what was seen begins, and the word that a field of the overview has for it.
+WORDS = {
+    "imports": "imports",
+    "hangs": "hangs",
+    "crashed": "crashes",
+    "could not be tried": "not tried",
+}
 #: So many columns have room on a sheet of A4 at the usual size.
 MANY = 17
 
@@ -88,9 +95,9 @@ def all_right(story: Story) -> bool:
 
 
 def word_of(seen: str) -> str:
-    """Return what was seen in a word: imports, fails, hangs, crashes."""
-    words = re.findall(r"[^\s:;,.()]+", seen)
-    return words[0] if words else "nothing"
+    """Return in a word what was seen; a line that begins in no known way is an exception's."""
+    known = (word for beginning, word in WORDS.items() if seen.startswith(beginning))
+    return next(known, "fails")
 
 
 def anchor_of(story: Story, cell: Cell | None = None) -> str:
