@@ -24,10 +24,10 @@ def trace(*words: str, process: str = "0020") -> str:
     for word in words:
         file = word[1:].replace("\\", "\\\\")
         said = {
-            "+": f'{process}:0024:trace:loaddll:build_module Loaded L"{file}" at 00000001D0000000: native',
-            "-": f'{process}:0024:trace:loaddll:free_modref Unloaded module L"{file}" : native',
+            "+": f'build_module Loaded L"{file}" at 00000001D0000000: native',
+            "-": f'free_modref Unloaded module L"{file}" : native',
         }
-        lines.append(said[word[0]])
+        lines.append(f"{process}:0024:trace:loaddll:{said[word[0]]}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _LINE = re.compile(
-    r'(?P<process>[0-9a-f]+):[0-9a-f]+:trace:loaddll:\w+ (?P<what>Loaded|Unloaded)(?: module)? L"(?P<file>.*?)"'
+    r"(?P<process>[0-9a-f]+):[0-9a-f]+:trace:loaddll:\w+ "
+    r'(?P<what>Loaded|Unloaded)(?: module)? L"(?P<file>.*?)"'
 )
 # Wine writes what is not ASCII as \ and four hexadecimal digits, and a backslash twice.
 _ESCAPE = re.compile(r"\\(\\|[0-9a-f]{4})")
@@ -26,7 +27,7 @@ _CONCERNED = frozenset({Kind.CUDA, Kind.CUDNN, Kind.DRIVER})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A file that the loader took, in the order of the trace; `twice`: its process had it already."""
+    """A file that the loader took; `twice` where its process had one of the name already."""
 
     file: PureWindowsPath
     twice: bool = False
