@@ -14,9 +14,9 @@ import os
 import re
 import signal
 import sys
-import zipfile
 import threading
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
