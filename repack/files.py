@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -193,7 +192,7 @@ def _copy(source: Path, destination: Path) -> None:
 
 def _temporary_name(destination: Path) -> Path:
     kept = destination.name.encode()[:_NAME_KEPT].decode(errors="ignore")
-    return destination.with_name(f".{kept}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
+    return destination.with_name(f".{kept}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
 
 
 def _new_temporary(destination: Path) -> tuple[Path, BinaryIO]:

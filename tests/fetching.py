@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repack.config import Lock, Pin
-from repack.sources import Patience
 from repack.sources.http import Client
+from repack.sources.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lief
 import pytest
 import wheelmaking
 from wheelmaking import make_pyd, make_wheel
@@ -97,6 +99,32 @@ def test_a_one_file_build_says_which_dlls_it_needs(analysed: Analyser) -> None:
     assert {need.needed_by for need in analysis.needs} == {("cv2/cv2.pyd",)}
     assert (analysis.cuda_major, analysis.abi3) == (12, True)
     assert analysis.findings == ()
+
+
+class TestLargeModules:
+    """Their code is not kept while they pass by, and that changes nothing."""
+
+    #: The loader would read a DLL's name there as well as anywhere else.
+    CODE = b"hidden.dll\0" + bytes(range(256)) * 12_000
+
+    def test_say_what_they_need(self, analysed: Analyser) -> None:
+        analysis = analysed(pyd=make_dll("cv2.pyd", code={"run": self.CODE}, imports=_CUDA_12))
+        assert {need.dll.name for need in analysis.needs} == set(_CUDA_12)
+
+    def test_say_what_they_need_where_a_name_lies_in_the_code(self, analysed: Analyser) -> None:
+        pyd = bytearray(make_dll("cv2.pyd", code={"run": self.CODE}, imports=_CUDA_12))
+        binary = lief.PE.parse(list(pyd))
+        assert binary
+        table = binary.rva_to_offset(binary.data_directories[1].rva)
+        (text,) = (each for each in binary.sections if each.name == ".text")
+        name = text.virtual_address + pyd.index(b"hidden.dll\0") - text.pointerto_raw_data
+        pyd[table + 12 : table + 16] = struct.pack("<I", name)
+        analysis = analysed(pyd=bytes(pyd))
+        assert {need.dll.name for need in analysis.needs} == {"hidden.dll", "cudart64_12.dll"}
+
+    def test_tell_their_numpy_from_beyond_their_code(self, analysed: Analyser) -> None:
+        pyd = make_dll("cv2.pyd", code={"run": self.CODE}, imports=_CUDA_12)
+        assert analysed(pyd=pyd + _NUMPY_2).numpy == "2"
 
 
 class TestFollowing:

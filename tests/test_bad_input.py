@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -336,7 +337,7 @@ def test_an_odd_but_sound_wheel_is_built(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_however_a_wheel_is_damaged_it_is_refused_in_one_line(
+def test_however_a_wheel_is_damaged_it_is_refused_in_one_line_or_holds_what_it_held(
     data: st.DataObject, repack: Repack, inputs: Path, source: Path
 ) -> None:
     content = bytearray(source.read_bytes())
@@ -348,7 +349,16 @@ def test_however_a_wheel_is_damaged_it_is_refused_in_one_line(
     (inputs / "damaged").mkdir(exist_ok=True)
     path = inputs / "damaged" / NAME
     path.write_bytes(content)
-    assert refused(repack, "--source", path).startswith(f"{path}: ")
+    if repack("inspect", "-q", path).code == 0:
+        # A time, or a hole in DEFLATE data: what an installer gets is what it was.
+        assert content_of(path) == content_of(source)
+    else:
+        assert refused(repack, "--source", path).startswith(f"{path}: ")
+
+
+def content_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 # Where it comes from

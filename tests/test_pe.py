@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import lief
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repack.errors import InputError
-from repack.pe import Image, Import, make_dll, read_exports, read_image
+from repack.pe import Image, Import, LeftOutError, make_dll, mere_code, read_exports, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,3 +244,50 @@ def test_a_table_without_end_ends(saved: Callable[[bytes], Path]) -> None:
     path = saved(content)
     with pytest.raises(InputError, match="its import table has no end"):
         read_image(path, name="a.dll")
+
+
+class TestMereCode:
+    CODE = bytes(range(1, 256)) * 400
+
+    def large(self, *, rdata_flags: int = 0) -> bytes:
+        """Return a DLL that is mostly code; the flags are added to those of its tables."""
+        content = bytearray(
+            make_dll("large.dll", code={"run": self.CODE}, imports={"nppc64_12.dll": ["nppGet"]})
+        )
+        flags = content.index(b".rdata\0\0") + 36
+        content[flags : flags + 4] = struct.pack(
+            "<I", struct.unpack_from("<I", content, flags)[0] | rdata_flags
+        )
+        return bytes(content)
+
+    @pytest.mark.parametrize("flags", [0, 0x20], ids=["apart", "in a section of code"])
+    def test_is_what_no_table_begins_in(self, flags: int) -> None:
+        content = self.large(rdata_flags=flags)
+        ((first, last),) = mere_code(content[:4096])
+        assert content[first:last].rstrip(b"\0") == self.CODE.rstrip(b"\0")
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            pytest.param(b"", id="of nothing"),
+            pytest.param(b"version https://git-lfs", id="of a text"),
+            pytest.param(b"MZ" + bytes(60), id="of half a header"),
+        ],
+    )
+    def test_is_nothing_of_what_is_not_understood(self, head: bytes) -> None:
+        assert mere_code(head) == ()
+
+    def test_is_not_missed_where_the_tables_are_elsewhere(
+        self, saved: Callable[[bytes], Path]
+    ) -> None:
+        content = self.large()
+        ((first, last),) = mere_code(content)
+        holed = saved(content[:first] + bytes(last - first) + content[last:])
+        found = read_image(holed, name="large.dll", left_out=mere_code(content))
+        assert found == read_image(saved(content), name="large.dll")
+
+    def test_is_missed_where_a_table_points_into_it(self, saved: Callable[[bytes], Path]) -> None:
+        content = self.large()
+        everything = [(0, len(content))]
+        with pytest.raises(LeftOutError):
+            read_image(saved(content), name="large.dll", left_out=everything)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,21 @@ class TestTheFolder:
 
     def test_has_room_for_other_things(self, cache: Cache) -> None:
         assert cache.folder("interpreters").is_dir()
+
+    def test_keeps_of_what_has_not_arrived_what_somebody_may_go_on_with(
+        self, server: FaultServer, cache: Cache
+    ) -> None:
+        day = 86400.0
+        ages = {"old.part": 15, "old.json": 20, "kept.part": 13, "kept.json": 20, "work": 15}
+        for name, age in ages.items():
+            path = cache.folder("incoming") / name
+            if path.suffix:
+                path.write_bytes(b"x")
+            else:
+                (path / "wheels").mkdir(parents=True)
+            os.utime(path, (time.time() - age * day,) * 2)
+        get(server, cache)
+        assert {path.name for path in cache.incoming.iterdir()} == {"kept.part", "kept.json"}
 
     def test_that_is_a_file_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "cache").write_text("", encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from repack.terminal import (
     Lines,
@@ -76,7 +77,7 @@ class TestProgress:
 
     def test_counts_steps_as_steps(self) -> None:
         stream = Terminal()
-        bars = Bars(console_for(stream))
+        bars = Bars(Console(file=stream))
         with bars.task("Writing", total=14, unit="steps") as task:
             task.advance(3)
             bars._bars.refresh()
@@ -213,3 +214,9 @@ class TestTable:
 def test_lines_are_shown_as_they_are(stream: io.StringIO) -> None:
     show_lines(console_for(stream), [LONG, "[bold]b[/bold]", ""])
     assert stream.getvalue() == f"{LONG}\n[bold]b[/bold]\n\n"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
+def test_nothing_in_a_line_moves_the_cursor(stream: io.StringIO) -> None:
+    show_lines(console_for(stream), ["a\tb", "C:\\x\r\a\b\v\fhidden"])
+    assert stream.getvalue() == "a       b\nC:\\xhidden\n"

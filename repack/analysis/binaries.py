@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, final
 
+from repack.archives import read_pieces
 from repack.errors import InputError
-from repack.pe import read_image
+from repack.pe import LeftOutError, mere_code, read_image
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import BinaryIO
 
-    from repack.archives import Member, Sink
+    from repack.archives import Archive, Member, Sink
     from repack.pe import Image
 
 _MODULE = ".pyd"
@@ -26,6 +25,8 @@ _BINARIES = (_MODULE, ".dll")
 # place after it; before 1.16 the module was called multiarray.
 _NUMPY = re.compile(rb"numpy\.(_?)core\.(?:_multiarray_umath|multiarray)\0")
 _LONGEST_MARK = len(b"numpy._core._multiarray_umath\0")
+#: Headers are far shorter.
+_HEAD = 4096
 
 
 @final
@@ -33,7 +34,7 @@ class Binaries:
     """Receives a wheel's members, keeps what is told by the binaries among them.
 
     Each binary lies in a temporary file, one at a time in each thread that hands members over,
-    because its tables point to and fro.
+    because its tables point to and fro. Its code is left out, as far as tables do not need it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -41,6 +42,7 @@ class Binaries:
         self.images: dict[str, Image] = {}
         self.numpy: dict[str, str] = {}
         self._errors: dict[str, InputError] = {}
+        self._too_short: list[Member] = []
         self._file = file
         self._open: dict[int, _Spooled] = {}
 
@@ -66,23 +68,38 @@ class Binaries:
         """Return who receives the member's content; this thread's last one is complete now."""
         thread = threading.get_ident()
         self._finish(thread)
+        return self._begin(thread, member, whole=False)
+
+    def complete(self, archive: Archive) -> None:
+        """Read again, and whole, those binaries whose tables lie in what was left out."""
+        thread = threading.get_ident()
+        for each in list(self._open):
+            self._finish(each)
+        for member in self._too_short:
+            if (receive := self._begin(thread, member, whole=True)) is not None:
+                for piece in read_pieces(archive, member):
+                    receive(piece)
+            self._finish(thread)
+
+    def _begin(self, thread: int, member: Member, *, whole: bool) -> Sink | None:
         if not member.name.lower().endswith(_BINARIES):
             return None
-        path = Path(self._folder.name, str(thread))
-        stream = path.open("wb")
-        self._open[thread] = _Spooled(name=member.name, path=path, stream=stream)
+        spooled = _Spooled(member, Path(self._folder.name, str(thread)), whole=whole)
+        self._open[thread] = spooled
         if not member.name.lower().endswith(_MODULE):
-            return stream.write
+            return spooled.write
         rest = b""
 
         def receive(chunk: bytes) -> None:
             nonlocal rest
-            stream.write(chunk)
-            if self.numpy.get(member.name) != "2":
-                # A mark may lie across the edge of two chunks.
-                self._look_for_numpy(member.name, rest + chunk[:_LONGEST_MARK])
-                self._look_for_numpy(member.name, chunk)
-                rest = (rest + chunk[-_LONGEST_MARK:])[-_LONGEST_MARK:]
+            written = spooled.write(chunk)
+            if not written or self.numpy.get(member.name) == "2":
+                rest = b""
+                return
+            # A mark may lie across the edge of two chunks.
+            self._look_for_numpy(member.name, rest + chunk[:_LONGEST_MARK])
+            self._look_for_numpy(member.name, chunk)
+            rest = (rest + chunk[-_LONGEST_MARK:])[-_LONGEST_MARK:]
 
         return receive
 
@@ -98,22 +115,47 @@ class Binaries:
         spooled = self._open.pop(thread, None)
         if spooled is None:
             return
-        spooled.stream.close()
+        spooled.close()
         if not read:
             return
+        name = spooled.member.name
         try:
-            image = read_image(spooled.path, name=spooled.name, file=self._file)
+            self.images[name] = read_image(
+                spooled.path, name=name, file=self._file, left_out=spooled.left_out
+            )
+        except LeftOutError:
+            self._too_short.append(spooled.member)
         except InputError as error:
             # What RECORD says of the member comes first: the file may simply be damaged.
-            self._errors[spooled.name] = error
-        else:
-            self.images[spooled.name] = image
+            self._errors[name] = error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Spooled:
-    """A binary on its way into a file."""
+    """A binary on its way into a file, with holes where its code was."""
 
-    name: str
-    path: Path
-    stream: BinaryIO
+    def __init__(self, member: Member, path: Path, *, whole: bool) -> None:
+        self.member = member
+        self.path = path
+        self.left_out: tuple[tuple[int, int], ...] = ()
+        self._stream = path.open("wb")
+        self._decided = whole
+        self._position = 0
+
+    def write(self, piece: bytes) -> bool:
+        """Take the next piece, and return whether it was kept."""
+        if not self._decided:
+            # A first piece that does not hold all headers is no large module's.
+            self._decided = True
+            self.left_out = mere_code(piece) if len(piece) >= _HEAD else ()
+        start, end = self._position, self._position + len(piece)
+        self._position = end
+        if any(first <= start and end <= last for first, last in self.left_out):
+            return False
+        self._stream.seek(start)
+        self._stream.write(piece)
+        return True
+
+    def close(self) -> None:
+        """Give the file its full length."""
+        self._stream.truncate(self._position)
+        self._stream.close()

@@ -1,13 +1,24 @@
 """ZIP: a strict reader that refuses what installers disagree on, and a writer that splices."""
 
+from repack.archives.contents import read_member, read_pieces
 from repack.archives.members import DEFLATED, STORED, Archive, Member
 from repack.archives.reading import open_archive
-from repack.archives.verifying import LIMITS, Limits, Sink, read_member, verify
+from repack.archives.verifying import (
+    LIMITS,
+    SHARES,
+    Limits,
+    Sink,
+    Work,
+    check_limits,
+    verify,
+    verifying,
+)
 from repack.archives.writing import Added, Copied, Written, canonical_order, splice
 
 __all__ = [
     "DEFLATED",
     "LIMITS",
+    "SHARES",
     "STORED",
     "Added",
     "Archive",
@@ -15,10 +26,14 @@ __all__ = [
     "Limits",
     "Member",
     "Sink",
+    "Work",
     "Written",
     "canonical_order",
+    "check_limits",
     "open_archive",
     "read_member",
+    "read_pieces",
     "splice",
     "verify",
+    "verifying",
 ]

@@ -4,55 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from isal import isal_zlib
-
+from repack.archives.contents import contents
 from repack.archives.faults import GET_ANOTHER
-from repack.archives.members import DEFLATED, Archive, Member
+from repack.archives.handing import Handing
+from repack.archives.members import Archive, Member
 from repack.errors import InputError
-from repack.files import not_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import BinaryIO, Protocol
+    from concurrent.futures import Executor
+    from typing import Protocol
 
     from repack.progress import Task
 
-    class _Inflater(Protocol):
-        """What zlib's and ISA-L's inflaters have in common."""
+    class _Digest(Protocol):
+        """A hash of hashlib's."""
 
-        @property
-        def eof(self) -> bool:
-            """Whether the end of the data was seen."""
+        def update(self, data: bytes, /) -> None:
+            """Take more bytes."""
 
-        @property
-        def unconsumed_tail(self) -> bytes:
-            """What was not looked at because enough came out."""
-
-        def decompress(self, data: bytes, max_length: int, /) -> bytes:
-            """Return at most `max_length` bytes."""
+        def hexdigest(self) -> str:
+            """Return the hash of all bytes."""
 
 
 #: Takes a member's content, piece by piece.
 Sink = Callable[[bytes], object]
 
-#: At a time, in bytes: larger pieces fall out of the processor's cache.
-_PACKED, _INFLATED = 1 << 16, 1 << 18
-_RAW_DEFLATE = -15
-_SHARES = 2
+#: So many threads are worth it.
+SHARES = 2
 #: Below so many bytes, threads cost more than they save.
 _WORTH_THREADS = 8 << 20
-#: Up to so many bytes, zlib inflates: ISA-L, three times as fast, takes streams with incomplete
-#: Huffman codes, which zlib, and so pip, refuses. Neither gives other content than the other.
-_STRICTLY = 1 << 20
-# The stub calls the class an instance.
-_ISAL_ERROR: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]
-_NOT_DEFLATE = (zlib.error, _ISAL_ERROR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,14 +78,30 @@ def verify(
     advances by bytes of the archive. Raises InputError: bomb, bad-data, size-lie, crc.
     """
     check_limits(archive, limits)
-    work = _Work(archive=archive, algorithms=algorithms or {}, sink=sink, task=task)
-    with ThreadPoolExecutor(max_workers=_SHARES, thread_name_prefix="verifying") as pool:
-        try:
-            done = [pool.submit(work.verified, share) for share in _shares(archive.members)]
-            outcomes = [each.result() for each in done]
-        except BaseException:
-            work.stop.set()
-            raise
+    work = Work(archive=archive, algorithms=algorithms or {}, sink=sink, task=task)
+    with (
+        ThreadPoolExecutor(max_workers=SHARES, thread_name_prefix="verifying") as pool,
+        verifying(work, pool) as outcome,
+    ):
+        return outcome()
+
+
+@contextmanager
+def verifying(work: Work, pool: Executor) -> Iterator[Callable[[], dict[str, str]]]:
+    """Have the work of `verify` done by `pool` beside the block, which is given what waits for it.
+
+    An error that ends the block ends the work.
+    """
+    try:
+        done = [pool.submit(work.verified, share) for share in _shares(work.archive.members)]
+        yield lambda: _digests([each.result() for each in done])
+    except BaseException:
+        work.stop.set()
+        raise
+
+
+def _digests(outcomes: Sequence[dict[str, str] | _Found]) -> dict[str, str]:
+    """Return the digests of all shares; raises what is wrong with the first bad member."""
     faults = [each for each in outcomes if isinstance(each, _Found)]
     if faults:
         raise min(faults, key=lambda fault: fault.offset).error
@@ -116,73 +119,92 @@ class _Found:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Work:
-    """What is done with each member."""
+class Work:
+    """What is done with each member; the parts are those of `verify`."""
 
     archive: Archive
     algorithms: Mapping[str, str]
-    sink: Callable[[Member], Sink | None]
-    task: Task | None
+    sink: Callable[[Member], Sink | None] = no_sink
+    task: Task | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def verified(self, share: Sequence[Member]) -> dict[str, str] | _Found:
         """Return the digests of the files in `share`, or what is wrong with the first bad one."""
-        digests: dict[str, str] = {}
+        hashing = _Hashing(self.algorithms, self.sink)
+        if len(share) > 1 or share[0].size < _WORTH_THREADS:
+            return self._inflated(share, hashing.take) or hashing.digests()
+        # The one member that is more than half of all, and inflating it is most of the work.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashing") as pool:
+            handing = Handing(hashing.take, pool)
+            found = self._inflated(share, handing.hand_on)
+            handing.finish()
+        return found or hashing.digests()
+
+    def _inflated(
+        self, share: Sequence[Member], take: Callable[[Member | bytes], object]
+    ) -> _Found | None:
+        """Have each file of `share` taken, the member and then its content."""
         with self.archive.open() as file:
             for member in share:
+                if not member.directory:
+                    take(member)
                 try:
-                    digest = self._digest(file, member)
+                    for piece in contents(file, self.archive, member):
+                        take(piece)
+                        if self.stop.is_set():
+                            return None
                 except InputError as error:
                     return _Found(offset=member.offset, error=error)
-                if not member.directory:
-                    digests[member.name] = digest
-        return digests
+                if self.task is not None:
+                    self.task.advance(member.compressed_size)
+        return None
 
-    def _digest(self, file: BinaryIO, member: Member) -> str:
-        digest = hashlib.new(self.algorithms.get(member.name, "sha256"))
-        taker = None if member.directory else self.sink(member)
-        for chunk in contents(file, self.archive, member):
-            digest.update(chunk)
-            if taker is not None:
-                taker(chunk)
-            if self.stop.is_set():
-                break
-        if self.task is not None:
-            self.task.advance(member.compressed_size)
-        return digest.hexdigest()
+
+class _Hashing:
+    """Hashes the files that are handed over, and passes their content on."""
+
+    def __init__(
+        self, algorithms: Mapping[str, str], sink: Callable[[Member], Sink | None]
+    ) -> None:
+        self._algorithms = algorithms
+        self._sink = sink
+        self._digests: dict[str, _Digest] = {}
+        self._takers: list[Sink] = []
+
+    def take(self, item: Member | bytes) -> None:
+        """Begin with a member, or take the next piece of its content."""
+        if isinstance(item, Member):
+            digest = hashlib.new(self._algorithms.get(item.name, "sha256"))
+            taker = self._sink(item)
+            self._digests[item.name] = digest
+            self._takers = [digest.update] if taker is None else [digest.update, taker]
+        else:
+            for taker in self._takers:
+                taker(item)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digests in hex."""
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
 
 def _shares(members: Sequence[Member]) -> list[list[Member]]:
     """Return the members in as many shares as are worth a thread, each in the order they lie.
 
-    Inflating, checksums and hashes let other threads run: a second one was measured to save a
-    quarter of the time. The largest members are dealt first, to whoever has the least.
+    Inflating, checksums and hashes let other threads run. The largest members are dealt first, to
+    whoever has the least.
     """
     if sum(member.size for member in members) < _WORTH_THREADS:
-        return [sorted(members, key=lambda member: member.offset)]
-    shares: list[list[Member]] = [[] for _ in range(_SHARES)]
-    sizes = [0] * _SHARES
+        return [sorted(members, key=lambda member: member.offset)] if members else []
+    shares: list[list[Member]] = [[] for _ in range(SHARES)]
+    sizes = [0] * SHARES
     for member in sorted(members, key=lambda member: (-member.size, member.offset)):
         least = sizes.index(min(sizes))
         shares[least].append(member)
         sizes[least] += member.size
-    return [sorted(share, key=lambda member: member.offset) for share in shares]
+    return [sorted(share, key=lambda member: member.offset) for share in shares if share]
 
 
-def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
-    """Return the content of the member `name`, at most `limit` bytes; raises InputError."""
-    member = archive.member(name)
-    if member is None:
-        raise InputError("is not in the archive", code="no-member", file=archive.path, member=name)
-    if member.size > limit:
-        raise _refusal(
-            archive, member, "too-large", f"{member.size:,} bytes, more than {limit:,} wanted"
-        )
-    with archive.open() as file:
-        return b"".join(contents(file, archive, member))
-
-
-def check_limits(archive: Archive, limits: Limits) -> None:
+def check_limits(archive: Archive, limits: Limits = LIMITS) -> None:
     """Raise InputError bomb if the members say that they inflate to more than `limits` allow."""
     total = sum(member.size for member in archive.members)
     if total > limits.total or total > max(limits.floor, limits.ratio * archive.size):
@@ -192,74 +214,3 @@ def check_limits(archive: Archive, limits: Limits) -> None:
             file=archive.path,
             hint=GET_ANOTHER,
         )
-
-
-def contents(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
-    """Yield the member's content, never more than it announces; raises InputError at its end."""
-    pieces = _pieces(file, archive, member)
-    if member.method == DEFLATED and not (member.directory and not member.compressed_size):
-        pieces = _inflated(pieces, archive, member)
-    crc = 0
-    for piece in pieces:
-        crc = isal_zlib.crc32(piece, crc)
-        yield piece
-    if crc != member.crc:
-        raise _refusal(
-            archive, member, "crc", f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"
-        )
-
-
-def _pieces(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
-    """Yield the member's bytes as they lie."""
-    left = member.compressed_size
-    try:
-        file.seek(member.offset)
-        while left and (piece := file.read(min(left, _PACKED))):
-            left -= len(piece)
-            yield piece
-    except OSError as error:
-        raise not_read(archive.path, error) from error
-    if left:
-        raise _refusal(archive, member, "changed", "the file ends within it")
-
-
-def _inflated(pieces: Iterator[bytes], archive: Archive, member: Member) -> Iterator[bytes]:
-    strict = member.compressed_size <= _STRICTLY
-    inflater = (zlib if strict else isal_zlib).decompressobj(_RAW_DEFLATE)
-    left = member.size
-    try:
-        for packed in pieces:
-            for piece in _steps(inflater, packed):
-                left -= len(piece)
-                if left < 0:
-                    raise _lie(archive, member, "inflates to more")
-                yield piece
-            if inflater.eof:
-                break
-    except _NOT_DEFLATE:
-        raise _refusal(archive, member, "bad-data", "is no DEFLATE data") from None
-    if inflater.unused_data or next(pieces, b""):
-        raise _refusal(archive, member, "size-lie", "has bytes behind the end of its data")
-    if not inflater.eof:
-        raise _refusal(archive, member, "bad-data", "its DEFLATE data has no end")
-    if left:
-        raise _lie(archive, member, "inflates to less")
-
-
-def _steps(inflater: _Inflater, packed: bytes) -> Iterator[bytes]:
-    """Yield what `packed` inflates to, a bounded piece at a time."""
-    more = True
-    while more and not inflater.eof:
-        piece = inflater.decompress(packed, _INFLATED)
-        packed = inflater.unconsumed_tail
-        more = bool(packed) or len(piece) == _INFLATED
-        if piece:
-            yield piece
-
-
-def _lie(archive: Archive, member: Member, what: str) -> InputError:
-    return _refusal(archive, member, "size-lie", f"{what} than the {member.size:,} bytes announced")
-
-
-def _refusal(archive: Archive, member: Member, code: str, what: str) -> InputError:
-    return InputError(what, code=code, file=archive.path, member=member.name, hint=GET_ANOTHER)

@@ -9,10 +9,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from repack.cli.commands import COMMANDS
 from repack.cli.parser import make_parser
 from repack.errors import RepackError, ToolError, UsageError
-from repack.report import error_json
 from repack.terminal import console_for, log_to, progress_on
 
 if TYPE_CHECKING:
@@ -49,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _done(options: argparse.Namespace, progress: Progress) -> int:
     """Return the exit code of a command, once it has said what it has to say."""
+    # Whoever asks for help, or has mistyped, need not wait until all that a command needs is there.
+    from repack.cli.commands import COMMANDS  # noqa: PLC0415
+
     try:
         answer = COMMANDS[options.command](options, progress)
         _tell(options, answer)
@@ -75,6 +76,8 @@ def _tell(options: argparse.Namespace, answer: Answer) -> None:
 def _refuse(options: argparse.Namespace, error: RepackError) -> None:
     sys.stderr.write(f"repack: error: {error}\n")
     if options.json:
+        from repack.report import error_json  # noqa: PLC0415 - as above
+
         _print_json(error_json(error))
 
 

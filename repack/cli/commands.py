@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from repack import report
 from repack.analysis import analyse
-from repack.building import Supply, build, obtain_source, smoke_wheels
+from repack.building import Supply, build, obtain_source
 from repack.config import SampleSource, load, parse_override, source_from
-from repack.emit import folder_for
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
 from repack.outcomes import FAILED
@@ -93,6 +92,8 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
 
 def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     """Try wheels on Windows Pythons."""
+    from repack.building.smoking import smoke_wheels  # noqa: PLC0415 - slow to import
+
     config = _config(options)
     supply = _supply(config, options, progress)
     results = smoke_wheels(
@@ -141,6 +142,8 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
 
 def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     """Make a sample wheel."""
+    from repack.emit import folder_for  # noqa: PLC0415 - a build imports it while it reads
+
     given = {
         f"source.sample.{key}": value
         for key in ("opencv", "cuda", "driver")

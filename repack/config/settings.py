@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from repack.config.values import FileSource, IndexSource, ReleaseSource, SampleSource, UrlSource
@@ -164,6 +163,9 @@ def _version(leaf: Leaf) -> str:
 
 
 def _requirement(leaf: Leaf) -> str:
+    # Slow to import, and few configurations have one.
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+
     text = _text(leaf)
     try:
         requirement = Requirement(text)

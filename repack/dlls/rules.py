@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -250,6 +250,6 @@ def _toolkit(name: str, stem: str) -> Dll | None:
 
 @cache
 def _windows_names() -> frozenset[str]:
-    text = files(__package__).joinpath("windows.txt").read_text("utf-8")
+    text = Path(__file__).with_name("windows.txt").read_text("utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return frozenset(name for line in lines for name in line.split())

@@ -136,7 +136,15 @@ def _check(member: str, before: bytes | None, after: bytes) -> None:
     if not member.endswith(".py") or before == after:
         return
     try:
-        read_text(b"" if before is None else before)
+        read_text(after)
     except PatchError:
-        return
-    read_text(after)
+        if _is_readable(b"" if before is None else before):
+            raise
+
+
+def _is_readable(content: bytes) -> bool:
+    try:
+        read_text(content)
+    except PatchError:
+        return False
+    return True

@@ -89,8 +89,9 @@ class _Search:
     def __init__(self, change: Wrap, text: Text) -> None:
         self._change = change
         self._text = text
-        self._matches = _matches_in(text.tree, change.statements)
-        self._leading = _leading_names(text.tree, self._matches)
+        self._nodes = list(ast.walk(text.tree))
+        self._matches = _matches_among(self._nodes, change.statements)
+        self._leading = _leading_names(self._nodes, self._matches)
         self._context = parse(f"with {change.context}: pass").body[0]
         self._bound = {alias.asname or alias.name for alias in change.importing.names} | {
             alias.name for alias in change.importing.names
@@ -105,7 +106,7 @@ class _Search:
         """Return whether a wrapped statement is there."""
         return any(
             self.wraps(node) and any(self._leads(inner) for inner in ast.walk(node))
-            for node in ast.walk(self._text.tree)
+            for node in self._nodes
         )
 
     def wraps(self, node: ast.AST) -> bool:
@@ -117,9 +118,7 @@ class _Search:
     def elsewhere(self) -> str:
         """Return where in the file the things looked for are, if at all, for an error."""
         lines = sorted(
-            getattr(node, "lineno", 0)
-            for node in ast.walk(self._text.tree)
-            if id(node) in self._matches
+            getattr(node, "lineno", 0) for node in self._nodes if id(node) in self._matches
         )
         if not lines:
             return f"looked at all {len(self._text.tree.body)} of them"
@@ -183,23 +182,29 @@ class _Unwrapped(ast.NodeTransformer):
         return None if same_tree(node, self._importing) else node
 
 
-def _matches_in(tree: ast.Module, patterns: Sequence[Pattern]) -> AbstractSet[int]:
+def _matches_among(nodes: Iterable[ast.AST], patterns: Sequence[Pattern]) -> AbstractSet[int]:
     """Return the identities of the nodes that are themselves what is looked for."""
-    return {id(node) for node in ast.walk(tree) if any_finds(patterns, node)}
+    kinds = tuple({pattern.kind for pattern in patterns})
+    return {id(node) for node in nodes if isinstance(node, kinds) and any_finds(patterns, node)}
 
 
-def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, bool]:
+def _leading_names(nodes: Iterable[ast.AST], matches: AbstractSet[int]) -> dict[str, bool]:
     """Return the names that lead to a match when called; True for those of functions.
 
     A function or class does if its body does, and a name that is given one, or an object made of
     one (not a function's result).
     """
+    carriers = [
+        _defined(node, matches) if isinstance(node, _DEFINITIONS) else node
+        for node in nodes
+        if isinstance(node, (*_DEFINITIONS, ast.Assign))
+    ]
     names: dict[str, bool] = {}
     while True:
         found = {
             name: kind
-            for node in ast.walk(tree)
-            for name, kind in _named(node, matches, names)
+            for carrier in carriers
+            for name, kind in _named(carrier, matches, names)
             if name not in names
         }
         if not found:
@@ -207,16 +212,44 @@ def _leading_names(tree: ast.Module, matches: AbstractSet[int]) -> dict[str, boo
         names |= found
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Defined:
+    """A function or class: whether a match stands in it, and the names that its calls mention."""
+
+    name: str
+    function: bool
+    matches: bool
+    mentioned: AbstractSet[str]
+
+
 def _named(
-    node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]
+    carrier: _Defined | ast.Assign, matches: AbstractSet[int], names: dict[str, bool]
 ) -> Iterator[tuple[str, bool]]:
-    if isinstance(node, _DEFINITIONS):
-        if any(_leads(inner, matches, names) for part in node.body for inner in ast.walk(part)):
-            yield node.name, isinstance(node, _FUNCTIONS)
-    elif isinstance(node, ast.Assign) and _carries(node.value, matches, names):
-        for target in node.targets:
+    if isinstance(carrier, _Defined):
+        if carrier.matches or not carrier.mentioned.isdisjoint(names):
+            yield carrier.name, carrier.function
+    elif _carries(carrier.value, matches, names):
+        for target in carrier.targets:
             if isinstance(target, ast.Name):
                 yield target.id, False
+
+
+def _defined(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, matches: AbstractSet[int]
+) -> _Defined:
+    inner = [each for part in node.body for each in ast.walk(part)]
+    return _Defined(
+        name=node.name,
+        function=isinstance(node, _FUNCTIONS),
+        matches=any(id(each) in matches for each in inner),
+        mentioned=frozenset(
+            part.id
+            for each in inner
+            if isinstance(each, ast.Call)
+            for part in ast.walk(each)
+            if isinstance(part, ast.Name)
+        ),
+    )
 
 
 def _carries(node: ast.AST, matches: AbstractSet[int], names: dict[str, bool]) -> bool:

@@ -11,18 +11,17 @@ import mmap
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import pefile
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from repack.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
 _DLL_FLAG = 0x2000
+_CODE_FLAG = 0x20
 _WIDE_MAGIC = 0x20B
 _EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13
 _RVA_BASED = 1
@@ -33,6 +32,10 @@ _MOST_DLLS = 4096
 _MOST_SYMBOLS = 1 << 19
 _LONGEST_NAME = 8192
 _LONGEST_DLL_NAME = 260
+
+
+#: Where a part of a file begins, and where it ends.
+Span: TypeAlias = "tuple[int, int]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,14 +65,52 @@ class _BrokenError(Exception):
     """The file contradicts itself; the text says where."""
 
 
-def read_image(path: Path, *, name: str, file: object = "") -> Image:
+class LeftOutError(Exception):
+    """A table lies in a part of the file that was left out."""
+
+
+def read_image(path: Path, *, name: str, file: object = "", left_out: Sequence[Span] = ()) -> Image:
     """Return what the PE file at `path` is and which DLLs it asks for.
 
     `name` and `file` say what it is called, and in which file, where an error must name them.
-    Raises InputError with code "not-pe" for whatever the Windows loader would not take.
+    Raises InputError with code "not-pe" for whatever the Windows loader would not take, and
+    LeftOutError for what can only be told with the parts `left_out`, of `mere_code`.
     """
-    with _refusing(name, file or path), _opened(path) as tables:
+    with _refusing(name, file or path), _opened(path, left_out) as tables:
         return tables.image()
+
+
+def mere_code(head: bytes) -> tuple[Span, ...]:
+    """Return the parts of the PE file that begins with `head` where no table begins: its code.
+
+    Most of a large module is code, which tells nothing of what the module imports.
+    """
+    try:
+        headers = _headers(head)
+    except _BrokenError:
+        return ()
+    tables = [entry.VirtualAddress for entry in headers.OPTIONAL_HEADER.DATA_DIRECTORY]
+    spans = [(_raw_span(section), _is_mere_code(section, tables)) for section in headers.sections]
+    kept = [(0, headers.OPTIONAL_HEADER.SizeOfHeaders)]
+    kept += [span for span, code in spans if not code]
+    return tuple(
+        (first, last)
+        for (first, last), code in spans
+        if code and not any(first < end and start < last for start, end in kept)
+    )
+
+
+def _raw_span(section: Any) -> Span:  # noqa: ANN401 - pefile has no types
+    start = section.PointerToRawData & ~(_SECTOR - 1)
+    return start, section.PointerToRawData + section.SizeOfRawData
+
+
+def _is_mere_code(section: Any, tables: Sequence[int]) -> bool:  # noqa: ANN401 - as above
+    first = section.VirtualAddress
+    last = first + max(section.SizeOfRawData, section.Misc_VirtualSize)
+    return bool(section.Characteristics & _CODE_FLAG) and not any(
+        first <= table < last for table in tables
+    )
 
 
 def read_exports(path: Path) -> tuple[str, ...]:
@@ -93,7 +134,7 @@ def _refusing(name: str, file: object) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Tables]:
+def _opened(path: Path, left_out: Sequence[Span] = ()) -> Iterator[_Tables]:
     """Give the tables of the file, which is mapped and not read: it may be larger than memory."""
     with path.open("rb") as stream:
         try:
@@ -101,15 +142,18 @@ def _opened(path: Path) -> Iterator[_Tables]:
         except ValueError:
             raise _BrokenError("it is empty") from None
         with content:
-            yield _Tables(content, _headers(content))
+            yield _Tables(content, _headers(content), left_out)
 
 
-def _headers(content: mmap.mmap) -> Any:  # noqa: ANN401 - pefile has no types
+def _headers(content: mmap.mmap | bytes) -> Any:  # noqa: ANN401 - as above
     if content[:2] != b"MZ":
         raise _BrokenError(f"it begins with {_shown(content[:40].rstrip(bytes(1)))}, not with 'MZ'")
     header = int.from_bytes(content[60:64], "little")
     if content[header : header + 4] != b"PE\0\0":
         raise _BrokenError("it has no PE header, as a program for DOS or a file cut short")
+    # Imported when there is something to read, which is done beside other work.
+    import pefile  # noqa: PLC0415
+
     try:
         headers = pefile.PE(data=content, fast_load=True)
         count = len(headers.sections)
@@ -127,8 +171,14 @@ def _shown(start: bytes) -> str:
 class _Tables:
     """The tables of one file, by the addresses they will have in memory."""
 
-    def __init__(self, content: mmap.mmap, headers: Any) -> None:  # noqa: ANN401 - as above
+    def __init__(
+        self,
+        content: mmap.mmap,
+        headers: Any,  # noqa: ANN401 - as above
+        left_out: Sequence[Span],
+    ) -> None:
         self._content = content
+        self._left_out = left_out
         self._wide = headers.OPTIONAL_HEADER.Magic == _WIDE_MAGIC
         self._width = 8 if self._wide else 4
         self._flags = headers.FILE_HEADER.Characteristics
@@ -242,5 +292,8 @@ class _Tables:
         """Return where in the file the address lies, and where its section ends there."""
         for first, size, offset in self._spans:
             if first <= rva < first + size:
-                return offset + rva - first, min(offset + size, len(self._content))
+                start, end = offset + rva - first, min(offset + size, len(self._content))
+                if any(gap[0] < end and start < gap[1] for gap in self._left_out):
+                    raise LeftOutError
+                return start, end
         raise _BrokenError(f"a table points to {rva:#x}, where there is nothing")

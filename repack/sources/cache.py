@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from repack.files import replace, replacing, sha256_of, sweep
 from repack.sources.disk import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import filelock
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 3600.0
+#: Seconds that a partial file waits for whoever may go on with it.
+_KEPT_FOR = 14 * 86400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +151,17 @@ class Cache:
             return None
         return answer if answer.pin.key == key else None
 
+    def forget_abandoned(self) -> None:
+        """Remove what has not fully arrived, and has not got on for two weeks."""
+        parts: dict[str, list[Path]] = {}
+        for path in self.incoming.glob("*"):
+            parts.setdefault(path.stem, []).append(path)
+        for paths in parts.values():
+            # Another process may be done with one at this moment.
+            with contextlib.suppress(OSError):
+                if max(path.stat().st_mtime for path in paths) < time.time() - _KEPT_FOR:
+                    _remove(paths)
+
     @contextlib.contextmanager
     def workspace(self, key: str) -> Iterator[Path]:
         """Give an empty folder for the work on `key`, whose lock has to be held.
@@ -166,6 +180,15 @@ class Cache:
 
     def _answer_path(self, key: str) -> Path:
         return self.root / "answers" / f"{_digest(key)}.json"
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        _log.info("removed %s, which nobody has gone on with", path)
 
 
 def _digest(key: str) -> str:

@@ -78,6 +78,14 @@ def check_file_name(name: str, *, file: object, hint: str = "") -> None:
         raise FetchError(said, code="filename", file=file, hint=hint)
 
 
+def check_any_name(name: str, *, file: object, wheel: bool) -> None:
+    """Raise where `name` is not the file name of a wheel, or else of any file that may be here."""
+    if wheel:
+        check_wheel_name(name, file=file)
+    else:
+        check_file_name(name, file=file)
+
+
 def check_wheel_name(name: str, *, file: object) -> None:
     """Raise where `name` is not the file name of a wheel."""
     check_file_name(name, file=file, hint="the URL's path has to end in the wheel's file name")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from repack.config import IndexSource
     from repack.processes import Finished
     from repack.progress import Progress, Task
-    from repack.sources.transfer import Expected
+    from repack.sources.values import Expected
 
 _LONGEST = 4 * 3600.0
 _COMMON = ("--no-input", "--no-color", "--disable-pip-version-check")

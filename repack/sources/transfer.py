@@ -19,21 +19,12 @@ if TYPE_CHECKING:
     from repack.sources.http import Answer, Client
     from repack.sources.partial import Partial
     from repack.sources.request import Request
+    from repack.sources.values import Expected
 
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 _LARGEST = 2**34
 """More bytes than any wheel has: the end of a server that sends without end."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Expected:
-    """What is known beforehand; `by` says who told us, `hint` what to do where it is not so."""
-
-    size: int | None = None
-    sha256: str | None = None
-    by: str = ""
-    hint: str = ""
 
 
 @dataclass(slots=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from configparser import ConfigParser
-from configparser import Error as ConfigParserError
 from typing import TYPE_CHECKING
 
 from repack.errors import InputError
@@ -29,11 +27,13 @@ _HOOK = re.compile(
 
 def check_entry_points(content: bytes, *, file: object, member: str) -> None:
     """Raise InputError "entry-points" where a script's name is no plain word, or it calls none."""
+    from configparser import ConfigParser, Error  # noqa: PLC0415 - few wheels have entry points
+
     parser = ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
     try:
         parser.read_string(content.decode("utf-8"))
-    except (UnicodeDecodeError, ConfigParserError) as error:
+    except (UnicodeDecodeError, Error) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"cannot be read: {reason}",

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.parser import BytesParser
-from email.policy import compat32
 from typing import TYPE_CHECKING
 
-from packaging.metadata import parse_email
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import parse_tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -18,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from packaging.requirements import Requirement
     from packaging.tags import Tag
 
 _ONCE = ("metadata-version", "name", "version", "requires-python")
@@ -55,6 +51,9 @@ class WheelFile:
 
 def parse_metadata(content: bytes) -> Metadata:
     """Return what METADATA says; raises BrokenMetadataError."""
+    # Slow to import, as is what reads WHEEL: that is done while the content is verified.
+    from packaging.metadata import parse_email  # noqa: PLC0415
+
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -80,6 +79,9 @@ def parse_metadata(content: bytes) -> Metadata:
 
 def parse_wheel_file(content: bytes) -> WheelFile:
     """Return what WHEEL says; raises BrokenMetadataError."""
+    from email.parser import BytesParser  # noqa: PLC0415 - as above
+    from email.policy import compat32  # noqa: PLC0415
+
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -137,6 +139,8 @@ def wheel_file_with_tags(content: bytes, tags: Iterable[Tag]) -> bytes:
 
 def requirement(line: str) -> Requirement | None:
     """Return a Requires-Dist line as a requirement, None where it is none."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+
     try:
         return Requirement(line)
     except InvalidRequirement:
@@ -159,6 +163,8 @@ def _version(text: str) -> Version:
 
 
 def _understood(specifiers: str) -> str:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - as above
+
     try:
         return str(SpecifierSet(specifiers)) and specifiers
     except InvalidSpecifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,12 +29,13 @@ from repack.wheels.metadata import (
 from repack.wheels.record import BrokenRecordError, RecordEntry, exempt, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from packaging.tags import Tag
 
     from repack.archives import Archive, Member, Sink
+    from repack.progress import Task
 
 _DIST_INFO = ".dist-info"
 
@@ -71,27 +73,26 @@ def read_wheel(
     *,
     sink: Callable[[Member], Sink | None] | None = None,
     allow_startup_hook: bool = False,
+    task: Task | None = None,
 ) -> Wheel:
     """Return the wheel at `path`, checked wholly, in one pass over its content.
 
-    `sink` may give, for a member, who is to receive its content during that pass. Raises
-    InputError, whose code says which rule is broken; a file that Python would
-    run at each start ("startup-hook") is refused unless `allow_startup_hook`.
+    `sink` may give, for a member, who is to receive its content during that pass; `task` advances
+    by bytes of the file. Raises InputError, whose code says which rule is broken; a file that
+    Python would run at each start ("startup-hook") is refused unless `allow_startup_hook`.
     """
     filename = parse_filename(path)
     archive = archives.open_archive(path)
     names = [member.name for member in archive.members if not member.directory]
     dist_info = _dist_info(path, names, filename)
     metadata, wheel_file = (_required(archive, dist_info, name) for name in ("METADATA", "WHEEL"))
-    said = _checked_metadata(path, f"{dist_info}/METADATA", metadata, filename)
-    _check_licenses(path, names, dist_info, said)
-    wheel_says = _checked_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
-    _check_manners(archive, names, dist_info, allow_startup_hook=allow_startup_hook)
     record = _checked_record(archive, names, dist_info)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashing") as pool:
-        # The second reading of the file costs no time of its own.
-        sha256 = pool.submit(files.sha256_of, path)
-        _check_contents(archive, record, sink)
+    with _verifying(archive, record, sink, task) as outcome:
+        said = _checked_metadata(path, f"{dist_info}/METADATA", metadata, filename)
+        _check_licenses(path, names, dist_info, said)
+        wheel_says = _checked_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
+        _check_manners(archive, names, dist_info, allow_startup_hook=allow_startup_hook)
+        sha256 = outcome()
     return Wheel(
         path=path,
         filename=filename,
@@ -101,12 +102,40 @@ def read_wheel(
         wheel_file=wheel_file,
         record=record,
         size=archive.size,
-        sha256=sha256.result(),
+        sha256=sha256,
         requires_python=said.requires_python,
         requires=said.requires,
         summary=said.summary,
         root_is_purelib=wheel_says.root_is_purelib,
     )
+
+
+@contextmanager
+def _verifying(
+    archive: Archive,
+    record: Mapping[str, RecordEntry],
+    sink: Callable[[Member], Sink | None] | None,
+    task: Task | None,
+) -> Iterator[Callable[[], str]]:
+    """Compare every file with its row beside the block, which is given what waits for that.
+
+    What it is given returns the SHA-256 of the wheel.
+    """
+    archives.check_limits(archive)
+    algorithms = {name: entry.algorithm for name, entry in record.items()}
+    work = archives.Work(archive=archive, algorithms=algorithms, sink=sink or _nobody, task=task)
+    with (
+        ThreadPoolExecutor(archives.SHARES, thread_name_prefix="verifying") as pool,
+        archives.verifying(work, pool) as outcome,
+    ):
+        # By the thread that has the least to inflate.
+        sha256 = pool.submit(files.sha256_of, archive.path)
+
+        def checked() -> str:
+            _check_contents(archive, record, outcome())
+            return sha256.result()
+
+        yield checked
 
 
 def _refuse(
@@ -216,13 +245,9 @@ def _checked_record(archive: Archive, names: list[str], dist_info: str) -> dict[
 
 
 def _check_contents(
-    archive: Archive,
-    record: Mapping[str, RecordEntry],
-    sink: Callable[[Member], Sink | None] | None,
+    archive: Archive, record: Mapping[str, RecordEntry], digests: Mapping[str, str]
 ) -> None:
-    """Compare every file with its row, and hand it to the sink, in one pass."""
-    algorithms = {name: entry.algorithm for name, entry in record.items()}
-    digests = archives.verify(archive, algorithms=algorithms, sink=sink or _nobody)
+    """Compare every file with its row."""
     sizes = {member.name: member.size for member in archive.members}
     for name, entry in record.items():
         if sizes[name] != entry.size:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from repack.archives import Member
     from repack.wheels.filenames import WheelName
     from repack.wheels.reading import Wheel
 
@@ -31,23 +32,20 @@ def rewritten(  # noqa: PLR0913 - one edit per field
     RECORD's signatures are left out: they are over bytes that change.
     """
     dist_info = f"{name.distribution}-{name.version}.dist-info"
-    written: dict[str, bytes | Path] = {
-        _moved(path, wheel.dist_info, dist_info): content for path, content in files.items()
-    }
-    written[f"{dist_info}/METADATA"] = with_metadata(
+    moved = {_moved(path, wheel.dist_info, dist_info): content for path, content in files.items()}
+    metadata = with_metadata(
         wheel.metadata,
         version=name.version,
         requires_python=requires_python,
         summary=summary,
         add_requires=add_requires,
     )
-    written[f"{dist_info}/WHEEL"] = wheel_file_with_tags(wheel.wheel_file, name.tags)
-    dropped = exempt(f"{wheel.dist_info}/RECORD")
-    members = {
-        _moved(member.name, wheel.dist_info, dist_info): member
-        for member in wheel.archive.members
-        if not member.directory and member.name not in dropped
+    written: dict[str, bytes | Path] = {
+        **moved,
+        f"{dist_info}/METADATA": metadata,
+        f"{dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
+    members = _kept(wheel, dist_info)
     copied = {path: member for path, member in members.items() if path not in written}
     record = f"{dist_info}/RECORD"
     rows = {path: entry_of(content) for path, content in written.items()}
@@ -59,6 +57,16 @@ def rewritten(  # noqa: PLR0913 - one edit per field
         else Copied(member=copied[path], name=path)
         for path in canonical_order([*written, *copied])
     )
+
+
+def _kept(wheel: Wheel, dist_info: str) -> dict[str, Member]:
+    """Return the members whose content stays true, by their paths under the new .dist-info."""
+    dropped = exempt(f"{wheel.dist_info}/RECORD")
+    return {
+        _moved(member.name, wheel.dist_info, dist_info): member
+        for member in wheel.archive.members
+        if not member.directory and member.name not in dropped
+    }
 
 
 def _moved(path: str, before: str, after: str) -> str:

@@ -1,0 +1,113 @@
+"""What becomes of a wheel that was looked through: patch, plan, emit, try, settle."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from repack.archives import read_member
+from repack.building.verdicts import Trial, Verdict
+from repack.emit import Ledger, emit, settle, staging
+from repack.outcomes import FAILED, NOT_RUN, Outcome
+from repack.patching import apply, builtin_folder, load_patches, texts_wanted
+from repack.plan import build_facts, make_plan
+from repack.report import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from repack.analysis import Analysis
+    from repack.building.supply import Supply
+    from repack.config import Config
+    from repack.emit import Emitted
+    from repack.patching import Patched
+    from repack.plan import Plan
+
+
+def planned(config: Config, analysis: Analysis, *, timestamp: int) -> Plan:
+    """Return all that the build will write."""
+    return make_plan(config.build, analysis, _patched(config, analysis), timestamp=timestamp)
+
+
+def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) -> tuple[Row, ...]:
+    """Return how each planned wheel fared, once it stands where it belongs."""
+    out = config.build.out
+    ledger = Ledger(folder=supply.cache.folder("builds"))
+    with staging(out) as stage:
+        emitted = emit(
+            plan, analysis.wheel, out=out, stage=stage, ledger=ledger, progress=supply.progress
+        )
+        found = _seen(config, supply, analysis, emitted)
+        return tuple(row for each in emitted for row in _settled(each, out, analysis, found))
+
+
+def _seen(
+    config: Config, supply: Supply, analysis: Analysis, emitted: Sequence[Emitted]
+) -> dict[Trial, Verdict]:
+    """Return what the emitted wheels and the untouched one did, on all their Pythons."""
+    after = [_trial(each, python) for each in emitted for python in each.planned.pythons]
+    before = [_untouched(analysis, trial.python) for trial in after]
+    if not config.smoke.enabled:
+        return _not_run([*after, *before], "the smoke test is switched off")
+    # What runs Windows programs takes long to import, and here none is run.
+    from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415
+
+    folders = readable(config.smoke.dll_dirs)
+    place = partial(place_for, analysis, config.smoke, supply, dll_dirs=folders)
+    return try_all([*after, *before], analysis, place, config.smoke, supply)
+
+
+def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:
+    outcome = Outcome(status=NOT_RUN, reason=reason)
+    return dict.fromkeys(trials, Verdict(outcome=outcome))
+
+
+def _trial(emitted: Emitted, python: str) -> Trial:
+    return Trial(wheel=emitted.path, sha256=emitted.sha256, python=python)
+
+
+def _untouched(analysis: Analysis, python: str) -> Trial:
+    wheel = analysis.wheel
+    return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python, untouched=True)
+
+
+def _settled(
+    emitted: Emitted, out: Path, analysis: Analysis, found: Mapping[Trial, Verdict]
+) -> list[Row]:
+    """Return the rows of one wheel, which now stands in `out`, or in its folder of failures."""
+    seen = {python: found[_trial(emitted, python)] for python in emitted.planned.pythons}
+    failures = [
+        f"Python {python}: {verdict.outcome.reason}\n{verdict.outcome.log}"
+        for python, verdict in seen.items()
+        if verdict.outcome.status == FAILED
+    ]
+    path = settle(emitted, out, "\n".join(failures))
+    return [
+        Row(
+            path=path,
+            python=python,
+            tag=emitted.planned.tag,
+            sha256=emitted.sha256,
+            size=emitted.size,
+            fresh=emitted.fresh,
+            before=found[_untouched(analysis, python)].outcome,
+            after=verdict.outcome,
+            remembered=verdict.remembered,
+        )
+        for python, verdict in seen.items()
+    ]
+
+
+def _patched(config: Config, analysis: Analysis) -> Patched:
+    """Return what the patches, ours and then the team's, make of the wheel's texts."""
+    patches = load_patches([builtin_folder(), *config.build.patches])
+    wheel = analysis.wheel
+    texts = {name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)}
+    return apply(
+        patches,
+        texts,
+        {"build": build_facts(analysis)},
+        names=wheel.names,
+        file=wheel.path.name,
+    )
