@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from repack import __version__, files
-from repack.analysis import analyse, require_cv2, require_windows
+from repack.analysis import Memory, analyse, require_cv2, require_windows
 from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, wanted_source
 from repack.errors import ConfigError, shown
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis
     from repack.config import Config
+    from repack.progress import Task
 
-__all__ = ["Supply", "build", "obtain_source", "sample_of", "timestamp"]
+__all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "timestamp"]
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
@@ -54,6 +55,16 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     )
 
 
+def look_through(path: Path, config: Config, supply: Supply, task: Task | None = None) -> Analysis:
+    """Return the analysis of the wheel at `path`; the content of a wheel is read once for all."""
+    return analyse(
+        path,
+        allow_startup_hook=config.allow.startup_hook,
+        task=task,
+        memory=Memory(folder=supply.cache.folder("seen")),
+    )
+
+
 def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
     """Return the analysis of the wheel, which has a cv2."""
     with (
@@ -62,7 +73,7 @@ def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
         supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task,
     ):
         pool.map(import_module, ("repack.analysis.judging", "repack.building.making"))
-        analysis = analyse(path, allow_startup_hook=config.allow.startup_hook, task=task)
+        analysis = look_through(path, config, supply, task)
     require_cv2(analysis)
     return analysis
 
