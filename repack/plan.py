@@ -14,7 +14,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from repack import wheels
 from repack.archives import Added, Copied
-from repack.dlls import Kind, distribution
+from repack.dlls import Kind, cure, distribution, general_cures
 from repack.errors import InputError
 
 if TYPE_CHECKING:
@@ -180,27 +180,50 @@ def numpy_requirement(analysis: Analysis) -> tuple[str, ...]:
     codes = {finding.code for finding in analysis.findings}
     if not codes & {"numpy-missing", "numpy-contradicted"}:
         return ()
-    return ("numpy<2",) if analysis.numpy == "1" else ("numpy",)
+    wanted = _numpy_range(analysis)
+    return (wanted,) if wanted else ()
 
 
 def build_facts(analysis: Analysis) -> dict[str, object]:
     """Return what the run-time module has to know of this build: its `BUILD`."""
     outside = [need for need in analysis.needs if need.in_wheel is None]
     toolkit = _toolkit_needs(analysis)
-    driver = [need for need in outside if need.dll.kind is Kind.DRIVER]
-    families: dict[str, list[str]] = {}
+    families: dict[str, list[Dll]] = {}
     for need in toolkit:
-        families.setdefault(need.dll.family, []).append(need.dll.name)
-    major, exact = analysis.cuda_major, analysis.cuda_version
+        families.setdefault(need.dll.family, []).append(need.dll)
+    major = analysis.cuda_major
+    cuda = analysis.cuda_version or (None if major is None else (major, None))
+    known = [need.dll for need in outside if cure(need.dll, cuda)]
     return {
-        "cuda": exact or (None if major is None else (major, None)),
+        "cuda": cuda,
+        "cures": general_cures() | {dll.family: cure(dll, cuda) for dll in known},
         "delayed": tuple(sorted(need.dll.name for need in toolkit if need.delayed)),
-        "driver": tuple(sorted(need.dll.name for need in driver)),
-        "families": {name: tuple(sorted(dlls)) for name, dlls in sorted(families.items())},
-        "in_wheel": tuple(sorted(need.in_wheel for need in analysis.needs if need.in_wheel)),
-        "needed_by": {need.dll.name: tuple(sorted(need.needed_by)) for need in (*toolkit, *driver)},
+        "families": {
+            name: tuple(sorted(dll.name for dll in dlls)) for name, dlls in families.items()
+        },
+        "kinds": {dll.key: dll.family for dll in known},
+        "machine": _machine(analysis),
+        "numpy": _numpy_range(analysis),
         "opencv": analysis.wheel.filename.version.public,
+        "requires": {
+            name: tuple(sorted({_requirement(dll, major or 0) for dll in dlls} - {""}))
+            for name, dlls in families.items()
+        },
+        "vendored": (),
     }
+
+
+def _machine(analysis: Analysis) -> str:
+    """Return the processor that the modules are for; that they agree is analysis's to say."""
+    modules = analysis.cv2 or analysis.native
+    return analysis.images[modules[0]].machine if modules else "x86-64"
+
+
+def _numpy_range(analysis: Analysis) -> str | None:
+    """Return which NumPy the binary can be used with, None where it uses none."""
+    if analysis.numpy is None:
+        return None
+    return "numpy<2" if analysis.numpy == "1" else "numpy"
 
 
 def dll_requirements(analysis: Analysis) -> tuple[str, ...]:

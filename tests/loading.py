@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 PATCHES = load_patches([builtin_folder()])
 BUILD = {
     "cuda": (12, 9),
+    "cures": {"npp": "set CUDA_PATH to a toolkit of CUDA 12"},
     "delayed": (),
-    "driver": (),
     "families": {"npp": ("nppc64_12.dll",)},
-    "in_wheel": (),
-    "needed_by": {"nppc64_12.dll": ("cv2.pyd",)},
+    "kinds": {"nppc64_12.dll": "npp"},
+    "machine": "x86-64",
+    "numpy": "numpy",
     "opencv": "4.14.0",
+    "requires": {"npp": ("nvidia-npp-cu12",)},
+    "vendored": (),
 }
 
 # It fails as an extension does whose DLL is missing, until a variable is set. (It stands for a

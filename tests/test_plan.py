@@ -417,28 +417,42 @@ def test_delay_loaded_dlls_are_needed_too_and_those_in_the_wheel_are_not(shelf: 
 def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: Shelf) -> None:
     analysis = shelf.wheel(
         version="4.13.0.90+cu129",
-        dlls=["nppif64_12.dll", "nppc64_12.dll", "cudnn64_9.dll", "nvcuda.dll", "KERNEL32.dll"],
+        dlls=["nppif64_12.dll", "nppc64_12.dll", "cudnn64_9.dll", "nvcuda.dll", "MF.dll"],
         delayed=["cufft64_11.dll", "nvcuvid.dll"],
         beside=["nppif64_12.dll"],
     )
-    assert build_facts(analysis) == {
+    facts = build_facts(analysis)
+    cures = facts.pop("cures")
+    assert isinstance(cures, dict)
+    assert sorted(cures) == [
+        *("cudnn", "cufft", "driver", "media-foundation", "npp", "python", "vc-runtime", "windows")
+    ]
+    assert facts == {
         "cuda": (12, 9),
         "delayed": ("cufft64_11.dll",),
-        "driver": ("nvcuda.dll", "nvcuvid.dll"),
         "families": {
             "cudnn": ("cudnn64_9.dll",),
             "cufft": ("cufft64_11.dll",),
             "npp": ("nppc64_12.dll",),
         },
-        "in_wheel": ("cv2/nppif64_12.dll",),
-        "needed_by": dict.fromkeys(
-            (
-                *("cudnn64_9.dll", "cufft64_11.dll", "nppc64_12.dll"),
-                *("nvcuda.dll", "nvcuvid.dll"),
-            ),
-            ("cv2/cv2.pyd",),
-        ),
+        "kinds": {
+            "cudnn64_9.dll": "cudnn",
+            "cufft64_11.dll": "cufft",
+            "mf.dll": "media-foundation",
+            "nppc64_12.dll": "npp",
+            "nvcuda.dll": "driver",
+            "nvcuvid.dll": "driver",
+            "python3.dll": "python",
+        },
+        "machine": "x86-64",
+        "numpy": None,
         "opencv": "4.13.0.90",
+        "requires": {
+            "cudnn": ("nvidia-cudnn-cu12==9.*",),
+            "cufft": ("nvidia-cufft-cu12",),
+            "npp": ("nvidia-npp-cu12",),
+        },
+        "vendored": (),
     }
 
 

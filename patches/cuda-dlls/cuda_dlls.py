@@ -1,16 +1,21 @@
 r"""Finds the CUDA DLLs that this build of OpenCV needs, and tells Windows where they are.
 
 `cv2/__init__.py` loads its native module inside `with loading():`. For each family of DLLs (npp,
-cublas, cudnn, ...) the first directory that holds every file needed of it is registered, and only
-that one: Windows searches several registered directories in no particular order. Looked through,
-in this order:
+cublas, cudnn, ...) the first directory that holds every file needed of it, each for this processor,
+is registered, and only that one: Windows searches several in no particular order. Looked through:
 
 1. OPENCV_CUDA_DLL_DIRS: directories, separated by `;`. One that is not there is an error.
-2. CUDA_PATH: its bin\x64 (CUDA 13), then its bin.
-3. PATH, unless OPENCV_CUDA_SEARCH_PATH=0.
+2. This wheel: the DLLs that came with it, and the folder of cv2 itself.
+3. NVIDIA's wheels, nvidia\*\bin[\x86_64]: beside cv2, then in the other folders of sys.path;
+   conda's Library\bin of this environment, and of the one that it was made from.
+4. CUDA_PATH_V<major>_<minor> of this build, CUDA_PATH, CUDA_HOME, other CUDA_PATH_V<major>_* with
+   the newest first, CUDNN_PATH: bin[\<cuda>]\x64, bin[\<cuda>], and what the variable names itself.
+5. The default directories of CUDA's installers, newest first, then those of cuDNN's.
+6. PATH, unless OPENCV_CUDA_SEARCH_PATH=0.
 
 Relative directories and the working directory are never taken. Off Windows nothing is done.
-Put here by repack; standard library only, Python 3.6 and later.
+`python -m cv2.cuda_dlls [--json]` says what is chosen and why; so does this file, run by its path.
+OPENCV_CUDA_DEBUG=1 prints each step. Put here by repack, for Python 3.6 and later.
 """
 
 import os
@@ -18,62 +23,87 @@ import sys
 
 # What this build needs, from the import tables of its DLLs. The literal is written by repack:
 #   cuda       (major, minor) of the CUDA it was built with, minor None if not known; None: no CUDA
+#   cures      kind of file, as below -> what to do where one is missing
 #   delayed    those of the files below that are loaded only when first called: import does without
-#   driver     files that come with the NVIDIA driver, in System32: no directory helps
 #   families   family -> its files needed, all of which have to be in one directory
-#   in_wheel   DLLs that lie in the wheel itself
-#   needed_by  file -> files of the wheel whose import tables name it
-#   opencv     version of the wheel
-BUILD = {
-    "cuda": None,
-    "delayed": (),
-    "driver": (),
-    "families": {},
-    "in_wheel": (),
-    "needed_by": {},
-    "opencv": None,
-}
+#   kinds      file in lower case -> its family, or "driver", "media-foundation", "vc-runtime"
+#   machine    the processor it is for
+#   numpy      the requirement on NumPy that its native module has, None: none
+#   opencv     the version of the wheel
+#   requires   family -> the requirement that has pip install NVIDIA's wheel of it
+#   vendored   folders of the wheel that hold DLLs of these families, such as "cv2.libs"
+BUILD = {"families": {}}
 
-OVERRIDE = "OPENCV_CUDA_DLL_DIRS"
-SEARCH_PATH = "OPENCV_CUDA_SEARCH_PATH"
-
-
-def _from_override():
-    for directory in _split(os.environ.get(OVERRIDE, "")):
-        yield directory, OVERRIDE
-
-
-def _from_cuda_path():
-    for root in _split(os.environ.get("CUDA_PATH", ""))[:1]:
-        yield os.path.join(root, "bin", "x64"), "CUDA_PATH"
-        yield os.path.join(root, "bin"), "CUDA_PATH"
-
-
-def _from_path():
-    if os.environ.get(SEARCH_PATH, "").strip() != "0":
-        for directory in _split(os.environ.get("PATH", "")):
-            yield directory, "PATH"
-
-
-# The search order: each step yields (directory, where its name comes from), and is asked only as
-# long as a family is missing.
-ORDER = (_from_override, _from_cuda_path, _from_path)
+OVERRIDE, SEARCH_PATH = "OPENCV_CUDA_DLL_DIRS", "OPENCV_CUDA_SEARCH_PATH"
+WHEEL, NVIDIA, DEFAULT = "this wheel", "NVIDIA's wheels", "default directory"
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+SYSTEM = os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32")
+MACHINES = {0x14C: "32-bit Windows (x86)", 0x1C4: "ARM", 0x8664: "x86-64", 0xAA64: "ARM64"}
+PROCESSORS = {"x86": 0x14C, "x86-64": 0x8664, "arm64": 0xAA64}
+# Where CUDA 13 keeps the DLLs of one processor, in the toolkit and in NVIDIA's wheels.
+SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}
+ABSENT_SYMBOL, FAILED_START = 127, 1114  # Windows' numbers for what stops a DLL from loading
+DULL = "does not exist", "holds none of them"
+REASONS = {FileNotFoundError: DULL[0], NotADirectoryError: "is not a directory"}
 
 
 class Search:
     """One walk through ORDER, with what was found and why other places were not taken."""
 
+    def _override(self):
+        yield from ((directory, OVERRIDE) for directory in _split(OVERRIDE))
+
+    def _this_wheel(self):
+        for folder in BUILD["vendored"]:
+            yield os.path.join(ROOT, *folder.split("/")), WHEEL
+        yield HERE, WHEEL  # where Windows looks first of all, whatever is registered
+        if getattr(sys, "frozen", False) or "__compiled__" in globals():
+            # PyInstaller and Nuitka put DLLs beside the packages, or beside the program.
+            yield ROOT, WHEEL
+            yield os.path.dirname(sys.executable), WHEEL
+
+    def _nvidia_wheels(self):
+        others = [each for each in sys.path if isinstance(each, str) and not each.endswith(".zip")]
+        for root in dict.fromkeys([ROOT, *(each for each in others if not _unfit(each, NVIDIA))]):
+            top = os.path.join(root, "nvidia")
+            for name in sorted(self.names(top, NVIDIA)):
+                folder = os.path.join(top, name, "bin")
+                if self.names(folder):
+                    yield from ((directory, NVIDIA) for directory in self._nested(folder))
+
+    def _conda(self):
+        for prefix in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix"):
+            folder = os.path.join(getattr(sys, prefix, None) or "", "Library", "bin")
+            yield from ((directory, "conda") for directory in self._nested(folder))
+
+    def _by_variables(self):
+        for variable in _variables():
+            for root in _split(variable):
+                yield from ((directory, variable) for directory in [*self._bins(root), root])
+
+    def _defaults(self):
+        program_files = _variable("PROGRAMFILES") or "C:\\Program Files"
+        for product in ("NVIDIA GPU Computing Toolkit\\CUDA", "NVIDIA\\CUDNN"):
+            top = os.path.join(program_files, product)
+            for name in _newest(self.names(top, DEFAULT), "v", any_major=product[-1] == "N"):
+                folders = self._bins(os.path.join(top, name))
+                yield from ((directory, DEFAULT) for directory in folders)
+
+    def _path(self):
+        if _variable(SEARCH_PATH) != "0":
+            yield from ((directory, "PATH") for directory in _split("PATH"))
+
+    # Each step yields (directory, source), and is asked only as long as a family is missing.
+    ORDER = (_override, _this_wheel, _nvidia_wheels, _conda, _by_variables, _defaults, _path)
+
     def __init__(self):
         self.missing = dict(BUILD["families"])  # family -> files
         self.found = {}  # family -> (directory, source)
-        self.refused = []  # (directory, source, reason)
-        self._seen = set()
-        if self.missing:
-            self._walk()
-
-    def _walk(self):
-        for step in ORDER:
-            for directory, source in step():
+        self.refused = []  # (directory, source, family, reason); no family: it holds for all
+        self._listings, self._tried = {}, set()
+        for step in self.ORDER if self.missing else ():
+            for directory, source in step(self):
                 # What was ordered is looked at whole: a mistake in it shall be heard of.
                 if not self.missing and source != OVERRIDE:
                     return
@@ -83,64 +113,176 @@ class Search:
         """Return the directories found, each once, in the order found."""
         return list(dict.fromkeys(directory for directory, _ in self.found.values()))
 
+    def names(self, directory, source=""):
+        """Return the lower-case names in `directory`; with a source, why there are none is kept."""
+        names, reason = self._listing(directory)
+        if reason and source:
+            self._refuse(directory, source, "", reason)
+        return names
+
+    def places(self, families):
+        """Return where `families` were looked for, by the reason why each place was not taken."""
+        reasons = {}
+        for directory, source, family, reason in self.refused:
+            if families & ({family} if family else {*BUILD["families"]}):
+                reasons.setdefault(reason, {})[f"{directory} ({source})"] = None
+        unset = [name for name in (OVERRIDE, *_variables()) if not _variable(name)]
+        off = [f"PATH ({SEARCH_PATH}=0)"] if _variable(SEARCH_PATH) == "0" else []
+        telling = sorted(reasons.items(), key=lambda each: each[0] in DULL)
+        lines = [f"{reason}: {'; '.join(each)}" for reason, each in telling]
+        return lines and [*lines, f"not set: {', '.join(unset + off)}"]
+
+    def distributions(self):
+        """Return the distributions of OpenCV that are installed here: they overwrite each other."""
+        names = sorted(name[:-10] for name in self.names(ROOT) if name.endswith(".dist-info"))
+        return [name for name in names if name.startswith("opencv")]
+
+    def _nested(self, directory):
+        """Return `directory`, after those of its subfolders that are for this processor."""
+        folders, names = SUBFOLDERS.get(BUILD["machine"], ()), self.names(directory)
+        return [os.path.join(directory, each) for each in folders if each in names] + [directory]
+
+    def _bins(self, root):
+        r"""Yield bin\<cuda>\x64, bin\<cuda> (so cuDNN's installer), bin\x64 and bin of `root`."""
+        top = os.path.join(root, "bin")
+        for name in [*_newest(self.names(top), ""), ""]:
+            yield from self._nested(os.path.join(top, name) if name else top)
+
     def _look(self, directory, source):
-        """Take from `directory` the families that it holds whole, or keep the reason why none."""
-        key = os.path.normcase(directory)
-        if key in self._seen:
-            return
-        self._seen.add(key)
-        names, reason = _listing(directory, source)
-        if names is None:
-            if source == OVERRIDE:
-                raise ImportError(
-                    '{} names "{}", which {}: correct it or unset it'.format(
-                        OVERRIDE, directory, reason
-                    ),
-                    name="cv2",
-                )
-            self.refused.append((directory, source, reason))
-            return
-        for family, files in list(self.missing.items()):
-            lacking = [name for name in files if name.lower() not in names]
-            if not lacking:
+        """Take from `directory` the families that it holds whole, or keep the reason why not."""
+        wanted = [each for each in self.missing if (_key(directory), each) not in self._tried]
+        self._tried.update((_key(directory), each) for each in wanted)
+        reason = _unfit(directory, source) or self._listing(directory)[1]
+        if reason and source == OVERRIDE:
+            text = f'{OVERRIDE} names "{directory}", which {reason}: correct it or unset it'
+            raise ImportError(text, name="cv2")
+        for family in wanted:
+            lack = reason or self._lack(directory, self.missing[family])
+            if lack:
+                self._refuse(directory, source, family, lack)
+            else:
+                _say(f"{family}: {directory} ({source}) is taken")
                 self.found[family] = (directory, source)
                 del self.missing[family]
-            elif len(lacking) < len(files):
-                reason = "has no " + ", ".join(lacking)
-                self.refused.append((directory, source, reason))
-        if reason is None and directory not in self.directories():
-            self.refused.append((directory, source, "holds none of the DLLs needed"))
+
+    def _lack(self, directory, files):
+        """Return what `directory` lacks of a family's files, None if it holds them all, sound."""
+        names = self.names(directory)
+        lacking = [name for name in files if name.lower() not in names]
+        if len(lacking) == len(files):
+            stem = files[0].lower().rpartition("_")[0]
+            others = [name for name in names if stem and name.rpartition("_")[0] == stem]
+            return f"holds {min(others)}, another version" if others else DULL[1]
+        if lacking:
+            return "has no " + ", ".join(lacking)
+        faults = ((name, _fault(os.path.join(directory, name))) for name in files)
+        return next((f"holds a {name} that {fault}" for name, fault in faults if fault), None)
+
+    def _refuse(self, directory, source, family, reason):
+        _say(f"{family or 'all'}: {directory} ({source}) {reason}")
+        self.refused.append((directory, source, family, reason))
+
+    def _listing(self, directory):
+        """Return (the lower-case names in `directory`, None), or (none, the reason why not)."""
+        key = _key(directory)
+        if key not in self._listings:
+            try:
+                names = () if _unfit(directory) else os.listdir(directory)
+                self._listings[key] = frozenset(name.lower() for name in names), None
+            except (OSError, ValueError) as error:
+                reason = REASONS.get(type(error), f"cannot be read ({type(error).__name__})")
+                self._listings[key] = frozenset(), reason
+        return self._listings[key]
 
 
-def _listing(directory, source):
-    """Return (the lower-case names in `directory`, None), or (None, the reason why not)."""
-    drive, rest = os.path.splitdrive(directory)
-    if not drive or rest[:1] not in ("\\", "/"):
-        return None, "is not an absolute directory"
-    try:
-        if source != OVERRIDE and os.path.normcase(os.getcwd()) == os.path.normcase(directory):
-            return None, "is the working directory"
-        return {name.lower() for name in os.listdir(directory)}, None
-    except FileNotFoundError:
-        return None, "does not exist"
-    except NotADirectoryError:
-        return None, "is not a directory"
-    except (OSError, ValueError) as error:
-        return None, "cannot be read ({})".format(error)
+def _variables():
+    """Return the variables that may lead to the DLLs: of the build's CUDA, of any, of its major."""
+    own = ["CUDA_PATH_V{}_{}".format(*BUILD["cuda"])] if BUILD["cuda"] else []
+    versions = [name[11:].replace("_", ".") for name in os.environ if name[:11] == "CUDA_PATH_V"]
+    others = ["CUDA_PATH_V" + each.replace(".", "_") for each in _newest(versions, "")]
+    return list(dict.fromkeys([*own, "CUDA_PATH", "CUDA_HOME", *others, "CUDNN_PATH"]))
 
 
-def _split(value):
-    """Return the directories in `value`, which `;` separates but for those inside quotes."""
-    parts = value.split('"')
+def _newest(names, prefix, *, any_major=False):
+    """Return those of `names` that are `prefix` and a version of that major, newest first."""
+    found = []
+    for name in names:
+        parts = name[len(prefix) :].split(".")
+        if name.startswith(prefix) and all(part.isdecimal() for part in parts):
+            version = [int(part) for part in parts]
+            if any_major or not BUILD["cuda"] or version[0] == BUILD["cuda"][0]:
+                found.append((version, name))
+    return [name for _, name in sorted(found, reverse=True)]
+
+
+def _variable(name):
+    return os.environ.get(name, "").strip()
+
+
+def _split(variable):
+    """Return the directories in an environment variable: `;` separates them, but not in quotes."""
+    parts = os.environ.get(variable, "").split('"')
     parts[::2] = [part.replace(";", "\0") for part in parts[::2]]
     return [_clean(part) for part in "".join(parts).split("\0") if part.strip()]
 
 
 def _clean(directory):
     """Return `directory` as Windows writes it, with its %VARIABLES% filled in."""
-    if "%" in directory:
-        directory = os.path.expandvars(directory)
-    return os.path.normpath(directory.strip())
+    parts = directory.strip().split("%")
+    for at in range(1, len(parts) - 1, 2):
+        parts[at] = os.environ.get(parts[at].upper(), f"%{parts[at]}%")
+    odd = "%" if len(parts) % 2 == 0 else ""
+    return os.path.normpath("".join(parts[:-1]) + odd + parts[-1])
+
+
+def _key(directory):
+    """Return what all names of one directory have in common."""
+    return os.path.normcase(os.path.normpath(directory)).rstrip("\\")
+
+
+def _unfit(directory, source=WHEEL):
+    """Return why a directory of that name is not even looked at, or None."""
+    drive, rest = os.path.splitdrive(directory)
+    if not drive or rest[:1] not in ("\\", "/"):
+        return "is not an absolute directory"
+    if source in (OVERRIDE, WHEEL):
+        return None
+    if _key(directory) == _key(os.getcwd()):
+        return "is the working directory"
+    # Folders that any user may write to on every Windows. Access lists are not read.
+    for top in (_variable("PUBLIC"), os.path.join(os.path.dirname(SYSTEM), "Temp")):
+        if not _unfit(top) and (_key(directory) + "\\").startswith(_key(top) + "\\"):
+            return "is a directory that everyone may write to"
+    return None
+
+
+def _fault(path):
+    """Return what is wrong with a DLL, told by one read of its head, or None."""
+    try:
+        with open(path, "rb", 0) as file:
+            head, size = file.read(4096), file.seek(0, 2)
+    except OSError as error:
+        return f"cannot be read ({type(error).__name__})"
+    at = _int(head, 60)
+    if head[:2] != b"MZ" or head[at : at + 4] != b"PE\0\0":
+        return "is a placeholder of Git LFS" if head[:19] == b"version https://git" else "is no DLL"
+    machine = _int(head, at + 4, 2)
+    if machine != PROCESSORS.get(BUILD["machine"], machine):
+        return f"is for {MACHINES.get(machine, 'another processor')}"
+    sections = at + 24 + _int(head, at + 20, 2)
+    rows = range(sections, sections + 40 * _int(head, at + 6, 2), 40)
+    ends = [_int(head, row + 16) + _int(head, row + 20) for row in rows]
+    return "is cut off" if max([rows.stop, *ends]) > size else None
+
+
+def _int(content, at, size=4):
+    return int.from_bytes(content[at : at + size], "little")
+
+
+def _say(text):
+    """Print one step of the search, if that was asked for."""
+    if _variable("OPENCV_CUDA_DEBUG") not in ("", "0") and sys.stderr is not None:
+        sys.stderr.write("cv2.cuda_dlls: " + text + "\n")
 
 
 class _Loading:
@@ -157,15 +299,8 @@ class _Loading:
         if not self._entered and hasattr(sys, "OpenCV_LOADER"):
             # The loader says so while it works. It does not: an earlier failure left this behind.
             del sys.OpenCV_LOADER
-        search = self.search or Search()
-        self._entered.append(
-            (
-                list(sys.path),
-                sys.modules.copy(),
-                os.environ.get("PATH"),
-                hasattr(sys, "OpenCV_LOADER"),
-            )
-        )
+        search, flag = self.search or Search(), hasattr(sys, "OpenCV_LOADER")
+        self._entered.append((list(sys.path), sys.modules.copy(), os.environ.get("PATH"), flag))
         if self.search is None:
             self.search = search
             self._register(search)
@@ -173,98 +308,292 @@ class _Loading:
     def __exit__(self, kind, error, traceback):
         if os.name != "nt":
             return
-        entered = self._entered.pop()
+        before = self._entered.pop()
         if error is None:
-            _drop_empty_entry(entered[2])
+            path = os.environ.get("PATH", "")
+            if path.startswith(";") and not (before[2] or "").startswith(";"):
+                # OpenCV's loader put an empty entry there: to Windows the working directory.
+                os.environ["PATH"] = path.lstrip(";")
             return
-        missing = _missing(self.search)
-        _restore(*entered)
-        if not self._entered:
-            # The next import shall search anew: the cure may be there by then.
-            for handle in self._handles:
-                handle.close()
-            self._handles, self.search = [], None
-        # Only an ImportError about a native file is one that a DLL may be the reason of.
-        if missing and type(error) is ImportError and (error.path or "").lower().endswith(".pyd"):
-            message = "{} {}".format(error, missing)
-            raise ImportError(message, name=error.name, path=error.path) from error
+        try:
+            text = _explanation(error, self.search)
+        finally:
+            self._restore(*before)
+            if not self._entered:
+                # The next import shall search anew: the cure may be there by then.
+                for handle in self._handles:
+                    handle.close()
+                self._handles, self.search = [], None
+        if text:
+            raise ImportError(text, name=error.name, path=error.path) from error
 
     def _register(self, search):
-        directories = search.directories()
-        if not directories:
-            return
-        for directory in directories:
+        for directory in search.directories() if hasattr(os, "add_dll_directory") else ():
             self._add(directory, search)
         # PATH is what counts before Python 3.8, and on every Python for what DLLs load by their
         # bare name, as cuDNN does its own parts.
-        chosen = {os.path.normcase(directory) for directory in directories}
-        rest = [
-            entry
-            for entry in os.environ.get("PATH", "").split(";")
-            if os.path.normcase(os.path.normpath(entry.strip(' "'))) not in chosen
-        ]
-        os.environ["PATH"] = ";".join(directories + rest)
+        chosen = {_key(directory) for directory in search.directories()}
+        if chosen:
+            entries = os.environ.get("PATH", "").split(";")
+            rest = [each for each in entries if _key(each.strip(' "')) not in chosen]
+            os.environ["PATH"] = ";".join(search.directories() + rest)
 
     def _add(self, directory, search):
-        if hasattr(os, "add_dll_directory"):  # Python 3.8
-            try:
-                self._handles.append(os.add_dll_directory(directory))
-            except OSError as error:
-                search.refused.append((directory, "os.add_dll_directory", str(error)))
+        try:
+            self._handles.append(os.add_dll_directory(directory))
+        except OSError as error:
+            # So the Microsoft Store's Python was seen. What is loaded already answers to its name.
+            _say(f"{directory} is not registered ({error}): its DLLs are loaded")
+            for family in [each for each in search.found if search.found[each][0] == directory]:
+                for name in sorted(set(BUILD["families"][family]) - set(BUILD["delayed"])):
+                    _Windows().load(os.path.join(directory, name))
 
-
-def _restore(path, modules, search_path, was_loading):
-    """Put the process back to what it was before a native module failed to load."""
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name == "cv2" or name.startswith("cv2.")]:
-        if name not in modules:
-            del sys.modules[name]
-    for name, module in modules.items():
-        if name == "cv2" or name.startswith("cv2."):
-            sys.modules[name] = module
-    if search_path is None:
+    def _restore(self, path, modules, search_path, flag):
+        """Put the process back to what it was before a native module failed to load."""
+        sys.path[:] = path
+        for name in {*modules, *sys.modules}:
+            if name.partition(".")[0] == "cv2":
+                sys.modules.pop(name, None)
+                sys.modules.update({name: modules[name]} if name in modules else {})
         os.environ.pop("PATH", None)
-    else:
-        os.environ["PATH"] = search_path
-    if not was_loading and hasattr(sys, "OpenCV_LOADER"):
-        del sys.OpenCV_LOADER
+        os.environ.update({} if search_path is None else {"PATH": search_path})
+        if not flag and hasattr(sys, "OpenCV_LOADER"):
+            del sys.OpenCV_LOADER
 
 
-def _drop_empty_entry(before):
-    """Take an empty first entry out of PATH, if the loader put it there.
-
-    It does where its config.py names no directory. Windows may take it for the working directory.
-    """
-    after = os.environ.get("PATH", "")
-    if after.startswith(";") and not (before or "").startswith(";"):
-        os.environ["PATH"] = after.lstrip(";")
-
-
-def _missing(search):
-    """Return a sentence on the DLLs that were found nowhere and would stop an import, or ""."""
-    files = [
-        name for files in search.missing.values() for name in files if name not in BUILD["delayed"]
-    ]
-    if not files:
-        return ""
-    cuda = BUILD["cuda"]
-    off = os.environ.get(SEARCH_PATH, "").strip() == "0"
-    return (
-        "cv2 needs {}, found neither in {}, nor in CUDA_PATH, {}: set CUDA_PATH to a CUDA{} "
-        "toolkit, or {} to the directories that hold {}."
-    ).format(
-        ", ".join(files),
-        OVERRIDE,
-        "and {} turns PATH off".format(SEARCH_PATH) if off else "nor on PATH",
-        " {}".format(cuda[0]) if cuda else "",
-        OVERRIDE,
-        "it" if len(files) == 1 else "them",
-    )
-
-
-_loading = _Loading()
+_loading = globals().get("_loading") or _Loading()  # kept when the module is reloaded
 
 
 def loading():
     """Return a context in which cv2's native module finds its DLLs."""
+    # runpy imports cv2 on its way to `-m cv2.cuda_dlls`, which has to answer where cv2 cannot.
+    frame = sys._getframe() if getattr(sys, "argv", ())[:1] == ["-m"] else None
+    while frame and frame.f_locals.get("mod_name") != __name__:
+        frame = frame.f_back
+    if frame:
+        sys.exit(main(sys.argv[1:]))
     return _loading
+
+
+# From here on: what is run only where an import failed, or where somebody asks.
+class _Windows:
+    """Windows' own loader, where ctypes lets one ask it; otherwise nothing is known."""
+
+    def __init__(self):
+        try:
+            import ctypes
+
+            self._ctypes, self._api = ctypes, ctypes.WinDLL("kernel32", use_last_error=True)
+            self._api.LoadLibraryExW.restype = self._api.GetModuleHandleW.restype = ctypes.c_void_p
+        except (ImportError, AttributeError, OSError):
+            self._api = None
+
+    def loaded(self, name):
+        """Return the path of the DLL that is loaded under that name, or None."""
+        handle = self._api and self._api.GetModuleHandleW(name)
+        if not handle:
+            return None
+        path = self._ctypes.create_unicode_buffer(1 << 15)
+        self._api.GetModuleFileNameW(self._ctypes.c_void_p(handle), path, len(path))
+        return path.value
+
+    def load(self, path, *, only_look=False):
+        """Return the number of the error that loading as an import does gives; None: not known."""
+        if not self._api:
+            return None
+        flags = ((0, 8), (0x1000, 0x1100))[hasattr(os, "add_dll_directory")][os.path.isabs(path)]
+        self._api.SetErrorMode(0x8003)  # an error is no dialog, as Python has it in an import
+        handle = self._api.LoadLibraryExW(path, None, flags | 2 * only_look)
+        return 0 if handle else self._ctypes.get_last_error()
+
+
+class _Image:
+    """The tables of a PE file: what it asks for when it is loaded, and what it offers."""
+
+    def __init__(self, path):
+        import mmap
+
+        with open(path, "rb") as file:
+            self.content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._int = lambda at, size=4: _int(self.content, at, size)
+        at = self._int(60) + 24
+        self._width, self._tables = (8, at + 112) if self._int(at, 2) == 0x20B else (4, at + 96)
+        first = at + self._int(at - 4, 2)
+        rows = range(first, first + 40 * self._int(at - 18, 2), 40)
+        self._sections = [[self._int(row + 8 + 4 * n) for n in range(4)] for row in rows]
+
+    def imports(self):
+        """Yield each DLL asked for, and the symbols asked of it by name."""
+        row = self._at(self._int(self._tables + 8))
+        while row and self._int(row + 12):
+            thunk, symbols = self._at(self._int(row) or self._int(row + 16)), []
+            while self._int(thunk, self._width):
+                if not self._int(thunk, self._width) >> (8 * self._width - 1):
+                    symbols.append(self._text(self._int(thunk) + 2))
+                thunk += self._width
+            yield self._text(self._int(row + 12)), symbols
+            row += 20
+
+    def exports(self):
+        """Return the symbols offered by name."""
+        table = self._at(self._int(self._tables))
+        count, names = (self._int(table + 24), self._at(self._int(table + 32))) if table else (0, 0)
+        return {self._text(self._int(names + 4 * each)) for each in range(count)}
+
+    def version(self):
+        """Return the file's version, which stands behind a mark of its own."""
+        at = self.content.find(b"\xbd\x04\xef\xfe") + 8
+        return ".".join(str(self._int(at + each, 2)) for each in (2, 0, 6, 4))
+
+    def _text(self, rva):
+        start = self._at(rva)
+        return self.content[start : self.content.find(b"\0", start)].decode("latin-1")
+
+    def _at(self, rva):
+        for size, start, raw, pointer in self._sections:
+            if start <= rva < start + max(size, raw):
+                return pointer + rva - start
+        return 0
+
+
+class _Walk:
+    """Follows the load-time imports of the native module as Windows does, and keeps what fails."""
+
+    def __init__(self, native, search):
+        self.windows, self._search, self.files = _Windows(), search, [native]
+        self.missing, self.broken, self._asked = {}, {}, []
+        self._places = [os.path.dirname(native), os.path.dirname(sys.executable), sys.base_prefix]
+        self._places += [*search.directories(), SYSTEM]
+        self._places += [] if hasattr(os, "add_dll_directory") else _split("PATH")
+        for path in self.files:  # more of them are appended below
+            self.broken[path] = _fault(path)
+            for name, symbols in () if self.broken[path] else _Image(path).imports():
+                answer = self._answer(name)
+                if answer is None:
+                    self.missing.setdefault(name.lower(), (name, []))[1].append(path)
+                if answer:
+                    of_windows = _key(os.path.dirname(answer)) == _key(SYSTEM)
+                    self._asked.append((path, answer, symbols, of_windows))
+                    if answer not in self.files and not of_windows:
+                        self.files.append(answer)
+
+    def lacking(self):
+        """Yield (file, DLL that answers it, symbols that it has not, whether it is Windows')."""
+        exports = {}
+        for path, answer, symbols, of_windows in self._asked:
+            if answer not in exports:
+                exports[answer] = _Image(answer).exports()
+            if set(symbols) - exports[answer]:
+                yield path, answer, sorted(set(symbols) - exports[answer]), of_windows
+
+    def _answer(self, name):
+        """Return the file that Windows takes for `name`, "" if not known which, None if none."""
+        if name.lower().startswith(("api-ms-", "ext-ms-")):
+            return ""
+        loaded = self.windows.loaded(name)
+        for place in [] if loaded else self._places:
+            if name.lower() in self._search.names(place):
+                path = os.path.join(place, name)
+                # One of Windows' own may be there and yet not load: it needs others.
+                return None if place == SYSTEM and self.windows.load(path) else path
+        return loaded or ("" if self.windows.load(name, only_look=True) == 0 else None)
+
+
+def _explanation(error, search):
+    """Return what to say instead of `error`, "" where it says enough itself."""
+    numpy, head, findings = sys.modules.get("numpy"), "DLL load failed while importing cv2", []
+    if type(error) is ImportError and (error.path or "").lower().endswith(".pyd"):
+        findings = list(_findings(_Walk(error.path, search), search))
+    elif type(error) is ImportError and numpy and BUILD["numpy"] and "numpy" in str(error):
+        # NumPy says so itself, in English everywhere.
+        what = f"NumPy {numpy.__version__} is installed, and this build needs {BUILD['numpy']}"
+        cure = f'python -m pip install "{BUILD["numpy"]}"'
+        head, findings = "cv2 and NumPy do not fit", [(what, cure, [])]
+    if not findings:
+        return ""
+    whats, cures = ("; ".join(dict.fromkeys(finding[at] for finding in findings)) for at in (0, 1))
+    lines = [line for finding in findings for line in finding[2]]
+    if len(search.distributions()) > 1:
+        lines.append(f"installed over each other: {', '.join(search.distributions())}")
+    lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
+    return "\n  ".join([f"{head}: {whats}. To cure it: {cures}.", *lines])
+
+
+def _findings(walk, search):
+    """Yield (what is wrong, what cures it, further lines) for all that stops the import."""
+    groups, base, families = {}, os.path.basename, BUILD["families"]
+    for name, who in walk.missing.values():
+        kind = _kind(name, base(who[0]))
+        kinds, lines = groups.setdefault("CUDA" if kind in families else kind, (set(), []))
+        kinds.add(kind)
+        lines.append(f"{name} is needed by {', '.join(map(base, who))}")
+    for kinds, lines in groups.values():
+        what = ", ".join(line.partition(" ")[0] for line in lines) + " not found"
+        yield what, _cure(kinds), lines + search.places(kinds)
+    for path, fault in walk.broken.items():
+        if fault:
+            yield f"{path} {fault}", "put a sound one in its place", []
+    if walk.missing or any(walk.broken.values()):
+        return
+    number = walk.windows.load(walk.files[0])
+    for path, answer, lacking, of_windows in walk.lacking():
+        if number == ABSENT_SYMBOL or not of_windows:
+            what = f"{answer} has no {', '.join(lacking[:3])}, which {base(path)} needs"
+            kind = _kind(base(answer), base(path)) or ("windows" if of_windows else "")
+            is_loaded = not of_windows and walk.windows.loaded(base(answer))
+            early = "import cv2 before what loads that file, or " if is_loaded else ""
+            yield what, early + _cure({kind}), []
+    if number == FAILED_START:
+        failing = [path for path in walk.files if walk.windows.load(path) == number]
+        runtime = walk.windows.loaded("msvcp140.dll")
+        lines = [f"loaded: {runtime} {_Image(runtime).version()}"] if runtime else []
+        yield f"{failing[-1]} fails to start (error {number})", _cure({"vc-runtime"}), lines
+
+
+def _kind(name, who):
+    """Return the family or other kind of a DLL, or else of what needs it, or ""."""
+    return BUILD["kinds"].get(name.lower()) or BUILD["kinds"].get(who.lower(), "")
+
+
+def _cure(kinds):
+    """Return how to come by DLLs of these kinds, in one command or one setting."""
+    wheels = sorted(each for kind in kinds for each in BUILD["requires"].get(kind, ()))
+    pip = f"python -m pip install {' '.join(wheels)}, or " if wheels else ""
+    unknown = "ask whoever built this wheel where it comes from"
+    cures = (BUILD["cures"].get(kind, unknown) for kind in sorted(kinds))
+    return pip + " and ".join(dict.fromkeys(cures))
+
+
+def main(arguments):
+    """Print what is chosen and why; return 1 where something is missing."""
+    search = Search()
+    driver = [name for name, kind in BUILD["kinds"].items() if kind == "driver"]
+    facts = {
+        "version": 1,
+        "cv2": HERE,
+        "python": f"{sys.version.split()[0]} ({sys.executable})",
+        "build": BUILD,
+        "chosen": {family: list(place) for family, place in search.found.items()},
+        "missing": search.missing,
+        "refused": [list(each) for each in search.refused],
+        "driver": {name: name in search.names(SYSTEM) for name in driver},
+        "distributions": search.distributions(),
+        "variables": {name: os.environ.get(name) for name in (OVERRIDE, *_variables(), "PATH")},
+    }
+    lines = [f"cv2 {BUILD['opencv']} ({HERE}), Python {facts['python']}"]
+    lines += [f"{family}: {place} ({why})" for family, (place, why) in search.found.items()]
+    lines += [f"{each}: not found: {', '.join(files)}" for each, files in search.missing.items()]
+    lines += [f"{each}: {'' if there else 'not '}found" for each, there in facts["driver"].items()]
+    lines += ["not taken:", *("  " + each for each in search.places({*BUILD["families"]}))]
+    if "--json" in arguments:
+        import json
+
+        lines = [json.dumps(facts, indent=2)]
+    encoding = sys.stdout.encoding or "utf-8"  # which may lack letters of a directory's name
+    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
+    return 1 if search.missing else 0
+
+
+if __name__ == "__main__":
+    sys.path[:] = [each for each in sys.path if each != HERE]  # whose `typing` is not Python's
+    sys.exit(main(sys.argv[1:]))
