@@ -123,8 +123,12 @@ def test_a_way_of_fixing_that_is_not_there_yet_is_not_right(
 
 LIE = rb"""
 
-def chosen():
-    return {"npp": "C:\\elsewhere"}
+def _lie(loading, enter=_Loading.__enter__):
+    enter(loading)
+    loading.search.found["npp"] = ("C:\\elsewhere", "nowhere")
+
+
+_Loading.__enter__ = _lie
 """
 
 
