@@ -17,23 +17,33 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml()
-#: Debian's packages for the smoke test: Wine runs the Windows Pythons, Maven fetches their parts.
-SYSTEM_PACKAGES = {"wine64": ("wine64", "wine"), "mvn": ("maven",)}
-WINE_PLACES = ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine")
+#: Debian's packages for the smoke test: Wine runs the Windows Pythons, Maven fetches their parts;
+#: and for the tests: Chromium opens the proof's page, and shows nothing where there is no font.
+SYSTEM_PACKAGES = {
+    "wine64": ("wine64", "wine"),
+    "mvn": ("maven",),
+    "chromium": ("chromium", "fonts-dejavu-core"),
+}
+#: What stands in for a program of that name, on PATH or as a file.
+STAND_INS = {
+    "wine64": ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"),
+    "chromium": ("chromium-browser", "google-chrome"),
+}
+WORKFLOWS = sorted(map(str, Path(".github/workflows").glob("*.yml")))
 
 
 @nox.session(venv_backend="none")
 def setup(session: nox.Session) -> None:
-    """Install the system packages that the smoke test needs (Linux; nothing to do on Windows)."""
+    """Install the system packages for smoke test and tests (Linux; nothing to do on Windows)."""
     packages = missing_packages()
     if not packages:
-        session.log("Nothing to install: the smoke test has all it needs.")
+        session.log("Nothing to install: the smoke test and the tests have all they need.")
         return
     update = ["apt-get", "update"]
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if not may_use_apt():
         session.skip(
-            f"the smoke test needs {' and '.join(packages)}; install them with: "
+            f"the smoke test and the tests need {', '.join(packages)}; install them with: "
             f"sudo {' '.join(update)} && sudo {' '.join(install)}"
         )
     env = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -56,8 +66,7 @@ def missing_packages() -> list[str]:
 
 def is_there(program: str) -> bool:
     """Return whether `program` can be run; Debian keeps wine64 itself off PATH."""
-    places = WINE_PLACES if program == "wine64" else ()
-    return shutil.which(program) is not None or any(Path(place).exists() for place in places)
+    return any(map(shutil.which, (program, *STAND_INS.get(program, ()))))
 
 
 def may_use_apt() -> bool:
@@ -89,11 +98,15 @@ def proof(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check form and types."""
+    """Check form and types, and that the workflows are sound and ask for no more than they need."""
     install_with(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
+    session.run("zizmor", "--offline", "--no-progress", ".github")
+    if shutil.which("actionlint"):
+        session.run("actionlint", external=True)
 
 
 @nox.session(default=False)

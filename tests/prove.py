@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proof.page import page_of
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
 from proof.results import Proof, to_json
 from proof.scenarios import read_scenarios
@@ -98,7 +99,7 @@ def _system(pythons: Pythons) -> str:
 
 def _write(proof: Proof, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"proof.json": to_json(proof)}.items():
+    for name, text in {"proof.json": to_json(proof), "index.html": page_of(proof)}.items():
         with replacing(folder / name) as stream:
             stream.write(text.encode())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from driving import keep_log
 from proof.proving import Prover, Run, prove, runs_of
 from proof.scenarios import Wanted, read_scenarios
 from proof.wheels import Wheels
@@ -69,7 +70,9 @@ def scenario_run(wheel: str, **changes: object) -> Run:
     ("program", "seen"),
     [
         pytest.param("while True: pass", "hangs: it had not ended after 5 s", id="hangs"),
-        pytest.param("import ctypes; ctypes.string_at(0)", "crashed in the program", id="crashes"),
+        pytest.param(
+            "import faulthandler; faulthandler._sigsegv()", "crashed in the program", id="crashes"
+        ),
     ],
 )
 def test_a_program_that_does_not_end_well_is_shown_as_such_and_leaves_nothing(
@@ -120,8 +123,12 @@ def test_a_way_of_fixing_that_is_not_there_yet_is_not_right(
 
 LIE = rb"""
 
-def chosen():
-    return {"npp": "C:\\elsewhere"}
+def _lie(loading, enter=_Loading.__enter__):
+    enter(loading)
+    loading.search.found["npp"] = ("C:\\elsewhere", "nowhere")
+
+
+_Loading.__enter__ = _lie
 """
 
 
@@ -149,11 +156,12 @@ def test_a_module_that_lies_about_its_choice_is_caught(supply: Supply, pythons: 
 
 
 def test_the_command_says_how_much_is_right_and_writes_what_was_seen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    keep_log(monkeypatch)
     options = ["--only", "path-on-python-3.7", "--jobs", "1", "-o", str(tmp_path)]
     assert main(options) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 right of 2"
     told = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
     assert (told["right"], told["of"]) == (2, 2)
-    assert (tmp_path / "index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert (tmp_path / "index.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

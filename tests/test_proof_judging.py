@@ -18,16 +18,16 @@ PLACES = {"site": "C:\\site", "python": "C:\\Python312"}
 NPP = "C:\\cuda\\bin\\nppc64_12.dll"
 
 
-def trace(*words: str) -> str:
+def trace(*words: str, process: str = "0020") -> str:
     """Lines as Wine prints them: "+C:\\a.dll" loaded, "-C:\\a.dll" unloaded."""
     lines = []
     for word in words:
         file = word[1:].replace("\\", "\\\\")
         said = {
-            "+": f'0024:trace:loaddll:build_module Loaded L"{file}" at 00000001D0000000: native',
-            "-": f'0024:trace:loaddll:free_modref Unloaded module L"{file}" : native',
+            "+": f'build_module Loaded L"{file}" at 00000001D0000000: native',
+            "-": f'free_modref Unloaded module L"{file}" : native',
         }
-        lines.append(said[word[0]])
+        lines.append(f"{process}:0024:trace:loaddll:{said[word[0]]}")
     return "\n".join(lines)
 
 
@@ -89,6 +89,11 @@ def test_a_name_beyond_ascii_is_read_as_wine_writes_it() -> None:
 )
 def test_a_module_that_is_loaded_twice_is_noticed(words: list[str], *, twice: bool) -> None:
     assert parse_trace(trace(*words))[-1].twice is twice
+
+
+def test_two_processes_may_have_the_same_module() -> None:
+    output = trace(f"+{NPP}") + "\n" + trace(f"+{NPP}", process="0030")
+    assert [each.twice for each in parse_trace(output)] == [False, False]
 
 
 def test_what_is_shown_of_a_trace_is_what_concerns_cuda() -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from repack.analysis.binaries import Binaries
+from repack.analysis.memory import Memory, Seen
 from repack.analysis.values import Analysis, Finding, Need
 from repack.errors import InputError
+from repack.files import sha256_of
 from repack.wheels import read_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from repack.analysis.told import Told
     from repack.progress import Task
-    from repack.wheels import WheelName
+    from repack.wheels import Wheel, WheelName
 
-__all__ = ["Analysis", "Finding", "Need", "analyse", "require_cv2", "require_windows"]
+__all__ = ["Analysis", "Finding", "Memory", "Need", "analyse", "require_cv2", "require_windows"]
 
 
 def analyse(
@@ -24,19 +25,43 @@ def analyse(
     *,
     allow_startup_hook: bool = False,
     task: Task | None = None,
-    told: Told | None = None,
+    memory: Memory | None = None,
 ) -> Analysis:
     """Return what the wheel at `path` is, checked wholly; raises InputError.
 
     Every .pyd and .dll in it must be a PE file ("not-pe"). `task` advances by bytes of the file.
-    What an earlier reading has `told` is believed: then its content is not looked at again, and
-    nothing should be made of the wheel.
+    The content of a wheel that `memory` knows by its hash is not compared with RECORD once more.
     """
-    if told is not None:
-        wheel = read_wheel(path, sha256=told.sha256, allow_startup_hook=allow_startup_hook)
-        from repack.analysis.judging import judged  # noqa: PLC0415 - as below
+    known = _known(path, memory)
+    if known is not None:
+        seen, sha256 = known
+        wheel = read_wheel(path, checked=sha256, allow_startup_hook=allow_startup_hook)
+    else:
+        wheel, seen = _looked_through(path, task, allow_startup_hook=allow_startup_hook)
+        if memory is not None:
+            memory.keep(wheel.size, wheel.sha256, seen)
+    # Imported meanwhile, where somebody else had that done; the reading needs none of it.
+    from repack.analysis.judging import judged  # noqa: PLC0415
 
-        return judged(wheel, told)
+    return judged(wheel, seen)
+
+
+def _known(path: Path, memory: Memory | None) -> tuple[Seen, str] | None:
+    """Return what was seen earlier in this very file, and its hash."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return None  # whoever reads it says so
+    if memory is None or not memory.has_size(size):
+        return None
+    sha256 = sha256_of(path)
+    seen = memory.recall(size, sha256)
+    return None if seen is None else (seen, sha256)
+
+
+def _looked_through(
+    path: Path, task: Task | None, *, allow_startup_hook: bool
+) -> tuple[Wheel, Seen]:
     with Binaries(path) as binaries:
         wheel = read_wheel(
             path, sink=binaries.sink, allow_startup_hook=allow_startup_hook, task=task
@@ -44,10 +69,7 @@ def analyse(
         binaries.complete(wheel.archive)
     if binaries.error is not None:
         raise binaries.error
-    # Imported meanwhile, where somebody else had that done; the reading needs none of it.
-    from repack.analysis.judging import judged  # noqa: PLC0415
-
-    return judged(wheel, binaries)
+    return wheel, Seen(images=dict(sorted(binaries.images.items())), numpy=binaries.numpy)
 
 
 def require_windows(name: WheelName) -> None:

@@ -13,22 +13,19 @@ from repack.analysis.values import Analysis
 from repack.dlls import common_major, possible_majors
 
 if TYPE_CHECKING:
-    from repack.analysis.binaries import Binaries
-    from repack.analysis.told import Told
+    from repack.analysis.memory import Seen
     from repack.wheels import Wheel
 
 
-def judged(wheel: Wheel, binaries: Binaries | Told) -> Analysis:
-    """Return what is to be said of the wheel, of which `binaries` has all that there are."""
-    native = tuple(sorted(name for name in binaries.images if name.lower().endswith(".pyd")))
+def judged(wheel: Wheel, seen: Seen) -> Analysis:
+    """Return what is to be said of the wheel, in whose binaries that was seen."""
+    native = tuple(sorted(name for name in seen.images if name.lower().endswith(".pyd")))
     analysis = Analysis(
         wheel=wheel,
         native=native,
-        images=dict(sorted(binaries.images.items())),
-        needs=follow(native, binaries.images),
-        numpy=max(
-            (binaries.numpy[name] for name in native if name in binaries.numpy), default=None
-        ),
+        images=seen.images,
+        needs=follow(native, seen.images),
+        numpy=max((seen.numpy[name] for name in native if name in seen.numpy), default=None),
     )
     texts = read_texts(wheel)
     major, version = _cuda(analysis, texts)

@@ -10,8 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from repack import __version__, files
-from repack.analysis import analyse, require_cv2, require_windows
-from repack.analysis.told import dump, parse, told_by
+from repack.analysis import Memory, analyse, require_cv2, require_windows
 from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, wanted_source
 from repack.errors import ConfigError, shown
@@ -23,15 +22,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.analysis import Analysis
-    from repack.analysis.told import Told
     from repack.config import Config
+    from repack.progress import Task
 
-__all__ = ["Supply", "build", "obtain_source", "sample_of", "timestamp"]
+__all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "timestamp"]
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
 #: 2107-12-31 23:59:58, the last time that one can.
 _LAST_SECOND = 4_354_819_198
+#: What takes long to import and is needed once the source is read; and so in one mode alone.
 _IMPORTED = ("repack.analysis.judging", "repack.building.making")
 _IMPORTED_TOO = {"vendor": ("repack.vendoring.sbom",), "depend": ("repack.vendoring",)}
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
@@ -43,7 +43,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     time = timestamp()
     path, url = _named_file(config) or obtain_source(config, supply)
     require_windows(parse_filename(path))
-    analysis = _looked_through(path, config, supply, dry_run=dry_run)
+    analysis = _looked_through(path, config, supply)
     from repack.building.making import carried_out, planned  # noqa: PLC0415 - was imported there
 
     plan = planned(config, analysis, supply, url=url, timestamp=time)
@@ -58,40 +58,27 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     )
 
 
-def _looked_through(path: Path, config: Config, supply: Supply, *, dry_run: bool) -> Analysis:
-    """Return the analysis of the wheel, which has a cv2.
+def look_through(path: Path, config: Config, supply: Supply, task: Task | None = None) -> Analysis:
+    """Return the analysis of the wheel at `path`; the content of a wheel is read once for all."""
+    return analyse(
+        path,
+        allow_startup_hook=config.allow.startup_hook,
+        task=task,
+        memory=Memory(folder=supply.cache.folder("seen")),
+    )
 
-    Where nothing is to be written, what an earlier reading of the same file has told will do.
-    """
-    memory = supply.cache.folder("readings") / f"{_identity(path)}.json"
-    told = _recalled(memory) if dry_run else None
+
+def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
+    """Return the analysis of the wheel, which has a cv2."""
     with (
         # What comes next takes a tenth of the time to import, and the reading leaves room for it.
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="importing") as pool,
         supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task,
     ):
         pool.map(import_module, (*_IMPORTED, *_IMPORTED_TOO.get(config.build.mode, ())))
-        allowed = config.allow.startup_hook
-        analysis = analyse(path, allow_startup_hook=allowed, task=task, told=told)
-    if told is None:
-        with files.replacing(memory) as stream:
-            stream.write(dump(told_by(analysis)))
+        analysis = look_through(path, config, supply, task)
     require_cv2(analysis)
     return analysis
-
-
-def _identity(path: Path) -> str:
-    """Return a digest of what tells the file from any other, short of its content."""
-    found = path.stat()
-    parts = (__version__, str(path.absolute()), str(found.st_size), str(found.st_mtime_ns))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _recalled(memory: Path) -> Told | None:
-    try:
-        return parse(memory.read_bytes())
-    except OSError:
-        return None
 
 
 def _named_file(config: Config) -> tuple[Path, str] | None:

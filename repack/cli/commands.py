@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from repack import report
 from repack.analysis import analyse
-from repack.building import Supply, build, obtain_source
+from repack.building import Supply, build, look_through, obtain_source
 from repack.config import SampleSource, load, parse_override, source_from
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
@@ -60,10 +60,11 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Fetch the source."""
+    """Fetch the source and look through it: a build of it has the less to do."""
     config = _config(options, needs_source=True)
     supply = _supply(config, options, progress)
     path, url = obtain_source(config, supply)
+    look_through(path, config, supply)
     changes = supply.keep()
     json = {"version": JSON_VERSION, "path": str(path), "url": url, "lock_changes": list(changes)}
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))

@@ -68,21 +68,31 @@ class Wheel:
         return tuple(member.name for member in self.archive.members if not member.directory)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Content:
+    """What is compared with RECORD, and who else receives it."""
+
+    archive: Archive
+    record: Mapping[str, RecordEntry]
+    sink: Callable[[Member], Sink | None]
+    task: Task | None
+
+
 def read_wheel(
     path: Path,
     *,
     sink: Callable[[Member], Sink | None] | None = None,
     allow_startup_hook: bool = False,
     task: Task | None = None,
-    sha256: str = "",
+    checked: str | None = None,
 ) -> Wheel:
     """Return the wheel at `path`, checked wholly, in one pass over its content.
 
-    A known `sha256` takes the content on trust, and spares the pass.
-
     `sink` may give, for a member, who is to receive its content during that pass; `task` advances
-    by bytes of the file. Raises InputError, whose code says which rule is broken; a file that
-    Python would run at each start ("startup-hook") is refused unless `allow_startup_hook`.
+    by bytes of the file. `checked` is the SHA-256 of the file where its content was compared with
+    RECORD before: then all is checked but that. Raises InputError, whose code says which rule is
+    broken; a file that Python would run at each start ("startup-hook") is refused unless
+    `allow_startup_hook`.
     """
     filename = parse_filename(path)
     archive = archives.open_archive(path)
@@ -90,12 +100,13 @@ def read_wheel(
     dist_info = _dist_info(path, names, filename)
     metadata, wheel_file = (_required(archive, dist_info, name) for name in ("METADATA", "WHEEL"))
     record = _checked_record(archive, names, dist_info)
-    with _verifying(archive, record, sink, task) if not sha256 else _trusting(sha256) as outcome:
+    content = _Content(archive=archive, record=record, sink=sink or _nobody, task=task)
+    with _compared(content) if checked is None else _trusted(checked) as outcome:
         said = _checked_metadata(path, f"{dist_info}/METADATA", metadata, filename)
         _check_licenses(path, names, dist_info, said)
         wheel_says = _checked_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
         _check_manners(archive, names, dist_info, allow_startup_hook=allow_startup_hook)
-        digest = outcome()
+        sha256 = outcome()
     return Wheel(
         path=path,
         filename=filename,
@@ -105,7 +116,7 @@ def read_wheel(
         wheel_file=wheel_file,
         record=record,
         size=archive.size,
-        sha256=digest,
+        sha256=sha256,
         requires_python=said.requires_python,
         requires=said.requires,
         summary=said.summary,
@@ -114,25 +125,23 @@ def read_wheel(
 
 
 @contextmanager
-def _trusting(sha256: str) -> Iterator[Callable[[], str]]:
-    """Give what returns the SHA-256 that is known, in place of what would verify the content."""
+def _trusted(sha256: str) -> Iterator[Callable[[], str]]:
+    """Give the block what it waits for: the SHA-256 of a wheel whose content is known."""
     yield lambda: sha256
 
 
 @contextmanager
-def _verifying(
-    archive: Archive,
-    record: Mapping[str, RecordEntry],
-    sink: Callable[[Member], Sink | None] | None,
-    task: Task | None,
-) -> Iterator[Callable[[], str]]:
+def _compared(content: _Content) -> Iterator[Callable[[], str]]:
     """Compare every file with its row beside the block, which is given what waits for that.
 
     What it is given returns the SHA-256 of the wheel.
     """
+    archive, record = content.archive, content.record
     archives.check_limits(archive)
     algorithms = {name: entry.algorithm for name, entry in record.items()}
-    work = archives.Work(archive=archive, algorithms=algorithms, sink=sink or _nobody, task=task)
+    work = archives.Work(
+        archive=archive, algorithms=algorithms, sink=content.sink, task=content.task
+    )
     with (
         ThreadPoolExecutor(archives.SHARES, thread_name_prefix="verifying") as pool,
         archives.verifying(work, pool) as outcome,

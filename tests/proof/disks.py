@@ -25,8 +25,8 @@ _REGISTRY = ("system.reg", "user.reg", "userdef.reg")
 _NO_SERVICES = "wineboot.exe=d"
 
 
-class Occupied(Exception):  # noqa: N818 - says what is the matter with a directory
-    """A directory of a scenario is there on this machine already."""
+class Occupied(Exception):  # noqa: N818 - says what is the matter with a file
+    """A file of a scenario is there on this machine already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +53,13 @@ class WineDisk:
             place = _found(place, part)
         return place
 
+    def claim(self, file: Path) -> None:
+        """Take `file` for the scenario: all of the prefix is."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowsDisk:
-    """Drive C: of this Windows machine; `made` are the folders to be taken away again."""
+    """Drive C: of this Windows machine; `made` is what has to be taken away again."""
 
     interpreter: Interpreter
     made: list[Path] = field(default_factory=list)
@@ -67,19 +70,20 @@ class WindowsDisk:
         return self.interpreter.env
 
     def place(self, path: str) -> Path:
-        """Return `path` itself; what is made of it will be taken away again, and nothing else.
-
-        Raises Occupied for a file or a folder of files that was there before.
-        """
+        """Return `path` itself: what of it is not there yet will be taken away again."""
         place = Path(path)
-        if any(made == place or made in place.parents for made in self.made):
-            return place
-        if place.is_file() or (place.is_dir() and any(each.is_file() for each in place.iterdir())):
-            raise Occupied(path)
         missing = [each for each in (place, *place.parents) if not each.exists()]
         if missing:
             self.made.append(missing[-1])
         return place
+
+    def claim(self, file: Path) -> None:
+        """Take `file` for the scenario; raises Occupied where the machine has it already."""
+        if any(folder in file.parents for folder in self.made):
+            return
+        if file.exists():
+            raise Occupied(str(file))
+        self.made.append(file)
 
 
 @contextlib.contextmanager
@@ -110,8 +114,11 @@ def windows_disk(interpreter: Interpreter) -> Iterator[WindowsDisk]:
     try:
         yield disk
     finally:
-        for folder in disk.made:
-            shutil.rmtree(folder, ignore_errors=True)
+        for made in disk.made:
+            if made.is_dir():
+                shutil.rmtree(made, ignore_errors=True)
+            else:
+                made.unlink(missing_ok=True)
 
 
 def _found(folder: Path, name: str) -> Path:

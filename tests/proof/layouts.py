@@ -50,7 +50,10 @@ def layout_of(name: str, version: str) -> Layout:
 
 def lay_python(layout: Layout, disk: WineDisk | WindowsDisk, interpreter: Interpreter) -> None:
     """Put a Python where the layout says."""
-    link_tree(Path(interpreter.python).parent, disk.place(layout.python))
+    # What else is installed there is none of the scenario's.
+    link_tree(
+        Path(interpreter.python).parent, disk.place(layout.python), without=("site-packages",)
+    )
     disk.place(layout.site).mkdir(parents=True, exist_ok=True)
     for path, text in layout.files.items():
         place = disk.place(path)

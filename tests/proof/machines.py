@@ -67,11 +67,11 @@ def lay_out(
     for package in parts.packages:
         link_tree(package, site)
     for member, file in parts.members.items():
-        _put(site / member, file)
+        _put(disk, site / member, file)
     for wanted, found in parts.dlls:
         folder = disk.place(filled(wanted.into, places))
         for name, file in found.items():
-            _put(folder / name, file)
+            _put(disk, folder / name, file)
     _write_texts(scenario, disk, places)
     cwd = disk.place(filled(scenario.cwd, places))
     cwd.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,7 @@ def _write_texts(
     texts = {file.path: filled(file.text, places) for file in scenario.machine.files}
     for path, text in {PROBE: probe, **texts}.items():
         place = disk.place(filled(path, places))
+        disk.claim(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
 
@@ -119,7 +120,7 @@ def _environment(
     if wine:
         # Wine makes the Windows PATH of it; PATH itself is the launcher's.
         env["WINEPATH"] = path
-        env["WINEDEBUG"] = "-all,+loaddll,err+module"
+        env["WINEDEBUG"] = "-all,+pid,+loaddll,err+module"
         lacks = [_WINE_LACKS[each] for each in machine.without]
         env["WINEDLLOVERRIDES"] = ";".join([env["WINEDLLOVERRIDES"], *lacks])
     elif path:
@@ -127,6 +128,7 @@ def _environment(
     return env
 
 
-def _put(place: Path, file: Path) -> None:
+def _put(disk: WineDisk | WindowsDisk, place: Path, file: Path) -> None:
+    disk.claim(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     link_or_copy(file, place)

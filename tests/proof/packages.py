@@ -15,6 +15,8 @@ from repack.files import link_or_copy, sha256_of
 from repack.processes import run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from repack.building import Supply
     from repack.interpreters import Interpreter
 
@@ -86,10 +88,14 @@ def _compile(folder: Path, python: Interpreter) -> None:
     )
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """Lay a folder out anew at `target`, over what lies there, by links: it takes no room."""
+def link_tree(source: Path, target: Path, without: Sequence[str] = ()) -> None:
+    """Lay a folder out anew at `target`, over what lies there, by links: it takes no room.
+
+    Folders and files called as in `without` are left out.
+    """
 
     def link(file: str, place: str) -> None:
         link_or_copy(Path(file), Path(place))
 
-    shutil.copytree(source, target, copy_function=link, dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(*without)
+    shutil.copytree(source, target, copy_function=link, ignore=ignored, dirs_exist_ok=True)

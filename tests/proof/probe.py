@@ -30,9 +30,10 @@ def told(error):
 
 
 def claims():
-    """Return what cv2's own module says it chose: family -> directory."""
+    """Return what cv2's own module says that it chose: family -> directory."""
     module = sys.modules.get("cv2.cuda_dlls")
-    return getattr(module, "chosen", dict)()
+    search = module._loading.search if module else None
+    return {family: directory for family, (directory, _) in search.found.items()} if search else {}
 
 
 def modules():

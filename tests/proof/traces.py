@@ -1,6 +1,7 @@
 r"""What Wine's `+loaddll` says: which file answered for each DLL.
 
-A line of it: `0024:trace:loaddll:build_module Loaded L"C:\\cuda\\nppc64_12.dll" at 0...: native`.
+A line of it, the numbers of process and thread first:
+`0020:0024:trace:loaddll:build_module Loaded L"C:\\cuda\\nppc64_12.dll" at 0...: native`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from repack.dlls import Kind, classify
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_LINE = re.compile(r':trace:loaddll:\w+ (?P<what>Loaded|Unloaded)(?: module)? L"(?P<file>.*?)"')
+_LINE = re.compile(
+    r"(?P<process>[0-9a-f]+):[0-9a-f]+:trace:loaddll:\w+ "
+    r'(?P<what>Loaded|Unloaded)(?: module)? L"(?P<file>.*?)"'
+)
 # Wine writes what is not ASCII as \ and four hexadecimal digits, and a backslash twice.
 _ESCAPE = re.compile(r"\\(\\|[0-9a-f]{4})")
 _CONCERNED = frozenset({Kind.CUDA, Kind.CUDNN, Kind.DRIVER})
@@ -23,7 +27,7 @@ _CONCERNED = frozenset({Kind.CUDA, Kind.CUDNN, Kind.DRIVER})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A file that the loader took, in the order of the trace; `twice`: while it was there yet."""
+    """A file that the loader took; `twice` where its process had one of the name already."""
 
     file: PureWindowsPath
     twice: bool = False
@@ -56,15 +60,15 @@ def without_trace(output: str) -> str:
 
 
 def _follow(lines: Iterable[re.Match[str]]) -> Iterator[Loaded]:
-    present: dict[str, str] = {}
+    present: set[tuple[str, str]] = set()
     for line in lines:
         file = PureWindowsPath(_ESCAPE.sub(_unescaped, line["file"]))
-        key = file.name.lower()
+        key = line["process"], file.name.lower()
         if line["what"] == "Unloaded":
-            present.pop(key, None)
+            present.discard(key)
         else:
             yield Loaded(file=file, twice=key in present)
-            present[key] = str(file)
+            present.add(key)
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -1,0 +1,75 @@
+"""A genuine Chromium without a window: playwright's one place in the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: Where Windows has its Chromiums: below one of two folders, and never on PATH.
+FOLDERS = ("ProgramFiles", "ProgramFiles(x86)")
+PLACES = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/msedge.exe")
+QUIET = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",  # a container's is too small for a large page
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+)
+#: Chromium's sandbox refuses root, as whom a container runs its tests.
+AS_ROOT = ("--no-sandbox",)
+
+
+def chromium() -> str:
+    """Return the path of a Chromium of this machine."""
+    beside = [
+        Path(os.environ[folder], place)
+        for folder in FOLDERS
+        if folder in os.environ
+        for place in PLACES
+    ]
+    found = [*filter(None, map(shutil.which, NAMES)), *(str(p) for p in beside if p.is_file())]
+    if not found:
+        message = "no Chromium on this machine: `nox -s setup` installs it"
+        raise FileNotFoundError(message)
+    return found[0]
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Run a Chromium for as long as the block lasts."""
+    root = getattr(os, "geteuid", lambda: -1)() == 0
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(
+            executable_path=chromium(), args=[*QUIET, *(AS_ROOT if root else ())]
+        )
+
+
+@contextmanager
+def opened(
+    chrome: Browser, file: Path, *, width: int = 1400, scheme: Literal["light", "dark"] = "light"
+) -> Iterator[Page]:
+    """Show `file` in a window of `width`; fail where the page complained, or asked for more."""
+    page = chrome.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(f"asked for {request.url}"))
+    page.goto(file.as_uri())
+    try:
+        yield page
+    finally:
+        page.close()
+    assert complaints == [f"asked for {file.as_uri()}"], complaints
