@@ -39,7 +39,7 @@ class Supplement:
 
     `files` are members by name, those of .dist-info under the source's; `label` says what was
     done; `left_out` are the DLLs that are left to the machine. The run-time module has to know of
-    `folders` with DLLs, of `stand_ins`, DLL -> folder, and of `families`, family -> DLLs, that
+    `folders` with DLLs, of `stand_ins`, key of a DLL -> folder, and of `families`, family -> DLLs, that
     the binaries do not ask for themselves.
     """
 
@@ -91,7 +91,7 @@ def laden(analysis: Analysis) -> Laden:
     for need in analysis.needs:
         folder = _folder(need.in_wheel or "")
         if need.dll.kind is Kind.DRIVER and folder.startswith(f"{STAND_INS}/"):
-            stand_ins[need.dll.name] = folder
+            stand_ins[need.dll.key] = folder
         elif need.dll.kind in {Kind.CUDA, Kind.CUDNN} and folder and folder not in beside:
             folders.add(folder)
     return Laden(folders=frozenset(folders), stand_ins=stand_ins)

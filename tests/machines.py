@@ -123,9 +123,7 @@ class Machine:
         assert mode == "rb"
         self.calls.append(f"open {path}")
         directory, name = ntpath.split(path)
-        names = {each.lower(): each for each in self.files.get(ntpath.normcase(directory), ())}
-        if name.lower() not in names:
-            raise FileNotFoundError(2, "Das System kann die Datei nicht finden")
+        names = {each.lower(): each for each in self.files[ntpath.normcase(directory)]}
         content = self.files[ntpath.normcase(directory)][names[name.lower()]]
         if buffering == 0:
             return _Opened(content)

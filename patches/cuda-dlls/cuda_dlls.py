@@ -31,7 +31,7 @@ import sys
 #   numpy      the requirement on NumPy that its native module has, None: none
 #   opencv     the version of the wheel
 #   requires   family -> the requirement that has pip install NVIDIA's wheel of it
-#   stand_ins  DLL of the driver -> folder of the wheel with a stand-in for it, for where it is not
+#   stand_ins  DLL of the driver -> folder of the wheel with one to load where Windows has none
 #   vendored   folders of the wheel that hold DLLs of these families, such as "cv2.libs"
 BUILD = {"families": {}}
 
@@ -42,8 +42,7 @@ ROOT = os.path.dirname(HERE)
 SYSTEM = os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32")
 MACHINES = {0x14C: "32-bit Windows (x86)", 0x1C4: "ARM", 0x8664: "x86-64", 0xAA64: "ARM64"}
 PROCESSORS = {"x86": 0x14C, "x86-64": 0x8664, "arm64": 0xAA64}
-# Where CUDA 13 keeps the DLLs of one processor, in the toolkit and in NVIDIA's wheels.
-SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}
+SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}  # of `bin`, since CUDA 13
 ABSENT_SYMBOL, FAILED_START = 127, 1114  # Windows' numbers for what stops a DLL from loading
 DULL = "does not exist", "holds none of them"
 REASONS = {FileNotFoundError: DULL[0], NotADirectoryError: "is not a directory"}
@@ -70,8 +69,7 @@ class Search:
             top = os.path.join(root, "nvidia")
             for name in sorted(self.names(top, NVIDIA)):
                 folder = os.path.join(top, name, "bin")
-                if self.names(folder):
-                    yield from ((directory, NVIDIA) for directory in self._nested(folder))
+                yield from ((each, NVIDIA) for each in self._nested(folder) if self.names(folder))
 
     def _conda(self):
         for prefix in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix"):
@@ -92,8 +90,7 @@ class Search:
                 yield from ((directory, DEFAULT) for directory in folders)
 
     def _path(self):
-        if _variable(SEARCH_PATH) != "0":
-            yield from ((directory, "PATH") for directory in _split("PATH"))
+        yield from ((each, "PATH") for each in _split("PATH") if _variable(SEARCH_PATH) != "0")
 
     # Each step yields (directory, source), and is asked only as long as a family is missing.
     ORDER = (_override, _this_wheel, _nvidia_wheels, _conda, _by_variables, _defaults, _path)
@@ -298,14 +295,12 @@ class _Loading:
         if os.name != "nt":
             return
         if not self._entered and hasattr(sys, "OpenCV_LOADER"):
-            # The loader says so while it works. It does not: an earlier failure left this behind.
-            del sys.OpenCV_LOADER
+            del sys.OpenCV_LOADER  # the loader is not at work: an earlier failure left it behind
         search, flag = self.search or Search(), hasattr(sys, "OpenCV_LOADER")
         self._entered.append((list(sys.path), sys.modules.copy(), os.environ.get("PATH"), flag))
         if self.search is None:
             self.search = search
             self._register(search)
-            _stand_in()
 
     def __exit__(self, kind, error, traceback):
         if os.name != "nt":
@@ -314,31 +309,34 @@ class _Loading:
         if error is None:
             path = os.environ.get("PATH", "")
             if path.startswith(";") and not (before[2] or "").startswith(";"):
-                # OpenCV's loader put an empty entry there: to Windows the working directory.
-                os.environ["PATH"] = path.lstrip(";")
+                os.environ["PATH"] = path.lstrip(
+                    ";"
+                )  # the loader's: to Windows the working directory
             return
         try:
             text = _explanation(error, self.search)
         finally:
             self._restore(*before)
             if not self._entered:
-                # The next import shall search anew: the cure may be there by then.
                 for handle in self._handles:
                     handle.close()
-                self._handles, self.search = [], None
+                self._handles, self.search = [], None  # the cure may be there at the next import
         if text:
             raise ImportError(text, name=error.name, path=error.path) from error
 
     def _register(self, search):
         for directory in search.directories() if hasattr(os, "add_dll_directory") else ():
             self._add(directory, search)
-        # PATH is what counts before Python 3.8, and on every Python for what DLLs load by their
-        # bare name, as cuDNN does its own parts.
+        # PATH counts before Python 3.8; and on all for what DLLs load by name: cuDNN its parts.
         chosen = {_key(directory) for directory in search.directories()}
         if chosen:
             entries = os.environ.get("PATH", "").split(";")
             rest = [each for each in entries if _key(each.strip(' "')) not in chosen]
             os.environ["PATH"] = ";".join(search.directories() + rest)
+        for name, folder in BUILD.get("stand_ins", {}).items():
+            path = os.path.join(ROOT, *folder.split("/"), name)
+            if name not in search.names(SYSTEM) and _Windows().load(path) != 0:
+                self._add(os.path.dirname(path), search)
 
     def _add(self, directory, search):
         try:
@@ -361,32 +359,6 @@ class _Loading:
         os.environ.update({} if search_path is None else {"PATH": search_path})
         if not flag and hasattr(sys, "OpenCV_LOADER"):
             del sys.OpenCV_LOADER
-
-
-def _stand_in():
-    """Load a stand-in for each DLL of the driver that Windows has not got.
-
-    Its directory is not registered: no other package finds it, and a driver's own is never hidden.
-    """
-    for name, path in _stand_ins().items():
-        _say(f"{name} is not in {SYSTEM}: {path} stands in for it")
-        if _Windows().load(path) != 0 and hasattr(os, "add_dll_directory"):
-            # Without ctypes no path can be loaded, and cv2 has to find it by its name.
-            os.add_dll_directory(os.path.dirname(path))
-
-
-def _stand_ins():
-    """Return the stand-ins that are used on this machine, by the name of the DLL."""
-    absent = (each for each in BUILD.get("stand_ins", ()) if not _is_of_windows(each))
-    return {name: os.path.join(ROOT, *BUILD["stand_ins"][name].split("/"), name) for name in absent}
-
-
-def _is_of_windows(name):
-    try:
-        with open(os.path.join(SYSTEM, name), "rb", 0):
-            return True
-    except OSError as error:
-        return not isinstance(error, FileNotFoundError)
 
 
 _loading = globals().get("_loading") or _Loading()  # kept when the module is reloaded
@@ -595,7 +567,7 @@ def _cure(kinds):
 def main(arguments):
     """Print what is chosen and why; return 1 where something is missing."""
     search = Search()
-    driver = [name for name, kind in BUILD["kinds"].items() if kind == "driver"]
+    kinds, of_windows = BUILD["kinds"], search.names(SYSTEM)
     facts = {
         "version": 1,
         "cv2": HERE,
@@ -604,18 +576,16 @@ def main(arguments):
         "chosen": {family: list(place) for family, place in search.found.items()},
         "missing": search.missing,
         "refused": [list(each) for each in search.refused],
-        "driver": {name: name in search.names(SYSTEM) for name in driver},
-        "stand_ins": _stand_ins(),
+        "driver": {each: each in of_windows for each in kinds if kinds[each] == "driver"},
+        "stand_ins": [each for each in BUILD.get("stand_ins", ()) if each not in of_windows],
         "distributions": search.distributions(),
         "variables": {name: os.environ.get(name) for name in (OVERRIDE, *_variables(), "PATH")},
     }
     lines = [f"cv2 {BUILD['opencv']} ({HERE}), Python {facts['python']}"]
     lines += [f"{family}: {place} ({why})" for family, (place, why) in search.found.items()]
     lines += [f"{each}: not found: {', '.join(files)}" for each, files in search.missing.items()]
-    used = {name.lower(): path for name, path in facts["stand_ins"].items()}
-    for name, there in facts["driver"].items():
-        instead = f"; {used[name]} answers that there is no device" if name in used else ""
-        lines.append(f"{name}: {'' if there else 'not '}found{instead}")
+    lines += [f"{each}: {'' if there else 'not '}found" for each, there in facts["driver"].items()]
+    lines += [f"{each}: a stand-in says that there is no device" for each in facts["stand_ins"]]
     lines += ["not taken:", *("  " + each for each in search.places({*BUILD["families"]}))]
     if "--json" in arguments:
         import json

@@ -60,7 +60,7 @@ def stand_ins(analysis: Analysis) -> Supplement:
         if content is None:
             findings.append(_none_for(need))
         else:
-            made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.name}"] = content
+            made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.key}"] = content
     return Supplement(
         label="stub",
         carried=tuple(
