@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from repack.analysis.binaries import Binaries
 from repack.analysis.configs import Texts, read_texts
 from repack.analysis.findings import cuda_dlls, find, is_cuda
@@ -40,6 +42,11 @@ def analyse(path: Path, *, allow_startup_hook: bool = False) -> Analysis:
         needs=follow(native, binaries.images),
         numpy=max(
             (binaries.numpy[name] for name in native if name in binaries.numpy), default=None
+        ),
+        numpy_floor=max(
+            (binaries.numpy_floors[name] for name in native if name in binaries.numpy_floors),
+            key=Version,
+            default=None,
         ),
     )
     texts = read_texts(wheel)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, final
 
+from repack.analysis.floors import numpy_floor
 from repack.errors import InputError
 from repack.pe import read_image
 
@@ -40,6 +41,7 @@ class Binaries:
         """Begin for the wheel `file`."""
         self.images: dict[str, Image] = {}
         self.numpy: dict[str, str] = {}
+        self.numpy_floors: dict[str, str] = {}
         self._errors: dict[str, InputError] = {}
         self._file = file
         self._open: dict[int, _Spooled] = {}
@@ -108,6 +110,9 @@ class Binaries:
             self._errors[spooled.name] = error
         else:
             self.images[spooled.name] = image
+            floor = numpy_floor(spooled.path) if spooled.name in self.numpy else None
+            if floor:
+                self.numpy_floors[spooled.name] = floor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
