@@ -290,7 +290,9 @@ def _numpy_range(analysis: Analysis) -> str | None:
     """Return which NumPy the binary can be used with, None where it uses none."""
     if analysis.numpy is None:
         return None
-    return "numpy<2" if analysis.numpy == "1" else "numpy"
+    at_least = f">={analysis.numpy_floor}" if analysis.numpy_floor else ""
+    below = "<2" if analysis.numpy == "1" else ""
+    return f"numpy{','.join(filter(None, (at_least, below)))}"
 
 
 def dll_requirements(analysis: Analysis) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
+from repack.pe import make_dll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,8 @@ def patched(texts: Mapping[str, bytes], names: tuple[str, ...] = ()) -> dict[str
 
 def run(folder: Path, texts: Mapping[str, bytes], python: str = sys.executable) -> dict[str, Any]:
     """Write `texts` beside the stand-ins, import cv2 as the script does, return what it said."""
-    files = {**texts, "cv2/cv2.py": NATIVE.encode()}
+    pyd = make_dll("cv2.pyd", imports={"nppc64_12.dll": ["nppGetLibVersion"]})
+    files = {**texts, "cv2/cv2.py": NATIVE.encode(), "cv2/cv2.pyd": pyd}
     files.update((name, text.encode()) for name, text in NUMPY.items())
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 _CUDA_12 = {"nppc64_12.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 _NUMPY_1 = b"\0numpy.core._multiarray_umath\0numpy.core.multiarray failed to import\0"
 _NUMPY_2 = b"\0numpy._core._multiarray_umath\0numpy.core._multiarray_umath\0"
+# The headers of NumPy 1.25 and later write the version into the text, those before hand over a
+# number: mov r8d, 14; lea rdx, the text; ret.
+_FLOOR_IN_TEXT = (
+    b"\0module was compiled against NumPy C-API version 0x%x (NumPy 1.23) but the running"
+)
+_OLD_TEXT = b"module compiled against API version 0x%x but this version of numpy is 0x%x\0"
+_FLOOR_IN_CODE = b"\x41\xb8\x0e\0\0\0\x48\x8d\x15\1\0\0\0\xc3" + _OLD_TEXT
 _CONFIG = (
     "import os\n\n"
     "BINARIES_PATHS = [\n"
@@ -316,6 +323,48 @@ class TestNumPy:
         )
         said = [found for found in _codes(analysis) if found.startswith("numpy")]
         assert said == ([code] if code else [])
+
+    @pytest.mark.parametrize(
+        ("code", "marks", "floor"),
+        [
+            pytest.param(b"", _NUMPY_2 + _FLOOR_IN_TEXT, "1.23", id="in the text"),
+            pytest.param(_FLOOR_IN_CODE, _NUMPY_1, "1.20", id="in the code"),
+            pytest.param(_FLOOR_IN_CODE, b"", None, id="NumPy is not used"),
+            pytest.param(b"\xc3" + _OLD_TEXT, _NUMPY_1, None, id="a text that no code hands over"),
+            pytest.param(
+                _FLOOR_IN_CODE.replace(b"\x0e", b"\x63"), _NUMPY_1, None, id="a number unheard of"
+            ),
+            pytest.param(
+                _FLOOR_IN_CODE.replace(b"\x15\1", b"\x15\2"), _NUMPY_1, None, id="another text"
+            ),
+            pytest.param(b"", _NUMPY_1, None, id="not told"),
+        ],
+    )
+    def test_oldest_is_read_from_the_binary(
+        self, code: bytes, marks: bytes, floor: str | None, analysed: Analyser
+    ) -> None:
+        pyd = make_dll("cv2.pyd", imports=_CUDA_12, code={"f": code or b"\xc3"})
+        assert analysed(pyd=pyd + marks).numpy_floor == floor
+
+    @pytest.mark.parametrize(
+        ("requires", "said"),
+        [
+            pytest.param(
+                ['numpy<2; python_version < "3.9"', 'numpy>=2; python_version >= "3.9"'],
+                "it does not import with a NumPy before 1.23, and its requirements let in 1.14.5 "
+                "on Python 3.7",
+                id="so do opencv-python 4.12 and 4.13",
+            ),
+            pytest.param(["numpy>=1.23"], None, id="right"),
+            pytest.param(["numpy>=1.22; python_version >= '3.9'", "numpy>=1.23"], None, id="both"),
+        ],
+    )
+    def test_a_requirement_that_lets_in_an_older_one_is_found(
+        self, requires: list[str], said: str | None, analysed: Analyser
+    ) -> None:
+        pyd = make_pyd(_CUDA_12) + _NUMPY_2 + _FLOOR_IN_TEXT
+        analysis = analysed(pyd=pyd, requires=requires)
+        assert [finding.message for finding in analysis.findings] == ([said] if said else [])
 
 
 class TestFindings:

@@ -72,11 +72,12 @@ def test_a_mistake_in_the_override_is_what_it_says() -> None:
 
 def test_letters_that_a_console_has_not_are_written_otherwise() -> None:
     one = Machine({"D:\\库": NPP}, {"PATH": "D:\\库"})
-    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", write_through=True)
+    written = io.BytesIO()
+    output = io.TextIOWrapper(written, encoding="cp1252", write_through=True)
     with redirect_stdout(output):
         one.sys.stdout = output
         assert one.module.main([]) == 0
-    assert b"npp: D:\\\\u5e93 (PATH)" in output.buffer.getvalue()  # type: ignore[attr-defined] # BytesIO
+    assert b"npp: D:\\\\u5e93 (PATH)" in written.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,12 @@ IMPORTS = Wanted(sees="imports", answers=(("npp*", "C:\\cuda\\bin"),))
             id="a-claim-about-nothing",
         ),
         pytest.param(
+            Wanted(sees="imports", foreign=("nppc64_12.dll",)),
+            seen(NPP, claims={"npp": "C:\\elsewhere"}),
+            "",
+            id="a-claim-about-what-another-package-loaded",
+        ),
+        pytest.param(
             Wanted(sees="imports"),
             Seen(
                 sees="imports",

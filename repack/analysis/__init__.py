@@ -69,7 +69,11 @@ def _looked_through(
         binaries.complete(wheel.archive)
     if binaries.error is not None:
         raise binaries.error
-    return wheel, Seen(images=dict(sorted(binaries.images.items())), numpy=binaries.numpy)
+    return wheel, Seen(
+        images=dict(sorted(binaries.images.items())),
+        numpy=binaries.numpy,
+        numpy_floors=binaries.numpy_floors,
+    )
 
 
 def require_windows(name: WheelName) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, final
 
+from repack.analysis.floors import numpy_floor
 from repack.archives import read_pieces
 from repack.errors import InputError
 from repack.pe import LeftOutError, mere_code, read_image
@@ -41,6 +42,7 @@ class Binaries:
         """Begin for the wheel `file`."""
         self.images: dict[str, Image] = {}
         self.numpy: dict[str, str] = {}
+        self.numpy_floors: dict[str, str] = {}
         self._errors: dict[str, InputError] = {}
         self._too_short: list[Member] = []
         self._file = file
@@ -120,14 +122,23 @@ class Binaries:
             return
         name = spooled.member.name
         try:
-            self.images[name] = read_image(
-                spooled.path, name=name, file=self._file, left_out=spooled.left_out
-            )
+            self._read(spooled)
         except LeftOutError:
             self._too_short.append(spooled.member)
         except InputError as error:
             # What RECORD says of the member comes first: the file may simply be damaged.
             self._errors[name] = error
+
+    def _read(self, spooled: _Spooled) -> None:
+        """Keep what the whole of a binary, but for its code, says."""
+        name = spooled.member.name
+        self.images[name] = read_image(
+            spooled.path, name=name, file=self._file, left_out=spooled.left_out
+        )
+        if name in self.numpy:
+            floor = numpy_floor(spooled.path, whole=not spooled.left_out)
+            if floor:
+                self.numpy_floors[name] = floor
 
 
 class _Spooled:

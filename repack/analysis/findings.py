@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
-from repack.analysis.configs import Texts, Version, machine_directories
+from repack.analysis.configs import Texts, machine_directories
+from repack.analysis.configs import Version as Claim
 from repack.analysis.values import Analysis, Finding
 from repack.dlls import Kind, possible_majors
 from repack.wheels import requirement, startup_hooks
@@ -27,6 +29,8 @@ _SUFFIX = re.compile(r".+\.(cp3\d+t?)-(win\w+)\.pyd")
 # The newest Python that is asked after where a wheel is for any.
 _NEWEST_MINOR = 14
 _NUMPY_2 = tuple(f"2.{minor}.0" for minor in range(30))
+# The oldest NumPy that has a wheel for a Python, where a module may ask for a later one.
+_FIRST_NUMPY = {6: "1.11.3", 7: "1.14.5", 8: "1.17.3", 9: "1.19.3", 10: "1.21.2", 11: "1.23.2"}
 # NumPy 2 was never published for a Python before this one.
 _NUMPY_2_MINOR = 9
 
@@ -225,6 +229,18 @@ def _numpy(analysis: Analysis, texts: Texts) -> Iterator[Finding]:
             member=member,
             hint='"Requires-Dist: numpy<2" is right',
         )
+    elif floor := analysis.numpy_floor:
+        for minor in sorted(_minors(analysis) & _FIRST_NUMPY.keys()):
+            first = _FIRST_NUMPY[minor]
+            if Version(first) < Version(floor) and first in _required(wanted, minor):
+                yield Finding(
+                    code="numpy-contradicted",
+                    message=f"it does not import with a NumPy before {floor}, and its requirements "
+                    f"let in {first} on Python 3.{minor}",
+                    member=member,
+                    hint=f'"Requires-Dist: numpy>={floor}" is right',
+                )
+                return
 
 
 def _is_numpy(wanted: Requirement) -> bool:
@@ -234,13 +250,19 @@ def _is_numpy(wanted: Requirement) -> bool:
 def _lets_numpy_2_in(analysis: Analysis, wanted: list[Requirement]) -> int | None:
     """Return the newest Python (3.x) on which the requirements allow a NumPy 2, if any."""
     for minor in sorted(_minors(analysis) - set(range(_NUMPY_2_MINOR)), reverse=True):
-        specifiers = SpecifierSet()
-        for each in wanted:
-            if each.marker is None or each.marker.evaluate(_environment(minor)):
-                specifiers &= each.specifier
+        specifiers = _required(wanted, minor)
         if any(specifiers.contains(version) for version in _NUMPY_2):
             return minor
     return None
+
+
+def _required(wanted: list[Requirement], minor: int) -> SpecifierSet:
+    """Return what the requirements ask of a version on Python 3.`minor`."""
+    specifiers = SpecifierSet()
+    for each in wanted:
+        if each.marker is None or each.marker.evaluate(_environment(minor)):
+            specifiers &= each.specifier
+    return specifiers
 
 
 def _minors(analysis: Analysis) -> set[int]:
@@ -272,7 +294,7 @@ def _environment(minor: int) -> dict[str, str]:
     }
 
 
-def _dotted(version: Version) -> str:
+def _dotted(version: Claim) -> str:
     return ".".join(str(part) for part in version if part is not None)
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from repack.analysis.configs import Texts, read_texts
 from repack.analysis.findings import cuda_dlls, find, is_cuda
 from repack.analysis.needs import follow
@@ -26,6 +28,11 @@ def judged(wheel: Wheel, seen: Seen) -> Analysis:
         images=seen.images,
         needs=follow(native, seen.images),
         numpy=max((seen.numpy[name] for name in native if name in seen.numpy), default=None),
+        numpy_floor=max(
+            (seen.numpy_floors[name] for name in native if name in seen.numpy_floors),
+            key=Version,
+            default=None,
+        ),
     )
     texts = read_texts(wheel)
     major, version = _cuda(analysis, texts)

@@ -26,10 +26,14 @@ _PACKAGE = Path(__file__).parent.parent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What a wheel's binaries say: each as a PE file, and the NumPy ABI of those that use NumPy."""
+    """What a wheel's binaries say: each as a PE file, and of those that use NumPy its ABI.
+
+    `numpy_floors` are the oldest releases that they run with, where they say so.
+    """
 
     images: Mapping[str, Image]
     numpy: Mapping[str, str]
+    numpy_floors: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +74,7 @@ def _digest(told: object) -> str:
 
 def _parsed(told: dict[str, Any]) -> Seen:
     images = {name: _image(image) for name, image in told["images"].items()}
-    return Seen(images=images, numpy=told["numpy"])
+    return Seen(images=images, numpy=told["numpy"], numpy_floors=told["numpy_floors"])
 
 
 def _image(told: dict[str, Any]) -> Image:

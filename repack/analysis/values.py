@@ -51,7 +51,8 @@ class Analysis:
     the modules and the DLLs in the wheel they reach ask for, sorted. `cuda_major` is told by the
     DLLs' names, `cuda_version` (major, minor) where the wheel says more and does not contradict
     them; both None for a build without CUDA. `numpy` is the NumPy ABI, "1" or "2", None where no
-    module uses it; `abi3` whether the modules use Python's stable ABI.
+    module uses it, `numpy_floor` the oldest NumPy ("1.16") that the modules accept, None where
+    they do not tell; `abi3` whether the modules use Python's stable ABI.
     """
 
     wheel: Wheel
@@ -61,6 +62,7 @@ class Analysis:
     cuda_major: int | None = None
     cuda_version: tuple[int, int] | None = None
     numpy: str | None = None
+    numpy_floor: str | None = None
     abi3: bool = False
     findings: tuple[Finding, ...] = ()
 

@@ -7,6 +7,7 @@ from repack.pe.reading import (
     mere_code,
     read_exports,
     read_image,
+    read_passed_numbers,
 )
 from repack.pe.writing import make_dll
 
@@ -18,4 +19,5 @@ __all__ = [
     "mere_code",
     "read_exports",
     "read_image",
+    "read_passed_numbers",
 ]

@@ -8,6 +8,7 @@ wheel that does not import.
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _CODE_FLAG = 0x20
 _WIDE_MAGIC = 0x20B
 _EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13
 _RVA_BASED = 1
+_PASSED = re.compile(rb"\x41\xb8(.{4})\x48\x8d\x15(.{4})", re.DOTALL)
 _SECTOR = 0x200
 
 # Far beyond any real file, near enough that a made-up one ends at once.
@@ -130,6 +132,16 @@ def read_exports(path: Path) -> tuple[str, ...]:
         return tuple(tables.exports())
 
 
+def read_passed_numbers(path: Path, text: bytes) -> frozenset[int]:
+    """Return the numbers that code for x86-64 passes together with the C string `text...`.
+
+    Compilers write f(x, "text %d", number) as `mov r8d, number` and `lea rdx, text`; where they
+    write it otherwise, nothing is found. "not-pe" as above.
+    """
+    with _refusing("", path), _opened(path) as tables:
+        return frozenset(tables.passed_with(text))
+
+
 @contextmanager
 def _refusing(name: str, file: object) -> Iterator[None]:
     try:
@@ -233,6 +245,20 @@ class _Tables:
             raise _BrokenError("its export table has no end")
         for (rva,) in struct.iter_unpack("<I", self._at(names, 4 * count) if count else b""):
             yield self._text(rva, _LONGEST_NAME, "an exported name")
+
+    def passed_with(self, text: bytes) -> Iterator[int]:
+        """Yield the numbers passed with the first string that begins with `text`."""
+        found = self._content.find(text)
+        for first, size, offset in self._spans:
+            for each in _PASSED.finditer(self._content, offset, offset + size):
+                distance = int.from_bytes(each[2], "little", signed=True)
+                after = first + each.end() - offset
+                if found >= 0 and self._offset(after + distance) == found:
+                    yield int.from_bytes(each[1], "little")
+
+    def _offset(self, rva: int) -> int | None:
+        spans = (span for span in self._spans if span[0] <= rva < span[0] + span[1])
+        return next((offset + rva - first for first, _, offset in spans), None)
 
     def _directory(self, index: int) -> int:
         return self._directories[index][0] if index < len(self._directories) else 0

@@ -55,7 +55,10 @@ DRIVER_DLLS: Mapping[str, Sequence[str]] = {"nvcuda.dll": ("cuInit", "cuDriverGe
 #: `mov eax, 100; ret`: CUDA_ERROR_NO_DEVICE.
 _NO_DEVICE = bytes.fromhex("B864000000C3")
 _MACHINES = ("x86", "arm64")
+#: Of a truncated DLL that much is left at most.
 _HEAD = 1 << 20
+#: Raise it when one of them is made in another way.
+_FORMAT = "2"
 _ANY_PYTHON = "3.12"
 
 
@@ -128,7 +131,7 @@ class Store:
 
     def _formed(self, genuine: Path, wanted: Dlls) -> dict[str, Path]:
         """Return what lies there in place of a genuine DLL."""
-        folder = self._faulty / "-".join([wanted.form, *wanted.lacks])
+        folder = self._faulty / "-".join([_FORMAT, wanted.form, *wanted.lacks])
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / genuine.name
         if wanted.form in _MACHINES:
@@ -136,7 +139,7 @@ class Store:
             _write(file, make_dll(genuine.name, code=code, machine=wanted.form))
         elif wanted.form == "truncated":
             with genuine.open("rb") as stream:
-                _write(file, stream.read(_HEAD))
+                _write(file, stream.read(min(_HEAD, genuine.stat().st_size // 2)))
         else:
             behind = f"genuine_{genuine.name}"
             _write(file, _older(genuine, behind, wanted.lacks))

@@ -24,7 +24,7 @@ def faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, 
     if seen.sees == wanted.sees:
         found += [*_answers(wanted, seen, places), *_silence(wanted, seen, places)]
     if seen.sees == IMPORTS:
-        found += [*_claims(seen), *_twice(seen)]
+        found += [*_claims(wanted, seen), *_twice(seen)]
     return tuple(found)
 
 
@@ -69,9 +69,15 @@ def _silence(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[
                 yield f"{each.file} was loaded, and nothing of its directory should be"
 
 
-def _claims(seen: Seen) -> Iterator[str]:
-    """Yield where cv2's module says it chose a directory, and the loader took another's file."""
+def _claims(wanted: Wanted, seen: Seen) -> Iterator[str]:
+    """Yield where cv2's module says it chose a directory, and the loader took another's file.
+
+    What was loaded before cv2 was, nobody chose.
+    """
+    foreign = {classify(name).family for name in wanted.foreign}
     for family, folder in seen.claims.items():
+        if family in foreign:
+            continue
         files = [each.file for each in seen.loaded if classify(each.name).family == family]
         yield from (
             f"cv2 says that it took {family} from {folder}; the loader took {file}"

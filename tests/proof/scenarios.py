@@ -89,12 +89,16 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What must be seen of one wheel; `answers` are pairs of a DLL's pattern and a directory."""
+    """What must be seen of one wheel; `answers` are pairs of a DLL's pattern and a directory.
+
+    `foreign` are DLLs that another package has loaded before: cv2 takes them as they are.
+    """
 
     sees: str
     says: tuple[str, ...] = ()
     answers: tuple[tuple[str, str], ...] = ()
     silent: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
