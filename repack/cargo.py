@@ -39,8 +39,8 @@ class Supplement:
 
     `files` are members by name, those of .dist-info under the source's; `label` says what was
     done; `left_out` are the DLLs that are left to the machine. The run-time module has to know of
-    `folders` with DLLs, of `stand_ins`, key of a DLL -> folder, and of `families`, family -> DLLs, that
-    the binaries do not ask for themselves.
+    `folders` with DLLs, of `stand_ins`, key of a DLL -> folder, and of `families`, family -> DLLs,
+    that the binaries do not ask for themselves.
     """
 
     label: str = "patched"

@@ -309,9 +309,7 @@ class _Loading:
         if error is None:
             path = os.environ.get("PATH", "")
             if path.startswith(";") and not (before[2] or "").startswith(";"):
-                os.environ["PATH"] = path.lstrip(
-                    ";"
-                )  # the loader's: to Windows the working directory
+                os.environ["PATH"] = path.lstrip(";")  # its "" is the working directory
             return
         try:
             text = _explanation(error, self.search)
