@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from repack.analysis.carried import STAND_INS
 from repack.dlls import Kind
 
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis, Finding
     from repack.wheels import Carried
-
-#: The folder of stand-ins; each has one of its own in it, so that it can be taken alone.
-STAND_INS = "cv2/stand-ins"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,7 +52,9 @@ CUDNN = Pretended(name="cudnn64_9.dll", exports=["cudnnGetVersion"])
 CUDNN_PARTS = (
     Pretended(name="cudnn_graph64_9.dll"),
     Pretended(name="cudnn_ops64_9.dll", imports={"cudnn_graph64_9.dll": ["function"]}),
-    Pretended(name="cudnn_ext64_9.dll"),
+    Pretended(name="cudnn_cnn64_9.dll", imports={"cudnn_ops64_9.dll": ["function"]}),
+    *(Pretended(name=f"cudnn_{part}64_9.dll") for part in ("adv", "heuristic", "ext")),
+    *(Pretended(name=f"cudnn_engines_{part}compiled64_9.dll") for part in ("pre", "runtime_")),
 )
 NVRTC = Pretended(name="nvrtc64_120_0.dll")
 NVRTC_BUILTINS = Pretended(name="nvrtc-builtins64_129.dll")

@@ -153,6 +153,12 @@ class TestChoice:
         others = (CUBLAS, CUBLAS_LT, CUDART, NPPC, NPPIF, NVRTC, NVRTC_BUILTINS)
         assert vendored(told) == names(*cudnn, *others)
 
+    def test_a_cudnn_that_lacks_a_part_is_spoken_of(self, shop: Shop, tmp_path: Path) -> None:
+        parts = [part for part in CUDNN_PARTS if "heuristic" not in part.name]
+        folder = toolkit(tmp_path / "cudnn", CUDNN, *parts)
+        told = shop.build(shop.source(DNN), *option("vendor.dll-dirs", [str(folder)]))
+        assert codes(told) == ["vendored-incomplete"]
+
     def test_what_is_delay_loaded_is_in_the_wheel_too(self, shop: Shop) -> None:
         source = shop.source(delayed={"cublas64_12.dll": ["cublasCreate_v2"]})
         assert CUBLAS.name in vendored(shop.build(source))
@@ -363,7 +369,8 @@ class TestWhole:
             },
         )
         told = shop.build(source)
-        assert codes(told) == ["already-vendored", "nothing-to-vendor"]
+        wanted = ["already-vendored", "nothing-to-vendor", "vendored-without-licence"]
+        assert codes(told) == wanted
         assert vendored(told) == ["cudart64_12.dll", "nppc64_12-0123abcd.dll"]
 
     def test_a_damaged_wheel_of_nvidias_is_refused(self, shop: Shop) -> None:

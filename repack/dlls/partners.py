@@ -40,20 +40,19 @@ def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
     cuDNN's library is a shim that loads its parts, cuBLASLt and NVRTC; NVRTC loads its built-ins.
     """
     if dll.kind is Kind.CUDNN and dll.version is not None and dll.version >= _PARTS_SINCE:
-        parts = re.compile(rf"cudnn\w*64_{dll.version}\.dll")
-        if cuda_major is None:
-            return (Partner(family="cudnn", names=parts, beside=True),)
-        lt = re.compile(rf"cublaslt64_{cuda_major}\.dll")
-        nvrtc = re.compile(rf"nvrtc64_{cuda_major}\d_0\.dll")
+        major = r"\d\d" if cuda_major is None else str(cuda_major)
         return (
-            Partner(family="cudnn", names=parts, beside=True),
-            Partner(family="cublas", names=lt, beside=False),
-            Partner(family="nvrtc", names=nvrtc, beside=False),
+            _partner("cudnn", rf"cudnn\w*64_{dll.version}\.dll", beside=True),
+            _partner("cublas", rf"cublaslt64_{major}\.dll"),
+            _partner("nvrtc", rf"nvrtc64_{major}\d_0\.dll"),
         )
     if dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
-        builtins = re.compile(r"nvrtc-builtins64_\d+\.dll")
-        return (Partner(family="nvrtc", names=builtins, beside=True),)
+        return (_partner("nvrtc", r"nvrtc-builtins64_\d+\.dll", beside=True),)
     return ()
+
+
+def _partner(family: str, names: str, *, beside: bool = False) -> Partner:
+    return Partner(family=family, names=re.compile(names), beside=beside)
 
 
 def parts_of(dll: Dll) -> tuple[str, ...]:

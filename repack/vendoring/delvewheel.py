@@ -8,6 +8,7 @@ modules are private, so it runs as a program; it searches PATH, so that is bare.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from repack.processes import run
 from repack.wheels import entry_of, format_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from repack.pe import Image
@@ -32,6 +33,7 @@ _DRIVER = ("nvcuda.dll", "nvcuvid.dll", "nvencodeapi*.dll", "nvml.dll", "nvapi*.
 _TIMEOUT = 300.0
 #: 1980-01-01: what is written here is thrown away.
 _TIMESTAMP = 315_532_800
+_ERROR = re.compile(r"(\w+(Error|Exception)\b|\S+: No module named )")
 _OPTIONS = ("--no-mangle-all", "--analyze-existing", "--ignore-existing")
 
 
@@ -115,8 +117,9 @@ def _vendored(made: Path, images: Mapping[str, Image]) -> frozenset[str]:
 
 
 def _failed(wheel: Wheel, done: Finished) -> ToolError:
-    lines: Sequence[str] = [line for line in done.output.splitlines() if line.strip()]
-    said = lines[-1].strip() if lines else f"exit code {done.returncode}"
+    # What it says and the traceback it ends with come in any order.
+    errors = [line for line in done.output.splitlines() if _ERROR.match(line)]
+    said = errors[-1].strip() if errors else f"exit code {done.returncode}"
     if done.timed_out:
         said = f"it did not finish in {_TIMEOUT:.0f} seconds"
     if "No module named" in said:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from repack import files, wheels
 from repack.analysis import Finding
 from repack.cargo import Cargo, Supplement, laden
-from repack.dlls import Kind, classify, may_be_shipped
+from repack.dlls import Kind, classify, may_be_shipped, parts_of
 from repack.errors import ToolError
 from repack.vendoring import delvewheel
 from repack.vendoring.choosing import NOT_LISTED, choose
@@ -203,8 +203,23 @@ def _findings(
                 member=each.dll.name,
                 hint="be sure that you have leave to pass it on",
             )
+    yield from _incomplete(choice)
     for supplier in suppliers:
         yield from _about_supplier(supplier, choice)
+
+
+def _incomplete(choice: Choice) -> Iterator[Finding]:
+    there = {one.dll.key for one in choice.chosen}
+    for one in choice.chosen:
+        missing = [part for part in parts_of(one.dll) if part not in there]
+        if missing:
+            yield Finding(
+                code="vendored-incomplete",
+                message=f"{one.supplier.origin} has {one.dll.name} without {', '.join(missing)}, "
+                "which that loads by name while it runs",
+                member=one.dll.name,
+                hint="name a whole cuDNN under vendor.dlls or vendor.dll-dirs",
+            )
 
 
 def _about_supplier(supplier: Supplier, choice: Choice) -> Iterator[Finding]:
