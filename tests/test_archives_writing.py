@@ -35,6 +35,7 @@ from repack.archives import (
     open_archive,
     output,
     read_member,
+    size_of,
     splice,
     verify,
 )
@@ -350,6 +351,20 @@ class TestForm:
         with zipfile.ZipFile(tmp_path / "out.whl") as judge:
             assert judge.getinfo("a").date_time == moment
 
+    @pytest.mark.parametrize("count", [1, 0x10001], ids=["few members", "very many"])
+    def test_its_size_is_known_before_it_is_written(
+        self, count: int, source: Archive, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"from a file")
+        entries = [
+            *all_of(source),
+            Added(name="\u00e9t\u00e9.py", content=b"x"),
+            Added(name="file", content=tmp_path / "file"),
+            *(Added(name=f"many/{number}.py", content=b"") for number in range(count)),
+        ]
+        written = splice(source, entries, tmp_path / "out.whl", timestamp=TIME)
+        assert size_of(entries) == written.size == (tmp_path / "out.whl").stat().st_size
+
     def test_an_archive_of_nothing_is_an_archive(self, tmp_path: Path) -> None:
         written = splice(None, [], tmp_path / "out.whl", timestamp=TIME)
         assert written.size == 22
@@ -452,6 +467,7 @@ class TestZip64:
         found = archive.member("huge.bin")
         assert found is not None
         assert (found.size, archive.size) == (huge, written.size)
+        assert size_of(entries) == written.size
         assert read_member(archive, "last.py") == b"last"
         with zipfile.ZipFile(tmp_path / "out.whl") as judge:
             info = judge.getinfo("huge.bin")

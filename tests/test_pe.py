@@ -107,6 +107,17 @@ def test_the_same_parts_make_the_same_bytes() -> None:
     )
 
 
+def test_an_export_may_have_a_number_and_no_name(saved: Callable[[bytes], Path]) -> None:
+    content = make_dll("a.dll", code={"#3": _RETURN_42, "b": _RETURN_TRUE, "a": _RETURN_42})
+    binary = lief.PE.parse(list(content))
+    assert isinstance(binary, lief.PE.Binary)
+    exports = binary.get_export()
+    assert exports is not None
+    by_number = {entry.ordinal: str(entry.name) for entry in exports.entries if entry.address}
+    assert by_number == {1: "a", 2: "b", 3: ""}
+    assert read_exports(saved(content)) == ("a", "b")
+
+
 def test_a_dll_without_anything_is_still_a_dll(saved: Callable[[bytes], Path]) -> None:
     path = saved(make_dll("empty.dll"))
     assert read_image(path, name="empty.dll") == Image(machine="x86-64", wide=True, dll=True)

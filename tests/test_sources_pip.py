@@ -13,7 +13,9 @@ from fetching import Told, locked, make_content, no_proxies, sha256
 
 from repack.config import IndexSource, Lock
 from repack.errors import FetchError, RepackError
+from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch, fetch_index, pin_key
+from repack.sources.pip import check_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,6 +235,31 @@ def test_a_wheel_for_others_only_says_for_whom(index: FaultServer, cache: Cache)
         "sample-cu126 for Python 3.14 on win_amd64: the index has it for others only "
         "[no-such-version]; its wheels are for cp39-none-win_amd64: look at source.python"
     )
+
+
+class TestRequirementsOfAWheel:
+    """What a wheel requires is asked for, and nothing is kept."""
+
+    def test_pass_where_the_index_has_a_wheel_of_each(self, index: FaultServer) -> None:
+        check_index(["sample-cu126>=4.12,<5"], python="3.12", progress=SILENT)
+        assert index.seen
+
+    def test_are_refused_where_it_has_none_for_windows(self, index: FaultServer) -> None:
+        index.add("/simple/sample-cu126/", page((LINUX,)), kind="text/html", etag=None)
+        with pytest.raises(FetchError) as caught:
+            check_index(["sample-cu126"], python="3.12", progress=SILENT)
+        assert str(caught.value) == (
+            "sample-cu126 for Python 3.12 on win_amd64: the index has it for others only "
+            "[no-such-version]; its wheels are for cp37-abi3-manylinux_2_28_x86_64: look at "
+            "source.python"
+        )
+
+    @pytest.mark.usefixtures("index")
+    def test_the_one_that_is_missing_is_named(self) -> None:
+        with pytest.raises(FetchError) as caught:
+            check_index(["sample-cu126>=4.12", "never-asked-for<2"], python="3.12", progress=SILENT)
+        assert str(caught.value).startswith("never-asked-for<2 for Python 3.12 on win_amd64: ")
+        assert caught.value.code == "no-such-version"
 
 
 @pytest.mark.parametrize(

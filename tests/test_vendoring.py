@@ -7,6 +7,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -379,6 +380,61 @@ class TestWhole:
         record = "nvidia_npp_cu12-12.4.1.87.dist-info/RECORD"
         make_wheel(path, {**place, record: f"{next(iter(place))},,\n{record},,\n".encode()})
         assert "[record]" in shop.refused(shop.source())
+
+
+class TestDepend:
+    def test_metadata_requires_nvidias_wheels_and_has_cudnn_as_an_extra(self, shop: Shop) -> None:
+        source = shop.source(delayed={"cudnn64_9.dll": ["cudnnCreate"]})
+        with opened(shop.build(source, "--mode", "depend")) as wheel:
+            (name,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+            lines = wheel.read(name).decode().splitlines()
+        assert [line for line in lines if line.startswith(("Requires-Dist", "Provides"))] == [
+            "Requires-Dist: numpy>=2",
+            "Requires-Dist: nvidia-cuda-runtime-cu12>=12,<13",
+            "Requires-Dist: nvidia-npp-cu12>=12,<13",
+            'Requires-Dist: nvidia-cudnn-cu12>=9,<10; extra == "dnn"',
+            "Provides-Extra: dnn",
+        ]
+
+    def test_a_distribution_that_the_index_has_not_is_an_error_and_nothing_is_written(
+        self, shop: Shop
+    ) -> None:
+        (shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl").unlink()
+        said = shop.refused(shop.source(), "--mode", "depend")
+        assert said.startswith("nvidia-npp-cu12>=12,<13 for Python 3.12 on win_amd64: ")
+
+    def test_offline_nobody_is_asked(self, shop: Shop) -> None:
+        (shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl").unlink()
+        told = shop.build(shop.source(), "--mode", "depend", "--offline")
+        assert "nvidia-npp-cu12>=12,<13" in told["requires"]
+
+    def test_its_version_says_so(self, shop: Shop) -> None:
+        told = shop.build(shop.source(), "--mode", "depend")
+        assert "+cu12.depend-" in told["wheels"][0]["path"]
+
+
+class TestDriverStub:
+    NEEDS = MappingProxyType({**NEEDS, "nvcuda.dll": ["cuInit"]})
+
+    @pytest.mark.parametrize("mode", ["patch", "depend", "vendor"])
+    def test_it_goes_with_each_mode(self, shop: Shop, mode: str) -> None:
+        told = shop.build(shop.source(self.NEEDS), "--mode", mode, "--driver-stub")
+        assert build_facts(told)["stand_ins"] == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
+        with opened(told) as wheel:
+            assert "cv2/stand-ins/nvcuda/nvcuda.dll" in wheel.namelist()
+        assert ".stub-" in told["wheels"][0]["path"]
+
+    def test_without_it_there_is_none(self, shop: Shop) -> None:
+        told = shop.build(shop.source(self.NEEDS), "--mode", "patch")
+        assert build_facts(told)["stand_ins"] == {}
+
+    def test_a_wheel_that_has_one_keeps_it(self, shop: Shop) -> None:
+        options = ("--mode", "patch", "--driver-stub")
+        first = shop.build(shop.source(self.NEEDS), *options)["wheels"][0]
+        again = shop.build(first["path"], *options, "-w", "again")["wheels"][0]
+        assert again["sha256"] == first["sha256"]
+        patched = shop.build(first["path"], "--mode", "patch", "-w", "patched")
+        assert build_facts(patched)["stand_ins"] == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
 
 
 def raw(path: Path, member: Any) -> bytes:  # noqa: ANN401 - a member of repack's

@@ -217,6 +217,23 @@ class TestMetadata:
         assert wheels.parse_metadata(after).requires == ("NumPy_Extra", "numpy<2")
         assert wheels.with_metadata(after, add_requires=added) == after
 
+    def test_gets_extras_and_no_extra_twice(self) -> None:
+        after = wheels.with_metadata(
+            _METADATA, add_requires=['x>=9; extra == "dnn"'], add_extras=["dnn"]
+        )
+        assert b"\nProvides-Extra: dnn\n" in after
+        assert wheels.with_metadata(after, add_extras=["dnn"]) == after
+
+    @pytest.mark.parametrize(
+        ("form", "listed"), [(b"2.1", False), (b"2.3", False), (b"2.4", True), (b"2.5", True)]
+    )
+    def test_lists_licence_files_where_its_form_knows_them(
+        self, form: bytes, *, listed: bool
+    ) -> None:
+        before = b"Metadata-Version: " + form + b"\nName: x\nVersion: 1\n\n"
+        after = wheels.with_metadata(before, add_licenses=["nvidia/EULA.txt"])
+        assert (b"License-File: nvidia/EULA.txt\n" in after) == listed
+
     def test_keeps_folded_lines_with_their_field(self) -> None:
         before = _METADATA.replace(b"numpy>=2;", b"numpy\n        >=2;").replace(
             b"        two", b"        Version: two"
@@ -730,6 +747,24 @@ class TestRewriting:
             f"{info}/WHEEL": False,
             f"{info}/RECORD": False,
         }
+
+    def test_carries_members_of_other_archives_with_their_own_rows(self, tmp_path: Path) -> None:
+        wheel = wheels.read_wheel(make_wheel(tmp_path / _NAME, _FILES))
+        (tmp_path / "other").mkdir()
+        content = b"a DLL" * 1000
+        other = wheels.read_wheel(make_wheel(tmp_path / "other", {"bin/a.dll": content}))
+        member = other.archive.member("bin/a.dll")
+        assert member is not None
+        carried = wheels.Carried(
+            path="x.libs/a.dll",
+            entry=Copied(member=member, archive=other.archive),
+            row=other.record["bin/a.dll"],
+        )
+        name = wheels.renamed(wheel.filename, version="4.9.0.80+cu12", tags={_AMD64})
+        entries = wheels.rewritten(wheel, name, {}, carried=[carried])
+        splice(wheel.archive, entries, tmp_path / str(name), timestamp=0x5E000000)
+        after = wheels.read_wheel(tmp_path / str(name))
+        assert after.record["x.libs/a.dll"] == wheels.entry_of(content)
 
     def test_makes_a_wheel_that_can_be_read(self, tmp_path: Path) -> None:
         wheel = wheels.read_wheel(make_wheel(tmp_path / _NAME, _FILES))
