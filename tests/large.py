@@ -76,11 +76,11 @@ def concatenated(archives: list[Archive], path: Path) -> Path:
 
 
 def dlls_of(archive: Archive) -> list[Carried]:
-    """Return the DLLs of a wheel of NVIDIA's, to be copied as they lie."""
+    """Return the DLLs of a wheel of NVIDIA's, to be copied as they lie, beside the module."""
     wheel = read_wheel(archive.path)
     return [
         Carried(
-            path=f"opencv_contrib_python.libs/{Path(member.name).name}",
+            path=f"cv2/{Path(member.name).name}",
             entry=Copied(member=member, archive=archive),
             row=wheel.record[member.name],
         )
