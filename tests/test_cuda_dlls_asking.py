@@ -112,9 +112,10 @@ def package(folder: Path, loader: str = "from .cv2 import *\n") -> Path:
     for name, content in {**texts, "cv2/cv2.py": NATIVE.encode()}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    # What Python would find there when the file is run by its path.
-    (folder / "cv2" / "typing").mkdir()
-    (folder / "cv2" / "typing" / "__init__.py").write_text("raise SystemError\n")
+    # What Python would find first where the file is run by its path; cv2 does have a `typing`.
+    for name in ("typing", "json"):
+        (folder / "cv2" / name).mkdir()
+        (folder / "cv2" / name / "__init__.py").write_text("raise SystemError\n")
     return folder
 
 
