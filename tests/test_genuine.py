@@ -17,10 +17,11 @@ from genuine import (
 )
 from running import repack, smokes
 
+from repack.analysis import analyse
 from repack.interpreters import windows_path
 from repack.progress import SILENT
 from repack.smoke import toolkit_of
-from repack.sources import Cache
+from repack.sources import Cache, fetch_index
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 
@@ -106,3 +107,26 @@ def test_cuda_path_and_a_decoy_on_path(
     variable = f"CUDA_PATH={windows_path(root)}"
     options = ("--dll-dir", decoy, "--env", variable)
     assert seen(fixed, build, *options, cwd=place).startswith("works")
+
+
+@pytest.mark.parametrize(
+    ("source", "abi", "oldest"),
+    [
+        pytest.param(CUDA_12, "1", "1.16", id="4.9 with CUDA 12, NumPy 1"),
+        pytest.param(CUDA_13, "2", "1.23", id="4.13 with CUDA 13, NumPy 2"),
+        pytest.param("4.6.0.66", "1", "1.13", id="4.6"),
+        pytest.param("4.9.0.80", "1", "1.16", id="4.9, the last on NumPy 1"),
+        pytest.param("4.11.0.86", "2", "1.16", id="4.11"),
+        pytest.param("4.14.0.94", "2", "1.16", id="4.14"),
+    ],
+)
+def test_which_numpy_it_runs_with_is_read_from_the_binary(
+    source: Genuine | str, abi: str, oldest: str
+) -> None:
+    if isinstance(source, str):
+        requirement = f"opencv-contrib-python=={source}"
+        path = fetch_index(requirement, python="3.11", lock=None, cache=Cache.default()).path
+    else:
+        path = genuine_wheel(source)
+    analysis = analyse(path)
+    assert (analysis.numpy, analysis.numpy_floor) == (abi, oldest)
