@@ -261,6 +261,20 @@ def test_delay_loaded_dlls_do_not_stop_an_import() -> None:
     assert machine.fail(error) is error
 
 
+def test_what_windows_own_dlls_need_is_windows_business() -> None:
+    machine = cv2_machine({BIN: SOUND}, {"PATH": BIN})
+    machine.add(SYSTEM, {"kernel32.dll": dll("Sleep", imports={"ntdll.dll": ["f"]})})
+    error = native_error()
+    assert machine.fail(error) is error
+
+
+def test_a_symbol_that_windows_gives_in_another_way_is_not_called_missing() -> None:
+    machine = an_older_windows()
+    machine.windows.numbers.clear()
+    error = native_error()
+    assert machine.fail(error) is error
+
+
 def test_symbols_asked_for_by_number_are_not_missed() -> None:
     machine = cv2_machine({BIN: SOUND}, {"PATH": BIN}, imports={**IMPORTS, "a.dll": ["#7"]})
     machine.add(f"{SITE}\\cv2", {"a.dll": GOOD})
@@ -295,6 +309,7 @@ def test_a_numpy_that_does_not_fit_is_told_from_a_dll() -> None:
         pytest.param(ModuleNotFoundError("No module named 'numpy'", name="numpy"), id="no-numpy"),
         pytest.param(ImportError("ERROR: recursion is detected"), id="recursion"),
         pytest.param(OSError("x"), id="no-ImportError"),
+        pytest.param(ModuleNotFoundError("x", name="cv2.a", path=CV2), id="a-module-not-found"),
         pytest.param(ImportError("x", path="C:\\a\\cv2.py"), id="no-native-file"),
     ],
 )
