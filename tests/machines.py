@@ -187,8 +187,8 @@ class Windows:
     def loaded(self, name: str) -> str | None:
         return self.modules.get(name.lower())
 
-    def load(self, path: str, *, only_look: bool = False) -> int | None:
-        if only_look:
+    def load(self, path: str) -> int | None:
+        if "\\" not in path:
             return 0 if path in self.elsewhere else 126
         self.loads.append(path)
         return self.numbers.get(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -286,6 +289,18 @@ def test_windows_is_not_asked_where_the_files_tell() -> None:
     machine = no_driver()
     machine.fail(native_error())
     assert machine.windows.loads == [f"{SYSTEM}\\KERNEL32.dll"]
+
+
+def test_whoever_asks_is_told_what_stops_an_import_and_the_module_is_not_loaded() -> None:
+    machine = an_older_dll()
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        machine.sys.stdout = sys.stdout
+        assert machine.module.main([]) == 1
+    told = [each for each in printed.getvalue().splitlines() if "stops an import" in each]
+    assert told
+    assert all("nppc64_12.dll has no " in line for line in told)
+    assert not [path for path in machine.windows.loads if path.endswith("cv2.pyd")]
 
 
 def numpy_error() -> ImportError:
