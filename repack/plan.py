@@ -13,14 +13,16 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from repack import wheels
-from repack.archives import Added, Copied
-from repack.dlls import Kind, cure, distribution, general_cures
-from repack.errors import InputError
+from repack.archives import Added, Copied, size_of
+from repack.cargo import Supplement
+from repack.dlls import Kind, cure, distribution, general_cures, key_of
+from repack.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from repack.analysis import Analysis, Need
+    from repack.analysis import Analysis, Finding, Need
+    from repack.cargo import Cargo
     from repack.config import Build
     from repack.dlls import Dll
     from repack.patching import Note, Patched
@@ -55,6 +57,11 @@ class PlannedWheel:
     entries: tuple[Copied | Added, ...]
 
     @property
+    def size(self) -> int:
+        """How large the file will be, in bytes; what is still to be deflated counts in full."""
+        return size_of(self.entries)
+
+    @property
     def recipe(self) -> str:
         """The SHA-256 of all that decides the wheel's bytes, but for its source and its time."""
         digest = hashlib.sha256(self.filename.encode())
@@ -69,8 +76,11 @@ class Plan:
 
     wheels: tuple[PlannedWheel, ...]
     refused: tuple[Refusal, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[Note | Finding, ...]
     timestamp: int
+    cargo: tuple[Cargo, ...] = ()
+    requires: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,13 +114,14 @@ def make_plan(
     patched: Patched,
     *,
     timestamp: int,
-    label: str = "patched",
+    supplement: Supplement | None = None,
 ) -> Plan:
     """Return what will be written for the wheel that `analysis` describes.
 
     `timestamp` is in seconds since 1970 and becomes the time of every member. Raises InputError
     where no Python asked for can be served.
     """
+    more = supplement or Supplement()
     refusals = {python: refusal(python, analysis) for python in build.python}
     served = tuple(python for python, reason in refusals.items() if not reason)
     refused = tuple(
@@ -123,15 +134,25 @@ def make_plan(
             file=analysis.wheel.path.name,
             hint="ask for a Python that the wheel was built for, with --python",
         )
-    version = wheels.local_version(
-        analysis.wheel.filename.version, build.local or default_label(analysis, label)
-    )
+    version = emitted_version(build, analysis, more.label)
     groups = [served] if build.emit == "abi3" else [(python,) for python in served]
     return Plan(
-        wheels=tuple(_planned(analysis, patched, version, group, build.emit) for group in groups),
+        wheels=tuple(
+            _planned(analysis, patched, more, version, group, build.emit) for group in groups
+        ),
         refused=refused,
-        notes=patched.notes,
+        notes=(*patched.notes, *more.findings),
         timestamp=timestamp,
+        cargo=more.cargo,
+        requires=more.requires,
+        left_out=more.left_out,
+    )
+
+
+def emitted_version(build: Build, analysis: Analysis, label: str) -> str:
+    """Return the version of the wheels, whose local part says what was done."""
+    return wheels.local_version(
+        analysis.wheel.filename.version, build.local or default_label(analysis, label)
     )
 
 
@@ -172,6 +193,52 @@ def refusal(python: str, analysis: Analysis) -> str:
     return ""
 
 
+def check_sizes(plan: Plan, limit: int | None) -> None:
+    """Raise OutputError for a wheel that the index would not take, with what weighs most in it.
+
+    A wheel with DLLs that are still to be deflated is judged once it is written.
+    """
+    if all(cargo.packed is not None for cargo in plan.cargo):
+        for planned in plan.wheels:
+            check_size(planned.filename, planned.size, limit, plan.cargo)
+
+
+def check_size(name: str, size: int, limit: int | None, cargo: Sequence[Cargo]) -> None:
+    """Raise OutputError if a wheel of that size is more than the index takes."""
+    if limit is None or size <= limit:
+        return
+    heaviest = sorted(cargo, key=lambda one: (-(one.packed or one.size), one.member))
+    weights = ", ".join(
+        f"{one.member.rpartition('/')[2]} {megabytes(one.packed or one.size)}" for one in heaviest
+    )
+    raise OutputError(
+        f"it has {megabytes(size)}, the index takes {megabytes(limit)}"
+        + (f": {weights}" if weights else ""),
+        code="too-large",
+        file=name,
+        hint="leave families out of vendor.families, use --mode depend, or raise publish.max-size",
+    )
+
+
+def megabytes(size: int) -> str:
+    """Return a size in bytes as a person reads it."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
+    """Return the needs that the machine has to meet where the planned wheels are installed.
+
+    What they carry is met, and what NVIDIA's wheels hold where they require these.
+    """
+    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.cargo}
+    required = {Kind.CUDA, Kind.CUDNN} if plan.requires else set()
+    return tuple(
+        need
+        for need in analysis.needs
+        if need.dll.key not in carried and need.dll.kind not in required
+    )
+
+
 def numpy_requirement(analysis: Analysis) -> tuple[str, ...]:
     """Return the Requires-Dist that METADATA lacks, where it lets in no NumPy or a wrong one.
 
@@ -209,6 +276,7 @@ def build_facts(analysis: Analysis) -> dict[str, object]:
             name: tuple(sorted({_requirement(dll, major or 0) for dll in dlls} - {""}))
             for name, dlls in families.items()
         },
+        "stand_ins": {},
         "vendored": (),
     }
 
@@ -238,6 +306,11 @@ def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
         return ()
     found = {_requirement(need.dll, major) for need in _toolkit_needs(analysis)}
     return tuple(sorted(found - {""}))
+
+
+def index_requirement(dll: Dll, cuda_major: int) -> str:
+    """Return the index requirement of NVIDIA's wheel with `dll`, "" where there is none."""
+    return _requirement(dll, cuda_major)
 
 
 def unpublished_dlls(analysis: Analysis) -> tuple[str, ...]:
@@ -312,8 +385,13 @@ def _met(requires_python: str, python: Python) -> Iterator[bool]:
     return (specifiers.contains(f"3.{python.minor}.{micro}") for micro in _MICRO_RELEASES)
 
 
-def _planned(
-    analysis: Analysis, patched: Patched, version: str, group: Sequence[str], emit: str
+def _planned(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
+    analysis: Analysis,
+    patched: Patched,
+    more: Supplement,
+    version: str,
+    group: Sequence[str],
+    emit: str,
 ) -> PlannedWheel:
     """Return the wheel for the Pythons of `group`."""
     wheel = analysis.wheel
@@ -334,9 +412,11 @@ def _planned(
         entries=wheels.rewritten(
             wheel,
             renamed,
-            patched.files,
+            {**patched.files, **more.files},
             requires_python=requires_python,
-            add_requires=numpy_requirement(analysis),
+            add_requires=(*numpy_requirement(analysis), *more.requires),
+            add_extras=more.extras,
+            carried=more.carried,
         ),
     )
 
@@ -344,5 +424,7 @@ def _planned(
 def _ingredients(entry: Copied | Added) -> tuple[object, ...]:
     """Return what decides the bytes that an entry becomes."""
     if isinstance(entry, Copied):
+        # What lies in another archive has a row in RECORD, which is among what is written.
         return ("copied", entry.name, entry.member.name)
-    return ("added", entry.name, entry.content, entry.mode, entry.deflate)
+    content = entry.content if isinstance(entry.content, bytes) else "as RECORD says"
+    return ("added", entry.name, content, entry.mode, entry.deflate)

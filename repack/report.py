@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from repack.archives import Added
+from repack.archives import Added, name_of
 from repack.dlls import Kind
 from repack.outcomes import FAILED
+from repack.plan import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from repack.analysis import Analysis, Finding, Need
+    from repack.cargo import Cargo
     from repack.errors import RepackError
     from repack.interpreters import Interpreter, Unavailable
     from repack.outcomes import Outcome
@@ -77,6 +79,9 @@ def build_json(result: BuildResult) -> Json:
         "source": source_json(result.analysis, result.url),
         "dry_run": result.dry_run,
         "plan": [_planned_json(planned) for planned in result.plan.wheels],
+        "requires": list(result.plan.requires),
+        "carried": [_cargo_json(cargo) for cargo in result.plan.cargo],
+        "left_out": list(result.plan.left_out),
         "wheels": [_row_json(row) for row in result.rows],
         "refused": [_refusal_json(refusal) for refusal in result.plan.refused],
         "findings": [_finding_json(finding) for finding in findings_of(result)],
@@ -99,14 +104,28 @@ BUILD_HEADINGS = ("Python", "untouched wheel", "fixed wheel", "file")
 def plan_lines(result: BuildResult) -> list[str]:
     """Return the plan as text: each wheel, and each member that is not copied as it lies."""
     lines = []
-    for planned in result.plan.wheels:
-        added = [entry for entry in planned.entries if isinstance(entry, Added)]
-        copied = len(planned.entries) - len(added)
-        lines.append(f"{planned.filename}  for {', '.join(planned.pythons)}")
+    plan = result.plan
+    carried = {cargo.member for cargo in plan.cargo}
+    at_most = "" if all(cargo.packed is not None for cargo in plan.cargo) else "at most "
+    for planned in plan.wheels:
+        own = [entry for entry in planned.entries if name_of(entry) not in carried]
+        added = [entry for entry in own if isinstance(entry, Added)]
+        copied = len(own) - len(added)
+        pythons = ", ".join(planned.pythons)
+        lines.append(f"{planned.filename}  for {pythons}  {at_most}{megabytes(planned.size)}")
         lines.append(f"  {copied} members copied as they lie")
         lines += [f"  write {entry.name} ({_size_of(entry)} bytes)" for entry in added]
+    lines += [f"in each: {_cargo_line(cargo)}" for cargo in plan.cargo]
+    lines += [f"each requires {line}" for line in plan.requires]
+    if plan.left_out:
+        lines.append(f"left to the machine: {', '.join(plan.left_out)}")
     lines += [f"no wheel for {refusal.python}: {refusal.reason}" for refusal in result.plan.refused]
     return lines
+
+
+def _cargo_line(cargo: Cargo) -> str:
+    packed = "" if cargo.packed is None else f", {megabytes(cargo.packed)} of the wheel"
+    return f"{cargo.member} ({megabytes(cargo.size)}{packed}), from {cargo.origin}"
 
 
 def findings_of(result: BuildResult) -> list[Finding | Note]:
@@ -343,8 +362,20 @@ def _planned_json(planned: PlannedWheel) -> Json:
         "filename": planned.filename,
         "pythons": list(planned.pythons),
         "tag": planned.tag,
+        "size": planned.size,
         "copied": len(planned.entries) - len(added),
         "written": [{"member": entry.name, "size": _size_of(entry)} for entry in added],
+    }
+
+
+def _cargo_json(cargo: Cargo) -> Json:
+    return {
+        "member": cargo.member,
+        "family": cargo.family,
+        "origin": cargo.origin,
+        "size": cargo.size,
+        "packed": cargo.packed,
+        "sha256": cargo.sha256,
     }
 
 

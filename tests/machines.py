@@ -48,6 +48,7 @@ BUILD: dict[str, Any] = {
         "cudnn": ("nvidia-cudnn-cu12==9.*",),
         "npp": ("nvidia-npp-cu12",),
     },
+    "stand_ins": {},
     "vendored": (),
 }
 

@@ -12,10 +12,12 @@ from repack.config import (
     Embeddable,
     FileSource,
     IndexSource,
+    Publish,
     ReleaseSource,
     SampleSource,
     Smoke,
     UrlSource,
+    Vendor,
     load,
     parse_override,
     source_from,
@@ -167,12 +169,19 @@ def test_every_key_is_read(folder: Path) -> None:
         [source]
         sample = {{}}
         [build]
-        mode = "patch"
+        mode = "vendor"
+        driver-stub = true
         emit = "abi3"
         python = ["3.12", "3.9"]
         out = "made"
         patches = ["ours", "/theirs"]
         local = "cu126.team"
+        [vendor]
+        families = ["npp", "cudnn"]
+        dlls = ["nvidia-npp-cu12==12.4.1.87"]
+        dll-dirs = ["toolkit/bin"]
+        [publish]
+        max-size = "2 GiB"
         [smoke]
         enabled = false
         timeout = 60
@@ -184,10 +193,13 @@ def test_every_key_is_read(folder: Path) -> None:
         sha256 = "{SHA}"
         [allow]
         startup-hook = true
+        unlisted-dlls = ["nvJitLink_120_0.dll"]
         """,
     )
     config = load(path)
     assert config.build == Build(
+        mode="vendor",
+        driver_stub=True,
         emit="abi3",
         python=("3.12", "3.9"),
         out=folder / "made",
@@ -206,7 +218,27 @@ def test_every_key_is_read(folder: Path) -> None:
             ),
         ),
     )
-    assert config.allow == Allow(startup_hook=True)
+    assert config.vendor == Vendor(
+        families=("npp", "cudnn"),
+        dlls=("nvidia-npp-cu12==12.4.1.87",),
+        dll_dirs=(folder / "toolkit/bin",),
+    )
+    assert config.publish == Publish(max_size=2 << 30)
+    assert config.allow == Allow(startup_hook=True, unlisted_dlls=("nvJitLink_120_0.dll",))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        pytest.param('"100 MB"', 100_000_000, id="MB"),
+        pytest.param('"2GiB"', 2 << 30, id="GiB without a space"),
+        pytest.param('"1.5 gb"', 1_500_000_000, id="a fraction"),
+        pytest.param("4096", 4096, id="bytes"),
+    ],
+)
+def test_a_size_is_read_as_indexes_tell_theirs(folder: Path, text: str, size: int) -> None:
+    path = write(folder, f"[publish]\nmax-size = {text}")
+    assert load(path).publish.max_size == size
 
 
 WRONG = [
@@ -225,9 +257,9 @@ WRONG = [
         id="choice",
     ),
     pytest.param(
-        '[build]\nmode = "vendor"',
-        'build.mode cannot be "vendor" yet; today it is "patch"',
-        id="mode that is to come",
+        '[build]\nmode = "vendr"',
+        """build.mode takes "patch" or "depend" or "vendor", not 'vendr' (did you mean vendor?)""",
+        id="mode that is none",
     ),
     pytest.param(
         "[build]\nemit = true", "build.emit takes text in quotes, not true or false", id="text"
@@ -255,6 +287,23 @@ WRONG = [
     pytest.param('[build]\nout = ""', "build.out takes text, not ''", id="empty text"),
     pytest.param('[build]\nout = "a\\u0000b"', "build.out takes text, not 'a\\x00b'", id="NUL"),
     pytest.param("[smoke]\nenabled = 1", "smoke.enabled takes true or false, not a number", id="1"),
+    pytest.param(
+        '[vendor]\nfamilies = ["nppp"]',
+        'vendor.families takes "npp" or "cudart" or "cublas" or "cufft" or "cudnn" or "nvrtc" or '
+        '"curand" or "cusolver" or "cusparse" or "nvjpeg" or "nvjitlink" or "nvvm" or "cupti" or '
+        "\"nvtoolsext\", not 'nppp' (did you mean npp?)",
+        id="family",
+    ),
+    pytest.param(
+        '[publish]\nmax-size = "much"',
+        "publish.max-size takes a size such as \"2 GiB\", not 'much'",
+        id="size",
+    ),
+    pytest.param(
+        '[allow]\nunlisted-dlls = ["nvJitLink"]',
+        "allow.unlisted-dlls takes names of DLLs such as nvJitLink_120_0.dll, not 'nvJitLink'",
+        id="DLL",
+    ),
     pytest.param(
         "[smoke]\ntimeout = 0", "smoke.timeout takes a number from 1 to 86400, not 0", id="range"
     ),
@@ -365,7 +414,7 @@ def test_all_problems_are_said_at_once(folder: Path) -> None:
     text = '[build]\nemut = "abi3"\nmode = "move"\n[smoke]\ntimeout = -1'
     assert said(folder, text) == (
         "build.emut is not a setting (did you mean build.emit?); "
-        "build.mode takes \"patch\", not 'move'; "
+        'build.mode takes "patch" or "depend" or "vendor", not \'move\'; '
         "smoke.timeout takes a number from 1 to 86400, not -1 [config]"
     )
 

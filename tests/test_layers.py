@@ -28,7 +28,9 @@ LAYERS = (
     "patching",
     "sources",
     "analysis",
+    "cargo",
     "plan",
+    "vendoring",
     "sampling",
     "emit",
     "interpreters",
@@ -40,9 +42,12 @@ LAYERS = (
 )
 #: The one room that may import each third-party library.
 ADAPTERS = {
+    "cyclonedx": {"vendoring"},
+    "delvewheel": {"vendoring"},
     "filelock": {"sources", "interpreters"},
     "isal": {"archives"},
     "lief": {"sampling"},
+    "packageurl": {"vendoring"},
     "pefile": {"pe"},
     "platformdirs": {"sources"},
     "requests": {"sources"},
@@ -52,6 +57,8 @@ ADAPTERS = {
     "unidiff": {"patching"},
     "urllib3": {"sources"},
 }
+#: What a distribution is imported as, where that is not its name.
+IMPORTED_AS = {"cyclonedx-python-lib": "cyclonedx", "packageurl-python": "packageurl"}
 ROOT = Path(repack.__file__).parent
 
 
@@ -95,7 +102,8 @@ def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) -> None:
-    declared = {Requirement(line).name.replace("-", "_") for line in requires("repack") or ()}
+    names = {Requirement(line).name for line in requires("repack") or ()}
+    declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
     known = declared | sys.stdlib_module_names | {"repack", "tomllib"}
     imports = {name.split(".")[0] for name in imported(path)}
     assert imports <= known | ({"numpy", "cv2"} if path.name == "probe.py" else set())

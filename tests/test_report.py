@@ -13,6 +13,7 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack import report
 from repack.analysis import Analysis, analyse
+from repack.cargo import Cargo, Supplement
 from repack.config import Build
 from repack.errors import InputError
 from repack.interpreters import Unavailable
@@ -51,7 +52,18 @@ def result(analysis: Analysis) -> BuildResult:
         notes=(Note(code="dropped", message="a directory was dropped", member="cv2/config.py"),),
     )
     build = Build(out=Path("dist"), python=("3.9", "3.10", "3.14t"))
-    plan = make_plan(build, analysis, patched, timestamp=315_532_800)
+    carried = Cargo(
+        member="opencv_contrib_python.libs/nppc64_12.dll",
+        family="npp",
+        origin="nvidia-npp-cu12 12.4.1.87",
+        size=295_936,
+        packed=100_000,
+        sha256="cd" * 32,
+    )
+    added = Supplement(
+        cargo=(carried,), requires=("nvidia-cufft-cu12>=11",), left_out=("nvJitLink_120_0.dll",)
+    )
+    plan = make_plan(build, analysis, patched, timestamp=315_532_800, supplement=added)
     rows = tuple(
         Row(
             path=Path("dist", planned.filename),
@@ -103,11 +115,24 @@ class TestBuild:
             "version": "int",
             "source": SOURCE,
             "dry_run": "bool",
+            "requires": ["str"],
+            "carried": [
+                {
+                    "family": "str",
+                    "member": "str",
+                    "origin": "str",
+                    "packed": "int",
+                    "sha256": "str",
+                    "size": "int",
+                }
+            ],
+            "left_out": ["str"],
             "plan": [
                 {
                     "copied": "int",
                     "filename": "str",
                     "pythons": ["str"],
+                    "size": "int",
                     "tag": "str",
                     "written": [{"member": "str", "size": "int"}],
                 }
@@ -183,13 +208,30 @@ class TestPlan:
         lines = report.plan_lines(result)
         first = next(index for index, line in enumerate(lines) if "cp310" in line)
         wheel = "opencv_contrib_python-4.13.0.90+cu129.patched-cp310-cp310-win_amd64.whl"
-        assert lines[first] == f"{wheel}  for 3.10"
+        assert lines[first] == f"{wheel}  for 3.10  0.0 MB"
         assert lines[first + 1] == "  2 members copied as they lie"
         assert lines[first + 2] == "  write cv2/__init__.py (4 bytes)"
         names = ["METADATA", "WHEEL", "RECORD"]
         for line, name in zip(lines[first + 3 : first + 6], names, strict=True):
             assert line.startswith(f"  write {INFO}/{name} (")
         assert lines[-1].startswith("no wheel for 3.14t: its binary")
+
+    def test_lines_say_what_is_in_the_wheel_and_how_much_of_it(self, result: BuildResult) -> None:
+        assert report.plan_lines(result)[-4:-1] == [
+            (
+                "in each: opencv_contrib_python.libs/nppc64_12.dll "
+                "(0.3 MB, 0.1 MB of the wheel), from nvidia-npp-cu12 12.4.1.87"
+            ),
+            "each requires nvidia-cufft-cu12>=11",
+            "left to the machine: nvJitLink_120_0.dll",
+        ]
+
+    def test_a_size_that_is_not_known_yet_is_told_as_the_most_it_can_be(
+        self, result: BuildResult
+    ) -> None:
+        cargo = tuple(replace(each, packed=None) for each in result.plan.cargo)
+        lines = report.plan_lines(replace(result, plan=replace(result.plan, cargo=cargo)))
+        assert "at most 0.0 MB" in lines[0]
 
 
 class TestInspect:

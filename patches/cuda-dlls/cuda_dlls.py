@@ -31,6 +31,7 @@ import sys
 #   numpy      the requirement on NumPy that its native module has, None: none
 #   opencv     the version of the wheel
 #   requires   family -> the requirement that has pip install NVIDIA's wheel of it
+#   stand_ins  DLL of the driver -> folder of the wheel with one to load where Windows has none
 #   vendored   folders of the wheel that hold DLLs of these families, such as "cv2.libs"
 BUILD = {"families": {}}
 
@@ -41,8 +42,7 @@ ROOT = os.path.dirname(HERE)
 SYSTEM = os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32")
 MACHINES = {0x14C: "32-bit Windows (x86)", 0x1C4: "ARM", 0x8664: "x86-64", 0xAA64: "ARM64"}
 PROCESSORS = {"x86": 0x14C, "x86-64": 0x8664, "arm64": 0xAA64}
-# Where CUDA 13 keeps the DLLs of one processor, in the toolkit and in NVIDIA's wheels.
-SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}
+SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}  # of `bin`, since CUDA 13
 ABSENT_SYMBOL, FAILED_START = 127, 1114  # Windows' numbers for what stops a DLL from loading
 DULL = "does not exist", "holds none of them"
 REASONS = {FileNotFoundError: DULL[0], NotADirectoryError: "is not a directory"}
@@ -68,8 +68,7 @@ class Search:
             top = os.path.join(root, "nvidia")
             for name in sorted(self.names(top, NVIDIA)):
                 folder = os.path.join(top, name, "bin")
-                if self.names(folder):
-                    yield from ((directory, NVIDIA) for directory in self._nested(folder))
+                yield from ((each, NVIDIA) for each in self._nested(folder) if self.names(folder))
 
     def _conda(self):
         for prefix in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix"):
@@ -89,8 +88,7 @@ class Search:
                 yield from ((each, DEFAULT) for each in self._bins(os.path.join(top, name)))
 
     def _path(self):
-        if _variable(SEARCH_PATH) != "0":
-            yield from ((directory, "PATH") for directory in _split("PATH"))
+        yield from ((each, "PATH") for each in _split("PATH") if _variable(SEARCH_PATH) != "0")
 
     # Each step yields (directory, source), and is asked only as long as a family is missing.
     ORDER = (_override, _this_wheel, _nvidia_wheels, _conda, _by_variables, _defaults, _path)
@@ -296,8 +294,7 @@ class _Loading:
         if os.name != "nt":
             return
         if not self._entered and hasattr(sys, "OpenCV_LOADER"):
-            # The loader says so while it works. It does not: an earlier failure left this behind.
-            del sys.OpenCV_LOADER
+            del sys.OpenCV_LOADER  # the loader is not at work: an earlier failure left it behind
         search, flag = self.search or Search(), hasattr(sys, "OpenCV_LOADER")
         self._entered.append((list(sys.path), sys.modules.copy(), os.environ.get("PATH"), flag))
         if self.search is None:
@@ -311,31 +308,32 @@ class _Loading:
         if error is None:
             path = os.environ.get("PATH", "")
             if path.startswith(";") and not (before[2] or "").startswith(";"):
-                # OpenCV's loader put an empty entry there: to Windows the working directory.
-                os.environ["PATH"] = path.lstrip(";")
+                os.environ["PATH"] = path.lstrip(";")  # its "" is the working directory
             return
         try:
             text = _explanation(error, self.search)
         finally:
             self._restore(*before)
             if not self._entered:
-                # The next import shall search anew: the cure may be there by then.
                 for handle in self._handles:
                     handle.close()
-                self._handles, self.search = [], None
+                self._handles, self.search = [], None  # the cure may be there at the next import
         if text:
             raise ImportError(text, name=error.name, path=error.path) from error
 
     def _register(self, search):
         for directory in search.directories() if hasattr(os, "add_dll_directory") else ():
             self._add(directory, search)
-        # PATH is what counts before Python 3.8, and on every Python for what DLLs load by their
-        # bare name, as cuDNN does its own parts.
+        # PATH counts before Python 3.8; and on all for what DLLs load by name: cuDNN its parts.
         chosen = {_key(directory) for directory in search.directories()}
         if chosen:
             entries = os.environ.get("PATH", "").split(";")
             rest = [each for each in entries if _key(each.strip(' "')) not in chosen]
             os.environ["PATH"] = ";".join(search.directories() + rest)
+        for name, folder in BUILD["stand_ins"].items():
+            path = os.path.join(ROOT, *folder.split("/"), name)
+            if name not in search.names(SYSTEM) and _Windows().load(path) != 0:
+                self._add(os.path.dirname(path), search)
 
     def _add(self, directory, search):
         try:
@@ -460,6 +458,7 @@ class _Walk:
         self.missing, self.broken, self._asked = {}, {}, []
         self._places = [os.path.dirname(native), os.path.dirname(sys.executable), sys.base_prefix]
         self._places += [*search.directories(), SYSTEM]
+        self._places += [os.path.join(ROOT, each) for each in BUILD["stand_ins"].values()]
         self._places += [] if hasattr(os, "add_dll_directory") else _split("PATH")
         for path in self.files:  # more of them are appended below
             self.broken[path] = _fault(path)
@@ -561,11 +560,10 @@ def _cure(kinds):
 
 def main(arguments):
     """Print what is chosen and why; return 1 where something is missing."""
-    search = Search()
+    search, kinds = Search(), BUILD["kinds"]
     natives = [each for each in search.names(HERE) if each[:3] == "cv2" and each[-4:] == ".pyd"]
     walks = [_Walk(os.path.join(HERE, each), search) for each in sorted(natives)]
     problems = [what for each in walks for what, _, _ in _findings(each, search, loading=False)]
-    driver = [name for name, kind in BUILD["kinds"].items() if kind == "driver"]
     facts = {
         "version": 1,
         "cv2": HERE,
@@ -575,7 +573,8 @@ def main(arguments):
         "missing": search.missing,
         "problems": problems,
         "refused": [list(each) for each in search.refused],
-        "driver": {name: name in search.names(SYSTEM) for name in driver},
+        "driver": {each: each in search.names(SYSTEM) for each in kinds if kinds[each] == "driver"},
+        "stand_ins": [each for each in BUILD["stand_ins"] if each not in search.names(SYSTEM)],
         "distributions": search.distributions(),
         "variables": {name: os.environ.get(name) for name in (OVERRIDE, *_variables(), "PATH")},
     }
@@ -583,6 +582,7 @@ def main(arguments):
     lines += [f"{family}: {place} ({why})" for family, (place, why) in search.found.items()]
     lines += [f"{each}: not found: {', '.join(files)}" for each, files in search.missing.items()]
     lines += [f"{each}: {'' if there else 'not '}found" for each, there in facts["driver"].items()]
+    lines += [f"{each}: a stand-in says that there is no device" for each in facts["stand_ins"]]
     lines += [f"stops an import: {each}" for each in problems]
     lines += ["not taken:", *("  " + each for each in search.places({*BUILD["families"]}))]
     if "--json" in arguments:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
 
 from repack.archives import read_member
+from repack.dlls import Kind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ _MODULE = "cv2/cuda_dlls.py"
 _TOOLKIT = re.compile(r"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 _LOCAL = re.compile(r"cu(?:da)?(\d{2,4})")
 _NAME = re.compile(r"(?:^|-)(?:cuda|cu(?=\d))-?(\d{2,4})?(?=-|$)")
+_OF_NVIDIA = {Kind.CUDA, Kind.CUDNN}
+_TERMS = re.compile(r"(licen[cs]e|eula|notice)[^/]*$", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|[\\/]{1,2}\w")
 
 
@@ -32,11 +35,13 @@ class Texts:
     """The configuration files of OpenCV's loader, parsed, and CUDA versions the wheel speaks of.
 
     A file that is no Python is None. `claims` are (where, (major, minor)), surest first, the
-    minor None where only the major is said, both None where just "CUDA" is.
+    minor None where only the major is said, both None where just "CUDA" is. `nvidia_terms` is
+    whether a wheel with DLLs of NVIDIA's holds a licence that speaks of NVIDIA.
     """
 
     configs: Mapping[str, ast.Module | None]
     claims: tuple[tuple[str, Version], ...]
+    nvidia_terms: bool = False
 
 
 def read_texts(wheel: Wheel) -> Texts:
@@ -46,7 +51,11 @@ def read_texts(wheel: Wheel) -> Texts:
         for name in sorted(wheel.names)
         if any(fnmatchcase(name, pattern) for pattern in _CONFIGS)
     }
-    return Texts(configs=configs, claims=tuple(_claims(wheel, configs)))
+    return Texts(
+        configs=configs,
+        claims=tuple(_claims(wheel, configs)),
+        nvidia_terms=_has_nvidia_terms(wheel),
+    )
 
 
 def machine_directories(module: ast.Module) -> tuple[str, ...]:
@@ -69,6 +78,17 @@ def machine_directories(module: ast.Module) -> tuple[str, ...]:
         and _ABSOLUTE.match(node.value)
     ]
     return tuple(dict.fromkeys(found))
+
+
+def _has_nvidia_terms(wheel: Wheel) -> bool:
+    dlls = (name for name in wheel.names if name.lower().endswith(".dll"))
+    if not any(classify(name.rpartition("/")[2]).kind in _OF_NVIDIA for name in dlls):
+        return False
+    return any(
+        b"NVIDIA" in read_member(wheel.archive, name)
+        for name in wheel.names
+        if ".dist-info/" in name and _TERMS.search(name)
+    )
 
 
 def _parsed(content: bytes) -> ast.Module | None:

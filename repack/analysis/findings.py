@@ -9,6 +9,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from repack.analysis.carried import about_carried
 from repack.analysis.configs import Texts, machine_directories
 from repack.analysis.configs import Version as Claim
 from repack.analysis.values import Analysis, Finding
@@ -309,4 +310,5 @@ _CHECKS: tuple[Callable[[Analysis, Texts], Iterator[Finding]], ...] = (
     _purelib,
     _hooks,
     _numpy,
+    about_carried,
 )

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repack.dlls import key_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -68,3 +70,20 @@ class Analysis:
     def cv2(self) -> tuple[str, ...]:
         """Those of the modules that are imported as cv2."""
         return tuple(member for member in self.native if _CV2.fullmatch(member))
+
+    def symbols(self, need: Need) -> tuple[str, ...]:
+        """Return what the members that need the DLL ask of it, sorted."""
+        return tuple(
+            sorted(
+                {
+                    symbol
+                    for member in need.needed_by
+                    for wanted in (
+                        *self.images[member].imports,
+                        *self.images[member].delay_imports,
+                    )
+                    if key_of(wanted.dll) == need.dll.key
+                    for symbol in wanted.symbols
+                }
+            )
+        )

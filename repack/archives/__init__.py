@@ -13,7 +13,15 @@ from repack.archives.verifying import (
     verify,
     verifying,
 )
-from repack.archives.writing import Added, Copied, Written, canonical_order, splice
+from repack.archives.writing import (
+    Added,
+    Copied,
+    Written,
+    canonical_order,
+    name_of,
+    size_of,
+    splice,
+)
 
 __all__ = [
     "DEFLATED",
@@ -30,9 +38,11 @@ __all__ = [
     "Written",
     "canonical_order",
     "check_limits",
+    "name_of",
     "open_archive",
     "read_member",
     "read_pieces",
+    "size_of",
     "splice",
     "verify",
     "verifying",

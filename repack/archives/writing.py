@@ -162,6 +162,40 @@ def canonical_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=key)
 
 
+def size_of(entries: Sequence[Copied | Added]) -> int:
+    """Return how many bytes the archive of `entries` will have.
+
+    What is to be deflated counts as if it were stored.
+    """
+    position = directory = count = 0
+    for entry in entries:
+        if isinstance(entry, Copied) and entry.member.directory:
+            continue
+        packing = _expected(entry)
+        header = _Header(
+            name=name_of(entry).encode(), stamp=(0, 0), mode=0, offset=position, packing=packing
+        )
+        position += len(header.local()) + packing.compressed_size
+        directory += len(header.central())
+        count += 1
+    return position + directory + len(_ends(count, directory, position))
+
+
+def _expected(entry: Copied | Added) -> _Packing:
+    """Return how a member will be packed, as far as it is known beforehand."""
+    if isinstance(entry, Copied):
+        member = entry.member
+        return _Packing(
+            method=member.method,
+            crc=member.crc,
+            compressed_size=member.compressed_size,
+            size=member.size,
+        )
+    content = entry.content
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    return _Packing(method=STORED, crc=0, compressed_size=size, size=size)
+
+
 def splice(
     source: Archive | None,
     entries: Sequence[Copied | Added],
@@ -179,7 +213,7 @@ def splice(
     wanted = [
         entry for entry in entries if not (isinstance(entry, Copied) and entry.member.directory)
     ]
-    _check_names([_name(entry) for entry in wanted], destination)
+    _check_names([name_of(entry) for entry in wanted], destination)
     with replacing(destination) as file, ExitStack() as sources, Output(file, task) as output:
         writer = _Writer(output, _dos_time(timestamp), source, sources)
         listing = [writer.write(entry) for entry in wanted]
@@ -188,7 +222,8 @@ def splice(
     return Written(path=destination, size=output.position, sha256=sha256)
 
 
-def _name(entry: Copied | Added) -> str:
+def name_of(entry: Copied | Added) -> str:
+    """Return the name that the member will have."""
     if isinstance(entry, Copied):
         return entry.member.name if entry.name is None else entry.name
     return entry.name
@@ -258,13 +293,7 @@ class _Writer:
         member = copied.member
         if archive is None:
             raise ValueError(f"no archive to copy {member.name!r} from")
-        packing = _Packing(
-            method=member.method,
-            crc=member.crc,
-            compressed_size=member.compressed_size,
-            size=member.size,
-        )
-        header = self._header(copied, member.mode, packing)
+        header = self._header(copied, member.mode, _expected(copied))
         self._output.write(header.local())
         source = self._open(archive)
         self._output.copy(source, archive.path, member.offset, member.compressed_size)
@@ -308,7 +337,7 @@ class _Writer:
 
     def _header(self, entry: Copied | Added, mode: int, packing: _Packing) -> _Header:
         return _Header(
-            name=_name(entry).encode(),
+            name=name_of(entry).encode(),
             stamp=self._stamp,
             mode=_PROGRAM_MODE if mode & _ANY_EXECUTE else _FILE_MODE,
             offset=self._output.position,

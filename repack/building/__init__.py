@@ -31,6 +31,9 @@ __all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "tim
 _FIRST_DAY = 315_532_800
 #: 2107-12-31 23:59:58, the last time that one can.
 _LAST_SECOND = 4_354_819_198
+#: What takes long to import and is needed once the source is read; and so in one mode alone.
+_IMPORTED = ("repack.analysis.judging", "repack.building.making")
+_IMPORTED_TOO = {"vendor": ("repack.vendoring.sbom",), "depend": ("repack.vendoring",)}
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
 _SAMPLE_PYTHON = "3.12"
 
@@ -43,7 +46,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     analysis = _looked_through(path, config, supply)
     from repack.building.making import carried_out, planned  # noqa: PLC0415 - was imported there
 
-    plan = planned(config, analysis, timestamp=time)
+    plan = planned(config, analysis, supply, url=url, timestamp=time)
     rows = () if dry_run else carried_out(config, supply, analysis, plan)
     return BuildResult(
         analysis=analysis,
@@ -72,7 +75,7 @@ def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="importing") as pool,
         supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task,
     ):
-        pool.map(import_module, ("repack.analysis.judging", "repack.building.making"))
+        pool.map(import_module, (*_IMPORTED, *_IMPORTED_TOO.get(config.build.mode, ())))
         analysis = look_through(path, config, supply, task)
     require_cv2(analysis)
     return analysis

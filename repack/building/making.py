@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from repack.archives import read_member
+from repack.building.supplementing import check_requirements, facts, supplement
 from repack.building.verdicts import Trial, Verdict
 from repack.emit import Ledger, emit, settle, staging
 from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
-from repack.plan import build_facts, make_plan
+from repack.plan import check_size, check_sizes, make_plan, needs_left
 from repack.report import Row
 
 if TYPE_CHECKING:
@@ -25,27 +27,40 @@ if TYPE_CHECKING:
     from repack.plan import Plan
 
 
-def planned(config: Config, analysis: Analysis, *, timestamp: int) -> Plan:
-    """Return all that the build will write."""
-    return make_plan(config.build, analysis, _patched(config, analysis), timestamp=timestamp)
+def planned(
+    config: Config, analysis: Analysis, supply: Supply, *, url: str, timestamp: int
+) -> Plan:
+    """Return all that the build will write; `url` is where anybody may get the source."""
+    added = supplement(config, analysis, supply, url=url, timestamp=timestamp)
+    texts = _patched(config, analysis, facts(analysis, added))
+    plan = make_plan(config.build, analysis, texts, timestamp=timestamp, supplement=added)
+    check_sizes(plan, config.publish.max_size)
+    return plan
 
 
 def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) -> tuple[Row, ...]:
     """Return how each planned wheel fared, once it stands where it belongs."""
+    pythons = [python for each in plan.wheels for python in each.pythons]
+    check_requirements(plan.requires, pythons, supply)
     out = config.build.out
     ledger = Ledger(folder=supply.cache.folder("builds"))
     with staging(out) as stage:
         emitted = emit(
             plan, analysis.wheel, out=out, stage=stage, ledger=ledger, progress=supply.progress
         )
-        found = _seen(config, supply, analysis, emitted)
+        for each in emitted:
+            check_size(each.path.name, each.size, config.publish.max_size, plan.cargo)
+        found = _seen(config, supply, analysis, plan, emitted)
         return tuple(row for each in emitted for row in _settled(each, out, analysis, found))
 
 
 def _seen(
-    config: Config, supply: Supply, analysis: Analysis, emitted: Sequence[Emitted]
+    config: Config, supply: Supply, analysis: Analysis, plan: Plan, emitted: Sequence[Emitted]
 ) -> dict[Trial, Verdict]:
-    """Return what the emitted wheels and the untouched one did, on all their Pythons."""
+    """Return what the emitted wheels and the untouched one did, on all their Pythons.
+
+    The machine has what the emitted wheels leave to it, and nothing else.
+    """
     after = [_trial(each, python) for each in emitted for python in each.planned.pythons]
     before = [_untouched(analysis, trial.python) for trial in after]
     if not config.smoke.enabled:
@@ -54,8 +69,10 @@ def _seen(
     from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415
 
     folders = readable(config.smoke.dll_dirs)
-    place = partial(place_for, analysis, config.smoke, supply, dll_dirs=folders)
-    return try_all([*after, *before], analysis, place, config.smoke, supply)
+    left = replace(analysis, needs=needs_left(analysis, plan))
+    place = partial(place_for, left, config.smoke, supply, dll_dirs=folders)
+    trials = [*after, *before]
+    return try_all(trials, left, place, config.smoke, supply, requires=plan.requires)
 
 
 def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:
@@ -99,15 +116,18 @@ def _settled(
     ]
 
 
-def _patched(config: Config, analysis: Analysis) -> Patched:
-    """Return what the patches, ours and then the team's, make of the wheel's texts."""
+def _patched(config: Config, analysis: Analysis, known: Mapping[str, object]) -> Patched:
+    """Return what the patches, ours and then the team's, make of the wheel's texts.
+
+    `known` is what the run-time module is told of the build.
+    """
     patches = load_patches([builtin_folder(), *config.build.patches])
     wheel = analysis.wheel
     texts = {name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)}
     return apply(
         patches,
         texts,
-        {"build": build_facts(analysis)},
+        {"build": known},
         names=wheel.names,
         file=wheel.path.name,
     )

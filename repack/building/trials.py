@@ -22,14 +22,16 @@ from repack.smoke import (
     PASSED,
     Machine,
     Outcome,
+    distribution_of,
     identity,
     requirements_for,
+    requirements_of,
     run_smoke,
     toolkit_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from repack.analysis import Analysis
@@ -107,15 +109,18 @@ def driver_needs(analysis: Analysis) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(wanted)) for name, wanted in sorted(symbols.items())}
 
 
-def try_all(
+def try_all(  # noqa: PLR0913 - all that trials are made of meets here
     trials: Sequence[Trial],
     analysis: Analysis,
     place: Callable[[], Place],
     settings: Smoke,
     supply: Supply,
+    *,
+    requires: Sequence[str] = (),
 ) -> dict[Trial, Verdict]:
     """Return what each wheel did; as many are tried at once as the machine has processors.
 
+    `requires` are requirements beside those of the wheel that `analysis` is of.
     `place` is asked for once, and only if there is a Python to try a wheel on: its DLLs are large.
     """
     memory = _Memory(folder=supply.cache.folder("verdicts"))
@@ -130,7 +135,7 @@ def try_all(
         supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
-        outfitter = _Outfitter(pythons, supply, analysis, place)
+        outfitter = _Outfitter(pythons, supply, analysis, place, requires)
         bench = _Bench(memory=memory, timeout=settings.timeout, cache=supply.cache, stop=Event())
 
         def one(trial: Trial) -> Verdict:
@@ -185,7 +190,9 @@ class _Outfitter:
         supply: Supply,
         analysis: Analysis,
         place: Callable[[], Place],
+        requires: Sequence[str],
     ) -> None:
+        self._requires = (*analysis.wheel.requires, *requires)
         self._pythons = pythons
         self._place = place
         self._placed: Place | None = None
@@ -209,14 +216,27 @@ class _Outfitter:
         interpreter = self._pythons.provide(python)
         if isinstance(interpreter, Unavailable):
             return f"{interpreter.reason}; {interpreter.hint}"
-        requires, numpy_abi = self._analysis.wheel.requires, self._analysis.numpy
-        wanted = requirements_for(requires, python, numpy_abi=numpy_abi)
+        wanted = requirements_for(self._requires, python, numpy_abi=self._analysis.numpy)
         return _Outfit(
             interpreter=interpreter,
             pip=self._supply.wheel("pip", python).path,
-            beside=tuple(self._supply.wheel(each, python).path for each in wanted),
+            beside=tuple(self._with_theirs(wanted, python)),
             place=self._whole_place(),
         )
+
+    def _with_theirs(self, wanted: Sequence[str], python: str) -> Iterator[Path]:
+        """Yield the wheels for the requirements, and those that NVIDIA's require in their turn."""
+        waiting, seen = list(wanted), set()
+        while waiting:
+            requirement = waiting.pop(0)
+            name = distribution_of(requirement)
+            if name in seen:
+                continue
+            seen.add(name)
+            path = self._supply.wheel(requirement, python).path
+            yield path
+            if name.startswith("nvidia-"):
+                waiting += requirements_of(path, python)
 
     def _whole_place(self) -> Place:
         with self._placing:

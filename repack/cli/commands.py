@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -205,6 +205,8 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
         value = getattr(options, option, None)
         if value is not None and options.command == "build":
             given.append((f"build.{option}", str(value) if option == "out" else value))
+    if getattr(options, "driver_stub", None):
+        given.append(("build.driver-stub", True))
     if getattr(options, "no_smoke", False):
         given.append(("smoke.enabled", False))
     return given
@@ -221,7 +223,7 @@ def _named_source(text: str) -> list[tuple[str, object]]:
 
 def _supply(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
     """Return what fetches; without a configuration the pins lie in the cache."""
-    cache = Cache.default()
+    cache = replace(Cache.default(), sizes_only=getattr(options, "dry_run", False))
     return Supply(
         cache,
         config.lock or cache.folder("pins") / "repack.lock",

@@ -64,11 +64,23 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "repack build",
             "repack build --source opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
             "repack build --python 3.12 3.13 --no-smoke -w wheelhouse",
+            'repack build --mode vendor --set \'vendor.families=["npp", "cudart"]\'',
             "repack build --dry-run --set build.emit=abi3",
         ),
     )
     _add_source_options(parser)
-    parser.add_argument("--mode", choices=["patch"], help="what is done about the CUDA DLLs")
+    parser.add_argument(
+        "--mode",
+        choices=["patch", "depend", "vendor"],
+        help="where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, or the "
+        "wheel itself",
+    )
+    parser.add_argument(
+        "--driver-stub",
+        action="store_true",
+        default=None,
+        help="add stand-ins for the driver's DLLs, used where there is no driver",
+    )
     parser.add_argument(
         "--emit", choices=["per-python", "abi3"], help="a wheel for each Python, or one for all"
     )

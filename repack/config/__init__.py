@@ -12,11 +12,13 @@ from repack.config.values import (
     Embeddable,
     FileSource,
     IndexSource,
+    Publish,
     ReleaseSource,
     SampleSource,
     Smoke,
     Source,
     UrlSource,
+    Vendor,
 )
 
 __all__ = [
@@ -28,11 +30,13 @@ __all__ = [
     "IndexSource",
     "Lock",
     "Pin",
+    "Publish",
     "ReleaseSource",
     "SampleSource",
     "Smoke",
     "Source",
     "UrlSource",
+    "Vendor",
     "difference",
     "load",
     "parse_override",

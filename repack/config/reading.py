@@ -20,7 +20,7 @@ from repack.config.settings import (
     kind_of,
 )
 from repack.config.toml import parse_key, read_toml
-from repack.config.values import Allow, Build, Config, Embeddable, Smoke
+from repack.config.values import Allow, Build, Config, Embeddable, Publish, Smoke, Vendor
 from repack.errors import ConfigError, UsageError, shown
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def load(path: Path | None, overrides: Sequence[tuple[str, object]] = ()) -> Con
         path=path,
         source=_source(values),
         build=_build(values, base),
+        vendor=Vendor(**values.table("vendor")),
+        publish=Publish(**values.table("publish")),
         smoke=_smoke(values),
         allow=Allow(**values.table("allow")),
         lock=None if path is None else path.with_suffix(".lock"),

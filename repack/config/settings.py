@@ -78,11 +78,9 @@ def _number(least: int, most: int) -> Reader:
     return read
 
 
-def _choice(*values: str, later: tuple[str, ...] = ()) -> Reader:
+def _choice(*values: str) -> Reader:
     def read(leaf: Leaf) -> str:
         text = _text(leaf)
-        if text in later:
-            raise WrongValueError(f'cannot be "{text}" yet; today it is {_either(values)}')
         if text not in values:
             near = get_close_matches(text, values, n=1)
             asked = f" (did you mean {near[0]}?)" if near else ""
@@ -232,6 +230,29 @@ def _dlls(leaf: Leaf) -> object:
     return _many(_requirement)(leaf)
 
 
+#: Families of DLLs that a wheel can carry.
+_FAMILIES = (
+    *("npp", "cudart", "cublas", "cufft", "cudnn", "nvrtc", "curand", "cusolver", "cusparse"),
+    *("nvjpeg", "nvjitlink", "nvvm", "cupti", "nvtoolsext"),
+)
+
+
+def _families(leaf: Leaf) -> object:
+    return "all" if leaf.raw == "all" else _many(_choice(*_FAMILIES), least=1)(leaf)
+
+
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?) ?([kmg]i?b)?", re.IGNORECASE)
+
+
+def _size(leaf: Leaf) -> int:
+    """Return a size in bytes; indexes tell theirs as "100 MB", or "2 GiB"."""
+    found = _SIZE.fullmatch(leaf.raw if isinstance(leaf.raw, str) else str(leaf.raw))
+    if isinstance(leaf.raw, bool) or not found:
+        raise WrongValueError(f'takes a size such as "2 GiB", not {shown(str(leaf.raw))}')
+    return int(float(found[1]) * _UNITS[(found[2] or "").lower()])
+
+
 _VARIABLE = _matching(r"[A-Za-z_][A-Za-z0-9_]*", "names of environment variables")
 EMBEDDABLE = ("smoke", "embeddable")
 
@@ -251,7 +272,8 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("source", "asset"): _text,
         ("source", "api"): _api,
         ("source", "token-env"): _many(_VARIABLE),
-        ("build", "mode"): _choice("patch", later=("depend", "vendor")),
+        ("build", "mode"): _choice("patch", "depend", "vendor"),
+        ("build", "driver-stub"): _switch,
         ("build", "emit"): _choice("per-python", "abi3"),
         ("build", "python"): _many(_python, least=1),
         ("build", "out"): _path,
@@ -259,6 +281,10 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("build", "local"): _matching(
             "[a-z0-9]+(?:[._-][a-z0-9]+)*", "a local version label such as cu126.team"
         ),
+        ("vendor", "families"): _families,
+        ("vendor", "dlls"): _dlls,
+        ("vendor", "dll-dirs"): _many(_path),
+        ("publish", "max-size"): _size,
         ("smoke", "enabled"): _switch,
         ("smoke", "timeout"): _number(1, 86400),
         ("smoke", "dlls"): _dlls,
@@ -267,6 +293,9 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         (*EMBEDDABLE, "*", "url"): _url,
         (*EMBEDDABLE, "*", "sha256"): _sha256,
         ("allow", "startup-hook"): _switch,
+        ("allow", "unlisted-dlls"): _many(
+            _matching(r"[\w.-]+\.dll", "names of DLLs such as nvJitLink_120_0.dll")
+        ),
     }
 )
 TABLES = frozenset(key[:depth] for key in SETTINGS for depth in range(len(key)))

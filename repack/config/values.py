@@ -71,7 +71,10 @@ Source: TypeAlias = SampleSource | FileSource | UrlSource | IndexSource | Releas
 class Build:
     """What is made of the source, and where it is put."""
 
-    mode: Literal["patch"] = "patch"
+    mode: Literal["patch", "depend", "vendor"] = "patch"
+    """Where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, the wheel itself."""
+    driver_stub: bool = False
+    """Whether the wheel carries stand-ins for the driver's DLLs, for machines without one."""
     emit: Literal["per-python", "abi3"] = "per-python"
     python: tuple[str, ...] = DEFAULT_PYTHONS
     out: Path
@@ -79,6 +82,25 @@ class Build:
     """Folders of a team's own patches, applied after repack's."""
     local: str | None = None
     """A local version label in place of the one that says what was done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vendor:
+    """Which DLLs a wheel carries in vendor mode, and where they are taken from."""
+
+    families: tuple[str, ...] | Literal["all"] = "all"
+    dlls: tuple[str, ...] | Literal["auto"] = "auto"
+    """Index requirements of wheels with the DLLs; "auto" derives them from the wheel."""
+    dll_dirs: tuple[Path, ...] = ()
+    """Directories of a toolkit; they come before wheels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publish:
+    """What the index that the wheels are for takes."""
+
+    max_size: int | None = None
+    """In bytes; None for no limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +132,8 @@ class Allow:
 
     startup_hook: bool = False
     """A `.pth` file in the wheel, which Python would run at each start."""
+    unlisted_dlls: tuple[str, ...] = ()
+    """DLLs that are put into a wheel though NVIDIA's licence does not list them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +144,8 @@ class Config:
     """The file they came from."""
     source: Source | None
     build: Build
+    vendor: Vendor
+    publish: Publish
     smoke: Smoke
     allow: Allow
     lock: Path | None

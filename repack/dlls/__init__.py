@@ -1,6 +1,9 @@
 """What a DLL's name tells: the family it belongs to, its CUDA majors, who brings it."""
 
 from repack.dlls.cures import cure, general_cures
+from repack.dlls.licences import may_be_shipped
+from repack.dlls.partners import Partner, partners, parts_of
+from repack.dlls.requirements import Cuda, required
 from repack.dlls.rules import (
     Dll,
     Kind,
@@ -12,13 +15,19 @@ from repack.dlls.rules import (
 )
 
 __all__ = [
+    "Cuda",
     "Dll",
     "Kind",
+    "Partner",
     "classify",
     "common_major",
     "cure",
     "distribution",
     "general_cures",
     "key_of",
+    "may_be_shipped",
+    "partners",
+    "parts_of",
     "possible_majors",
+    "required",
 ]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from repack.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
@@ -61,6 +61,17 @@ class Image:
     dll: bool
     imports: tuple[Import, ...] = ()
     delay_imports: tuple[Import, ...] = ()
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, Any]) -> Image:
+        """Return the image that `dataclasses.asdict` has taken apart, and JSON has kept."""
+        tables = {
+            table: tuple(
+                Import(dll=each["dll"], symbols=tuple(each["symbols"])) for each in parts[table]
+            )
+            for table in ("imports", "delay_imports")
+        }
+        return cls(machine=parts["machine"], wide=parts["wide"], dll=parts["dll"], **tables)
 
 
 class _BrokenError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def make_dll(  # noqa: PLR0913 - a DLL has these parts, and each is optional
     """Return a DLL called `name` that the Windows loader accepts; the same parts, the same bytes.
 
     `forwards` maps an export to "module.symbol", `code` an export to machine code that must not
-    depend on where it lies; `imports` and `delay_imports` map a DLL's name to the symbols wanted,
-    by name or, as "#12", by number.
+    depend on where it lies; `imports` and `delay_imports` map a DLL's name to the symbols wanted.
+    All go by name or, as "#12", by number alone.
     `entry_point` is the machine code of DllMain, none when empty. `machine` is one of "x86-64",
     "arm64" and "x86". An export that is given twice is a ValueError.
     """
@@ -141,24 +142,30 @@ def _place_exports(
     looks names up by halves, so they are sorted as bytes.
     """
     exports = sorted({*placed, *forwards}, key=str.encode)
-    count = len(exports)
+    slots = _export_slots(exports)
+    named = [export for export in exports if not export.startswith("#")]
+    size, many = max(slots.values(), default=-1) + 1, len(named)
     start = section.place(bytes(40), align=8)
-    addresses = section.place(bytes(4 * count))
-    names = section.place(bytes(4 * count))
-    ordinals = section.place(struct.pack(f"<{count}H", *range(count)))
+    addresses = section.place(bytes(4 * size))
+    names = section.place(bytes(4 * many))
+    ordinals = section.place(struct.pack(f"<{many}H", *(slots[export] for export in named)))
     own = section.place(_text(name))
-    name_rvas = [section.place(_text(export)) for export in exports]
-    targets = [
-        placed[export] if export in placed else section.place(_text(forwards[export]))
-        for export in exports
-    ]
-    section.overwrite(addresses, struct.pack(f"<{count}I", *targets))
-    section.overwrite(names, struct.pack(f"<{count}I", *name_rvas))
-    header = struct.pack(
-        "<IIHHIIIIIII", 0, 0, 0, 0, own, 1, count, count, addresses, names, ordinals
-    )
+    name_rvas = [section.place(_text(export)) for export in named]
+    for export in exports:
+        target = placed[export] if export in placed else section.place(_text(forwards[export]))
+        section.overwrite(addresses + 4 * slots[export], struct.pack("<I", target))
+    section.overwrite(names, struct.pack(f"<{many}I", *name_rvas))
+    header = struct.pack("<IIHHIIIIIII", 0, 0, 0, 0, own, 1, size, many, addresses, names, ordinals)
     section.overwrite(start, header)
     return start, section.rva + len(section.content) - start
+
+
+def _export_slots(exports: Sequence[str]) -> dict[str, int]:
+    """Return each export's place in the table: the number it asks for, or the next that is free."""
+    numbered = {export: int(export[1:]) - 1 for export in exports if export.startswith("#")}
+    taken = set(numbered.values())
+    free = (place for place in count(0) if place not in taken)
+    return {export: numbered[export] if export in numbered else next(free) for export in exports}
 
 
 def _thunks(section: _Section, form: _Format, symbols: Sequence[str]) -> bytes:

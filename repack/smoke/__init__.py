@@ -1,7 +1,7 @@
 """Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
 
 from repack.outcomes import FAILED, NOT_RUN, PASSED, Outcome
-from repack.smoke.requirements import requirements_for
+from repack.smoke.requirements import distribution_of, requirements_for, requirements_of
 from repack.smoke.running import Machine, identity, run_smoke
 from repack.smoke.toolkit import toolkit_of
 
@@ -11,8 +11,10 @@ __all__ = [
     "PASSED",
     "Machine",
     "Outcome",
+    "distribution_of",
     "identity",
     "requirements_for",
+    "requirements_of",
     "run_smoke",
     "toolkit_of",
 ]

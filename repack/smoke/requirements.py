@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from repack.archives import open_archive, read_member
+from repack.wheels import parse_metadata
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 
 def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | None) -> list[str]:
@@ -25,6 +29,19 @@ def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | N
         f"{name}{','.join(sorted({part for part in parts if part}))}"
         for name, parts in sorted(specifiers.items())
     ]
+
+
+def requirements_of(wheel: Path, python: str) -> list[str]:
+    """Return the index requirements of a wheel file on a Windows `python`."""
+    archive = open_archive(wheel)
+    (member,) = [name for name in archive.names if name.endswith(".dist-info/METADATA")]
+    said = parse_metadata(read_member(archive, member))
+    return [f"{wanted.name}{wanted.specifier}" for wanted in _wanted(said.requires, python)]
+
+
+def distribution_of(requirement: str) -> str:
+    """Return the normalised name of what is required."""
+    return canonicalize_name(Requirement(requirement).name)
 
 
 def _wanted(requires: Sequence[str], python: str) -> Iterable[Requirement]:

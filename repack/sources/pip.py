@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from repack.config import IndexSource
 from repack.errors import FetchError, ToolError
 from repack.processes import run
 from repack.sources.disk import NO_ROOM_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from repack.config import IndexSource
     from repack.processes import Finished
     from repack.progress import Progress, Task
     from repack.sources.values import Expected
@@ -142,14 +143,55 @@ def _show(task: Task) -> Callable[[str], None]:
     return show
 
 
-def _error(source: IndexSource, expected: Expected, done: Finished) -> FetchError | ToolError:
+def check_index(requirements: Sequence[str], *, python: str, progress: Progress) -> None:
+    """Raise FetchError unless the index has a wheel of each for that Windows Python.
+
+    pip is told not to install them, so that it asks for their metadata alone.
+    """
+    with progress.task("Asking the index for what the wheel requires", total=None):
+        if _resolved(requirements, python).returncode == 0:
+            return
+        for requirement in requirements:
+            done = _resolved([requirement], python)
+            if done.returncode or done.timed_out:
+                source = IndexSource(requirement=requirement, python=python)
+                raise _error(source, None, done)
+    # Together they fail, and each for itself is there: another try is all that helps.
+    raise FetchError(
+        "the index has each of them, and not all at once",
+        code="index",
+        file=", ".join(requirements),
+        hint="run again",
+    )
+
+
+def _resolved(requirements: Sequence[str], python: str) -> Finished:
+    options = (
+        *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
+        *("-vv", "--progress-bar=off"),
+    )
+    target = _target(IndexSource(requirement="", python=python))
+    with TemporaryDirectory(prefix="repack-") as folder:
+        return run(
+            [
+                *(sys.executable, "-m", "pip", *_COMMON, *options, *target),
+                *("--target", folder, *requirements),
+            ],
+            timeout=_LONGEST,
+            env=_environment(Path(folder)),
+        )
+
+
+def _error(
+    source: IndexSource, expected: Expected | None, done: Finished
+) -> FetchError | ToolError:
     """Return in one line why pip has found nothing."""
     what = f"{source.requirement} for Python {source.python} on {source.platform}"
     if done.timed_out:
         said = f"pip did not finish in {_LONGEST / 3600:.0f} hours"
         return ToolError(said, code="timeout", file=what, hint=_CONFIG_HINT)
     mismatch = _MISMATCH.search(done.output)
-    if mismatch:
+    if mismatch and expected:
         said = f"has SHA-256 {mismatch[2]}, {expected.by} says {mismatch[1]}"
         return FetchError(said, code="sha256", file=what, hint=expected.hint)
     for words, reason, hint in _REASONS:

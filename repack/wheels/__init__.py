@@ -11,9 +11,10 @@ from repack.wheels.metadata import (
 )
 from repack.wheels.reading import Wheel, read_wheel
 from repack.wheels.record import RecordEntry, entry_of, format_record, parse_record
-from repack.wheels.rewriting import rewritten
+from repack.wheels.rewriting import Carried, rewritten
 
 __all__ = [
+    "Carried",
     "Metadata",
     "RecordEntry",
     "Wheel",

@@ -106,11 +106,14 @@ def with_metadata(  # noqa: PLR0913 - one edit per field
     summary: str = "",
     add_requires: Sequence[str] = (),
     drop_requires: Collection[str] = (),
+    add_extras: Sequence[str] = (),
+    add_licenses: Sequence[str] = (),
 ) -> bytes:
     """Return METADATA with these fields set, and every other byte as it was.
 
     An empty value leaves its field alone. Requirements of a distribution in `drop_requires` go,
-    those of `add_requires` come where requirements stand, or at the end of the fields.
+    those of `add_requires` come where requirements stand, or at the end of the fields. Licence
+    files are listed where the form of METADATA knows that field.
     """
     fields, end, body = _taken_apart(content)
     for field, value in (
@@ -123,7 +126,10 @@ def with_metadata(  # noqa: PLR0913 - one edit per field
     if add_requires or drop_requires:
         gone = {canonicalize_name(name) for name in drop_requires}
         kept = [line for line in fields if not _requires(line, gone)]
-        fields = _with_lines(kept, end, b"Requires-Dist", _absent(kept, add_requires))
+        fields = _with_lines(kept, end, b"Requires-Dist", add_requires)
+    fields = _with_lines(fields, end, b"Provides-Extra", add_extras)
+    if _lists_licenses(fields):
+        fields = _with_lines(fields, end, b"License-File", add_licenses)
     return b"".join(fields) + body
 
 
@@ -212,7 +218,8 @@ def _with_values(
 def _with_lines(
     fields: list[bytes], end: bytes, field: bytes, values: Sequence[str]
 ) -> list[bytes]:
-    """Return the fields with a line more per value, after the last of that field."""
+    """Return the fields with a line more for each value that is absent, after those there are."""
+    values = _absent(fields, field, values)
     last = max((at + 1 for at, line in enumerate(fields) if _is(line, field)), default=len(fields))
     wanted = [field + b": " + value.encode() + end for value in values]
     return [*fields[:last], *wanted, *fields[last:]]
@@ -226,7 +233,13 @@ def _requires(line: bytes, names: Collection[str]) -> bool:
     return wanted is not None and canonicalize_name(wanted.name) in names
 
 
-def _absent(fields: list[bytes], requirements: Sequence[str]) -> list[str]:
-    """Return those requirements that no line states already."""
-    stated = {line.partition(b":")[2].strip() for line in fields if _is(line, b"Requires-Dist")}
-    return [each for each in requirements if each.encode() not in stated]
+def _absent(fields: list[bytes], field: bytes, values: Sequence[str]) -> list[str]:
+    """Return those values that no line of the field states already."""
+    stated = {line.partition(b":")[2].strip() for line in fields if _is(line, field)}
+    return [each for each in values if each.encode() not in stated]
+
+
+def _lists_licenses(fields: list[bytes]) -> bool:
+    """Return whether the form of these fields has License-File (PEP 639)."""
+    forms = [line.partition(b":")[2] for line in fields if _is(line, b"Metadata-Version")]
+    return bool(forms) and Version(forms[0].decode()) >= _LICENSES_LISTED_SINCE

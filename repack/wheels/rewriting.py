@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from repack.archives import Added, Copied, canonical_order
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from repack.archives import Member
     from repack.wheels.filenames import WheelName
     from repack.wheels.reading import Wheel
+    from repack.wheels.record import RecordEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """A member that comes from another archive or a file, and the row that RECORD gets for it."""
+
+    path: str
+    entry: Copied | Added
+    row: RecordEntry
 
 
 def rewritten(  # noqa: PLR0913 - one edit per field
@@ -25,20 +36,27 @@ def rewritten(  # noqa: PLR0913 - one edit per field
     requires_python: str = "",
     summary: str = "",
     add_requires: Sequence[str] = (),
+    add_extras: Sequence[str] = (),
+    carried: Sequence[Carried] = (),
 ) -> tuple[Copied | Added, ...]:
     """Return the members of the wheel called `name`, in the order in which they are written.
 
-    They are `wheel`'s with `files` added or put in place, under a .dist-info of the new name.
+    They are `wheel`'s with `files` and `carried` added or put in place, under a .dist-info of the
+    new name.
     RECORD's signatures are left out: they are over bytes that change.
     """
     dist_info = f"{name.distribution}-{name.version}.dist-info"
     moved = {_moved(path, wheel.dist_info, dist_info): content for path, content in files.items()}
+    brought = {_moved(each.path, wheel.dist_info, dist_info): each for each in carried}
+    licenses = f"{dist_info}/licenses/"
     metadata = with_metadata(
         wheel.metadata,
         version=name.version,
         requires_python=requires_python,
         summary=summary,
         add_requires=add_requires,
+        add_extras=add_extras,
+        add_licenses=[path.removeprefix(licenses) for path in brought if path.startswith(licenses)],
     )
     written: dict[str, bytes | Path] = {
         **moved,
@@ -46,17 +64,22 @@ def rewritten(  # noqa: PLR0913 - one edit per field
         f"{dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
     members = _kept(wheel, dist_info)
-    copied = {path: member for path, member in members.items() if path not in written}
+    copied = {
+        path: member
+        for path, member in members.items()
+        if path not in written and path not in brought
+    }
     record = f"{dist_info}/RECORD"
     rows = {path: entry_of(content) for path, content in written.items()}
     rows |= {path: wheel.record[member.name] for path, member in copied.items()}
+    rows |= {path: each.row for path, each in brought.items()}
     written[record] = format_record(rows, record)
-    return tuple(
-        Added(name=path, content=written[path])
-        if path in written
-        else Copied(member=copied[path], name=path)
-        for path in canonical_order([*written, *copied])
-    )
+    entries: dict[str, Copied | Added] = {
+        **{path: Copied(member=member, name=path) for path, member in copied.items()},
+        **{path: replace(each.entry, name=path) for path, each in brought.items()},
+        **{path: Added(name=path, content=content) for path, content in written.items()},
+    }
+    return tuple(entries[path] for path in canonical_order(entries))
 
 
 def _kept(wheel: Wheel, dist_info: str) -> dict[str, Member]:

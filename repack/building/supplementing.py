@@ -1,0 +1,119 @@
+"""What the configured mode adds to the wheels, once what it needs has been fetched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from repack.cargo import Supplement, joined, laden, unladen
+from repack.dlls import key_of
+from repack.errors import ConfigError
+from repack.plan import build_facts, emitted_version, index_requirement
+from repack.sources.pip import check_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from repack.analysis import Analysis
+    from repack.building.supply import Supply
+    from repack.config import Config
+    from repack.vendoring import Rules, Supplier
+
+#: NVIDIA's wheels hold no Python and are the same for each.
+_ANY_PYTHON = "3.12"
+
+
+def supplement(
+    config: Config, analysis: Analysis, supply: Supply, *, url: str, timestamp: int
+) -> Supplement:
+    """Return what the mode adds; `url` is where anybody may get the source.
+
+    Raises RepackError where something that it needs cannot be had, or may not be done.
+    """
+    # What only some modes need is imported for them alone.
+    from repack import vendoring  # noqa: PLC0415
+
+    label = {"patch": "patched", "depend": "depend", "vendor": "vendored"}[config.build.mode]
+    added = Supplement(label=label)
+    if config.build.mode == "depend":
+        added = vendoring.dependencies(analysis)
+    elif config.build.mode == "vendor":
+        origin = vendoring.Origin(
+            version=emitted_version(config.build, analysis, _whole_label(config, label)),
+            url=url,
+            timestamp=timestamp,
+        )
+        rules = _rules(config)
+        suppliers = _suppliers(config, analysis, supply, rules)
+        added = vendoring.vendored(analysis, suppliers, rules, origin, supply.cache)
+    if config.build.driver_stub:
+        added = joined(added, vendoring.stand_ins(analysis))
+    return added
+
+
+def facts(analysis: Analysis, added: Supplement) -> dict[str, object]:
+    """Return what the run-time module has to know: of the build, and of what the wheel carries.
+
+    It carries what is added, and what an earlier build has put into it.
+    """
+    known, load = build_facts(unladen(analysis)), laden(analysis)
+    families: dict[str, tuple[str, ...]] = dict(added.families)
+    own = cast("Mapping[str, tuple[str, ...]]", known["families"])
+    for family, names in own.items():
+        families[family] = tuple(sorted({*families.get(family, ()), *names}))
+    return {
+        **known,
+        "families": families,
+        "stand_ins": {**load.stand_ins, **added.stand_ins},
+        "vendored": tuple(sorted({*load.folders, *added.folders})),
+    }
+
+
+def check_requirements(requires: Iterable[str], pythons: Sequence[str], supply: Supply) -> None:
+    """Raise FetchError for a requirement that the index has no Windows wheel for."""
+    if supply.offline:
+        return
+    plain = [line.partition(";")[0] for line in requires]
+    for python in pythons:
+        of_python = [line for line in plain if python == pythons[0] or not _is_nvidia(line)]
+        if of_python:
+            check_index(of_python, python=python, progress=supply.progress)
+
+
+def _is_nvidia(requirement: str) -> bool:
+    return requirement.startswith("nvidia-")
+
+
+def _whole_label(config: Config, label: str) -> str:
+    return f"{label}.stub" if config.build.driver_stub else label
+
+
+def _rules(config: Config) -> Rules:
+    from repack.vendoring import Rules  # noqa: PLC0415 - as above
+
+    unlisted = frozenset(map(key_of, config.allow.unlisted_dlls))
+    return Rules(families=config.vendor.families, unlisted=unlisted)
+
+
+def _suppliers(config: Config, analysis: Analysis, supply: Supply, rules: Rules) -> list[Supplier]:
+    """Return the directories that are configured, and wheels with what these do not hold."""
+    from repack import vendoring  # noqa: PLC0415 - as above
+
+    cache = supply.cache
+    folders = [vendoring.folder_supplier(each, cache) for each in config.vendor.dll_dirs]
+    there = {key for folder in folders for key in folder.parts}
+    wanted = config.vendor.dlls
+    if wanted == "auto":
+        major = analysis.cuda_major
+        missing = [dll for dll in vendoring.wanted_dlls(analysis, rules) if dll.key not in there]
+        if missing and major is None:
+            raise ConfigError(
+                "which CUDA the wheel was built with cannot be told from its binaries",
+                code="no-cuda-major",
+                file=analysis.wheel.path.name,
+                hint="name the DLLs' directory under vendor.dll-dirs",
+            )
+        found = {index_requirement(dll, major or 0) for dll in missing}
+        wanted = tuple(sorted(found - {""}))
+    fetched = [supply.wheel(requirement, _ANY_PYTHON) for requirement in wanted]
+    wheels = [vendoring.wheel_supplier(each, cache, supply.progress) for each in fetched]
+    return [*folders, *wheels]

@@ -1,0 +1,63 @@
+"""DLLs that others load by name while they run: no import table tells of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from repack.dlls.rules import Kind
+
+if TYPE_CHECKING:
+    from repack.dlls.rules import Dll
+
+#: What cuDNN has been made of since the major version; later releases have more parts than these.
+_CUDNN_PARTS = {
+    8: ("ops_infer", "cnn_infer", "adv_infer"),
+    9: (
+        *("graph", "ops", "cnn", "adv", "heuristic"),
+        *("engines_precompiled", "engines_runtime_compiled"),
+    ),
+}
+_PARTS_SINCE = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Partner:
+    """DLLs that a DLL loads by name, their keys as a pattern.
+
+    `beside` where all of them must be of the same release, and so of one directory.
+    """
+
+    family: str
+    names: re.Pattern[str]
+    beside: bool
+
+
+def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
+    """Return what `dll` loads by name.
+
+    cuDNN's library is a shim that loads its parts, cuBLASLt and NVRTC; NVRTC loads its built-ins.
+    """
+    if dll.kind is Kind.CUDNN and dll.version is not None and dll.version >= _PARTS_SINCE:
+        major = r"\d\d" if cuda_major is None else str(cuda_major)
+        return (
+            _partner("cudnn", rf"cudnn\w*64_{dll.version}\.dll", beside=True),
+            _partner("cublas", rf"cublaslt64_{major}\.dll"),
+            _partner("nvrtc", rf"nvrtc64_{major}\d_0\.dll"),
+        )
+    if dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
+        return (_partner("nvrtc", r"nvrtc-builtins64_\d+\.dll", beside=True),)
+    return ()
+
+
+def _partner(family: str, names: str, *, beside: bool = False) -> Partner:
+    return Partner(family=family, names=re.compile(names), beside=beside)
+
+
+def parts_of(dll: Dll) -> tuple[str, ...]:
+    """Return the keys of the files without which `dll` loads and does not work."""
+    if dll.kind is not Kind.CUDNN or dll.key != f"cudnn64_{dll.version}.dll":
+        return ()
+    parts = _CUDNN_PARTS.get(dll.version or 0, ())
+    return tuple(f"cudnn_{part}64_{dll.version}.dll" for part in parts)

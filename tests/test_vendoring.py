@@ -1,0 +1,396 @@
+"""`repack build --mode vendor`: which DLLs are in the wheel, as what, and which are not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driving import Repack, everything
+from nvidia import (
+    CUBLAS,
+    CUBLAS_LT,
+    CUDART,
+    CUDNN,
+    CUDNN_PARTS,
+    CUSPARSE,
+    DRIVER,
+    LICENCE,
+    NPPC,
+    NPPIF,
+    NPPS,
+    NVJITLINK,
+    NVJPEG,
+    NVRTC,
+    NVRTC_BUILTINS,
+    SIGNATURE,
+    Pretended,
+    nvidia_wheels,
+    toolkit,
+)
+from wheelmaking import make_pyd, make_wheel
+
+from repack.archives import open_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LIBS = "opencv_contrib_python.libs"
+TAG = "cp37-abi3-win_amd64"
+NEEDS = {
+    "nppif64_12.dll": ["nppiFilter_8u_C1R"],
+    "cudart64_12.dll": ["cudaGetDeviceCount"],
+    "KERNEL32.dll": ["GetProcAddress"],
+}
+DNN = {**NEEDS, "cudnn64_9.dll": ["cudnnGetVersion"], "cublas64_12.dll": ["cublasCreate_v2"]}
+
+
+class Shop:
+    """Builds wheels in vendor mode, from wheels of a folder that takes the place of the index."""
+
+    def __init__(self, repack: Repack, folder: Path) -> None:
+        self.repack = repack
+        self.folder = folder
+        self.index = nvidia_wheels(folder / "index")
+
+    def source(
+        self,
+        needs: Mapping[str, Sequence[str]] | None = None,
+        *,
+        delayed: Mapping[str, Sequence[str]] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Path:
+        """Return a wheel whose cv2.pyd imports what `needs` says."""
+        pyd = make_pyd(NEEDS if needs is None else needs, delay_imports=delayed)
+        content = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": pyd, **(files or {})}
+        path = self.folder / f"opencv_contrib_python-4.13.0.90-{TAG}.whl"
+        return make_wheel(path, content, requires=["numpy>=2"])
+
+    def build(self, source: Path, *options: object, python: str = "3.12") -> dict[str, Any]:
+        """Return what `repack build` said of a wheel that it made."""
+        ran = self.run(source, *options, python=python)
+        assert ran.code == 0, ran.err
+        told: dict[str, Any] = ran.json
+        return told
+
+    def run(self, source: Path, *options: object, python: str = "3.12") -> Any:  # noqa: ANN401
+        return self.repack(
+            *("build", "--source", source, "--mode", "vendor", "--no-smoke", "--json", "-q"),
+            *("--python", python, *options),
+        )
+
+    def refused(self, source: Path, *options: object) -> str:
+        """Return the one line that says why there is no wheel; nothing was written."""
+        ran = self.run(source, *options)
+        assert ran.code == 1
+        assert not (self.repack.folder / "dist").exists()
+        return str(ran.error)
+
+
+@pytest.fixture
+def repack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Repack:
+    return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, repack: Repack, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    made = Shop(repack, tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(made.index))
+    return made
+
+
+def opened(told: Mapping[str, Any]) -> zipfile.ZipFile:
+    """Return the wheel that a build has told of."""
+    return zipfile.ZipFile(told["wheels"][0]["path"])
+
+
+def vendored(told: Mapping[str, Any]) -> list[str]:
+    """Return the names of the DLLs that lie in the wheel's own folder for them."""
+    with opened(told) as wheel:
+        names = wheel.namelist()
+    return sorted(name.removeprefix(f"{LIBS}/") for name in names if name.startswith(LIBS))
+
+
+def codes(told: Mapping[str, Any]) -> list[str]:
+    return [finding["code"] for finding in told["findings"]]
+
+
+def names(*dlls: Pretended) -> list[str]:
+    return sorted(dll.name for dll in dlls)
+
+
+def option(key: str, value: object) -> tuple[str, str]:
+    return "--set", f"{key}={json.dumps(value)}"
+
+
+class TestChoice:
+    def test_what_is_imported_is_in_the_wheel_and_what_that_imports(self, shop: Shop) -> None:
+        told = shop.build(shop.source())
+        assert vendored(told) == names(CUDART, NPPC, NPPIF)
+        assert codes(told) == []
+
+    def test_what_nothing_asks_for_is_not(self, shop: Shop) -> None:
+        assert NPPS.name not in vendored(shop.build(shop.source()))
+
+    def test_dlls_beside_the_module_are_asked_as_well(self, shop: Shop) -> None:
+        core = Pretended(name="opencv_core.dll", imports={"cublas64_12.dll": ["cublasCreate_v2"]})
+        files = {"cv2/opencv_core.dll": core.content}
+        source = shop.source({**NEEDS, "opencv_core.dll": ["function"]}, files=files)
+        assert {CUBLAS.name, CUBLAS_LT.name} < set(vendored(shop.build(source)))
+
+    def test_cudnn_comes_with_all_of_its_parts_and_with_what_it_loads_by_name(
+        self, shop: Shop
+    ) -> None:
+        told = shop.build(shop.source(DNN))
+        cudnn = (CUDNN, *CUDNN_PARTS)
+        others = (CUBLAS, CUBLAS_LT, CUDART, NPPC, NPPIF, NVRTC, NVRTC_BUILTINS)
+        assert vendored(told) == names(*cudnn, *others)
+
+    def test_a_cudnn_that_lacks_a_part_is_spoken_of(self, shop: Shop, tmp_path: Path) -> None:
+        parts = [part for part in CUDNN_PARTS if "heuristic" not in part.name]
+        folder = toolkit(tmp_path / "cudnn", CUDNN, *parts)
+        told = shop.build(shop.source(DNN), *option("vendor.dll-dirs", [str(folder)]))
+        assert codes(told) == ["vendored-incomplete"]
+
+    def test_what_is_delay_loaded_is_in_the_wheel_too(self, shop: Shop) -> None:
+        source = shop.source(delayed={"cublas64_12.dll": ["cublasCreate_v2"]})
+        assert CUBLAS.name in vendored(shop.build(source))
+
+    def test_families_can_be_chosen_and_the_others_are_left_to_the_machine(
+        self, shop: Shop
+    ) -> None:
+        told = shop.build(shop.source(DNN), *option("vendor.families", ["npp", "cudart"]))
+        assert vendored(told) == names(CUDART, NPPC, NPPIF)
+        assert told["left_out"] == [CUBLAS.name, CUDNN.name]
+        families = build_facts(told)["families"]
+        assert families["cudnn"] == (CUDNN.name,)
+        assert families["cublas"] == (CUBLAS.name,)
+
+    def test_what_the_licence_does_not_list_is_left_out_with_a_finding(self, shop: Shop) -> None:
+        told = shop.build(shop.source({**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}))
+        assert NVJPEG.name not in vendored(told)
+        assert codes(told) == ["not-listed"]
+        assert told["left_out"] == [NVJPEG.name]
+
+    def test_it_is_put_in_where_it_is_allowed_by_name(self, shop: Shop) -> None:
+        source = shop.source({**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]})
+        told = shop.build(source, *option("allow.unlisted-dlls", ["NVJPEG64_12.dll"]))
+        assert NVJPEG.name in vendored(told)
+        assert codes(told) == ["unlisted-shipped"]
+
+    def test_what_a_vendored_dll_needs_and_may_not_be_is_looked_for_on_the_machine(
+        self, shop: Shop
+    ) -> None:
+        told = shop.build(shop.source({**NEEDS, "cusparse64_12.dll": ["cusparseCreate"]}))
+        assert vendored(told) == names(CUDART, CUSPARSE, NPPC, NPPIF)
+        assert build_facts(told)["families"]["nvjitlink"] == (NVJITLINK.name,)
+
+    def test_the_driver_is_never_in_the_wheel_though_it_lies_on_the_search_path(
+        self, shop: Shop, tmp_path: Path
+    ) -> None:
+        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART, DRIVER)
+        source = shop.source({**NEEDS, "nvcuda.dll": ["cuInit"]})
+        told = shop.build(source, *option("vendor.dll-dirs", [str(folder)]))
+        assert vendored(told) == names(CUDART, NPPC, NPPIF)
+        assert codes(told) == ["driver-not-shipped"]
+
+    def test_a_directory_comes_before_wheels_which_have_what_it_lacks(
+        self, shop: Shop, tmp_path: Path
+    ) -> None:
+        newer = Pretended(name=NPPC.name, exports=["nppGetLibVersion", "newer"])
+        folder = toolkit(tmp_path / "cuda", newer, NPPIF)
+        told = shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))
+        with opened(told) as wheel:
+            assert wheel.read(f"{LIBS}/{NPPC.name}") == newer.content
+        origins = {each["member"]: each["origin"] for each in told["carried"]}
+        assert origins[f"{LIBS}/{CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
+
+    def test_a_wheel_that_needs_nothing_is_made_as_by_patch(self, shop: Shop) -> None:
+        told = shop.build(shop.source({"KERNEL32.dll": ["Sleep"]}))
+        assert vendored(told) == []
+        assert codes(told) == ["not-cuda", "nothing-to-vendor"]
+
+
+class TestRefusals:
+    def test_a_dll_that_is_nowhere(self, shop: Shop) -> None:
+        (shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl").unlink()
+        assert "nvidia-npp-cu12" in shop.refused(shop.source())
+
+    def test_a_dll_that_a_named_wheel_does_not_hold(self, shop: Shop) -> None:
+        said = shop.refused(shop.source(), *option("vendor.dlls", ["nvidia-npp-cu12"]))
+        assert said == (
+            "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl: cudart64_12.dll, which "
+            "cv2/cv2.pyd needs, is nowhere to be had; looked into: nvidia-npp-cu12 12.4.1.87 "
+            "[no-dll]; name a directory that holds it under vendor.dll-dirs, or leave its family "
+            "out of vendor.families"
+        )
+
+    def test_a_dll_that_is_too_old_for_the_binary(self, shop: Shop) -> None:
+        source = shop.source({**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]})
+        assert shop.refused(source) == (
+            "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl: nppif64_12.dll of "
+            "nvidia-npp-cu12 12.4.1.87 has no nppiNewer, which cv2/cv2.pyd asks for "
+            "[symbol-missing]; take the release of CUDA that the wheel was built with, under "
+            "vendor.dlls or vendor.dll-dirs"
+        )
+
+    def test_a_wheel_larger_than_the_index_takes_with_what_weighs_most(self, shop: Shop) -> None:
+        said = shop.refused(shop.source(), *option("publish.max-size", "4 kB"))
+        assert "the index takes 0.0 MB: " in said
+        assert "nppif64_12.dll" in said
+        assert "[too-large]" in said
+
+    def test_a_directory_that_is_not_there(self, shop: Shop, tmp_path: Path) -> None:
+        said = shop.refused(shop.source(), *option("vendor.dll-dirs", [str(tmp_path / "nowhere")]))
+        assert said.startswith(f"{tmp_path / 'nowhere'}: there is no such file")
+
+
+class TestContent:
+    def test_each_dll_is_nvidias_to_the_byte_signature_and_all(self, shop: Shop) -> None:
+        with opened(shop.build(shop.source())) as wheel:
+            for dll in (NPPC, NPPIF, CUDART):
+                content = wheel.read(f"{LIBS}/{dll.name}")
+                assert content == dll.content
+                assert content.endswith(SIGNATURE)
+
+    def test_what_lies_deflated_in_nvidias_wheel_is_copied_as_it_lies(self, shop: Shop) -> None:
+        told = shop.build(shop.source())
+        theirs = open_archive(shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl")
+        ours = open_archive(Path(told["wheels"][0]["path"]))
+        before = theirs.member(f"nvidia/npp/bin/{NPPIF.name}")
+        after = ours.member(f"{LIBS}/{NPPIF.name}")
+        assert before is not None
+        assert after is not None
+        assert (after.method, after.compressed_size) == (before.method, before.compressed_size)
+        assert raw(ours.path, after) == raw(theirs.path, before)
+
+    def test_what_lies_in_a_directory_is_deflated(self, shop: Shop, tmp_path: Path) -> None:
+        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART)
+        with opened(shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))) as wheel:
+            info = wheel.getinfo(f"{LIBS}/{NPPIF.name}")
+            assert info.compress_type == zipfile.ZIP_DEFLATED
+            assert wheel.read(info) == NPPIF.content
+
+    def test_record_has_a_true_row_for_each_dll(self, shop: Shop) -> None:
+        with opened(shop.build(shop.source())) as wheel:
+            (record,) = [name for name in wheel.namelist() if name.endswith("/RECORD")]
+            rows = dict(line.split(",", 1) for line in wheel.read(record).decode().splitlines())
+            for dll in (NPPC, NPPIF, CUDART):
+                digest = base64.urlsafe_b64encode(hashlib.sha256(dll.content).digest())
+                row = f"sha256={digest.rstrip(b'=').decode()},{len(dll.content)}"
+                assert rows[f"{LIBS}/{dll.name}"] == row
+
+    def test_the_licence_of_each_wheel_lies_in_licenses(self, shop: Shop) -> None:
+        with opened(shop.build(shop.source())) as wheel:
+            licences = [name for name in wheel.namelist() if "/licenses/" in name]
+            assert [name.split("/licenses/")[1] for name in licences] == [
+                "nvidia-cuda-runtime-cu12-12.9.79/License.txt",
+                "nvidia-npp-cu12-12.4.1.87/License.txt",
+            ]
+            assert {wheel.read(name) for name in licences} == {LICENCE}
+
+    def test_the_licence_of_a_toolkit_is_found_beside_its_bin(
+        self, shop: Shop, tmp_path: Path
+    ) -> None:
+        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART)
+        told = shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))
+        with opened(told) as wheel:
+            (licence,) = [name for name in wheel.namelist() if "/licenses/" in name]
+            assert wheel.read(licence) == LICENCE
+
+    def test_a_toolkit_without_one_is_spoken_of(self, shop: Shop, tmp_path: Path) -> None:
+        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART, licence=False)
+        told = shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))
+        assert codes(told) == ["licence-missing"]
+
+    def test_the_run_time_module_is_told_where_they_lie(self, shop: Shop) -> None:
+        assert build_facts(shop.build(shop.source()))["vendored"] == (LIBS,)
+
+    def test_the_sbom_names_each_dll_and_the_wheel_it_came_from(self, shop: Shop) -> None:
+        told = shop.build(shop.source())
+        with opened(told) as wheel:
+            (name,) = [name for name in wheel.namelist() if "/sboms/" in name]
+            sbom = json.loads(wheel.read(name))
+        parts = {part["name"]: part for part in sbom["components"]}
+        assert sorted(parts) == names(CUDART, NPPC, NPPIF)
+        digest = hashlib.sha256(NPPC.content).hexdigest()
+        assert parts[NPPC.name]["hashes"] == [{"alg": "SHA-256", "content": digest}]
+        filename = "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl"
+        assert parts[NPPC.name]["purl"].endswith(f"nvidia-npp-cu12@12.4.1.87?file_name={filename}")
+        (source,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
+        assert source["hashes"][0]["content"] == told["source"]["sha256"]
+
+
+class TestWhole:
+    def test_the_plan_tells_the_exact_size(self, shop: Shop) -> None:
+        told = shop.build(shop.source(DNN))
+        assert told["plan"][0]["size"] == told["wheels"][0]["size"]
+
+    def test_a_dry_run_tells_the_same_and_writes_nothing(self, shop: Shop) -> None:
+        source = shop.source(DNN)
+        before = everything(shop.repack.folder)
+        dry = shop.build(source, "--dry-run")
+        assert everything(shop.repack.folder) == before
+        real = shop.build(source)
+        for key in ("plan", "carried", "left_out", "requires"):
+            assert dry[key] == real[key]
+
+    def test_the_same_input_gives_the_same_bytes(self, shop: Shop) -> None:
+        source = shop.source(DNN)
+        first = shop.build(source, "-w", "one")["wheels"][0]["sha256"]
+        assert shop.build(source, "-w", "two")["wheels"][0]["sha256"] == first
+
+    def test_vendoring_a_vendored_wheel_changes_no_byte(self, shop: Shop) -> None:
+        first = shop.build(shop.source(DNN))["wheels"][0]
+        again = shop.build(first["path"], "-w", "again")
+        assert codes(again) == ["nothing-to-vendor"]
+        assert again["wheels"][0]["sha256"] == first["sha256"]
+
+    def test_patching_a_vendored_wheel_still_finds_what_it_carries(self, shop: Shop) -> None:
+        first = shop.build(shop.source(DNN))
+        again = shop.build(first["wheels"][0]["path"], "-w", "again", "--mode", "patch")
+        for fact in ("families", "vendored"):
+            assert build_facts(again)[fact] == build_facts(first)[fact]
+
+    def test_a_wheel_that_delvewheel_has_repaired_keeps_what_it_has(self, shop: Shop) -> None:
+        source = shop.source(
+            {"nppc64_12-0123abcd.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["function"]},
+            files={
+                f"{LIBS}/nppc64_12-0123abcd.dll": NPPC.content,
+                f"{LIBS}/cudart64_12.dll": Pretended(name="cudart64_12.dll").content,
+                "opencv_contrib_python-4.13.0.90.dist-info/DELVEWHEEL": b"Version: 1.13.2\n",
+            },
+        )
+        told = shop.build(source)
+        wanted = ["already-vendored", "nothing-to-vendor", "vendored-without-licence"]
+        assert codes(told) == wanted
+        assert vendored(told) == ["cudart64_12.dll", "nppc64_12-0123abcd.dll"]
+
+    def test_a_damaged_wheel_of_nvidias_is_refused(self, shop: Shop) -> None:
+        path = shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl"
+        place = {f"nvidia/npp/bin/{dll.name}": dll.content for dll in (NPPC, NPPIF)}
+        record = "nvidia_npp_cu12-12.4.1.87.dist-info/RECORD"
+        make_wheel(path, {**place, record: f"{next(iter(place))},,\n{record},,\n".encode()})
+        assert "[record]" in shop.refused(shop.source())
+
+
+def raw(path: Path, member: Any) -> bytes:  # noqa: ANN401 - a member of repack's
+    """Return a member's bytes as they lie in the archive."""
+    return path.read_bytes()[member.offset : member.offset + member.compressed_size]
+
+
+def build_facts(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the wheel's run-time module is told of the build."""
+    with opened(told) as wheel:
+        text = wheel.read("cv2/cuda_dlls.py").decode()
+    space: dict[str, Any] = {"__file__": "C:/site/cv2/cuda_dlls.py", "__name__": "cv2.cuda_dlls"}
+    exec(compile(text, "cuda_dlls.py", "exec"), space)  # noqa: S102 - the module itself
+    facts: dict[str, Any] = space["BUILD"]
+    return facts
