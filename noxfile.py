@@ -114,6 +114,7 @@ def bench(session: nox.Session) -> None:
     """Measure beside the peers, in one run, on one real wheel; prints ratios."""
     install_with(session, "bench")
     session.run("python", "tests/bench.py", *session.posargs)
+    session.run("python", "tests/bench_import.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from repack import wheels
+from repack.analysis.findings import wrong_numpy
 from repack.archives import Added, Copied, size_of
 from repack.cargo import Supplement
 from repack.dlls import Kind, cure, distribution, general_cures, key_of
@@ -239,16 +240,18 @@ def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
     )
 
 
-def numpy_requirement(analysis: Analysis) -> tuple[str, ...]:
+def numpy_requirement(analysis: Analysis, pythons: Sequence[str]) -> tuple[str, ...]:
     """Return the Requires-Dist that METADATA lacks, where it lets in no NumPy or a wrong one.
 
     A binary built for NumPy 1 does not import with NumPy 2; one built for 2 imports with both.
+    `pythons` are those that the emitted wheel is for.
     """
-    codes = {finding.code for finding in analysis.findings}
-    if not codes & {"numpy-missing", "numpy-contradicted"}:
-        return ()
     wanted = _numpy_range(analysis)
-    return (wanted,) if wanted else ()
+    if not wanted:
+        return ()
+    missing = any(finding.code == "numpy-missing" for finding in analysis.findings)
+    minors = [parse_python(python).minor for python in pythons]
+    return (wanted,) if missing or wrong_numpy(analysis, minors) else ()
 
 
 def build_facts(analysis: Analysis) -> dict[str, object]:
@@ -276,6 +279,7 @@ def build_facts(analysis: Analysis) -> dict[str, object]:
             name: tuple(sorted({_requirement(dll, major or 0) for dll in dlls} - {""}))
             for name, dlls in families.items()
         },
+        "stand_ins": {},
         "vendored": (),
     }
 
@@ -413,7 +417,7 @@ def _planned(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
             renamed,
             {**patched.files, **more.files},
             requires_python=requires_python,
-            add_requires=(*numpy_requirement(analysis), *more.requires),
+            add_requires=(*numpy_requirement(analysis, group), *more.requires),
             add_extras=more.extras,
             carried=more.carried,
         ),

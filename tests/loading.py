@@ -25,6 +25,7 @@ BUILD = {
     "numpy": "numpy",
     "opencv": "4.14.0",
     "requires": {"npp": ("nvidia-npp-cu12",)},
+    "stand_ins": {},
     "vendored": (),
 }
 

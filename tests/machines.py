@@ -48,6 +48,7 @@ BUILD: dict[str, Any] = {
         "cudnn": ("nvidia-cudnn-cu12==9.*",),
         "npp": ("nvidia-npp-cu12",),
     },
+    "stand_ins": {},
     "vendored": (),
 }
 
@@ -187,8 +188,8 @@ class Windows:
     def loaded(self, name: str) -> str | None:
         return self.modules.get(name.lower())
 
-    def load(self, path: str, *, only_look: bool = False) -> int | None:
-        if only_look:
+    def load(self, path: str) -> int | None:
+        if "\\" not in path:
             return 0 if path in self.elsewhere else 126
         self.loads.append(path)
         return self.numbers.get(path)

@@ -331,7 +331,12 @@ def test_a_file_that_cannot_be_read_is_not_taken() -> None:
         ),
         pytest.param({"C:\\Users\\Public\\x": NPP}, {"PATH": "C:/users/public/x"}, [], id="public"),
         pytest.param({"C:\\Windows\\Temp": NPP}, {"PATH": "C:\\Windows\\TEMP"}, [], id="Temp"),
-        pytest.param({"C:\\Temporary": NPP}, {"PATH": "C:\\Temporary"}, ["C:\\Temporary"], id="no"),
+        pytest.param(
+            {"C:\\Windows\\Temporary": NPP},
+            {"PATH": "C:\\Windows\\Temporary"},
+            ["C:\\Windows\\Temporary"],
+            id="not-Temp",
+        ),
         pytest.param(
             {"C:\\Users\\Public\\x": NPP},
             {"OPENCV_CUDA_DLL_DIRS": "C:\\Users\\Public\\x"},
@@ -448,6 +453,13 @@ def test_path_stays_as_it_is_where_nothing_is_found() -> None:
     machine = Machine({}, {"PATH": 'C:\\a;;"C:\\b"'})
     machine.load()
     assert machine.environ["PATH"] == 'C:\\a;;"C:\\b"'
+
+
+def test_path_is_not_set_where_it_was_not_and_nothing_is_found() -> None:
+    machine = Machine({})
+    del machine.environ["PATH"]
+    machine.load()
+    assert "PATH" not in machine.environ
 
 
 def test_an_empty_entry_that_the_loader_puts_into_path_is_taken_out() -> None:

@@ -112,9 +112,10 @@ def package(folder: Path, loader: str = "from .cv2 import *\n") -> Path:
     for name, content in {**texts, "cv2/cv2.py": NATIVE.encode()}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    # What Python would find there when the file is run by its path.
-    (folder / "cv2" / "typing").mkdir()
-    (folder / "cv2" / "typing" / "__init__.py").write_text("raise SystemError\n")
+    # What Python would find first where the file is run by its path; cv2 does have a `typing`.
+    for name in ("typing", "json"):
+        (folder / "cv2" / name).mkdir()
+        (folder / "cv2" / name / "__init__.py").write_text("raise SystemError\n")
     return folder
 
 
@@ -182,3 +183,32 @@ def test_a_python_without_arguments_is_not_asked() -> None:
     one = Machine({BIN: NPP}, {"CUDA_PATH": TOOLKIT})
     del one.sys.argv
     assert one.load() == [BIN]
+
+
+# The loader believes that this is Windows, and four threads import cv2 at once.
+SCRIPT = """\
+import json, os, sys, threading
+sys.path.insert(0, sys.argv[1])
+os.environ["CURED"] = "1"
+os.name = "nt"
+said = []
+def attempt():
+    import cv2
+    said.append(cv2.resize())
+threads = [threading.Thread(target=attempt) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+import cv2
+said.append(len(cv2.cuda_dlls._loading._entered))
+print(json.dumps(said))
+sys.stdout.flush()
+os._exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["-I"], ["-S"], ["-I", "-S"], ["-OO"], ["-W", "error"]], ids=" ".join
+)
+def test_threads_import_it_at_once_under_every_flag(flags: list[str], tmp_path: Path) -> None:
+    folder = package(tmp_path / "site")
+    assert run(folder, *flags, "-c", SCRIPT, folder) == ["resized"] * 4 + [0]

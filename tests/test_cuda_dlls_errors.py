@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -261,6 +264,20 @@ def test_delay_loaded_dlls_do_not_stop_an_import() -> None:
     assert machine.fail(error) is error
 
 
+def test_what_windows_own_dlls_need_is_windows_business() -> None:
+    machine = cv2_machine({BIN: SOUND}, {"PATH": BIN})
+    machine.add(SYSTEM, {"kernel32.dll": dll("Sleep", imports={"ntdll.dll": ["f"]})})
+    error = native_error()
+    assert machine.fail(error) is error
+
+
+def test_a_symbol_that_windows_gives_in_another_way_is_not_called_missing() -> None:
+    machine = an_older_windows()
+    machine.windows.numbers.clear()
+    error = native_error()
+    assert machine.fail(error) is error
+
+
 def test_symbols_asked_for_by_number_are_not_missed() -> None:
     machine = cv2_machine({BIN: SOUND}, {"PATH": BIN}, imports={**IMPORTS, "a.dll": ["#7"]})
     machine.add(f"{SITE}\\cv2", {"a.dll": GOOD})
@@ -272,6 +289,18 @@ def test_windows_is_not_asked_where_the_files_tell() -> None:
     machine = no_driver()
     machine.fail(native_error())
     assert machine.windows.loads == [f"{SYSTEM}\\KERNEL32.dll"]
+
+
+def test_whoever_asks_is_told_what_stops_an_import_and_the_module_is_not_loaded() -> None:
+    machine = an_older_dll()
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        machine.sys.stdout = sys.stdout
+        assert machine.module.main([]) == 1
+    told = [each for each in printed.getvalue().splitlines() if "stops an import" in each]
+    assert told
+    assert all("nppc64_12.dll has no " in line for line in told)
+    assert not [path for path in machine.windows.loads if path.endswith("cv2.pyd")]
 
 
 def numpy_error() -> ImportError:
@@ -295,6 +324,7 @@ def test_a_numpy_that_does_not_fit_is_told_from_a_dll() -> None:
         pytest.param(ModuleNotFoundError("No module named 'numpy'", name="numpy"), id="no-numpy"),
         pytest.param(ImportError("ERROR: recursion is detected"), id="recursion"),
         pytest.param(OSError("x"), id="no-ImportError"),
+        pytest.param(ModuleNotFoundError("x", name="cv2.a", path=CV2), id="a-module-not-found"),
         pytest.param(ImportError("x", path="C:\\a\\cv2.py"), id="no-native-file"),
     ],
 )

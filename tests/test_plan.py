@@ -452,6 +452,7 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: 
             "cufft": ("nvidia-cufft-cu12",),
             "npp": ("nvidia-npp-cu12",),
         },
+        "stand_ins": {},
         "vendored": (),
     }
 

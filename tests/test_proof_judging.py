@@ -153,8 +153,20 @@ IMPORTS = Wanted(sees="imports", answers=(("npp*", "C:\\cuda\\bin"),))
             id="a-claim-that-is-a-lie",
         ),
         pytest.param(
+            Wanted(sees="imports"),
+            seen(NPP, "C:\\cuda\\bin\\cufft64_11.dll", claims={"npp": "C:\\cuda\\bin"}),
+            "cufft64_11.dll was loaded, and cv2 needs no cufft",
+            id="of-a-family-that-is-not-needed",
+        ),
+        pytest.param(
+            Wanted(sees="imports"),
+            seen(NPP, "C:\\w\\nvcuda.dll", claims={"npp": "C:\\cuda\\bin"}),
+            "",
+            id="the-drivers-own-dll",
+        ),
+        pytest.param(
             IMPORTS,
-            seen(NPP, claims={"cudnn": "C:\\cudnn"}),
+            seen(NPP, claims={"cudnn": "C:\\cudnn", "npp": "C:\\cuda\\bin"}),
             "the loader took none of it",
             id="a-claim-about-nothing",
         ),

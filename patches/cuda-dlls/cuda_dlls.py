@@ -60,8 +60,7 @@ class Search:
         yield HERE, WHEEL  # where Windows looks first of all, whatever is registered
         if getattr(sys, "frozen", False) or "__compiled__" in globals():
             # PyInstaller and Nuitka put DLLs beside the packages, or beside the program.
-            yield ROOT, WHEEL
-            yield os.path.dirname(sys.executable), WHEEL
+            yield from ((each, WHEEL) for each in (ROOT, os.path.dirname(sys.executable)))
 
     def _nvidia_wheels(self):
         others = [each for each in sys.path if isinstance(each, str) and not each.endswith(".zip")]
@@ -86,8 +85,7 @@ class Search:
         for product in ("NVIDIA GPU Computing Toolkit\\CUDA", "NVIDIA\\CUDNN"):
             top = os.path.join(program_files, product)
             for name in _newest(self.names(top, DEFAULT), "v", any_major=product[-1] == "N"):
-                folders = self._bins(os.path.join(top, name))
-                yield from ((directory, DEFAULT) for directory in folders)
+                yield from ((each, DEFAULT) for each in self._bins(os.path.join(top, name)))
 
     def _path(self):
         yield from ((each, "PATH") for each in _split("PATH") if _variable(SEARCH_PATH) != "0")
@@ -132,8 +130,9 @@ class Search:
 
     def distributions(self):
         """Return the distributions of OpenCV that are installed here: they overwrite each other."""
-        names = sorted(name[:-10] for name in self.names(ROOT) if name.endswith(".dist-info"))
-        return [name for name in names if name.startswith("opencv")]
+        names = [name[:-10] for name in self.names(ROOT) if name.endswith(".dist-info")]
+        parts = [name.partition("-") for name in sorted(names) if name.startswith("opencv")]
+        return [f"{name.replace('_', '-')} {version}" for name, _, version in parts]
 
     def _nested(self, directory):
         """Return `directory`, after those of its subfolders that are for this processor."""
@@ -331,7 +330,7 @@ class _Loading:
             entries = os.environ.get("PATH", "").split(";")
             rest = [each for each in entries if _key(each.strip(' "')) not in chosen]
             os.environ["PATH"] = ";".join(search.directories() + rest)
-        for name, folder in BUILD.get("stand_ins", {}).items():
+        for name, folder in BUILD["stand_ins"].items():
             path = os.path.join(ROOT, *folder.split("/"), name)
             if name not in search.names(SYSTEM) and _Windows().load(path) != 0:
                 self._add(os.path.dirname(path), search)
@@ -395,14 +394,13 @@ class _Windows:
         self._api.GetModuleFileNameW(self._ctypes.c_void_p(handle), path, len(path))
         return path.value
 
-    def load(self, path, *, only_look=False):
+    def load(self, path):
         """Return the number of the error that loading as an import does gives; None: not known."""
         if not self._api:
             return None
         flags = ((0, 8), (0x1000, 0x1100))[hasattr(os, "add_dll_directory")][os.path.isabs(path)]
         self._api.SetErrorMode(0x8003)  # an error is no dialog, as Python has it in an import
-        handle = self._api.LoadLibraryExW(path, None, flags | 2 * only_look)
-        return 0 if handle else self._ctypes.get_last_error()
+        return 0 if self._api.LoadLibraryExW(path, None, flags) else self._ctypes.get_last_error()
 
 
 class _Image:
@@ -448,10 +446,8 @@ class _Image:
         return self.content[start : self.content.find(b"\0", start)].decode("latin-1")
 
     def _at(self, rva):
-        for size, start, raw, pointer in self._sections:
-            if start <= rva < start + max(size, raw):
-                return pointer + rva - start
-        return 0
+        spans = ((rva - start, max(size, raw), to) for size, start, raw, to in self._sections)
+        return next((to + offset for offset, size, to in spans if 0 <= offset < size), 0)
 
 
 class _Walk:
@@ -462,6 +458,7 @@ class _Walk:
         self.missing, self.broken, self._asked = {}, {}, []
         self._places = [os.path.dirname(native), os.path.dirname(sys.executable), sys.base_prefix]
         self._places += [*search.directories(), SYSTEM]
+        self._places += [os.path.join(ROOT, each) for each in BUILD["stand_ins"].values()]
         self._places += [] if hasattr(os, "add_dll_directory") else _split("PATH")
         for path in self.files:  # more of them are appended below
             self.broken[path] = _fault(path)
@@ -479,8 +476,7 @@ class _Walk:
         """Yield (file, DLL that answers it, symbols that it has not, whether it is Windows')."""
         exports = {}
         for path, answer, symbols, of_windows in self._asked:
-            if answer not in exports:
-                exports[answer] = _Image(answer).exports()
+            exports[answer] = exports.get(answer) or _Image(answer).exports()
             if set(symbols) - exports[answer]:
                 yield path, answer, sorted(set(symbols) - exports[answer]), of_windows
 
@@ -494,7 +490,7 @@ class _Walk:
                 path = os.path.join(place, name)
                 # One of Windows' own may be there and yet not load: it needs others.
                 return None if place == SYSTEM and self.windows.load(path) else path
-        return loaded or ("" if self.windows.load(name, only_look=True) == 0 else None)
+        return loaded or ("" if self.windows.load(name) == 0 else None)
 
 
 def _explanation(error, search):
@@ -517,7 +513,7 @@ def _explanation(error, search):
     return "\n  ".join([f"{head}: {whats}. To cure it: {cures}.", *lines])
 
 
-def _findings(walk, search):
+def _findings(walk, search, *, loading=True):
     """Yield (what is wrong, what cures it, further lines) for all that stops the import."""
     groups, base, families = {}, os.path.basename, BUILD["families"]
     for name, who in walk.missing.values():
@@ -533,7 +529,7 @@ def _findings(walk, search):
             yield f"{path} {fault}", "put a sound one in its place", []
     if walk.missing or any(walk.broken.values()):
         return
-    number = walk.windows.load(walk.files[0])
+    number = walk.windows.load(walk.files[0]) if loading else None
     for path, answer, lacking, of_windows in walk.lacking():
         if number == ABSENT_SYMBOL or not of_windows:
             what = f"{answer} has no {', '.join(lacking[:3])}, which {base(path)} needs"
@@ -564,8 +560,10 @@ def _cure(kinds):
 
 def main(arguments):
     """Print what is chosen and why; return 1 where something is missing."""
-    search = Search()
-    kinds, of_windows = BUILD["kinds"], search.names(SYSTEM)
+    search, kinds = Search(), BUILD["kinds"]
+    natives = [each for each in search.names(HERE) if each[:3] == "cv2" and each[-4:] == ".pyd"]
+    walks = [_Walk(os.path.join(HERE, each), search) for each in sorted(natives)]
+    problems = [what for each in walks for what, _, _ in _findings(each, search, loading=False)]
     facts = {
         "version": 1,
         "cv2": HERE,
@@ -573,9 +571,10 @@ def main(arguments):
         "build": BUILD,
         "chosen": {family: list(place) for family, place in search.found.items()},
         "missing": search.missing,
+        "problems": problems,
         "refused": [list(each) for each in search.refused],
-        "driver": {each: each in of_windows for each in kinds if kinds[each] == "driver"},
-        "stand_ins": [each for each in BUILD.get("stand_ins", ()) if each not in of_windows],
+        "driver": {each: each in search.names(SYSTEM) for each in kinds if kinds[each] == "driver"},
+        "stand_ins": [each for each in BUILD["stand_ins"] if each not in search.names(SYSTEM)],
         "distributions": search.distributions(),
         "variables": {name: os.environ.get(name) for name in (OVERRIDE, *_variables(), "PATH")},
     }
@@ -584,6 +583,7 @@ def main(arguments):
     lines += [f"{each}: not found: {', '.join(files)}" for each, files in search.missing.items()]
     lines += [f"{each}: {'' if there else 'not '}found" for each, there in facts["driver"].items()]
     lines += [f"{each}: a stand-in says that there is no device" for each in facts["stand_ins"]]
+    lines += [f"stops an import: {each}" for each in problems]
     lines += ["not taken:", *("  " + each for each in search.places({*BUILD["families"]}))]
     if "--json" in arguments:
         import json
@@ -591,7 +591,7 @@ def main(arguments):
         lines = [json.dumps(facts, indent=2)]
     encoding = sys.stdout.encoding or "utf-8"  # which may lack letters of a directory's name
     print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
-    return 1 if search.missing else 0
+    return 1 if search.missing or problems else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from repack.dlls import Kind, possible_majors
 from repack.wheels import requirement, startup_hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from packaging.requirements import Requirement
     from packaging.tags import Tag
@@ -222,39 +222,46 @@ def _numpy(analysis: Analysis, texts: Texts) -> Iterator[Finding]:
             member=member,
             hint='add "Requires-Dist: numpy' + ('<2"' if analysis.numpy == "1" else '"'),
         )
-    elif analysis.numpy == "1" and (minor := _lets_numpy_2_in(analysis, wanted)):
+    elif wrong := wrong_numpy(analysis, _minors(analysis)):
+        minor, release = wrong
+        too_new = analysis.numpy == "1" and Version(release).major > 1
+        range_ = "2" if too_new else f"before {analysis.numpy_floor}"
+        right = "numpy<2" if too_new else f"numpy>={analysis.numpy_floor}"
         yield Finding(
             code="numpy-contradicted",
-            message=f"it is built for NumPy 1 and does not import with NumPy 2, which its "
-            f"requirements let in on Python 3.{minor}",
+            message=f"it does not import with a NumPy {range_}, and its requirements let in "
+            f"{release} on Python 3.{minor}",
             member=member,
-            hint='"Requires-Dist: numpy<2" is right',
+            hint=f'"Requires-Dist: {right}" is right',
         )
-    elif floor := analysis.numpy_floor:
-        for minor in sorted(_minors(analysis) & _FIRST_NUMPY.keys()):
-            first = _FIRST_NUMPY[minor]
-            if Version(first) < Version(floor) and first in _required(wanted, minor):
-                yield Finding(
-                    code="numpy-contradicted",
-                    message=f"it does not import with a NumPy before {floor}, and its requirements "
-                    f"let in {first} on Python 3.{minor}",
-                    member=member,
-                    hint=f'"Requires-Dist: numpy>={floor}" is right',
-                )
-                return
+
+
+def wrong_numpy(analysis: Analysis, minors: Iterable[int]) -> tuple[int, str] | None:
+    """Return a Python 3.x of `minors` and a NumPy let in there that the binary does not work with.
+
+    None where there is none; of several the oldest Python.
+    """
+    wheel = analysis.wheel
+    wanted = [each for each in map(requirement, wheel.requires) if each and _is_numpy(each)]
+    for minor in sorted(minors):
+        specifiers = _required(wanted, minor)
+        for release in _unusable(analysis, minor):
+            if specifiers.contains(release):
+                return minor, release
+    return None
+
+
+def _unusable(analysis: Analysis, minor: int) -> Iterator[str]:
+    """Yield releases of NumPy for Python 3.`minor` that the binary does not import with."""
+    if analysis.numpy == "1" and minor >= _NUMPY_2_MINOR:
+        yield from _NUMPY_2
+    first = _FIRST_NUMPY.get(minor)
+    if first and analysis.numpy_floor and Version(first) < Version(analysis.numpy_floor):
+        yield first
 
 
 def _is_numpy(wanted: Requirement) -> bool:
     return canonicalize_name(wanted.name) == "numpy"
-
-
-def _lets_numpy_2_in(analysis: Analysis, wanted: list[Requirement]) -> int | None:
-    """Return the newest Python (3.x) on which the requirements allow a NumPy 2, if any."""
-    for minor in sorted(_minors(analysis) - set(range(_NUMPY_2_MINOR)), reverse=True):
-        specifiers = _required(wanted, minor)
-        if any(specifiers.contains(version) for version in _NUMPY_2):
-            return minor
-    return None
 
 
 def _required(wanted: list[Requirement], minor: int) -> SpecifierSet:

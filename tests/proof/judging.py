@@ -7,7 +7,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from proof.scenarios import IMPORTS, filled
-from repack.dlls import classify
+from repack.dlls import Kind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ def faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, 
     if seen.sees == wanted.sees:
         found += [*_answers(wanted, seen, places), *_silence(wanted, seen, places)]
     if seen.sees == IMPORTS:
-        found += [*_claims(wanted, seen), *_twice(seen)]
+        found += [*_claims(wanted, seen), *_strangers(wanted, seen), *_twice(seen)]
     return tuple(found)
 
 
@@ -86,6 +86,15 @@ def _claims(wanted: Wanted, seen: Seen) -> Iterator[str]:
         )
         if not files:
             yield f"cv2 says that it took {family} from {folder}; the loader took none of it"
+
+
+def _strangers(wanted: Wanted, seen: Seen) -> Iterator[str]:
+    """Yield the CUDA DLLs that were loaded though cv2, by its own word, needs none of them."""
+    needed = {*seen.claims, *(classify(name).family for name in wanted.foreign)}
+    for each in seen.loaded if seen.claims else ():
+        dll = classify(each.name)
+        if each.concerns_cuda and dll.kind is not Kind.DRIVER and dll.family not in needed:
+            yield f"{each.file} was loaded, and cv2 needs no {dll.family}"
 
 
 def _twice(seen: Seen) -> Iterator[str]:
