@@ -1,0 +1,119 @@
+"""What the modes are for: genuine wheels and Pythons, on machines that lack something."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from running import repack, smokes
+
+from repack.interpreters import Interpreter, Pythons
+from repack.progress import SILENT
+from repack.smoke.running import Machine, _Trial, _unpacked
+from repack.sources import Cache, fetch_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
+SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
+PYTHON = "3.12"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    for file in SHIPPED:
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+def test_a_vendored_wheel_works_where_there_is_no_toolkit(place: Path) -> None:
+    seen = smokes(repack("build", "--mode", "vendor", "--python", PYTHON, cwd=place))[PYTHON]
+    assert "DLL load failed" in seen["before"]
+    assert seen["status"] == "passed", seen
+
+
+def test_what_is_not_vendored_comes_from_the_machine(place: Path) -> None:
+    answer = repack(
+        *("build", "--mode", "vendor", "--set", 'vendor.families=["cudart"]'),
+        *("--python", PYTHON),
+        cwd=place,
+    )
+    assert answer["left_out"] == ["nppc64_12.dll", "nppif64_12.dll"]
+    seen = smokes(answer)[PYTHON]
+    assert "DLL load failed" in seen["before"]
+    assert seen["status"] == "passed", seen
+
+
+def test_with_a_stand_in_cv2_imports_where_there_is_no_driver(place: Path) -> None:
+    driver = ("--set", "source.sample.driver=true")
+    answer = repack("build", "--driver-stub", *driver, "--python", PYTHON, cwd=place)
+    seen = smokes(answer)[PYTHON]
+    assert "DLL load failed" in seen["before"]
+    assert seen["status"] == "passed", seen
+    assert seen["driver"] == "", "the smoke test stood in for a driver, and not the wheel"
+
+
+def test_windows_own_pip_installs_what_a_wheel_depends_on(place: Path) -> None:
+    answer = repack("build", "--mode", "depend", "--no-smoke", "--python", PYTHON, cwd=place)
+    cache = Cache.default()
+    required = [
+        fetch_index(line.partition(";")[0], python=PYTHON, lock=None, cache=cache).path
+        for line in (*answer["requires"], "numpy>=2")
+    ]
+    simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
+    pip = _unpacked(fetch_index("pip", python=PYTHON, lock=None, cache=cache).path, cache)
+    with Pythons(cache=cache, progress=SILENT) as pythons, served(place / "index") as url:
+        python = pythons.provide(PYTHON)
+        assert isinstance(python, Interpreter), python
+        python.start()
+        machine = Machine()
+        trial = _Trial(interpreter=python, machine=machine, place=place, timeout=600, stop=None)
+        for name in ("site-packages", "temporary", "home"):
+            (place / name).mkdir()
+        options = ["--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+        target = ["--target", trial._path(trial._packages)]
+        installed = trial._do(
+            "install",
+            "",
+            pip,
+            ["install", *options, "--index-url", url, *target, "opencv-contrib-python"],
+        )
+        assert "Successfully installed" in installed.output, installed.output
+        used = trial._do("use", "")
+    assert (place / "site-packages" / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
+    assert '"done": true' in used.output, used.output
+
+
+def simple_index(folder: Path, wheels: Sequence[Path]) -> None:
+    """Lay out an index of the simple kind (PEP 503) with these wheels."""
+    for wheel in wheels:
+        name = wheel.name.split("-", 1)[0].replace("_", "-").lower()
+        page = folder / "simple" / name / "index.html"
+        page.parent.mkdir(parents=True)
+        (page.parent / wheel.name).symlink_to(wheel)
+        link = wheel.name.replace("+", "%2B")
+        page.write_text(f'<!DOCTYPE html><a href="{link}">{wheel.name}</a>', encoding="utf-8")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback during a block, which is given the index's URL."""
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple/"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
