@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
+OWN_STAND_IN = "stand-in in the wheel"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +14,8 @@ class Outcome:
 
     `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
     far; `devices` is how many GPUs it found, or what it said instead; `driver` is "stand-in" where
-    stand-ins took the place of the NVIDIA driver's DLLs; `log` is all that was printed.
+    stand-ins took the place of the NVIDIA driver's DLLs, "stand-in in the wheel" where the wheel's
+    own did; `log` is all that was printed.
     `repeatable` is False for what another run may see otherwise: a hang.
     """
 
@@ -33,5 +35,6 @@ class Outcome:
             return f"not run: {self.reason}"
         if self.status == FAILED:
             return self.reason
-        driver = ", with a stand-in for the driver" if self.driver else ""
+        whose = {"stand-in": "a", OWN_STAND_IN: "its own"}.get(self.driver)
+        driver = f", with {whose} stand-in for the driver" if whose else ""
         return f"works: OpenCV {self.version}{driver}"

@@ -70,7 +70,10 @@ def _seen(
 
     folders = readable(config.smoke.dll_dirs)
     left = replace(analysis, needs=needs_left(analysis, plan))
-    place = partial(place_for, left, config.smoke, supply, dll_dirs=folders)
+    carried = tuple(
+        cargo.member.rpartition("/")[2] for cargo in plan.cargo if cargo.family == "driver"
+    )
+    place = partial(place_for, left, config.smoke, supply, dll_dirs=folders, carried=carried)
     trials = [*after, *before]
     return try_all(trials, left, place, config.smoke, supply, requires=plan.requires)
 

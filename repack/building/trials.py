@@ -52,15 +52,18 @@ class Place:
     identity: str
 
 
-def place_for(
+def place_for(  # noqa: PLR0913 - what a machine is made of
     analysis: Analysis,
     settings: Smoke,
     supply: Supply,
     *,
     dll_dirs: Sequence[Path] = (),
     env: Mapping[str, str] | None = None,
+    carried: tuple[str, ...] = (),
 ) -> Place:
     """Return a machine that has what the binary needs: its DLLs on PATH, stand-ins for a driver.
+
+    `carried` are DLLs of the driver for which the wheel has stand-ins itself.
 
     Directories that are given take the place of NVIDIA's wheels. Raises RepackError where the
     DLLs cannot be had.
@@ -81,8 +84,8 @@ def place_for(
         folders = (toolkit_of(wheels, supply.cache, supply.progress),)
     driver = driver_needs(analysis)
     return Place(
-        machine=Machine(dll_dirs=folders, env=variables, driver=driver),
-        identity=json.dumps([contents, sorted(variables.items()), sorted(driver.items())]),
+        machine=Machine(dll_dirs=folders, env=variables, driver=driver, carried=carried),
+        identity=json.dumps([contents, sorted(variables.items()), sorted(driver.items()), carried]),
     )
 
 

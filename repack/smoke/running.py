@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from repack.archives import open_archive, read_member
 from repack.files import sha256_of, sweep, workspace
 from repack.interpreters import is_whole, place_tree, windows_path
-from repack.outcomes import PASSED, Outcome
+from repack.outcomes import OWN_STAND_IN, PASSED, Outcome
 from repack.pe import make_dll
 from repack.processes import run
 from repack.progress import SILENT
@@ -44,12 +44,14 @@ _PIP_OPTIONS = (
 class Machine:
     """The machine that is imitated: directories on PATH, variables, and driver DLLs it lacks.
 
-    `driver` maps the driver's DLLs that the wheel imports to the symbols wanted of each.
+    `driver` maps the driver's DLLs that the wheel imports to the symbols wanted of each; `carried`
+    are those for which the wheel has a stand-in itself.
     """
 
     dll_dirs: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     driver: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    carried: tuple[str, ...] = ()
 
 
 def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
@@ -122,7 +124,10 @@ class _Trial:
         runs = [installed, self._do("use", driver)]
         if judge_use(runs, self.timeout, driver=bool(driver)).status == PASSED:
             runs.append(self._do("devices", driver))
-        return judge_use(runs, self.timeout, driver=bool(driver))
+        outcome = judge_use(runs, self.timeout, driver=bool(driver))
+        if outcome.driver or all(map(self._has_driver, self.machine.carried)):
+            return outcome
+        return replace(outcome, driver=OWN_STAND_IN)
 
     def _installed(self, pip: Path, wheels: Sequence[Path]) -> Finished:
         """Return how the Python's own pip fared with the wheels; it asks no index."""
