@@ -256,3 +256,17 @@ def test_a_numpy_that_the_binary_cannot_use_is_ruled_out(
         "Requires-Dist: numpy>=1.19",
         "Requires-Dist: numpy<2",
     ]
+
+
+def test_a_numpy_is_ruled_out_for_those_pythons_alone_on_which_it_is_let_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requires = ["numpy<2; python_version < '3.13'", "numpy>=1.26; python_version >= '3.13'"]
+    source = cuda_wheel(tmp_path, numpy=b"numpy.core.multiarray", requires=requires)
+    result = build(source, "--python", "3.12", "3.13", capsys=capsys)
+    added = {}
+    for wheel in result["wheels"]:
+        with zipfile.ZipFile(wheel["path"]) as archive:
+            (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+            added[wheel["python"]] = b"Requires-Dist: numpy<2\n" in archive.read(metadata)
+    assert added == {"3.12": False, "3.13": True}

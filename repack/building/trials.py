@@ -126,7 +126,6 @@ def try_all(  # noqa: PLR0913 - all that trials are made of meets here
     `requires` are requirements beside those of the wheel that `analysis` is of.
     `place` is asked for once, and only if there is a Python to try a wheel on: its DLLs are large.
     """
-    memory = _Memory(folder=supply.cache.folder("verdicts"))
     with (
         Pythons(
             cache=supply.cache,
@@ -139,7 +138,7 @@ def try_all(  # noqa: PLR0913 - all that trials are made of meets here
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
         outfitter = _Outfitter(pythons, supply, analysis, place, requires)
-        bench = _Bench(memory=memory, timeout=settings.timeout, cache=supply.cache, stop=Event())
+        bench = _Bench(timeout=settings.timeout, cache=supply.cache, stop=Event())
 
         def one(trial: Trial) -> Verdict:
             verdict = bench.tried(trial, outfitter.outfit(trial.python))
@@ -252,10 +251,14 @@ class _Outfitter:
 class _Bench:
     """Where the trials of one call are made."""
 
-    memory: _Memory
     timeout: float
     cache: Cache
     stop: Event
+
+    @property
+    def memory(self) -> _Memory:
+        """What earlier trials showed."""
+        return _Memory(folder=self.cache.folder("verdicts"))
 
     def tried(self, trial: Trial, outfit: _Outfit | str) -> Verdict:
         """Return what a wheel did, now or when the very same was tried before."""

@@ -88,40 +88,36 @@ def read_wheel(
 ) -> Wheel:
     """Return the wheel at `path`, checked wholly, in one pass over its content.
 
-    `sink` may give, for a member, who is to receive its content during that pass; `task` advances
-    by bytes of the file. `checked` is the SHA-256 of the file where its content was compared with
-    RECORD before: then all is checked but that. Raises InputError, whose code says which rule is
-    broken; a file that Python would run at each start ("startup-hook") is refused unless
-    `allow_startup_hook`.
+    `sink` may give, for a member, who is to receive its content meanwhile; `task` advances by bytes
+    of the file. Where `checked`, the file's SHA-256, says that its content was compared with RECORD
+    before, all is checked but that. Raises InputError, whose code says which rule is broken;
+    "startup-hook", a file that Python would run at each start, only if not `allow_startup_hook`.
     """
-    filename = parse_filename(path)
-    archive = archives.open_archive(path)
+    filename, archive = parse_filename(path), archives.open_archive(path)
     names = [member.name for member in archive.members if not member.directory]
     dist_info = _dist_info(path, names, filename)
     metadata, wheel_file = (_required(archive, dist_info, name) for name in ("METADATA", "WHEEL"))
     record = _checked_record(archive, names, dist_info)
     content = _Content(archive=archive, record=record, sink=sink or _nobody, task=task)
     with _compared(content) if checked is None else _trusted(checked) as outcome:
-        said = _checked_metadata(path, f"{dist_info}/METADATA", metadata, filename)
-        _check_licenses(path, names, dist_info, said)
+        said = _checked_metadata(path, names, dist_info, metadata, filename)
         wheel_says = _checked_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
         _check_manners(archive, names, dist_info, allow_startup_hook=allow_startup_hook)
-        sha256 = outcome()
-    return Wheel(
-        path=path,
-        filename=filename,
-        archive=archive,
-        dist_info=dist_info,
-        metadata=metadata,
-        wheel_file=wheel_file,
-        record=record,
-        size=archive.size,
-        sha256=sha256,
-        requires_python=said.requires_python,
-        requires=said.requires,
-        summary=said.summary,
-        root_is_purelib=wheel_says.root_is_purelib,
-    )
+        return Wheel(
+            path=path,
+            filename=filename,
+            archive=archive,
+            dist_info=dist_info,
+            metadata=metadata,
+            wheel_file=wheel_file,
+            record=record,
+            size=archive.size,
+            sha256=outcome(),
+            requires_python=said.requires_python,
+            requires=said.requires,
+            summary=said.summary,
+            root_is_purelib=wheel_says.root_is_purelib,
+        )
 
 
 @contextmanager
@@ -190,7 +186,10 @@ def _required(archive: Archive, dist_info: str, name: str) -> bytes:
     return archives.read_member(archive, member)
 
 
-def _checked_metadata(path: Path, member: str, content: bytes, filename: WheelName) -> Metadata:
+def _checked_metadata(
+    path: Path, names: list[str], dist_info: str, content: bytes, filename: WheelName
+) -> Metadata:
+    member = f"{dist_info}/METADATA"
     try:
         said = parse_metadata(content)
     except BrokenMetadataError as error:
@@ -199,6 +198,7 @@ def _checked_metadata(path: Path, member: str, content: bytes, filename: WheelNa
         _refuse(f"it is of {said.name!r}, not of {filename.name}", "metadata", path, member)
     if said.version != filename.version:
         _refuse(f"its version is {said.version}, not {filename.version}", "metadata", path, member)
+    _check_licenses(path, names, dist_info, said)
     return said
 
 

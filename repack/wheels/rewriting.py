@@ -42,8 +42,7 @@ def rewritten(  # noqa: PLR0913 - one edit per field
     """Return the members of the wheel called `name`, in the order in which they are written.
 
     They are `wheel`'s with `files` and `carried` added or put in place, under a .dist-info of the
-    new name.
-    RECORD's signatures are left out: they are over bytes that change.
+    new name. RECORD's signatures are left out: they are over bytes that change.
     """
     dist_info = f"{name.distribution}-{name.version}.dist-info"
     moved = {_moved(path, wheel.dist_info, dist_info): content for path, content in files.items()}
@@ -63,21 +62,30 @@ def rewritten(  # noqa: PLR0913 - one edit per field
         f"{dist_info}/METADATA": metadata,
         f"{dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
-    members = _kept(wheel, dist_info)
+    return _assembled(wheel, dist_info, written, brought)
+
+
+def _assembled(
+    wheel: Wheel,
+    dist_info: str,
+    written: Mapping[str, bytes | Path],
+    brought: Mapping[str, Carried],
+) -> tuple[Copied | Added, ...]:
+    """Return what is written, what is brought, and what is left of the wheel; RECORD lists it."""
     copied = {
         path: member
-        for path, member in members.items()
+        for path, member in _kept(wheel, dist_info).items()
         if path not in written and path not in brought
     }
     record = f"{dist_info}/RECORD"
     rows = {path: entry_of(content) for path, content in written.items()}
     rows |= {path: wheel.record[member.name] for path, member in copied.items()}
     rows |= {path: each.row for path, each in brought.items()}
-    written[record] = format_record(rows, record)
     entries: dict[str, Copied | Added] = {
         **{path: Copied(member=member, name=path) for path, member in copied.items()},
         **{path: replace(each.entry, name=path) for path, each in brought.items()},
         **{path: Added(name=path, content=content) for path, content in written.items()},
+        record: Added(name=record, content=format_record(rows, record)),
     }
     return tuple(entries[path] for path in canonical_order(entries))
 
