@@ -425,7 +425,7 @@ SETTINGS = {
     "an unknown key": ("[build]\nemmit = 'abi3'\n", "did you mean build.emit?"),
     "a value of the wrong kind": ("[build]\npython = 3.12\n", "build.python"),
     "an impossible value": ("[build]\nemit = 'abi4'\n", "did you mean abi3?"),
-    "a mode to come": ("[build]\nmode = 'vendor'\n", "yet"),
+    "a mode unheard of": ("[build]\nmode = 'vendro'\n", "did you mean vendor?"),
     "no source": ("[build]\nout = 'dist'\n", "no source is named"),
     "two sources": ("[source]\nfile = 'x'\nurl = 'https://e.org/y.whl'\n", "contradict"),
     "a free-threaded Python of an abi3 wheel": (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from repack.files import workspace
+from repack.files import sweep, workspace
 from repack.interpreters.wine import processes_in
 from repack.processes import run
 
@@ -93,6 +93,7 @@ def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
     It is the prefix of the interpreter, by links: that costs neither time nor room.
     """
     base = Path(interpreter.env["WINEPREFIX"])
+    sweep(folder)  # what a run that was killed has left
     with workspace(folder) as place:
         prefix = place / "prefix"
         shutil.copytree(*(base, prefix), symlinks=True, copy_function=os.link, ignore=_no_locks)
