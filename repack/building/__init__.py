@@ -32,7 +32,7 @@ _FIRST_DAY = 315_532_800
 #: 2107-12-31 23:59:58, the last time that one can.
 _LAST_SECOND = 4_354_819_198
 #: What takes long to import and is needed once the source is read; and so in one mode alone.
-_IMPORTED = ("repack.analysis.judging", "repack.building.making")
+_IMPORTED = ("repack.analysis.judging", "repack.building.making", "repack.building.recording")
 _IMPORTED_TOO = {"vendor": ("repack.vendoring.sbom",), "depend": ("repack.vendoring",)}
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
 _SAMPLE_PYTHON = "3.12"
@@ -48,7 +48,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
 
     plan = planned(config, analysis, supply, url=url, timestamp=time)
     rows = () if dry_run else carried_out(config, supply, analysis, plan)
-    return BuildResult(
+    result = BuildResult(
         analysis=analysis,
         plan=plan,
         rows=rows,
@@ -56,6 +56,17 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         lock_changes=supply.keep(),
         dry_run=dry_run,
     )
+    if not dry_run:
+        _record(result, config)
+    return result
+
+
+def _record(result: BuildResult, config: Config) -> None:
+    """Leave beside the wheels what pins, report and index are made from."""
+    from repack.building.recording import record_of  # noqa: PLC0415 - was imported with the making
+    from repack.records import write_record  # noqa: PLC0415 - the same
+
+    write_record(record_of(result, config.build), config.build.out)
 
 
 def look_through(path: Path, config: Config, supply: Supply, task: Task | None = None) -> Analysis:

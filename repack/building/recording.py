@@ -1,0 +1,130 @@
+"""The record of a finished build."""
+
+from __future__ import annotations
+
+from difflib import unified_diff
+from typing import TYPE_CHECKING
+
+from repack.analysis import Finding
+from repack.archives import Added, read_member
+from repack.records import Asked, BuildRecord, Change, Origin, Seen, WheelRecord
+from repack.report import cuda_text, findings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from repack.config import Build
+    from repack.plan import PlannedWheel
+    from repack.report import BuildResult, Row
+    from repack.wheels import Wheel
+
+#: More is no text that a person would read as a diff.
+_MOST = 1 << 20
+
+
+def record_of(result: BuildResult, build: Build) -> BuildRecord:
+    """Return the record of the build that `result` came from."""
+    analysis, plan = result.analysis, result.plan
+    return BuildRecord(
+        source=_origin(result),
+        mode=build.mode,
+        driver_stub=build.driver_stub,
+        wheels=tuple(_wheels(result, build)),
+        requires=plan.requires,
+        carried=plan.cargo,
+        left_out=plan.left_out,
+        needs=tuple(
+            Asked(
+                dll=need.dll.name,
+                kind=need.dll.kind.value,
+                family=need.dll.family,
+                needed_by=need.needed_by,
+                delayed=need.delayed,
+                in_wheel=need.in_wheel or "",
+            )
+            for need in analysis.needs
+        ),
+        changes=tuple(_changes(plan.wheels[0], analysis.wheel)),
+        findings=tuple(
+            Finding(
+                code=each.code,
+                message=each.message,
+                member=each.member,
+                hint=getattr(each, "hint", ""),
+            )
+            for each in findings_of(result)
+        ),
+        refused=tuple((refusal.python, refusal.reason) for refusal in plan.refused),
+    )
+
+
+def _origin(result: BuildResult) -> Origin:
+    wheel = result.analysis.wheel
+    return Origin(
+        filename=wheel.path.name,
+        name=wheel.filename.name,
+        version=str(wheel.filename.version),
+        url=result.url,
+        size=wheel.size,
+        sha256=wheel.sha256,
+        cuda=cuda_text(result.analysis) or "",
+    )
+
+
+def _wheels(result: BuildResult, build: Build) -> Iterator[WheelRecord]:
+    """Yield each planned wheel with what it did on its Pythons."""
+    rows = {
+        planned.filename: [row for row in result.rows if row.path.name == planned.filename]
+        for planned in result.plan.wheels
+    }
+    for planned in result.plan.wheels:
+        first, *_ = those = rows[planned.filename]
+        yield WheelRecord(
+            path=first.path.relative_to(build.out).as_posix(),
+            version=planned.version,
+            tag=planned.tag,
+            size=first.size,
+            sha256=first.sha256,
+            seen=_seen(those),
+        )
+
+
+def _seen(rows: Sequence[Row]) -> tuple[Seen, ...]:
+    return tuple(
+        Seen(
+            python=row.python,
+            status=row.after.status,
+            reason=row.after.reason,
+            driver=row.after.driver,
+            before=row.before.said,
+            after=row.after.said,
+            log=row.after.log,
+            log_before=row.before.log,
+        )
+        for row in rows
+    )
+
+
+def _changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:
+    """Yield the texts of a wheel that are not the source's; RECORD follows from the others."""
+    ours = planned.filename.split("-")[:2]
+    moved = f"{'-'.join(ours)}.dist-info/"
+    for entry in planned.entries:
+        if not (isinstance(entry, Added) and isinstance(entry.content, bytes)):
+            continue
+        name = entry.name
+        origin = f"{wheel.dist_info}/{name[len(moved) :]}" if name.startswith(moved) else name
+        before = _text(read_member(wheel.archive, origin)) if origin in wheel.names else ""
+        after = _text(entry.content)
+        if before is None or after is None or before == after or name == f"{moved}RECORD":
+            continue
+        lines = unified_diff(before.splitlines(), after.splitlines(), origin, name, lineterm="")
+        yield Change(member=name, new=origin not in wheel.names, diff="\n".join(lines) + "\n")
+
+
+def _text(content: bytes) -> str | None:
+    """Return the content as text, None where it is none."""
+    try:
+        return content.decode() if len(content) <= _MOST and b"\0" not in content else None
+    except UnicodeDecodeError:
+        return None
