@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, look_through, obtain_source
-from repack.config import SampleSource, load, parse_override, source_from
+from repack.config import SampleSource, load, named_url, parse_override, source_from
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
 from repack.outcomes import FAILED
@@ -163,6 +163,31 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
 
+def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Write the files that pin what is installed."""
+    from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
+
+    config = _config(options)
+    dist = (options.dist or config.build.out).absolute()
+    supply = _supply(config, options, progress)
+    pinning = pin(dist, supply, index_url=_named_index(options.index_url, config))
+    lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
+    return Answer(
+        json={"version": JSON_VERSION, **pinning_json(pinning)},
+        show=lambda console: show_lines(console, lines),
+    )
+
+
+def _named_index(given: str | None, config: Config) -> str:
+    """Return the index that the pin files are to name; "" for none."""
+    if given is None:
+        return ""
+    url = given or getattr(config.publish, "index_url", None) or ""
+    if not url:
+        raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
+    return named_url(url)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
         "build": run_build,
@@ -171,6 +196,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "smoke": run_smoke,
         "pythons": run_pythons,
         "sample": run_sample,
+        "pin": run_pin,
     }
 )
 
