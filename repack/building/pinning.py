@@ -50,13 +50,14 @@ class Pinning:
     files: tuple[PinFile, ...]
 
 
-def pin(dist: Path, supply: Supply, *, index_url: str = "") -> Pinning:
+def pin(dist: Path, supply: Supply, *, index_url: str = "", obeys: bool = True) -> Pinning:
     """Write the pin files of all builds in `dist`, once all is known; equal ones are left alone.
 
     With `index_url` that index is asked and named in them. The wheels have to be on it then.
+    `obeys` False: the lock is no more than the cache's memory.
     """
     records = read_records(dist)
-    resolver = Resolver(supply=supply, index_url=index_url)
+    resolver = Resolver(supply=supply, index_url=index_url, obeys=obeys)
     targets = {
         folder: _targets(folder, record, resolver) for folder, record in sorted(records.items())
     }

@@ -70,10 +70,15 @@ def extras_of(record: BuildRecord) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resolver:
-    """Finds what is installed with a wheel; `index_url` "" is the index of the user's pip."""
+    """Finds what is installed with a wheel; `index_url` "" is the index of the user's pip.
+
+    `obeys` says whether the lock is one that somebody keeps: what lies in the cache remembers
+    wheels of any build, so that it is asked where nobody else may be.
+    """
 
     supply: Supply
     index_url: str = ""
+    obeys: bool = True
 
     def target(self, own: Own, seen: Seen, extras: Sequence[str]) -> Target:
         """Return all that is pinned for our wheel on the Python on which it was `seen`.
@@ -205,7 +210,8 @@ class Resolver:
         ]
         tried = list(self._candidates(beside, seen.python))
         names = {each.name for each in tried}
-        pinned = self._candidates(self.supply.pins, seen.python)
+        lock = self.supply.pins if self.obeys or self.supply.offline else ()
+        pinned = self._candidates(lock, seen.python)
         return [*tried, *(each for each in pinned if each.name not in names)]
 
     def _candidates(self, pins: Iterable[Pin], python: str) -> Iterator[Candidate]:

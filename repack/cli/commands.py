@@ -170,7 +170,12 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
     config = _config(options)
     dist = (options.dist or config.build.out).absolute()
     supply = _supply(config, options, progress)
-    pinning = pin(dist, supply, index_url=_named_index(options.index_url, config))
+    pinning = pin(
+        dist,
+        supply,
+        index_url=_named_index(options.index_url, config),
+        obeys=config.lock is not None,
+    )
     lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
     return Answer(
         json={"version": JSON_VERSION, **pinning_json(pinning)},
