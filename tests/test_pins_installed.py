@@ -16,14 +16,17 @@ from indexing import leave_record, served, simple_index, wheel_record
 from running import repack
 from wheelmaking import make_wheel
 
+from repack.config import read_lock
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Pythons
 from repack.progress import SILENT
+from repack.smoke import toolkit_of
 from repack.smoke.running import Machine, _Trial, _unpacked
 from repack.sources import Cache, fetch_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -44,6 +47,14 @@ class Shelf:
     url: str
     changed: Path
     changed_url: str
+    env: Mapping[str, str]
+
+    def run(self, *words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Return how a program ended that knows of no other index."""
+        command = [str(word) for word in words]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=cwd, env=self.env
+        )
 
 
 @pytest.fixture(scope="module")
@@ -61,33 +72,42 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     ]
     leave_record(dist, records, requires=['nvidia-cudnn-cu12; extra == "dnn"'])
     simple_index(place / "index", [*wheels, numpy, older, cudnn])
-    with (
-        served(place / "index") as url,
-        served(place / "changed-index") as changed_url,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
-            patch.delenv(name)
-        patch.setenv("PIP_CONFIG_FILE", os.devnull)
-        patch.setenv("UV_NO_CONFIG", "1")
-        patch.setenv("UV_CACHE_DIR", str(place / "uv"))
-        patch.setenv("REPACK_CACHE", str(place / "cache"))
-        patch.setenv("NO_PROXY", "127.0.0.1")
-        patch.setenv("PIP_INDEX_URL", url)
-        repack("pin", cwd=place)
-        shutil.copytree(dist, place / "named")
-        repack("pin", "named", "--index-url", url, cwd=place)
+    env = environment(place)
+    with served(place / "index") as url, served(place / "changed-index") as changed_url:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**env, "PIP_INDEX_URL": url}.items():
+                patch.setenv(name, value)
+            repack("pin", cwd=place)
+            shutil.copytree(dist, place / "named")
+            repack("pin", "named", "--index-url", url, cwd=place)
         for wheel in (numpy, older, cudnn):
             shutil.copy(wheel, dist)
-        patch.delenv("PIP_INDEX_URL")
         changed = place / "changed"
         shutil.copytree(dist, changed)
         for tag in ("cp311-cp311", "cp312-cp312"):
             own_wheel(changed, tag, content=b"#")
         simple_index(place / "changed-index", sorted(changed.glob("*.whl")))
         yield Shelf(
-            dist=dist, named=place / "named", url=url, changed=changed, changed_url=changed_url
+            dist=dist,
+            named=place / "named",
+            url=url,
+            changed=changed,
+            changed_url=changed_url,
+            env=env,
         )
+
+
+def environment(place: Path) -> dict[str, str]:
+    """This machine's environment without a word about indexes, and with caches of its own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+    return {
+        **kept,
+        "NO_PROXY": "127.0.0.1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "REPACK_CACHE": str(place / "cache"),
+        "UV_CACHE_DIR": str(place / "uv"),
+        "UV_NO_CONFIG": "1",
+    }
 
 
 def own_wheel(folder: Path, tag: str, *, content: bytes = b"") -> Path:
@@ -97,11 +117,6 @@ def own_wheel(folder: Path, tag: str, *, content: bytes = b"") -> Path:
         {"cv2/__init__.py": content, "cv2/of.py": tag.encode()},
         requires=["numpy>=2", 'nvidia-cudnn-cu12; extra == "dnn"'],
     )
-
-
-def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [str(word) for word in words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def pip(*words: str | Path) -> Sequence[str | Path]:
@@ -133,7 +148,7 @@ WAYS = tuple(commands(Path(), ""))
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_pinned_is_installed(way: str, shelf: Shelf, tmp_path: Path) -> None:
-    done = run(*commands(shelf.dist, shelf.url)[way], "--target", tmp_path / "t")
+    done = shelf.run(*commands(shelf.dist, shelf.url)[way], "--target", tmp_path / "t")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "cv2" / "of.py").read_text(encoding="utf-8") == "cp312-cp312"
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "t").glob("*.dist-info")) == [
@@ -146,7 +161,7 @@ def test_what_is_pinned_is_installed(way: str, shelf: Shelf, tmp_path: Path) -> 
 def test_a_wheel_of_which_one_byte_is_another_is_refused(
     way: str, shelf: Shelf, tmp_path: Path
 ) -> None:
-    done = run(*commands(shelf.changed, shelf.changed_url)[way], "--target", tmp_path / "t")
+    done = shelf.run(*commands(shelf.changed, shelf.changed_url)[way], "--target", tmp_path / "t")
     assert done.returncode != 0
     assert "hash" in done.stderr.lower()
     assert "mismatch" in done.stderr.lower() or "DO NOT MATCH" in done.stderr
@@ -161,7 +176,7 @@ def test_a_wheel_of_which_one_byte_is_another_is_refused(
     ],
 )
 def test_an_extra_brings_its_own(words: Sequence[str], shelf: Shelf, tmp_path: Path) -> None:
-    done = run(*uv(*words), "--target", tmp_path / "t", cwd=shelf.named)
+    done = shelf.run(*uv(*words), "--target", tmp_path / "t", cwd=shelf.named)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "nvidia" / "c.py").is_file()
 
@@ -170,7 +185,7 @@ def test_a_lock_file_that_names_the_index_serves_from_anywhere(
     shelf: Shelf, tmp_path: Path
 ) -> None:
     lock = Path(shutil.copy(shelf.named / "pylock.toml", tmp_path))
-    done = run(*uv("sync", lock), "--target", tmp_path / "t")
+    done = shelf.run(*uv("sync", lock), "--target", tmp_path / "t")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "cv2" / "of.py").is_file()
 
@@ -203,7 +218,6 @@ opencv-contrib-python = {{ index = "team" }}
 def test_a_project_of_uv_takes_our_wheel_from_the_explicit_index_alone(
     shelf: Shelf, tmp_path: Path
 ) -> None:
-    del shelf
     for name in ("team", "public"):
         (tmp_path / name).mkdir()
     wheel = make_wheel(
@@ -223,7 +237,7 @@ def test_a_project_of_uv_takes_our_wheel_from_the_explicit_index_alone(
     with served(tmp_path / "1") as team, served(tmp_path / "2") as public:
         text = PROJECT.format(team=team, public=public, here=HERE)
         (project / "pyproject.toml").write_text(text, encoding="utf-8")
-        done = run(UV, "sync", "--python", sys.executable, cwd=project)
+        done = shelf.run(UV, "sync", "--python", sys.executable, cwd=project)
     assert done.returncode == 0, done.stderr
     locked = (project / "uv.lock").read_text(encoding="utf-8")
     assert sha256_of(wheel) in locked
@@ -237,29 +251,38 @@ def test_a_project_of_uv_takes_our_wheel_from_the_explicit_index_alone(
 def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path) -> None:
     for file in SHIPPED:
         shutil.copy(file, tmp_path)
-    repack("build", "--python", PYTHON, cwd=tmp_path)
+    repack("build", "--no-smoke", "--python", PYTHON, cwd=tmp_path)
     repack("pin", "--offline", cwd=tmp_path)
-    dist, cache = tmp_path / "dist", Cache.default()
+    dist, cache, lock = tmp_path / "dist", Cache.default(), read_lock(SHIPPED[1])
     (wheel,) = dist.glob("*.whl")
-    numpy = fetch_index("numpy>=2", python=PYTHON, lock=None, cache=cache).path
+    numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock, cache=cache).path
     shutil.copy(numpy, dist)
     simple_index(tmp_path / "index", [wheel, numpy])
-    with Windows(tmp_path, cache) as windows, served(tmp_path / "index") as url:
-        ways = (
-            ["--require-hashes", "-r", windows.path(dist / "requirements-3.12.txt"), "-i", url],
-            ["--no-index", "-r", windows.path(dist / "pylock.toml")],
-        )
-        for way in ways:
+    toolkit = toolkit_of(
+        [
+            fetch_index(name, python=PYTHON, lock=lock, cache=cache)
+            for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
+        ],
+        cache,
+        SILENT,
+    )
+    with Windows(tmp_path, cache, toolkit) as windows, served(tmp_path / "index") as url:
+        pins = windows.path(dist / f"requirements-{PYTHON}.txt")
+        ways = {
+            "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
+            "Would install": ["--dry-run", "--no-index", "-r", windows.path(dist / "pylock.toml")],
+        }
+        for words, way in ways.items():
             said = windows.install(*way)
-            assert "Successfully installed" in said, said
-            used = windows.use()
-            assert '"done": true' in used, used
-        # One byte of an image that cv2 brings: nothing but the hash can tell.
+            assert f"{words} numpy-" in said, said
+            assert "opencv-contrib-python-4" in said
+        assert '"done": true' in windows.use()
+        # One byte somewhere in cv2: nothing but the hash can tell.
         content = bytearray(wheel.read_bytes())
         content[len(content) // 2] ^= 1
         wheel.unlink()
         wheel.write_bytes(content)
-        for way in ways:
+        for way in ways.values():
             said = windows.install(*way)
             assert "DO NOT MATCH THE HASHES" in said, said
 
@@ -267,10 +290,11 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
 class Windows:
     """A genuine Windows Python with its own pip, and what NVIDIA's wheels hold on PATH."""
 
-    def __init__(self, place: Path, cache: Cache) -> None:
+    def __init__(self, place: Path, cache: Cache, toolkit: Path) -> None:
         self._place = place / "windows"
         self._place.mkdir()
         self._cache = cache
+        self._machine = Machine(dll_dirs=(toolkit,))
         self._pythons = Pythons(cache=cache, progress=SILENT)
 
     def __enter__(self) -> Windows:  # noqa: PYI034 - Self is newer than Python 3.10
@@ -282,24 +306,28 @@ class Windows:
         self._pip = _unpacked(wheel, self._cache)
         self._trial = _Trial(
             interpreter=python,
-            machine=Machine(),
+            machine=self._machine,
             place=self._place,
             timeout=600,
             stop=None,
         )
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._pythons.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pythons.__exit__(kind, error, trace)
 
     def path(self, path: Path) -> str:
         return self._trial._path(path)
 
     def install(self, *words: str) -> str:
-        """What pip says that installs into an empty folder."""
+        """What pip says; what it installs, `use` imports."""
         for name in ("site-packages", "temporary", "home"):
-            shutil.rmtree(self._place / name, ignore_errors=True)
-            (self._place / name).mkdir()
+            (self._place / name).mkdir(exist_ok=True)
         options = ("--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check")
         target = ("--target", self.path(self._place / "site-packages"))
         return self._trial._do(
