@@ -334,6 +334,15 @@ def refusals(place: Place) -> dict[str, Any]:
         place.offer("numpy-2", "something")
         place.wheels.pop()
 
+    def another_for_the_rest() -> None:
+        tried = place.cached(place.offer("numpy-2"))
+        place.build("numpy", "a", beside=[tried])
+        tried.unlink()
+        place.offer("numpy-2", "something")
+        place.wheels.pop(0)
+        place.offer("a-1")
+        place.offer("something-1")
+
     def not_published() -> None:
         place.build("numpy")
         place.wheels.clear()
@@ -349,6 +358,12 @@ def refusals(place: Place) -> dict[str, Any]:
         "contradiction": (contradiction, (), 1, "[conflict]"),
         "offline": (not_there, ("--offline",), 1, "numpy>=3: neither tried with the wheel"),
         "another file": (another_file, named, 1, "numpy-2-py3-none-any.whl: the index has it"),
+        "another file than tried": (
+            another_for_the_rest,
+            (),
+            1,
+            "[sha256]; publish the wheels of this build",
+        ),
         "not published": (not_published, named, 1, "opencv-contrib-python==4.13.0.90+cu12"),
         "named, offline": (another_file, (*named, "--offline"), 1, "leave out one of the two"),
         "a password": (not_there, ("--index-url", "https://me:pw@x/simple"), 2, ".netrc"),
@@ -362,6 +377,7 @@ def refusals(place: Place) -> dict[str, Any]:
     [
         *("nothing built", "all failed", "our wheel changed", "from an address"),
         *("no such version", "contradiction", "offline", "another file", "not published"),
+        "another file than tried",
         *("named, offline", "a password", "no URL", "no setting"),
     ],
 )
@@ -374,6 +390,30 @@ def test_what_cannot_be_pinned_is_told_in_one_line_and_leaves_nothing(
     assert said in done.error
     assert done.code == code
     assert place.files() == {}
+
+
+def test_a_pip_that_evaluates_markers_for_this_machine_is_found_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = place.repack.folder / "plain_pip.py"
+    program.write_text(
+        "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main(sys.argv[2:]))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr("repack.sources.resolving._PROGRAM", program)
+    place.build("a", pythons=["3.9"])
+    place.offer("a-1", 'b; python_version == "3.9"')
+    place.offer("b-1")
+    assert "leaves out what is required on Windows: b [pip-markers]" in place.pin().error
+
+
+def test_pip_that_looks_in_several_indexes_is_warned_of(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", place.url.replace("127.0.0.1", "localhost"))
+    place.build("numpy")
+    place.offer("numpy-2")
+    assert "warning: pip looks in several indexes" in place.pin().err
 
 
 def test_a_build_that_told_nothing_of_what_lay_beside_is_read(place: Place) -> None:

@@ -54,6 +54,7 @@ def candidate(text: str, *requires: str) -> Candidate:
         pytest.param('a; extra == "dnn"', "3.12", ["dnn"], True, id="an extra that somebody does"),
         pytest.param('a; extra == "DNN_x"', "3.12", ["dnn-x"], True, id="written in another way"),
         pytest.param("a b c", "3.12", [], False, id="what nobody understands"),
+        pytest.param('a; os_name ~= "n"', "3.12", [], False, id="a marker that compares nothing"),
     ],
 )
 def test_a_requirement_holds_on_the_windows_python_that_is_meant(

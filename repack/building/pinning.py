@@ -102,7 +102,7 @@ def _targets(folder: Path, record: BuildRecord, resolver: Resolver) -> tuple[Tar
     found = []
     for wheel in record.wheels:
         if wheel.works:
-            own = own_wheel(folder / wheel.path, wheel)
+            own = own_wheel(folder / wheel.path, wheel, resolver.supply.progress)
             found += [resolver.target(own, seen, extras) for seen in wheel.seen]
     return tuple(sorted(found, key=lambda target: version_key(target.python)))
 

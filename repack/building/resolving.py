@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from repack.index.pins import Pinned, PinnedFile, Target
 from repack.progress import SILENT
 from repack.sources.resolving import Question, pip_resolve
 from repack.wheels import parse_filename, parse_metadata
+from repack.wheels.metadata import BrokenMetadataError
 from repack.wheels.requiring import applicable, windows_environment
 
 if TYPE_CHECKING:
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
 
     from repack.building.supply import Supply
     from repack.index.closures import Closure
+    from repack.progress import Progress
     from repack.records import BuildRecord, Seen, WheelRecord
 
+_log = logging.getLogger(__name__)
 _EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
 
 
@@ -44,9 +48,10 @@ class Own:
     requires: tuple[str, ...]
 
 
-def own_wheel(path: Path, record: WheelRecord) -> Own:
+def own_wheel(path: Path, record: WheelRecord, progress: Progress) -> Own:
     """Return the wheel that `record` is of; raises InputError where the file is another."""
-    sha256 = sha256_of(path)
+    with progress.task(f"Checking {path.name}", total=record.size) as task:
+        sha256 = sha256_of(path, task=task)
     if sha256 != record.sha256:
         raise InputError(
             f"has SHA-256 {sha256}, build.json says {record.sha256}",
@@ -224,12 +229,17 @@ class Resolver:
             name = parse_filename(path)
             if name.tags.isdisjoint(supported) or cache.find(pin, SILENT) is None:
                 continue
+            try:
+                requires = _requires_of(path)
+            except InputError as error:
+                _log.warning("%s", error)
+                continue
             yield Candidate(
                 name=name.name,
                 version=name.version,
                 filename=pin.filename,
                 sha256=pin.sha256,
-                requires=_requires_of(path),
+                requires=requires,
             )
 
 
@@ -247,9 +257,17 @@ def _roots(own: Own, python: str, extras: Sequence[str] = ()) -> list[Requiremen
 
 
 def _requires_of(wheel: Path) -> tuple[str, ...]:
+    """Return the Requires-Dist lines of a wheel; raises InputError where there are none to read."""
     archive = open_archive(wheel)
-    (member,) = [name for name in archive.names if name.endswith(".dist-info/METADATA")]
-    return parse_metadata(read_member(archive, member)).requires
+    own = re.compile(r"[^/]+\.dist-info/METADATA")
+    members = [name for name in archive.names if own.fullmatch(name)]
+    try:
+        (member,) = members
+        return parse_metadata(read_member(archive, member)).requires
+    except (BrokenMetadataError, ValueError) as error:
+        raise InputError(
+            f"its METADATA cannot be read: {error}", code="metadata", file=wheel
+        ) from None
 
 
 def _supported(python: str) -> set[Tag]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from repack.processes import Finished
     from repack.progress import Progress
 
+_log = logging.getLogger(__name__)
 _PROGRAM = Path(__file__).parent / "target" / "run_pip.py"
+_INDEXES = re.compile(r"^Looking in indexes: (.+)$", re.MULTILINE)
 _OPTIONS = (
     *("install", "--dry-run", "--ignore-installed", "--only-binary=:all:"),
     # Only so does pip say why it could not ask an index, and which wheels it has passed by.
@@ -68,6 +72,7 @@ def pip_resolve(question: Question, progress: Progress) -> list[Resolved]:
     ):
         report = Path(folder) / "report.json"
         done = _ask(question, report)
+        _warn_of_several(done.output)
         if done.returncode or done.timed_out:
             raise _error(question, done)
         try:
@@ -79,6 +84,17 @@ def pip_resolve(question: Question, progress: Progress) -> list[Resolved]:
                 code="pip-report",
                 hint="python -m pip install --upgrade pip",
             ) from error
+
+
+def _warn_of_several(output: str) -> None:
+    """Say that pip asks several indexes: it takes the best version, whosever it is."""
+    found = _INDEXES.search(output)
+    if found and ", " in found[1]:
+        _log.warning(
+            "pip looks in several indexes (%s): whoever publishes on one of them can answer for "
+            "a name of the others; configure one that mirrors them",
+            found[1],
+        )
 
 
 def _ask(question: Question, report: Path) -> Finished:

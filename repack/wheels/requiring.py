@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 if TYPE_CHECKING:
@@ -37,16 +38,16 @@ def applicable(
     is nobody's requirement.
     """
     environment = windows_environment(python)
+    given = ("", *sorted(extras))
     held = []
     for line in requires:
         try:
             wanted = Requirement(line)
-        except InvalidRequirement:
+            marker = wanted.marker
+            if marker and not any(marker.evaluate({**environment, "extra": x}) for x in given):
+                continue
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
             continue
-        marker = wanted.marker
-        if marker is None or any(
-            marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras))
-        ):
-            wanted.marker = None
-            held.append(wanted)
+        wanted.marker = None
+        held.append(wanted)
     return held
