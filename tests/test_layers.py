@@ -26,6 +26,7 @@ LAYERS = (
     "dlls",
     "wheels",
     "patching",
+    "stores",
     "sources",
     "analysis",
     "cargo",
@@ -47,7 +48,7 @@ LAYERS = (
 ADAPTERS = {
     "cyclonedx": {"vendoring"},
     "delvewheel": {"vendoring"},
-    "filelock": {"sources", "interpreters"},
+    "filelock": {"stores", "sources", "interpreters"},
     "isal": {"archives"},
     "jinja2": {"pages"},
     "lief": {"sampling"},

@@ -295,6 +295,33 @@ def test_an_index_is_named_with_the_address_of_each_file(place: Place) -> None:
     assert not any(b"://" in text for text in place.files().values())
 
 
+def test_the_index_of_the_settings_is_named_where_it_is_asked_for(place: Place) -> None:
+    place.build("numpy")
+    place.offer("numpy-2")
+    text = f'[publish]\nindex-url = "{place.url}"\n'
+    (place.repack.folder / "repack.toml").write_text(text, encoding="utf-8")
+    assert place.pin().code == 0
+    assert b"://" not in place.files()["pylock.toml"]
+    assert place.pin("--index-url").code == 0
+    assert place.url.encode() in place.files()["pylock.toml"]
+
+
+def test_what_is_published_is_pinned(place: Place) -> None:
+    tried = place.cached(place.offer("numpy-2"))
+    place.build("numpy", beside=[tried])
+    done = place.repack("publish", "--index-dir", "team", "--offline")
+    assert done.code == 0, done.err
+    assert b"numpy==2 " in place.files()["requirements-3.12.txt"]
+
+
+def test_what_cannot_be_pinned_is_published_all_the_same(place: Place) -> None:
+    place.build("numpy")
+    done = place.repack("publish", "--index-dir", "team", "--offline")
+    assert done.code == 0, done.err
+    assert "the wheels are published, and not pinned: Python 3.12: numpy" in done.err
+    assert place.files() == {}
+
+
 def changed(wheel: Path) -> None:
     content = bytearray(wheel.read_bytes())
     content[len(content) // 2] ^= 1
