@@ -44,6 +44,7 @@ LAYERS = (
 )
 #: The one room that may import each third-party library.
 ADAPTERS = {
+    "argcomplete": {"cli"},
     "cyclonedx": {"vendoring"},
     "delvewheel": {"vendoring"},
     "filelock": {"sources", "interpreters"},

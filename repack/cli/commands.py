@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, look_through, obtain_source
+from repack.cli.completion import script
 from repack.config import SampleSource, load, parse_override, source_from
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
@@ -163,6 +164,14 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
 
+def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Print a shell's script as it is."""
+    del progress
+    text = script(options.shell)
+    json = {"version": JSON_VERSION, "shell": options.shell, "script": text}
+    return Answer(json=json, show=lambda console: show_lines(console, text.splitlines()))
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
         "build": run_build,
@@ -171,6 +180,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "smoke": run_smoke,
         "pythons": run_pythons,
         "sample": run_sample,
+        "completion": run_completion,
     }
 )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from repack.config.lock import Lock, Pin, difference, read_lock, write_lock
-from repack.config.reading import load, source_from, wanted_source
+from repack.config.reading import load, setting_keys, source_from, wanted_source
 from repack.config.toml import parse_override
 from repack.config.values import (
+    DEFAULT_PYTHONS,
     Allow,
     Build,
     Config,
@@ -22,6 +23,7 @@ from repack.config.values import (
 )
 
 __all__ = [
+    "DEFAULT_PYTHONS",
     "Allow",
     "Build",
     "Config",
@@ -41,6 +43,7 @@ __all__ = [
     "load",
     "parse_override",
     "read_lock",
+    "setting_keys",
     "source_from",
     "wanted_source",
     "write_lock",
