@@ -10,16 +10,16 @@ import sys
 import threading
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
-from indexing import PROJECT, published, tiny
+from indexing import published, tiny
 from running import REPACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX alone has it")
 
@@ -136,9 +136,7 @@ def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(
     tiny(dist, "1.0")
     published(capsys, dist, "--index-dir", index)
     before = whole(index)
-    large = tiny(dist, "2.0", *(f"Keywords: {'x' * 100}" for _ in range(1)))
-    large_metadata = "".join(chr(65 + number % 26) for number in range(20_000))
-    tiny(dist, "2.0", f"Description: {large_metadata}")
+    tiny(dist, "2.0", f"Keywords: {random.Random(1).randbytes(20_000).hex()}")  # noqa: S311 - no secret
     done = subprocess.run(
         [str(REPACK), "publish", str(dist), "--index-dir", str(index), "-q"],
         capture_output=True,
@@ -151,5 +149,3 @@ def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(
     assert len(done.stderr.splitlines()) == 1
     assert whole(index) == before
     assert not list(index.rglob("*.tmp"))
-    assert large.exists()
-    assert (index / PROJECT / "index.html").exists()
