@@ -42,9 +42,12 @@ def test_run_again_it_downloads_nothing_and_rebuilds_nothing(place: Path) -> Non
 
 
 def test_one_wheel_for_all_pythons_is_tried_on_each(place: Path) -> None:
-    answer = repack("build", "--emit", "abi3", "-w", "one", cwd=place)
-    assert {seen["status"] for seen in smokes(answer).values()} == {"passed"}
-    assert len(list((place / "one").iterdir())) == 1
+    answer = repack("build", "--emit", "abi3", "--python", "3.10", "3.14", "-w", "one", cwd=place)
+    assert {python: seen["status"] for python, seen in smokes(answer).items()} == {
+        "3.10": "passed",
+        "3.14": "passed",
+    }
+    assert len(list((place / "one").glob("*.whl"))) == 1
 
 
 def test_a_wheel_that_imports_the_driver_is_tried_with_a_stand_in_for_it(place: Path) -> None:
@@ -77,7 +80,7 @@ def test_without_the_dlls_the_wheel_goes_to_failed_with_its_log(place: Path) -> 
     path = Path(wheel["path"])
     assert path.parent == place / "bare" / "failed"
     assert "nppc64_12.dll" in path.with_name(f"{path.name}.log").read_text(encoding="utf-8")
-    assert [each.name for each in (place / "bare").iterdir()] == ["failed"]
+    assert not list((place / "bare").glob("*.whl"))
 
 
 def test_the_pythons_at_hand_are_listed(place: Path) -> None:
