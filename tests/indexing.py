@@ -1,93 +1,96 @@
-"""Static indexes for tests: wheels that publish takes, the command, and servers of a folder."""
+"""A package index of the simple kind (PEP 503) on loopback, and what a build leaves for it."""
 
 from __future__ import annotations
 
-import http.server
-import json
-import os
 import threading
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
-from wheelmaking import make_wheel, metadata
-
-from repack.cli import main
+from repack.files import sha256_of
+from repack.records import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
+from repack.wheels import parse_filename
 
 if TYPE_CHECKING:
-    import io
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import pytest
 
-NAME = "tiny_thing"
-PROJECT = "tiny-thing"
-JSON_TYPE = "application/vnd.pypi.simple.v1+json"
-#: No proxy of this machine is asked for what lies on loopback.
-ENVIRONMENT = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-
-
-def tiny(folder: Path, version: str = "1.0", *lines: str, name: str = NAME, value: int = 1) -> Path:
-    """Write a wheel for any Python; `lines` are further ones of METADATA."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        f"{name}.py": f"value = {value}\n".encode(),
-        f"{name}-{version}.dist-info/METADATA": metadata(name.replace("_", "-"), version, *lines),
-    }
-    return make_wheel(folder, files, name=name, version=version, tag="py3-none-any")
-
-
-def published(
-    capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0
-) -> dict[str, Any]:
-    """Return what `repack publish` says as JSON; its exit code has to be `code`."""
-    capsys.readouterr()
-    assert main(["publish", *map(str, words), "--json"]) == code
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
-
-
-def what(answer: dict[str, Any]) -> dict[str, str]:
-    """Return what was done to each file."""
-    return {each["filename"]: each["what"] for each in answer["files"]}
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return inode and time of change of every file that a reader sees."""
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
-
-
-class Plain(http.server.SimpleHTTPRequestHandler):
-    """Any plain web server."""
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-class Negotiating(Plain):
-    """A web server that gives the JSON page to whoever asks for it."""
-
-    def send_head(self) -> io.BytesIO | BinaryIO | None:
-        if self.path.endswith("/") and JSON_TYPE in self.headers.get("Accept", ""):
-            self.path += "index.json"
-        return super().send_head()
-
-    def guess_type(self, path: str | os.PathLike[str]) -> str:
-        return JSON_TYPE if str(path).endswith("index.json") else super().guess_type(path)
+def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) -> None:
+    """Lay out an index with these wheels; it tells no hashes unless it is told to."""
+    links: dict[Path, list[str]] = {}
+    for wheel in wheels:
+        page = folder / "simple" / parse_filename(wheel).name / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        (page.parent / wheel.name).symlink_to(wheel)
+        fragment = f"#sha256={sha256_of(wheel)}" if hashes else ""
+        link = f"{wheel.name.replace('+', '%2B')}{fragment}"
+        links.setdefault(page, []).append(f'<a href="{link}">{wheel.name}</a>')
+    for page, lines in links.items():
+        page.write_text("\n".join(["<!DOCTYPE html>", *lines]), encoding="utf-8")
 
 
 @contextmanager
-def served(folder: Path, handler: type[Plain] = Plain) -> Iterator[str]:
-    """Give the URL of a server on loopback."""
-    made = partial(handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback during a block, which is given the index's URL."""
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple/"
         server.shutdown()
-        thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+def wheel_record(
+    folder: Path,
+    wheel: Path,
+    pythons: Sequence[str],
+    *,
+    beside: Sequence[Path] = (),
+    status: str = "passed",
+) -> WheelRecord:
+    """What a build that left `wheel` somewhere in `folder` says of it."""
+    lay = tuple(
+        Beside(filename=each.name, size=each.stat().st_size, sha256=sha256_of(each))
+        for each in beside
+    )
+    name = parse_filename(wheel)
+    return WheelRecord(
+        path=wheel.relative_to(folder).as_posix(),
+        version=str(name.version),
+        tag=name.tag,
+        size=wheel.stat().st_size,
+        sha256=sha256_of(wheel),
+        seen=tuple(Seen(python=python, status=status, beside=lay) for python in pythons),
+    )
+
+
+def leave_record(
+    folder: Path, wheels: Sequence[WheelRecord], *, requires: Sequence[str] = ()
+) -> None:
+    """Leave the record of a build that made `wheels` and added `requires`."""
+    write_record(
+        BuildRecord(
+            source=Origin(
+                filename="opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
+                name="opencv-contrib-python",
+                version="4.13.0.90",
+                url="pkg:pypi/opencv-contrib-python@4.13.0.90",
+                size=1,
+                sha256="0" * 64,
+                cuda="12",
+            ),
+            mode="depend" if requires else "patch",
+            driver_stub=False,
+            wheels=tuple(wheels),
+            requires=tuple(requires),
+        ),
+        folder,
+    )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from indexing import PROJECT, published, snapshot, tiny, what
+from publishing import PROJECT, published, snapshot, tiny, what
 from pypi_simple import ProjectPage
 from test_records import RECORD, SEEN
 from wheelmaking import make_wheel

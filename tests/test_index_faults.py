@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
-from indexing import published, tiny
+from publishing import published, tiny
 from running import REPACK
 
 if TYPE_CHECKING:

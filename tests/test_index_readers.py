@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from indexing import ENVIRONMENT, PROJECT, Negotiating, Plain, served, tiny
+from publishing import ENVIRONMENT, PROJECT, Negotiating, Plain, served, tiny
 
 from repack.cli import main
 
