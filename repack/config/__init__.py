@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repack.config.epoch import source_date_epoch
 from repack.config.lock import Lock, Pin, difference, read_lock, write_lock
 from repack.config.reading import load, source_from, wanted_source
 from repack.config.toml import parse_override
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "parse_override",
     "read_lock",
+    "source_date_epoch",
     "source_from",
     "wanted_source",
     "write_lock",

@@ -101,6 +101,8 @@ class Publish:
 
     max_size: int | None = None
     """In bytes; None for no limit."""
+    index_dir: str | None = None
+    """The static index: a folder's path, absolute."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
