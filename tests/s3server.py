@@ -186,7 +186,7 @@ def _is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
         try:
             for port in (server.port, server.site_port):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
+        except OSError:  # noqa: PERF203 - a retry is a try in a loop
             time.sleep(0.02)
         else:
             return True
@@ -203,7 +203,7 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Relay:
+    def __enter__(self) -> Relay:  # noqa: PYI034 - Python 3.10 has no Self
         thread = threading.Thread(target=self._accept, daemon=True)
         thread.start()
         self._threads.append(thread)
@@ -215,7 +215,6 @@ class Relay:
         for thread in self._threads:
             thread.join(5)
 
-    @property
     def has_cut(self) -> bool:
         return self._left <= 0
 
@@ -233,7 +232,7 @@ class Relay:
 
     def _pass_on(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._server.port)) as server:
-            while not self.has_cut:
+            while not self.has_cut():
                 for ready in select.select([client, server], [], [], 0.1)[0]:
                     try:
                         content = ready.recv(65536)
@@ -243,7 +242,7 @@ class Relay:
                         return
                     if ready is client:
                         self._left -= len(content)
-                        if self.has_cut:
+                        if self.has_cut():
                             return
                     (server if ready is client else client).sendall(content)
 

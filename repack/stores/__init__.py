@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from repack.stores.local import LocalStore
 from repack.stores.store import Store
-from repack.stores.urls import folder_of, is_url
+from repack.stores.urls import folder_of, is_url, shown
 
 if TYPE_CHECKING:
     from repack.stores.driver import Driver
 
-__all__ = ["LocalStore", "Store", "folder_of", "is_url", "open_driver", "open_store"]
+__all__ = ["LocalStore", "Store", "folder_of", "is_url", "open_driver", "open_store", "shown"]
 
 
 def open_store(text: str) -> Store:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import os
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,15 @@ class Driver:
         start = len(self.root) + 1
         return {name[start:]: int(entry["size"]) for name, entry in sorted(found.items())}
 
+    def size(self, key: str) -> int | None:
+        """Return the size of one file, None where there is no such file."""
+        try:
+            with self.reading(key):
+                size: int = self.files.size(self.path(key))
+        except FileNotFoundError:
+            return None
+        return size
+
     def read(self, key: str) -> bytes | None:
         """Return the content, None where there is no such file."""
         try:
@@ -119,7 +129,9 @@ class Driver:
         """Return the content, part after part; FileNotFoundError where there is none."""
         with (
             self.reading(key),
-            self.files.open(self.path(key), "rb", block_size=_BLOCK, cache_type="readahead") as file,
+            self.files.open(
+                self.path(key), "rb", block_size=_BLOCK, cache_type="readahead"
+            ) as file,
         ):
             while chunk := file.read(_CHUNK):
                 if task is not None:
@@ -133,10 +145,18 @@ class Driver:
             self.files.pipe_file(self.path(key), content, **self._media_type(key))
 
     def upload(self, key: str, source: Path) -> None:
-        """Make the file the same as `source`: a bucket shows it when all of it has come."""
+        """Make the file the same as `source`: it shows when all of it has come."""
+        path = self.path(key)
         with self.writing(key):
             self._prepare(key)
-            self.files.put_file(os.fspath(source), self.path(key), **self._media_type(key))
+            if self.scheme in _OPTIONS:
+                self.files.put_file(os.fspath(source), path, **self._media_type(key))
+                return
+            # A folder shows a file from its first byte on; a bucket does not.
+            folder, _, name = path.rpartition("/")
+            beside = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+            self.files.put_file(os.fspath(source), beside)
+            self.files.mv(beside, path)
 
     def delete(self, key: str) -> None:
         """Remove the file; it may be gone already."""
@@ -184,4 +204,3 @@ def _reason(error: Exception) -> tuple[str, str, str]:
         return "no-credentials", f"no credentials ({said})", KEYS_HINT
     hint = "see that the server is up and can be reached (for s3: AWS_ENDPOINT_URL), and run again"
     return "unreachable", said, hint
-
