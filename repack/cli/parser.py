@@ -203,6 +203,9 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where.add_argument(
         "--index-dir", metavar="DIR", help="a static index: a folder that a web server serves"
     )
+    parser.add_argument(
+        "--index-url", metavar="URL", help="where that is served, for the commands on its pages"
+    )
     _add_change_options(parser)
     _add_config_options(parser)
 

@@ -292,6 +292,7 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("vendor", "dll-dirs"): _many(_path),
         ("publish", "max-size"): _size,
         ("publish", "index-dir"): _place,
+        ("publish", "index-url"): _url,
         ("smoke", "enabled"): _switch,
         ("smoke", "timeout"): _number(1, 86400),
         ("smoke", "dlls"): _dlls,

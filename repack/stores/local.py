@@ -61,6 +61,11 @@ class LocalStore:
         """Return the SHA-256 of the content in hex."""
         return files.sha256_of(self._path(key))
 
+    @contextlib.contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """Give the file itself."""
+        yield self._path(key)
+
     def write(self, key: str, content: bytes) -> None:
         """Make `content` the content of the file, at once."""
         with files.replacing(self._made(key)) as stream:

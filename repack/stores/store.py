@@ -36,6 +36,12 @@ class Store(Protocol):
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of the content in hex."""
 
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """Give a local file with the content for the block; its name is the last part of the key.
+
+        It is read, never written to.
+        """
+
     def write(self, key: str, content: bytes) -> None:
         """Make `content` the content of `key`, at once."""
 
