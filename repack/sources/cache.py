@@ -142,7 +142,7 @@ class Cache:
         try:
             with replacing(destination) as stream:
                 if not self.shared.copy(sha256, filename, stream, progress):
-                    raise _NotSharedError
+                    raise _NotSharedError  # noqa: TRY301 - it unmakes the file
         except _NotSharedError:
             return None
         return destination
