@@ -121,7 +121,7 @@ def test_a_claim_keeps_others_out_until_its_process_is_dead(
         pytest.param({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "team", "unreachable", id="down"),
     ],
 )
-def test_a_fault_is_one_line_without_a_key(
+def test_a_fault_is_one_line_without_a_key(  # noqa: PLR0913, PLR0917 - fixtures and a row
     changed: dict[str, str],
     bucket: str,
     code: str,
@@ -136,7 +136,8 @@ def test_a_fault_is_one_line_without_a_key(
     out, errors = run.communicate(timeout=120)
     assert run.returncode == 1
     assert f"[{code}]" in errors
-    assert len(errors.strip().splitlines()) == 1
+    said = [line for line in errors.splitlines() if not line.startswith("Checking wheels")]
+    assert len(said) == 1
     assert not secrets_in(out + errors, s3.environment())
 
 
@@ -210,7 +211,7 @@ class TestTheSharedCache:
             assert got.path.read_bytes() == CONTENT
         assert len(server.seen) == 1
 
-    def test_that_holds_a_damaged_file_is_seen_through_and_mended(
+    def test_that_holds_a_damaged_file_is_seen_through_and_mended(  # noqa: PLR0913, PLR0917 - fixtures
         self,
         server: FaultServer,
         url: str,
