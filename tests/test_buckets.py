@@ -154,6 +154,19 @@ def test_an_upload_that_is_cut_leaves_no_page(tmp_path: Path, s3: S3Server, url:
     assert store.sizes() == {}
 
 
+def test_a_file_of_a_bucket_is_had_as_a_local_one(url: str) -> None:
+    store = open_store(url)
+    store.write("a/b.whl", CONTENT)
+    with store.local("a/b.whl") as path:
+        assert (path.name, path.read_bytes()) == ("b.whl", CONTENT)
+    assert not path.exists()
+    with (
+        pytest.raises(RepackError, match=r"/a/c\.whl: there is no such file"),
+        store.local("a/c.whl"),
+    ):
+        raise AssertionError
+
+
 def test_a_missing_driver_is_named_with_what_installs_it() -> None:
     code = (
         "import sys; sys.modules['s3fs'] = None; from repack.cli import main\n"

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from running import repack, smokes
 
+from repack.config import read_lock
+from repack.files import sha256_of
+
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -30,6 +33,23 @@ def test_the_untouched_wheel_fails_and_the_fixed_one_works(python: str, place: P
     assert "DLL load failed while importing cv2" in seen["before"]
     assert seen["status"] == "passed", seen
     assert seen["after"] == "works: OpenCV 4.14.0"
+
+
+def test_what_each_wheel_was_tried_with_is_pinned(place: Path) -> None:
+    pins = repack("pin", "--offline", cwd=place)["pins"]
+    numpys = {pin["python"]: pin["filename"] for pin in pins if pin["name"] == "numpy"}
+    lock = read_lock(place / "repack.lock")
+    asked = {python: f"numpy>=2 for Python {python} on win_amd64" for python in PYTHONS}
+    assert numpys == {
+        python: pin.filename for python, key in asked.items() if (pin := lock.pin(key))
+    }
+    own = {pin["python"]: pin["sha256"] for pin in pins if pin["name"] != "numpy"}
+    assert own == {python: sha256_of(wheel_for(python, place)) for python in PYTHONS}
+
+
+def wheel_for(python: str, place: Path) -> Path:
+    (wheel,) = (place / "dist").glob(f"*-cp{python.replace('.', '')}-*.whl")
+    return wheel
 
 
 def test_run_again_it_downloads_nothing_and_rebuilds_nothing(place: Path) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repack.errors import InputError, OutputError
-from repack.files import sha256_of
+from repack.files import replacing, sha256_of
 from repack.stores.claims import Claim
 from repack.stores.driver import Driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from repack.progress import Progress
 
@@ -53,10 +54,21 @@ class BucketStore:
             for chunk in self._driver.chunks(key):
                 digest.update(chunk)
         except FileNotFoundError as error:
-            raise InputError(
-                "there is no such file", code="missing-file", file=self.locate(key)
-            ) from error
+            raise self._absent(key) from error
         return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """Give a copy of the file, fetched for the block."""
+        with tempfile.TemporaryDirectory(prefix="repack-") as folder:
+            path = Path(folder, key.rpartition("/")[2])
+            try:
+                with replacing(path) as stream:
+                    for chunk in self._driver.chunks(key):
+                        stream.write(chunk)
+            except FileNotFoundError as error:
+                raise self._absent(key) from error
+            yield path
 
     def write(self, key: str, content: bytes) -> None:
         """Make `content` the content of the file, at once."""
@@ -99,6 +111,9 @@ class BucketStore:
                 yield
             finally:
                 self._claim = None
+
+    def _absent(self, key: str) -> InputError:
+        return InputError("there is no such file", code="missing-file", file=self.locate(key))
 
     def _check(self) -> None:
         if self._claim is not None:
