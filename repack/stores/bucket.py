@@ -50,11 +50,8 @@ class BucketStore:
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of the content in hex; all of it has to come."""
         digest = hashlib.sha256()
-        try:
-            for chunk in self._driver.chunks(key):
-                digest.update(chunk)
-        except FileNotFoundError as error:
-            raise self._absent(key) from error
+        for chunk in self._chunks(key):
+            digest.update(chunk)
         return digest.hexdigest()
 
     @contextlib.contextmanager
@@ -62,12 +59,9 @@ class BucketStore:
         """Give a copy of the file, fetched for the block."""
         with tempfile.TemporaryDirectory(prefix="repack-") as folder:
             path = Path(folder, key.rpartition("/")[2])
-            try:
-                with replacing(path) as stream:
-                    for chunk in self._driver.chunks(key):
-                        stream.write(chunk)
-            except FileNotFoundError as error:
-                raise self._absent(key) from error
+            with replacing(path) as stream:
+                for chunk in self._chunks(key):
+                    stream.write(chunk)
             yield path
 
     def write(self, key: str, content: bytes) -> None:
@@ -112,8 +106,13 @@ class BucketStore:
             finally:
                 self._claim = None
 
-    def _absent(self, key: str) -> InputError:
-        return InputError("there is no such file", code="missing-file", file=self.locate(key))
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        try:
+            yield from self._driver.chunks(key)
+        except FileNotFoundError as error:
+            raise InputError(
+                "there is no such file", code="missing-file", file=self.locate(key)
+            ) from error
 
     def _check(self) -> None:
         if self._claim is not None:
