@@ -50,6 +50,7 @@ ADAPTERS = {
     "cyclonedx": {"vendoring"},
     "delvewheel": {"vendoring"},
     "filelock": {"stores", "sources", "interpreters"},
+    "fsspec": {"stores"},
     "isal": {"archives"},
     "jinja2": {"pages"},
     "lief": {"sampling"},

@@ -141,8 +141,9 @@ def _path(leaf: Leaf) -> Path:
 
 
 def _place(leaf: Leaf) -> str:
-    """Return the place of an index: a folder, made absolute as a path is."""
-    return str(_path(leaf))
+    """Return the place of an index: a URL, or a folder, made absolute as a path is."""
+    text = _text(leaf)
+    return text if "://" in text else str(_path(leaf))
 
 
 def _python(leaf: Leaf) -> str:
