@@ -12,7 +12,7 @@ import logging
 import os
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 
     from repack.progress import Progress, Task
     from repack.sources.http import Client
+
+
+class _Response(Protocol):
+    """What is looked at of a server's answer."""
+
+    status_code: int
+    reason: str
+    text: str
+    headers: Mapping[str, str]
+
 
 _EXISTS = frozenset({400, 403, 409})
 _WHY: Mapping[int, str] = {
@@ -121,11 +131,11 @@ def form_of(path: Path) -> list[tuple[str, Any]]:
         raise InputError(
             f"twine cannot read it: {said}", code="twine", file=path, hint="mend its METADATA"
         ) from None
-    _check_description(metadata, path)
+    _check_description(cast("Mapping[str, Any]", metadata), path)
     return Repository._convert_metadata_to_list_of_tuples(metadata)  # noqa: SLF001 - twine's form
 
 
-def _check_description(metadata: Any, path: Path) -> None:
+def _check_description(metadata: Mapping[str, Any], path: Path) -> None:
     """Raise where the description would not be shown as it is meant."""
     text = metadata.get("description")
     kind = str(metadata.get("description_content_type") or "text/x-rst").partition(";")[0].strip()
@@ -189,7 +199,7 @@ class Sender:
                     # From None: what requests holds of the request has the password in it.
                     raise self._fault(error, path) from None
             task.advance(-done if response.status_code in PASSING_STATUSES else 0)
-            return self._judged(response, path)
+            return self._judged(cast("_Response", response), path)
 
     def _fault(self, error: OSError, path: Path) -> PassingFault | FetchError:
         found = explained(error, self.account.url)
@@ -197,7 +207,7 @@ class Sender:
             return found
         return FetchError(found.what, code=found.code, file=self._place(path), hint=found.hint)
 
-    def _judged(self, response: Any, path: Path) -> bool:
+    def _judged(self, response: _Response, path: Path) -> bool:
         """Return whether the file was taken; raise what else the server says."""
         status = response.status_code
         if status in {200, 201, 202, 204}:
@@ -220,7 +230,7 @@ class Sender:
             hint = self.hint_too_large.get(path.name, "")
         raise FetchError(said, code=f"http-{status}", file=self._place(path), hint=hint)
 
-    def _words(self, response: Any) -> str:
+    def _words(self, response: _Response) -> str:
         return f"{response.reason or ''} {response.text[:2000]}"
 
     def _place(self, path: Path) -> str:

@@ -43,7 +43,7 @@ class Patience:
     read: float = 30.0
     """Between two bytes, not for the whole."""
     answer: float = 900.0
-    """For what a server says of a large file that it has been sent: it may be looking through it."""
+    """For the word on a large file that was sent: the server may be looking through it."""
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     """A number from 0 to 1, so that many clients do not come back at the same moment."""
