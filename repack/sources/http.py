@@ -260,7 +260,8 @@ class _Token(requests.auth.AuthBase):
             return prepared
         if self._login is not None:
             user, password = (part.encode() for part in self._login)
-            return requests.auth.HTTPBasicAuth(user, password)(prepared)
+            requests.auth.HTTPBasicAuth(user, password)(prepared)
+            return prepared
         prepared.headers["Authorization"] = f"Bearer {self._token}"
         return prepared
 
