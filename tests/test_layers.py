@@ -54,6 +54,7 @@ ADAPTERS = {
     "lief": {"sampling"},
     "packageurl": {"vendoring"},
     "pefile": {"pe"},
+    "pip": {"sources"},
     "platformdirs": {"sources"},
     "requests": {"sources"},
     "rich": {"terminal"},

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, look_through, obtain_source
-from repack.config import SampleSource, load, parse_override, source_from
-from repack.errors import InputError, UsageError
+from repack.config import SampleSource, load, named_url, parse_override, source_from
+from repack.errors import InputError, RepackError, UsageError
 from repack.files import link_or_copy
 from repack.outcomes import FAILED
 from repack.report import JSON_VERSION, Json
@@ -166,6 +166,36 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
 
+def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Write the files that pin what is installed."""
+    from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
+
+    config = _config(options)
+    dist = (options.dist or config.build.out).absolute()
+    supply = _supply(config, options, progress)
+    pinning = pin(
+        dist,
+        supply,
+        index_url=_named_index(options.index_url, config),
+        obeys=config.lock is not None,
+    )
+    lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
+    return Answer(
+        json={"version": JSON_VERSION, **pinning_json(pinning)},
+        show=lambda console: show_lines(console, lines),
+    )
+
+
+def _named_index(given: str | None, config: Config) -> str:
+    """Return the index that the pin files are to name; "" for none."""
+    if given is None:
+        return ""
+    url = given or config.publish.index_url or ""
+    if not url:
+        raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
+    return named_url(url)
+
+
 def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
     """Put wheels into an index, or change what it says of those it has."""
     config = _config(options)
@@ -254,7 +284,7 @@ def _publish_to_folder(
     else:
         dist = (options.dist or config.build.out).absolute()
         published = publish(dist, store, terms, progress)
-        # The pin files of `dist` are written here.
+        _pin_published(dist, _supply(config, options, progress), config)
     for key in published.strays:
         _log.warning(
             "%s: no page lists it; publish it from where it came, or remove it", store.locate(key)
@@ -265,6 +295,22 @@ def _publish_to_folder(
             console, published.place, telling.HEADINGS, telling.published_rows(published)
         ),
     )
+
+
+def _pin_published(dist: Path, supply: Supply, config: Config) -> None:
+    """Write the pin files of builds that were handed on; what stops that undoes no publishing.
+
+    No index is named in them: where this one is served, it may not be there yet.
+    """
+    from repack.building.pinning import pin  # noqa: PLC0415 - slow to import
+    from repack.records import read_records  # noqa: PLC0415 - as above
+
+    if not read_records(dist):
+        return
+    try:
+        pin(dist, supply, obeys=config.lock is not None)
+    except RepackError as error:
+        _log.warning("the wheels are published, and not pinned: %s", error)
 
 
 def _change_index(
@@ -289,6 +335,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "smoke": run_smoke,
         "pythons": run_pythons,
         "sample": run_sample,
+        "pin": run_pin,
         "publish": run_publish,
     }
 )

@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         *(_add_build, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample),
-        _add_publish,
+        *(_add_pin, _add_publish),
     ):
         add(commands)
     return parser
@@ -181,6 +181,31 @@ def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "-w", "--wheel-dir", dest="out", type=Path, required=True, metavar="DIR", help="where to"
+    )
+    _add_config_options(parser)
+
+
+def _add_pin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "pin",
+        "write requirements, constraints and pylock.toml with the hashes of what is installed",
+        (
+            "repack pin",
+            "repack pin dist --offline",
+            "repack pin dist --index-url https://index.example.com/simple",
+        ),
+    )
+    parser.add_argument(
+        "dist", nargs="?", type=Path, metavar="DIST", help="what a build left (default: build.out)"
+    )
+    parser.add_argument(
+        "--index-url",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="the index that has all of it, to be named in the files; without a URL: "
+        "publish.index-url",
     )
     _add_config_options(parser)
 
