@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import logging
 import re
 import socket
 import subprocess
@@ -39,6 +40,11 @@ def tiny(folder: Path, value: int = 1) -> Path:
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch) -> None:
     no_proxies(monkeypatch)
+    logger = logging.getLogger("repack")
+    # The command sends the log to a stderr that is closed after the test.
+    for name in ("handlers", "level", "propagate"):
+        value = getattr(logger, name)
+        monkeypatch.setattr(logger, name, list(value) if name == "handlers" else value)
     monkeypatch.setenv("TWINE_USERNAME", "team")
     monkeypatch.setenv("TWINE_PASSWORD", SECRET)
 
