@@ -60,6 +60,8 @@ ADAPTERS = {
     "platformdirs": {"sources"},
     "requests": {"sources"},
     "rich": {"terminal"},
+    "requests_toolbelt": {"index"},
+    "twine": {"index"},
     "tomli": {"config", "patching"},
     "tomli_w": {"config"},
     "unidiff": {"patching"},

@@ -217,6 +217,7 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         (
             "repack publish --index-dir /srv/simple",
             "repack publish wheelhouse --index-dir //server/share/simple --json",
+            "repack publish --repository-url https://pypi.example.com/",
             'repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"',
         ),
     )
@@ -227,8 +228,17 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where.add_argument(
         "--index-dir", metavar="DIR", help="a static index: a folder that a web server serves"
     )
+    where.add_argument(
+        "--repository-url", metavar="URL", help="an index that takes uploads, as twine's option"
+    )
+    where.add_argument(
+        "--repository", metavar="NAME", help="an index that takes uploads, by its name in .pypirc"
+    )
     parser.add_argument(
-        "--index-url", metavar="URL", help="where that is served, for the commands on its pages"
+        "--config-file", type=Path, metavar="FILE", help="in place of ~/.pypirc (names, passwords)"
+    )
+    parser.add_argument(
+        "--index-url", metavar="URL", help="where pip installs from (default for uploads: found)"
     )
     _add_change_options(parser)
     _add_config_options(parser)

@@ -212,6 +212,17 @@ def _help_url(leaf: Leaf) -> str:
     return "" if leaf.raw == "" else _url(leaf)
 
 
+def _repository_url(leaf: Leaf) -> str:
+    """Return a URL that takes uploads; who has a secret in it is told where twine looks for it."""
+    text = _text(leaf)
+    if "@" in text:
+        raise WrongValueError(
+            "holds a name or a password: put them into TWINE_USERNAME and TWINE_PASSWORD, "
+            ".pypirc or keyring"
+        )
+    return _url(leaf)
+
+
 def _api(leaf: Leaf) -> str:
     """Return the base URL of a release API; a token may go there, so it has to be https.
 
@@ -299,6 +310,8 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("publish", "max-size"): _size,
         ("publish", "index-dir"): _place,
         ("publish", "index-url"): _url,
+        ("publish", "repository-url"): _repository_url,
+        ("publish", "repository"): _text,
         ("smoke", "enabled"): _switch,
         ("smoke", "timeout"): _number(1, 86400),
         ("smoke", "dlls"): _dlls,
