@@ -163,6 +163,20 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
 
+def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Show what the last build did."""
+    from repack.report.writing import write_report  # noqa: PLC0415 - slow to import
+
+    del progress  # there is nothing to wait for
+    if options.json and options.markdown:
+        raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
+    written = write_report((options.dist or _config(options).build.out).absolute())
+    lines = [written.headline, str(written.page)]
+    if options.markdown:
+        lines = written.markdown.splitlines()
+    return Answer(json=written.json, show=lambda console: show_lines(console, lines))
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
         "build": run_build,
@@ -171,6 +185,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "smoke": run_smoke,
         "pythons": run_pythons,
         "sample": run_sample,
+        "report": run_report,
     }
 )
 

@@ -30,7 +30,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"repack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_build, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample):
+    for add in (
+        _add_build,
+        _add_fetch,
+        _add_inspect,
+        _add_smoke,
+        _add_pythons,
+        _add_sample,
+        _add_report,
+    ):
         add(commands)
     return parser
 
@@ -178,6 +186,26 @@ def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "-w", "--wheel-dir", dest="out", type=Path, required=True, metavar="DIR", help="where to"
+    )
+    _add_config_options(parser)
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "show what the last build did: report.html, report.json and report.md beside its wheels",
+        (
+            "repack report",
+            "repack report wheelhouse --json",
+            'repack report --markdown >> "$GITHUB_STEP_SUMMARY"',
+        ),
+    )
+    parser.add_argument(
+        "dist", nargs="?", type=Path, metavar="DIST", help="what a build left (default: build.out)"
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the report as Markdown on stdout"
     )
     _add_config_options(parser)
 
