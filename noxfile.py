@@ -24,6 +24,8 @@ SYSTEM_PACKAGES = {
     "mvn": ("maven",),
     "chromium": ("chromium", "fonts-dejavu-core"),
 }
+#: As many processes as there are processors, and no more than help; see tests/conftest.py.
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup")
 #: What stands in for a program of that name, on PATH or as a file.
 STAND_INS = {
     "wine64": ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"),
@@ -86,7 +88,11 @@ def build(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the installed wheel of repack; `nox -s tests -- -m "not wine"` for a part."""
     install_with(session, "tests")
-    session.run("pytest", "-p", "no:cacheprovider", *session.posargs, env={"REPACK_INSTALLED": "1"})
+    session.run(
+        *("pytest", "-p", "no:cacheprovider", *SIDE_BY_SIDE, "--no-loadscope-reorder"),
+        *session.posargs,
+        env={"REPACK_INSTALLED": "1"},
+    )
 
 
 @nox.session(default=False)

@@ -20,17 +20,22 @@ _HIDDEN = re.compile(
 
 
 def rendered(
-    template: str, values: dict[str, object], *, filters: dict[str, Callable[..., object]]
+    template: str,
+    values: dict[str, object],
+    *,
+    filters: dict[str, Callable[..., object]],
+    reveal: bool = False,
 ) -> str:
     """Return the page that the template makes of `values`; a name it lacks is an error of ours.
 
-    `values` go by the names that the template uses, and so do its own `filters`.
+    `values` go by the names that the template uses, and so do its own `filters`. With `reveal`,
+    for a page that people alone read, texts are as `visible` has them.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_visible,
+        finalize=_visible if reveal else None,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -22,11 +22,21 @@ RECORD_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Beside:
+    """A wheel of the index that was installed beside the one under test."""
+
+    filename: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
     """What a wheel did on one Python (`status`, `after`), and the untouched wheel before it.
 
     `status` is "passed", "failed" or "not-run"; `before` and `after` are what was seen, in a few
-    words; `log` is all that the wheel printed, `log_before` all that the untouched one did.
+    words; `log` is all that the wheel printed, `log_before` all that the untouched one did;
+    `beside` are the wheels that it was tried with, NumPy among them.
     """
 
     python: str
@@ -37,6 +47,7 @@ class Seen:
     after: str = ""
     log: str = ""
     log_before: str = ""
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +192,13 @@ def _parsed(document: Mapping[str, Any]) -> BuildRecord:
 
 
 def _wheel(fields: Mapping[str, Any]) -> WheelRecord:
-    return WheelRecord(**{**fields, "seen": tuple(Seen(**each) for each in fields["seen"])})
+    return WheelRecord(**{**fields, "seen": tuple(_seen(each) for each in fields["seen"])})
+
+
+def _seen(fields: Mapping[str, Any]) -> Seen:
+    # Builds that were made before did not tell what lay beside.
+    beside = tuple(Beside(**each) for each in fields.get("beside", ()))
+    return Seen(**{**fields, "beside": beside})
 
 
 def _asked(fields: Mapping[str, Any]) -> Asked:

@@ -32,6 +32,11 @@ REQUIREMENT = "opencv-contrib-python==4.11.0.86"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ROUNDS = 5
 SCRIPTS = Path(sysconfig.get_path("scripts"))
+#: cp leaves it to the system when the bytes come to the disk; then so does the engine here.
+UNSYNCED = """
+import os
+os.fsync = lambda descriptor: None
+"""
 ENGINE = """
 import sys, time
 from pathlib import Path
@@ -48,6 +53,15 @@ COPY = """
 import subprocess, sys, time
 start = time.perf_counter()
 subprocess.run(["cp", *sys.argv[1:]], check=True)
+print(time.perf_counter() - start)
+"""
+
+
+COPY_SYNCED = """
+import subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(["cp", *sys.argv[1:]], check=True)
+subprocess.run(["sync", sys.argv[2]], check=True)
 print(time.perf_counter() - start)
 """
 
@@ -73,7 +87,8 @@ CONTESTS = (
         theirs="unpack + pack",
         limit=1 / 8,
     ),
-    Contest(what="the engine", ours="engine", theirs="cp", limit=3),
+    Contest(what="the engine", ours="engine, not synced", theirs="cp", limit=3),
+    Contest(what="the engine, synced", ours="engine", theirs="cp + sync", limit=2),
     Contest(
         what="a genuine wheel with all of CUDA 12 in it",
         ours="vendor",
@@ -101,7 +116,9 @@ def main() -> int:
             "five": lambda: timed(build(wheel, place, PYTHONS)),
             "five wheel tags": lambda: sum(wheel_tags(wheel, place, python) for python in PYTHONS),
             "engine": lambda: reported(ENGINE, wheel, place / "spliced.whl"),
+            "engine, not synced": lambda: reported(UNSYNCED + ENGINE, wheel, place / "spliced.whl"),
             "cp": lambda: reported(COPY, wheel, place / "copied.whl"),
+            "cp + sync": lambda: reported(COPY_SYNCED, wheel, place / "copied.whl"),
         }
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
@@ -109,16 +126,16 @@ def main() -> int:
                 shutil.rmtree(place / "out", ignore_errors=True)
                 taken[name].append(run())
         medians = {name: statistics.median(times) for name, times in taken.items()}
-        medians |= vendoring(place)
-        peak = peak_memory(place)
-    return report(wheel.name, medians, peak)
+        vendored, peaks = vendoring(place)
+        peaks["building from a wheel of 1 GB"] = peak_memory(place)
+    return report(wheel.name, medians | vendored, peaks)
 
 
-def report(wheel: str, medians: dict[str, float], peak: int) -> int:
+def report(wheel: str, medians: dict[str, float], peaks: dict[str, int]) -> int:
     """Print the figures; return 1 where a limit is passed."""
     lines = [f"{wheel}, medians of {ROUNDS}"]
     lines += [f"  {name:20} {seconds:7.3f} s" for name, seconds in medians.items()]
-    good = peak < 100_000_000
+    good = all(peak < 100_000_000 for peak in peaks.values())
     for contest in CONTESTS:
         ratio = medians[contest.ours] / medians[contest.theirs]
         good &= ratio <= contest.limit
@@ -127,7 +144,9 @@ def report(wheel: str, medians: dict[str, float], peak: int) -> int:
             f"{contest.what}: {ratio:.3f} of {contest.theirs} (1/{1 / ratio:.1f}), "
             f"{verdict} {contest.limit:.3f}"
         )
-    lines.append(f"peak memory for a 1 GB wheel: {peak / 1e6:.0f} MB, limit 100 MB")
+    lines += [
+        f"peak memory, {what}: {peak / 1e6:.0f} MB, limit 100 MB" for what, peak in peaks.items()
+    ]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0 if good else 1
 
@@ -177,8 +196,11 @@ def wheel_tags(wheel: Path, place: Path, python: str) -> float:
     return timed([sys.executable, "-m", "wheel", "tags", *options, folder / wheel.name])
 
 
-def vendoring(place: Path) -> dict[str, float]:
-    """Return the seconds that it takes to put the same DLLs into the same genuine wheel, once."""
+def vendoring(place: Path) -> tuple[dict[str, float], dict[str, int]]:
+    """Return the seconds that it takes to put the same DLLs into the same genuine wheel, once.
+
+    And the peak resident bytes of ours.
+    """
     wheel, out = genuine_wheel(CUDA_12), place / "vendored"
     command: list[str | Path] = [SCRIPTS / "repack", "build", "--quiet", "--no-smoke"]
     ours = [*command, "--mode", "vendor", "--source", wheel, "--python", CUDA_12.python, "-w", out]
@@ -188,11 +210,15 @@ def vendoring(place: Path) -> dict[str, float]:
     ours += ["--offline"]
     seconds = {"vendor": timed(ours)}
     shutil.rmtree(out)
-    seconds["vendor, first look"] = timed(ours, REPACK_CACHE=str(fetched_only(place)))
+    cache = str(fetched_only(place))
+    seconds["vendor, first look"] = timed(ours, REPACK_CACHE=cache)
+    shutil.rmtree(out)
+    shutil.rmtree(cache)
+    peaks = {"vendoring 1.9 GB, first look": peak_of(ours, REPACK_CACHE=str(fetched_only(place)))}
     shutil.rmtree(out)
     seconds["delvewheel repair"] = delvewheel(wheel, unpacked(answer.stdout, place), dlls, out)
     shutil.rmtree(out)
-    return seconds
+    return seconds, peaks
 
 
 def fetched_only(place: Path) -> Path:
@@ -265,12 +291,21 @@ def peak_memory(place: Path) -> int:
             "cv2/big.bin": payload,
         },
     )
+    return peak_of(build(wheel, place, ("3.12",)))
+
+
+def peak_of(command: Sequence[str | Path], **env: str) -> int:
+    """Return the peak resident bytes of a process, or of the largest that it ran."""
     script = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    command = [sys.executable, "-c", script, *map(str, build(wheel, place, ("3.12",)))]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    answer = subprocess.run(
+        [sys.executable, "-c", script, *map(str, command)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **env},
+    )
     return int(answer.stdout.split()[-1]) * 1024
 
 

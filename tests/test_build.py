@@ -48,7 +48,7 @@ def build(source: Path, *options: str, capsys: pytest.CaptureFixture[str]) -> di
     return result
 
 
-def digests(folder: Path, pattern: str = "*") -> dict[str, str]:
+def digests(folder: Path, pattern: str = "*.whl") -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob(pattern)
     }
@@ -170,7 +170,7 @@ def test_a_wheel_damaged_since_is_written_again(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build(source, "--python", "3.12", capsys=capsys)
-    (wheel,) = (tmp_path / "dist").iterdir()
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
     whole = wheel.read_bytes()
     wheel.write_bytes(whole[:-1] + b"?")
     build(source, "--python", "3.12", capsys=capsys)

@@ -61,7 +61,17 @@ def examples(command: str) -> list[str]:
 class TestHelp:
     def test_is_there_for_the_commands_of_the_design(self) -> None:
         assert set(parsers()) == set(COMMANDS)
-        assert list(parsers()) == ["build", "fetch", "inspect", "smoke", "pythons", "sample"]
+        assert list(parsers()) == [
+            "build",
+            "fetch",
+            "inspect",
+            "smoke",
+            "pythons",
+            "sample",
+            "pin",
+            "publish",
+            "report",
+        ]
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_of_a_command_ends_well_and_has_examples_and_exit_codes(

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from indexing import served, simple_index
 from running import repack, smokes
 
 from repack.interpreters import Interpreter, Pythons
 from repack.progress import SILENT
 from repack.smoke.running import Machine, _Trial, _unpacked
 from repack.sources import Cache, fetch_index
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -61,13 +54,14 @@ def test_with_a_stand_in_cv2_imports_where_there_is_no_driver(place: Path) -> No
     assert seen["after"] == "works: OpenCV 4.14.0, with its own stand-in for the driver"
 
 
-def test_windows_own_pip_installs_what_a_wheel_depends_on(place: Path) -> None:
+def test_windows_own_pip_installs_what_is_pinned_for_a_wheel_that_depends(place: Path) -> None:
     answer = repack("build", "--mode", "depend", "--no-smoke", "--python", PYTHON, cwd=place)
     cache = Cache.default()
     required = [
         fetch_index(line.partition(";")[0], python=PYTHON, lock=None, cache=cache).path
         for line in (*answer["requires"], "numpy>=2")
     ]
+    repack("pin", cwd=place)
     simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
     pip = _unpacked(fetch_index("pip", python=PYTHON, lock=None, cache=cache).path, cache)
     with Pythons(cache=cache, progress=SILENT) as pythons, served(place / "index") as url:
@@ -80,41 +74,14 @@ def test_windows_own_pip_installs_what_a_wheel_depends_on(place: Path) -> None:
             (place / name).mkdir()
         options = ["--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
         target = ["--target", trial._path(trial._packages)]
+        pins = trial._path(place / "dist" / f"requirements-{PYTHON}.txt")
         installed = trial._do(
             "install",
             "",
             pip,
-            ["install", *options, "--index-url", url, *target, "opencv-contrib-python"],
+            ["install", *options, "--index-url", url, *target, "--require-hashes", "-r", pins],
         )
         assert "Successfully installed" in installed.output, installed.output
         used = trial._do("use", "")
     assert (place / "site-packages" / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
     assert '"done": true' in used.output, used.output
-
-
-def simple_index(folder: Path, wheels: Sequence[Path]) -> None:
-    """Lay out an index of the simple kind (PEP 503) with these wheels."""
-    for wheel in wheels:
-        name = wheel.name.split("-", 1)[0].replace("_", "-").lower()
-        page = folder / "simple" / name / "index.html"
-        page.parent.mkdir(parents=True)
-        (page.parent / wheel.name).symlink_to(wheel)
-        link = wheel.name.replace("+", "%2B")
-        page.write_text(f'<!DOCTYPE html><a href="{link}">{wheel.name}</a>', encoding="utf-8")
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on loopback during a block, which is given the index's URL."""
-    handler = partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple/"
-        server.shutdown()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""

@@ -11,7 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repack.errors import InputError
-from repack.pe import Image, Import, LeftOutError, make_dll, mere_code, read_exports, read_image
+from repack.pe import (
+    Image,
+    Import,
+    LeftOutError,
+    Spooled,
+    make_dll,
+    mere_code,
+    mere_content,
+    read_exports,
+    read_image,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -302,3 +312,47 @@ class TestMereCode:
         everything = [(0, len(content))]
         with pytest.raises(LeftOutError):
             read_image(saved(content), name="large.dll", left_out=everything)
+
+
+class TestMereContent:
+    DATA = bytes(range(1, 256)) * 400
+
+    def large(self) -> bytes:
+        """Return a DLL that is mostly one section without tables, which is called data."""
+        content = bytearray(
+            make_dll(
+                "large.dll", code={"run": self.DATA}, imports={"cudart64_12.dll": ["cudaMalloc"]}
+            )
+        )
+        flags = content.index(b".text\0\0\0") + 36
+        content[flags : flags + 4] = struct.pack("<I", 0x40000040)
+        return bytes(content)
+
+    def spooled(self, content: bytes, tmp_path: Path, size: int = 8192) -> Spooled:
+        spooled = Spooled(tmp_path / "spooled.dll", mere_content)
+        for start in range(0, len(content), size):
+            spooled.write(content[start : start + size])
+        spooled.close()
+        return spooled
+
+    def test_is_data_too_in_which_no_table_of_names_begins(self) -> None:
+        content = self.large()
+        (largest,) = (content[first:last] for first, last in mere_content(content[:4096])[:1])
+        assert largest.rstrip(b"\0") == self.DATA.rstrip(b"\0")
+        assert mere_code(content[:4096]) == ()
+
+    def test_what_is_kept_of_a_file_tells_the_same_as_the_whole(
+        self, saved: Callable[[bytes], Path], tmp_path: Path
+    ) -> None:
+        content = self.large()
+        holed = self.spooled(content, tmp_path)
+        assert holed.path.stat().st_size == len(content)
+        assert holed.path.read_bytes().count(self.DATA[:255]) < 200
+        whole, left_out = saved(content), holed.left_out
+        assert read_image(holed.path, name="", left_out=left_out) == read_image(whole, name="")
+        assert read_exports(holed.path, left_out=left_out) == read_exports(whole)
+
+    def test_exports_that_lie_in_it_are_missed(self, saved: Callable[[bytes], Path]) -> None:
+        content = self.large()
+        with pytest.raises(LeftOutError):
+            read_exports(saved(content), left_out=[(0, len(content))])

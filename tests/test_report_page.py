@@ -34,7 +34,7 @@ HOSTILE = "<script>document.title='taken'</script><img src=x>|`\u202e\x1b[31m\n#
 LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not found."
 
 
-def wheel(python: str, status: str, **more: str) -> WheelRecord:
+def wheel(python: str, status: str, *, after: str, reason: str = "", log: str = "") -> WheelRecord:
     tag = f"cp{python.replace('.', '')}"
     folder = "failed/" if status == "failed" else ""
     return WheelRecord(
@@ -43,7 +43,16 @@ def wheel(python: str, status: str, **more: str) -> WheelRecord:
         tag=f"{tag}-{tag}-win_amd64",
         size=4_000_000,
         sha256="1" * 64,
-        seen=(Seen(python=python, status=status, before=LOAD_FAILED, **more),),
+        seen=(
+            Seen(
+                python=python,
+                status=status,
+                before=LOAD_FAILED,
+                after=after,
+                reason=reason,
+                log=log,
+            ),
+        ),
     )
 
 

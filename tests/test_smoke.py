@@ -382,8 +382,10 @@ def tried_on_windows(pythons: Pythons, python: str, wheel: Path, machine: Machin
 
 @pytest.mark.wine
 @pytest.mark.network
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
-def test_the_index_wheel_works_on_every_python(python: str, pythons: Pythons) -> None:
+@pytest.mark.parametrize("python", ["3.10", "3.14"])
+def test_the_index_wheel_works_on_the_oldest_and_the_newest_python(
+    python: str, pythons: Pythons
+) -> None:
     requirement = "opencv-contrib-python==4.14.0.94"
     wheel = fetch_index(requirement, python=python, lock=None, cache=Cache.default()).path
     outcome = tried_on_windows(pythons, python, wheel, Machine())

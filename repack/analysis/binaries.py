@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 from repack.analysis.floors import numpy_floor
 from repack.archives import read_pieces
 from repack.errors import InputError
-from repack.pe import LeftOutError, mere_code, read_image
+from repack.pe import LeftOutError, Spooled, mere_code, read_image
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,8 +26,6 @@ _BINARIES = (_MODULE, ".dll")
 # place after it; before 1.16 the module was called multiarray.
 _NUMPY = re.compile(rb"numpy\.(_?)core\.(?:_multiarray_umath|multiarray)\0")
 _LONGEST_MARK = len(b"numpy._core._multiarray_umath\0")
-#: Headers are far shorter.
-_HEAD = 4096
 
 
 @final
@@ -46,7 +44,7 @@ class Binaries:
         self._errors: dict[str, InputError] = {}
         self._too_short: list[Member] = []
         self._file = file
-        self._open: dict[int, _Spooled] = {}
+        self._open: dict[int, tuple[Member, Spooled]] = {}
 
     def __enter__(self) -> Binaries:
         self._folder = TemporaryDirectory(prefix="repack-")
@@ -86,8 +84,9 @@ class Binaries:
     def _begin(self, thread: int, member: Member, *, whole: bool) -> Sink | None:
         if not member.name.lower().endswith(_BINARIES):
             return None
-        spooled = _Spooled(member, Path(self._folder.name, str(thread)), whole=whole)
-        self._open[thread] = spooled
+        path = Path(self._folder.name, str(thread))
+        spooled = Spooled(path, None if whole else mere_code)
+        self._open[thread] = member, spooled
         if not member.name.lower().endswith(_MODULE):
             return spooled.write
         rest = b""
@@ -114,24 +113,22 @@ class Binaries:
 
     def _finish(self, thread: int, *, read: bool = True) -> None:
         """Read the binary that a thread has handed over, if it has."""
-        spooled = self._open.pop(thread, None)
-        if spooled is None:
+        if thread not in self._open:
             return
+        member, spooled = self._open.pop(thread)
         spooled.close()
         if not read:
             return
-        name = spooled.member.name
         try:
-            self._read(spooled)
+            self._read(member.name, spooled)
         except LeftOutError:
-            self._too_short.append(spooled.member)
+            self._too_short.append(member)
         except InputError as error:
             # What RECORD says of the member comes first: the file may simply be damaged.
-            self._errors[name] = error
+            self._errors[member.name] = error
 
-    def _read(self, spooled: _Spooled) -> None:
+    def _read(self, name: str, spooled: Spooled) -> None:
         """Keep what the whole of a binary, but for its code, says."""
-        name = spooled.member.name
         self.images[name] = read_image(
             spooled.path, name=name, file=self._file, left_out=spooled.left_out
         )
@@ -139,34 +136,3 @@ class Binaries:
             floor = numpy_floor(spooled.path, whole=not spooled.left_out)
             if floor:
                 self.numpy_floors[name] = floor
-
-
-class _Spooled:
-    """A binary on its way into a file, with holes where its code was."""
-
-    def __init__(self, member: Member, path: Path, *, whole: bool) -> None:
-        self.member = member
-        self.path = path
-        self.left_out: tuple[tuple[int, int], ...] = ()
-        self._stream = path.open("wb")
-        self._decided = whole
-        self._position = 0
-
-    def write(self, piece: bytes) -> bool:
-        """Take the next piece, and return whether it was kept."""
-        if not self._decided:
-            # A first piece that does not hold all headers is no large module's.
-            self._decided = True
-            self.left_out = mere_code(piece) if len(piece) >= _HEAD else ()
-        start, end = self._position, self._position + len(piece)
-        self._position = end
-        if any(first <= start and end <= last for first, last in self.left_out):
-            return False
-        self._stream.seek(start)
-        self._stream.write(piece)
-        return True
-
-    def close(self) -> None:
-        """Give the file its full length."""
-        self._stream.truncate(self._position)
-        self._stream.close()

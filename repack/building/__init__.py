@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,8 +10,7 @@ from typing import TYPE_CHECKING
 from repack import __version__, files
 from repack.analysis import Memory, analyse, require_cv2, require_windows
 from repack.building.supply import Supply
-from repack.config import FileSource, SampleSource, wanted_source
-from repack.errors import ConfigError, shown
+from repack.config import FileSource, SampleSource, source_date_epoch, wanted_source
 from repack.report import BuildResult
 from repack.sources import locate
 from repack.wheels import parse_filename
@@ -29,8 +26,6 @@ __all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "tim
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
-#: 2107-12-31 23:59:58, the last time that one can.
-_LAST_SECOND = 4_354_819_198
 #: What takes long to import and is needed once the source is read; and so in one mode alone.
 _IMPORTED = ("repack.analysis.judging", "repack.building.making", "repack.building.recording")
 _IMPORTED_TOO = {"vendor": ("repack.vendoring.sbom",), "depend": ("repack.vendoring",)}
@@ -133,13 +128,5 @@ def sample_of(base: Path, sha256: str, source: SampleSource, supply: Supply) -> 
 
 def timestamp() -> int:
     """Return the time of all members, in seconds since 1970: SOURCE_DATE_EPOCH, or 1980."""
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not text:
-        return _FIRST_DAY
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _LAST_SECOND:
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {shown(text)}, not the seconds from 1970 to a time before 2108",
-            code="source-date-epoch",
-            hint="unset it, or set it to the output of `git log -1 --format=%ct`",
-        )
-    return int(text)
+    given = source_date_epoch()
+    return _FIRST_DAY if given is None else given

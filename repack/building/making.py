@@ -114,6 +114,7 @@ def _settled(
             before=found[_untouched(analysis, python)].outcome,
             after=verdict.outcome,
             remembered=verdict.remembered,
+            beside=verdict.beside,
         )
         for python, verdict in seen.items()
     ]

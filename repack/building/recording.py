@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from repack.analysis import Finding
 from repack.archives import Added, read_member
-from repack.records import Asked, BuildRecord, Change, Origin, Seen, WheelRecord
+from repack.records import Asked, Beside, BuildRecord, Change, Origin, Seen, WheelRecord
 from repack.report import cuda_text, findings_of
 
 if TYPE_CHECKING:
@@ -100,9 +100,15 @@ def _seen(rows: Sequence[Row]) -> tuple[Seen, ...]:
             after=row.after.said,
             log=row.after.log,
             log_before=row.before.log,
+            beside=_beside(row),
         )
         for row in rows
     )
+
+
+def _beside(row: Row) -> tuple[Beside, ...]:
+    pins = sorted(row.beside, key=lambda pin: pin.filename)
+    return tuple(Beside(filename=pin.filename, size=pin.size, sha256=pin.sha256) for pin in pins)
 
 
 def _changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:

@@ -29,11 +29,13 @@ def supplement(
 
     Raises RepackError where something that it needs cannot be had, or may not be done.
     """
+    label = {"patch": "patched", "depend": "depend", "vendor": "vendored"}[config.build.mode]
+    added = Supplement(label=label)
+    if config.build.mode == "patch" and not config.build.driver_stub:
+        return added
     # What only some modes need is imported for them alone.
     from repack import vendoring  # noqa: PLC0415
 
-    label = {"patch": "patched", "depend": "depend", "vendor": "vendored"}[config.build.mode]
-    added = Supplement(label=label)
     if config.build.mode == "depend":
         added = vendoring.dependencies(analysis)
     elif config.build.mode == "vendor":

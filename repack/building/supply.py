@@ -11,6 +11,7 @@ from repack.config import IndexSource, Lock, difference, read_lock, write_lock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from repack.config import Pin
     from repack.progress import Progress
     from repack.sources import Cache, Fetchable, Fetched
 
@@ -52,6 +53,11 @@ class Supply:
     def wheel(self, requirement: str, python: str) -> Fetched:
         """Return the index's wheel for `requirement` on one Windows Python."""
         return self.fetch(IndexSource(requirement=requirement, python=python))
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """What the lock pinned before anything was fetched."""
+        return self._before.pins
 
     def keep(self) -> tuple[str, ...]:
         """Write the lock if anything is new, and return what changed, as lines."""

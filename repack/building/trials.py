@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from repack.building.supply import Supply
     from repack.config import Smoke
     from repack.interpreters import Interpreter
-    from repack.sources import Cache
+    from repack.sources import Cache, Fetched
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
@@ -179,7 +179,7 @@ class _Outfit:
 
     interpreter: Interpreter
     pip: Path
-    beside: tuple[Path, ...]
+    beside: tuple[Fetched, ...]
     place: Place
 
 
@@ -226,7 +226,7 @@ class _Outfitter:
             place=self._whole_place(),
         )
 
-    def _with_theirs(self, wanted: Sequence[str], python: str) -> Iterator[Path]:
+    def _with_theirs(self, wanted: Sequence[str], python: str) -> Iterator[Fetched]:
         """Yield the wheels for the requirements, and those that NVIDIA's require in their turn."""
         waiting, seen = list(wanted), set()
         while waiting:
@@ -235,10 +235,10 @@ class _Outfitter:
             if name in seen:
                 continue
             seen.add(name)
-            path = self._supply.wheel(requirement, python).path
-            yield path
+            fetched = self._supply.wheel(requirement, python)
+            yield fetched
             if name.startswith("nvidia-"):
-                waiting += requirements_of(path, python)
+                waiting += requirements_of(fetched.path, python)
 
     def _whole_place(self) -> Place:
         with self._placing:
@@ -264,12 +264,14 @@ class _Bench:
         """Return what a wheel did, now or when the very same was tried before."""
         if isinstance(outfit, str):
             return Verdict(outcome=Outcome(status=NOT_RUN, reason=outfit))
-        python, pip, beside = outfit.interpreter, outfit.pip, outfit.beside
+        python, pip = outfit.interpreter, outfit.pip
+        beside = tuple(fetched.path for fetched in outfit.beside)
+        pins = tuple(fetched.pin for fetched in outfit.beside)
         parts = [trial.sha256, outfit.place.identity, identity(python, beside, pip)]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         known = self.memory.recall(key)
         if known is not None:
-            return Verdict(outcome=known, remembered=True)
+            return Verdict(outcome=known, remembered=True, beside=pins)
         outcome = run_smoke(
             trial.wheel,
             python,
@@ -284,7 +286,7 @@ class _Bench:
         kept = outcome.status == PASSED or (trial.untouched and outcome.repeatable)
         if kept and not self.stop.is_set():
             self.memory.keep(key, outcome)
-        return Verdict(outcome=outcome)
+        return Verdict(outcome=outcome, beside=pins)
 
 
 def _listing(folder: Path) -> object:

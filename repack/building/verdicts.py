@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from repack.config import Pin
     from repack.outcomes import Outcome
 
 
@@ -23,7 +24,11 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a wheel did; `remembered` where an earlier run saw it."""
+    """What a wheel did; `remembered` where an earlier run saw it.
+
+    `beside` are the wheels of the index that it was tried with.
+    """
 
     outcome: Outcome
     remembered: bool = False
+    beside: tuple[Pin, ...] = ()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, look_through, obtain_source
-from repack.config import SampleSource, load, parse_override, source_from
-from repack.errors import InputError, UsageError
+from repack.config import SampleSource, load, named_url, parse_override, source_from
+from repack.errors import InputError, RepackError, UsageError
 from repack.files import link_or_copy
 from repack.outcomes import FAILED
 from repack.report import JSON_VERSION, Json
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from repack.config import Config
+    from repack.index.publishing import Published, Terms
     from repack.progress import Progress
+    from repack.stores import Store
     from repack.terminal import Console
 
 _log = logging.getLogger(__name__)
@@ -177,6 +179,121 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(json=written.json, show=lambda console: show_lines(console, lines))
 
 
+def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Write the files that pin what is installed."""
+    from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
+
+    config = _config(options)
+    dist = (options.dist or config.build.out).absolute()
+    supply = _supply(config, options, progress)
+    pinning = pin(
+        dist,
+        supply,
+        index_url=_named_index(options.index_url, config),
+        obeys=config.lock is not None,
+    )
+    lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
+    return Answer(
+        json={"version": JSON_VERSION, **pinning_json(pinning)},
+        show=lambda console: show_lines(console, lines),
+    )
+
+
+def _named_index(given: str | None, config: Config) -> str:
+    """Return the index that the pin files are to name; "" for none."""
+    if given is None:
+        return ""
+    url = given or config.publish.index_url or ""
+    if not url:
+        raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
+    return named_url(url)
+
+
+def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Put wheels into an index, or change what it says of those it has."""
+    config = _config(options)
+    _check_publish_options(options)
+    if not config.publish.index_dir:
+        raise UsageError("no index is named", hint="give --index-dir DIR, or set publish.index-dir")
+    return _publish_to_folder(config.publish.index_dir, config, options, progress)
+
+
+def _check_publish_options(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    changes = options.yank or options.unyank or options.remove
+    if options.reason and not options.yank:
+        raise UsageError("--reason belongs to --yank, which is not given")
+    if options.project and not changes:
+        raise UsageError("--project belongs to --yank, --unyank or --remove; none is given")
+    if options.dist and changes:
+        raise UsageError(
+            f"nothing of {options.dist} is published where a version is yanked or removed",
+            hint="leave it out, and publish in a command of its own",
+        )
+
+
+def _publish_to_folder(
+    place: str, config: Config, options: argparse.Namespace, progress: Progress
+) -> Answer:
+    """Change a static index."""
+    from repack.index import telling  # noqa: PLC0415 - slow to import
+    from repack.index.publishing import Terms, publish  # noqa: PLC0415
+    from repack.stores import open_store  # noqa: PLC0415
+
+    store = open_store(place)
+    terms = Terms(
+        allow_startup_hook=config.allow.startup_hook,
+        max_size=config.publish.max_size,
+        index_url=config.publish.index_url or "",
+    )
+    if options.yank or options.unyank or options.remove:
+        published = _change_index(options, store, terms, progress)
+    else:
+        dist = (options.dist or config.build.out).absolute()
+        published = publish(dist, store, terms, progress)
+        _pin_published(dist, _supply(config, options, progress), config)
+    for key in published.strays:
+        _log.warning(
+            "%s: no page lists it; publish it from where it came, or remove it", store.locate(key)
+        )
+    return Answer(
+        json={"version": JSON_VERSION, **telling.published_json(published)},
+        show=lambda console: show_table(
+            console, published.place, telling.HEADINGS, telling.published_rows(published)
+        ),
+    )
+
+
+def _pin_published(dist: Path, supply: Supply, config: Config) -> None:
+    """Write the pin files of builds that were handed on; what stops that undoes no publishing.
+
+    No index is named in them: where this one is served, it may not be there yet.
+    """
+    from repack.building.pinning import pin  # noqa: PLC0415 - slow to import
+    from repack.records import read_records  # noqa: PLC0415 - as above
+
+    if not read_records(dist):
+        return
+    try:
+        pin(dist, supply, obeys=config.lock is not None)
+    except RepackError as error:
+        _log.warning("the wheels are published, and not pinned: %s", error)
+
+
+def _change_index(
+    options: argparse.Namespace, store: Store, terms: Terms, progress: Progress
+) -> Published:
+    """Yank a version, or take it out."""
+    from repack.index.changes import parse_reason, parse_subject  # noqa: PLC0415 - as above
+    from repack.index.publishing import remove, yank  # noqa: PLC0415
+
+    subject = parse_subject(options.yank or options.unyank or options.remove, options.project)
+    if options.remove:
+        return remove(subject, store, terms, progress)
+    reason = parse_reason(options.reason) if options.yank else None
+    return yank(subject, reason, store, terms, progress)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
         "build": run_build,
@@ -185,6 +302,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "smoke": run_smoke,
         "pythons": run_pythons,
         "sample": run_sample,
+        "pin": run_pin,
+        "publish": run_publish,
         "report": run_report,
     }
 )
@@ -224,6 +343,9 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
         given.append(("build.driver-stub", True))
     if getattr(options, "no_smoke", False):
         given.append(("smoke.enabled", False))
+    for option in ("index_dir", "index_url"):
+        if options.command == "publish" and getattr(options, option) is not None:
+            given.append((f"publish.{option.replace('_', '-')}", getattr(options, option)))
     return given
 
 

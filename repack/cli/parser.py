@@ -31,13 +31,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"repack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
-        _add_build,
-        _add_fetch,
-        _add_inspect,
-        _add_smoke,
-        _add_pythons,
-        _add_sample,
-        _add_report,
+        *(_add_build, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample),
+        *(_add_pin, _add_publish, _add_report),
     ):
         add(commands)
     return parser
@@ -190,6 +185,70 @@ def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_config_options(parser)
 
 
+def _add_pin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "pin",
+        "write requirements, constraints and pylock.toml with the hashes of what is installed",
+        (
+            "repack pin",
+            "repack pin dist --offline",
+            "repack pin dist --index-url https://index.example.com/simple",
+        ),
+    )
+    parser.add_argument(
+        "dist", nargs="?", type=Path, metavar="DIST", help="what a build left (default: build.out)"
+    )
+    parser.add_argument(
+        "--index-url",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="the index that has all of it, to be named in the files; without a URL: "
+        "publish.index-url",
+    )
+    _add_config_options(parser)
+
+
+def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "publish",
+        "put wheels into a package index",
+        (
+            "repack publish --index-dir /srv/simple",
+            "repack publish wheelhouse --index-dir //server/share/simple --json",
+            'repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"',
+        ),
+    )
+    parser.add_argument(
+        "dist", nargs="?", type=Path, metavar="DIST", help="what a build left (default: build.out)"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--index-dir", metavar="DIR", help="a static index: a folder that a web server serves"
+    )
+    parser.add_argument(
+        "--index-url", metavar="URL", help="where that is served, for the commands on its pages"
+    )
+    _add_change_options(parser)
+    _add_config_options(parser)
+
+
+def _add_change_options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be done to wheels that a static index has, in place of adding more."""
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument(
+        "--yank", metavar="VERSION", help="let none but who pins it by == install this version"
+    )
+    change.add_argument("--unyank", metavar="VERSION", help="take that back")
+    change.add_argument("--remove", metavar="VERSION", help="take its files out of the index")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is yanked")
+    parser.add_argument(
+        "--project", metavar="NAME", help="whose version, where several projects have it"
+    )
+
+
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         commands,
@@ -198,14 +257,16 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         (
             "repack report",
             "repack report wheelhouse --json",
-            'repack report --markdown >> "$GITHUB_STEP_SUMMARY"',
+            "repack report --markdown",
         ),
     )
     parser.add_argument(
         "dist", nargs="?", type=Path, metavar="DIST", help="what a build left (default: build.out)"
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="print the report as Markdown on stdout"
+        "--markdown",
+        action="store_true",
+        help="print the report as Markdown, as $GITHUB_STEP_SUMMARY takes it",
     )
     _add_config_options(parser)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from repack.config.epoch import source_date_epoch
 from repack.config.lock import Lock, Pin, difference, read_lock, write_lock
-from repack.config.reading import load, source_from, wanted_source
-from repack.config.toml import parse_override
+from repack.config.reading import load, named_url, source_from, wanted_source
+from repack.config.toml import format_toml, parse_override
 from repack.config.values import (
     Allow,
     Build,
@@ -38,9 +39,12 @@ __all__ = [
     "UrlSource",
     "Vendor",
     "difference",
+    "format_toml",
     "load",
+    "named_url",
     "parse_override",
     "read_lock",
+    "source_date_epoch",
     "source_from",
     "wanted_source",
     "write_lock",

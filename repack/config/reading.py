@@ -56,6 +56,14 @@ def load(path: Path | None, overrides: Sequence[tuple[str, object]] = ()) -> Con
     return config
 
 
+def named_url(text: str) -> str:
+    """Return the URL that the command line gives for an index; raises UsageError for no URL."""
+    try:
+        return str(SETTINGS["source", "url"](Leaf(raw=text, base=Path(), command_line=True)))
+    except WrongValueError as error:
+        raise UsageError(f"--index-url {error}", code="config") from None
+
+
 def wanted_source(config: Config) -> Source:
     """Return the source; a configuration without one is refused."""
     if config.source is None:

@@ -140,6 +140,11 @@ def _path(leaf: Leaf) -> Path:
     return path.resolve() if ".." in path.parts else path
 
 
+def _place(leaf: Leaf) -> str:
+    """Return the place of an index: a folder, made absolute as a path is."""
+    return str(_path(leaf))
+
+
 def _python(leaf: Leaf) -> str:
     if isinstance(leaf.raw, float):
         raise WrongValueError(
@@ -285,6 +290,8 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("vendor", "dlls"): _dlls,
         ("vendor", "dll-dirs"): _many(_path),
         ("publish", "max-size"): _size,
+        ("publish", "index-dir"): _place,
+        ("publish", "index-url"): _url,
         ("smoke", "enabled"): _switch,
         ("smoke", "timeout"): _number(1, 86400),
         ("smoke", "dlls"): _dlls,

@@ -101,6 +101,10 @@ class Publish:
 
     max_size: int | None = None
     """In bytes; None for no limit."""
+    index_dir: str | None = None
+    """The static index: a folder's path, absolute."""
+    index_url: str | None = None
+    """Where it is served, for its pages and the pin files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from repack.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
@@ -98,18 +98,43 @@ def mere_code(head: bytes) -> tuple[Span, ...]:
 
     Most of a large module is code, which tells nothing of what the module imports.
     """
+
+    def left_out(section: Any, tables: Sequence[int]) -> bool:  # noqa: ANN401 - as below
+        code = bool(section.Characteristics & _CODE_FLAG)
+        return code and not _holds(section, [table for table in tables if table])
+
+    return _spans_without(head, left_out)
+
+
+def mere_content(head: bytes) -> tuple[Span, ...]:
+    """Return the parts of the PE file that begins with `head` where no table of names begins.
+
+    Nearly all of a library of NVIDIA's is code for its GPUs, which lies among the data.
+    """
+
+    def left_out(section: Any, tables: Sequence[int]) -> bool:  # noqa: ANN401 - as below
+        names = [
+            tables[each] for each in (_EXPORTS, _IMPORTS, _DELAY_IMPORTS) if each < len(tables)
+        ]
+        return not _holds(section, [table for table in names if table])
+
+    return _spans_without(head, left_out)
+
+
+def _spans_without(head: bytes, left_out: Callable[[Any, Sequence[int]], bool]) -> tuple[Span, ...]:
+    """Return where the sections lie of which `left_out` says so, but for what others share."""
     try:
         headers = _headers(head)
     except _BrokenError:
         return ()
     tables = [entry.VirtualAddress for entry in headers.OPTIONAL_HEADER.DATA_DIRECTORY]
-    spans = [(_raw_span(section), _is_mere_code(section, tables)) for section in headers.sections]
+    spans = [(_raw_span(section), left_out(section, tables)) for section in headers.sections]
     kept = [(0, headers.OPTIONAL_HEADER.SizeOfHeaders)]
-    kept += [span for span, code in spans if not code]
+    kept += [span for span, out in spans if not out]
     return tuple(
         (first, last)
-        for (first, last), code in spans
-        if code and not any(first < end and start < last for start, end in kept)
+        for (first, last), out in spans
+        if out and not any(first < end and start < last for start, end in kept)
     )
 
 
@@ -118,17 +143,18 @@ def _raw_span(section: Any) -> Span:  # noqa: ANN401 - pefile has no types
     return start, section.PointerToRawData + section.SizeOfRawData
 
 
-def _is_mere_code(section: Any, tables: Sequence[int]) -> bool:  # noqa: ANN401 - as above
+def _holds(section: Any, tables: Sequence[int]) -> bool:  # noqa: ANN401 - as above
     first = section.VirtualAddress
     last = first + max(section.SizeOfRawData, section.Misc_VirtualSize)
-    return bool(section.Characteristics & _CODE_FLAG) and not any(
-        first <= table < last for table in tables
-    )
+    return any(first <= table < last for table in tables)
 
 
-def read_exports(path: Path) -> tuple[str, ...]:
-    """Return the names that the PE file at `path` exports, in its own order; "not-pe" as above."""
-    with _refusing("", path), _opened(path) as tables:
+def read_exports(path: Path, *, left_out: Sequence[Span] = ()) -> tuple[str, ...]:
+    """Return the names that the PE file at `path` exports, in its own order.
+
+    "not-pe", and LeftOutError for parts `left_out`, as above.
+    """
+    with _refusing("", path), _opened(path, left_out) as tables:
         return tuple(tables.exports())
 
 

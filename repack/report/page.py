@@ -77,6 +77,7 @@ def page_of(report: Report) -> str:
             "changed": changed,
             "basename": lambda path: path.rpartition("/")[2],
         },
+        reveal=True,
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis, Finding, Need
     from repack.cargo import Cargo
+    from repack.config import Pin
     from repack.errors import RepackError
     from repack.interpreters import Interpreter, Unavailable
     from repack.outcomes import Outcome
@@ -44,6 +45,8 @@ class Row:
     after: Outcome
     #: True where an earlier run tried the very same wheel on the very same Python.
     remembered: bool = False
+    #: The wheels of the index that it was tried with.
+    beside: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

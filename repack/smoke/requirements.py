@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from repack.archives import open_archive, read_member
 from repack.wheels import parse_metadata
+from repack.wheels.requiring import applicable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -22,7 +23,7 @@ def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | N
     the binary was built for, rules out ("1", "2" or None for not known).
     """
     specifiers: dict[str, list[str]] = {}
-    for wanted in _wanted(requires, python):
+    for wanted in applicable(requires, python):
         specifiers.setdefault(canonicalize_name(wanted.name), []).append(str(wanted.specifier))
     specifiers.setdefault("numpy", []).append("<2" if numpy_abi == "1" else "")
     return [
@@ -36,31 +37,9 @@ def requirements_of(wheel: Path, python: str) -> list[str]:
     archive = open_archive(wheel)
     (member,) = [name for name in archive.names if name.endswith(".dist-info/METADATA")]
     said = parse_metadata(read_member(archive, member))
-    return [f"{wanted.name}{wanted.specifier}" for wanted in _wanted(said.requires, python)]
+    return [f"{wanted.name}{wanted.specifier}" for wanted in applicable(said.requires, python)]
 
 
 def distribution_of(requirement: str) -> str:
     """Return the normalised name of what is required."""
     return canonicalize_name(Requirement(requirement).name)
-
-
-def _wanted(requires: Sequence[str], python: str) -> Iterable[Requirement]:
-    """Yield the requirements that hold on a Windows `python`; extras are nobody's need here."""
-    environment = {
-        "extra": "",
-        "implementation_name": "cpython",
-        "os_name": "nt",
-        "platform_machine": "AMD64",
-        "platform_python_implementation": "CPython",
-        "platform_system": "Windows",
-        "python_full_version": f"{python}.0",
-        "python_version": python,
-        "sys_platform": "win32",
-    }
-    for line in requires:
-        try:
-            wanted = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if wanted.marker is None or wanted.marker.evaluate(environment):
-            yield wanted

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from repack.progress import Progress, Task
     from repack.sources.values import Expected
 
-_LONGEST = 4 * 3600.0
-_COMMON = ("--no-input", "--no-color", "--disable-pip-version-check")
+LONGEST = 4 * 3600.0
+COMMON = ("--no-input", "--no-color", "--disable-pip-version-check")
 _CONFIG_HINT = "look at the connection, HTTPS_PROXY and `python -m pip config list`"
 
 # What pip says, what we say, and what to do.
@@ -37,6 +37,7 @@ _CAUSE = re.compile(r".*\(Caused by \w+\((.*)\)\)")
 _OBJECT = re.compile(r"<\S+ object at 0x[0-9a-f]+>: ")
 _OTHER_TAGS = re.compile(r"none of the wheel's tags \(([^)]*)\) are compatible")
 _MISMATCH = re.compile(r"Expected sha256 ([0-9a-f]{64}).*?Got\s+([0-9a-f]{64})", re.DOTALL)
+_CONFLICT = re.compile(r"The conflict is caused by:\n((?:    .*\n)+)")
 _VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _SHOWN = 6
@@ -55,14 +56,14 @@ def pip_download(
     said = _wanted(source, expected, filename, folder)
     with progress.task(f"Asking the index for {source.requirement}", total=None) as task:
         done = run(
-            [*_pip(), *_target(source), "--dest", destination, *said],
-            timeout=_LONGEST,
-            env=_environment(temporary),
+            [*_pip(), *target_options(source), "--dest", destination, *said],
+            timeout=LONGEST,
+            env=environment(temporary),
             on_line=_show(task),
         )
     wheels = sorted(destination.glob("*.whl")) if destination.is_dir() else []
     if done.returncode or done.timed_out or len(wheels) != 1:
-        raise _error(source, expected, done)
+        raise pip_error(source, expected, done)
     return wheels[0]
 
 
@@ -73,7 +74,7 @@ def package_url(filename: str) -> str:
     return f"pkg:pypi/{name}@{said}?file_name={filename.replace('+', '%2B')}"
 
 
-def _environment(temporary: Path) -> dict[str, str]:
+def environment(temporary: Path) -> dict[str, str]:
     """Return our environment; the working directory stays too, relative paths may lean on it.
 
     pip downloads into the temporary folder first, and that had better not be a small /tmp; and
@@ -88,7 +89,7 @@ def _pip() -> Sequence[str]:
         sys.executable,
         "-m",
         "pip",
-        *_COMMON,
+        *COMMON,
         "download",
         # Only so does pip say why it could not ask an index, and which wheels it has passed by.
         "-vv",
@@ -99,7 +100,7 @@ def _pip() -> Sequence[str]:
     )
 
 
-def _target(source: IndexSource) -> Sequence[str]:
+def target_options(source: IndexSource) -> Sequence[str]:
     """Return the options that say for which Python, which need not be the one that runs."""
     version = source.python.removesuffix("t")
     options = [
@@ -155,7 +156,7 @@ def check_index(requirements: Sequence[str], *, python: str, progress: Progress)
             done = _resolved([requirement], python)
             if done.returncode or done.timed_out:
                 source = IndexSource(requirement=requirement, python=python)
-                raise _error(source, None, done)
+                raise pip_error(source, None, done)
     # Together they fail, and each for itself is there: another try is all that helps.
     raise FetchError(
         "the index has each of them, and not all at once",
@@ -169,26 +170,26 @@ def _resolved(requirements: Sequence[str], python: str) -> Finished:
     options = (
         *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
         *("-vv", "--progress-bar=off"),
+        *target_options(IndexSource(requirement="", python=python)),
     )
-    target = _target(IndexSource(requirement="", python=python))
     with TemporaryDirectory(prefix="repack-") as folder:
         return run(
             [
-                *(sys.executable, "-m", "pip", *_COMMON, *options, *target),
+                *(sys.executable, "-m", "pip", *COMMON, *options),
                 *("--target", folder, *requirements),
             ],
-            timeout=_LONGEST,
-            env=_environment(Path(folder)),
+            timeout=LONGEST,
+            env=environment(Path(folder)),
         )
 
 
-def _error(
+def pip_error(
     source: IndexSource, expected: Expected | None, done: Finished
 ) -> FetchError | ToolError:
     """Return in one line why pip has found nothing."""
     what = f"{source.requirement} for Python {source.python} on {source.platform}"
     if done.timed_out:
-        said = f"pip did not finish in {_LONGEST / 3600:.0f} hours"
+        said = f"pip did not finish in {LONGEST / 3600:.0f} hours"
         return ToolError(said, code="timeout", file=what, hint=_CONFIG_HINT)
     mismatch = _MISMATCH.search(done.output)
     if mismatch and expected:
@@ -205,6 +206,19 @@ def _error(
         said = f"the index cannot be asked: {cause}"
         hint = _CERTIFICATE_HINT if "ssl certificate" in cause else _CONFIG_HINT
         return FetchError(said, code="index", file=what, hint=hint)
+    return _without_choice(what, done)
+
+
+_CERTIFICATE_HINT = "a certificate authority of your own is named by PIP_CERT"
+
+
+def _without_choice(what: str, done: Finished) -> FetchError:
+    """Return the error for what an index that answers does not have."""
+    conflict = _CONFLICT.search(done.output)
+    if conflict:
+        both = "; ".join(line.strip() for line in conflict[1].splitlines())
+        hint = "ask for other versions, or look at what the index has"
+        return FetchError(f"no versions go together: {both}", code="conflict", file=what, hint=hint)
     versions = _VERSIONS.search(done.output)
     if versions:
         return _no_such_version(what, versions[1], done.output)
@@ -212,9 +226,6 @@ def _error(
     errors = [line for line in lines if line.startswith("ERROR: ")]
     said = (errors or lines or [f"exit code {done.returncode}"])[-1].removeprefix("ERROR: ")
     return FetchError(f"pip says: {said}", code="index", file=what, hint=_CONFIG_HINT)
-
-
-_CERTIFICATE_HINT = "a certificate authority of your own is named by PIP_CERT"
 
 
 def _no_such_version(what: str, versions: str, output: str) -> FetchError:

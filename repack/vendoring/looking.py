@@ -6,14 +6,15 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from repack.pe import read_exports, read_image
+from repack.archives import read_pieces
+from repack.pe import LeftOutError, Spooled, mere_content, read_exports, read_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-    from typing import BinaryIO
 
-    from repack.archives import Member, Sink
-    from repack.pe import Image
+    from repack.archives import Archive, Member, Sink
+    from repack.pe import Image, Span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,14 +27,18 @@ class Looked:
 
 @final
 class Looks:
-    """Receives a wheel's members; each DLL lies in `folder`, one at a time for each thread."""
+    """Receives a wheel's members; each DLL lies in `folder`, one at a time for each thread.
+
+    Only what its tables lie in is kept there: the rest may be hundreds of megabytes.
+    """
 
     def __init__(self, file: Path, folder: Path) -> None:
         """Begin for the wheel `file`."""
         self._file = file
         self._folder = folder
-        self._open: dict[int, tuple[str, BinaryIO]] = {}
+        self._open: dict[int, tuple[Member, Spooled]] = {}
         self._found: dict[str, Looked] = {}
+        self._too_short: list[Member] = []
 
     def sink(self, member: Member) -> Sink | None:
         """Return who receives the member's content; this thread's last one is complete now."""
@@ -41,29 +46,45 @@ class Looks:
         self._finish(thread)
         if member.directory or not member.name.lower().endswith(".dll"):
             return None
-        stream = self._path(thread).open("wb")
-        self._open[thread] = member.name, stream
-        return stream.write
+        return self._begin(thread, member, mere_content)
 
-    def found(self) -> dict[str, Looked]:
-        """Return what was found, sorted by member, once all content was received."""
+    def found(self, archive: Archive) -> dict[str, Looked]:
+        """Return what was found, sorted by member, once all content was received.
+
+        Those whose tables lie in what was left out are read again from `archive`, and whole.
+        """
         for thread in list(self._open):
+            self._finish(thread)
+        thread = threading.get_ident()
+        for member in self._too_short:
+            receive = self._begin(thread, member, None)
+            for piece in read_pieces(archive, member):
+                receive(piece)
             self._finish(thread)
         return dict(sorted(self._found.items()))
 
     def close(self) -> None:
         """Let go of what a failure has left open."""
-        for _, stream in self._open.values():
-            stream.close()
+        for _, spooled in self._open.values():
+            spooled.close()
 
-    def _path(self, thread: int) -> Path:
-        return self._folder / f"{thread}.dll"
+    def _begin(
+        self, thread: int, member: Member, leave_out: Callable[[bytes], tuple[Span, ...]] | None
+    ) -> Sink:
+        spooled = Spooled(self._folder / f"{thread}.dll", leave_out)
+        self._open[thread] = member, spooled
+        return spooled.write
 
     def _finish(self, thread: int) -> None:
-        name, stream = self._open.pop(thread, ("", None))
-        if stream is None:
+        if thread not in self._open:
             return
-        stream.close()
-        path = self._path(thread)
-        image = read_image(path, name=name, file=self._file)
-        self._found[name] = Looked(image=image, exports=read_exports(path))
+        member, spooled = self._open.pop(thread)
+        spooled.close()
+        path, left_out = spooled.path, spooled.left_out
+        try:
+            image = read_image(path, name=member.name, file=self._file, left_out=left_out)
+            exports = read_exports(path, left_out=left_out)
+        except LeftOutError:
+            self._too_short.append(member)
+        else:
+            self._found[member.name] = Looked(image=image, exports=exports)

@@ -146,7 +146,7 @@ def _look_into(path: Path, folder: Path) -> dict[str, Any]:
     files.sweep(folder)
     with files.workspace(folder) as place, closing(Looks(path, place)) as looks:
         wheel = read_wheel(path, sink=looks.sink)
-        found = looks.found()
+        found = looks.found(wheel.archive)
     return {
         "dlls": [
             {

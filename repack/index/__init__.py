@@ -1,0 +1,1 @@
+"""What an index and those who install from it need: pages, and files that pin what is installed."""

@@ -1,0 +1,96 @@
+"""A package index of the simple kind (PEP 503) on loopback, and what a build leaves for it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from repack.files import sha256_of
+from repack.records import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
+from repack.wheels import parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+
+def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) -> None:
+    """Lay out an index with these wheels; it tells no hashes unless it is told to."""
+    links: dict[Path, list[str]] = {}
+    for wheel in wheels:
+        page = folder / "simple" / parse_filename(wheel).name / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        (page.parent / wheel.name).symlink_to(wheel)
+        fragment = f"#sha256={sha256_of(wheel)}" if hashes else ""
+        link = f"{wheel.name.replace('+', '%2B')}{fragment}"
+        links.setdefault(page, []).append(f'<a href="{link}">{wheel.name}</a>')
+    for page, lines in links.items():
+        page.write_text("\n".join(["<!DOCTYPE html>", *lines]), encoding="utf-8")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback during a block, which is given the index's URL."""
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple/"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+def wheel_record(
+    folder: Path,
+    wheel: Path,
+    pythons: Sequence[str],
+    *,
+    beside: Sequence[Path] = (),
+    status: str = "passed",
+) -> WheelRecord:
+    """What a build that left `wheel` somewhere in `folder` says of it."""
+    lay = tuple(
+        Beside(filename=each.name, size=each.stat().st_size, sha256=sha256_of(each))
+        for each in beside
+    )
+    name = parse_filename(wheel)
+    return WheelRecord(
+        path=wheel.relative_to(folder).as_posix(),
+        version=str(name.version),
+        tag=name.tag,
+        size=wheel.stat().st_size,
+        sha256=sha256_of(wheel),
+        seen=tuple(Seen(python=python, status=status, beside=lay) for python in pythons),
+    )
+
+
+def leave_record(
+    folder: Path, wheels: Sequence[WheelRecord], *, requires: Sequence[str] = ()
+) -> None:
+    """Leave the record of a build that made `wheels` and added `requires`."""
+    write_record(
+        BuildRecord(
+            source=Origin(
+                filename="opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
+                name="opencv-contrib-python",
+                version="4.13.0.90",
+                url="pkg:pypi/opencv-contrib-python@4.13.0.90",
+                size=1,
+                sha256="0" * 64,
+                cuda="12",
+            ),
+            mode="depend" if requires else "patch",
+            driver_stub=False,
+            wheels=tuple(wheels),
+            requires=tuple(requires),
+        ),
+        folder,
+    )

@@ -1,0 +1,338 @@
+"""Pin files in the hands of pip and uv, on this machine and on a genuine Windows Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from indexing import leave_record, served, simple_index, wheel_record
+from running import repack
+from wheelmaking import make_wheel
+
+from repack.config import read_lock
+from repack.files import sha256_of
+from repack.interpreters import Interpreter, Pythons
+from repack.progress import SILENT
+from repack.smoke import toolkit_of
+from repack.smoke.running import Machine, _Trial, _unpacked
+from repack.sources import Cache, fetch_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+UV = Path(sysconfig.get_path("scripts")) / "uv"
+SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
+OWN = "opencv_contrib_python-4.13.0.90+cu12.patched"
+HERE = "{}.{}".format(*sys.version_info[:2])
+PYTHON = "3.12"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """A build whose wheels are pinned, an index that has them all, and one with a changed byte.
+
+    `dist` names no index in its files, `named` does.
+    """
+
+    dist: Path
+    named: Path
+    url: str
+    changed: Path
+    changed_url: str
+    env: Mapping[str, str]
+
+    def run(self, *words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Return how a program ended that knows of no other index."""
+        command = [str(word) for word in words]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=cwd, env=self.env
+        )
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    place = tmp_path_factory.mktemp("pinned")
+    dist = place / "dist"
+    dist.mkdir()
+    wheels = [own_wheel(dist, tag) for tag in ("cp311-cp311", "cp312-cp312")]
+    numpy = make_wheel(place / "numpy-2.5.5-cp312-cp312-win_amd64.whl", {"numpy/__init__.py": b""})
+    older = make_wheel(place / "numpy-2.4.6-cp311-cp311-win_amd64.whl", {"numpy/__init__.py": b""})
+    cudnn = make_wheel(place / "nvidia_cudnn_cu12-9-py3-none-win_amd64.whl", {"nvidia/c.py": b""})
+    records = [
+        wheel_record(dist, wheel, [python])
+        for wheel, python in zip(wheels, ("3.11", "3.12"), strict=True)
+    ]
+    leave_record(dist, records, requires=['nvidia-cudnn-cu12; extra == "dnn"'])
+    simple_index(place / "index", [*wheels, numpy, older, cudnn])
+    env = environment(place)
+    with served(place / "index") as url, served(place / "changed-index") as changed_url:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**env, "PIP_INDEX_URL": url}.items():
+                patch.setenv(name, value)
+            repack("pin", cwd=place)
+            shutil.copytree(dist, place / "named")
+            repack("pin", "named", "--index-url", url, cwd=place)
+        for wheel in (numpy, older, cudnn):
+            shutil.copy(wheel, dist)
+        changed = place / "changed"
+        shutil.copytree(dist, changed)
+        for tag in ("cp311-cp311", "cp312-cp312"):
+            own_wheel(changed, tag, content=b"#")
+        simple_index(place / "changed-index", sorted(changed.glob("*.whl")))
+        yield Shelf(
+            dist=dist,
+            named=place / "named",
+            url=url,
+            changed=changed,
+            changed_url=changed_url,
+            env=env,
+        )
+
+
+def environment(place: Path) -> dict[str, str]:
+    """This machine's environment without a word about indexes, and with caches of its own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+    return {
+        **kept,
+        "NO_PROXY": "127.0.0.1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "REPACK_CACHE": str(place / "cache"),
+        "UV_CACHE_DIR": str(place / "uv"),
+        "UV_NO_CONFIG": "1",
+    }
+
+
+def own_wheel(folder: Path, tag: str, *, content: bytes = b"") -> Path:
+    """One of our wheels; with another `content` it is as good, and not the one that was pinned."""
+    return make_wheel(
+        folder / f"{OWN}-{tag}-win_amd64.whl",
+        {"cv2/__init__.py": content, "cv2/of.py": tag.encode()},
+        requires=["numpy>=2", 'nvidia-cudnn-cu12; extra == "dnn"'],
+    )
+
+
+def pip(*words: str | Path) -> Sequence[str | Path]:
+    target = ("--platform", "win_amd64", "--python-version", PYTHON, "--only-binary", ":all:")
+    return (sys.executable, "-m", "pip", "install", "--no-cache-dir", *target, *words)
+
+
+def uv(*words: str | Path) -> Sequence[str | Path]:
+    target = ("--python-platform", "windows", "--python-version", PYTHON)
+    return (UV, "pip", *words, "--no-cache", "--python", sys.executable, *target)
+
+
+def commands(dist: Path, url: str) -> dict[str, Sequence[str | Path]]:
+    """Each way to install what is pinned for Windows from this machine."""
+    one, every = dist / f"requirements-{PYTHON}.txt", dist / "requirements.txt"
+    hashes, index = "--require-hashes", ("--index-url", url)
+    return {
+        "pip": pip(hashes, "-r", one, *index),
+        "pip, from folders": pip(hashes, "-r", one, "--no-index", "--find-links", dist),
+        "uv": uv("sync", hashes, one, *index),
+        "uv, the file for all Pythons": uv("sync", hashes, every, *index),
+        "uv, from folders": uv("sync", hashes, one, "--no-index", "--find-links", dist),
+        "uv, the lock file": uv("sync", dist / "pylock.toml"),
+    }
+
+
+WAYS = tuple(commands(Path(), ""))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_pinned_is_installed(way: str, shelf: Shelf, tmp_path: Path) -> None:
+    done = shelf.run(*commands(shelf.dist, shelf.url)[way], "--target", tmp_path / "t")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "cv2" / "of.py").read_text(encoding="utf-8") == "cp312-cp312"
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "t").glob("*.dist-info")) == [
+        "numpy",
+        "opencv_contrib_python",
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_wheel_of_which_one_byte_is_another_is_refused(
+    way: str, shelf: Shelf, tmp_path: Path
+) -> None:
+    done = shelf.run(*commands(shelf.changed, shelf.changed_url)[way], "--target", tmp_path / "t")
+    assert done.returncode != 0
+    assert "hash" in done.stderr.lower()
+    assert "mismatch" in done.stderr.lower() or "DO NOT MATCH" in done.stderr
+    assert not (tmp_path / "t" / "cv2").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("sync", "requirements-3.12-dnn.txt", "--require-hashes"), id="requirements"),
+        pytest.param(("install", "-r", "pylock.toml", "--extra", "dnn"), id="lock file"),
+    ],
+)
+def test_an_extra_brings_its_own(words: Sequence[str], shelf: Shelf, tmp_path: Path) -> None:
+    done = shelf.run(*uv(*words), "--target", tmp_path / "t", cwd=shelf.named)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "nvidia" / "c.py").is_file()
+
+
+def test_a_lock_file_that_names_the_index_serves_from_anywhere(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    lock = Path(shutil.copy(shelf.named / "pylock.toml", tmp_path))
+    done = shelf.run(*uv("sync", lock), "--target", tmp_path / "t")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "cv2" / "of.py").is_file()
+
+
+PROJECT = """\
+[project]
+name = "theirs"
+version = "1"
+requires-python = "=={here}.*"
+dependencies = ["opencv-contrib-python"]
+
+[tool.uv]
+constraint-dependencies = ["opencv-contrib-python==4.13.0.90+cu12.patched"]
+
+[[tool.uv.index]]
+name = "team"
+url = "{team}"
+explicit = true
+
+[[tool.uv.index]]
+name = "public"
+url = "{public}"
+default = true
+
+[tool.uv.sources]
+opencv-contrib-python = {{ index = "team" }}
+"""
+
+
+def test_a_project_of_uv_takes_our_wheel_from_the_explicit_index_alone(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    for name in ("team", "public"):
+        (tmp_path / name).mkdir()
+    wheel = make_wheel(
+        tmp_path / "team" / f"{OWN}-py3-none-any.whl", {"cv2/__init__.py": b""}, requires=["numpy"]
+    )
+    planted = make_wheel(
+        tmp_path / "public" / "opencv_contrib_python-99-py3-none-any.whl",
+        {"cv2/__init__.py": b"planted"},
+    )
+    numpy = make_wheel(
+        tmp_path / "public" / "numpy-2.5.5-py3-none-any.whl", {"numpy/__init__.py": b""}
+    )
+    simple_index(tmp_path / "1", [wheel], hashes=True)
+    simple_index(tmp_path / "2", [planted, numpy], hashes=True)
+    project = tmp_path / "theirs"
+    project.mkdir()
+    with served(tmp_path / "1") as team, served(tmp_path / "2") as public:
+        text = PROJECT.format(team=team, public=public, here=HERE)
+        (project / "pyproject.toml").write_text(text, encoding="utf-8")
+        done = shelf.run(UV, "sync", "--python", sys.executable, cwd=project)
+    assert done.returncode == 0, done.stderr
+    locked = (project / "uv.lock").read_text(encoding="utf-8")
+    assert sha256_of(wheel) in locked
+    assert sha256_of(planted) not in locked
+    (installed,) = (project / ".venv").rglob("cv2/__init__.py")
+    assert installed.read_bytes() == b""
+
+
+@pytest.mark.network
+@pytest.mark.wine
+def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path) -> None:
+    for file in SHIPPED:
+        shutil.copy(file, tmp_path)
+    repack("build", "--no-smoke", "--python", PYTHON, cwd=tmp_path)
+    repack("pin", "--offline", cwd=tmp_path)
+    dist, cache, lock = tmp_path / "dist", Cache.default(), read_lock(SHIPPED[1])
+    (wheel,) = dist.glob("*.whl")
+    numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock, cache=cache).path
+    shutil.copy(numpy, dist)
+    simple_index(tmp_path / "index", [wheel, numpy])
+    toolkit = toolkit_of(
+        [
+            fetch_index(name, python=PYTHON, lock=lock, cache=cache)
+            for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
+        ],
+        cache,
+        SILENT,
+    )
+    with Windows(tmp_path, cache, toolkit) as windows, served(tmp_path / "index") as url:
+        pins = windows.path(dist / f"requirements-{PYTHON}.txt")
+        ways = {
+            "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
+            "Would install": ["--dry-run", "--no-index", "-r", windows.path(dist / "pylock.toml")],
+        }
+        for words, way in ways.items():
+            said = windows.install(*way)
+            assert f"{words} numpy-" in said, said
+            assert "opencv-contrib-python-4" in said
+        assert '"done": true' in windows.use()
+        # One byte somewhere in cv2: nothing but the hash can tell.
+        content = bytearray(wheel.read_bytes())
+        content[len(content) // 2] ^= 1
+        wheel.unlink()
+        wheel.write_bytes(content)
+        for way in ways.values():
+            said = windows.install(*way)
+            assert "DO NOT MATCH THE HASHES" in said, said
+
+
+class Windows:
+    """A genuine Windows Python with its own pip, and what NVIDIA's wheels hold on PATH."""
+
+    def __init__(self, place: Path, cache: Cache, toolkit: Path) -> None:
+        self._place = place / "windows"
+        self._place.mkdir()
+        self._cache = cache
+        self._machine = Machine(dll_dirs=(toolkit,))
+        self._pythons = Pythons(cache=cache, progress=SILENT)
+
+    def __enter__(self) -> Windows:  # noqa: PYI034 - Self is newer than Python 3.10
+        pythons = self._pythons.__enter__()
+        python = pythons.provide(PYTHON)
+        assert isinstance(python, Interpreter), python
+        python.start()
+        wheel = fetch_index("pip", python=PYTHON, lock=None, cache=self._cache).path
+        self._pip = _unpacked(wheel, self._cache)
+        self._trial = _Trial(
+            interpreter=python,
+            machine=self._machine,
+            place=self._place,
+            timeout=600,
+            stop=None,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pythons.__exit__(kind, error, trace)
+
+    def path(self, path: Path) -> str:
+        return self._trial._path(path)
+
+    def install(self, *words: str) -> str:
+        """What pip says; what it installs, `use` imports."""
+        for name in ("site-packages", "temporary", "home"):
+            (self._place / name).mkdir(exist_ok=True)
+        options = ("--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check")
+        target = ("--target", self.path(self._place / "site-packages"))
+        return self._trial._do(
+            "install", "", self._pip, ["install", *options, *target, *words]
+        ).output
+
+    def use(self) -> str:
+        return self._trial._do("use", "").output
