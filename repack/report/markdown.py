@@ -53,7 +53,8 @@ def _did(each: OnPython) -> str:
 
 
 def _edit(edit: Edit) -> Iterator[str]:
-    counted = f"{edit.added} lines added, {edit.removed} removed"
+    lines = "line" if edit.added == 1 else "lines"
+    counted = f"{edit.added} {lines} added, {edit.removed} removed"
     if edit.new or len(edit.diff) > _DIFF_LIMIT:
         yield from (f"- {_code(edit.member)}: {'new, ' if edit.new else ''}{counted}", "")
         return
