@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,22 +13,53 @@ if TYPE_CHECKING:
 
 #: They stand beside this module, and are installed with it.
 _TEMPLATES = Path(__file__).parent / "templates"
+#: What would show nothing, turn the reading direction around, or be no character at all.
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 
 
 def rendered(
-    template: str, values: dict[str, object], *, filters: dict[str, Callable[..., object]]
+    template: str,
+    values: dict[str, object],
+    *,
+    filters: dict[str, Callable[..., object]],
+    reveal: bool = False,
 ) -> str:
     """Return the page that the template makes of `values`; a name it lacks is an error of ours.
 
-    `values` go by the names that the template uses, and so do its own `filters`.
+    `values` go by the names that the template uses, and so do its own `filters`. With `reveal`,
+    for a page that people alone read, texts are as `visible` has them.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible if reveal else None,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters.update(filters)
     return environment.get_template(template).render(values)
+
+
+def visible(text: str) -> str:
+    """Return `text` with a sign in place of each character that shows nothing, or hides others.
+
+    Messages and file names may hold anything: escape sequences of terminals, bytes that are no
+    text (lone surrogates, which no file can hold), letters that turn the direction around.
+    """
+    return _HIDDEN.sub(lambda found: _sign_of(found[0]), text.replace("\r\n", "\n"))
+
+
+def _visible(value: object) -> object:
+    # What is escaped already is a str of another class; what a macro made has been through here.
+    return visible(value) if type(value) is str else value
+
+
+def _sign_of(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:  # noqa: PLR2004 - the block Control Pictures has these in the same order
+        return chr(0x2400 + code)
+    return f"\N{MATHEMATICAL LEFT ANGLE BRACKET}U+{code:04X}\N{MATHEMATICAL RIGHT ANGLE BRACKET}"

@@ -71,6 +71,7 @@ class TestHelp:
             "sample",
             "pin",
             "publish",
+            "report",
             "completion",
         ]
 

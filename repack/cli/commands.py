@@ -167,6 +167,20 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
 
+def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Show what the last build did."""
+    from repack.report.writing import write_report  # noqa: PLC0415 - slow to import
+
+    del progress  # there is nothing to wait for
+    if options.json and options.markdown:
+        raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
+    written = write_report((options.dist or _config(options).build.out).absolute())
+    lines = [written.headline, str(written.page)]
+    if options.markdown:
+        lines = written.markdown.splitlines()
+    return Answer(json=written.json, show=lambda console: show_lines(console, lines))
+
+
 def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
     """Write the files that pin what is installed."""
     from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
@@ -347,6 +361,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "pin": run_pin,
         "publish": run_publish,
         "completion": run_completion,
+        "report": run_report,
     }
 )
 

@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         *(_add_build, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample),
-        *(_add_pin, _add_publish),
+        *(_add_pin, _add_publish, _add_report),
     ):
         add(commands)
     _add_completion(commands)
@@ -271,6 +271,28 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
         ),
     )
     parser.add_argument("shell", choices=SHELLS, help="the shell that completes them")
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "show what the last build did: report.html, report.json and report.md beside its wheels",
+        (
+            "repack report",
+            "repack report wheelhouse --json",
+            "repack report --markdown",
+        ),
+    )
+    parser.add_argument(
+        "dist", nargs="?", type=Path, metavar="DIST", help="what a build left (default: build.out)"
+    )
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the report as Markdown, as $GITHUB_STEP_SUMMARY takes it",
+    )
+    _add_config_options(parser)
 
 
 def _add_wheels(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,284 @@
+"""What `repack report` shows of a build: the page in a browser, beside its JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from browsing import browser, opened
+
+from repack.analysis import Finding
+from repack.cargo import Cargo
+from repack.cli import main
+from repack.records import (
+    Asked,
+    BuildRecord,
+    Change,
+    Origin,
+    Seen,
+    WheelRecord,
+    write_record,
+)
+from repack.report.writing import write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+HOSTILE = "<script>document.title='taken'</script><img src=x>|`\u202e\x1b[31m\n## taken"
+LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not found."
+
+
+def wheel(python: str, status: str, *, after: str, reason: str = "", log: str = "") -> WheelRecord:
+    tag = f"cp{python.replace('.', '')}"
+    folder = "failed/" if status == "failed" else ""
+    return WheelRecord(
+        path=f"{folder}x-1+patched-{tag}-{tag}-win_amd64.whl",
+        version="1+patched",
+        tag=f"{tag}-{tag}-win_amd64",
+        size=4_000_000,
+        sha256="1" * 64,
+        seen=(
+            Seen(
+                python=python,
+                status=status,
+                before=LOAD_FAILED,
+                after=after,
+                reason=reason,
+                log=log,
+            ),
+        ),
+    )
+
+
+def asked(dll: str, kind: str, family: str) -> Asked:
+    return Asked(
+        dll=dll, kind=kind, family=family, needed_by=("cv2/cv2.pyd",), delayed=False, in_wheel=""
+    )
+
+
+RECORD = BuildRecord(
+    source=Origin(
+        filename="x-1-cp37-abi3-win_amd64.whl",
+        name="x",
+        version="1",
+        url="pkg:pypi/x@1",
+        size=3_000_000,
+        sha256="0" * 64,
+        cuda="12.9",
+    ),
+    mode="vendor",
+    driver_stub=False,
+    wheels=(
+        wheel("3.10", "passed", after="works: OpenCV 4.13.0"),
+        wheel("3.9", "failed", reason=HOSTILE, after=HOSTILE, log=HOSTILE),
+        wheel("3.12", "not-run", reason="no Wine", after="not run: no Wine"),
+    ),
+    carried=(
+        Cargo(
+            member="x.libs/nppc64_12.dll",
+            family="npp",
+            origin="nvidia-npp-cu12 12.4",
+            size=2_500_000,
+            packed=1,
+            sha256="2" * 64,
+        ),
+    ),
+    needs=(
+        asked("cufft64_11.dll", "cuda", "cufft"),
+        asked("cublas64_12.dll", "cuda", "cublas"),
+        asked("nvcuda.dll", "driver", "driver"),
+        asked("KERNEL32.dll", "windows", "windows"),
+    ),
+    requires=("nvidia-cublas-cu12>=12.9,<13",),
+    changes=(
+        Change(member="cv2/config.py", new=False, diff="--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new\n"),
+        Change(member="cv2/cuda_dlls.py", new=True, diff="--- a\n+++ b\n@@ -0,0 +1 @@\n+x\n"),
+    ),
+    findings=(Finding(code="not-cuda", message=HOSTILE, member="m" * 300, hint="look"),),
+    refused=(("3.14t", "its modules use the stable ABI"),),
+)
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    for name in ("cu12", "cu13"):
+        (tmp_path / name).mkdir()
+        write_record(replace(RECORD, name=name), tmp_path / name)
+    (tmp_path / "cu12/requirements-3.10.txt").touch()
+    write_report(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def page(chrome: Browser, several: Path) -> Iterator[Page]:
+    with opened(chrome, several / "report.html") as shown:
+        yield shown
+
+
+def contrasts(page: Page) -> float:
+    """Return the least contrast of a text with its ground, as WCAG 2 counts it."""
+    least = page.evaluate(
+        """() => {
+  const parts = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(n => n / 255)
+    .map(p => p <= .04045 ? p / 12.92 : ((p + .055) / 1.055) ** 2.4);
+  const light = colour => { const [r, g, b] = parts(colour); return .2126*r + .7152*g + .0722*b; };
+  const ground = it => {
+    for (; it; it = it.parentElement) {
+      const colour = getComputedStyle(it).backgroundColor;
+      if (colour !== 'rgba(0, 0, 0, 0)') return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const all = [...document.body.querySelectorAll('*')].filter(
+    it => it.localName !== 'title'
+      && [...it.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  return Math.min(...all.map(it => {
+    const style = getComputedStyle(it);
+    const svg = it.namespaceURI.endsWith('svg');
+    const [a, b] = [light(svg ? style.fill : style.color), light(ground(it))].sort((x, y) => y - x);
+    return (a + .05) / (b + .05);
+  }));
+}"""
+    )
+    assert isinstance(least, float | int)
+    return float(least)
+
+
+class TestInABrowser:
+    pytestmark = pytest.mark.browser
+
+    @pytest.mark.parametrize("width", [360, 1400])
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_nothing_is_cut_and_every_text_stands_out(
+        self, chrome: Browser, several: Path, width: int, scheme: Literal["light", "dark"]
+    ) -> None:
+        with opened(chrome, several / "report.html", width=width, scheme=scheme) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert contrasts(page) >= 4.5
+
+    def test_its_figures_are_those_of_the_json(self, page: Page, several: Path) -> None:
+        told = json.loads((several / "report.json").read_bytes())
+        assert page.locator("h1").inner_text() == told["headline"]
+        assert page.locator("section.build").count() == len(told["builds"]) == 2
+        for shown, build in zip(page.locator("section.build").all(), told["builds"], strict=True):
+            cells = shown.locator(".pythons tbody th").all_inner_texts()
+            assert cells == [each["python"] for each in build["pythons"]]
+            assert cells == ["3.9", "3.10", "3.12", "3.14t"]
+            assert shown.locator(".findings li").count() == len(build["findings"])
+            assert shown.locator(".dlls tbody tr").count() == 5
+
+    def test_markup_in_a_record_is_shown_and_not_obeyed(self, page: Page) -> None:
+        assert page.title() != "taken"
+        assert page.locator("script, img, [style]").count() == 0
+        assert "<script>" in page.locator(".findings").first.inner_text()
+
+    def test_heads_skip_no_level_and_pictures_have_a_text(self, page: Page) -> None:
+        levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(it => +it.tagName[1])")
+        assert levels[0] == 1
+        assert all(b - a <= 1 for a, b in pairwise(levels))
+        assert page.locator("html").get_attribute("lang") == "en"
+        said = page.locator("svg[role=img] title").first.text_content()
+        assert "npp: 1 DLL, 2.5 MB" in (said or "")
+
+    def test_a_new_file_is_folded_and_an_edit_is_not(self, page: Page) -> None:
+        assert page.locator("details.new[open]").count() == 0
+        assert page.locator("details.edit:not(.new)[open]").count() == 2
+
+    def test_on_paper_nothing_reaches_beyond_the_sheet(
+        self, chrome: Browser, several: Path
+    ) -> None:
+        sheet = round(182 / 25.4 * 96)
+        with opened(chrome, several / "report.html", width=sheet) as page:
+            page.emulate_media(media="print")
+            assert page.evaluate("document.documentElement.scrollWidth") <= sheet
+
+
+def test_each_dll_has_the_place_that_it_comes_from(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    (build,) = write_report(tmp_path).json["builds"]
+    places = {each["dll"]: it["place"] for it in build["families"] for each in it["dlls"]}
+    assert places == {
+        "nppc64_12.dll": "wheel",
+        "cublas64_12.dll": "nvidia",
+        "cufft64_11.dll": "machine",
+        "nvcuda.dll": "machine",
+        "KERNEL32.dll": "system",
+    }
+
+
+def test_what_failed_is_not_to_be_installed_and_pins_are_named_where_they_are(
+    several: Path,
+) -> None:
+    builds = json.loads((several / "report.json").read_bytes())["builds"]
+    first, second = ({each["python"]: each for each in build["pythons"]} for build in builds)
+    assert first["3.9"]["install"] == []
+    assert first["3.10"]["install"][0].endswith("--require-hashes -r cu12/requirements-3.10.txt")
+    assert second["3.10"]["install"][0].endswith(" x==1+patched")
+
+
+def test_the_headline_counts_each_fate(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    assert write_report(tmp_path).headline == (
+        "Works on 1 of 4 Pythons; fails on 1; not tried on 1; no wheel for 1"
+    )
+
+
+def test_the_same_record_leaves_the_files_alone(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    write_report(tmp_path)
+    before = {path: identity(path) for path in tmp_path.iterdir()}
+    write_report(tmp_path)
+    assert {path: identity(path) for path in tmp_path.iterdir()} == before
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what a file that was written anew would not have; reading changes only its atime."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def test_markdown_holds_no_markup_of_a_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(RECORD, tmp_path)
+    assert main(["report", str(tmp_path), "--markdown"]) == 0
+    told = capsys.readouterr().out
+    assert told == (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in told
+    assert "\n## taken" not in told
+    assert "-old\n+new\n```" in told
+
+
+def test_the_command_prints_the_json_that_it_leaves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(RECORD, tmp_path)
+    assert main(["report", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "report.json").read_bytes())
+    assert told["version"] == 1
+
+
+def test_where_nothing_was_built_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path)]) == 1
+    assert "has no build.json" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_and_markdown_together_are_a_mistake(tmp_path: Path) -> None:
+    assert main(["report", str(tmp_path), "--json", "--markdown"]) == 2
