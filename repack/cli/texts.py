@@ -45,8 +45,8 @@ DETAILS: Mapping[str, str] = MappingProxyType(
         "hash is left alone, with another it is refused before anything is written. What cannot "
         "be handed on whole is not handed on at all. Then the pin files are written.",
         "report": "Makes of build.json one page that can be handed on, the same as JSON and as "
-        "Markdown: what each wheel did on each Python beside the untouched one, what was changed in "
-        "it, which DLLs it carries or needs, and what was found. Of several builds, all.",
+        "Markdown: what each wheel did on each Python beside the untouched one, what was changed "
+        "in it, which DLLs it carries or needs, and what was found. Of several builds, all.",
         "completion": "The script asks repack itself how a line goes on, so that it knows every "
         "option of the repack that is installed.",
     }
