@@ -6,6 +6,7 @@ What `repack build --dry-run` prints is this plan; `emit` executes the same.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from repack import wheels
 from repack.analysis.findings import wrong_numpy
 from repack.archives import Added, Copied, size_of
 from repack.cargo import Supplement
+from repack.config import name_token
 from repack.dlls import Kind, cure, distribution, general_cures, key_of
 from repack.errors import InputError, OutputError
 
@@ -152,8 +154,9 @@ def make_plan(
 
 def emitted_version(build: Build, analysis: Analysis, label: str) -> str:
     """Return the version of the wheels, whose local part says what was done."""
+    done = build.local or default_label(analysis, label)
     return wheels.local_version(
-        analysis.wheel.filename.version, build.local or default_label(analysis, label)
+        analysis.wheel.filename.version, named_label(done, build.name) if build.name else done
     )
 
 
@@ -173,6 +176,18 @@ def default_label(analysis: Analysis, done: str) -> str:
     exact = analysis.cuda_version
     cuda = f"cu{exact[0]}{exact[1]}" if exact else f"cu{analysis.cuda_major}"
     return f"{cuda}.{done}"
+
+
+def named_label(done: str, name: str) -> str:
+    """Return the local version of a build called `name`, in which `done` says what was done.
+
+    Its last part is the name, whatever stands before it: builds whose names differ by more than
+    separators never give two wheels of one file name. What the name says is not said twice:
+    "cu13.vendored" and "cu13-team" give "vendored.cu13team".
+    """
+    said = name.split("-")
+    before = [part for part in re.split(r"[._-]", done) if part not in said]
+    return ".".join([*before, name_token(name)])
 
 
 def refusal(python: str, analysis: Analysis) -> str:

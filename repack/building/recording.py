@@ -27,6 +27,7 @@ def record_of(result: BuildResult, build: Build) -> BuildRecord:
     analysis, plan = result.analysis, result.plan
     return BuildRecord(
         source=_origin(result),
+        name=build.name,
         mode=build.mode,
         driver_stub=build.driver_stub,
         wheels=tuple(_wheels(result, build)),

@@ -56,12 +56,22 @@ class Supply:
 
     @property
     def pins(self) -> tuple[Pin, ...]:
-        """What the lock pinned before anything was fetched."""
+        """What the lock pinned before anything was fetched, or when it was last written."""
         return self._before.pins
 
     def keep(self) -> tuple[str, ...]:
-        """Write the lock if anything is new, and return what changed, as lines."""
-        changes = difference(self._before, self._now)
+        """Write what is new into the lock, and return what changed since the last time, as lines.
+
+        What another process has pinned meanwhile stays.
+        """
+        with self._turn:
+            before, now = self._before, self._now
+            self._before = now
+        changes = difference(before, now)
         if changes:
-            write_lock(self._path, self._now)
+            with self.cache.lock(f"pins of {self._path.absolute()}", self.progress):
+                there = read_lock(self._path)
+                for pin in now.pins:
+                    there = there.with_pin(pin) if pin != before.pin(pin.key) else there
+                write_lock(self._path, there)
         return changes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from repack.cli.commands import Answer
+    from repack.cli.given import Answer
     from repack.progress import Progress
     from repack.report import Json
 

@@ -4,74 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from repack import report
 from repack.analysis import analyse
-from repack.building import Supply, build, look_through, obtain_source
+from repack.building import obtain_source
+from repack.cli.building import run_build, run_builds, run_fetch
 from repack.cli.completion import script
-from repack.config import SampleSource, load, named_url, parse_override, source_from
+from repack.cli.given import Answer, config_of, supply_of
+from repack.config import SampleSource, named_url
 from repack.errors import InputError, RepackError, UsageError
 from repack.files import link_or_copy
 from repack.outcomes import FAILED
-from repack.report import JSON_VERSION, Json
+from repack.report import JSON_VERSION
 from repack.sources import Cache
 from repack.terminal import show_lines, show_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from repack.building import Supply
     from repack.config import Config
     from repack.index.publishing import Published, Terms
     from repack.progress import Progress
     from repack.stores import Store
-    from repack.terminal import Console
 
 _log = logging.getLogger(__name__)
-_CONFIG = Path("repack.toml")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a command has to say on stdout, as JSON or shown to a person."""
-
-    json: Json
-    show: Callable[[Console], None]
-    failed: bool = False
-
-
-def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Build wheels."""
-    config = _config(options, needs_source=True)
-    result = build(config, _supply(config, options, progress), dry_run=options.dry_run)
-    for finding in report.findings_of(result):
-        _log.warning("%s", report.finding_line(result.analysis.wheel.path.name, finding))
-    for change in result.lock_changes:
-        _log.info("repack.lock: %s", change)
-
-    def show(console: Console) -> None:
-        if result.dry_run:
-            show_lines(console, report.plan_lines(result))
-        else:
-            title = f"{result.analysis.wheel.path.name} -> {config.build.out}"
-            show_table(console, title, report.BUILD_HEADINGS, report.build_rows(result))
-
-    return Answer(json=report.build_json(result), show=show, failed=result.failed)
-
-
-def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Fetch the source and look through it: a build of it has the less to do."""
-    config = _config(options, needs_source=True)
-    supply = _supply(config, options, progress)
-    path, url = obtain_source(config, supply)
-    look_through(path, config, supply)
-    changes = supply.keep()
-    json = {"version": JSON_VERSION, "path": str(path), "url": url, "lock_changes": list(changes)}
-    return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
 
 
 def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -99,8 +60,8 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     """Try wheels on Windows Pythons."""
     from repack.building.smoking import smoke_wheels  # noqa: PLC0415 - slow to import
 
-    config = _config(options)
-    supply = _supply(config, options, progress)
+    config = config_of(options)
+    supply = supply_of(config, options, progress)
     results = smoke_wheels(
         options.wheels,
         options.python or config.build.python,
@@ -122,7 +83,7 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     """List the Windows Pythons at hand, after putting together those asked for."""
     from repack.interpreters import Pythons, Unavailable  # noqa: PLC0415 - slow to import
 
-    config = _config(options)
+    config = config_of(options)
     with Pythons(
         cache=Cache.default(),
         progress=progress,
@@ -154,10 +115,10 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
         for key in ("opencv", "cuda", "driver")
         if (value := getattr(options, key)) is not None
     }
-    config = _config(options, more=[("source.sample", {}), *given.items()])
+    config = config_of(options, more=[("source.sample", {}), *given.items()])
     if not isinstance(config.source, SampleSource):
         raise UsageError("the source is no sample", hint="leave out --set source...")
-    supply = _supply(config, options, progress)
+    supply = supply_of(config, options, progress)
     made, _ = obtain_source(config, supply)
     supply.keep()
     path = options.out.absolute() / made.name
@@ -174,7 +135,7 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
     del progress  # there is nothing to wait for
     if options.json and options.markdown:
         raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
-    written = write_report((options.dist or _config(options).build.out).absolute())
+    written = write_report((options.dist or config_of(options).build.out).absolute())
     lines = [written.headline, str(written.page)]
     if options.markdown:
         lines = written.markdown.splitlines()
@@ -185,9 +146,9 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
     """Write the files that pin what is installed."""
     from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
 
-    config = _config(options)
+    config = config_of(options)
     dist = (options.dist or config.build.out).absolute()
-    supply = _supply(config, options, progress)
+    supply = supply_of(config, options, progress)
     pinning = pin(
         dist,
         supply,
@@ -213,7 +174,7 @@ def _named_index(given: str | None, config: Config) -> str:
 
 def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
     """Put wheels into an index, or change what it says of those it has."""
-    config = _config(options)
+    config = config_of(options)
     _check_publish_options(options)
     if _uploads(options, config):
         return _upload(config, options, progress)
@@ -299,7 +260,7 @@ def _publish_to_folder(
     else:
         dist = (options.dist or config.build.out).absolute()
         published = publish(dist, store, terms, progress)
-        _pin_published(dist, _supply(config, options, progress), config)
+        _pin_published(dist, supply_of(config, options, progress), config)
     for key in published.strays:
         _log.warning(
             "%s: no page lists it; publish it from where it came, or remove it", store.locate(key)
@@ -353,6 +314,7 @@ def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
         "build": run_build,
+        "builds": run_builds,
         "fetch": run_fetch,
         "inspect": run_inspect,
         "smoke": run_smoke,
@@ -364,64 +326,3 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "report": run_report,
     }
 )
-
-
-def _config(
-    options: argparse.Namespace,
-    *,
-    more: Sequence[tuple[str, object]] = (),
-    needs_source: bool = False,
-) -> Config:
-    """Return the settings of the file, and over them those of the command line."""
-    path = options.config
-    if path is None and _CONFIG.is_file():
-        path = _CONFIG
-    overrides = [parse_override(text) for text in options.overrides]
-    overrides += [*more, *_from_options(options)]
-    config = load(path, overrides)
-    if needs_source and config.source is None and path is None:
-        raise UsageError(
-            "there is no repack.toml here that names a source",
-            hint="give one: repack build --source WHEEL-OR-URL",
-        )
-    return config
-
-
-def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
-    """Return the settings that options of their own stand for."""
-    given: list[tuple[str, object]] = []
-    if getattr(options, "source", None) is not None:
-        given += _named_source(options.source)
-    for option in ("mode", "emit", "python", "out"):
-        value = getattr(options, option, None)
-        if value is not None and options.command == "build":
-            given.append((f"build.{option}", str(value) if option == "out" else value))
-    if getattr(options, "driver_stub", None):
-        given.append(("build.driver-stub", True))
-    if getattr(options, "no_smoke", False):
-        given.append(("smoke.enabled", False))
-    for option in ("index_dir", "index_url", "repository_url", "repository"):
-        if options.command == "publish" and getattr(options, option) is not None:
-            given.append((f"publish.{option.replace('_', '-')}", getattr(options, option)))
-    return given
-
-
-def _named_source(text: str) -> list[tuple[str, object]]:
-    """Return the settings of `--source text`; a URL may end in #sha256=..., as for pip."""
-    key, _ = source_from(text)
-    place, mark, sha256 = text.partition("#sha256=")
-    if key == "source.url" and mark:
-        return [(key, place), ("source.sha256", sha256)]
-    return [(key, text)]
-
-
-def _supply(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
-    """Return what fetches; without a configuration the pins lie in the cache."""
-    cache = replace(Cache.default(), sizes_only=getattr(options, "dry_run", False))
-    return Supply(
-        cache,
-        config.lock or cache.folder("pins") / "repack.lock",
-        offline=options.offline,
-        update=getattr(options, "update_lock", False),
-        progress=progress,
-    )

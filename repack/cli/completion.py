@@ -41,3 +41,16 @@ def settings(**_asked: object) -> list[str]:
     from repack.config import setting_keys  # noqa: PLC0415 - slow to import
 
     return [f"{key}=" for key in setting_keys()]
+
+
+def build_names(**_asked: object) -> list[str]:
+    """Return the names of the builds in the `repack.toml` that is here."""
+    from pathlib import Path  # noqa: PLC0415 - slow to import
+
+    from repack.config import load_builds  # noqa: PLC0415 - as above
+    from repack.errors import RepackError  # noqa: PLC0415 - as above
+
+    try:
+        return [config.build.name for config in load_builds(Path("repack.toml"))]
+    except RepackError:
+        return []

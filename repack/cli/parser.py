@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repack import __version__
-from repack.cli.completion import SHELLS, pythons, settings
+from repack.cli.completion import SHELLS, build_names, pythons, settings
 from repack.cli.texts import description_of, epilog_of, epilog_of_all
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"repack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
-        *(_add_build, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample),
+        *(_add_build, _add_builds, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample),
         *(_add_pin, _add_publish, _add_report),
     ):
         add(commands)
@@ -68,8 +68,19 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "repack build --python 3.12 3.13 --no-smoke -w wheelhouse",
             'repack build --mode vendor --set \'vendor.families=["npp", "cudart"]\'',
             "repack build --dry-run --set build.emit=abi3",
+            "repack build cu12 cu13",
         ),
     )
+    _add_names(parser)
+    option = parser.add_argument(
+        "--build",
+        dest="builds",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the same as NAME, for a script; may be given again",
+    )
+    option.completer = build_names  # type: ignore[attr-defined] # argcomplete looks for it
     _add_source_options(parser)
     parser.add_argument(
         "--mode",
@@ -94,6 +105,26 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 
 
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a [[build]] of repack.toml (default: all of them)",
+    )
+    option.completer = build_names  # type: ignore[attr-defined] # argcomplete looks for it
+
+
+def _add_builds(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "builds",
+        "print the names of the builds in repack.toml",
+        ("repack builds", "repack builds --json"),
+    )
+    _add_config_options(parser)
+
+
 def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         commands,
@@ -101,6 +132,7 @@ def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "download and verify the source, and print its path",
         ("repack fetch", "repack fetch --source https://example.com/x.whl#sha256=..."),
     )
+    _add_names(parser)
     _add_source_options(parser)
 
 

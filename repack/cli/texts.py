@@ -26,7 +26,11 @@ DETAILS: Mapping[str, str] = MappingProxyType(
         "every member, finds out which DLLs its binaries need, applies the patches, writes one "
         "wheel for each Python and tries each on that genuine Windows Python, beside the untouched "
         "wheel. A wheel that fails goes to failed/ below the wheel directory. What is there "
-        "already and still right is not made, fetched or tried again.",
+        "already and still right is not made, fetched or tried again. Where repack.toml has "
+        "[[build]] tables, all are built, or those named; each into a folder of its name.",
+        "builds": "One name a line; with --json, `names` is the list that a CI system's matrix "
+        "takes, whose machines then each run `repack build NAME`. None where [build] is the only "
+        "build, which has no name.",
         "fetch": "Brings the source into the cache, compares it with repack.lock, and looks "
         "through it, so that a build, even one with --offline, finds it there.",
         "inspect": "Reads wheels of any origin without running anything of them. A finding is a "

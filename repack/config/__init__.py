@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from repack.config.epoch import source_date_epoch
 from repack.config.lock import Lock, Pin, difference, read_lock, write_lock
-from repack.config.reading import load, named_url, setting_keys, source_from, wanted_source
+from repack.config.naming import name_token
+from repack.config.reading import (
+    load,
+    load_builds,
+    named_url,
+    setting_keys,
+    source_from,
+    wanted_source,
+)
 from repack.config.toml import format_toml, parse_override
 from repack.config.values import (
     DEFAULT_PYTHONS,
@@ -43,6 +51,8 @@ __all__ = [
     "difference",
     "format_toml",
     "load",
+    "load_builds",
+    "name_token",
     "named_url",
     "parse_override",
     "read_lock",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,29 +19,100 @@ from repack.config.settings import (
     WrongValueError,
     kind_of,
 )
+from repack.config.several import named_tables, selected
 from repack.config.toml import parse_key, read_toml
 from repack.config.values import Allow, Build, Config, Embeddable, Publish, Smoke, Vendor
 from repack.errors import ConfigError, UsageError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from repack.config.settings import Key
+    from repack.config.several import NamedTable
     from repack.config.values import Source
 
 
 def load(path: Path | None, overrides: Sequence[tuple[str, object]] = ()) -> Config:
     """Return the settings of the file `path`, those of the command line put over them.
 
+    Of a file with several builds these are what holds for all, and where they all lie.
     Paths are relative to the file's folder, on the command line to the working directory.
     Every problem of the file is told in one `ConfigError`, of the command line in a `UsageError`.
     """
+    return _read(path, overrides)[0]
+
+
+def load_builds(
+    path: Path | None,
+    overrides: Sequence[tuple[str, object]] = (),
+    names: Collection[str] = (),
+) -> tuple[Config, ...]:
+    """Return the settings of each build called `names`, of all where none is named.
+
+    A `[[build]]` has its own over what the file says for all; its wheels go into a folder of
+    its name. The only build of a file without such tables has no name. Raises as `load` does.
+    """
+    common, builds = _read(path, overrides)
+    return selected(builds or (common,), names)
+
+
+def _read(
+    path: Path | None, overrides: Sequence[tuple[str, object]]
+) -> tuple[Config, tuple[Config, ...]]:
+    """Return what holds for all builds, and each of the `[[build]]` tables."""
     problems: list[_Problem] = []
-    leaves = {} if path is None else _leaves_of_file(path, problems)
-    _put_over(leaves, _leaves_of_overrides(overrides, problems))
-    values = _Values(dict(_parsed(leaves, problems)), leaves, problems)
+    tree = {} if path is None else read_toml(path, hint="repack.toml is described in the README")
+    tables = tree.pop("build") if isinstance(tree.get("build"), list) else None
+    named = _named_tables(tables, problems)
     base = Path.cwd() if path is None else path.absolute().parent
-    config = Config(
+    common = _leaves_of_tree(tree, base, problems)
+    own = [_leaves_of_tree(table.tree, base, problems, table.place) for table in named]
+    _share_out(common, own, problems)
+    over = _leaves_of_overrides(overrides, problems)
+    given = frozenset(".".join(parse_key(key)) for key, _ in overrides)
+    configs = [
+        _config(path, _Values.of((common, mine, over), problems), base, given)
+        for mine in ({}, *own)
+    ]
+    _raise(path, problems)
+    return configs[0], tuple(
+        replace(config, build=_in_folder(config.build, table.name))
+        for config, table in zip(configs[1:], named, strict=True)
+    )
+
+
+def _named_tables(tables: object, problems: list[_Problem]) -> list[NamedTable]:
+    """Return the builds of the list `tables`, of which there is none in most files."""
+    if not isinstance(tables, list):
+        return []
+    wrong: list[str] = []
+    found = named_tables(tables, wrong)
+    problems += [_Problem(said=said, command_line=False) for said in wrong]
+    return found
+
+
+def _share_out(
+    common: dict[Key, Leaf], own: Sequence[dict[Key, Leaf]], problems: list[_Problem]
+) -> None:
+    """Let the `out` of any build be that of all: what they make is to lie in one folder."""
+    given = [leaves.pop(_OUT) for leaves in own if _OUT in leaves]
+    common.update(dict.fromkeys([_OUT], given[0]) if given else {})
+    for other in given[1:]:
+        if other.raw != given[0].raw:
+            said = f"out is not that of {given[0].build}: one folder holds what all builds make"
+            problems.append(_Problem(said=_placed(said, other.build), command_line=False))
+
+
+_OUT = ("build", "out")
+
+
+def _in_folder(build: Build, name: str) -> Build:
+    return replace(build, name=name, out=build.out / name)
+
+
+def _config(path: Path | None, values: _Values, base: Path, given: frozenset[str]) -> Config:
+    """Return the settings that are right; what is not goes to the values' problems."""
+    return Config(
         path=path,
         source=_source(values),
         build=_build(values, base),
@@ -50,10 +121,8 @@ def load(path: Path | None, overrides: Sequence[tuple[str, object]] = ()) -> Con
         smoke=_smoke(values),
         allow=Allow(**values.table("allow")),
         lock=None if path is None else path.with_suffix(".lock"),
-        given=frozenset(".".join(parse_key(key)) for key, _ in overrides),
+        given=given,
     )
-    _raise(path, problems)
-    return config
 
 
 def named_url(text: str) -> str:
@@ -96,11 +165,24 @@ class _Problem:
     command_line: bool
 
 
-def _leaves_of_file(path: Path, problems: list[_Problem]) -> dict[Key, Leaf]:
-    tree = read_toml(path, hint="repack.toml is described in the README")
-    base = path.absolute().parent
-    found = _leaves(tree, (), command_line=False, problems=problems)
-    return {key: Leaf(raw=raw, base=base, command_line=False) for key, raw in found}
+def _placed(said: str, place: str) -> str:
+    """Return what is said of a setting as whoever wrote it in a `[[build]]` table knows it."""
+    if not place:
+        return said
+    short = said.removeprefix("build.").replace("(did you mean build.", "(did you mean ")
+    return f"{place}: {short}"
+
+
+def _leaves_of_tree(
+    tree: Mapping[str, object], base: Path, problems: list[_Problem], place: str = ""
+) -> dict[Key, Leaf]:
+    wrong: list[_Problem] = []
+    found = {
+        key: Leaf(raw=raw, base=base, command_line=False, build=place)
+        for key, raw in _leaves(tree, (), command_line=False, problems=wrong)
+    }
+    problems += [replace(problem, said=_placed(problem.said, place)) for problem in wrong]
+    return found
 
 
 def _leaves_of_overrides(
@@ -138,10 +220,10 @@ def _leaves(
             )
 
 
-def _put_over(leaves: dict[Key, Leaf], overrides: dict[Key, Leaf]) -> None:
-    """Put the command line's settings over the file's.
+def _put_over(leaves: dict[Key, Leaf], overrides: Mapping[Key, Leaf]) -> None:
+    """Put the command line's settings over the file's, or a build's over those of all.
 
-    Another kind of source replaces the file's whole source, whose other keys would contradict it.
+    Another kind of source replaces the whole source, whose other keys would contradict it.
     """
     kinds = {key[1] for key in overrides if key[0] == "source" and key[1] in KINDS}
     if kinds - {key[1] for key in leaves if key[0] == "source"}:
@@ -176,7 +258,9 @@ def _suggestion(path: Key) -> str:
 def _raise(path: Path | None, problems: list[_Problem]) -> None:
     """Raise one error that tells the file's problems, or the command line's."""
     for kind, command_line in ((ConfigError, False), (UsageError, True)):
-        told = [problem.said for problem in problems if problem.command_line is command_line]
+        # What stands in the file for all builds is wrong in each, and is told once.
+        said = [problem.said for problem in problems if problem.command_line is command_line]
+        told = list(dict.fromkeys(said))
         if not told:
             continue
         more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
@@ -199,6 +283,14 @@ class _Values:
     leaves: Mapping[Key, Leaf]
     problems: list[_Problem]
 
+    @classmethod
+    def of(cls, layers: Sequence[Mapping[Key, Leaf]], problems: list[_Problem]) -> _Values:
+        """Return the settings of all layers, the later ones put over the earlier."""
+        leaves: dict[Key, Leaf] = {}
+        for layer in layers:
+            _put_over(leaves, layer)
+        return cls(dict(_parsed(leaves, problems)), leaves, problems)
+
     def table(self, *path: str) -> dict[str, Any]:
         """Return the settings right under `path`, by the name of their field."""
         return {
@@ -209,7 +301,10 @@ class _Values:
 
     def wrong(self, said: str, *keys: Key) -> None:
         """Note a contradiction between `keys`."""
-        command_line = any(self.leaves[key].command_line for key in keys if key in self.leaves)
+        leaves = [self.leaves[key] for key in keys if key in self.leaves]
+        command_line = any(leaf.command_line for leaf in leaves)
+        places = [leaf.build for leaf in leaves if leaf.build and not command_line]
+        said = _placed(said, places[0]) if places else said
         self.problems.append(_Problem(said=said, command_line=command_line))
 
 
@@ -220,7 +315,7 @@ def _parsed(leaves: Mapping[Key, Leaf], problems: list[_Problem]) -> Iterator[tu
         try:
             yield path, leaf.raw if reader is None else reader(leaf)
         except WrongValueError as wrong:
-            said = f"{_dotted(path)} {wrong}"
+            said = _placed(f"{_dotted(path)} {wrong}", leaf.build)
             problems.append(_Problem(said=said, command_line=leaf.command_line))
 
 

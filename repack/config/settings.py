@@ -35,6 +35,8 @@ class Leaf:
     raw: object
     base: Path
     command_line: bool
+    build: str = ""
+    """The `[[build]]` table that it stands in, as messages call it; "" for none."""
 
 
 Reader: TypeAlias = "Callable[[Leaf], object]"

@@ -73,6 +73,8 @@ Source: TypeAlias = SampleSource | FileSource | UrlSource | IndexSource | Releas
 class Build:
     """What is made of the source, and where it is put."""
 
+    name: str = ""
+    """Normalised, where the file has several builds; "" for the only one."""
     mode: Literal["patch", "depend", "vendor"] = "patch"
     """Where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, the wheel itself."""
     driver_stub: bool = False

@@ -11,7 +11,7 @@ from repack.outcomes import FAILED
 from repack.plan import megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from repack.analysis import Analysis, Finding, Need
@@ -90,6 +90,29 @@ def build_json(result: BuildResult) -> Json:
         "findings": [_finding_json(finding) for finding in findings_of(result)],
         "lock_changes": list(result.lock_changes),
     }
+
+
+def builds_json(made: Mapping[str, BuildResult | RepackError], *, dry_run: bool) -> Json:
+    """Return the object that `repack build --json` prints for named builds.
+
+    `wheels` has those of all, so that a script finds them where it finds those of one build.
+    """
+    builds: list[Json] = []
+    for name, each in made.items():
+        if isinstance(each, BuildResult):
+            told = {key: value for key, value in build_json(each).items() if key != "version"}
+            builds.append({"name": name, "error": None, **told})
+        else:
+            builds.append({"name": name, "error": _error_json(each), "wheels": []})
+    wheels = [{"build": told["name"], **wheel} for told in builds for wheel in told["wheels"]]
+    return {"version": JSON_VERSION, "dry_run": dry_run, "builds": builds, "wheels": wheels}
+
+
+def failure_line(result: BuildResult) -> str:
+    """Return on which Pythons a wheel did not work."""
+    failed = [row for row in result.rows if row.after.status == FAILED]
+    pythons = ", ".join(row.python for row in failed)
+    return f"it does not work on {pythons}: {failed[0].after.reason}"
 
 
 def build_rows(result: BuildResult) -> list[tuple[str, ...]]:
