@@ -68,6 +68,16 @@ class OutputError(RepackError):
     """A result cannot be written."""
 
 
+def system_fault(error: OSError) -> RepackError:
+    """Return what a disk or a system has failed in where no step expects it."""
+    return ToolError(
+        f"the system refused: {error.strerror or error}",
+        code="system",
+        file=error.filename or "",
+        hint="free some space or give permission, and run again",
+    )
+
+
 def _line(text: str) -> str:
     """Return `text` on one line, control characters escaped."""
     return "".join(

@@ -10,6 +10,7 @@ from repack.archives import read_member
 from repack.building.supplementing import check_requirements, facts, supplement
 from repack.building.verdicts import Trial, Verdict
 from repack.emit import Ledger, emit, settle, staging
+from repack.errors import OutputError
 from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import apply, builtin_folder, load_patches, texts_wanted
 from repack.plan import check_size, check_sizes, make_plan, needs_left
@@ -50,8 +51,27 @@ def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) 
         )
         for each in emitted:
             check_size(each.path.name, each.size, config.publish.max_size, plan.cargo)
+        if config.build.name:
+            _check_siblings(emitted, out)
         found = _seen(config, supply, analysis, plan, emitted)
         return tuple(row for each in emitted for row in _settled(each, out, analysis, found))
+
+
+def _check_siblings(emitted: Sequence[Emitted], out: Path) -> None:
+    """Raise OutputError where a folder beside this build's has the same name for other bytes."""
+    from repack.records import read_records  # noqa: PLC0415 - only one of several builds asks
+
+    for folder, record in read_records(out.parent).items():
+        theirs = {} if folder == out else {each.filename: each.sha256 for each in record.wheels}
+        for each in emitted:
+            if theirs.get(each.planned.filename, each.sha256) != each.sha256:
+                raise OutputError(
+                    f"{folder} has the same name and other bytes",
+                    code="other-bytes",
+                    file=each.planned.filename,
+                    hint="remove that folder where no build is called so any more, or give one of "
+                    "the two another name",
+                )
 
 
 def _seen(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from repack import sources
 from repack.config import IndexSource, Lock, difference, read_lock, write_lock
+from repack.errors import FetchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,9 @@ class Supply:
         self._path = lock
         self._before = read_lock(lock)
         self._obeyed = Lock() if update else self._before
+        self._kept = self._obeyed
         self._now = self._before
+        self._update = update
         self._turn = threading.Lock()
 
     def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
@@ -62,16 +65,35 @@ class Supply:
     def keep(self) -> tuple[str, ...]:
         """Write what is new into the lock, and return what changed since the last time, as lines.
 
-        What another process has pinned meanwhile stays.
+        What another process has pinned meanwhile stays. Raises FetchError where it has pinned one
+        of these as another file.
         """
         with self._turn:
-            before, now = self._before, self._now
-            self._before = now
-        changes = difference(before, now)
-        if changes:
-            with self.cache.lock(f"pins of {self._path.absolute()}", self.progress):
-                there = read_lock(self._path)
-                for pin in now.pins:
-                    there = there.with_pin(pin) if pin != before.pin(pin.key) else there
-                write_lock(self._path, there)
+            changes = difference(self._before, self._now)
+            if changes:
+                with self.cache.lock(f"pins of {self._path.absolute()}", self.progress):
+                    write_lock(self._path, self._with_news(read_lock(self._path)))
+            self._before, self._kept = self._now, self._obeyed
         return changes
+
+    def forget(self) -> None:
+        """Take back what was fetched since the last time: a build that failed pins nothing."""
+        with self._turn:
+            self._now, self._obeyed = self._before, self._kept
+
+    def _with_news(self, there: Lock) -> Lock:
+        """Return what the file pins by now, and what is new here."""
+        for pin in self._now.pins:
+            if pin == self._before.pin(pin.key):
+                continue
+            theirs = there.pin(pin.key)
+            if not self._update and theirs is not None and theirs.sha256 != pin.sha256:
+                raise FetchError(
+                    f"{pin.key} was fetched as {pin.filename} with SHA-256 {pin.sha256}, and "
+                    f"another build has pinned {theirs.filename} with {theirs.sha256} meanwhile",
+                    code="lock",
+                    file=self._path,
+                    hint="build again: it takes what is pinned",
+                )
+            there = there.with_pin(pin)
+        return there

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from repack.cli.completion import complete
 from repack.cli.parser import make_parser
-from repack.errors import RepackError, ToolError, UsageError
+from repack.errors import RepackError, UsageError, system_fault
 from repack.terminal import console_for, log_to, progress_on
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _done(options: argparse.Namespace, progress: Progress) -> int:
         raise
     except OSError as error:
         # A disk or a system that fails where no step expects it: not a fault to be traced here.
-        _refuse(options, _system_fault(error))
+        _refuse(options, system_fault(error))
         return FAILED
     return FAILED if answer.failed else DONE
 
@@ -88,15 +88,6 @@ def _print_json(document: Json) -> None:
     # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     sys.stdout.flush()
-
-
-def _system_fault(error: OSError) -> RepackError:
-    return ToolError(
-        f"the system refused: {error.strerror or error}",
-        code="system",
-        file=error.filename or "",
-        hint="free some space or give permission, and run again",
-    )
 
 
 def _say_what_cannot_be_written() -> None:

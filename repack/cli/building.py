@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from repack import report
 from repack.building import build, look_through, obtain_source
 from repack.cli.given import Answer, builds_of, supply_of
-from repack.errors import RepackError, UsageError
+from repack.errors import RepackError, UsageError, system_fault
 from repack.report import JSON_VERSION
 from repack.terminal import show_lines, show_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from repack.building import Supply
@@ -38,10 +38,7 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
             failed=result.failed,
         )
     made = {
-        config.build.name: _tried(
-            config, lambda config: _built(config, supply, dry_run=options.dry_run)
-        )
-        for config in configs
+        config.build.name: _tried(config, supply, dry_run=options.dry_run) for config in configs
     }
     for name, each in made.items():
         if not isinstance(each, RepackError) and each.failed:
@@ -60,16 +57,18 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
     )
 
 
-def _tried(config: Config, step: Callable[[Config], BuildResult]) -> BuildResult | RepackError:
+def _tried(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | RepackError:
     """Return what a build came to; why it did not is told at once, with its name."""
     _log.info("Build %s", config.build.name)
     try:
-        return step(config)
-    except UsageError:
+        return _built(config, supply, dry_run=dry_run)
+    except (UsageError, BrokenPipeError):
         raise
-    except RepackError as error:
-        _log.error("build %s: %s", config.build.name, error)
-        return error
+    except (RepackError, OSError) as error:
+        supply.forget()
+        told = system_fault(error) if isinstance(error, OSError) else error
+        _log.error("build %s: %s", config.build.name, told)
+        return told
 
 
 def _built(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:

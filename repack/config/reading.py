@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -21,7 +22,16 @@ from repack.config.settings import (
 )
 from repack.config.several import named_tables, selected
 from repack.config.toml import parse_key, read_toml
-from repack.config.values import Allow, Build, Config, Embeddable, Publish, Smoke, Vendor
+from repack.config.values import (
+    Allow,
+    Build,
+    Config,
+    Embeddable,
+    FileSource,
+    Publish,
+    Smoke,
+    Vendor,
+)
 from repack.errors import ConfigError, UsageError, shown
 
 if TYPE_CHECKING:
@@ -76,7 +86,11 @@ def _read(
     ]
     _raise(path, problems)
     return configs[0], tuple(
-        replace(config, build=_in_folder(config.build, table.name))
+        replace(
+            config,
+            build=_in_folder(config.build, table.name),
+            source=_told_apart(config.source, base),
+        )
         for config, table in zip(configs[1:], named, strict=True)
     )
 
@@ -108,6 +122,20 @@ _OUT = ("build", "out")
 
 def _in_folder(build: Build, name: str) -> Build:
     return replace(build, name=name, out=build.out / name)
+
+
+def _told_apart(source: Source | None, base: Path) -> Source | None:
+    """Return the source; of a file the lock tells the folder too, seen from its own.
+
+    CUDA 12's wheel of an OpenCV and CUDA 13's have one name as often as not.
+    """
+    if not isinstance(source, FileSource):
+        return source
+    try:
+        relative = Path(os.path.relpath(source.path, base)).as_posix()
+    except ValueError:  # another drive of Windows
+        relative = source.path.as_posix()
+    return replace(source, pinned_as=relative)
 
 
 def _config(path: Path | None, values: _Values, base: Path, given: frozenset[str]) -> Config:

@@ -32,6 +32,8 @@ class FileSource:
 
     path: Path
     sha256: str | None = None
+    pinned_as: str = ""
+    """What the lock calls it; "" for its name, which several builds' files may have in common."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

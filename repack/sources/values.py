@@ -58,7 +58,7 @@ def pin_key(source: Fetchable) -> str:
     """Return what `source` is called in the lock: what was asked for, whatever machine asked."""
     match source:
         case FileSource():
-            return f"file:{source.path.name}"
+            return f"file:{source.pinned_as or source.path.name}"
         case UrlSource():
             return source.url
         case IndexSource():
