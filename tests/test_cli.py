@@ -64,6 +64,7 @@ class TestHelp:
         assert set(parsers()) == set(COMMANDS)
         assert list(parsers()) == [
             "build",
+            "builds",
             "fetch",
             "inspect",
             "smoke",

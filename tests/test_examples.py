@@ -124,7 +124,45 @@ def example(request: pytest.FixtureRequest, repack: Repack, github: GitHub) -> E
 
 
 def test_all_of_them_are_tested_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.toml")} == set(MAKERS)
+    assert {path.name for path in EXAMPLES.glob("*.toml")} == {*MAKERS, "team.toml"}
+
+
+def test_the_builds_of_a_team_are_made_by_one_command_and_lie_in_one_folder(
+    repack: Repack, github: GitHub
+) -> None:
+    path = repack.folder / "team.toml"
+    text = (EXAMPLES / "team.toml").read_text(encoding="utf-8")
+    text = text.replace("[source]\n", f"[source]\napi = {github.api.url('')!r}\n", 1)
+    path.write_text(text.replace("../dist", "dist"), encoding="utf-8")
+    for tag, cuda in (("4.13.0.90", 13), ("4.12.0.88", 12), ("4.10.0.84", 12)):
+        name = f"opencv_contrib_python-{tag}-cp37-abi3-win_amd64.whl"
+        needs = {f"cudnn64_{9 if cuda == 13 else 8}.dll": ["f"], f"nppc64_{cuda}.dll": ["g"]}
+        files = {
+            "cv2/__init__.py": LOADER,
+            "cv2/config.py": CONFIG.replace(b"v13.1", b"v13.1" if cuda == 13 else b"v12.9"),
+            "cv2/cv2.pyd": make_pyd(needs),
+        }
+        wheel = make_wheel(repack.folder / name, files, requires=["numpy>=2"])
+        github.release(tag, {name: wheel.read_bytes()})
+    # Nothing is fetched of NVIDIA's here: the toolkit is a folder with one small DLL.
+    toolkit = repack.folder / "toolkit"
+    toolkit.mkdir()
+    (toolkit / "nppc64_13.dll").write_bytes(make_dll("nppc64_13.dll", code={"g": b"\xc3"}))
+    (toolkit / "EULA.txt").write_text("licence", encoding="utf-8")
+    words = ("--config", path, "--set", f'vendor.dll-dirs=["{toolkit.as_posix()}"]')
+    ran = repack("build", "-q", "--no-smoke", "--json", *words)
+    assert ran.code == 0, ran.err
+    versions = {
+        Path(wheel["path"]).relative_to(repack.folder).parent.as_posix(): Path(
+            wheel["path"]
+        ).name.split("-")[1]
+        for wheel in ran.json["wheels"]
+    }
+    assert versions == {
+        "dist/team/cu13": "4.13.0.90+cu131.vendored.cu13",
+        "dist/team/cu12": "4.12.0.88+cu129.patched.cu12",
+        "dist/team/field-4-10": "4.10.0.84+cu129.patched.field410",
+    }
 
 
 def test_an_example_is_fetched_verified_and_planned(example: Example) -> None:

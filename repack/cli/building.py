@@ -73,8 +73,9 @@ def _tried(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | Re
 
 def _built(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     result = build(config, supply, dry_run=dry_run)
+    name = f"build {config.build.name}: " if config.build.name else ""
     for finding in report.findings_of(result):
-        _log.warning("%s", report.finding_line(result.analysis.wheel.path.name, finding))
+        _log.warning("%s%s", name, report.finding_line(result.analysis.wheel.path.name, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)
     return result

@@ -257,10 +257,14 @@ def _put_over(leaves: dict[Key, Leaf], overrides: Mapping[Key, Leaf]) -> None:
     if kinds - {key[1] for key in leaves if key[0] == "source"}:
         for key in [key for key in leaves if key[0] == "source"]:
             del leaves[key]
-    if kinds - {"sample"}:
+    if any(key[0] == "source" and key[1] in _TELLS_WHICH for key in overrides):
         # The hash in the file is that of another file, URL or version.
         leaves.pop(("source", "sha256"), None)
     leaves.update(overrides)
+
+
+_TELLS_WHICH = frozenset({*KINDS, "tag", "asset", "python", "platform"} - {"sample"})
+"""Keys of a source that make it another wheel."""
 
 
 def _general(path: Key) -> Key:

@@ -82,7 +82,8 @@ def selected(builds: Sequence[Config], names: Collection[str]) -> tuple[Config, 
                 f"there is no build {shown(written)}: no build here has a name",
                 hint="name them in [[build]] tables of repack.toml",
             )
-        near = get_close_matches(name, known, n=1)
+        begun = [each for each in known if each.startswith(name)]
+        near = begun or get_close_matches(name, known, n=1)
         asked = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(
             f"there is no build {shown(written)}{asked}", hint=f"there are {', '.join(known)}"
