@@ -31,7 +31,10 @@ STAND_INS = {
     "wine64": ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"),
     "chromium": ("chromium-browser", "google-chrome"),
 }
-WORKFLOWS = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+WORKFLOWS = [
+    *sorted(map(str, Path(".github/workflows").glob("*.yml"))),
+    "docs/recipes/github-actions.yml",
+]
 
 
 @nox.session(venv_backend="none")
@@ -110,9 +113,22 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
-    session.run("zizmor", "--offline", "--no-progress", ".github")
+    session.run("zizmor", "--offline", "--no-progress", ".github", *WORKFLOWS[-1:])
+    session.run(
+        *("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", "docs/recipes/gitlab-ci.yml")
+    )
     if shutil.which("actionlint"):
         session.run("actionlint", external=True)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/, with the manual page; a warning is an error."""
+    install_with(session, "docs")
+    shutil.rmtree("site", ignore_errors=True)
+    sphinx = ("sphinx-build", "--fail-on-warning", "--keep-going", "-q", "-d", ".nox/doctrees")
+    session.run(*sphinx, "-b", "dirhtml", "docs", "site")
+    session.run(*sphinx, "-b", "man", "docs", "site")
 
 
 @nox.session(default=False)

@@ -254,8 +254,11 @@ def numpy_requirement(analysis: Analysis, pythons: Sequence[str]) -> tuple[str, 
     return (wanted,) if missing or wrong_numpy(analysis, minors) else ()
 
 
-def build_facts(analysis: Analysis) -> dict[str, object]:
-    """Return what the run-time module has to know of this build: its `BUILD`."""
+def build_facts(analysis: Analysis, help_url: str = "") -> dict[str, object]:
+    """Return what the run-time module has to know of this build: its `BUILD`.
+
+    `help_url` is where the pages on its messages lie; "" keeps their addresses out of them.
+    """
     outside = [need for need in analysis.needs if need.in_wheel is None]
     toolkit = _toolkit_needs(analysis)
     families: dict[str, list[Dll]] = {}
@@ -271,6 +274,7 @@ def build_facts(analysis: Analysis) -> dict[str, object]:
         "families": {
             name: tuple(sorted(dll.name for dll in dlls)) for name, dlls in families.items()
         },
+        "help": f"{help_url.rstrip('/')}/" if help_url else "",
         "kinds": {dll.key: dll.family for dll in known},
         "machine": _machine(analysis),
         "numpy": _numpy_range(analysis),

@@ -20,6 +20,7 @@ BUILD = {
     "cures": {"npp": "set CUDA_PATH to a toolkit of CUDA 12"},
     "delayed": (),
     "families": {"npp": ("nppc64_12.dll",)},
+    "help": "",
     "kinds": {"nppc64_12.dll": "npp"},
     "machine": "x86-64",
     "numpy": "numpy",

@@ -39,6 +39,7 @@ BUILD: dict[str, Any] = {
     "cures": general_cures() | {dll.family: cure(dll, (12, 9)) for dll in DLLS},
     "delayed": (),
     "families": {"npp": NPP},
+    "help": "https://help.example.com/import-failed/",
     "kinds": {dll.key: dll.family for dll in DLLS},
     "machine": "x86-64",
     "numpy": "numpy<2",

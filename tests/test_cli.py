@@ -18,6 +18,7 @@ from wheelmaking import cuda_wheel, make_pyd, make_wheel
 from repack import __version__
 from repack.cli.commands import COMMANDS
 from repack.cli.parser import make_parser
+from repack.cli.texts import DETAILS, VARIABLES
 from repack.config import parse_override
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class TestHelp:
             "pin",
             "publish",
             "report",
+            "completion",
         ]
 
     @pytest.mark.parametrize("command", COMMANDS)
@@ -81,12 +83,16 @@ class TestHelp:
         assert (ran.code, ran.err) == (0, "")
         assert "examples:\n  repack " in ran.out
         assert "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130" in ran.out
+        assert all(variable in ran.out for variable in VARIABLES)
         for option in ("--json", "-q", "-v"):
             assert option in ran.out
 
+    def test_tells_at_length_what_each_command_does(self) -> None:
+        assert set(DETAILS) == set(COMMANDS)
+
     @pytest.mark.parametrize("line", [line for command in COMMANDS for line in examples(command)])
     def test_shows_only_what_can_be_typed(self, line: str) -> None:
-        program, command, *words = shlex.split(line)
+        program, command, *words = shlex.split(line.partition(" >")[0])
         options = make_parser().parse_args([command, *words])
         assert (program, options.command) == ("repack", command)
         for override in getattr(options, "overrides", []):
@@ -101,7 +107,7 @@ class TestHelp:
         ran = repack("--help")
         assert ran.code == 0
         for command in COMMANDS:
-            assert re.search(rf"^    {command} ", ran.out, re.MULTILINE)
+            assert re.search(rf"^    {command}( |$)", ran.out, re.MULTILINE)
 
     def test_tells_the_version(self, repack: Repack) -> None:
         assert repack("--version").out == f"repack {__version__}\n"

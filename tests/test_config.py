@@ -176,6 +176,7 @@ def test_every_key_is_read(folder: Path) -> None:
         out = "made"
         patches = ["ours", "/theirs"]
         local = "cu126.team"
+        help-url = "https://wiki.example.com/cv2/"
         [vendor]
         families = ["npp", "cudnn"]
         dlls = ["nvidia-npp-cu12==12.4.1.87"]
@@ -205,6 +206,7 @@ def test_every_key_is_read(folder: Path) -> None:
         out=folder / "made",
         patches=(folder / "ours", Path("/theirs")),
         local="cu126.team",
+        help_url="https://wiki.example.com/cv2/",
     )
     assert config.smoke == Smoke(
         enabled=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -24,6 +25,8 @@ from machines import (
     Machine,
 )
 
+from repack.dlls import classify, cure
+from repack.dlls.cures import _CURES
 from repack.pe import make_dll
 
 if TYPE_CHECKING:
@@ -196,7 +199,34 @@ def a_dll_of_windows_that_does_not_load() -> Machine:
     return machine
 
 
+def an_error_that_no_file_explains() -> Machine:
+    machine = cv2_machine({BIN: SOUND}, {"CUDA_PATH": TOOLKIT})
+    machine.windows.numbers[CV2] = 1455
+    return machine
+
+
+def no_opencl_and_no_vulkan() -> Machine:
+    imports = {"OpenCL.dll": ["f"], "vulkan-1.dll": ["g"]}
+    dlls = [classify(name) for name in imports]
+    kinds = {dll.key: dll.family for dll in dlls}
+    cures = {dll.family: cure(dll, None) for dll in dlls}
+    return cv2_machine({}, {}, imports=imports, kinds=kinds, cures=cures)
+
+
+def no_dll_of_python() -> Machine:
+    return cv2_machine({}, {}, imports={"python3.dll": ["f"]})
+
+
+def no_cudnn() -> Machine:
+    imports = {"cudnn64_9.dll": ["f"]}
+    return cv2_machine({}, {}, imports=imports, families={"cudnn": CUDNN})
+
+
 CASES = [
+    an_error_that_no_file_explains,
+    no_opencl_and_no_vulkan,
+    no_dll_of_python,
+    no_cudnn,
     a_dll_of_windows_that_does_not_load,
     nothing_anywhere,
     another_major,
@@ -226,8 +256,42 @@ def test_the_message_is_the_golden_one(case: Any) -> None:  # noqa: ANN401 - a f
 
 
 def test_every_golden_message_has_its_case() -> None:
-    names = {"numpy_2", *(case.__name__ for case in CASES)}
+    names = {"numpy_2", "override", *(case.__name__ for case in CASES)}
     assert {path.stem for path in GOLDEN.iterdir()} == names
+
+
+def test_a_mistake_in_the_override_is_the_golden_one() -> None:
+    machine = cv2_machine({}, {"OPENCV_CUDA_DLL_DIRS": "D:\\gone"})
+    with pytest.raises(ImportError) as caught:
+        machine.load()
+    assert str(caught.value) + "\n" == (GOLDEN / "override.txt").read_text(encoding="utf-8")
+
+
+# Where more is told
+
+PAGES = Path(__file__).parents[1] / "docs" / "import-failed"
+ADDRESS = re.compile(r"https://help\.example\.com/import-failed/([\w-]+)/")
+
+
+def pages_named() -> set[str]:
+    texts = (path.read_text(encoding="utf-8") for path in GOLDEN.iterdir())
+    return {page for text in texts for page in ADDRESS.findall(text)}
+
+
+def test_every_message_names_a_page_and_every_page_is_named_by_a_message() -> None:
+    assert all(ADDRESS.search(path.read_text(encoding="utf-8")) for path in GOLDEN.iterdir())
+    assert pages_named() == {path.stem for path in PAGES.glob("*.md")} - {"index"}
+
+
+def test_every_kind_of_dll_that_has_a_cure_has_a_page_for_where_it_is_missing() -> None:
+    kinds = _CURES.keys() - {"windows"}  # whose DLLs every machine has, if old ones
+    assert {f"missing-{kind}" for kind in kinds} <= {path.stem for path in PAGES.glob("*.md")}
+
+
+def test_without_an_address_no_page_is_named() -> None:
+    machine = no_driver()
+    machine.module.BUILD["help"] = ""
+    assert "More:" not in str(machine.fail(native_error()))
 
 
 def test_the_error_keeps_what_the_original_said() -> None:

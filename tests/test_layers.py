@@ -46,6 +46,7 @@ LAYERS = (
 )
 #: The one room that may import each third-party library.
 ADAPTERS = {
+    "argcomplete": {"cli"},
     "cyclonedx": {"vendoring"},
     "delvewheel": {"vendoring"},
     "filelock": {"stores", "sources", "interpreters"},

@@ -421,7 +421,7 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: 
         delayed=["cufft64_11.dll", "nvcuvid.dll"],
         beside=["nppif64_12.dll"],
     )
-    facts = build_facts(analysis)
+    facts = build_facts(analysis, "https://help.example.com/pages")
     cures = facts.pop("cures")
     assert isinstance(cures, dict)
     assert sorted(cures) == [
@@ -435,6 +435,7 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: 
             "cufft": ("cufft64_11.dll",),
             "npp": ("nppc64_12.dll",),
         },
+        "help": "https://help.example.com/pages/",
         "kinds": {
             "cudnn64_9.dll": "cudnn",
             "cufft64_11.dll": "cufft",

@@ -26,10 +26,10 @@ import sys
 #   cures      kind of file, as below -> what to do where one is missing
 #   delayed    those of the files below that are loaded only when first called: import does without
 #   families   family -> its files needed, all of which have to be in one directory
+#   help       address that the page on a message lies below, "": there are none
 #   kinds      file in lower case -> its family, or "driver", "media-foundation", "vc-runtime"
-#   machine    the processor it is for
 #   numpy      the requirement on NumPy that its native module has, None: none
-#   opencv     the version of the wheel
+#   opencv     the version of the wheel; machine: the processor it is for
 #   requires   family -> the requirement that has pip install NVIDIA's wheel of it
 #   stand_ins  DLL of the driver -> folder of the wheel with one to load where Windows has none
 #   vendored   folders of the wheel that hold DLLs of these families, such as "cv2.libs"
@@ -44,7 +44,9 @@ MACHINES = {0x14C: "32-bit Windows (x86)", 0x1C4: "ARM", 0x8664: "x86-64", 0xAA6
 PROCESSORS = {"x86": 0x14C, "x86-64": 0x8664, "arm64": 0xAA64}
 SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}  # of `bin`, since CUDA 13
 ABSENT_SYMBOL, FAILED_START = 127, 1114  # Windows' numbers for what stops a DLL from loading
-DULL = "does not exist", "holds none of them"
+UNKNOWN, DULL = "ask whoever built this wheel", ("does not exist", "holds none of them")
+# In the reason why a place was not taken -> the page that says more of it, the most telling first.
+PAGES = {" is for ": "processor", "holds a ": "damaged", ", another": "version", "has no ": "part"}
 REASONS = {FileNotFoundError: DULL[0], NotADirectoryError: "is not a directory"}
 
 
@@ -94,8 +96,7 @@ class Search:
     ORDER = (_override, _this_wheel, _nvidia_wheels, _conda, _by_variables, _defaults, _path)
 
     def __init__(self):
-        self.missing = dict(BUILD["families"])  # family -> files
-        self.found = {}  # family -> (directory, source)
+        self.missing, self.found = dict(BUILD["families"]), {}  # family -> files, -> its place
         self.refused = []  # (directory, source, family, reason); no family: it holds for all
         self._listings, self._tried = {}, set()
         for step in self.ORDER if self.missing else ():
@@ -152,7 +153,7 @@ class Search:
         reason = _unfit(directory, source) or self._listing(directory)[1]
         if reason and source == OVERRIDE:
             text = f'{OVERRIDE} names "{directory}", which {reason}: correct it or unset it'
-            raise ImportError(text, name="cv2")
+            raise ImportError("\n  ".join([text, *_more(["override"])]), name="cv2")
         for family in wanted:
             lack = reason or self._lack(directory, self.missing[family])
             if lack:
@@ -195,21 +196,17 @@ class Search:
 def _variables():
     """Return the variables that may lead to the DLLs: of the build's CUDA, of any, of its major."""
     own = ["CUDA_PATH_V{}_{}".format(*BUILD["cuda"])] if BUILD["cuda"] else []
-    versions = [name[11:].replace("_", ".") for name in os.environ if name[:11] == "CUDA_PATH_V"]
-    others = ["CUDA_PATH_V" + each.replace(".", "_") for each in _newest(versions, "")]
+    others = _newest(os.environ, "CUDA_PATH_V")
     return list(dict.fromkeys([*own, "CUDA_PATH", "CUDA_HOME", *others, "CUDNN_PATH"]))
 
 
 def _newest(names, prefix, *, any_major=False):
     """Return those of `names` that are `prefix` and a version of that major, newest first."""
-    found = []
-    for name in names:
-        parts = name[len(prefix) :].split(".")
-        if name.startswith(prefix) and all(part.isdecimal() for part in parts):
-            version = [int(part) for part in parts]
-            if any_major or not BUILD["cuda"] or version[0] == BUILD["cuda"][0]:
-                found.append((version, name))
-    return [name for _, name in sorted(found, reverse=True)]
+    rests = ((name[len(prefix) :], name) for name in names if name.startswith(prefix))
+    parts = ((rest.replace("_", ".").split("."), name) for rest, name in rests)
+    found = [(list(map(int, part)), name) for part, name in parts if all(map(str.isdecimal, part))]
+    cuda = None if any_major else BUILD["cuda"]
+    return [name for part, name in sorted(found, reverse=True) if not cuda or part[0] == cuda[0]]
 
 
 def _variable(name):
@@ -277,7 +274,6 @@ def _int(content, at, size=4):
 
 
 def _say(text):
-    """Print one step of the search, if that was asked for."""
     if _variable("OPENCV_CUDA_DEBUG") not in ("", "0") and sys.stderr is not None:
         sys.stderr.write("cv2.cuda_dlls: " + text + "\n")
 
@@ -286,8 +282,7 @@ class _Loading:
     """Registers the directories on entry; after a failure, leaves nothing behind."""
 
     def __init__(self):
-        self.search = None
-        self._handles = []  # of os.add_dll_directory: a directory counts as long as its handle does
+        self.search, self._handles = None, []  # a directory counts as long as its handle does
         self._entered = []  # what each `with` found, the innermost last
 
     def __enter__(self):
@@ -455,7 +450,7 @@ class _Walk:
 
     def __init__(self, native, search):
         self.windows, self._search, self.files = _Windows(), search, [native]
-        self.missing, self.broken, self._asked = {}, {}, []
+        self.missing, self.broken, self.asked = {}, {}, []
         self._places = [os.path.dirname(native), os.path.dirname(sys.executable), sys.base_prefix]
         self._places += [*search.directories(), SYSTEM]
         self._places += [os.path.join(ROOT, each) for each in BUILD["stand_ins"].values()]
@@ -468,17 +463,9 @@ class _Walk:
                     self.missing.setdefault(name.lower(), (name, []))[1].append(path)
                 if answer:
                     of_windows = _key(os.path.dirname(answer)) == _key(SYSTEM)
-                    self._asked.append((path, answer, symbols, of_windows))
+                    self.asked.append((path, answer, symbols, of_windows))
                     if answer not in self.files and not of_windows:
                         self.files.append(answer)
-
-    def lacking(self):
-        """Yield (file, DLL that answers it, symbols that it has not, whether it is Windows')."""
-        exports = {}
-        for path, answer, symbols, of_windows in self._asked:
-            exports[answer] = exports.get(answer) or _Image(answer).exports()
-            if set(symbols) - exports[answer]:
-                yield path, answer, sorted(set(symbols) - exports[answer]), of_windows
 
     def _answer(self, name):
         """Return the file that Windows takes for `name`, "" if not known which, None if none."""
@@ -497,65 +484,77 @@ def _explanation(error, search):
     """Return what to say instead of `error`, "" where it says enough itself."""
     numpy, head, findings = sys.modules.get("numpy"), "DLL load failed while importing cv2", []
     if type(error) is ImportError and (error.path or "").lower().endswith(".pyd"):
-        findings = list(_findings(_Walk(error.path, search), search))
+        walk = _Walk(error.path, search)
+        findings = list(_findings(walk, search))
+        number = 0 if findings else walk.windows.load(error.path)
+        if number:
+            what = f"{str(error).partition(': ')[2]} (error {number}); no file here says why"
+            findings = [(what, UNKNOWN, [], "unexplained")]
     elif type(error) is ImportError and numpy and BUILD["numpy"] and "numpy" in str(error):
         # NumPy says so itself, in English everywhere.
         what = f"NumPy {numpy.__version__} is installed, and this build needs {BUILD['numpy']}"
         cure = f'python -m pip install "{BUILD["numpy"]}"'
-        head, findings = "cv2 and NumPy do not fit", [(what, cure, [])]
+        head, findings = "cv2 and NumPy do not fit", [(what, cure, [], "numpy")]
     if not findings:
         return ""
     whats, cures = ("; ".join(dict.fromkeys(finding[at] for finding in findings)) for at in (0, 1))
-    lines = [line for finding in findings for line in finding[2]]
+    lines, pages = [each for one in findings for each in one[2]], [one[3] for one in findings]
     if len(search.distributions()) > 1:
         lines.append(f"installed over each other: {', '.join(search.distributions())}")
-    lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
+        pages.append("several-opencv")
+    lines += ["what is chosen, and why: python -m cv2.cuda_dlls", *_more(pages)]
     return "\n  ".join([f"{head}: {whats}. To cure it: {cures}.", *lines])
 
 
 def _findings(walk, search, *, loading=True):
-    """Yield (what is wrong, what cures it, further lines) for all that stops the import."""
-    groups, base, families = {}, os.path.basename, BUILD["families"]
+    """Yield (what is wrong, what cures it, further lines, page) for all that stops the import."""
+    groups, base, known = {}, os.path.basename, BUILD["kinds"].get
     for name, who in walk.missing.values():
-        kind = _kind(name, base(who[0]))
-        kinds, lines = groups.setdefault("CUDA" if kind in families else kind, (set(), []))
+        kind = known(name.lower()) or known(base(who[0]).lower(), "")
+        group = "cuda" if kind in BUILD["families"] else kind or "unknown"
+        kinds, lines = groups.setdefault(group, (set(), []))
         kinds.add(kind)
         lines.append(f"{name} is needed by {', '.join(map(base, who))}")
-    for kinds, lines in groups.values():
+    for group, (kinds, lines) in groups.items():
+        places, own = search.places(kinds), "cudnn" if kinds == {"cudnn"} else group
+        pages = [page for word, page in PAGES.items() if word in "\n".join(places)]
         what = ", ".join(line.partition(" ")[0] for line in lines) + " not found"
-        yield what, _cure(kinds), lines + search.places(kinds)
+        yield what, _cure(kinds), lines + places, [*pages, "missing-" + own][0]
     for path, fault in walk.broken.items():
         if fault:
-            yield f"{path} {fault}", "put a sound one in its place", []
+            page = "processor" if " is for " in fault else "damaged"
+            yield f"{path} {fault}", "put a sound one in its place", [], page
     if walk.missing or any(walk.broken.values()):
         return
     number = walk.windows.load(walk.files[0]) if loading else None
-    for path, answer, lacking, of_windows in walk.lacking():
-        if number == ABSENT_SYMBOL or not of_windows:
+    exports = {}
+    for path, answer, symbols, of_windows in walk.asked:
+        exports[answer] = exports.get(answer) or _Image(answer).exports()
+        lacking = sorted(set(symbols) - exports[answer])
+        if lacking and (number == ABSENT_SYMBOL or not of_windows):
             what = f"{answer} has no {', '.join(lacking[:3])}, which {base(path)} needs"
-            kind = _kind(base(answer), base(path)) or ("windows" if of_windows else "")
+            kind = known(base(answer).lower(), known(base(path).lower(), "windows" * of_windows))
             is_loaded = not of_windows and walk.windows.loaded(base(answer))
             early = "import cv2 before what loads that file, or " if is_loaded else ""
-            yield what, early + _cure({kind}), []
+            yield what, early + _cure({kind}), [], "loaded-first" if is_loaded else "symbol"
     if number == FAILED_START:
         failing = [path for path in walk.files if walk.windows.load(path) == number]
         runtime = walk.windows.loaded("msvcp140.dll")
         lines = [f"loaded: {runtime} {_Image(runtime).version()}"] if runtime else []
-        yield f"{failing[-1]} fails to start (error {number})", _cure({"vc-runtime"}), lines
-
-
-def _kind(name, who):
-    """Return the family or other kind of a DLL, or else of what needs it, or ""."""
-    return BUILD["kinds"].get(name.lower()) or BUILD["kinds"].get(who.lower(), "")
+        what = f"{failing[-1]} fails to start (error {number})"
+        yield what, _cure({"vc-runtime"}), lines, "failed-start"
 
 
 def _cure(kinds):
     """Return how to come by DLLs of these kinds, in one command or one setting."""
     wheels = sorted(each for kind in kinds for each in BUILD["requires"].get(kind, ()))
     pip = f"python -m pip install {' '.join(wheels)}, or " if wheels else ""
-    unknown = "ask whoever built this wheel where it comes from"
-    cures = (BUILD["cures"].get(kind, unknown) for kind in sorted(kinds))
-    return pip + " and ".join(dict.fromkeys(cures))
+    return pip + " and ".join(sorted({BUILD["cures"].get(kind, UNKNOWN) for kind in kinds}))
+
+
+def _more(pages):
+    addresses = dict.fromkeys(f"{BUILD['help']}{page}/" for page in pages)
+    return [f"More: {' '.join(addresses)}"] if BUILD["help"] and pages else []
 
 
 def main(arguments):
@@ -563,7 +562,7 @@ def main(arguments):
     search, kinds = Search(), BUILD["kinds"]
     natives = [each for each in search.names(HERE) if each[:3] == "cv2" and each[-4:] == ".pyd"]
     walks = [_Walk(os.path.join(HERE, each), search) for each in sorted(natives)]
-    problems = [what for each in walks for what, _, _ in _findings(each, search, loading=False)]
+    found = [one for walk in walks for one in _findings(walk, search, loading=False)]
     facts = {
         "version": 1,
         "cv2": HERE,
@@ -571,7 +570,7 @@ def main(arguments):
         "build": BUILD,
         "chosen": {family: list(place) for family, place in search.found.items()},
         "missing": search.missing,
-        "problems": problems,
+        "problems": [one[0] for one in found],
         "refused": [list(each) for each in search.refused],
         "driver": {each: each in search.names(SYSTEM) for each in kinds if kinds[each] == "driver"},
         "stand_ins": [each for each in BUILD["stand_ins"] if each not in search.names(SYSTEM)],
@@ -583,15 +582,16 @@ def main(arguments):
     lines += [f"{each}: not found: {', '.join(files)}" for each, files in search.missing.items()]
     lines += [f"{each}: {'' if there else 'not '}found" for each, there in facts["driver"].items()]
     lines += [f"{each}: a stand-in says that there is no device" for each in facts["stand_ins"]]
-    lines += [f"stops an import: {each}" for each in problems]
+    lines += [f"stops an import: {each}" for each in facts["problems"]]
     lines += ["not taken:", *("  " + each for each in search.places({*BUILD["families"]}))]
+    lines += _more([one[3] for one in found])
     if "--json" in arguments:
         import json
 
         lines = [json.dumps(facts, indent=2)]
     encoding = sys.stdout.encoding or "utf-8"  # which may lack letters of a directory's name
     print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
-    return 1 if search.missing or problems else 0
+    return 1 if search.missing or found else 0
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def planned(
 ) -> Plan:
     """Return all that the build will write; `url` is where anybody may get the source."""
     added = supplement(config, analysis, supply, url=url, timestamp=timestamp)
-    texts = _patched(config, analysis, facts(analysis, added))
+    texts = _patched(config, analysis, facts(analysis, added, config.build.help_url))
     plan = make_plan(config.build, analysis, texts, timestamp=timestamp, supplement=added)
     check_sizes(plan, config.publish.max_size)
     return plan

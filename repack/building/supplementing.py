@@ -52,12 +52,12 @@ def supplement(
     return added
 
 
-def facts(analysis: Analysis, added: Supplement) -> dict[str, object]:
+def facts(analysis: Analysis, added: Supplement, help_url: str) -> dict[str, object]:
     """Return what the run-time module has to know: of the build, and of what the wheel carries.
 
     It carries what is added, and what an earlier build has put into it.
     """
-    known, load = build_facts(unladen(analysis)), laden(analysis)
+    known, load = build_facts(unladen(analysis), help_url), laden(analysis)
     families: dict[str, tuple[str, ...]] = dict(added.families)
     own = cast("Mapping[str, tuple[str, ...]]", known["families"])
     for family, names in own.items():

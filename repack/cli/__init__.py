@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from repack.cli.completion import complete
 from repack.cli.parser import make_parser
 from repack.errors import RepackError, ToolError, UsageError
 from repack.terminal import console_for, log_to, progress_on
@@ -29,7 +30,9 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code of the command line `argv` (default: this process's)."""
-    options = make_parser().parse_args(argv)
+    parser = make_parser()
+    complete(parser)
+    options = parser.parse_args(argv)
     console = console_for(sys.stderr)
     log_to(console, options.verbose - options.quiet)
     _end_on_terminate()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from repack import report
 from repack.analysis import analyse
 from repack.building import Supply, build, look_through, obtain_source
+from repack.cli.completion import script
 from repack.config import SampleSource, load, named_url, parse_override, source_from
 from repack.errors import InputError, RepackError, UsageError
 from repack.files import link_or_copy
@@ -294,6 +295,14 @@ def _change_index(
     return yank(subject, reason, store, terms, progress)
 
 
+def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Print a shell's script as it is."""
+    del progress
+    text = script(options.shell)
+    json = {"version": JSON_VERSION, "shell": options.shell, "script": text}
+    return Answer(json=json, show=lambda console: show_lines(console, text.splitlines()))
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
         "build": run_build,
@@ -305,6 +314,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "pin": run_pin,
         "publish": run_publish,
         "report": run_report,
+        "completion": run_completion,
     }
 )
 

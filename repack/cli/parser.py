@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repack import __version__
+from repack.cli.completion import SHELLS, pythons, settings
+from repack.cli.texts import description_of, epilog_of, epilog_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PYTHON = re.compile(r"3\.\d+t?")
-_EXIT_CODES = "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130 interrupted."
-_VARIABLES = (
-    "Environment: REPACK_CACHE (where downloads are kept), SOURCE_DATE_EPOCH (time of all "
-    "members), NO_COLOR, GITHUB_TOKEN; pip's own settings hold for what comes from an index."
-)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -26,7 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="repack",
         description="Make CUDA builds of opencv-python for Windows import on every Python, "
         "and prove it.",
-        epilog=f"{_EXIT_CODES} {_VARIABLES}",
+        epilog=epilog_of_all(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"repack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -35,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
         *(_add_pin, _add_publish, _add_report),
     ):
         add(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -48,8 +47,8 @@ def _command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples) + f"\n\n{_EXIT_CODES}",
+        description=description_of(name, summary),
+        epilog=epilog_of(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -271,6 +270,21 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_config_options(parser)
 
 
+def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "completion",
+        "print the script with which a shell completes repack's command lines",
+        (
+            "repack completion bash > ~/.local/share/bash-completion/completions/repack",
+            "repack completion zsh > ~/.zfunc/_repack",
+            "repack completion fish > ~/.config/fish/completions/repack.fish",
+            "repack completion powershell >> $PROFILE",
+        ),
+    )
+    parser.add_argument("shell", choices=SHELLS, help="the shell that completes them")
+
+
 def _add_wheels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL", help="a wheel file")
 
@@ -289,7 +303,7 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings (default: repack.toml, if it is here)"
     )
-    parser.add_argument(
+    option = parser.add_argument(
         "--set",
         dest="overrides",
         action="append",
@@ -297,15 +311,17 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any key of repack.toml, such as smoke.timeout=60",
     )
+    option.completer = settings  # type: ignore[attr-defined] # argcomplete looks for it
     parser.add_argument(
         "--offline", action="store_true", help="use only what is cached; download nothing"
     )
 
 
 def _add_python_option(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument(
+    option = parser.add_argument(
         "--python", nargs="+", action="extend", type=_python, metavar="X.Y", help=text
     )
+    option.completer = pythons  # type: ignore[attr-defined] # as above
 
 
 def _python(text: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from repack.config.epoch import source_date_epoch
 from repack.config.lock import Lock, Pin, difference, read_lock, write_lock
-from repack.config.reading import load, named_url, source_from, wanted_source
+from repack.config.reading import load, named_url, setting_keys, source_from, wanted_source
 from repack.config.toml import format_toml, parse_override
 from repack.config.values import (
+    DEFAULT_PYTHONS,
     Allow,
     Build,
     Config,
@@ -23,6 +24,7 @@ from repack.config.values import (
 )
 
 __all__ = [
+    "DEFAULT_PYTHONS",
     "Allow",
     "Build",
     "Config",
@@ -44,6 +46,7 @@ __all__ = [
     "named_url",
     "parse_override",
     "read_lock",
+    "setting_keys",
     "source_date_epoch",
     "source_from",
     "wanted_source",

@@ -78,6 +78,11 @@ def wanted_source(config: Config) -> Source:
     return config.source
 
 
+def setting_keys() -> tuple[str, ...]:
+    """Return every key that a file may have, as it is written, sorted."""
+    return tuple(sorted(_dotted(key).replace("'*'", "*") for key in SETTINGS))
+
+
 def source_from(text: str) -> tuple[str, object]:
     """Return the override that `--source text` stands for: a URL or a file."""
     return ("source.url" if re.match(r"https?://", text) else "source.file", text)

@@ -206,6 +206,11 @@ def _url(leaf: Leaf) -> str:
     return text
 
 
+def _help_url(leaf: Leaf) -> str:
+    """Return the address of the pages on the wheel's messages; "" is for none."""
+    return "" if leaf.raw == "" else _url(leaf)
+
+
 def _api(leaf: Leaf) -> str:
     """Return the base URL of a release API; a token may go there, so it has to be https.
 
@@ -286,6 +291,7 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("build", "local"): _matching(
             "[a-z0-9]+(?:[._-][a-z0-9]+)*", "a local version label such as cu126.team"
         ),
+        ("build", "help-url"): _help_url,
         ("vendor", "families"): _families,
         ("vendor", "dlls"): _dlls,
         ("vendor", "dll-dirs"): _many(_path),

@@ -12,6 +12,8 @@ DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 TARGET_PYTHON = "3.12"
 """The Python an index requirement is resolved for where the configuration names none."""
 GITHUB_API = "https://api.github.com"
+HELP_URL = "https://repack.readthedocs.io/en/latest/import-failed/"
+"""Where the pages on what `cv2/cuda_dlls.py` says are published."""
 TOKEN_ENV = ("GH_TOKEN", "GITHUB_TOKEN")
 
 
@@ -82,6 +84,8 @@ class Build:
     """Folders of a team's own patches, applied after repack's."""
     local: str | None = None
     """A local version label in place of the one that says what was done."""
+    help_url: str = HELP_URL
+    """Where the pages on the messages of a failed import lie; "" for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

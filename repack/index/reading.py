@@ -75,6 +75,8 @@ def adopted(
 ) -> Iterator[Offer]:
     """Yield the files that somebody has put into folders by hand, each wheel checked wholly."""
     keys = adoptable(held)
+    if not keys:
+        return
     total = sum(held.sizes[key] for key in keys)
     with progress.task("Checking wheels that lie there", total=total) as task:
         for key in keys:

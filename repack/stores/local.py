@@ -7,10 +7,10 @@ as in the cache.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from repack import files
 from repack.errors import InputError, OutputError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LOCK = ".repack.lock"
 #: Seconds: who publishes may have to copy gigabytes to a slow share first.
 _LONGEST_WAIT = 1800
-_READABLE_BY_ALL = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+_CHUNK = 1 << 20
 
 
 class LocalStore:
@@ -72,26 +72,22 @@ class LocalStore:
             stream.write(content)
 
     def put(self, key: str, source: Path, sha256: str) -> None:
-        """Make the file the same as `source`: by a link where one can be, else by a copy.
+        """Make the file a copy of `source`, hashed on the way.
 
-        A copy is read back. A file that a web server's user may not read is copied: its mode is
-        its owner's business, and a link has the mode of what it links to.
+        A link would be cheaper, and change with what it links to: `cp` writes into the old file.
         """
-        path = self._made(key)
-        if _readable_by_all(source):
-            files.link_or_copy(source, path)
-        else:
-            with source.open("rb") as original, files.replacing(path) as copy:
-                while chunk := original.read(1 << 20):
-                    copy.write(chunk)
-        if not path.samefile(source) and (found := files.sha256_of(path)) != sha256:
-            self.delete(key)
-            raise InputError(
-                f"it changed while it was copied: its SHA-256 is {found}, not {sha256}",
-                code="changed",
-                file=source,
-                hint="publish again, once nobody writes to it",
-            )
+        digest = hashlib.sha256()
+        with _opened(source) as original, files.replacing(self._made(key)) as copy:
+            while chunk := original.read(_CHUNK):
+                digest.update(chunk)
+                copy.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise InputError(
+                    f"it changed while it was copied: SHA-256 {digest.hexdigest()}, not {sha256}",
+                    code="changed",
+                    file=source,
+                    hint="publish again, once nobody writes to it",
+                )
 
     def delete(self, key: str) -> None:
         """Remove the file, and the folder that it was the last one in."""
@@ -152,9 +148,9 @@ class LocalStore:
                 files.sweep(folder)
 
 
-def _readable_by_all(path: Path) -> bool:
+def _opened(path: Path) -> BinaryIO:
     try:
-        return path.stat().st_mode & _READABLE_BY_ALL == _READABLE_BY_ALL
+        return path.open("rb")
     except OSError as error:
         raise files.not_read(path, error) from error
 

@@ -1,0 +1,43 @@
+"""Completion of command lines in a shell: the adapter of argcomplete.
+
+Only a shell that asks pays for it: argcomplete is imported nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+SHELLS = ("bash", "zsh", "fish", "powershell")
+
+
+def script(shell: str) -> str:
+    """Return what makes `shell` ask `repack` itself how a line goes on."""
+    from argcomplete.shell_integration import shellcode  # noqa: PLC0415 - slow to import
+
+    return shellcode(["repack"], shell=shell).strip() + "\n"
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks how its line goes on, and end; otherwise do nothing."""
+    if "_ARGCOMPLETE" in os.environ:
+        from argcomplete import autocomplete  # noqa: PLC0415 - slow to import
+
+        autocomplete(parser, always_complete_options=False)
+
+
+def pythons(**_asked: object) -> tuple[str, ...]:
+    """Return the Pythons that a line may name; others may be given as well."""
+    from repack.config import DEFAULT_PYTHONS  # noqa: PLC0415 - slow to import
+
+    return DEFAULT_PYTHONS
+
+
+def settings(**_asked: object) -> list[str]:
+    """Return the keys of `repack.toml`, each with the sign that its value follows."""
+    from repack.config import setting_keys  # noqa: PLC0415 - slow to import
+
+    return [f"{key}=" for key in setting_keys()]

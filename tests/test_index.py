@@ -1,0 +1,415 @@
+"""`repack publish --index-dir`: what it adds, keeps, refuses, yanks and removes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from publishing import PROJECT, published, snapshot, tiny, what
+from pypi_simple import ProjectPage
+from test_records import RECORD, SEEN
+from wheelmaking import make_wheel
+
+from repack.records import WheelRecord, write_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Capture = pytest.CaptureFixture[str]
+INFO = "tiny_thing-1.0.dist-info"
+TAG = "</style></a><script>"
+HOSTILE = """</style></a><script>alert('1')</script> "quoted" 'too' & more"""
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    return tmp_path / "dist"
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def page(index: Path) -> ProjectPage:
+    """The JSON page, read by somebody else's library; the HTML page has to say the same."""
+    text = (index / PROJECT / "index.json").read_text(encoding="ascii")
+    from_json = ProjectPage.from_json_data(json.loads(text), base_url="http://x/s/tiny-thing/")
+    html = (index / PROJECT / "index.html").read_text(encoding="utf-8")
+    from_html = ProjectPage.from_html(PROJECT, html, base_url="http://x/s/tiny-thing/")
+    assert from_json.repository_version == from_html.repository_version == "1.1"
+    by_name = {package.filename: package for package in from_html.packages}
+    assert len(by_name) == len(from_html.packages) == len(from_json.packages)
+    for package in from_json.packages:
+        other = by_name[package.filename]
+        for field in (
+            *("url", "digests", "requires_python", "is_yanked", "yanked_reason"),
+            *("has_metadata", "metadata_digests"),
+        ):
+            # A yank without a reason is `true` in JSON, and an empty attribute in HTML.
+            assert (getattr(package, field) or None) == (getattr(other, field) or None), field
+    return from_json
+
+
+def test_what_is_published_is_told_by_both_pages(
+    dist: Path, index: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    wheel = tiny(dist, "1.1+cu126.patched", "Requires-Python: >=3.8,<4")
+    content = wheel.read_bytes()
+    answer = published(capsys, dist, "--index-dir", index)
+    assert answer["files"] == [
+        {
+            "project": PROJECT,
+            "version": "1.1+cu126.patched",
+            "filename": wheel.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size": len(content),
+            "what": "added",
+        }
+    ]
+    (package,) = page(index).packages
+    assert package.url == f"http://x/s/tiny-thing/{wheel.name.replace('+', '%2B')}"
+    assert package.digests == {"sha256": hashlib.sha256(content).hexdigest()}
+    assert (package.size, package.requires_python) == (len(content), ">=3.8,<4")
+    assert package.upload_time is not None
+    assert package.upload_time.isoformat() == "2023-11-14T22:13:20+00:00"
+    told = (index / PROJECT / f"{wheel.name}.metadata").read_bytes()
+    assert package.metadata_digests == {"sha256": hashlib.sha256(told).hexdigest()}
+    assert b"Requires-Python: >=3.8,<4" in told
+    assert (index / PROJECT / wheel.name).read_bytes() == content
+    document = json.loads((index / PROJECT / "index.json").read_bytes())
+    assert document["versions"] == ["1.1+cu126.patched"]
+    assert "tracks" not in document["meta"] | document
+    root = json.loads((index / "index.json").read_bytes())
+    assert root == {"meta": {"api-version": "1.1"}, "projects": [{"name": PROJECT}]}
+    assert f'<a href="{PROJECT}/">{PROJECT}</a>' in (index / "index.html").read_text("utf-8")
+
+
+def test_a_second_publish_writes_nothing_and_keeps_the_times(
+    dist: Path, index: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    old = tiny(dist, "1.0")
+    published(capsys, dist, "--index-dir", index)
+    before = snapshot(index)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    answer = published(capsys, dist, "--index-dir", index)
+    assert what(answer) == {old.name: "there already"}
+    assert snapshot(index) == before
+    new = tiny(dist, "1.10")
+    tiny(dist, "1.9")
+    published(capsys, dist, "--index-dir", index)
+    times = {each.filename: each.upload_time for each in page(index).packages}
+    assert [str(times[each.name])[:4] for each in (old, new)] == ["2023", "2027"]
+    assert page(index).versions == ["1.0", "1.9", "1.10"]
+
+
+def test_other_bytes_of_a_known_name_are_refused_before_anything_is_written(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    tiny(dist, "1.0")
+    published(capsys, dist, "--index-dir", index)
+    before = snapshot(index)
+    tiny(dist, "1.0", value=2)
+    tiny(dist, "0.9")
+    answer = published(capsys, dist, "--index-dir", index, code=1)
+    assert answer["error"]["code"] == "other-bytes"
+    assert snapshot(index) == before
+
+
+def test_other_bytes_that_no_page_lists_are_refused_too(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    tiny(dist, "1.0")
+    published(capsys, dist, "--index-dir", index)
+    tiny(index / PROJECT, "2.0", value=2)
+    before = snapshot(index)
+    tiny(dist, "2.0")
+    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "other-bytes"
+    assert snapshot(index) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(lambda path: path.write_text("<html>"), "not-a-zip", id="not a wheel"),
+        pytest.param(
+            lambda path: make_wheel(path, {f"{INFO}/RECORD": b"tiny_thing.py,sha256=x,1\n"}),
+            "record",
+            id="RECORD is wrong",
+        ),
+        pytest.param(lambda path: path.rename(path.with_name("tiny.whl")), "filename", id="name"),
+    ],
+)
+def test_a_wheel_that_is_none_leaves_no_index(
+    dist: Path, index: Path, capsys: Capture, spoil: object, code: str
+) -> None:
+    tiny(dist, "0.9")
+    spoil(tiny(dist, "1.0"))  # type: ignore[operator]
+    answer = published(capsys, dist, "--index-dir", index, code=1)
+    assert answer["error"]["code"] == code
+    assert not index.exists()
+
+
+def test_an_empty_folder_and_none_are_refused(dist: Path, index: Path, capsys: Capture) -> None:
+    answer = published(capsys, dist, "--index-dir", index, code=1)
+    assert answer["error"]["code"] == "missing-folder"
+    dist.mkdir()
+    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "no-wheels"
+
+
+def record_of(folder: Path, *wheels: Path, status: str = "passed") -> None:
+    """Leave the record of a build of these wheels."""
+    listed = tuple(
+        WheelRecord(
+            path=wheel.relative_to(folder).as_posix(),
+            version=wheel.name.split("-")[1],
+            tag="py3-none-any",
+            size=wheel.stat().st_size,
+            sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+            seen=(replace(SEEN, status=status),),
+        )
+        for wheel in wheels
+    )
+    write_record(replace(RECORD, wheels=listed), folder)
+
+
+def test_wheels_are_taken_from_the_folders_of_builds_and_from_no_other(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    record_of(dist / "cu126", tiny(dist / "cu126", "1.0"))
+    tiny(dist / "failed", "2.0")
+    tiny(dist / "elsewhere", "3.0")
+    record_of(dist / ".work", tiny(dist / ".work", "4.0"))
+    tiny(dist, "5.0").rename(dist / ".hidden.whl")
+    answer = published(capsys, dist, "--index-dir", index)
+    assert [each["version"] for each in answer["files"]] == ["1.0"]
+    shown = (index / PROJECT / "index.html").read_text("utf-8")
+    for fact in ("CUDA 12.9", "carries the CUDA DLLs", "stand-ins", "imports on 3.12"):
+        assert fact in shown
+
+
+def test_a_wheel_that_its_build_does_not_know_as_it_is_is_refused(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    record_of(dist, tiny(dist, "1.0"))
+    tiny(dist, "1.0", value=2)
+    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "changed"
+    record_of(dist, tiny(dist, "1.0"), status="failed")
+    answer = published(capsys, dist, "--index-dir", index, code=1)
+    assert answer["error"]["code"] == "failed-wheel"
+    assert not index.exists()
+
+
+def test_two_builds_with_one_name_for_two_wheels_are_refused(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    record_of(dist / "a", tiny(dist / "a", "1.0"))
+    record_of(dist / "b", tiny(dist / "b", "1.0", value=2))
+    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "other-bytes"
+
+
+def test_a_version_is_yanked_with_its_reason_and_taken_back(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    for version in ("1.0", "1.0+cu126"):
+        tiny(dist, version)
+    published(capsys, dist, "--index-dir", index)
+    before = snapshot(index)
+    answer = published(capsys, "--index-dir", index, "--yank", "1.0", "--reason", HOSTILE)
+    assert list(what(answer).values()) == ["yanked"]
+    yanked = {each.version: each.yanked_reason for each in page(index).packages}
+    assert yanked == {"1.0": HOSTILE, "1.0+cu126": None}
+    again = published(capsys, "--index-dir", index, "--yank", "1.0", "--reason", HOSTILE)
+    assert list(what(again).values()) == ["unchanged"]
+    published(capsys, dist, "--index-dir", index)
+    assert page(index).packages[0].is_yanked
+    published(capsys, "--index-dir", index, "--yank", "1.0")
+    assert page(index).packages[0].is_yanked
+    assert not page(index).packages[0].yanked_reason
+    published(capsys, "--index-dir", index, "--unyank", "1.0")
+    assert not any(each.is_yanked for each in page(index).packages)
+    assert snapshot(index).keys() == before.keys()
+
+
+def test_hostile_metadata_stays_text(dist: Path, index: Path, capsys: Capture) -> None:
+    requires = "Requires-Dist: numpy; python_version > '3' and extra == '\"$(x)`y`\"'"
+    tiny(dist, "1.0", f"Summary: {HOSTILE}", f"Requires-Python: ==={TAG}", requires)
+    published(capsys, dist, "--index-dir", index)
+    (package,) = page(index).packages
+    assert package.requires_python == f"==={TAG}"
+    shown = (index / PROJECT / "index.html").read_text("utf-8")
+    assert "<script" not in shown
+    assert "$(x)" not in shown
+
+
+def test_a_version_is_removed_and_the_last_one_takes_the_project_along(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    for version in ("1.0", "2.0"):
+        tiny(dist, version)
+    published(capsys, dist, "--index-dir", index)
+    answer = published(capsys, "--index-dir", index, "--remove", "1.0")
+    assert list(what(answer).values()) == ["removed"]
+    assert [each.version for each in page(index).packages] == ["2.0"]
+    assert not list((index / PROJECT).glob("*-1.0-*"))
+    published(capsys, "--index-dir", index, "--remove", "2.0")
+    assert [path.name for path in sorted(index.iterdir())] == [
+        *(".repack.lock", "index.html", "index.json")
+    ]
+    assert PROJECT not in (index / "index.html").read_text("utf-8")
+
+
+def test_where_several_projects_have_a_version_one_must_be_named(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    for name in ("tiny_thing", "other_thing"):
+        tiny(dist, "1.0", name=name)
+    published(capsys, dist, "--index-dir", index)
+    published(capsys, "--index-dir", index, "--remove", "1.0", code=2)
+    published(capsys, "--index-dir", index, "--remove", "1.0", "--project", "Other.Thing")
+    assert [path.name for path in index.iterdir() if path.is_dir()] == [PROJECT]
+    answer = published(
+        capsys, "--index-dir", index, "--yank", "1.0", "--project", "other-thing", code=1
+    )
+    assert answer["error"]["code"] == "no-project"
+    assert published(capsys, "--index-dir", index, "--yank", "9", code=1)["error"]["code"] == (
+        "no-version"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("--yank", "1.0", "dist"), id="yank and publish"),
+        pytest.param(("--reason", "x"), id="a reason for nothing"),
+        pytest.param(("--project", "x"), id="a project for nothing"),
+        pytest.param(("--yank", "one"), id="no version"),
+        pytest.param(("--yank", "1.0", "--reason", "a\x1b[2J"), id="what no page shows"),
+    ],
+)
+def test_contradictions_are_told(words: tuple[str, ...], index: Path, capsys: Capture) -> None:
+    published(capsys, *words, "--index-dir", index, code=2)
+    assert not index.exists()
+
+
+def test_wheels_that_somebody_put_there_are_taken_over(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    by_hand = tiny(index / "other-thing", "1.0", name="other_thing")
+    (index / PROJECT).mkdir()
+    (index / PROJECT / "tiny_thing-0.1.tar.gz").write_bytes(b"any")
+    tiny(dist, "1.0")
+    answer = published(capsys, dist, "--index-dir", index)
+    assert sorted(what(answer).values()) == ["added", "adopted", "adopted"]
+    assert [each.filename for each in page(index).packages] == [
+        *("tiny_thing-0.1.tar.gz", "tiny_thing-1.0-py3-none-any.whl")
+    ]
+    assert by_hand.with_name(f"{by_hand.name}.metadata").is_file()
+    before = snapshot(index)
+    published(capsys, dist, "--index-dir", index)
+    assert snapshot(index) == before
+
+
+def test_a_broken_wheel_that_somebody_put_there_is_refused(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    broken = tiny(index / "other-thing", "1.0", name="other_thing")
+    broken.write_bytes(broken.read_bytes()[:-30])
+    tiny(dist, "1.0")
+    before = snapshot(index)
+    published(capsys, dist, "--index-dir", index, code=1)
+    assert snapshot(index) == before
+
+
+def test_what_a_killed_removal_left_is_told_and_not_taken_back(
+    dist: Path, index: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    for version in ("1.0", "2.0"):
+        tiny(dist, version)
+    published(capsys, dist, "--index-dir", index)
+    shutil.copytree(index, tmp_path / "before")
+    published(capsys, "--index-dir", index, "--remove", "1.0")
+    left = tmp_path / "before" / PROJECT / "tiny_thing-1.0-py3-none-any.whl"
+    shutil.copy(left, index / PROJECT)
+    (dist / left.name).unlink()
+    answer = published(capsys, dist, "--index-dir", index)
+    assert answer["unlisted"] == [f"{PROJECT}/{left.name}"]
+    assert [each.version for each in page(index).packages] == ["2.0"]
+    published(capsys, "--index-dir", index, "--remove", "1.0")
+    assert not (index / PROJECT / left.name).exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        pytest.param("index.html", b"<a href='x/'>x</a>", id="all projects"),
+        pytest.param("index.json", b"{}", id="all projects, JSON"),
+        pytest.param(f"{PROJECT}/index.html", b"<a href='x.whl'>x</a>", id="a project"),
+        pytest.param(
+            f"{PROJECT}/index.json",
+            b'{"meta":{"api-version":"1.0"},"name":"tiny-thing","files":[{"filename":'
+            b'"tiny_thing-1.0.tar.gz","url":"https://example.com/tiny_thing-1.0.tar.gz","hashes":'
+            b'{"sha256":"' + b"0" * 64 + b'"},"size":1,"upload-time":"2020-01-01T00:00:00Z"}]}',
+            id="files that lie elsewhere",
+        ),
+    ],
+)
+def test_pages_of_somebody_else_are_left_alone(
+    dist: Path, index: Path, capsys: Capture, key: str, content: bytes
+) -> None:
+    (index / key).parent.mkdir(parents=True)
+    (index / key).write_bytes(content)
+    tiny(dist, "1.0")
+    before = snapshot(index)
+    answer = published(capsys, dist, "--index-dir", index, code=1)
+    assert answer["error"]["code"] == "foreign-index"
+    assert snapshot(index) == before
+
+
+def test_a_file_that_was_lost_or_cut_off_is_restored(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    wheel = tiny(dist, "1.0")
+    published(capsys, dist, "--index-dir", index)
+    there = index / PROJECT / wheel.name
+    there.unlink()
+    assert what(published(capsys, dist, "--index-dir", index)) == {wheel.name: "restored"}
+    assert there.read_bytes() == wheel.read_bytes()
+
+
+def test_the_url_is_kept_for_the_pages(dist: Path, index: Path, capsys: Capture) -> None:
+    tiny(dist, "1.0")
+    url = "https://index.example.com/team"
+    published(capsys, dist, "--index-dir", index, "--index-url", url)
+    tiny(dist, "2.0")
+    published(capsys, dist, "--index-dir", index)
+    shown = (index / PROJECT / "index.html").read_text("utf-8")
+    assert f"--index-url {url}/ {PROJECT}==2.0" in shown
+    assert "extra-index-url" not in shown
+
+
+def test_the_settings_name_the_index(
+    dist: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(dist, "1.0")
+    (tmp_path / "repack.toml").write_text('[publish]\nindex-dir = "team"\n', encoding="utf-8")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    published(capsys, "--config", "../repack.toml")
+    assert (tmp_path / "team" / PROJECT / "index.html").is_file()
+    assert published(capsys, code=2)["error"]["message"].startswith("no index is named")
+
+
+def test_a_larger_wheel_than_the_index_takes_is_refused(
+    dist: Path, index: Path, capsys: Capture
+) -> None:
+    tiny(dist, "1.0")
+    words = ("--index-dir", index, "--set", "publish.max-size=100")
+    assert published(capsys, dist, *words, code=1)["error"]["code"] == "too-large"
+    assert not index.exists()

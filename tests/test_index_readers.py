@@ -1,0 +1,82 @@
+"""The index in the hands of pip and uv: over HTTP, as HTML and as JSON, and from a file share."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import sysconfig
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from publishing import ENVIRONMENT, PROJECT, Negotiating, Plain, served, tiny
+
+from repack.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UV = str(Path(sysconfig.get_path("scripts")) / "uv")
+PIP = (*(sys.executable, "-m", "pip", "install", "--isolated", "--no-cache-dir"), "--no-deps")
+TOOLS = {
+    "pip": (*PIP, "--disable-pip-version-check"),
+    "uv": (UV, "pip", "install", "--no-config", "--no-cache", "--python", sys.executable),
+}
+VERSION = "1.1+cu126.patched"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index with a version, one that is yanked, and one for no Python of today."""
+    place = tmp_path_factory.mktemp("index")
+    tiny(place / "dist", VERSION, "Requires-Python: >=3.8")
+    tiny(place / "dist", "1.2")
+    tiny(place / "dist", "1.3", "Requires-Python: >=4")
+    to = ("--index-dir", str(place / "simple"))
+    assert main(["publish", str(place / "dist"), *to]) == 0
+    assert main(["publish", *to, "--yank", "1.2", "--reason", '"<too> slow & old"']) == 0
+    return place / "simple"
+
+
+@pytest.fixture(params=["html", "json", "file"])
+def url(request: pytest.FixtureRequest, index: Path) -> Iterator[str]:
+    """The index as it is read: by HTML, by JSON, and as files without a server."""
+    handler = {"html": Plain, "json": Negotiating}.get(request.param)
+    with served(index, handler) if handler else nullcontext(index.as_uri()) as base:
+        yield base
+
+
+def install(tool: str, url: str, target: Path, *words: str) -> str:
+    command = [*TOOLS[tool], "--index-url", f"{url}/", "--target", str(target), *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_pinned_is_installed(tool: str, url: str, index: Path, tmp_path: Path) -> None:
+    (wheel,) = (index / PROJECT).glob(f"*-{VERSION}-*.whl")
+    pins = tmp_path / "requirements.txt"
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    pins.write_text(f"{PROJECT}=={VERSION} --hash=sha256:{sha256}\n", encoding="utf-8")
+    install(tool, url, tmp_path / "t", "--require-hashes", "-r", str(pins))
+    assert (tmp_path / "t" / "tiny_thing.py").is_file()
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_neither_a_yanked_version_nor_one_for_another_python_is_chosen(
+    tool: str, url: str, tmp_path: Path
+) -> None:
+    install(tool, url, tmp_path / "t", PROJECT)
+    (info,) = (tmp_path / "t").glob("*.dist-info")
+    assert info.name == f"tiny_thing-{VERSION}.dist-info"
+
+
+def test_pip_tells_why_a_version_is_yanked(index: Path, tmp_path: Path) -> None:
+    with served(index) as url:
+        said = install("pip", url, tmp_path / "t", f"{PROJECT}==1.2")
+    assert '"<too> slow & old"' in said
