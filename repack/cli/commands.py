@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -214,9 +215,55 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
     """Put wheels into an index, or change what it says of those it has."""
     config = _config(options)
     _check_publish_options(options)
+    if _uploads(options, config):
+        return _upload(config, options, progress)
     if not config.publish.index_dir:
-        raise UsageError("no index is named", hint="give --index-dir DIR, or set publish.index-dir")
+        raise UsageError(
+            "no index is named",
+            hint="give --index-dir DIR or --repository-url URL, or set them under [publish]",
+        )
     return _publish_to_folder(config.publish.index_dir, config, options, progress)
+
+
+def _uploads(options: argparse.Namespace, config: Config) -> bool:
+    """Return whether wheels are uploaded; the command line decides, then the file."""
+    if options.index_dir or options.yank or options.unyank or options.remove:
+        return False
+    named = config.publish.repository_url or config.publish.repository
+    if options.repository_url or options.repository:
+        return True
+    if named and config.publish.index_dir:
+        raise UsageError(
+            "repack.toml names both a folder and an index that takes uploads",
+            hint="say which: --index-dir DIR, --repository-url URL or --repository NAME",
+        )
+    by_twine = any(os.environ.get(name) for name in ("TWINE_REPOSITORY_URL", "TWINE_REPOSITORY"))
+    return bool(named) or (by_twine and not config.publish.index_dir)
+
+
+def _upload(config: Config, options: argparse.Namespace, progress: Progress) -> Answer:
+    """Upload by twine."""
+    from repack.index import telling  # noqa: PLC0415 - slow to import
+    from repack.index.uploading import Target, upload  # noqa: PLC0415
+
+    if options.offline:
+        raise UsageError("--offline lets nothing be uploaded")
+    settings = config.publish
+    target = Target(
+        repository_url=None if options.repository else settings.repository_url,
+        repository=settings.repository,
+        index_url=settings.index_url,
+        config_file=options.config_file,
+        allow_startup_hook=config.allow.startup_hook,
+        max_size=settings.max_size,
+    )
+    published = upload((options.dist or config.build.out).absolute(), target, progress)
+    return Answer(
+        json={"version": JSON_VERSION, **telling.published_json(published)},
+        show=lambda console: show_table(
+            console, published.place, telling.HEADINGS, telling.published_rows(published)
+        ),
+    )
 
 
 def _check_publish_options(options: argparse.Namespace) -> None:
@@ -313,8 +360,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = Mappi
         "sample": run_sample,
         "pin": run_pin,
         "publish": run_publish,
-        "report": run_report,
         "completion": run_completion,
+        "report": run_report,
     }
 )
 
@@ -353,7 +400,7 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
         given.append(("build.driver-stub", True))
     if getattr(options, "no_smoke", False):
         given.append(("smoke.enabled", False))
-    for option in ("index_dir", "index_url"):
+    for option in ("index_dir", "index_url", "repository_url", "repository"):
         if options.command == "publish" and getattr(options, option) is not None:
             given.append((f"publish.{option.replace('_', '-')}", getattr(options, option)))
     return given

@@ -217,6 +217,7 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         (
             "repack publish --index-dir /srv/simple",
             "repack publish wheelhouse --index-dir //server/share/simple --json",
+            "repack publish --repository-url https://pypi.example.com/",
             'repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"',
         ),
     )
@@ -227,8 +228,17 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where.add_argument(
         "--index-dir", metavar="DIR", help="a static index: a folder that a web server serves"
     )
+    where.add_argument(
+        "--repository-url", metavar="URL", help="an index that takes uploads, as twine's option"
+    )
+    where.add_argument(
+        "--repository", metavar="NAME", help="an index that takes uploads, by its name in .pypirc"
+    )
     parser.add_argument(
-        "--index-url", metavar="URL", help="where that is served, for the commands on its pages"
+        "--config-file", type=Path, metavar="FILE", help="in place of ~/.pypirc (names, passwords)"
+    )
+    parser.add_argument(
+        "--index-url", metavar="URL", help="where pip installs from (default for uploads: found)"
     )
     _add_change_options(parser)
     _add_config_options(parser)
@@ -246,6 +256,21 @@ def _add_change_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--project", metavar="NAME", help="whose version, where several projects have it"
     )
+
+
+def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "completion",
+        "print the script with which a shell completes repack's command lines",
+        (
+            "repack completion bash > ~/.local/share/bash-completion/completions/repack",
+            "repack completion zsh > ~/.zfunc/_repack",
+            "repack completion fish > ~/.config/fish/completions/repack.fish",
+            "repack completion powershell >> $PROFILE",
+        ),
+    )
+    parser.add_argument("shell", choices=SHELLS, help="the shell that completes them")
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -268,21 +293,6 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="print the report as Markdown, as $GITHUB_STEP_SUMMARY takes it",
     )
     _add_config_options(parser)
-
-
-def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
-        "completion",
-        "print the script with which a shell completes repack's command lines",
-        (
-            "repack completion bash > ~/.local/share/bash-completion/completions/repack",
-            "repack completion zsh > ~/.zfunc/_repack",
-            "repack completion fish > ~/.config/fish/completions/repack.fish",
-            "repack completion powershell >> $PROFILE",
-        ),
-    )
-    parser.add_argument("shell", choices=SHELLS, help="the shell that completes them")
 
 
 def _add_wheels(parser: argparse.ArgumentParser) -> None:

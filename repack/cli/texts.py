@@ -44,10 +44,9 @@ DETAILS: Mapping[str, str] = MappingProxyType(
         "publish": "Puts the wheels of a build into an index. A file that is there with the same "
         "hash is left alone, with another it is refused before anything is written. What cannot "
         "be handed on whole is not handed on at all. Then the pin files are written.",
-        "report": "Reads build.json, which a build leaves, and writes beside the wheels one page "
-        "without scripts: which Pythons it works on, what was changed, DLLs, findings, hashes and "
-        "the lines to install with; the same as JSON and, for the summary of a CI run, Markdown. "
-        "Where the folder holds several builds, it tells of all.",
+        "report": "Makes of build.json one page that can be handed on, the same as JSON and as "
+        "Markdown: what each wheel did on each Python beside the untouched one, what was changed "
+        "in it, which DLLs it carries or needs, and what was found. Of several builds, all.",
         "completion": "The script asks repack itself how a line goes on, so that it knows every "
         "option of the repack that is installed.",
     }

@@ -141,8 +141,9 @@ def _path(leaf: Leaf) -> Path:
 
 
 def _place(leaf: Leaf) -> str:
-    """Return the place of an index: a folder, made absolute as a path is."""
-    return str(_path(leaf))
+    """Return the place of an index: a URL, or a folder, made absolute as a path is."""
+    text = _text(leaf)
+    return text if "://" in text else str(_path(leaf))
 
 
 def _python(leaf: Leaf) -> str:
@@ -209,6 +210,17 @@ def _url(leaf: Leaf) -> str:
 def _help_url(leaf: Leaf) -> str:
     """Return the address of the pages on the wheel's messages; "" is for none."""
     return "" if leaf.raw == "" else _url(leaf)
+
+
+def _repository_url(leaf: Leaf) -> str:
+    """Return a URL that takes uploads; who has a secret in it is told where twine looks for it."""
+    text = _text(leaf)
+    if "@" in text:
+        raise WrongValueError(
+            "holds a name or a password: put them into TWINE_USERNAME and TWINE_PASSWORD, "
+            ".pypirc or keyring"
+        )
+    return _url(leaf)
 
 
 def _api(leaf: Leaf) -> str:
@@ -298,6 +310,8 @@ SETTINGS: Mapping[Key, Reader] = MappingProxyType(
         ("publish", "max-size"): _size,
         ("publish", "index-dir"): _place,
         ("publish", "index-url"): _url,
+        ("publish", "repository-url"): _repository_url,
+        ("publish", "repository"): _text,
         ("smoke", "enabled"): _switch,
         ("smoke", "timeout"): _number(1, 86400),
         ("smoke", "dlls"): _dlls,

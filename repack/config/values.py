@@ -108,7 +108,11 @@ class Publish:
     index_dir: str | None = None
     """The static index: a folder's path, absolute."""
     index_url: str | None = None
-    """Where it is served, for its pages and the pin files."""
+    """Where it is served, for its pages and the pin files; where pip installs from."""
+    repository_url: str | None = None
+    """Where twine uploads to."""
+    repository: str | None = None
+    """The name that `.pypirc` has for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

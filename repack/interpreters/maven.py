@@ -60,8 +60,13 @@ def fetch_artifact(artifact: Artifact, *, cache: Cache, offline: bool, progress:
 
     Raises FetchError where it cannot be had or has another content, ToolError without Maven.
     """
+    cache = cache.alone if offline else cache
     with cache.lock(f"maven {artifact.coordinates}", progress):
-        kept = cache.find(_pin(artifact), progress) or _from_users_repository(artifact, cache)
+        kept = (
+            cache.alone.find(_pin(artifact), progress)
+            or _from_users_repository(artifact, cache)
+            or cache.find(_pin(artifact), progress)
+        )
         if kept is not None:
             return kept
         if offline:
@@ -135,7 +140,7 @@ def _downloaded(artifact: Artifact, cache: Cache, progress: Progress) -> Path:
             file=artifact.coordinates,
             hint="the Maven repository asked has another file under this name: look at mirrors",
         )
-    return cache.add(path, sha256, artifact.filename)
+    return cache.add(path, sha256, artifact.filename, progress)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ CHUNK = 2**20
 _REDIRECTS = 10
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # 520 and 527 are a well-known CDN's way to say that it could not reach the origin.
-_PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 527})
+PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 527})
 _LARGEST_DOCUMENT = 16 * 2**20
 _OUR_HEADERS = {"User-Agent": f"repack/{repack.__version__}", "Accept-Encoding": "identity"}
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -61,6 +61,11 @@ class Answer:
             raise PassingFault(_broken_body(error)) from error
 
     @property
+    def url(self) -> str:
+        """Where the body comes from, redirects followed."""
+        return str(self._response.url)
+
+    @property
     def length(self) -> int | None:
         """The announced length of the body in bytes."""
         said = self.headers.get("Content-Length", "").strip()
@@ -70,6 +75,15 @@ class Answer:
     def chunked(self) -> bool:
         """Whether the body's end is marked within it."""
         return "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A document: where it was found, its media type, its bytes."""
+
+    url: str
+    kind: str
+    content: bytes
 
 
 class Client:
@@ -97,14 +111,31 @@ class Client:
             ) from None
 
     def _document(self, request: Request) -> bytes:
-        content = b""
         with self.opened(request) as answer:
-            while chunk := answer.read():
-                content += chunk
-                if len(content) > _LARGEST_DOCUMENT:
-                    reason = "answers with more than any document of this kind holds"
-                    raise FetchError(reason, code="size", file=shown_url(request.url))
+            return self._content(answer, request)
+
+    def _content(self, answer: Answer, request: Request) -> bytes:
+        content = b""
+        while chunk := answer.read():
+            content += chunk
+            if len(content) > _LARGEST_DOCUMENT:
+                reason = "answers with more than any document of this kind holds"
+                raise FetchError(reason, code="size", file=shown_url(request.url))
         return content
+
+    def page(self, request: Request, progress: Progress) -> Page:
+        """Return a document of any kind, and where it was found in the end."""
+        host = urlsplit(request.url).hostname
+        with progress.task(f"Asking {host}", unit="steps") as task:
+            return self.patience.persist(
+                lambda: self._page(request), what=shown_url(request.url), task=task
+            )
+
+    def _page(self, request: Request) -> Page:
+        with self.opened(request) as answer:
+            content = self._content(answer, request)
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return Page(url=answer.url, kind=kind, content=content)
 
     @contextlib.contextmanager
     def opened(
@@ -160,7 +191,7 @@ class Client:
         """Return the answer to one request, its body not read yet."""
         patience = self.patience
         # Giving an `auth` of our own also keeps .netrc out of requests with a token.
-        auth = _Token(request) if request.token else None
+        auth = _Token(request) if request.token or request.login else None
         try:
             prepared = session.prepare_request(
                 requests.Request("GET", url, headers=headers, auth=auth)
@@ -175,19 +206,9 @@ class Client:
                 verify=settings["verify"] or True,
                 cert=settings["cert"],
             )
-        except requests.exceptions.SSLError as error:
-            raise FetchError(
-                f"no secure connection: {_innermost(error)}",
-                code="tls",
-                file=shown_url(url),
-                hint="a certificate authority of your own is named by REQUESTS_CA_BUNDLE",
-            ) from error
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-            raise PassingFault(_no_answer(error)) from error
-        except (requests.exceptions.RequestException, OSError, ValueError) as error:
-            # OSError: requests says so of a REQUESTS_CA_BUNDLE that is not there.
-            reason = f"cannot be asked for: {_innermost(error)}"
-            raise FetchError(reason, code="url", file=shown_url(url)) from error
+        except (OSError, ValueError) as error:
+            # All of requests' errors are OSErrors.
+            raise explained(error, url) from error
 
     def _check_status(self, response: requests.Response, request: Request) -> None:
         status, headers = response.status_code, response.headers
@@ -195,7 +216,7 @@ class Client:
             return
         self._check_rate_limit(response, request)
         said = f"the server says {status} {response.reason or ''}".rstrip()
-        if status in _PASSING_STATUSES:
+        if status in PASSING_STATUSES:
             raise PassingFault(said, pause=self.patience.retry_after(headers))
         hint = request.hint if status in {401, 403, 404, 410} else ""
         raise FetchError(said, code=f"http-{status}", file=shown_url(request.url), hint=hint)
@@ -230,16 +251,22 @@ class _Token(requests.auth.AuthBase):
     """Adds the token where a request goes to the host it is for; elsewhere adds nothing."""
 
     def __init__(self, request: Request) -> None:
-        self._origin = _origin(request.url)
+        self._origin = origin(request.url)
         self._token = request.token
+        self._login = request.login
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _origin(prepared.url or "") == self._origin:
-            prepared.headers["Authorization"] = f"Bearer {self._token}"
+        if origin(prepared.url or "") != self._origin:
+            return prepared
+        if self._login is not None:
+            user, password = (part.encode() for part in self._login)
+            requests.auth.HTTPBasicAuth(user, password)(prepared)
+            return prepared
+        prepared.headers["Authorization"] = f"Bearer {self._token}"
         return prepared
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+def origin(url: str) -> tuple[str, str, int | None]:
     """Return what has to be equal for two URLs to be of one host: scheme, name and port."""
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
@@ -264,6 +291,22 @@ def _redirected(url: str, target: str) -> str:
             hint="what comes over plain http could be anybody's; ask the server's keeper",
         )
     return found
+
+
+def explained(error: Exception, url: str) -> PassingFault | FetchError:
+    """Return what an error of requests comes to: worth another try, or the end."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return FetchError(
+            f"no secure connection: {_innermost(error)}",
+            code="tls",
+            file=shown_url(url),
+            hint="a certificate authority of your own is named by REQUESTS_CA_BUNDLE",
+        )
+    if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout):
+        return PassingFault(_no_answer(error))
+    # OSError: requests says so of a REQUESTS_CA_BUNDLE that is not there.
+    reason = f"cannot be asked for: {_innermost(error)}"
+    return FetchError(reason, code="url", file=shown_url(url))
 
 
 def _no_answer(error: Exception) -> str:

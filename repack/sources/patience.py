@@ -42,6 +42,8 @@ class Patience:
     connect: float = 10.0
     read: float = 30.0
     """Between two bytes, not for the whole."""
+    answer: float = 900.0
+    """For the word on a large file that was sent: the server may be looking through it."""
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     """A number from 0 to 1, so that many clients do not come back at the same moment."""

