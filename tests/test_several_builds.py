@@ -452,6 +452,7 @@ NOX = [sys.executable, "-m", "nox", "--list", "--json", "-s", "build"]
         pytest.param(TWO, ["build(CU_12)", "build(cu13.vendor)"], id="several builds"),
         pytest.param("[build]\nemit = 'abi3'\n", ["build"], id="one build"),
         pytest.param(None, ["build"], id="no file"),
+        pytest.param("[[build]", ["build"], id="no TOML"),
     ],
 )
 def test_nox_has_a_session_for_each_build(
