@@ -25,7 +25,7 @@ SYSTEM_PACKAGES = {
     "chromium": ("chromium", "fonts-dejavu-core"),
 }
 #: As many processes as there are processors, and no more than help; see tests/conftest.py.
-SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup")
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 #: What stands in for a program of that name, on PATH or as a file.
 STAND_INS = {
     "wine64": ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine"),

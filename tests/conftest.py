@@ -7,8 +7,16 @@ and end. These tests take longest, so they come first.
 from __future__ import annotations
 
 import signal
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xdist.remote import Producer
 
 
 def pytest_configure() -> None:
@@ -16,10 +24,26 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a fixture: the files, and those of all that run Wine."""
-    for item in items:
-        wine = item.get_closest_marker("wine") is not None
-        item.add_marker(pytest.mark.xdist_group("wine" if wine else item.path.name))
-    items.sort(key=lambda item: item.get_closest_marker("wine") is None)
+    """Put first the files whose tests take longest."""
+    items.sort(key=lambda item: not runs_wine(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Return what hands the files out, those that run Wine to one process."""
+    return Files(config, log)
+
+
+class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out whole files, because their tests share what is made for them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.partition("::")[0]
+        return "wine" if runs_wine(self.config.rootpath / name) else name
+
+
+@cache
+def runs_wine(path: Path) -> bool:
+    """Return whether a test of the file runs a Windows program."""
+    return "mark.wine" in path.read_text(encoding="utf-8")

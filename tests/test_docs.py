@@ -191,7 +191,8 @@ def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> N
         assert all(f'"{package.strip()}"' in setup for package in packages.split()), recipe.name
         assert {"maven", "wine", "wine64"} == set(packages.split())
         for line in re.findall(r"(?:RUN |run: |^    - )(repack .+)$", text, re.MULTILINE):
-            words = line.replace('"$MODE"', "patch").replace("*", "x").partition(" > ")[0]
+            typed_in = line.replace('"$MODE"', "patch").replace("*", "x")
+            words, *_ = re.split(" >>? ", typed_in)
             assert make_parser().parse_args(shlex.split(words)[1:]).command
 
 
@@ -213,7 +214,12 @@ def typed(line: str, folder: Path) -> None:
     done = subprocess.run(
         ["bash", "-euc", line],
         cwd=folder,
-        env={**os.environ, "PATH": path, "MODE": "patch"},
+        env={
+            **os.environ,
+            "PATH": path,
+            "MODE": "patch",
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        },
         capture_output=True,
         text=True,
         check=False,
