@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MARK = "@proof "
 # The probe ends itself when its time is up, and says where it was; this is for one that cannot.
 _GRACE = 15.0
+#: In seconds; under Wine no Python has begun by then.
+_SOONER_THAN_PYTHON = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,9 @@ class Seen:
 def run_program(ready: Ready, limit: float) -> Seen:
     """Return what the machine's program did; it is ended after `limit` seconds and some."""
     done = run(ready.command, timeout=limit + _GRACE, env=ready.env, cwd=ready.cwd)
+    if done.returncode and not done.output and done.seconds < _SOONER_THAN_PYTHON:
+        # Wine's server was about to end as the program came, and no Python was ever run.
+        done = run(ready.command, timeout=limit + _GRACE, env=ready.env, cwd=ready.cwd)
     return what_was_seen(done, limit)
 
 
