@@ -183,9 +183,9 @@ def _write_pages(store: Store, projects: Mapping[str, Project], index_url: str) 
     for name, project in sorted(projects.items()):
         _write(store, f"{name}/{JSON}", simple.project_json(project))
         _write(store, f"{name}/{HTML}", page.project_page(project, index_url))
-    names = [name for name, project in projects.items() if project.files]
-    _write(store, JSON, simple.root_json(names, index_url))
-    _write(store, HTML, page.root_page(names))
+    listed = [project for project in projects.values() if project.files]
+    _write(store, JSON, simple.root_json([project.name for project in listed], index_url))
+    _write(store, HTML, page.root_page(listed))
 
 
 def _write(store: Store, key: str, content: bytes) -> None:
