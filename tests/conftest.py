@@ -6,6 +6,7 @@ and end. These tests take longest, so they come first.
 
 from __future__ import annotations
 
+import logging
 import signal
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from xdist.remote import Producer
@@ -22,6 +24,17 @@ if TYPE_CHECKING:
 def pytest_configure() -> None:
     """Let Ctrl-C be what it is: whatever a shell starts in the background ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Take back what a command does to the log: it sends it to a stderr that ends with the test."""
+    logger = logging.getLogger("repack")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
+    from typing_extensions import Self  # for mypy alone: Python 3.10 has it nowhere else
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
@@ -31,6 +33,7 @@ class Seen:
 
     path: str
     headers: dict[str, str]
+    method: str = "GET"
 
 
 @dataclass(kw_only=True)
@@ -51,9 +54,21 @@ class Resource:
 class Exchange:
     """One request and the connection that it came by."""
 
-    def __init__(self, connection: socket.socket, seen: Seen) -> None:
+    def __init__(self, connection: socket.socket, seen: Seen, begun: bytes = b"") -> None:
         self.connection = connection
         self.seen = seen
+        self._body = begun
+
+    def body(self, count: int | None = None) -> bytes:
+        """Return what came after the head, or no more than `count` bytes of it."""
+        length = int(self.seen.headers.get("content-length", 0))
+        wanted = length if count is None else min(count, length)
+        while len(self._body) < wanted:
+            block = self.connection.recv(65536)
+            if not block:
+                break
+            self._body += block
+        return self._body[:wanted]
 
     def send(self, status: str, headers: dict[str, str], body: bytes = b"") -> None:
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {said}" for name, said in headers.items())]
@@ -208,7 +223,7 @@ class FaultServer:
             target=self._server.serve_forever, args=(0.02,), daemon=True
         )
 
-    def __enter__(self) -> FaultServer:  # noqa: PYI034 - Self is newer than Python 3.10
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -237,11 +252,12 @@ class FaultServer:
         if self._context is not None:
             connection = self._context.wrap_socket(connection, server_side=True)
         with contextlib.closing(connection):
-            seen = _request(connection)
-            if seen is None:
+            found = _request(connection)
+            if found is None:
                 return
+            seen, begun = found
             self.seen.append(seen)
-            self.respond(Exchange(connection, seen))
+            self.respond(Exchange(connection, seen, begun))
 
     def respond(self, exchange: Exchange) -> None:
         resource = self.resources.get(exchange.seen.path)
@@ -257,26 +273,51 @@ class ProxyServer(FaultServer):
 
     def respond(self, exchange: Exchange) -> None:
         parts = urlsplit(exchange.seen.path)
-        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=20)
-        with contextlib.closing(connection):
-            connection.request("GET", parts.path, headers=exchange.seen.headers)
-            answer = connection.getresponse()
-            body = answer.read()
-        exchange.send(f"{answer.status} {answer.reason}", dict(answer.getheaders()), body)
+        _pass_on(exchange, parts.hostname or "", parts.port or 80, parts.path)
 
 
-def _request(connection: socket.socket) -> Seen | None:
-    """Read the head of a request; bodies do not come here."""
+class RecordingServer(FaultServer):
+    """Stands before the server at a port, and notes what it is asked."""
+
+    def __init__(self, behind: int) -> None:
+        super().__init__()
+        self._behind = behind
+
+    def count(self, method: str) -> int:
+        return sum(seen.method == method for seen in self.seen)
+
+    def respond(self, exchange: Exchange) -> None:
+        _pass_on(exchange, "127.0.0.1", self._behind, exchange.seen.path)
+
+
+def _pass_on(exchange: Exchange, host: str, port: int, path: str) -> None:
+    """Ask the server behind the same, and give its answer; the body as it is."""
+    seen = exchange.seen
+    with contextlib.closing(HTTPConnection(host, port, timeout=20)) as connection:
+        connection.request(seen.method, path, exchange.body() or None, seen.headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    passing = {"connection", "transfer-encoding"}
+    headers = {name: said for name, said in answer.getheaders() if name.lower() not in passing}
+    if answer.chunked:
+        headers["Content-Length"] = str(len(body))
+    exchange.send(f"{answer.status} {answer.reason}", headers, body)
+
+
+def _request(connection: socket.socket) -> tuple[Seen, bytes] | None:
+    """Read the head of a request; with it comes what has come of the body."""
     head = b""
     while b"\r\n\r\n" not in head:
         block = connection.recv(65536)
         if not block:
             return None
         head += block
-    first, *lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    head, _, begun = head.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): said.strip() for name, _, said in pairs}
-    return Seen(path=first.split(" ")[1], headers=headers)
+    method, path = first.split(" ")[:2]
+    return Seen(path=path, headers=headers, method=method), begun
 
 
 @contextlib.contextmanager

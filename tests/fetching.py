@@ -62,13 +62,14 @@ class Waits:
         self.taken.append(seconds)
         self.now += seconds
 
-    def client(self, *, read: float = 5.0, tries: int = 4) -> Client:
+    def client(self, *, read: float = 5.0, tries: int = 4, answer: float = 20.0) -> Client:
         return Client(
             Patience(
                 sleep=self.sleep,
                 now=lambda: self.now,
                 jitter=lambda: 1.0,
                 read=read,
+                answer=answer,
                 connect=5.0,
                 tries=tries,
             )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from dataclasses import fields
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,10 +120,30 @@ def test_every_variable_is_documented_and_no_other() -> None:
     assert told == named
 
 
+def test_every_variable_of_a_library_that_repack_speaks_of_is_documented() -> None:
+    spoken_of = {
+        name
+        for path in Path(repack.__file__).parent.rglob("*.py")
+        for name in re.findall(r"\b(?:TWINE|AWS)_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
+    }
+    cells = [cells[0] for cells in rows("environment.md", 3)]
+    assert spoken_of
+    assert spoken_of <= set(re.findall("`([A-Z_]+)`", " ".join(cells)))
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    readme = (TOP / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
+    assert links
+    assert all((TOP / link).exists() for link in links), links
+
+
 # Every block of commands is run, or at least understood
 
 #: A comment before a block that says why it is not run here, or which file it is.
 NOT_RUN, FILE = re.compile(r"<!-- not run: .+ -->"), re.compile(r"<!-- file: (\S+) -->")
+#: That its program runs on beside all that follows; that the page goes on where another ended.
+SERVES, GOES_ON = re.compile("<!-- serves, from here .+ -->"), "<!-- folder: of the tutorial -->"
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
@@ -133,7 +156,9 @@ def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def commands(content: str) -> list[str]:
-    return [line[2:] for line in content.splitlines() if line.startswith("$ ")]
+    """Return the command lines of a block, those that go on after a backslash in one."""
+    joined = re.sub(r"\\\n> +", "", content)
+    return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
 
 
 def ids(page: Path) -> str:
@@ -177,49 +202,82 @@ def test_what_is_typed_into_windows_console_is_of_the_kind_that_the_tests_know(p
 
 
 WORKFLOW = DOCS / "recipes" / "github-actions.yml"
+#: A step of either system that calls repack.
+STEP = re.compile(r"^ +(?:run:|-) ((?:echo .*)?\brepack .+)$", re.MULTILINE)
 
 
 def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> None:
     setup = (TOP / "noxfile.py").read_text(encoding="utf-8")
-    for recipe in (
-        WORKFLOW,
-        DOCS / "recipes" / "gitlab-ci.yml",
-        DOCS / "recipes" / "Containerfile",
-    ):
+    for recipe in sorted((DOCS / "recipes").iterdir()):
         text = recipe.read_text(encoding="utf-8")
         (packages,) = re.findall(r"--no-install-recommends ([\w ]+)", text)
         assert all(f'"{package.strip()}"' in setup for package in packages.split()), recipe.name
         assert {"maven", "wine", "wine64"} == set(packages.split())
-        for line in re.findall(r"(?:RUN |run: |^    - )(repack .+)$", text, re.MULTILINE):
-            typed_in = line.replace('"$MODE"', "patch").replace("*", "x")
-            words, *_ = re.split(" >>? ", typed_in)
-            assert make_parser().parse_args(shlex.split(words)[1:]).command
+        called = re.findall(r"(?:^RUN |^ +run: |^ +- |\$\()(repack [^|>)\n]+)", text, re.MULTILINE)
+        assert called
+        for line in called:
+            words = shlex.split(line.replace('${NAME:+"$NAME"}', "name"))
+            assert make_parser().parse_args(words[1:]).command
+
+
+def steps(recipe: str) -> list[str]:
+    return STEP.findall((DOCS / "recipes" / recipe).read_text(encoding="utf-8"))
+
+
+def test_both_recipes_take_the_same_steps() -> None:
+    def taken(recipe: str) -> list[str]:
+        called = [re.sub(" (--markdown )?>.*", "", line) for line in steps(recipe)]
+        return [line for line in called if line.startswith("repack ")]
+
+    assert taken("github-actions.yml") == taken("gitlab-ci.yml")
 
 
 @pytest.mark.network
 @pytest.mark.wine
-def test_the_steps_of_the_workflow_run_in_order(tmp_path: Path) -> None:
-    settings = '[source]\nsample = { opencv = "4.14.0.94" }\n[build]\npython = ["3.12"]\n'
-    (tmp_path / "repack.toml").write_text(settings, encoding="utf-8")
-    lines = re.findall(r"run: (repack .+)", WORKFLOW.read_text(encoding="utf-8"))
-    assert lines[0].startswith("repack build ")
+@pytest.mark.parametrize(
+    ("build", "name", "folder"),
+    [("[build]", "", "dist"), ('[[build]]\nname = "cu12"', "cu12", "dist/cu12")],
+    ids=["a build without a name", "one of several builds"],
+)
+def test_the_steps_of_the_workflow_run_in_order(
+    build: str, name: str, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "repack.toml").write_text(
+        '[source]\nsample = { opencv = "4.14.0.94" }\n[publish]\nindex-dir = "index"\n'
+        f'{build}\npython = ["3.12"]\n',
+        encoding="utf-8",
+    )
+    # A repository has it too: what is built by CI was fetched by somebody before.
+    shutil.copy(TOP / "repack.lock", tmp_path)
+    lines = steps("github-actions.yml")
+    assert [line.split()[1] for line in lines[1:]] == ["build", "pin", "report", "publish"]
     for line in lines:
-        typed(line, tmp_path)
-    assert list((tmp_path / "dist").glob("*.whl"))
+        typed(line, tmp_path, NAME=name)
+    assert f'"name": "{name}"' in (tmp_path / "output").read_text(encoding="utf-8")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# Works on 1 of 1")
+    assert list((tmp_path / folder).glob("requirements-3.12.txt"))
+    assert list((tmp_path / "index").glob("opencv-contrib-python/*.whl"))
 
 
-def typed(line: str, folder: Path) -> None:
-    """Run a line in a shell whose `repack` is the one under test."""
-    path = f"{REPACK.parent}{os.pathsep}{os.environ['PATH']}"
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a shell whose `repack` and `python` are those under test."""
+    return {
+        **os.environ,
+        "PATH": f"{REPACK.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "PIP_NO_COMPILE": "1",  # what is installed for Windows is not run here
+        "GITHUB_OUTPUT": str(folder / "output"),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        **more,
+    }
+
+
+def typed(line: str, folder: Path, **more: str) -> None:
+    """Run a line in a shell."""
     done = subprocess.run(
         ["bash", "-euc", line],
         cwd=folder,
-        env={
-            **os.environ,
-            "PATH": path,
-            "MODE": "patch",
-            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
-        },
+        env=environment(folder, **more),
         capture_output=True,
         text=True,
         check=False,
@@ -227,24 +285,100 @@ def typed(line: str, folder: Path) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
+@contextlib.contextmanager
+def serving(line: str, folder: Path) -> Iterator[str]:
+    """Run a line's server beside the block, on a free port in place of 8000; yield the port."""
+    with (
+        (folder / "served.log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(
+            ["bash", "-euc", f"exec {line.replace('8000', '0')}"],
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as server,
+    ):
+        try:
+            assert server.stdout is not None
+            found = re.search(r"port (\d+)", server.stdout.readline())
+            assert found, (folder / "served.log").read_text(encoding="utf-8")
+            yield found[1]
+        finally:
+            server.terminate()
+
+
+def follow(page: Path, folder: Path) -> None:
+    """Write the files of a page and run its commands in `folder`, one after the other."""
+    port = "8000"
+    with contextlib.ExitStack() as servers:
+        for language, content, before in blocks(page):
+            if name := FILE.fullmatch(before):
+                path = folder / name[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content, encoding="utf-8")
+            elif language == "console" and SERVES.match(before):
+                (line,) = commands(content)
+                port = servers.enter_context(serving(line, folder))
+            elif language == "console" and not NOT_RUN.match(before):
+                for line in commands(content):
+                    typed(line.replace(":8000/", f":{port}/"), folder)
+
+
+TUTORIAL = DOCS / "tutorial.md"
 RUN = [
     page
     for page in PAGES
-    if any(lang == "console" and not NOT_RUN.match(why) for lang, _, why in blocks(page))
+    if "import-failed" not in page.parts
+    and page != TUTORIAL
+    and any(lang == "console" and not NOT_RUN.match(why) for lang, _, why in blocks(page))
 ]
+
+
+@pytest.fixture(scope="session")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of whoever has followed the tutorial, from nothing, to its end."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    follow(TUTORIAL, folder)
+    return folder
 
 
 @pytest.mark.network
 @pytest.mark.wine
-@pytest.mark.parametrize(
-    "page", [page for page in RUN if "import-failed" not in page.parts], ids=ids
-)
-def test_the_commands_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
-    for language, content, before in blocks(page):
-        if name := FILE.fullmatch(before):
-            path = tmp_path / name[1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-        elif language == "console" and not NOT_RUN.match(before):
-            for line in commands(content):
-                typed(line, tmp_path)
+def test_the_tutorial_ends_with_an_installation_from_the_index(tutorial: Path) -> None:
+    served = (tutorial / "served.log").read_text(encoding="utf-8")
+    for project in ("opencv-contrib-python/opencv", "numpy/numpy"):
+        assert re.search(rf'"GET /{project}\S+\.whl HTTP/1.1" 200', served), served
+
+
+@pytest.mark.network
+@pytest.mark.wine
+def test_every_file_that_the_tutorial_leaves_is_documented(tutorial: Path) -> None:
+    told = [
+        name
+        for columns in (2, 3)
+        for cells in rows("files.md", columns)
+        for name in re.findall("`([^`]+)`", cells[0])
+    ]
+    for folder in ("dist", "index"):
+        for path in (tutorial / folder).rglob("*"):
+            name = path.relative_to(tutorial / folder).as_posix()
+            assert path.is_dir() or any(
+                fnmatch(name, each) and name.count("/") == each.count("/") for each in told
+            ), name
+
+
+@pytest.mark.network
+@pytest.mark.wine
+@pytest.mark.parametrize("page", RUN, ids=ids)
+def test_the_commands_of_a_page_run_one_after_the_other(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = tmp_path / "folder"
+    if any(before == GOES_ON for _, _, before in blocks(page)):
+        shutil.copytree(request.getfixturevalue("tutorial"), folder, copy_function=os.link)
+    else:
+        folder.mkdir()
+        # Its reader has built before; the tutorial shows how it is for whoever has not.
+        shutil.copy(TOP / "repack.lock", folder)
+    follow(page, folder)

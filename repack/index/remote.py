@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 
 from repack.errors import FetchError
-from repack.sources.http import Client, origin
+from repack.sources.http import ELSEWHERE, Client, origin
 from repack.sources.patience import PassingFault
 from repack.sources.request import Request, shown_url
 
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
     from repack.progress import Progress, Task
     from repack.sources.http import Page
 
+_log = logging.getLogger(__name__)
 _JSON = "application/vnd.pypi.simple.v1+json"
-_ACCEPT = {"Accept": f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"}
+_ACCEPT = {
+    "Accept": f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
+    # A cache on the way may hold the page of before the upload.
+    "Cache-Control": "max-age=0",
+}
 _PAGES = frozenset({_JSON, "application/vnd.pypi.simple.v1+html", "text/html"})
 #: Where indexes have their simple pages, seen from the URL that takes uploads: pypiserver, GitLab,
 #: Artifactory and Nexus; devpi; and those that have both at one place.
 _PLACES = ("simple/", "+simple/", "")
-_ABSENT = frozenset({"http-404", "http-410"})
+_ABSENT = frozenset({"http-404", "http-410", ELSEWHERE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,20 +49,28 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Remote:
-    """Asks an index; name and password go to hosts of `trusted` URLs only."""
+    """Asks an index; what is known of its account goes to hosts of `trusted` URLs only."""
 
     url: str
     client: Client
     progress: Progress
     login: tuple[str, str] | None = field(default=None, repr=False)
+    cacert: str | None = None
+    client_cert: str | None = None
     trusted: tuple[str, ...] = ()
 
     def links(self, project: str) -> dict[str, Link]:
-        """Return the files of a project, by name; none where the index does not know it."""
+        """Return the files of a project, by name; none where the index does not know it.
+
+        pypiserver and GitLab send whoever asks for what they have not to a public index. What that
+        has is not this index's, even under the same name.
+        """
+        request = replace(self._request(f"{self.url}{project}/", _ACCEPT), stays=True)
         try:
-            page = self.client.page(self._request(f"{self.url}{project}/", _ACCEPT), self.progress)
+            page = self.client.page(request, self.progress)
         except FetchError as error:
             if error.code in _ABSENT:
+                _log.info("%s: %s", shown_url(request.url), error.what)
                 return {}
             raise
         return {link.filename: link for link in links_of(page)}
@@ -85,11 +99,13 @@ class Remote:
         return digest.hexdigest()
 
     def _request(self, url: str, headers: dict[str, str]) -> Request:
-        known = origin(url) in {origin(trusted) for trusted in (self.url, *self.trusted)}
+        known = origin(url) in map(origin, self.trusted)
         return Request(
             url=url,
             headers=headers,
             login=self.login if known else None,
+            cacert=self.cacert if known else None,
+            client_cert=self.client_cert if known else None,
             hint="look at publish.index-url, and at the name and password that twine is given",
         )
 
@@ -98,13 +114,7 @@ def find(upload_url: str, ask: Remote) -> Remote:
     """Return the reading side of the index that takes uploads at a URL, found by asking."""
     base = upload_url if upload_url.endswith("/") else f"{upload_url}/"
     for place in _PLACES:
-        found = Remote(
-            url=urljoin(base, place),
-            client=ask.client,
-            progress=ask.progress,
-            login=ask.login,
-            trusted=ask.trusted,
-        )
+        found = replace(ask, url=urljoin(base, place))
         if _is_index(found):
             return found
     raise FetchError(

@@ -47,7 +47,8 @@ class _Response(Protocol):
 _EXISTS = frozenset({400, 403, 409})
 _WHY: Mapping[int, str] = {
     401: "set TWINE_USERNAME and TWINE_PASSWORD, or let .pypirc or keyring hold them",
-    403: "the user needs leave to upload there, and the file must not be there already",
+    # What some say where name or password are wrong.
+    403: "look at TWINE_USERNAME and TWINE_PASSWORD, and at whether that user may upload there",
     404: "look at the URL: --repository-url is where twine uploads to",
     405: "look at the URL: --repository-url is where twine uploads to",
 }
@@ -82,6 +83,7 @@ def account_of(url: str | None, repository: str | None, config_file: Path | None
             username=environment.get("TWINE_USERNAME"),
             password=environment.get("TWINE_PASSWORD"),
             cacert=environment.get("TWINE_CERT"),
+            client_cert=environment.get("TWINE_CLIENT_CERT"),
             non_interactive=True,
             **given,
         )
@@ -167,7 +169,10 @@ class Sender:
         """Upload a file; False where the server says that it has one of that name."""
         with self.progress.task(f"Uploading {path.name}", total=size) as task:
             return self.client.patience.persist(
-                lambda: self._attempt(path, form, task), what=self._place(path), task=task
+                lambda: self._attempt(path, form, task),
+                what=self._place(path),
+                task=task,
+                kept="only what lacks is sent",
             )
 
     def _attempt(self, path: Path, form: list[tuple[str, Any]], task: Task) -> bool:

@@ -18,7 +18,7 @@ from repack.index.remote import Remote, find
 from repack.index.sending import Sender, account_of, form_of
 from repack.plan import check_size, megabytes
 from repack.records import read_records
-from repack.sources.http import Client, origin
+from repack.sources.http import Client
 from repack.sources.request import shown_url
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from repack.cargo import Cargo
     from repack.index.remote import Link
+    from repack.index.sending import Account
     from repack.index.values import Done, Offer
     from repack.progress import Progress
 
@@ -61,7 +62,7 @@ def upload(
         name = offer.file.filename
         check_size(name, offer.file.size, target.max_size, cargo.get(name, ()))
     forms = {offer.file.filename: form_of(offer.content) for offer in offers}
-    remote = _remote(account.url, account.login, target, client, progress)
+    remote = _remote(account, target, client, progress)
     missing = _missing(offers, remote)
     sender = Sender(
         account=account,
@@ -81,16 +82,19 @@ def upload(
     return Published(place=shown_url(remote.url), files=_in_order(files))
 
 
-def _remote(
-    url: str, login: tuple[str, str] | None, target: Target, client: Client, progress: Progress
-) -> Remote:
-    """Return the reading side; a name and a password go where uploads go, and nowhere else."""
-    where = target.index_url or url
-    base = where if where.endswith("/") else f"{where}/"
-    # `url` of a Remote is trusted with the login, so an index elsewhere is not given it.
-    own = login if origin(base) == origin(url) else None
-    ask = Remote(url=base, client=client, progress=progress, login=own, trusted=(url,))
-    return ask if target.index_url else find(url, ask)
+def _remote(account: Account, target: Target, client: Client, progress: Progress) -> Remote:
+    """Return the reading side; name, password and certificates go where uploads go alone."""
+    where = target.index_url or account.url
+    ask = Remote(
+        url=where if where.endswith("/") else f"{where}/",
+        client=client,
+        progress=progress,
+        login=account.login,
+        cacert=account.cacert,
+        client_cert=account.client_cert,
+        trusted=(account.url,),
+    )
+    return ask if target.index_url else find(account.url, ask)
 
 
 def _missing(offers: Sequence[Offer], remote: Remote) -> list[Offer]:
@@ -122,7 +126,7 @@ def _there(link: Link, offer: Offer, remote: Remote) -> str:
 def _prove(offer: Offer, remote: Remote, *, taken: bool) -> None:
     """Raise where the index does not serve what was sent."""
     name, sha256 = offer.file.filename, offer.file.sha256
-    link = remote.links(offer.project).get(name)
+    link = _listed(offer, remote)
     if link is None:
         raise FetchError(
             "the server took it, and the index does not list it"
@@ -130,7 +134,7 @@ def _prove(offer: Offer, remote: Remote, *, taken: bool) -> None:
             else "the server says that it is there, and the index does not list it",
             code="not-listed",
             file=f"{name} at {shown_url(remote.url)}",
-            hint="is publish.index-url of the same index? It may also take a while: run again",
+            hint="is publish.index-url of the same index? It may also take longer: run again",
         )
     served = remote.sha256(link, offer.file.size)
     for found, how in ((link.sha256 or sha256, "its page says"), (served, "it serves")):
@@ -141,6 +145,17 @@ def _prove(offer: Offer, remote: Remote, *, taken: bool) -> None:
                 file=f"{name} at {shown_url(link.url)}",
                 hint="let nobody install it: remove it there, and ask the index's keeper",
             )
+
+
+def _listed(offer: Offer, remote: Remote) -> Link | None:
+    """Return the file's link, waiting a while: some servers write their pages afterwards."""
+    name, patience = offer.file.filename, remote.client.patience
+    for pause in patience.pauses():
+        if link := remote.links(offer.project).get(name):
+            return link
+        with remote.progress.task(f"Waiting for the index to list {name}", unit="steps"):
+            patience.sleep(pause)
+    return remote.links(offer.project).get(name)
 
 
 def _cargo(dist: Path) -> Mapping[str, Sequence[Cargo]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import MappingProxyType
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from repack.sources.request import Request
 
 CHUNK = 2**20
+# urllib3 begins with what met the fault, in one form or another by its version.
+_MET_BY = re.compile(r"^(<.* object at 0x\w+>|HTTPS?Connection(Pool)?\([^)]*\)): ")
+#: The code of an answer that another host would have given.
+ELSEWHERE = "redirect-elsewhere"
 _REDIRECTS = 10
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # 520 and 527 are a well-known CDN's way to say that it could not reach the origin.
@@ -98,7 +103,7 @@ class Client:
         host = urlsplit(request.url).hostname
         with progress.task(f"Asking {host}", unit="steps") as task:
             text = self.patience.persist(
-                lambda: self._document(request), what=shown_url(request.url), task=task
+                lambda: self._document(request), what=shown_url(request.url), task=task, kept=""
             )
         try:
             return json.loads(text)
@@ -128,7 +133,7 @@ class Client:
         host = urlsplit(request.url).hostname
         with progress.task(f"Asking {host}", unit="steps") as task:
             return self.patience.persist(
-                lambda: self._page(request), what=shown_url(request.url), task=task
+                lambda: self._page(request), what=shown_url(request.url), task=task, kept=""
             )
 
     def _page(self, request: Request) -> Page:
@@ -176,6 +181,13 @@ class Client:
                 return response
             response.close()
             url = _redirected(url, target)
+            if request.stays and urlsplit(url).hostname != urlsplit(request.url).hostname:
+                raise FetchError(
+                    f"is redirected to {shown_url(url)}, which is another host",
+                    code=ELSEWHERE,
+                    file=shown_url(request.url),
+                    hint=request.hint,
+                )
             if url in seen or len(seen) > _REDIRECTS:
                 raise FetchError(
                     "is redirected in a loop" if url in seen else "is redirected without end",
@@ -197,14 +209,15 @@ class Client:
                 requests.Request("GET", url, headers=headers, auth=auth)
             )
             settings = session.merge_environment_settings(url, {}, True, None, None)
+            own = origin(url) == origin(request.url)
             # Not by session.send: that one looks into redirects, and reads their bodies whole.
             return session.get_adapter(url).send(
                 prepared,
                 stream=True,
                 timeout=(patience.connect, patience.read),
                 proxies=settings["proxies"],
-                verify=settings["verify"] or True,
-                cert=settings["cert"],
+                verify=(request.cacert if own else None) or settings["verify"] or True,
+                cert=(request.client_cert if own else None) or settings["cert"],
             )
         except (OSError, ValueError) as error:
             # All of requests' errors are OSErrors.
@@ -338,5 +351,4 @@ def _innermost(error: BaseException) -> str:
             break
         error = causes[-1]
     text = str(getattr(error, "strerror", None) or error)
-    # urllib3 begins with the object that met the fault: `<...Connection object at 0x...>: `.
-    return text.rpartition(" object at 0x")[2].partition(": ")[2] or text or type(error).__name__
+    return _MET_BY.sub("", text) or type(error).__name__

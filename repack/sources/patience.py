@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from repack.errors import FetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from repack.progress import Task
 
@@ -71,10 +71,12 @@ class Patience:
         what: str,
         task: Task,
         reached: Callable[[], int] = lambda: 0,
+        kept: str = "what has arrived is kept",
     ) -> _Result:
         """Return what `attempt` gives, trying again after each `PassingFault`.
 
-        `reached` is the furthest byte that has arrived; getting further renews the tries.
+        `reached` is the furthest byte that has arrived; getting further renews the tries. `kept`
+        says what another run need not do again.
         """
         failures, furthest = 0, reached()
         while True:
@@ -89,13 +91,17 @@ class Patience:
                     f"{fault}, {self.tries} times in a row",
                     code="network",
                     file=what,
-                    hint="look at the connection, HTTPS_PROXY and NO_PROXY, and run again: "
-                    "what has arrived is kept",
+                    hint="look at the connection, HTTPS_PROXY and NO_PROXY, and run again"
+                    + (f": {kept}" if kept else ""),
                 ) from fault
             pause = self._pause(failures) if fault.pause is None else fault.pause
             _log.info("%s: %s; trying again in %.1f s", what, fault, pause)
             task.describe(f"{fault}; trying again in {pause:.0f} s")
             self.sleep(pause)
+
+    def pauses(self) -> Iterator[float]:
+        """Yield the waits between tries, for what a server answers and is not there yet."""
+        return (self._pause(failures) for failures in range(1, self.tries))
 
     def _pause(self, failures: int) -> float:
         """Return the wait before the next try: doubled each time, and never twice the same."""

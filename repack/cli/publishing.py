@@ -1,0 +1,158 @@
+"""The command that hands wheels on: to a static index, or by upload to one that others run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from repack.cli.given import Answer, config_of, supply_of
+from repack.errors import RepackError, UsageError
+from repack.report import JSON_VERSION
+from repack.terminal import show_table
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from repack.building import Supply
+    from repack.config import Config
+    from repack.index.publishing import Published, Terms
+    from repack.progress import Progress
+    from repack.stores import Store
+
+_log = logging.getLogger(__name__)
+
+
+def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Put wheels into an index and pin them, or change what it says of those it has."""
+    from repack.index import telling  # noqa: PLC0415 - slow to import
+
+    config = config_of(options)
+    _check_options(options)
+    dist = (options.dist or config.build.out).absolute()
+    if _uploads(options, config):
+        published = _upload(dist, config, options, progress)
+    else:
+        published = _put_into_folder(dist, config, options, progress)
+    if not _changes(options):
+        _pin(dist, supply_of(config, options, progress), config)
+    return Answer(
+        json={"version": JSON_VERSION, **telling.published_json(published)},
+        show=lambda console: show_table(
+            console, published.place, telling.HEADINGS, telling.published_rows(published)
+        ),
+    )
+
+
+def _changes(options: argparse.Namespace) -> bool:
+    """Return whether a version that is there is to be changed, and nothing added."""
+    return bool(options.yank or options.unyank or options.remove)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    if options.reason and not options.yank:
+        raise UsageError("--reason belongs to --yank, which is not given")
+    if options.project and not _changes(options):
+        raise UsageError("--project belongs to --yank, --unyank or --remove; none is given")
+    if options.dist and _changes(options):
+        raise UsageError(
+            f"nothing of {options.dist} is published where a version is yanked or removed",
+            hint="leave it out, and publish in a command of its own",
+        )
+
+
+def _uploads(options: argparse.Namespace, config: Config) -> bool:
+    """Return whether wheels are uploaded; the command line decides, then the file."""
+    if options.index_dir or _changes(options):
+        return False
+    named = config.publish.repository_url or config.publish.repository
+    if options.repository_url or options.repository:
+        return True
+    if named and config.publish.index_dir:
+        raise UsageError(
+            "repack.toml names both a folder and an index that takes uploads",
+            hint="say which: --index-dir DIR, --repository-url URL or --repository NAME",
+        )
+    by_twine = any(os.environ.get(name) for name in ("TWINE_REPOSITORY_URL", "TWINE_REPOSITORY"))
+    return bool(named) or (by_twine and not config.publish.index_dir)
+
+
+def _upload(
+    dist: Path, config: Config, options: argparse.Namespace, progress: Progress
+) -> Published:
+    """Upload by twine."""
+    from repack.index.uploading import Target, upload  # noqa: PLC0415 - slow to import
+
+    if options.offline:
+        raise UsageError("--offline lets nothing be uploaded")
+    settings = config.publish
+    target = Target(
+        repository_url=None if options.repository else settings.repository_url,
+        repository=settings.repository,
+        index_url=settings.index_url,
+        config_file=options.config_file,
+        allow_startup_hook=config.allow.startup_hook,
+        max_size=settings.max_size,
+    )
+    return upload(dist, target, progress)
+
+
+def _put_into_folder(
+    dist: Path, config: Config, options: argparse.Namespace, progress: Progress
+) -> Published:
+    """Change a static index."""
+    from repack.index.publishing import Terms, publish  # noqa: PLC0415 - slow to import
+    from repack.stores import open_store  # noqa: PLC0415
+
+    if not config.publish.index_dir:
+        raise UsageError(
+            "no index is named",
+            hint="give --index-dir DIR or --repository-url URL, or set them under [publish]",
+        )
+    store = open_store(config.publish.index_dir)
+    terms = Terms(
+        allow_startup_hook=config.allow.startup_hook,
+        max_size=config.publish.max_size,
+        index_url=config.publish.index_url or "",
+    )
+    if _changes(options):
+        published = _change(options, store, terms, progress)
+    else:
+        published = publish(dist, store, terms, progress)
+    for key in published.strays:
+        _log.warning(
+            "%s: no page lists it; publish it from where it came, or remove it", store.locate(key)
+        )
+    return published
+
+
+def _change(
+    options: argparse.Namespace, store: Store, terms: Terms, progress: Progress
+) -> Published:
+    """Yank a version, or take it out."""
+    from repack.index.changes import parse_reason, parse_subject  # noqa: PLC0415 - as above
+    from repack.index.publishing import remove, yank  # noqa: PLC0415
+
+    subject = parse_subject(options.yank or options.unyank or options.remove, options.project)
+    if options.remove:
+        return remove(subject, store, terms, progress)
+    reason = parse_reason(options.reason) if options.yank else None
+    return yank(subject, reason, store, terms, progress)
+
+
+def _pin(dist: Path, supply: Supply, config: Config) -> None:
+    """Write the pin files of builds that were handed on; what stops that undoes no publishing.
+
+    No index is named in them: where this one is served, it may not be there yet.
+    """
+    from repack.building.pinning import pin  # noqa: PLC0415 - slow to import
+    from repack.records import read_records  # noqa: PLC0415 - as above
+
+    if not read_records(dist):
+        return
+    try:
+        pin(dist, supply, obeys=config.lock is not None)
+    except RepackError as error:
+        _log.warning("the wheels are published, and not pinned: %s", error)

@@ -1,0 +1,221 @@
+"""Uploads as a user runs them, to an index on loopback that takes them and fails as it is told."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from faultserver import Exchange, Fault, FaultServer, Resource
+from fetching import Waits, no_proxies
+from indexservers import SECRET, USER
+from publishing import JSON_TYPE
+from requests_toolbelt import MultipartDecoder
+
+from repack.cli import main
+from repack.index import uploading
+
+if TYPE_CHECKING:
+    import ssl
+    import threading
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FILE = "tiny_thing-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The team's name and password, and nothing of this machine's own."""
+    no_proxies(monkeypatch)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TWINE_CERT", "TWINE_CLIENT_CERT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+    monkeypatch.setenv("TWINE_USERNAME", USER)
+    monkeypatch.setenv("TWINE_PASSWORD", SECRET)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """A clock that does not wait between tries; it notes how long it would have."""
+    clock = Waits()
+    monkeypatch.setattr(uploading, "Client", clock.client)
+    return clock
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command said."""
+
+    out: str
+    err: str
+
+    @property
+    def what(self) -> dict[str, str]:
+        """What was done to each file."""
+        return {each["filename"]: each["what"] for each in json.loads(self.out)["files"]}
+
+
+@dataclass(frozen=True)
+class Uploading:
+    """Runs `repack publish`, and looks at all that it says."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str | Path, code: int = 0) -> Told:
+        """Upload; one line says why where it fails, and no word of it is secret."""
+        self.capsys.readouterr()
+        assert main(["publish", *map(str, words), "--json", "-v"]) == code
+        told = Told(*self.capsys.readouterr())
+        assert len(re.findall("(?m)^repack: error: ", told.err)) == (code != 0), told.err
+        assert "Traceback" not in told.err
+        assert SECRET not in told.out + told.err
+        return told
+
+
+@pytest.fixture
+def upload(account: None, capsys: pytest.CaptureFixture[str]) -> Uploading:
+    del account
+    return Uploading(capsys)
+
+
+@dataclass
+class Manners:
+    """How an index lists files: which hash it tells, in which form, after how many requests."""
+
+    hash_name: str = "sha256"
+    as_json: bool = False
+    unlisted: int = 0
+    spoils: bool = False
+    faults: Iterable[Fault] = field(default_factory=tuple)
+
+
+class TakingIndex(FaultServer):
+    """Takes uploads at /, once each, and lists them below /simple/."""
+
+    def __init__(self, manners: Manners, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context)
+        self.files: dict[str, bytes] = {}
+        self.manners = manners
+        self.detours: dict[str, str] = {}
+        self.login = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
+        self._faults = iter(manners.faults)
+
+    @property
+    def posts(self) -> int:
+        return sum(seen.method == "POST" for seen in self.seen)
+
+    def respond(self, exchange: Exchange) -> None:
+        if exchange.seen.method == "POST":
+            next(self._faults, self.take)(exchange, Resource(content=b""))
+            return
+        detour = self.detours.pop(exchange.seen.path, None)
+        *_, folder, name = exchange.seen.path.split("/")
+        if detour is not None:
+            exchange.send("303 See Other", {"Location": detour, "Content-Length": "0"})
+        elif folder == "files" and name in self.files:
+            exchange.send("200 OK", {}, self.files[name])
+        elif exchange.seen.path == "/simple/" or self._listed():
+            kind = JSON_TYPE if self.manners.as_json else "text/html"
+            exchange.send("200 OK", {"Content-Type": kind}, self._page())
+        else:
+            exchange.send("404 Not Found", {"Content-Length": "0"})
+
+    def take(self, exchange: Exchange, resource: Resource) -> None:
+        """Do what a good index does."""
+        del resource
+        if self.keep(exchange):
+            exchange.send("200 OK", {"Content-Length": "0"})
+        else:
+            exchange.send("409 Conflict", {"Content-Length": "0"})
+
+    def keep(self, exchange: Exchange) -> bool:
+        """Keep the file that came, unless there is one of its name."""
+        parts = MultipartDecoder(exchange.body(), exchange.seen.headers["content-type"]).parts
+        named = [
+            (match[1].decode(), part.content)
+            for part in parts
+            if (match := re.search(rb'filename="([^"]+)"', part.headers[b"Content-Disposition"]))
+        ]
+        [(name, content)] = named
+        if name in self.files:
+            return False
+        self.files[name] = content[:-1] + b"!" if self.manners.spoils else content
+        return True
+
+    def _listed(self) -> bool:
+        """Whether the pages tell of what is there by now."""
+        if self.files and self.manners.unlisted:
+            self.manners.unlisted -= 1
+            return False
+        return bool(self.files)
+
+    def _page(self) -> bytes:
+        digests = {name: self._digest(content) for name, content in self.files.items()}
+        if self.manners.as_json:
+            files = [
+                {"filename": name, "url": f"/files/{name}", "hashes": digest}
+                for name, digest in digests.items()
+            ]
+            return json.dumps({"meta": {"api-version": "1.0"}, "files": files}).encode()
+        lines = ["<!DOCTYPE html><title>Simple index</title>"]
+        for name, digest in digests.items():
+            fragment = "".join(f"#{kind}={value}" for kind, value in digest.items())
+            lines.append(f'<a href="/files/{name}{fragment}">{name}</a>')
+        return "\n".join(lines).encode()
+
+    def _digest(self, content: bytes) -> dict[str, str]:
+        name = self.manners.hash_name
+        return {name: hashlib.new(name, content).hexdigest()} if name else {}
+
+
+def says(status: str, headers: dict[str, str] | None = None) -> Fault:
+    """Read what came, and answer so; the answer repeats the password, as it must not be shown."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        del resource
+        exchange.body()
+        exchange.send(f"{status} {SECRET}", headers or {}, f"{SECRET} is wrong".encode())
+
+    return fault
+
+
+def cuts_after(count: int) -> Fault:
+    """Reset the connection after `count` bytes of the upload."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        del resource
+        exchange.body(count)
+        exchange.reset()
+
+    return fault
+
+
+def reads(count: int | None, until: threading.Event) -> Fault:
+    """Read so much of the upload, and then neither read nor answer."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        del resource
+        exchange.body(count)
+        until.wait(30)
+
+    return fault
+
+
+def takes_and_cuts(index: TakingIndex) -> Fault:
+    """Keep the file, and let the answer be lost."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        del resource
+        index.keep(exchange)
+        exchange.reset()
+
+    return fault
