@@ -160,11 +160,12 @@ def _put(
     offer: Offer,
     progress: Progress,
 ) -> Done:
-    """Put one file where it belongs, unless it is there."""
+    """Put one file where it belongs, unless it is there; far away its size has to say so."""
     key = _key(offer)
     project = before.get(offer.project)
     listed = project is not None and project.file(offer.file.filename) is not None
-    if held.sizes.get(key) == offer.file.size:
+    there = held.sizes.get(key) == offer.file.size
+    if there and not (store.near and store.sha256(key) != offer.file.sha256):
         return done(offer.project, offer.file, THERE if listed else ADDED)
     with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
         store.put(key, offer.content, offer.file.sha256)
