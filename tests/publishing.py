@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -51,6 +53,21 @@ def published(
 def checked(capsys: pytest.CaptureFixture[str], index: str | Path, code: int = 0) -> dict[str, Any]:
     """Return what `repack publish --check` says of the index."""
     return published(capsys, "--index-dir", index, "--check", code=code)
+
+
+def one_after_another(folder: Path, index: str | Path) -> subprocess.Popen[bytes]:
+    """Publish each folder in `folder` by a command of its own, all in one process."""
+    commands = (
+        "import sys; from pathlib import Path; from repack.cli import main\n"
+        "for dist in sorted(Path(sys.argv[1]).iterdir()):\n"
+        "    code = main(['publish', str(dist), '--index-dir', sys.argv[2], '-q'])\n"
+        "    assert code == 0, dist"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", commands, str(folder), str(index)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def what(answer: dict[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from faultserver import FaultServer, listening
 from fetching import NAME, Waits, locked, make_content, no_proxies, sha256
 from platforms import POSIX
-from publishing import checked, published
+from publishing import checked, one_after_another, published
 from s3server import SITE, Relay, S3Server, secrets_in
 from wheelmaking import make_wheel
 
@@ -45,7 +46,7 @@ def url() -> str:
 
 
 def small_wheel(folder: Path, version: str) -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return make_wheel(
         folder, {"tiny.py": b""}, name="tiny_thing", version=version, tag="py3-none-any"
     )
@@ -61,26 +62,20 @@ def publish(dist: Path, place: str) -> subprocess.Popen[str]:
 def test_pip_installs_from_a_bucket_what_three_processes_published_there_at_once(
     tmp_path: Path, s3: S3Server
 ) -> None:
-    dists = [tmp_path / version for version in ("1.0", "2.0", "3.0")]
-    for dist in dists:
-        small_wheel(dist, dist.name)
-    runs = [publish(dist, f"s3://{SITE}/simple") for dist in dists]
-    for run in runs:
+    place = f"s3://{SITE}/simple"
+    versions = {"1": ("1.0", "1.1"), "2": ("2.0", "2.1"), "3": ("3.0", "3.1")}
+    for name, each in versions.items():
+        for version in each:
+            small_wheel(tmp_path / name / version, version)
+    for run in [one_after_another(tmp_path / name, place) for name in versions]:
         _, errors = run.communicate(timeout=120)
         assert run.returncode == 0, errors
-    for dist in dists:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--no-cache-dir",
-            "--no-deps",
-            "--target",
-        ]
-        command += [str(dist / "installed"), f"--index-url={s3.site}/simple/"]
-        subprocess.run([*command, f"tiny-thing=={dist.name}"], check=True, timeout=120)
-        assert list((dist / "installed").glob(f"tiny_thing-{dist.name}.dist-info"))
+    page = json.loads(open_store(place).read("tiny-thing/index.json") or b"")
+    assert page["versions"] == sorted(sum(versions.values(), ()))
+    command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-deps"]
+    command += ["--target", str(tmp_path / "installed"), f"--index-url={s3.site}/simple/"]
+    subprocess.run([*command, "tiny-thing==2.0"], check=True, timeout=120)
+    assert list((tmp_path / "installed").glob("tiny_thing-2.0.dist-info"))
 
 
 def test_a_claim_keeps_others_out_until_its_process_is_dead(

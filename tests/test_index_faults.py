@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from platforms import POSIX
-from publishing import published, tiny
+from publishing import one_after_another, published, tiny
 from running import REPACK
+
+from repack.errors import OutputError
+from repack.stores import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,15 +102,15 @@ def test_a_publish_that_is_killed_leaves_what_can_be_read_and_goes_on_where_it_w
     assert not list(index.rglob("*.tmp"))
 
 
-def test_two_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_told_of(
+def test_three_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_told_of(
     tmp_path: Path,
 ) -> None:
     index = tmp_path / "index"
     folders = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
     for number, folder in enumerate(folders):
-        for each in range(5):
-            tiny(folder, f"{number}.{each}")
-    processes = [start(folder, "--index-dir", index) for folder in folders]
+        for each in range(8):
+            tiny(folder / str(each), f"{number}.{each}")
+    processes = [one_after_another(folder, index) for folder in folders]
     faults: list[BaseException] = []
 
     def read() -> None:
@@ -122,7 +125,30 @@ def test_two_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_told_
     ended(processes)
     reader.join()
     assert not faults
-    assert whole(index) == {path.name for folder in folders for path in folder.glob("*.whl")}
+    assert whole(index) == {path.name for folder in folders for path in folder.rglob("*.whl")}
+
+
+def test_a_removal_that_is_stopped_at_any_file_leaves_no_page_that_tells_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, dist = tmp_path / "index", tmp_path / "dist"
+    for version in ("1.0", "2.0"):
+        tiny(dist, version)
+    published(capsys, dist, "--index-dir", index)
+    kept = whole(index) - {"tiny_thing-1.0-py3-none-any.whl"}
+    genuine = LocalStore.delete
+
+    def stopped(store: LocalStore, key: str) -> None:
+        if key.endswith(".whl"):
+            raise OutputError("cannot be written: permission denied", file=store.locate(key))
+        genuine(store, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "delete", stopped)
+        published(capsys, "--index-dir", index, "--remove", "1.0", code=1)
+    assert whole(index) == kept
+    published(capsys, "--index-dir", index, "--remove", "1.0")
+    assert {path.name for path in index.rglob("*.whl")} == kept
 
 
 @POSIX

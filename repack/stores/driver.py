@@ -208,5 +208,7 @@ def _reason(error: Exception) -> tuple[str, str, str]:
         return "no-permission", f"access is denied ({said})", KEYS_HINT
     if "Credential" in kind or "Credential" in said:
         return "no-credentials", f"no credentials ({said})", KEYS_HINT
+    if "Checksum" in kind:
+        return "damaged", said, "run again; if it stays so, the store or a proxy is at fault"
     hint = "see that the server is up and can be reached (for s3: AWS_ENDPOINT_URL), and run again"
     return "unreachable", said, hint
