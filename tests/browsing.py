@@ -73,3 +73,32 @@ def opened(
     finally:
         page.close()
     assert complaints == [f"asked for {file.as_uri()}"], complaints
+
+
+def contrasts(page: Page) -> float:
+    """Return the least contrast of a text with its ground, as WCAG 2 counts it."""
+    least = page.evaluate(
+        """() => {
+  const parts = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(n => n / 255)
+    .map(p => p <= .04045 ? p / 12.92 : ((p + .055) / 1.055) ** 2.4);
+  const light = colour => { const [r, g, b] = parts(colour); return .2126*r + .7152*g + .0722*b; };
+  const ground = it => {
+    for (; it; it = it.parentElement) {
+      const colour = getComputedStyle(it).backgroundColor;
+      if (colour !== 'rgba(0, 0, 0, 0)') return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const all = [...document.body.querySelectorAll('*')].filter(
+    it => it.localName !== 'title'
+      && [...it.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  return Math.min(...all.map(it => {
+    const style = getComputedStyle(it);
+    const svg = it.namespaceURI.endsWith('svg');
+    const [a, b] = [light(svg ? style.fill : style.color), light(ground(it))].sort((x, y) => y - x);
+    return (a + .05) / (b + .05);
+  }));
+}"""
+    )
+    assert isinstance(least, float | int)
+    return float(least)

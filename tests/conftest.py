@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from s3server import S3Server
     from xdist.remote import Producer
 
 
@@ -60,3 +61,14 @@ class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def runs_wine(path: Path) -> bool:
     """Return whether a test of the file runs a Windows program."""
     return "mark.wine" in path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with a bucket `team`, and one that is a web site."""
+    from s3server import SITE, running  # noqa: PLC0415 - only who needs it
+
+    with running(tmp_path_factory.mktemp("s3")) as server:
+        server.new_bucket("team")
+        server.new_bucket(SITE, public=True)
+        yield server

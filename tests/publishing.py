@@ -48,6 +48,11 @@ def published(
     return answer
 
 
+def checked(capsys: pytest.CaptureFixture[str], index: str | Path, code: int = 0) -> dict[str, Any]:
+    """Return what `repack publish --check` says of the index."""
+    return published(capsys, "--index-dir", index, "--check", code=code)
+
+
 def what(answer: dict[str, Any]) -> dict[str, str]:
     """Return what was done to each file."""
     return {each["filename"]: each["what"] for each in answer["files"]}

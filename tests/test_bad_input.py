@@ -13,7 +13,6 @@ import itertools
 import os
 import re
 import signal
-import sys
 import threading
 import time
 import zipfile
@@ -28,6 +27,7 @@ from faultserver import FaultServer, listening, stalls_after
 from fetching import no_proxies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from platforms import POSIX
 from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel, wheel_file
 
 from repack import files
@@ -43,7 +43,6 @@ NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 LOADER, BINARY = "cv2/__init__.py", "cv2/cv2.pyd"
 INFO = "opencv_contrib_python-4.13.0.90.dist-info"
 SOUND: Files = {LOADER: b"from .cv2 import *\n", BINARY: make_pyd()}
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX alone has it")
 
 
 @pytest.fixture

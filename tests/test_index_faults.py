@@ -6,14 +6,13 @@ import hashlib
 import json
 import random
 import subprocess
-import sys
 import threading
 import time
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import pytest
+from platforms import POSIX
 from publishing import published, tiny
 from running import REPACK
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX alone has it")
+    import pytest
 
 
 class Links(HTMLParser):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from browsing import browser, opened
+from browsing import browser, contrasts, opened
 
 from repack.analysis import Finding
 from repack.cargo import Cargo
@@ -125,35 +125,6 @@ def several(tmp_path: Path) -> Path:
 def page(chrome: Browser, several: Path) -> Iterator[Page]:
     with opened(chrome, several / "report.html") as shown:
         yield shown
-
-
-def contrasts(page: Page) -> float:
-    """Return the least contrast of a text with its ground, as WCAG 2 counts it."""
-    least = page.evaluate(
-        """() => {
-  const parts = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(n => n / 255)
-    .map(p => p <= .04045 ? p / 12.92 : ((p + .055) / 1.055) ** 2.4);
-  const light = colour => { const [r, g, b] = parts(colour); return .2126*r + .7152*g + .0722*b; };
-  const ground = it => {
-    for (; it; it = it.parentElement) {
-      const colour = getComputedStyle(it).backgroundColor;
-      if (colour !== 'rgba(0, 0, 0, 0)') return colour;
-    }
-    return 'rgb(255, 255, 255)';
-  };
-  const all = [...document.body.querySelectorAll('*')].filter(
-    it => it.localName !== 'title'
-      && [...it.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
-  return Math.min(...all.map(it => {
-    const style = getComputedStyle(it);
-    const svg = it.namespaceURI.endsWith('svg');
-    const [a, b] = [light(svg ? style.fill : style.color), light(ground(it))].sort((x, y) => y - x);
-    return (a + .05) / (b + .05);
-  }));
-}"""
-    )
-    assert isinstance(least, float | int)
-    return float(least)
 
 
 class TestInABrowser:

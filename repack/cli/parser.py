@@ -250,6 +250,7 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "repack publish --index-dir /srv/simple",
             "repack publish wheelhouse --index-dir //server/share/simple --json",
             "repack publish --repository-url https://pypi.example.com/",
+            "repack publish --index-dir s3://bucket/simple --check",
             'repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"',
         ),
     )
@@ -284,6 +285,11 @@ def _add_change_options(parser: argparse.ArgumentParser) -> None:
     )
     change.add_argument("--unyank", metavar="VERSION", help="take that back")
     change.add_argument("--remove", metavar="VERSION", help="take its files out of the index")
+    change.add_argument(
+        "--check",
+        action="store_true",
+        help="compare every file and page of the index with what its pages say; write nothing",
+    )
     parser.add_argument("--reason", default="", metavar="TEXT", help="why it is yanked")
     parser.add_argument(
         "--project", metavar="NAME", help="whose version, where several projects have it"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from repack.cli.given import Answer, config_of, supply_of
 from repack.errors import RepackError, UsageError
 from repack.report import JSON_VERSION
-from repack.terminal import show_table
+from repack.terminal import show_lines, show_table
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from repack.building import Supply
@@ -30,6 +31,8 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
 
     config = config_of(options)
     _check_options(options)
+    if options.check:
+        return _check(config, progress)
     dist = (options.dist or config.build.out).absolute()
     if _uploads(options, config):
         published = _upload(dist, config, options, progress)
@@ -56,9 +59,11 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--reason belongs to --yank, which is not given")
     if options.project and not _changes(options):
         raise UsageError("--project belongs to --yank, --unyank or --remove; none is given")
-    if options.dist and _changes(options):
+    if options.check and (options.repository_url or options.repository):
+        raise UsageError("--check reads a static index", hint="name it with --index-dir")
+    if options.dist and (options.check or _changes(options)):
         raise UsageError(
-            f"nothing of {options.dist} is published where a version is yanked or removed",
+            f"nothing of {options.dist} is published by --check, --yank, --unyank and --remove",
             hint="leave it out, and publish in a command of its own",
         )
 
@@ -104,14 +109,8 @@ def _put_into_folder(
 ) -> Published:
     """Change a static index."""
     from repack.index.publishing import Terms, publish  # noqa: PLC0415 - slow to import
-    from repack.stores import open_store  # noqa: PLC0415
 
-    if not config.publish.index_dir:
-        raise UsageError(
-            "no index is named",
-            hint="give --index-dir DIR or --repository-url URL, or set them under [publish]",
-        )
-    store = open_store(config.publish.index_dir)
+    store = _store(config)
     terms = Terms(
         allow_startup_hook=config.allow.startup_hook,
         max_size=config.publish.max_size,
@@ -121,11 +120,42 @@ def _put_into_folder(
         published = _change(options, store, terms, progress)
     else:
         published = publish(dist, store, terms, progress)
-    for key in published.strays:
+    _tell_strays(store, published.strays)
+    return published
+
+
+def _check(config: Config, progress: Progress) -> Answer:
+    """Compare a static index with itself."""
+    from repack.index import telling  # noqa: PLC0415 - slow to import
+    from repack.index.checking import check  # noqa: PLC0415
+
+    store = _store(config)
+    checked = check(store, progress)
+    _tell_strays(store, checked.strays)
+    return Answer(
+        json={"version": JSON_VERSION, **telling.checked_json(checked)},
+        show=lambda console: show_lines(console, telling.checked_lines(checked)),
+        failed=bool(checked.faults),
+    )
+
+
+def _store(config: Config) -> Store:
+    """Return where the static index lies."""
+    from repack.stores import open_store  # noqa: PLC0415 - slow to import
+
+    if not config.publish.index_dir:
+        raise UsageError(
+            "no index is named",
+            hint="give --index-dir DIR or --repository-url URL, or set them under [publish]",
+        )
+    return open_store(config.publish.index_dir)
+
+
+def _tell_strays(store: Store, keys: Sequence[str]) -> None:
+    for key in keys:
         _log.warning(
             "%s: no page lists it; publish it from where it came, or remove it", store.locate(key)
         )
-    return published
 
 
 def _change(

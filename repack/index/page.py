@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from packaging.utils import parse_wheel_filename
-
+from repack.index import facts
 from repack.index.simple import API_VERSION, link_to
 from repack.pages import rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from packaging.tags import Tag
     from packaging.version import Version
 
     from repack.index.values import File, Project
@@ -27,118 +25,73 @@ if TYPE_CHECKING:
 _SOME_URL = "https://index.example.com/simple/"
 #: What a shell may be given between double quotes, and does nothing with.
 _QUOTABLE = re.compile(r"[\w.,<>=!~\[\] ;()'+*-]+", re.ASCII)
-_MODES = {
-    "patch": "finds the CUDA DLLs on the machine",
-    "depend": "requires NVIDIA's wheels",
-    "vendor": "carries the CUDA DLLs",
-}
-_VERDICTS = {"passed": "imports", "failed": "does not import", "not-run": "not run"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Version:
-    """One version as the page shows it: facts, and its files."""
+    """One version as the page shows it; its project goes with it on the page of all projects."""
 
+    project: str
     version: Version
     yanked: str | None
-    facts: tuple[str, ...]
     files: tuple[File, ...]
 
 
 def project_page(project: Project, index_url: str) -> bytes:
     """Return the page of a project; `index_url` goes into its commands, "" where unknown."""
     versions = _versions(project)
-    newest = next((each for each in versions if each.yanked is None), None)
+    newest = _newest(versions)
+    last = newest.files[-1].remarks if newest else None
     values = {
         "api_version": API_VERSION,
         "project": project,
         "versions": versions,
         "newest": newest,
-        "summary": newest.files[-1].remarks.summary if newest else "",
+        "summary": last.summary if last else "",
         "url": _with_slash(index_url or _SOME_URL),
         "url_is_known": bool(index_url),
-        "requires": _quotable(newest.files[-1].remarks.requires) if newest else (),
+        "requires": _quotable(last.requires) if last else (),
     }
     return rendered("index/project.html.jinja", values, filters=_FILTERS).encode()
 
 
-def root_page(names: Sequence[str]) -> bytes:
-    """Return the page of all projects."""
-    values: dict[str, object] = {"api_version": API_VERSION, "names": sorted(names)}
+def root_page(projects: Iterable[Project]) -> bytes:
+    """Return the page of all projects, each with the version that one installs by its name."""
+    shown = []
+    for project in sorted(projects, key=lambda each: each.name):
+        versions = _versions(project)
+        shown.append((project.name, _newest(versions) or versions[0]))
+    values: dict[str, object] = {"api_version": API_VERSION, "projects": shown}
     return rendered("index/root.html.jinja", values, filters=_FILTERS).encode()
 
 
 def _versions(project: Project) -> tuple[_Version, ...]:
     """Return the versions, the newest first."""
     grouped = groupby(project.files, key=lambda file: file.version)
-    return tuple(
-        _Version(version=version, yanked=_yanked(files), facts=_facts(files), files=files)
-        for version, group in reversed([(version, tuple(found)) for version, found in grouped])
-        for files in [group]
-    )
+    found = [
+        _Version(
+            project=project.name,
+            version=version,
+            yanked=_yanked(files),
+            files=tuple(sorted(files, key=lambda file: facts.natural(file.filename))),
+        )
+        for version, group in grouped
+        for files in [tuple(group)]
+    ]
+    return tuple(reversed(found))
 
 
-def _yanked(files: tuple[File, ...]) -> str | None:
+def _newest(versions: Sequence[_Version]) -> _Version | None:
+    """Return what an installer would choose: no yanked one, and a final one before any other."""
+    usable = [each for each in versions if each.yanked is None]
+    final = [each for each in usable if not each.version.is_prerelease]
+    return next(iter([*final, *usable]), None)
+
+
+def _yanked(files: Sequence[File]) -> str | None:
     """Return why the version is yanked, None where a file of it is not."""
     reasons = [file.yanked for file in files]
     return None if None in reasons else reasons[0]
-
-
-def _facts(files: tuple[File, ...]) -> tuple[str, ...]:
-    """Return what is said of all files of a version at once."""
-    remarks = [file.remarks for file in files]
-    cuda = sorted({each.cuda for each in remarks if each.cuda})
-    modes = sorted({each.mode for each in remarks if each.mode})
-    facts = [f"CUDA {version}" for version in cuda]
-    facts += [_MODES.get(mode, mode) for mode in modes]
-    if any(each.driver_stub for each in remarks):
-        facts.append("has stand-ins for the driver")
-    return tuple(facts)
-
-
-def pythons_of(filename: str) -> str:
-    """Return for which Pythons, and on what, a file is: "3.12", "3.7 and later", "3, any"."""
-    if not filename.endswith(".whl"):
-        return "source"
-    tags = sorted(parse_wheel_filename(filename)[3], key=str)
-    pythons = dict.fromkeys(_python(tag) for tag in tags)
-    systems = dict.fromkeys(tag.platform for tag in tags)
-    shown = [_SYSTEMS.get(each, each) for each in systems]
-    return f"{', '.join(pythons)} on {', '.join(shown)}"
-
-
-_SYSTEMS = {"win_amd64": "Windows", "any": "any system"}
-
-
-def _python(tag: Tag) -> str:
-    found = re.fullmatch(r"(?:cp|py)(\d)(\d*)", tag.interpreter)
-    if not found:
-        return str(tag)
-    version = ".".join(part for part in found.groups() if part)
-    if tag.abi == "abi3" or (tag.abi == "none" and found[2]):
-        return f"{version} and later"
-    return f"{version}t" if tag.abi.endswith("t") else version
-
-
-def tested(file: File) -> str:
-    """Return on which Pythons the file was tried, and what it did."""
-    seen = file.remarks.seen
-    by_status = {
-        status: [python for python, known in seen if known == status] for status in _VERDICTS
-    }
-    said = [
-        f"{_VERDICTS[status]} on {', '.join(pythons)}"
-        for status, pythons in by_status.items()
-        if pythons
-    ]
-    return "; ".join(said) or "not known"
-
-
-def readable_size(size: int) -> str:
-    """Return a size as people read it; `data-` attributes and JSON have the bytes."""
-    if size < 10**6:
-        return f"{max(size / 1000, 0.1):.1f} kB"
-    return f"{size / 10**6:.1f} MB"
 
 
 def _quotable(requires: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,8 +108,13 @@ def _with_slash(url: str) -> str:
 
 
 _FILTERS: dict[str, Callable[..., object]] = {
+    "cuda": facts.cuda_of,
+    "dlls": facts.dlls_of,
     "link": link_to,
-    "pythons": pythons_of,
-    "size": readable_size,
-    "tested": tested,
+    "pythons": facts.pythons_of,
+    "size": facts.readable_size,
+    "systems": facts.systems_of,
+    "tested": facts.tested,
+    "tested_alone": facts.tested_alone,
+    "verdict": facts.verdict,
 }

@@ -160,11 +160,12 @@ def _put(
     offer: Offer,
     progress: Progress,
 ) -> Done:
-    """Put one file where it belongs, unless it is there."""
+    """Put one file where it belongs, unless it is there; far away its size has to say so."""
     key = _key(offer)
     project = before.get(offer.project)
     listed = project is not None and project.file(offer.file.filename) is not None
-    if held.sizes.get(key) == offer.file.size:
+    there = held.sizes.get(key) == offer.file.size
+    if there and not (store.near and store.sha256(key) != offer.file.sha256):
         return done(offer.project, offer.file, THERE if listed else ADDED)
     with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
         store.put(key, offer.content, offer.file.sha256)
@@ -183,9 +184,9 @@ def _write_pages(store: Store, projects: Mapping[str, Project], index_url: str) 
     for name, project in sorted(projects.items()):
         _write(store, f"{name}/{JSON}", simple.project_json(project))
         _write(store, f"{name}/{HTML}", page.project_page(project, index_url))
-    names = [name for name, project in projects.items() if project.files]
-    _write(store, JSON, simple.root_json(names, index_url))
-    _write(store, HTML, page.root_page(names))
+    listed = [project for project in projects.values() if project.files]
+    _write(store, JSON, simple.root_json([project.name for project in listed], index_url))
+    _write(store, HTML, page.root_page(listed))
 
 
 def _write(store: Store, key: str, content: bytes) -> None:

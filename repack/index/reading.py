@@ -40,7 +40,7 @@ def read_index(store: Store) -> Held:
     projects = {
         name: simple.parse_project(content, name, store.locate(key))
         for key in sizes
-        for name in [_project_of(key)]
+        for name in [project_of(key)]
         if name and key == f"{name}/{JSON}" and (content := store.read(key)) is not None
     }
     root = store.read(JSON)
@@ -65,7 +65,7 @@ def adoptable(held: Held) -> tuple[str, ...]:
     return tuple(
         key
         for key in held.strays
-        for name in [_project_of(key)]
+        for name in [project_of(key)]
         if name and name not in held.projects and named(key.rpartition("/")[2])[0] == name
     )
 
@@ -101,7 +101,7 @@ def with_adopted(held: Held, offers: tuple[Offer, ...]) -> dict[str, Project]:
     return {**held.projects, **new}
 
 
-def _project_of(key: str) -> str:
+def project_of(key: str) -> str:
     """Return the project in whose folder the file lies, "" for one that lies elsewhere."""
     folder, _, rest = key.partition("/")
     return folder if rest and "/" not in rest and simple.is_normalised(folder) else ""
@@ -111,7 +111,7 @@ def _refuse_foreign_pages(
     store: Store, sizes: Mapping[str, int], projects: Mapping[str, Project], *, has_root: bool
 ) -> None:
     """Refuse an HTML page without its JSON, which is written first: it is somebody else's."""
-    pages = {key: _project_of(key) for key in sizes if key.rpartition("/")[2] == HTML}
+    pages = {key: project_of(key) for key in sizes if key.rpartition("/")[2] == HTML}
     for key, name in pages.items():
         known = has_root if key == HTML else not name or name in projects
         if not known:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class BucketStore:
     """The files under a URL. A bucket shows an object when all of it has come, or never."""
 
+    near = False
+
     def __init__(self, url: str) -> None:
         self._driver = Driver.of(url)
         self._claim: Claim | None = None
@@ -71,18 +73,13 @@ class BucketStore:
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Make the file the same as `source`, and read it back."""
+        _check_source(source, sha256)
         self._check()
         self._driver.upload(key, source)
         if (found := self.sha256(key)) == sha256:
             return
         self.delete(key)
-        if (local := sha256_of(source)) != sha256:
-            raise InputError(
-                f"it changed while it was copied: its SHA-256 is {local}, not {sha256}",
-                code="changed",
-                file=source,
-                hint="publish again, once nobody writes to it",
-            )
+        _check_source(source, sha256)
         raise OutputError(
             f"what came back has SHA-256 {found}, not {sha256}; it was removed",
             code="damaged",
@@ -117,3 +114,13 @@ class BucketStore:
     def _check(self) -> None:
         if self._claim is not None:
             self._claim.check()
+
+
+def _check_source(source: Path, sha256: str) -> None:
+    if (found := sha256_of(source)) != sha256:
+        raise InputError(
+            f"it changed while it was copied: its SHA-256 is {found}, not {sha256}",
+            code="changed",
+            file=source,
+            hint="publish again, once nobody writes to it",
+        )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repack.errors import InputError, OutputError, RepackError, UsageError
+from repack.stores.store import checked
 from repack.stores.urls import KEYS_HINT, scheme_of, shown
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Driver:
 
     def path(self, key: str) -> str:
         """Return what the driver calls the file of `key`."""
-        return f"{self.root}/{key}"
+        return f"{self.root}/{checked(key)}"
 
     def url(self, key: str) -> str:
         """Return what a person calls it."""
@@ -109,18 +110,20 @@ class Driver:
 
     def size(self, key: str) -> int | None:
         """Return the size of one file, None where there is no such file."""
+        path = self.path(key)
         try:
             with self.reading(key):
-                size: int = self.files.size(self.path(key))
+                size: int = self.files.size(path)
         except FileNotFoundError:
             return None
         return size
 
     def read(self, key: str) -> bytes | None:
         """Return the content, None where there is no such file."""
+        path = self.path(key)
         try:
             with self.reading(key):
-                content: bytes = self.files.cat_file(self.path(key))
+                content: bytes = self.files.cat_file(path)
         except FileNotFoundError:
             return None
         return content
@@ -140,17 +143,19 @@ class Driver:
 
     def write(self, key: str, content: bytes) -> None:
         """Make `content` the content of the file, at once."""
+        path = self.path(key)
         with self.writing(key):
-            self._prepare(key)
-            self.files.pipe_file(self.path(key), content, **self._media_type(key))
+            self._prepare(path)
+            self.files.pipe_file(path, content, **self._media_type(key))
 
     def upload(self, key: str, source: Path) -> None:
         """Make the file the same as `source`: it shows when all of it has come."""
         path = self.path(key)
         with self.writing(key):
-            self._prepare(key)
+            self._prepare(path)
             if self.scheme in _OPTIONS:
-                self.files.put_file(os.fspath(source), path, **self._media_type(key))
+                parts = {"chunksize": _BLOCK} if self.scheme == "s3" else {}
+                self.files.put_file(os.fspath(source), path, **parts, **self._media_type(key))
                 return
             # A folder shows a file from its first byte on; a bucket does not.
             folder, _, name = path.rpartition("/")
@@ -160,8 +165,9 @@ class Driver:
 
     def delete(self, key: str) -> None:
         """Remove the file; it may be gone already."""
+        path = self.path(key)
         with self.writing(key), contextlib.suppress(FileNotFoundError):
-            self.files.rm_file(self.path(key))
+            self.files.rm_file(path)
 
     def modified(self, key: str) -> float | None:
         """Return when the file was written by the clock of the place; None where it is not."""
@@ -172,10 +178,10 @@ class Driver:
             return None
         return time
 
-    def _prepare(self, key: str) -> None:
+    def _prepare(self, path: str) -> None:
         """Make the folder where the place has folders; a bucket must be there already."""
         if self.scheme not in _OPTIONS:
-            self.files.makedirs(self.path(key).rpartition("/")[0], exist_ok=True)
+            self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
 
     def _media_type(self, key: str) -> dict[str, str]:
         known = mimetypes.guess_type(key, strict=True)[0] or "application/octet-stream"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from repack import files
 from repack.errors import InputError, OutputError
+from repack.stores.store import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ _CHUNK = 1 << 20
 
 class LocalStore:
     """The files of a folder, by their paths relative to it."""
+
+    near = True
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder).absolute()
@@ -64,7 +67,10 @@ class LocalStore:
     @contextlib.contextmanager
     def local(self, key: str) -> Iterator[Path]:
         """Give the file itself."""
-        yield self._path(key)
+        path = self._path(key)
+        if not path.is_file():
+            raise InputError("there is no such file", code="missing-file", file=path)
+        yield path
 
     def write(self, key: str, content: bytes) -> None:
         """Make `content` the content of the file, at once."""
@@ -118,11 +124,10 @@ class LocalStore:
             lock.release()
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part in {"", ".", ".."} or "\\" in part or ":" in part for part in parts):
+        if "\\" in key or ":" in key:  # which Windows would take for another folder or disk
             message = f"{key!r} is no key"
             raise ValueError(message)
-        return self._folder.joinpath(*parts)
+        return self._folder.joinpath(*checked(key).split("/"))
 
     def _made(self, key: str) -> Path:
         """Return the path of the file, whose folder is there now."""

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from repack.progress import Progress
 
 
+def checked(key: str) -> str:
+    """Return the key; raises ValueError for one that is none, or leads out of the place."""
+    if any(part in {"", ".", ".."} for part in key.split("/")):
+        message = f"{key!r} is no key"
+        raise ValueError(message)
+    return key
+
+
 class Store(Protocol):
     """Files by key: relative paths with slashes ("opencv/index.html"), in no need of folders.
 
@@ -19,6 +27,9 @@ class Store(Protocol):
     to be simultaneous, so whoever writes several thinks about their order. Every method raises
     a RepackError of one line where the place fails.
     """
+
+    #: Whether all of a file can be read for little: on a disk, not over a line that is paid for.
+    near: bool
 
     @property
     def place(self) -> str:
@@ -48,7 +59,7 @@ class Store(Protocol):
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Make `key` the same as the local file `source`, at once; what arrived has that SHA-256.
 
-        `source` is left as it is.
+        `source` is left as it is; where it is not what that SHA-256 says, nothing is changed.
         """
 
     def delete(self, key: str) -> None:

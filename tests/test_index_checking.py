@@ -1,0 +1,164 @@
+"""`repack publish --check`: what is wrong with an index is told, a line for each, and no more."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from publishing import PROJECT, checked, published, snapshot, tiny, what
+
+from repack.cli import main
+from repack.index import checking
+from repack.progress import SILENT
+from repack.stores import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Capture = pytest.CaptureFixture[str]
+WHEEL = f"{PROJECT}/tiny_thing-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    for version in ("1.0", "2.0"):
+        tiny(tmp_path / "dist", version)
+    return tmp_path / "dist"
+
+
+@pytest.fixture
+def index(tmp_path: Path, dist: Path, capsys: Capture) -> Path:
+    published(capsys, dist, "--index-dir", tmp_path / "index")
+    published(capsys, "--index-dir", tmp_path / "index", "--yank", "2.0", "--reason", "<b>&")
+    return tmp_path / "index"
+
+
+def test_a_sound_index_has_no_fault_and_is_left_alone(index: Path, capsys: Capture) -> None:
+    before = snapshot(index)
+    answer = checked(capsys, index)
+    assert (answer["files"], answer["faults"], answer["unlisted"]) == (2, [], [])
+    assert snapshot(index) == before
+    assert main(["publish", "--check", "--index-dir", str(index)]) == 0
+    assert capsys.readouterr().out == f"{index}: files: 2, faults: 0\n"
+
+
+def change(old: str, new: str) -> Callable[[Path], object]:
+    def changed(path: Path) -> None:
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return changed
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "one bit of a wheel": (WHEEL, flip, "damaged"),
+    "a wheel cut off": (WHEEL, lambda path: path.write_bytes(b"PK"), "damaged"),
+    "a wheel gone": (WHEEL, lambda path: path.unlink(), "missing-file"),
+    "one bit of metadata": (f"{WHEEL}.metadata", flip, "damaged"),
+    "metadata gone": (f"{WHEEL}.metadata", lambda path: path.unlink(), "missing-file"),
+    "a page gone": (f"{PROJECT}/index.html", lambda path: path.unlink(), "page-differs"),
+    "a page with another hash": (
+        f"{PROJECT}/index.html",
+        change("#sha256=", "#sha256=0"),
+        "page-differs",
+    ),
+    "a page without a yank": (
+        f"{PROJECT}/index.html",
+        change(' data-yanked="&lt;b&gt;&amp;"', ""),
+        "page-differs",
+    ),
+    "a page with a link more": (
+        f"{PROJECT}/index.html",
+        change("</main>", "<a href='https://example.com/tiny_thing-9.tar.gz'>x</a>"),
+        "page-differs",
+    ),
+    "all projects without one": ("index.html", change(f'href="{PROJECT}/"', ""), "page-differs"),
+    "all projects without one, JSON": ("index.json", change(PROJECT, "other"), "page-differs"),
+    "all projects gone, JSON": ("index.json", lambda path: path.unlink(), "foreign-index"),
+}
+
+
+@pytest.mark.parametrize(("key", "spoil", "code"), FAULTS.values(), ids=FAULTS)
+def test_each_fault_is_told_alone_and_the_next_publish_cures_it(  # noqa: PLR0913, PLR0917 - fixtures and a row
+    index: Path,
+    dist: Path,
+    capsys: Capture,
+    key: str,
+    spoil: Callable[[Path], object],
+    code: str,
+) -> None:
+    spoil(index / key)
+    answer = checked(capsys, index, code=1)
+    assert [(each["file"], each["code"]) for each in answer["faults"]] == [(key, code)]
+    assert main(["publish", "--check", "--index-dir", str(index)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in told] == [key, str(index)]
+    if code == "foreign-index":  # a page that is there without its state is for a person to judge
+        (index / "index.html").unlink()
+    published(capsys, dist, "--index-dir", index)
+    assert checked(capsys, index)["faults"] == []
+
+
+def test_a_page_that_is_none_is_a_fault_of_its_own(index: Path, capsys: Capture) -> None:
+    (index / PROJECT / "index.json").write_bytes(b"{}")
+    codes = {each["file"]: each["code"] for each in checked(capsys, index, code=1)["faults"]}
+    assert codes[f"{PROJECT}/index.json"] == "foreign-index"
+
+
+def test_a_bit_that_flipped_in_a_folder_is_restored_by_publishing_again(
+    index: Path, dist: Path, capsys: Capture
+) -> None:
+    flip(index / WHEEL)
+    assert "restored" in what(published(capsys, dist, "--index-dir", index)).values()
+    assert (index / WHEEL).read_bytes() == (dist / WHEEL.rpartition("/")[2]).read_bytes()
+
+
+def test_a_file_that_no_page_lists_is_told_and_no_fault(index: Path, capsys: Capture) -> None:
+    stray = tiny(index / PROJECT, "3.0")
+    assert checked(capsys, index)["unlisted"] == [f"{PROJECT}/{stray.name}"]
+
+
+def test_where_no_index_is_that_is_said(tmp_path: Path, capsys: Capture) -> None:
+    assert checked(capsys, tmp_path / "none", code=1)["error"]["code"] == "no-index"
+    assert not (tmp_path / "none").exists()
+
+
+def test_whoever_publishes_meanwhile_makes_no_fault(
+    index: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    """The page is changed under the check's hands: between its looking and its comparing."""
+    old = json.loads((index / PROJECT / "index.json").read_bytes())
+    assert old["files"]
+    published(capsys, tiny(tmp_path / "new", "3.0").parent, "--index-dir", index)
+
+    class Late(LocalStore):
+        turned = False
+
+        def sha256(self, key: str) -> str:
+            if not self.turned:
+                self.turned = True
+                published(capsys, "--index-dir", index, "--remove", "1.0")
+            return super().sha256(key)
+
+    found = checking.check(Late(index), SILENT)
+    assert (found.faults, found.files) == ((), 2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("dist",), id="and publish"),
+        pytest.param(("--reason", "x"), id="and a reason"),
+        pytest.param(("--repository", "team"), id="of an index that takes uploads"),
+    ],
+)
+def test_contradictions_are_told(words: tuple[str, ...], capsys: Capture) -> None:
+    published(capsys, "--check", *words, code=2)

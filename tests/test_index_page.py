@@ -1,0 +1,210 @@
+"""The pages of a static index in a browser: what a person sees where pip reads links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from browsing import browser, contrasts, opened
+
+from repack.index import facts
+from repack.index.page import project_page, root_page
+from repack.index.values import File, Remarks, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+NAME = "opencv-contrib-python"
+ALL = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+SUMMARY = "Wrapper package for OpenCV python bindings."
+NVIDIA = ("cublas", "cuda-runtime", "cudnn", "cufft", "npp")
+
+
+def wheels(
+    version: str, mode: str, *, yanked: str | None = None, cuda: str = "12.9", size: int = 0
+) -> tuple[File, ...]:
+    """Return the wheels of a version, one for each Python."""
+    requires = ["numpy>=2; python_version>='3.9'", "numpy<2; python_version<'3.9'"]
+    if mode == "depend":
+        requires += [f"nvidia-{name}-cu12<13,>=12.9" for name in NVIDIA]
+    return tuple(
+        File(
+            filename=f"opencv_contrib_python-{version}-{tag}-{tag}-win_amd64.whl",
+            size=size + 182_334_101,
+            sha256=f"{number:x}" * 64,
+            upload_time="2026-11-24T09:30:00Z",
+            requires_python=f"=={python}.*",
+            metadata_sha256="ab" * 32,
+            yanked=yanked,
+            remarks=Remarks(
+                summary=SUMMARY,
+                requires=tuple(requires),
+                mode=mode,
+                cuda=cuda,
+                driver_stub=mode == "vendor",
+                seen=((python, "not-run" if python == "3.14" else "passed"),),
+            ),
+        )
+        for number, python in enumerate(ALL, 1)
+        for tag in [f"cp{python.replace('.', '')}"]
+    )
+
+
+SEVERAL = in_order(
+    NAME,
+    (
+        *wheels("4.13.0.90+cu129.vendor", "vendor", size=1_400_000_000),
+        *wheels("4.13.0.90+cu129.patch", "patch"),
+        *wheels("4.13.0.90+cu129.depend", "depend"),
+        *wheels("4.12.0.88+cu126", "patch", cuda="12.6", yanked="built for the wrong driver: " * 3),
+    ),
+)
+#: Names as long as file systems take them, and files that no build is known of.
+STRANGE = in_order(
+    NAME,
+    (
+        *wheels("5.0rc1", "patch"),
+        *wheels("4.13.0.90+cu129.team.x86.windows.server.2025.internal.build.20261124", "depend"),
+        File(
+            filename="opencv_contrib_python-4.11.0.86-cp37-abi3-win_amd64.whl",
+            size=46_000,
+            sha256="0" * 64,
+            upload_time="2025-01-01T00:00:00Z",
+        ),
+        File(
+            filename="opencv_contrib_python-4.10.0.tar.gz",
+            size=46_000_000,
+            sha256="0" * 64,
+            upload_time="2025-01-01T00:00:00Z",
+            yanked="",
+        ),
+    ),
+)
+LONG = "a-package-whose-name-" + "goes-on-" * 12 + "end"
+URL = "https://index.example.com/team/simple/"
+PAGES = {
+    "project": project_page(SEVERAL, URL),
+    "strange": project_page(STRANGE, ""),
+    "all yanked": project_page(replace(SEVERAL, files=SEVERAL.files[:6]), URL),
+    "root": root_page([SEVERAL, replace(STRANGE, name=LONG)]),
+    "empty": root_page([]),
+}
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def project(chrome: Browser, tmp_path: Path) -> Iterator[Page]:
+    with opened(chrome, written(tmp_path, "project")) as page:
+        yield page
+
+
+def written(folder: Path, name: str) -> Path:
+    path = folder / "index.html"
+    path.write_bytes(PAGES[name])
+    return path
+
+
+@pytest.mark.browser
+class TestInABrowser:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_nothing_is_cut_and_every_text_stands_out(
+        self, chrome: Browser, tmp_path: Path, name: str
+    ) -> None:
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for width, scheme in zip((360, 1400), schemes, strict=True):
+            with opened(chrome, written(tmp_path, name), width=width, scheme=scheme) as page:
+                for turned in (scheme, *(set(schemes) - {scheme})):
+                    page.emulate_media(color_scheme=turned)
+                    assert contrasts(page) >= 4.5, (width, turned)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    @pytest.mark.parametrize("name", ["project", "strange", "root"])
+    def test_on_paper_nothing_reaches_beyond_the_sheet(
+        self, chrome: Browser, tmp_path: Path, name: str
+    ) -> None:
+        sheet = round(182 / 25.4 * 96)
+        with opened(chrome, written(tmp_path, name), width=sheet) as page:
+            page.emulate_media(media="print")
+            assert page.evaluate("document.documentElement.scrollWidth") <= sheet
+            assert contrasts(page) >= 4.5
+
+    def test_the_first_look_answers_what_there_is_and_how_it_is_installed(
+        self, project: Page
+    ) -> None:
+        rows = [
+            [cell.inner_text() for cell in row.locator("th, td").all()]
+            for row in project.locator(".overview tbody tr").all()
+        ]
+        on, tested = "3.9 to 3.14 on Windows", "imports on 3.9 to 3.13; not run on 3.14"
+        carries = "carries the CUDA DLLs, has stand-ins for the driver"
+        finds = "finds the CUDA DLLs on the machine"
+        assert rows == [
+            ["4.13.0.90+cu129.vendor", "12.9", carries, on, tested],
+            ["4.13.0.90+cu129.patch", "12.9", finds, on, tested],
+            ["4.13.0.90+cu129.depend", "12.9", "requires NVIDIA's wheels", on, tested],
+            ["4.12.0.88+cu126 Yanked", "12.6", finds, on, tested],
+        ]
+        command = project.locator(".install pre").first.inner_text()
+        assert command.endswith(f"--index-url {URL} {NAME}==4.13.0.90+cu129.vendor")
+        assert project.evaluate(
+            "document.querySelector('.install pre').getBoundingClientRect().bottom < 900"
+        )
+
+    def test_every_link_is_a_file_and_stands_in_the_order_of_the_pythons(
+        self, project: Page
+    ) -> None:
+        links = project.locator("a").all_inner_texts()
+        assert sorted(links) == sorted(file.filename for file in SEVERAL.files)
+        assert [name.split("-")[2] for name in links[:6]] == [
+            *("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
+        ]
+
+    def test_heads_skip_no_level(self, project: Page) -> None:
+        levels = project.locator("h1, h2, h3").evaluate_all("all => all.map(it => +it.tagName[1])")
+        assert levels[0] == 1
+        assert all(b - a <= 1 for a, b in pairwise(levels))
+        assert project.locator("html").get_attribute("lang") == "en"
+
+
+def test_what_is_to_be_installed_is_what_an_installer_would_choose() -> None:
+    assert b"<h2>Install 4.13.0.90+cu129.team." in PAGES["strange"]
+    assert b"<h2>Install" not in PAGES["all yanked"]
+
+
+@pytest.mark.parametrize(
+    ("pythons", "shown"),
+    [
+        pytest.param(["3.10", "3.9"], "3.9, 3.10", id="two"),
+        pytest.param(["3.9", "3.11", "3.10"], "3.9 to 3.11", id="three in a row"),
+        pytest.param(["3.9", "3.11", "3.12"], "3.9, 3.11, 3.12", id="a gap"),
+        pytest.param(
+            ["3.13", "3.13t", "3.14t", "3.15t"], "3.13, 3.13t to 3.15t", id="free-threaded"
+        ),
+        pytest.param(["3.7 and later", "3.8"], "3.7 and later, 3.8", id="abi3"),
+        pytest.param([], "", id="none"),
+    ],
+)
+def test_pythons_are_told_in_order_and_short(pythons: list[str], shown: str) -> None:
+    assert facts.in_runs(pythons) == shown
+
+
+def test_a_file_that_failed_somewhere_or_was_not_tried_is_not_called_tested() -> None:
+    file = wheels("1.0", "patch")[0]
+    failed = replace(file, remarks=replace(file.remarks, seen=(("3.9", "failed"),)))
+    untried = replace(file, remarks=Remarks())
+    assert facts.verdict([file]) == "passed"
+    assert facts.verdict([file, failed]) == "failed"
+    assert facts.verdict([file, untried]) == "open"
+    assert facts.tested([file, failed]) == "imports on 3.9; does not import on 3.9"
+    assert facts.tested([file, untried]) == "imports on 3.9; some files: not known"
+    assert facts.tested_alone(untried) == "not known"
