@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sysconfig
@@ -58,7 +57,6 @@ class Repack:
         for name in ("SOURCE_DATE_EPOCH", "NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.chdir(self.folder)
-        keep_log(monkeypatch)
 
     def __call__(self, *arguments: object) -> Ran:
         """Return how the command line ended."""
@@ -73,13 +71,6 @@ class Repack:
     def script(self, *arguments: object, **settings: Any) -> Ran:  # noqa: ANN401 - of Popen
         """Return how the console script ended, in a process of its own."""
         return ended(start(arguments, cwd=self.folder, **settings))
-
-
-def keep_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the log after this test go where it went: `main` sends it to this test's stderr."""
-    logger = logging.getLogger("repack")
-    monkeypatch.setattr(logger, "handlers", list(logger.handlers))
-    monkeypatch.setattr(logger, "propagate", logger.propagate)
 
 
 def start(

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 USER, SECRET = "team", "s3cret-of-the-team"
 _DEVPI = "6.20.3"
+#: A server's password is worth many seconds of a processor at each start, a test's is not.
+_CHEAP_HASHES = [
+    *("--argon2-memory-cost", "8192"),
+    *("--argon2-time-cost", "1"),
+    *("--argon2-parallelism", "1"),
+]
 _LONGEST_START = 60.0
 
 
@@ -72,6 +78,7 @@ def devpi(folder: Path) -> Iterator[IndexServer]:
     subprocess.run(made, check=True, timeout=_LONGEST_START, capture_output=True)
     port = _free_port()
     command = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
+    command += _CHEAP_HASHES
     with _running(command, port, folder / "log"), RecordingServer(port) as recording:
         root = f"http://127.0.0.1:{port}/{USER}"
         _put(root, {"password": SECRET})

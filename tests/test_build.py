@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import keep_log
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 from wheelmaking import cuda_wheel
@@ -31,7 +30,6 @@ REPACK = Path(sysconfig.get_path("scripts")) / "repack"
 def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPACK_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    keep_log(monkeypatch)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import keep_log
 from proof.proving import Prover, Run, prove, runs_of
 from proof.scenarios import Wanted, read_scenarios
 from proof.wheels import Wheels
@@ -159,9 +158,8 @@ def test_a_module_that_lies_about_its_choice_is_caught(supply: Supply, pythons: 
 
 
 def test_the_command_says_how_much_is_right_and_writes_what_was_seen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keep_log(monkeypatch)
     options = ["--only", "path-on-python-3.7", "--jobs", "1", "-o", str(tmp_path)]
     assert main(options) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 right of 2"
