@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from repack.analysis.carried import STAND_INS
-from repack.dlls import Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from repack.analysis import Analysis, Finding
-    from repack.wheels import Carried
+from repack.analysis import Finding
+from repack.wheels import Carried
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,45 +63,3 @@ def joined(first: Supplement, second: Supplement) -> Supplement:
         findings=(*first.findings, *second.findings),
         left_out=(*first.left_out, *second.left_out),
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Laden:
-    """What an earlier build has put into a wheel, by the names of `Supplement`."""
-
-    folders: frozenset[str]
-    stand_ins: Mapping[str, str]
-
-
-def laden(analysis: Analysis) -> Laden:
-    """Return what an earlier build has put into the wheel that the run-time module has to find.
-
-    What lies beside a module needs no finding.
-    """
-    beside = {_folder(member) for member in analysis.native}
-    folders, stand_ins = set(), {}
-    for need in analysis.needs:
-        folder = _folder(need.in_wheel or "")
-        if need.dll.kind is Kind.DRIVER and folder.startswith(f"{STAND_INS}/"):
-            stand_ins[need.dll.key] = folder
-        elif need.dll.kind in {Kind.CUDA, Kind.CUDNN} and folder and folder not in beside:
-            folders.add(folder)
-    return Laden(folders=frozenset(folders), stand_ins=stand_ins)
-
-
-def unladen(analysis: Analysis) -> Analysis:
-    """Return the analysis of the wheel as it was before an earlier build put DLLs into it."""
-    load = laden(analysis)
-    folders = {*load.folders, *load.stand_ins.values()}
-    needs = []
-    for need in analysis.needs:
-        askers = tuple(member for member in need.needed_by if _folder(member) not in folders)
-        if askers:
-            outside = _folder(need.in_wheel or "") in folders
-            answer = None if outside else need.in_wheel
-            needs.append(replace(need, needed_by=askers, in_wheel=answer))
-    return replace(analysis, needs=tuple(needs))
-
-
-def _folder(member: str) -> str:
-    return member.rpartition("/")[0]

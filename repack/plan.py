@@ -18,11 +18,20 @@ from repack.analysis.findings import wrong_numpy
 from repack.archives import Added, Copied, size_of
 from repack.cargo import Supplement
 from repack.config import name_token
-from repack.dlls import Kind, cure, distribution, general_cures, key_of
+from repack.dlls import (
+    Kind,
+    classify,
+    companions,
+    cure,
+    distribution,
+    general_cures,
+    key_of,
+    required,
+)
 from repack.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from repack.analysis import Analysis, Finding, Need
     from repack.cargo import Cargo
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from repack.patching import Note, Patched
     from repack.wheels import Wheel
 
+_TOOLKIT = {Kind.CUDA, Kind.CUDNN}
 #: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
 _MICRO_RELEASES = range(40)
 #: Python 3.8 dropped the "m" from its ABI tag.
@@ -247,7 +257,7 @@ def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
     What they carry is met, and what NVIDIA's wheels hold where they require these.
     """
     carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.cargo}
-    required = {Kind.CUDA, Kind.CUDNN} if plan.requires else set()
+    required = _TOOLKIT if plan.requires else set()
     return tuple(
         need
         for need in analysis.needs
@@ -269,38 +279,64 @@ def numpy_requirement(analysis: Analysis, pythons: Sequence[str]) -> tuple[str, 
     return (wanted,) if missing or wrong_numpy(analysis, minors) else ()
 
 
-def build_facts(analysis: Analysis, help_url: str = "") -> dict[str, object]:
+def build_facts(
+    analysis: Analysis, added: Supplement | None = None, help_url: str = ""
+) -> dict[str, object]:
     """Return what the run-time module has to know of this build: its `BUILD`.
 
-    `help_url` is where the pages on its messages lie; "" keeps their addresses out of them.
+    `added` is what the mode puts into the wheel; `help_url` is where the pages on the module's
+    messages are served, "" for nowhere.
     """
-    outside = [need for need in analysis.needs if need.in_wheel is None]
-    toolkit = _toolkit_needs(analysis)
-    families: dict[str, list[Dll]] = {}
-    for need in toolkit:
-        families.setdefault(need.dll.family, []).append(need.dll)
-    major = analysis.cuda_major
+    more = added or Supplement()
+    wheel, major = analysis.wheel, analysis.cuda_major
     cuda = analysis.cuda_version or (None if major is None else (major, None))
-    known = [need.dll for need in outside if cure(need.dll, cuda)]
+    outside = [need for need in analysis.needs if need.in_wheel is None]
+    files = _toolkit_files(analysis, more)
+    toolkit = [classify(name) for name in files]
+    dlls = [*(need.dll for need in outside), *toolkit]
+    cures = {dll.family: cure(dll, cuda) for dll in dlls}
     return {
         "cuda": cuda,
-        "cures": general_cures() | {dll.family: cure(dll, cuda) for dll in known},
-        "delayed": tuple(sorted(need.dll.name for need in toolkit if need.delayed)),
-        "families": {
-            name: tuple(sorted(dll.name for dll in dlls)) for name, dlls in families.items()
-        },
-        "help": f"{help_url.rstrip('/')}/" if help_url else "",
-        "kinds": {dll.key: dll.family for dll in known},
+        "cures": general_cures() | {family: text for family, text in cures.items() if text},
+        "delayed": tuple(name for name, delayed in files.items() if delayed),
+        "families": _by_family(toolkit, lambda dll: dll.name),
+        "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
+        "kinds": {dll.key: dll.family for dll in dlls},
         "machine": _machine(analysis),
         "numpy": _numpy_range(analysis),
-        "opencv": analysis.wheel.filename.version.public,
-        "requires": {
-            name: tuple(sorted({_requirement(dll, major or 0) for dll in dlls} - {""}))
-            for name, dlls in families.items()
-        },
-        "stand_ins": {},
-        "vendored": (),
+        "opencv": wheel.filename.version.public,
+        "original": {"filename": wheel.path.name, "sha256": wheel.sha256},
+        "others": tuple(
+            need.dll.name for need in outside if need.dll.kind is Kind.UNKNOWN and not need.delayed
+        ),
+        "requires": _by_family(toolkit, lambda dll: required(dll, cuda) if cuda else ""),
+        "stand_ins": dict(more.stand_ins),
+        "vendored": tuple(sorted(more.folders)),
     }
+
+
+def _toolkit_files(analysis: Analysis, added: Supplement) -> dict[str, bool]:
+    """Return the DLLs of CUDA and cuDNN outside the wheel, True for those only delay-loaded.
+
+    They are those that the binaries name, those that `added` leaves to the machine, and what
+    these import in their turn.
+    """
+    inside = {key_of(member.rpartition("/")[2]) for member in analysis.images}
+    named = [(need.dll, need.delayed) for need in _toolkit_needs(analysis)]
+    named += [(classify(name), False) for names in added.families.values() for name in names]
+    partners = [(classify(name), delayed) for dll, delayed in named for name in companions(dll)]
+    named += [(dll, delayed) for dll, delayed in partners if dll.key not in inside]
+    names = {dll.key: dll.name for dll, _ in reversed(named)}
+    loaded = {dll.key for dll, delayed in named if not delayed}
+    return {names[key]: key not in loaded for key in sorted(names)}
+
+
+def _by_family(dlls: Iterable[Dll], text: Callable[[Dll], str]) -> dict[str, tuple[str, ...]]:
+    """Return for each family what `text` says of its DLLs, each text once."""
+    families: dict[str, set[str]] = {}
+    for dll in dlls:
+        families.setdefault(dll.family, set()).add(text(dll))
+    return {family: tuple(sorted(texts - {""})) for family, texts in families.items()}
 
 
 def _machine(analysis: Analysis) -> str:
@@ -349,8 +385,7 @@ def unpublished_dlls(analysis: Analysis) -> tuple[str, ...]:
 
 def _toolkit_needs(analysis: Analysis) -> list[Need]:
     """Return the needs that a CUDA toolkit or cuDNN on the machine has to meet."""
-    kinds = {Kind.CUDA, Kind.CUDNN}
-    return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in kinds]
+    return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in _TOOLKIT]
 
 
 def _requirement(dll: Dll, cuda_major: int) -> str:

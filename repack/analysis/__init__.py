@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from repack.progress import Task
     from repack.wheels import Wheel, WheelName
 
-__all__ = ["Analysis", "Finding", "Memory", "Need", "analyse", "require_cv2", "require_windows"]
+__all__ = [
+    "Analysis",
+    "Finding",
+    "Memory",
+    "Need",
+    "analyse",
+    "require_cv2",
+    "require_original",
+    "require_windows",
+]
 
 
 def analyse(
@@ -97,3 +106,20 @@ def require_cv2(analysis: Analysis) -> None:
             file=analysis.wheel.path,
             hint="take a wheel of opencv-python or opencv-contrib-python",
         )
+
+
+def require_original(analysis: Analysis) -> None:
+    """Raise InputError "repacked" for a wheel that repack has emitted."""
+    from repack.analysis.configs import read_build  # noqa: PLC0415 - as above
+
+    build = read_build(analysis.wheel)
+    if build is None:
+        return
+    original = build.get("original") or {}
+    name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
+    raise InputError(
+        "repack has made it",
+        code="repacked",
+        file=analysis.wheel.path,
+        hint=f"build from the original {name} (sha256 {sha256})",
+    )

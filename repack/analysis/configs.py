@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from repack.archives import read_member
 from repack.dlls import Kind, classify
+from repack.patching import BUILD_MODULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 Version: TypeAlias = "tuple[int | None, int | None]"
 
 _CONFIGS = ("cv2/config.py", "cv2/config-*.py")
-_MODULE = "cv2/cuda_dlls.py"
 _TOOLKIT = re.compile(r"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 _LOCAL = re.compile(r"cu(?:da)?(\d{2,4})")
 _NAME = re.compile(r"(?:^|-)(?:cuda|cu(?=\d))-?(\d{2,4})?(?=-|$)")
@@ -104,8 +105,8 @@ def _parsed(content: bytes) -> ast.Module | None:
 def _claims(
     wheel: Wheel, configs: Mapping[str, ast.Module | None]
 ) -> Iterator[tuple[str, Version]]:
-    if version := _of_module(wheel):
-        yield _MODULE, version
+    if version := _build_version(read_build(wheel)):
+        yield BUILD_MODULE, version
     for name, module in configs.items():
         for text in _strings(module) if module else ():
             if found := _TOOLKIT.search(text):
@@ -127,30 +128,24 @@ def _split(digits: str | None) -> Version:
     return int(digits[:at]), int(digits[at:]) if digits[at:] else None
 
 
-def _of_module(wheel: Wheel) -> Version | None:
-    """Return the version that a wheel patched before carries in its run-time module."""
-    if wheel.archive.member(_MODULE) is None:
+def read_build(wheel: Wheel) -> Mapping[str, Any] | None:
+    """Return what repack wrote into a wheel that it emitted, None for any other wheel."""
+    if wheel.archive.member(BUILD_MODULE) is None:
         return None
-    module = _parsed(read_member(wheel.archive, _MODULE))
+    module = _parsed(read_member(wheel.archive, BUILD_MODULE))
     for node in module.body if module else ():
-        if isinstance(node, ast.Assign) and _names(node) == ["BUILD"]:
-            return _build_version(node.value)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BUILD":
+            with suppress(ValueError):
+                value = ast.literal_eval(node.value)
+                return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _build_version(build: Mapping[str, Any] | None) -> Version | None:
+    match (build or {}).get("cuda"):
+        case (int(major), int() | None as minor):
+            return major, minor
     return None
-
-
-def _build_version(value: ast.expr) -> Version | None:
-    try:
-        build = ast.literal_eval(value)
-        major, *rest = build["cuda"]
-        minor = rest[0] if rest else None
-    except (ValueError, TypeError, KeyError):
-        return None
-    known = isinstance(major, int) and (minor is None or isinstance(minor, int))
-    return (major, minor) if known else None
-
-
-def _names(node: ast.Assign) -> list[str]:
-    return [target.id for target in node.targets if isinstance(target, ast.Name)]
 
 
 def _called(call: ast.Call) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from repack import __version__, files
-from repack.analysis import Memory, analyse, require_cv2, require_windows
+from repack.analysis import Memory, analyse, require_cv2, require_original, require_windows
 from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, source_date_epoch, wanted_source
 from repack.report import BuildResult
@@ -84,6 +84,7 @@ def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
         pool.map(import_module, (*_IMPORTED, *_IMPORTED_TOO.get(config.build.mode, ())))
         analysis = look_through(path, config, supply, task)
     require_cv2(analysis)
+    require_original(analysis)
     return analysis
 
 

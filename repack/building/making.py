@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from repack.archives import read_member
-from repack.building.supplementing import check_requirements, facts, supplement
+from repack.building.supplementing import check_requirements, supplement
 from repack.building.verdicts import Trial, Verdict
 from repack.emit import Ledger, emit, settle, staging
 from repack.errors import OutputError
 from repack.outcomes import FAILED, NOT_RUN, Outcome
-from repack.patching import apply, builtin_folder, load_patches, texts_wanted
-from repack.plan import check_size, check_sizes, make_plan, needs_left
+from repack.patching import patch_wheel
+from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
 from repack.report import Row
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from repack.building.supply import Supply
     from repack.config import Config
     from repack.emit import Emitted
-    from repack.patching import Patched
     from repack.plan import Plan
 
 
@@ -33,8 +32,15 @@ def planned(
 ) -> Plan:
     """Return all that the build will write; `url` is where anybody may get the source."""
     added = supplement(config, analysis, supply, url=url, timestamp=timestamp)
-    texts = _patched(config, analysis, facts(analysis, added, config.build.help_url))
-    plan = make_plan(config.build, analysis, texts, timestamp=timestamp, supplement=added)
+    wheel = analysis.wheel
+    patched = patch_wheel(
+        wheel.names,
+        partial(read_member, wheel.archive),
+        build_facts(analysis, added, config.build.help_url),
+        folders=config.build.patches,
+        file=wheel.path.name,
+    )
+    plan = make_plan(config.build, analysis, patched, timestamp=timestamp, supplement=added)
     check_sizes(plan, config.publish.max_size)
     return plan
 
@@ -138,20 +144,3 @@ def _settled(
         )
         for python, verdict in seen.items()
     ]
-
-
-def _patched(config: Config, analysis: Analysis, known: Mapping[str, object]) -> Patched:
-    """Return what the patches, ours and then the team's, make of the wheel's texts.
-
-    `known` is what the run-time module is told of the build.
-    """
-    patches = load_patches([builtin_folder(), *config.build.patches])
-    wheel = analysis.wheel
-    texts = {name: read_member(wheel.archive, name) for name in texts_wanted(patches, wheel.names)}
-    return apply(
-        patches,
-        texts,
-        {"build": known},
-        names=wheel.names,
-        file=wheel.path.name,
-    )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from repack.cargo import Supplement, joined, laden, unladen
+from repack.cargo import Supplement, joined
 from repack.dlls import key_of
 from repack.errors import ConfigError
-from repack.plan import build_facts, emitted_version, index_requirement
+from repack.plan import emitted_version, index_requirement
 from repack.sources.pip import check_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from repack.analysis import Analysis
     from repack.building.supply import Supply
@@ -50,24 +50,6 @@ def supplement(
     if config.build.driver_stub:
         added = joined(added, vendoring.stand_ins(analysis))
     return added
-
-
-def facts(analysis: Analysis, added: Supplement, help_url: str) -> dict[str, object]:
-    """Return what the run-time module has to know: of the build, and of what the wheel carries.
-
-    It carries what is added, and what an earlier build has put into it.
-    """
-    known, load = build_facts(unladen(analysis), help_url), laden(analysis)
-    families: dict[str, tuple[str, ...]] = dict(added.families)
-    own = cast("Mapping[str, tuple[str, ...]]", known["families"])
-    for family, names in own.items():
-        families[family] = tuple(sorted({*families.get(family, ()), *names}))
-    return {
-        **known,
-        "families": families,
-        "stand_ins": {**load.stand_ins, **added.stand_ins},
-        "vendored": tuple(sorted({*load.folders, *added.folders})),
-    }
 
 
 def check_requirements(requires: Iterable[str], pythons: Sequence[str], supply: Supply) -> None:

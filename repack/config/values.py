@@ -12,8 +12,6 @@ DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 TARGET_PYTHON = "3.12"
 """The Python an index requirement is resolved for where the configuration names none."""
 GITHUB_API = "https://api.github.com"
-HELP_URL = "https://repack.readthedocs.io/en/latest/import-failed/"
-"""Where the pages on what `cv2/cuda_dlls.py` says are published."""
 TOKEN_ENV = ("GH_TOKEN", "GITHUB_TOKEN")
 
 
@@ -88,7 +86,7 @@ class Build:
     """Folders of a team's own patches, applied after repack's."""
     local: str | None = None
     """A local version label in place of the one that says what was done."""
-    help_url: str = HELP_URL
+    help_url: str = ""
     """Where the pages on the messages of a failed import lie; "" for none."""
 
 

@@ -2,7 +2,7 @@
 
 from repack.dlls.cures import cure, general_cures
 from repack.dlls.licences import may_be_shipped
-from repack.dlls.partners import Partner, partners, parts_of
+from repack.dlls.partners import Partner, companions, partners, parts_of
 from repack.dlls.requirements import Cuda, required
 from repack.dlls.rules import (
     Dll,
@@ -21,6 +21,7 @@ __all__ = [
     "Partner",
     "classify",
     "common_major",
+    "companions",
     "cure",
     "distribution",
     "general_cures",

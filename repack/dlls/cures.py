@@ -16,7 +16,11 @@ _CURES = {
     "vulkan": "install the driver of your graphics card",
     "media-foundation": "add Media Foundation to this Windows: on Windows N the optional feature "
     '"Media Feature Pack", on Windows Server: Install-WindowsFeature Server-Media-Foundation',
-    "windows": "update Windows: this build needs a later one",
+    "windows": "it belongs to Windows: Server Core, Nano Server and container images lack it, an "
+    "installation or image with the Desktop Experience has it; an old Windows needs an update",
+    "api-set": "it belongs to Windows: update an old one (api-ms-win-crt-*, the Universal C "
+    "Runtime, comes with Windows 10 and with Windows Update); Server Core, Nano Server and "
+    "container images lack some, an installation or image with the Desktop Experience has them",
     "vc-runtime": "python -m pip install --upgrade msvc-runtime, or install the Visual C++ "
     "2015-2022 Redistributable",
     "python": "repair this Python, or copy the DLL beside python.exe from a complete one",
@@ -24,8 +28,8 @@ _CURES = {
 
 
 def general_cures() -> dict[str, str]:
-    """Return what to do where a DLL that every machine has is too old, by family."""
-    return {family: _CURES[family] for family in ("vc-runtime", "windows")}
+    """Return what to do about DLLs that others need in their turn, by family."""
+    return {family: _CURES[family] for family in ("api-set", "vc-runtime", "windows")}
 
 
 def cure(dll: Dll, cuda: tuple[int, int | None] | None) -> str:
@@ -37,4 +41,4 @@ def cure(dll: Dll, cuda: tuple[int, int | None] | None) -> str:
         return f"set CUDA_PATH to a toolkit of {of}{best}"
     if dll.kind is Kind.CUDNN:
         return f"set CUDNN_PATH to cuDNN {dll.version} for {of}"
-    return "" if dll.family == "windows" else _CURES.get(dll.family, "")
+    return _CURES.get(dll.family, "")

@@ -1,4 +1,4 @@
-"""DLLs that others load by name while they run: no import table tells of them."""
+"""DLLs that NVIDIA's DLLs need in their turn: by their import tables, or by name as they run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ _CUDNN_PARTS = {
     ),
 }
 _PARTS_SINCE = 8
+#: Which DLLs of the same number a DLL imports itself: NPP's all import its core.
+_COMPANIONS = (
+    (re.compile(r"cublas64_([1-4]\d)\.dll"), ("cublasLt64_{}.dll",)),
+    (re.compile(r"nvblas64_([1-4]\d)\.dll"), ("cublas64_{}.dll", "cublasLt64_{}.dll")),
+    (re.compile(r"nvblas64_(\d+)\.dll"), ("cublas64_{}.dll",)),
+    (re.compile(r"npp(?!c64)[a-z]+64_(\d+)\.dll"), ("nppc64_{}.dll",)),
+    (re.compile(r"cufftw64_(\d+)\.dll"), ("cufft64_{}.dll",)),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +56,17 @@ def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
         )
     if dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
         return (_partner("nvrtc", r"nvrtc-builtins64_\d+\.dll", beside=True),)
+    return ()
+
+
+def companions(dll: Dll) -> tuple[str, ...]:
+    """Return the names of the DLLs that NVIDIA's `dll` imports at load time, of its own family.
+
+    cuBLAS has been two libraries since CUDA 10.1, from whose number on it is its own.
+    """
+    for pattern, names in _COMPANIONS:
+        if match := pattern.fullmatch(dll.key):
+            return tuple(name.format(match[1]) for name in names)
     return ()
 
 

@@ -1,22 +1,10 @@
-"""Applies `patches/` to a wheel's text members: pure, idempotent, refuses what it does not know.
-
-The rooms, from the bottom up: `texts` (a Python text, edited by its AST's positions), `patterns`
-(what an edit looks for), `edits` (an edit as a value), `diffs` (unified diffs), `additions`,
-`wrapping` and `elements` (one kind of edit each), `folders` (patch folders -> edits), `applying`.
-"""
+"""What goes into a wheel: repack's own files and edits, then those of a team's folders."""
 
 from __future__ import annotations
 
-from repack.patching.applying import Patched, apply, texts_wanted
-from repack.patching.edits import Note, Patch
-from repack.patching.folders import builtin_folder, load_patches
+from repack.patching.applying import Patched, patch_wheel
+from repack.patching.build_module import BUILD_MODULE
+from repack.patching.config import Note
+from repack.patching.overlays import builtin_folder, read_overlay
 
-__all__ = [
-    "Note",
-    "Patch",
-    "Patched",
-    "apply",
-    "builtin_folder",
-    "load_patches",
-    "texts_wanted",
-]
+__all__ = ["BUILD_MODULE", "Note", "Patched", "builtin_folder", "patch_wheel", "read_overlay"]

@@ -1,150 +1,112 @@
-"""Applies patches to the texts of a wheel, in order, and says where one does not fit."""
+"""Applies repack's edits and overlay to the texts of a wheel, and after them a team's folders."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from repack.errors import PatchError
-from repack.patching.additions import added, appended
+from repack.patching.build_module import BUILD_MODULE, build_module
+from repack.patching.config import Note, clean_config
 from repack.patching.diffs import apply_diff
-from repack.patching.edits import Add, Append, Diff, DropElements, Edit, Note, Patch
-from repack.patching.elements import dropped
-from repack.patching.texts import read_text
-from repack.patching.wrapping import wrapped
+from repack.patching.loader import patch_loader
+from repack.patching.overlays import Overlay, builtin_folder, read_overlay
+from repack.patching.sources import parse
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+_LOADER = "cv2/__init__.py"
+_CONFIGS = ("cv2/config.py", "cv2/config-*.py")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patched:
-    """The members that patches add or change, with their content, and what to say of it."""
+    """The members that are added or changed, with their content, and what to say of it."""
 
     files: Mapping[str, bytes]
     notes: tuple[Note, ...]
 
 
-def texts_wanted(patches: Sequence[Patch], names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the wheel's members `names` that `apply` has to be given, sorted."""
-    names = frozenset(names)
-    return tuple(
-        sorted(
-            {
-                member
-                for patch in patches
-                for edit in patch.edits
-                for member in edit.members_among(names)
-            }
-        )
-    )
-
-
-def apply(
-    patches: Sequence[Patch],
-    texts: Mapping[str, bytes],
-    values: Mapping[str, object],
+def patch_wheel(
+    names: Collection[str],
+    read: Callable[[str], bytes],
+    facts: Mapping[str, object],
     *,
-    names: Iterable[str] = (),
+    folders: Sequence[Path] = (),
     file: object = "",
 ) -> Patched:
-    """Return what `patches`, one after the other, make of `texts` (member -> content).
+    """Return what repack's patches and then those of `folders` make of a wheel.
 
-    `values` holds what added files take their literals from; `names` all members of the wheel,
-    among them those that are no texts; `file` is the wheel's name for an error. Pure, and
-    idempotent: what it made of the texts, it leaves as it is. PatchError names patch, edit, member.
+    `names` are its members and `read` returns the content of one; `facts` is what the run-time
+    module has to know of the build; `file` is the wheel's name for an error. PatchError names
+    the diff or the edit, and the member.
     """
-    state = _State(texts=dict(texts), notes=[], names=frozenset(names) | texts.keys())
-    for patch in patches:
-        _apply_patch(patch, state, values, file)
-    changed = {name: text for name, text in state.texts.items() if texts.get(name) != text}
-    return Patched(files=dict(sorted(changed.items())), notes=tuple(state.notes))
+    wheel = _Wheel(names=frozenset(names), read=read, file=file)
+    with wheel.located(_LOADER):
+        wheel.files[_LOADER] = patch_loader(wheel.content(_LOADER) or b"")
+    for member in sorted(names):
+        if any(fnmatchcase(member, pattern) for pattern in _CONFIGS):
+            _clean(wheel, member)
+    _lay(wheel, read_overlay(builtin_folder()))
+    wheel.files[BUILD_MODULE] = build_module(facts)
+    for folder in folders:
+        _lay(wheel, read_overlay(folder))
+    return Patched(files=dict(sorted(wheel.files.items())), notes=tuple(wheel.notes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _State:
-    texts: dict[str, bytes]
-    notes: list[Note]
+class _Wheel:
+    """The members of a wheel, those in `files` changed."""
+
     names: frozenset[str]
+    read: Callable[[str], bytes]
+    file: object
+    files: dict[str, bytes] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+
+    def content(self, member: str) -> bytes | None:
+        """Return the content of `member` as it is by now, None where there is no such member."""
+        if member in self.files:
+            return self.files[member]
+        return self.read(member) if member in self.names else None
+
+    @contextmanager
+    def located(self, member: str, origin: str = "") -> Iterator[None]:
+        """Have a PatchError in the block name the wheel, the member and the diff `origin`."""
+        try:
+            yield
+        except PatchError as error:
+            raise PatchError(
+                f"{origin}: {error.what}" if origin else error.what,
+                code=error.code,
+                file=self.file,
+                member=member,
+                hint=error.hint,
+            ) from error
 
 
-def _apply_patch(patch: Patch, state: _State, values: Mapping[str, object], file: object) -> None:
-    edit = patch.edits[0]
-    try:
-        for edit in patch.edits:
-            _apply(edit, state, values)
-    except PatchError as error:
-        raise PatchError(
-            f"patch {patch.name!r}, edit {edit.number} ({edit.kind}): {error.what}",
-            code=error.code,
-            file=file or patch.origin,
-            member=error.member,
-            hint=error.hint,
-        ) from error
+def _clean(wheel: _Wheel, member: str) -> None:
+    with wheel.located(member):
+        before = wheel.content(member) or b""
+        after, notes = clean_config(before, member, wheel.names)
+    wheel.notes.extend(notes)
+    if after != before:
+        wheel.files[member] = after
 
 
-def _apply(edit: Edit, state: _State, values: Mapping[str, object]) -> None:
-    members = edit.members_among(state.texts)
-    if isinstance(edit.change, Add) or (isinstance(edit.change, Diff) and edit.change.new):
-        members = edit.members
-    if not members and not edit.optional:
-        member = " or ".join(edit.members)
-        raise PatchError(
-            "the wheel has no such member",
-            code="no-member",
-            member=member,
-            hint="take another wheel, or correct the path, or say `optional = true`",
-        )
-    for member in members:
-        _apply_to(member, edit, state, values)
-
-
-def _apply_to(member: str, edit: Edit, state: _State, values: Mapping[str, object]) -> None:
-    before = state.texts.get(member)
-    try:
-        after = _changed(edit, member, state, values)
-        _check(member, before, after)
-    except PatchError as error:
-        raise PatchError(error.what, code=error.code, member=member, hint=error.hint) from error
-    state.texts[member] = after
-
-
-def _changed(edit: Edit, member: str, state: _State, values: Mapping[str, object]) -> bytes:
-    before = state.texts.get(member)
-    content = b"" if before is None else before
-    match edit.change:
-        case Add() as change:
-            after = added(change, values)
-            if before is not None and before != after:
-                message = "the wheel has this file already; it is replaced"
-                state.notes.append(Note(code="replaced-file", message=message, member=member))
-            return after
-        case Append() as change:
-            return appended(change, content)
-        case DropElements() as change:
-            after, notes = dropped(change, content, member, state.names)
-            state.notes.extend(notes)
-            return after
-        case Diff() as change:
-            return apply_diff(change, before)
-        case change:
-            return wrapped(change, content)
-
-
-def _check(member: str, before: bytes | None, after: bytes) -> None:
-    """Refuse an edit that leaves a Python file which cannot be read, if it could be before."""
-    if not member.endswith(".py") or before == after:
-        return
-    try:
-        read_text(after)
-    except PatchError:
-        if _is_readable(b"" if before is None else before):
-            raise
-
-
-def _is_readable(content: bytes) -> bool:
-    try:
-        read_text(content)
-    except PatchError:
-        return False
-    return True
+def _lay(wheel: _Wheel, overlay: Overlay) -> None:
+    """Put the files of `overlay` over those of the wheel, then apply its diffs."""
+    for member, content in overlay.files.items():
+        if member in wheel.names and wheel.read(member) != content:
+            message = "the wheel has this file already; it is replaced"
+            wheel.notes.append(Note(code="replaced-file", message=message, member=member))
+        wheel.files[member] = content
+    for origin, diffs in overlay.diffs.items():
+        for diff in diffs:
+            with wheel.located(diff.path, origin):
+                before = wheel.content(diff.path)
+                after = apply_diff(diff, before)
+                if diff.path.endswith(".py"):
+                    parse(after)
+            wheel.files[diff.path] = after

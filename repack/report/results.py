@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repack.archives import Added, name_of
 from repack.dlls import Kind
 from repack.outcomes import FAILED
+from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import megabytes
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from repack.outcomes import Outcome
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
+    from repack.wheels import Wheel
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
 _SHOWN = 3
@@ -210,8 +213,28 @@ def inspect_lines(analysis: Analysis) -> list[str]:
         f"  {says}, {built_with}, NumPy ABI {numpy}",
         *(_need_line(need) for need in analysis.needs if _is_worth_a_line(need)),
         *_everyday_lines(analysis),
+        *(f"  {_module_line(module)}" for module in _modules_json(wheel)),
         *(finding_line(wheel.path.name, finding) for finding in analysis.findings),
     ]
+
+
+def _modules_json(wheel: Wheel) -> list[Json]:
+    """Return the hash of each of repack's own files in the wheel, and whether it is today's."""
+    own = read_overlay(builtin_folder()).files
+    return [
+        {
+            "member": member,
+            "sha256": wheel.record[member].hex,
+            "same": wheel.record[member].hex == hashlib.sha256(content).hexdigest(),
+        }
+        for member, content in own.items()
+        if member in wheel.record and BUILD_MODULE in wheel.record
+    ]
+
+
+def _module_line(module: Json) -> str:
+    repack = "as this repack has it" if module["same"] else "not as this repack has it"
+    return f"{module['member']} has SHA-256 {module['sha256']}, {repack}"
 
 
 def _is_worth_a_line(need: Need) -> bool:
@@ -339,6 +362,7 @@ def _analysis_json(analysis: Analysis) -> Json:
             }
             for need in analysis.needs
         ],
+        "modules": _modules_json(wheel),
         "findings": [_finding_json(finding) for finding in analysis.findings],
     }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from repack import files, wheels
 from repack.analysis import Finding
-from repack.cargo import Cargo, Supplement, laden
+from repack.cargo import Cargo, Supplement
 from repack.dlls import Kind, classify, may_be_shipped, parts_of
 from repack.errors import ToolError
 from repack.vendoring import delvewheel
@@ -35,6 +35,11 @@ _VC_RUNTIME = ("msvcp140*", "vcruntime140*", "concrt140*", "vcomp140*", "vccorli
 _DELVEWHEEL = "DELVEWHEEL"
 _LICENCES = {Kind.CUDNN: "NVIDIA cuDNN Software License Agreement"}
 _EULA = "NVIDIA CUDA Toolkit End User License Agreement"
+_NOTHING = Finding(
+    code="nothing-to-vendor",
+    message="no CUDA DLL is put into the wheel: it needs none that may be put into it",
+    hint="--mode patch does the same",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +66,7 @@ def vendored(
     choice = choose(analysis, suppliers, rules)
     findings = tuple(_findings(analysis, suppliers, choice))
     if not choice.chosen:
-        label = "vendored" if laden(analysis).folders else "patched"
-        return Supplement(label=label, findings=(*findings, _nothing(label)))
+        return Supplement(label="patched", findings=(*findings, _NOTHING))
     _check_decision(analysis, suppliers, choice, cache)
     folder = f"{wheels.renamed(analysis.wheel.filename, version='0').distribution}.libs"
     rows = {one.dll.key: row_of(one.part, cache) for one in choice.chosen}
@@ -239,16 +243,6 @@ def _about_supplier(supplier: Supplier, choice: Choice) -> Iterator[Finding]:
             "licence asks for it",
             hint="put its EULA.txt beside them",
         )
-
-
-def _nothing(label: str) -> Finding:
-    carried = label == "vendored"
-    why = "it carries them already" if carried else "it needs none that may be put into it"
-    return Finding(
-        code="nothing-to-vendor",
-        message=f"no CUDA DLL is put into the wheel: {why}",
-        hint="--mode patch does the same",
-    )
 
 
 def _check_decision(

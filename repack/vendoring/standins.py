@@ -76,10 +76,7 @@ def stand_ins(analysis: Analysis) -> Supplement:
 
 def _driver_needs(analysis: Analysis) -> list[Need]:
     return [
-        need
-        for need in analysis.needs
-        if need.dll.kind is Kind.DRIVER
-        and (need.in_wheel is None or need.in_wheel.startswith(f"{STAND_INS}/"))
+        need for need in analysis.needs if need.dll.kind is Kind.DRIVER and need.in_wheel is None
     ]
 
 
