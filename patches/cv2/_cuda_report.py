@@ -1,0 +1,841 @@
+"""Explains why the native module of cv2 does not load, and what to do about it.
+
+Loaded by cuda_dlls.py only when an import failed, or when somebody asks. It follows the load-time
+imports of the native module as Windows does: from the tables of the files, and by asking Windows
+what is loaded and what can be loaded. What it finds are causes: a code and what it is about. The
+sentences, cures and pages for each code stand in the tables below. Standard library only, Python
+3.6 and later.
+"""
+
+import mmap
+import os
+import sys
+from collections import namedtuple
+
+if __package__:
+    from . import cuda_dlls
+# Outside of the package, whoever loads this file has put `cuda_dlls` into it.
+
+# What stops an import. `names` are those of DLLs, or of symbols; `askers` are files that need them.
+Cause = namedtuple("Cause", "code kind names file askers detail")
+NO_NATIVE, OTHER_PYTHON, OTHER_PROCESS, NUMPY = "no-native", "other-python", "process", "numpy"
+MISSING, SPLIT, REJECTED, SYMBOL = "missing", "split", "rejected", "symbol"
+FAILED_START, ERROR, OVERRIDE = "failed-start", "error", "override"
+
+CAUSES = {
+    NO_NATIVE: "the native module of cv2 (cv2*.pyd) is missing from {file}",
+    OTHER_PYTHON: "{file} is for {detail}, and this is {python}",
+    OTHER_PROCESS: "this Python is {detail}, and {file} is not",
+    NUMPY: "NumPy {detail} is installed, and this build needs {names}",
+    MISSING: "{names} not found",
+    SPLIT: "no directory holds all of {names}",
+    REJECTED: "in {file}, {names} {verb} {fault}",
+    SYMBOL: "{file} has no {names}, which {askers} needs",
+    FAILED_START: "{file} fails to start (error 1114)",
+    ERROR: "{file} does not load: {error}",
+    OVERRIDE: 'OPENCV_CUDA_DLL_DIRS names "{file}", which {fault}',
+}
+
+# What is wrong with a directory or a file, by cuda_dlls' reasons.
+PLACE_FAULTS = {
+    cuda_dlls.NOT_ABSOLUTE: "is not an absolute directory",
+    cuda_dlls.ABSENT: "does not exist",
+    cuda_dlls.UNREADABLE: "cannot be read",
+    cuda_dlls.WORKING_DIRECTORY: "is the working directory",
+    cuda_dlls.WRITABLE_BY_ALL: "is in a folder that every user may write to",
+    cuda_dlls.HOLDS_NONE: "holds none of them",
+    cuda_dlls.HOLDS_PART: "has no {file}",
+    cuda_dlls.OTHER_VERSION: "holds {file}, which is another version",
+}
+FILE_FAULTS = {
+    cuda_dlls.NO_DLL: "no DLL",
+    cuda_dlls.PLACEHOLDER: "a placeholder of Git LFS, not the DLL itself",
+    cuda_dlls.CUT_OFF: "cut off",
+    cuda_dlls.OTHER_MACHINE: "for {machine}",
+    cuda_dlls.UNREADABLE: "unreadable ({detail})",
+}
+# The page that says more about why a place was not taken; the first that applies.
+FAULT_PAGES = {
+    cuda_dlls.OTHER_MACHINE: "processor",
+    cuda_dlls.CUT_OFF: "damaged",
+    cuda_dlls.NO_DLL: "damaged",
+    cuda_dlls.PLACEHOLDER: "damaged",
+    cuda_dlls.UNREADABLE: "damaged",
+    cuda_dlls.OTHER_VERSION: "version",
+    cuda_dlls.HOLDS_PART: "part",
+}
+CAUSE_PAGES = {
+    NO_NATIVE: "missing-native",
+    OTHER_PYTHON: "missing-native",
+    OTHER_PROCESS: "processor",
+    NUMPY: "numpy",
+    SPLIT: "part",
+    FAILED_START: "failed-start",
+    ERROR: "error",
+    OVERRIDE: "override",
+}
+MACHINES = {"x86": "32-bit Windows (x86)", "x86-64": "x86-64", "arm64": "ARM64"}
+PROCESSES = {"x86": "32-bit", "x86-64": "64-bit (x86-64)", "arm64": "for ARM64"}
+
+# Windows' error numbers that tell enough by themselves: what they mean, what to do.
+# https://learn.microsoft.com/windows/win32/debug/system-error-codes
+PROC_NOT_FOUND, BAD_EXE_FORMAT, DLL_INIT_FAILED = 127, 193, 1114
+POLICY = "allow it in Smart App Control or your organisation's policy (Windows Security says more)"
+ANTIVIRUS = "restore it from the quarantine of the antivirus program, and exclude its folder there"
+REINSTALL = "install it again"
+ERRORS = {
+    5: ("access is denied", "give yourself the right to read and execute it"),
+    8: ("there is not enough memory", "close other programs"),
+    14: ("there is not enough memory", "close other programs"),
+    21: ("the drive is not ready", "connect the drive that it lies on"),
+    32: ("another program keeps it locked", "close that program, or wait for it"),
+    53: ("its network share is not reachable", "connect the share that it lies on"),
+    59: ("the network failed", "copy it to a local drive"),
+    64: ("its network share is gone", "copy it to a local drive"),
+    65: ("access to its network share is denied", "copy it to a local drive"),
+    67: ("its network share is not known", "connect the share that it lies on"),
+    87: ("this Windows lacks update KB2533623", "install that update"),
+    182: ("a DLL lacks a function that it asks for by number", "bring the DLLs to one version"),
+    206: ("its path is too long", "move the environment to a shorter path"),
+    216: ("it is for another version of Windows", "take a build for this Windows"),
+    225: ("Windows takes it for a virus", ANTIVIRUS),
+    226: ("Windows removed it as a virus", ANTIVIRUS),
+    577: ("Windows cannot verify its signature", POLICY),
+    998: ("it accesses memory that it may not", REINSTALL),
+    1260: ("a policy of your organisation blocks it", POLICY),
+    1392: ("the file is damaged", REINSTALL),
+    1450: ("Windows has not enough resources", "close other programs"),
+    1455: ("the paging file is too small", "close other programs, or enlarge the paging file"),
+    4551: ("Smart App Control or a policy blocks it", POLICY),
+    14001: ("its side-by-side configuration is wrong", "repair the Visual C++ redistributable"),
+}
+
+# What to do where a file is no good, by where it comes from: the cure has to reach that place.
+NVIDIA_CURE = "python -m pip install --upgrade --force-reinstall {requirements}"
+TOOLKIT_CURE = "replace the toolkit in {folder} by one of CUDA {cuda}"
+ORIGIN_CURES = {
+    cuda_dlls.NVIDIA: NVIDIA_CURE,
+    cuda_dlls.CONDA: "conda update --all, which updates CUDA in this environment",
+    cuda_dlls.WHEEL: "python -m pip install --force-reinstall --no-deps {distribution}",
+    cuda_dlls.OVERRIDE: "correct OPENCV_CUDA_DLL_DIRS, or replace {file}",
+    cuda_dlls.PROGRAM: "remove or replace {file}",
+    cuda_dlls.PATH: "remove or replace {file}",
+    cuda_dlls.LOADED: "import cv2 before what loads {file}, or update that package",
+    "windows": "update Windows: this build needs a later one",
+    "elsewhere": "remove or replace {file}",
+}
+UNKNOWN_CURE = (
+    "set OPENCV_CUDA_DLL_DIRS to the directory that holds it, or ask whoever built this wheel"
+)
+FROZEN_CURE = "tell the maker of this program that it lacks {names}"
+RUNTIME_CURE = "remove or replace {file}, which {program} brings, or update that program"
+NATIVE_CURE = "python -m pip install --force-reinstall --no-deps {distribution}; where it goes "
+NATIVE_CURE += "missing again, look into the quarantine of the antivirus program"
+
+Link = namedtuple("Link", "asker file symbols is_of_windows")
+
+
+def explain(error, attempt):
+    """Return an Explanation of the error that an attempt at the native import ended with."""
+    return Explanation(attempt, error, find_causes(error, attempt))
+
+
+def find_causes(error, attempt):
+    """Return the causes of an ImportError, none where it says enough by itself."""
+    bad_override = attempt.search.bad_override
+    if bad_override:
+        return [Cause(OVERRIDE, "", (), bad_override.file, (), bad_override)]
+    path = error.path or ""
+    if path.lower().endswith(".pyd"):
+        return find_load_causes(path, attempt)
+    return find_native_causes(attempt.search) or find_numpy_causes(attempt.search.build)
+
+
+class Explanation:
+    """The causes of a failure and what is to be told about them."""
+
+    def __init__(self, attempt, error, causes):
+        self.attempt, self.error, self.causes = attempt, error, causes
+        self.search, self.windows = attempt.search, attempt.windows
+        self.build = self.search.build
+
+    def describe(self):
+        """Return the whole text of the error, the original one where no cause is known."""
+        if not self.causes:
+            return str(self.error) if self.error else ""
+        name = getattr(self.error, "name", None) or "cv2"
+        whats = "; ".join(self.describe_cause(cause) for cause in self.causes)
+        head = "DLL load failed while importing {}: {}. To fix it: {}."
+        lines = [head.format(name, whats, "; ".join(self.find_cures()))]
+        return "\n  ".join(lines + self.describe_details())
+
+    def describe_cause(self, cause):
+        """Return one cause as part of a sentence."""
+        fault, sentence = "", ""
+        if cause.code == REJECTED:
+            fault = describe_file_fault(cause.detail)
+        elif cause.code == OVERRIDE:
+            fault = describe_place_fault(cause.detail)
+        elif cause.code == ERROR:
+            sentence = ERRORS.get(cause.detail, (_windows_words(cause.detail),))[0]
+        return CAUSES[cause.code].format(
+            names=", ".join(cause.names),
+            verb="is" if len(cause.names) == 1 else "are",
+            file=cause.file,
+            askers=", ".join(map(os.path.basename, cause.askers)),
+            detail=cause.detail,
+            fault=fault,
+            error="{} (error {})".format(sentence, cause.detail),
+            python="Python {}.{}".format(*sys.version_info[:2]),
+        )
+
+    def describe_details(self):
+        """Return the further lines: who needs what, where it was looked for, what else is wrong."""
+        lines = [
+            "{} is needed by {}".format(name, ", ".join(map(os.path.basename, cause.askers)))
+            for cause in self.causes
+            if cause.code in (MISSING, SPLIT)
+            for name in cause.names
+        ]
+        kinds = {cause.kind for cause in self.causes if cause.code in (MISSING, SPLIT, REJECTED)}
+        lines += describe_places(self.search, kinds & set(self.build["families"]))
+        lines += self._describe_unsearched_places()
+        for cause in self.causes:
+            if cause.code == SYMBOL and self._is_loaded(cause.file):
+                lines.append("{} stays loaded: start Python again after that".format(cause.file))
+        lines += describe_distributions(self.search)
+        if not cuda_dlls.is_frozen():
+            lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
+        return lines + describe_pages(self.build, self.find_pages())
+
+    def find_cures(self):
+        """Return what to do, each thing once."""
+        missing = [cause for cause in self.causes if cause.code in (MISSING, SPLIT)]
+        rest = [cause for cause in self.causes if cause not in missing]
+        if cuda_dlls.is_frozen():
+            names = [name for cause in missing for name in cause.names]
+            names += [os.path.basename(cause.file) for cause in rest]
+            return [FROZEN_CURE.format(names=", ".join(filter(None, names)))]
+        cures = [self._cure_missing(missing)] if missing else []
+        cures += [self._cure_cause(cause) for cause in rest]
+        return list(dict.fromkeys(cures))
+
+    def find_pages(self):
+        """Return the names of the pages that say more."""
+        pages = []
+        for cause in self.causes:
+            refusals = self.search.refusals
+            reasons = {refused.fault.reason for refused in refusals if refused.family == cause.kind}
+            telling = [FAULT_PAGES[reason] for reason in FAULT_PAGES if reason in reasons]
+            if cause.code == MISSING:
+                pages += telling[:1] or ["missing-" + self._group(cause.kind)]
+            elif cause.code == REJECTED:
+                pages.append(FAULT_PAGES[cause.detail.reason])
+            elif cause.code == SYMBOL:
+                is_loaded = self._find_origin(cause.file) == cuda_dlls.LOADED
+                pages.append("loaded-first" if is_loaded else "symbol")
+            else:
+                pages.append(CAUSE_PAGES[cause.code])
+        return pages + ["several-opencv"] * (len(find_distributions(self.search)) > 1)
+
+    def _group(self, kind):
+        """Return which page on missing DLLs a kind has."""
+        if kind in self.build["families"]:
+            return "cudnn" if kind == "cudnn" else "cuda"
+        return kind if kind in self.build["cures"] else "unknown"
+
+    def _cure_missing(self, causes):
+        """Return how to get missing DLLs: one command for all of NVIDIA's wheels, or settings."""
+        kinds = sorted({cause.kind for cause in causes})
+        ways = []
+        requirements = self._requirements(kinds)
+        if requirements:
+            has_wheels = any(
+                refused.source == cuda_dlls.NVIDIA
+                and refused.family in kinds
+                and refused.fault.reason != cuda_dlls.HOLDS_NONE
+                for refused in self.search.refusals
+            )
+            upgrade = "--upgrade " if has_wheels else ""
+            ways.append("python -m pip install {}{}".format(upgrade, requirements))
+        cures = [self.build["cures"].get(kind, UNKNOWN_CURE) for kind in kinds]
+        return ", or ".join(ways + [" and ".join(dict.fromkeys(cures))])
+
+    def _cure_cause(self, cause):
+        """Return what to do about a cause that is no missing DLL."""
+        if cause.code == ERROR and cause.detail in ERRORS:
+            return ERRORS[cause.detail][1]
+        if cause.code == ERROR:
+            return "ask whoever built this wheel"
+        if cause.code == OVERRIDE:
+            return "correct it or unset it"
+        if cause.code == NUMPY:
+            return 'python -m pip install "{}"'.format(cause.names[0])
+        if cause.code == OTHER_PROCESS:
+            return "install the Python that the file is for"
+        if cause.code in (NO_NATIVE, OTHER_PYTHON):
+            return NATIVE_CURE.format(distribution=self._distribution())
+        if cause.code == FAILED_START:
+            return self._cure_failed_start()
+        return self._cure_file(cause)
+
+    def _cure_file(self, cause):
+        """Return what to do about files that are no good, where they lie."""
+        is_folder = cause.code == REJECTED
+        folder = cause.file if is_folder else os.path.dirname(cause.file)
+        paths = [os.path.join(folder, name) for name in cause.names] if is_folder else [cause.file]
+        major, minor = self.build["cuda"] or ("", None)
+        best = "" if minor is None else " (best {}.{} or later)".format(major, minor)
+        return ORIGIN_CURES.get(self._find_origin(paths[0]), TOOLKIT_CURE).format(
+            file=" and ".join(paths),
+            folder=folder,
+            requirements=self._requirements([cause.kind]),
+            distribution=self._distribution(),
+            cuda="{}{}".format(major, best),
+        )
+
+    def _cure_failed_start(self):
+        """Return what to do where a DLL fails to start: mostly an old C++ run-time is loaded."""
+        runtime = self.windows.find_module("msvcp140.dll")
+        program = self.search.program_folder()
+        in_program = runtime and _is_same(os.path.dirname(runtime), program)
+        is_python = _is_same(program, getattr(sys, "prefix", None) or "")
+        is_system = runtime and _is_same(os.path.dirname(runtime), cuda_dlls.system_folder())
+        if not runtime or is_system or (in_program and is_python):
+            return self.build["cures"].get("vc-runtime", UNKNOWN_CURE)
+        return RUNTIME_CURE.format(file=runtime, program=self.windows.find_program())
+
+    def _requirements(self, kinds):
+        """Return the requirements of NVIDIA's wheels of these families, as typed on a line."""
+        names = sorted({name for kind in kinds for name in self.build["requires"].get(kind, ())})
+        return " ".join('"{}"'.format(name) for name in names)
+
+    def _distribution(self):
+        """Return the requirement that has pip install this wheel again."""
+        distributions = find_distributions(self.search)
+        original = self.build["original"].get("filename", "opencv-python").partition("-")[0]
+        return distributions[0].replace(" ", "==") if distributions else original.replace("_", "-")
+
+    def _find_origin(self, file):
+        """Return the source that a file comes from, "windows", or "elsewhere"."""
+        folder = os.path.dirname(file)
+        places = list(self.search.choices) + list(self.search.refusals)
+        sources = [place.source for place in places if _is_same(place.directory, folder)]
+        if sources:
+            return sources[0]
+        if _is_same(folder, cuda_dlls.system_folder()):
+            return "windows"
+        if _is_same(folder, self.search.program_folder()):
+            return cuda_dlls.PROGRAM
+        return cuda_dlls.WHEEL if _is_below(folder, self.search.folder) else "elsewhere"
+
+    def _is_loaded(self, file):
+        loaded = self.windows.find_module(os.path.basename(file))
+        return bool(loaded) and _is_same(loaded, file)
+
+    def _describe_unsearched_places(self):
+        """Return lines on folders that hold what is missing, and where Windows does not look."""
+        missing = [cause for cause in self.causes if cause.code == MISSING]
+        names = {name.lower() for cause in missing for name in cause.names}
+        executable = getattr(sys, "executable", None) or ""
+        folders = [os.path.dirname(executable)] * bool(executable)
+        folders += [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
+        searched = [refused.directory for refused in self.search.refusals]
+        lines = []
+        for folder in dict.fromkeys(folders):
+            held = names & set(self.search.list_directory(folder).names)
+            if held and not any(_is_same(folder, place) for place in searched):
+                text = "holds {}, but Windows looks beside the running program, {}: {}"
+                program = self.windows.find_program()
+                lines.append(text.format(", ".join(sorted(held)), program, folder))
+        return lines
+
+
+# Causes
+
+
+def find_native_causes(search):
+    """Return the cause where cv2 has no native module that this Python would import."""
+    import importlib.machinery
+
+    usable = {"cv2" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES}
+    natives = find_native_modules(search.folder)
+    if any(os.path.basename(path).lower() in usable for path in natives):
+        return []
+    if not natives:
+        return [Cause(NO_NATIVE, "", (), search.folder, (), "")]
+    path = natives[0]
+    return [Cause(OTHER_PYTHON, "", (), path, (), _python_of(os.path.basename(path)))]
+
+
+def find_native_modules(folder):
+    """Return the paths of cv2*.pyd in the folder of cv2 and below it, sorted."""
+    paths = [
+        os.path.join(directory, name)
+        for directory, _, names in os.walk(folder)
+        for name in names
+        if name.lower().startswith("cv2") and name.lower().endswith(".pyd")
+    ]
+    return sorted(paths)
+
+
+def find_numpy_causes(build):
+    """Return the cause where the NumPy that is loaded is not one that the build works with."""
+    numpy = sys.modules.get("numpy")
+    version = getattr(numpy, "__version__", "")
+    wanted = build["numpy"] or "numpy"
+    bounds = [bound for bound in wanted[len("numpy") :].split(",") if bound]
+    if not version or all(_meets(version, bound) for bound in bounds):
+        return []
+    return [Cause(NUMPY, "", (wanted,), "", (), version)]
+
+
+def _meets(version, bound):
+    limit = bound.lstrip("<>=")
+    is_later = _version_parts(version) >= _version_parts(limit)
+    return is_later if bound.startswith(">=") else not is_later
+
+
+def _version_parts(version):
+    parts = version.split(".")[:2]
+    return [int("".join(filter(str.isdecimal, part)) or 0) for part in parts]
+
+
+def find_load_causes(native, attempt):
+    """Return why a native module that is there does not load."""
+    process = read_machine_of(attempt.windows.find_program())
+    machine = read_machine_of(native)
+    if process and machine and process != machine and cuda_dlls.find_fault(native, process):
+        return [Cause(OTHER_PROCESS, "", (), native, (), PROCESSES.get(process, process))]
+    walk = Walk(native, attempt)
+    causes = walk.find_missing() + walk.find_rejected()
+    if causes:
+        return causes
+    number = attempt.windows.try_to_load(native)
+    failures = dict(attempt.failures, **({native: number} if number else {}))
+    if number is None or PROC_NOT_FOUND in failures.values():
+        causes = walk.find_lacking_symbols()
+    return causes or find_error_causes(walk, failures)
+
+
+def find_error_causes(walk, failures):
+    """Return the cause that an error number tells, of the first file in the order of loading."""
+    if DLL_INIT_FAILED in failures.values():
+        # What fails to start may be a DLL that another one needs: the last that was followed.
+        starts = [path for path in walk.files if walk.windows.try_to_load(path) == DLL_INIT_FAILED]
+        return [Cause(FAILED_START, "", (), path, (), DLL_INIT_FAILED) for path in starts[-1:]]
+    failed = list(failures.items())[:1]
+    return [Cause(ERROR, "", (), path, (), number) for path, number in failed]
+
+
+def read_machine_of(path):
+    """Return the processor that a program or DLL is for, or None."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(60)
+            file.seek(int.from_bytes(file.read(4), "little"))
+            header = file.read(24)
+    except (OSError, TypeError, ValueError):
+        return None
+    return cuda_dlls.read_machine(header) if header[:4] == b"PE\0\0" else None
+
+
+class Walk:
+    """Follows load-time imports from the native module, as Windows' loader does."""
+
+    def __init__(self, native, attempt):
+        self.search, self.windows = attempt.search, attempt.windows
+        self.build = self.search.build
+        self.machine = read_machine_of(native)
+        self.files = [native]
+        self.faults = {}  # path -> Fault
+        self.missing = {}  # lower-case name -> (name, askers)
+        self.links = []
+        self._places = self._list_places(native)
+        for path in self.files:  # it grows meanwhile
+            self._follow(path)
+
+    def _list_places(self, native):
+        """Return the directories that Windows searches, but for its own."""
+        places = [os.path.dirname(native), self.search.program_folder()]
+        places += self.search.directories()
+        if not hasattr(os, "add_dll_directory"):
+            places += os.environ.get("PATH", "").split(";")
+        return [place for place in places if place]
+
+    def _follow(self, path):
+        fault = cuda_dlls.find_fault(path, self.machine)
+        if fault:
+            self.faults[path] = fault
+            return
+        for name, symbols in read_imports(path):
+            file, is_of_windows = self._resolve(name)
+            if file is None:
+                self.missing.setdefault(name.lower(), (name, []))[1].append(path)
+            elif file:
+                self.links.append(Link(path, file, symbols, is_of_windows))
+                if file not in self.files and not is_of_windows:
+                    self.files.append(file)
+
+    def _resolve(self, name):
+        """Return (file, whether it is Windows' own) that answers to a name.
+
+        The file is None where none does, "" where Windows knows one and this module does not.
+        """
+        if name.lower().startswith(("api-ms-", "ext-ms-")):
+            return (None if self._is_not_found(name) else ""), True
+        system = cuda_dlls.system_folder()
+        loaded = self.windows.find_module(name)
+        if loaded:
+            return loaded, _is_same(os.path.dirname(loaded), system)
+        rejected = None
+        for place in self._places:
+            names = self.search.list_directory(place).names
+            if name.lower() in names:
+                path = os.path.join(place, names[name.lower()])
+                fault = cuda_dlls.find_fault(path, self.machine)
+                if not fault or fault.reason != cuda_dlls.OTHER_MACHINE:
+                    return path, _is_same(place, system)
+                rejected = rejected or path  # a search passes over it
+        if name.lower() in self.search.list_directory(system).names:
+            # One of Windows' own may be there and yet not load: it needs others.
+            path = os.path.join(system, name)
+            return (None if self._is_not_found(name) else path), True
+        if self.windows.try_to_load(name) == 0:
+            return "", False  # in a directory that somebody else registered
+        return rejected, False
+
+    def _is_not_found(self, name):
+        return self.windows.try_to_load(name) == cuda_dlls.ERROR_MOD_NOT_FOUND
+
+    def find_missing(self):
+        """Return causes for the names that nothing answers to.
+
+        Of a family that is in no directory whole, only those names are causes that no place holds.
+        """
+        groups = {}
+        for key, (name, askers) in sorted(self.missing.items()):
+            kind = self._find_kind(name, askers[0])
+            fault = self.search.faulty_files.get(key)
+            if key in self.search.sound_files:
+                _group(groups, SPLIT, kind, name, askers)
+            elif fault:
+                _group(groups, REJECTED, kind, name, askers, fault)
+            else:
+                _group(groups, MISSING, kind, name, askers)
+        causes = list(groups.values())
+        unheld = {cause.kind for cause in causes if cause.code != SPLIT}
+        return [cause for cause in causes if cause.code != SPLIT or cause.kind not in unheld]
+
+    def _find_kind(self, name, asker):
+        """Return what a DLL is: what the build says, or what the file is that needs it."""
+        kinds = self.build["kinds"]
+        of_asker = kinds.get(os.path.basename(asker).lower(), "unknown")
+        if name.lower().startswith(("api-ms-", "ext-ms-")):
+            return "api-set"
+        return kinds.get(name.lower(), of_asker)
+
+    def find_rejected(self):
+        """Return causes for the files that Windows finds and does not accept."""
+        groups = {}
+        for path, fault in self.faults.items():
+            name = os.path.basename(path)
+            _group(groups, REJECTED, self._find_kind(name, path), name, [], fault)
+        return list(groups.values())
+
+    def find_lacking_symbols(self):
+        """Return a cause for each file that lacks what is asked of it."""
+        exports, causes = {}, []
+        for link in self.links:
+            if link.file not in exports:
+                exports[link.file] = read_exports(link.file)
+            lacking = sorted(set(link.symbols) - exports[link.file])
+            if lacking:
+                kind = self._find_kind(os.path.basename(link.file), link.asker)
+                causes.append(Cause(SYMBOL, kind, lacking[:3], link.file, (link.asker,), ""))
+        return causes
+
+
+def _group(groups, code, kind, name, askers, fault=cuda_dlls.Fault("", "", "")):
+    """Add a name to the cause that differs in nothing else; files have to be in one directory."""
+    folder = os.path.dirname(fault.file)
+    key = (code, kind, folder, fault.reason, fault.detail)
+    cause = groups.setdefault(key, Cause(code, kind, [], folder, [], fault))
+    cause.names.append(name)
+    cause.askers.extend(asker for asker in askers if asker not in cause.askers)
+
+
+# PE files
+
+
+class Image:
+    """The import and export tables of a PE file."""
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        header = self._number(60)
+        optional = header + 24
+        is_64_bit = self._number(optional, 2) == 0x20B
+        self._width = 8 if is_64_bit else 4
+        self._directories = optional + (112 if is_64_bit else 96)
+        first = optional + self._number(header + 20, 2)
+        count = self._number(header + 6, 2)
+        self._sections = range(first, first + 40 * count, 40)
+
+    def read_imports(self):
+        """Yield (name of a DLL, names of the symbols asked of it)."""
+        row = self._offset(self._number(self._directories + 8))
+        while row and self._number(row + 12):
+            table = self._offset(self._number(row) or self._number(row + 16))
+            yield self._text(self._number(row + 12)), self._read_symbols(table)
+            row += 20
+
+    def _read_symbols(self, table):
+        symbols, by_number = [], 1 << (8 * self._width - 1)
+        while self._number(table, self._width):
+            value = self._number(table, self._width)
+            if not value & by_number:
+                symbols.append(self._text(value + 2))
+            table += self._width
+        return symbols
+
+    def read_exports(self):
+        """Return the names of the symbols that are offered."""
+        table = self._offset(self._number(self._directories))
+        if not table:
+            return set()
+        names = self._offset(self._number(table + 32))
+        count = self._number(table + 24)
+        return {self._text(self._number(names + 4 * number)) for number in range(count)}
+
+    def read_version(self):
+        """Return the version of the file: it stands behind a mark of its own."""
+        start = self._content.find(b"\xbd\x04\xef\xfe") + 8
+        return ".".join(str(self._number(start + place, 2)) for place in (2, 0, 6, 4))
+
+    def _number(self, offset, size=4):
+        return int.from_bytes(self._content[offset : offset + size], "little")
+
+    def _text(self, address):
+        start = self._offset(address)
+        return self._content[start : self._content.find(b"\0", start)].decode("latin-1")
+
+    def _offset(self, address):
+        """Return where in the file an address of the loaded image lies, 0 if nowhere."""
+        for row in self._sections:
+            size, start, raw_size, offset = (self._number(row + 8 + 4 * n) for n in range(4))
+            if start <= address < start + max(size, raw_size):
+                return offset + address - start
+        return 0
+
+
+def read_imports(path):
+    """Return [(name of a DLL, symbols asked of it)] of a file."""
+    return list(Image(path).read_imports())
+
+
+def read_exports(path):
+    """Return the symbols that a file offers."""
+    return Image(path).read_exports()
+
+
+# Words
+
+
+def describe_file_fault(fault):
+    """Return what is wrong with a file, after its name."""
+    machine = MACHINES.get(fault.detail, fault.detail)
+    return FILE_FAULTS[fault.reason].format(detail=fault.detail, machine=machine)
+
+
+def describe_place_fault(fault):
+    """Return why a place is not taken, after its name."""
+    if fault.reason in FILE_FAULTS and fault.file:
+        name = os.path.basename(fault.file)
+        return "holds a {} that is {}".format(name, describe_file_fault(fault))
+    return PLACE_FAULTS[fault.reason].format(file=fault.file)
+
+
+def describe_places(search, families):
+    """Return where `families` were looked for, a line for each reason why nothing was taken."""
+    reasons = {}
+    for refused in search.refusals:
+        is_concerned = families and refused.family in families | {""}
+        is_dull = refused.fault.reason in (cuda_dlls.ABSENT, cuda_dlls.HOLDS_NONE)
+        if not is_concerned or (is_dull and is_usual(refused)):
+            continue
+        place = "{} ({})".format(refused.directory, refused.source)
+        text = describe_place_fault(refused.fault)
+        reasons.setdefault((is_dull, text), {})[place] = None
+    ordered = sorted(reasons.items())  # the telling reasons first
+    lines = ["{}: {}".format(text, "; ".join(places)) for (_, text), places in ordered]
+    return lines + (describe_unset_variables(search.build) if lines else [])
+
+
+def is_usual(refused):
+    """Return whether nobody expects the DLLs in a directory: most people have it."""
+    usual = (cuda_dlls.WHEEL, cuda_dlls.CONDA, cuda_dlls.PROGRAM, cuda_dlls.PATH)
+    return refused.source in usual
+
+
+def describe_unset_variables(build):
+    """Return a line on the variables that would have led somewhere."""
+    names = [cuda_dlls.OVERRIDE] + cuda_dlls.cuda_variables(build)
+    unset = [name for name in names if not os.environ.get(name, "").strip()]
+    if os.environ.get(cuda_dlls.SEARCH_PATH, "").strip() == "0":
+        unset.append("PATH ({}=0)".format(cuda_dlls.SEARCH_PATH))
+    return ["not set: {}".format(", ".join(unset))] if unset else []
+
+
+def find_distributions(search):
+    """Return the distributions of OpenCV beside cv2, as "name version"."""
+    names = search.list_directory(search.root).names.values()
+    parts = [name[: -len(".dist-info")].split("-") for name in names if name.endswith(".dist-info")]
+    opencv = [part for part in parts if part[0].lower().startswith("opencv")]
+    return sorted("{} {}".format(part[0].replace("_", "-"), part[-1]) for part in opencv)
+
+
+def describe_distributions(search):
+    """Return a line where several distributions of OpenCV are installed over each other."""
+    distributions = find_distributions(search)
+    if len(distributions) < 2:
+        return []
+    names = " ".join(distribution.partition(" ")[0] for distribution in distributions)
+    text = "installed over each other: {}. To repair it: python -m pip uninstall -y {}, then "
+    return [text.format(", ".join(distributions), names) + "install the one you want again"]
+
+
+def describe_pages(build, pages):
+    """Return a line with addresses, where whoever built the wheel gave one."""
+    base = build["help_url"]
+    addresses = dict.fromkeys("{}{}/".format(base, page) for page in pages)
+    return ["More: {}".format(" ".join(addresses))] if base and pages else []
+
+
+def _windows_words(number):
+    """Return what Windows itself says of an error number."""
+    try:
+        import ctypes
+
+        return ctypes.FormatError(number).strip().rstrip(".")
+    except Exception:  # no ctypes
+        return "Windows does not say why"
+
+
+def _python_of(name):
+    """Return the Python that a native module was made for, told by its name: cv2.cp39-..."""
+    digits = "".join(filter(str.isdecimal, name.partition(".cp")[2].partition("-")[0]))
+    return "Python {}.{}".format(digits[0], digits[1:]) if digits else "another Python"
+
+
+def _is_same(one, other):
+    """Return whether two paths name one file or directory."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return os.path.normcase(one) == os.path.normcase(other)
+
+
+def _is_below(path, folder):
+    return (os.path.normcase(path) + "\\").startswith(os.path.normcase(folder) + "\\")
+
+
+# The report of `python -m cv2.cuda_dlls`
+
+
+def print_report(explanation, message, arguments):
+    """Print what is chosen and why; `message` is the text of the error, "" where cv2 imports."""
+    facts = collect_facts(explanation, message)
+    if "--json" in arguments:
+        import json
+
+        lines = [json.dumps(facts, indent=2)]
+    else:
+        lines = format_report(explanation, facts)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = "\n".join(lines) + "\n"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def collect_facts(explanation, message):
+    """Return the report as a JSON object."""
+    search, build, windows = explanation.search, explanation.build, explanation.windows
+    drivers = [name for name, kind in build["kinds"].items() if kind == "driver"]
+    names = [cuda_dlls.OVERRIDE] + cuda_dlls.cuda_variables(build) + ["PATH"]
+    chosen = [dict(choice._asdict()) for choice in list_answers(search, windows)]
+    families = build["families"]
+    missing = set(families) - {choice["family"] for choice in chosen}
+    return {
+        "version": 1,
+        "imports": not message,
+        "message": message,
+        "cv2": search.folder,
+        "python": sys.version.split()[0],
+        "program": windows.find_program(),
+        "build": build,
+        "chosen": chosen,
+        "missing": {family: families[family] for family in sorted(missing)},
+        "causes": [collect_cause(explanation, cause) for cause in explanation.causes],
+        "refused": [collect_refusal(refused) for refused in search.refusals],
+        "drivers": {name: windows.find_module(name) for name in drivers},
+        "stand_ins": explanation.attempt.stand_ins,
+        "distributions": find_distributions(search),
+        "variables": {name: os.environ.get(name) for name in names},
+    }
+
+
+def list_answers(search, windows):
+    """Return the choices, and for families that are not chosen the files that Windows found."""
+    choices = list(search.choices)
+    chosen = {choice.family for choice in choices}
+    for family in search.build["families"]:
+        paths = [windows.find_module(name) for name in search.files_of(family)]
+        if family not in chosen and all(paths):
+            folder, files = os.path.dirname(paths[0]), search.files_of(family)
+            choices.append(cuda_dlls.Choice(family, folder, "found by Windows", files))
+    return choices
+
+
+def collect_cause(explanation, cause):
+    """Return a cause as a JSON object."""
+    return {
+        "code": cause.code,
+        "names": list(cause.names),
+        "file": cause.file,
+        "needed_by": list(cause.askers),
+        "text": explanation.describe_cause(cause),
+    }
+
+
+def collect_refusal(refused):
+    """Return a place that was not taken as a JSON object."""
+    return {
+        "directory": refused.directory,
+        "source": refused.source,
+        "family": refused.family,
+        "reason": refused.fault.reason,
+        "file": refused.fault.file,
+    }
+
+
+def format_report(explanation, facts):
+    """Return the lines of the report for people."""
+    search, build = explanation.search, explanation.build
+    lines = [
+        "cv2 {} ({})".format(build["opencv"], facts["cv2"]),
+        "Python {} ({})".format(facts["python"], facts["program"]),
+    ]
+    for choice in facts["chosen"]:
+        lines.append("{family}: {directory} ({source})".format(**choice))
+    for family, names in facts["missing"].items():
+        lines.append("{}: not found: {}".format(family, ", ".join(names)))
+    for name, path in facts["drivers"].items():
+        lines.append("{}: {}".format(name, path or "not loaded"))
+    for path in facts["stand_ins"]:
+        lines.append("{}: a stand-in, which says that there is no device".format(path))
+    if facts["message"]:
+        return lines + ["import cv2 fails: " + facts["message"]]
+    lines += ["import cv2 works"] + describe_distributions(search)
+    places = describe_places(search, set(build["families"]))
+    return lines + (["not taken:"] + ["  " + line for line in places] if places else [])

@@ -1,0 +1,824 @@
+r"""Finds the CUDA DLLs that this build of OpenCV needs, and loads them before its native module.
+
+`cv2/__init__.py` imports the native module inside `with loading():`. For each family of DLLs (npp,
+cublas, cudnn, ...) one directory is chosen: the first of these that holds every file needed, each
+of them a whole DLL for this processor.
+
+1. OPENCV_CUDA_DLL_DIRS: directories separated by `;`. One that does not exist is an error.
+2. This wheel: the DLLs that came with it, and the folder of cv2.
+3. NVIDIA's wheels (nvidia\*) beside cv2, then in the other folders of sys.path; Library\bin and
+   bin of this conda environment.
+4. CUDA_PATH_V<major>_<minor> of this build, CUDA_PATH, CUDA_HOME, other CUDA_PATH_V<major>_*
+   with the newest first, CUDNN_PATH.
+5. The default directories of CUDA's installers, the newest first, then those of cuDNN's.
+6. The folder of the running program, then PATH (not with OPENCV_CUDA_SEARCH_PATH=0).
+
+Of each directory that one of these names, the known subfolders come first (bin, bin\x64,
+bin\12.9\x64, Library\bin, ...). Where the process has loaded a DLL of a family already, that DLL's
+directory is the family's. The files chosen are loaded by their full paths: a module that is loaded
+satisfies later imports of its name before Windows searches anything. What is loaded later by its
+name alone follows the directories that are registered, and PATH.
+
+Relative directories, the working directory and folders that every user may write to are not taken.
+Off Windows nothing is done. `python -m cv2.cuda_dlls [--json]` says what is chosen and why.
+OPENCV_CUDA_DEBUG=1 prints each step. Standard library only, Python 3.6 and later. Put here by
+repack; what this build needs stands in _cuda_build.py.
+"""
+
+import os
+import sys
+from collections import namedtuple
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+
+# Sources of directories, in the words of a report; variables are sources by their own names.
+OVERRIDE, SEARCH_PATH = "OPENCV_CUDA_DLL_DIRS", "OPENCV_CUDA_SEARCH_PATH"
+LOADED, WHEEL, NVIDIA, CONDA = "already loaded", "this wheel", "NVIDIA's wheels", "conda"
+DEFAULT, PROGRAM, PATH = "default directory", "folder of the running program", "PATH"
+
+# Reasons why a directory is not taken, or a file is no good.
+NOT_ABSOLUTE, ABSENT, UNREADABLE = "not-absolute", "absent", "unreadable"
+WORKING_DIRECTORY, WRITABLE_BY_ALL = "working-directory", "writable-by-all"
+HOLDS_NONE, HOLDS_PART, OTHER_VERSION = "holds-none", "holds-part", "other-version"
+NO_DLL, PLACEHOLDER, CUT_OFF, OTHER_MACHINE = "no-dll", "placeholder", "cut-off", "other-machine"
+
+# What a build is where a key of its facts is not given; _cuda_build.py explains the keys.
+UNKNOWN_BUILD = {
+    "cuda": None,
+    "cures": {},
+    "delayed": (),
+    "families": {},
+    "help_url": "",
+    "kinds": {},
+    "machine": "x86-64",
+    "numpy": None,
+    "opencv": "",
+    "original": {},
+    "others": (),
+    "requires": {},
+    "stand_ins": {},
+    "vendored": (),
+}
+
+# Known subfolders: these, the processor's own, and those named by a CUDA version.
+SUBFOLDERS = ("library", "bin")
+PROCESSOR_SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}
+DEEPEST = 3  # bin\12.9\x64
+
+# Machine types of the PE format.
+MACHINES = {"x86": 0x14C, "x86-64": 0x8664, "arm64": 0xAA64}
+
+# DLLs that others import are loaded before these; nothing else depends on the order.
+LOAD_FIRST = ("nvjitlink", "cublaslt", "cublas64", "cusparse", "cufft64", "nppc64")
+# Families that load their parts, or others', by name alone: they come first on PATH.
+PATH_FIRST = ("cudnn", "nvrtc", "cublas")
+# Windows takes no longer variable. OpenCV's own loader puts its folders on PATH too, after us.
+LONGEST_PATH, ROOM_FOR_OPENCV = 32767, 4096
+
+ERROR_MOD_NOT_FOUND = 126
+LOAD_LIBRARY_SEARCH_DEFAULT_DIRS, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR = 0x1000, 0x100
+LOAD_WITH_ALTERED_SEARCH_PATH = 8
+NO_DIALOGS = 0x8003  # SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX
+
+Place = namedtuple("Place", "directory source")
+Choice = namedtuple("Choice", "family directory source files")
+# What is wrong with a directory or a file: a code from above, the names of files, more about them.
+Fault = namedtuple("Fault", "reason file detail")
+Refusal = namedtuple("Refusal", "directory source family fault")
+Listing = namedtuple("Listing", "names reason")  # lower-case name -> name
+Wanted = namedtuple("Wanted", "family files")
+Section = namedtuple("Section", "address offset size")
+State = namedtuple("State", "path modules search_path flag")
+
+
+class Windows:
+    """What Windows' loader is asked by ctypes. Where ctypes does not work, nothing is known."""
+
+    def __init__(self):
+        self._kernel = None
+        try:
+            import ctypes
+
+            kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+            text, handle, number = ctypes.c_wchar_p, ctypes.c_void_p, ctypes.c_uint32
+            kernel.GetModuleHandleW.argtypes = [text]
+            kernel.GetModuleHandleW.restype = handle
+            kernel.GetModuleFileNameW.argtypes = [handle, text, number]
+            kernel.LoadLibraryExW.argtypes = [text, handle, number]
+            kernel.LoadLibraryExW.restype = handle
+            kernel.FreeLibrary.argtypes = [handle]
+            kernel.SetThreadErrorMode.argtypes = [number, ctypes.POINTER(number)]
+            kernel.GetCommandLineW.restype = text
+            self._ctypes, self._kernel = ctypes, kernel
+        except Exception as error:  # whatever is the matter with ctypes, cv2 may import without
+            print_step("ctypes does not work ({}): directories are registered only", error)
+
+    def find_module(self, name):
+        """Return the path of the module that is loaded under `name`, or None."""
+        handle = self._kernel and self._kernel.GetModuleHandleW(name)
+        return self._file_name(handle) if handle else None
+
+    def find_program(self):
+        """Return the path of the running program: in a virtual environment, the base Python."""
+        return self._file_name(None) if self._kernel else getattr(sys, "executable", None) or ""
+
+    def read_command_line(self):
+        """Return the words that the program was started with, as they were typed."""
+        return self._kernel.GetCommandLineW().split() if self._kernel else []
+
+    def load(self, name):
+        """Return (handle, 0), or (None, error number), for a path or a name, as an import loads it.
+
+        The number is None where Windows cannot be asked.
+        """
+        if self._kernel is None:
+            return None, None
+        is_path = os.path.isabs(name)
+        if hasattr(os, "add_dll_directory"):
+            flags = LOAD_LIBRARY_SEARCH_DEFAULT_DIRS
+            flags |= LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR if is_path else 0
+        else:
+            flags = LOAD_WITH_ALTERED_SEARCH_PATH if is_path else 0
+        mode = self._ctypes.c_uint32()
+        self._kernel.SetThreadErrorMode(NO_DIALOGS, self._ctypes.byref(mode))
+        try:
+            handle = self._kernel.LoadLibraryExW(name, None, flags)
+            number = 0 if handle else self._ctypes.get_last_error()
+        finally:
+            self._kernel.SetThreadErrorMode(mode.value, None)
+        return handle, number
+
+    def free(self, handle):
+        """Give back what `load` returned."""
+        if handle:
+            self._kernel.FreeLibrary(handle)
+
+    def try_to_load(self, name):
+        """Return the error number that loading `name` gives, 0 for none, None if not known."""
+        handle, number = self.load(name)
+        self.free(handle)
+        return number
+
+    def _file_name(self, handle):
+        path = self._ctypes.create_unicode_buffer(1 << 15)
+        self._kernel.GetModuleFileNameW(handle, path, len(path))
+        return path.value
+
+
+class Search:
+    """A walk through the sources: what is chosen, and why other places are not taken."""
+
+    def __init__(self, folder, build, windows):
+        """`folder` is that of cv2."""
+        self.folder, self.root = folder, os.path.dirname(folder)
+        self.build = dict(UNKNOWN_BUILD, **build)
+        self.windows = windows
+        self.choices, self.refusals = [], []
+        self.sound_files = set()  # lower-case names of DLLs that a place which may be taken holds
+        self.faulty_files = {}  # lower-case name -> Fault of the first file that is no good
+        self._listings, self._identities, self._looked_at = {}, {}, set()
+        self.missing = []  # of type Wanted, families that are not chosen yet
+        self.bad_override = self._find_bad_override()
+        self._choose()
+
+    # What is needed
+
+    def files_of(self, family):
+        """Return the files of a family that are needed at load time, else those needed later."""
+        files = self.build["families"][family]
+        at_load = [name for name in files if name not in self.build["delayed"]]
+        return tuple(at_load or files)
+
+    def directories(self):
+        """Return the directories chosen, each once; first those that PATH has to have first."""
+        ranks = {family: rank for rank, family in enumerate(PATH_FIRST)}
+        ordered = sorted(self.choices, key=lambda choice: ranks.get(choice.family, len(ranks)))
+        return list(dict.fromkeys(choice.directory for choice in ordered))
+
+    def files_to_load(self):
+        """Return the paths of the chosen files that the native module needs at load time."""
+        paths = [
+            os.path.join(choice.directory, name)
+            for choice in self.choices
+            for name in choice.files
+            if name not in self.build["delayed"]
+        ]
+        return sorted(paths, key=_load_order)
+
+    # The sources, in order
+
+    def _choose(self):
+        for family in self.build["families"]:
+            self._start_with_loaded(family)
+        families = list(self.missing)
+        self.missing += [Wanted(name, (name,)) for name in self.build["others"]]
+        self._look_below(_split_variable(OVERRIDE), OVERRIDE)
+        # A DLL that is nobody's has no other place: Windows finds it or does not.
+        self.missing = [wanted for wanted in self.missing if wanted in families]
+        for source, roots in self._sources():
+            if not self.missing:
+                return
+            self._look_below(roots, source)
+
+    def _sources(self):
+        """Yield (source, directories); what is found out only when it is asked for."""
+        yield WHEEL, self._wheel_folders()
+        yield NVIDIA, self._nvidia_folders()
+        yield CONDA, self._conda_folders()
+        for variable in cuda_variables(self.build):
+            yield variable, _split_variable(variable)
+        yield DEFAULT, self._default_folders()
+        yield PROGRAM, [self.program_folder()]
+        if os.environ.get(SEARCH_PATH, "").strip() != "0":
+            yield PATH, _split_variable("PATH")
+
+    def _wheel_folders(self):
+        for folder in self.build["vendored"]:
+            yield os.path.join(self.root, *folder.split("/"))
+        yield self.folder
+        if is_frozen():
+            # PyInstaller and Nuitka put DLLs beside the packages, or beside the program.
+            yield self.root
+            yield self.program_folder()
+
+    def _nvidia_folders(self):
+        for root in [self.root] + self._import_folders():
+            top = os.path.join(root, "nvidia")
+            for name in sorted(self.list_directory(top).names.values()):
+                yield os.path.join(top, name)
+
+    def _conda_folders(self):
+        for prefix in _prefixes("prefix", "base_prefix"):
+            yield os.path.join(prefix, "Library", "bin")
+            yield os.path.join(prefix, "bin")
+
+    def _default_folders(self):
+        program_files = os.environ.get("PROGRAMFILES") or "C:\\Program Files"
+        cuda = self.build["cuda"]
+        for product, major in (
+            ("NVIDIA GPU Computing Toolkit\\CUDA", cuda and cuda[0]),
+            ("NVIDIA\\CUDNN", None),
+        ):
+            top = os.path.join(program_files, product)
+            for name in _newest_first(self.list_directory(top).names.values(), "v", major):
+                yield os.path.join(top, name)
+
+    def program_folder(self):
+        """Return the folder of the running program, where Windows itself looks."""
+        return os.path.dirname(self.windows.find_program() or "")
+
+    def _import_folders(self):
+        """Return the folders of sys.path but for the working directory, which proves nothing."""
+        folders = [os.path.normpath(entry) for entry in sys.path if isinstance(entry, str) and entry]
+        return [
+            folder
+            for folder in folders
+            if is_absolute(folder) and not self._is_working_directory(folder)
+        ]
+
+    # How a directory is looked at
+
+    def _start_with_loaded(self, family):
+        """Choose the directory of a module of the family that the process has loaded already.
+
+        What that directory lacks is looked for as usual: nothing of it can be registered there.
+        """
+        files = self.files_of(family)
+        loaded = {name: self.windows.find_module(name) for name in self.build["families"][family]}
+        paths = [path for path in loaded.values() if path]
+        rest = [name for name in files if not loaded[name]]
+        if paths:
+            directory = os.path.dirname(paths[0])
+            names = self.list_directory(directory).names
+            there = [name for name in rest if name.lower() in names]
+            present = [name for name in files if loaded[name]] + there
+            self.choices.append(Choice(family, directory, LOADED, tuple(present)))
+            rest = [name for name in rest if name not in there]
+        if rest:
+            self.missing.append(Wanted(family, tuple(rest)))
+
+    def _look_below(self, roots, source):
+        for root in filter(None, roots):
+            for directory in self._candidates(os.path.normpath(root), source):
+                self._look_into(directory, source)
+            if not self.missing:
+                return
+
+    def _candidates(self, root, source):
+        """Return the known subfolders of `root`, the deepest first, then `root` itself."""
+        listing = self.list_directory(root)
+        if listing.reason:
+            self._refuse(Place(root, source), "", Fault(listing.reason, "", ""))
+            return []
+        levels = [[root]]
+        while levels[-1] and len(levels) <= DEEPEST:
+            levels.append([child for parent in levels[-1] for child in self._subfolders(parent)])
+        return [directory for level in reversed(levels) for directory in level]
+
+    def _subfolders(self, directory):
+        names = self.list_directory(directory).names
+        cuda = self.build["cuda"]
+        known = _newest_first(names.values(), "", cuda and cuda[0])
+        fixed = PROCESSOR_SUBFOLDERS.get(self.build["machine"], ()) + SUBFOLDERS
+        known += [names[name] for name in fixed if name in names]
+        return [os.path.join(directory, name) for name in known]
+
+    def _look_into(self, directory, source):
+        """Choose `directory` for the families that it holds whole, or keep the reason why not."""
+        place, key = Place(directory, source), _key(directory)
+        for wanted in list(self.missing):
+            if (key, wanted.family) in self._looked_at:
+                continue
+            self._looked_at.add((key, wanted.family))
+            fault = self._judge(place, wanted)
+            if fault:
+                self._refuse(place, wanted.family, fault)
+            else:
+                print_step("{}: {} ({}) is chosen", wanted.family, directory, source)
+                self.choices.append(Choice(wanted.family, directory, source, wanted.files))
+                self.missing.remove(wanted)
+
+    def _judge(self, place, wanted):
+        """Return why a place is not taken for a family, or None."""
+        names = self.list_directory(place.directory).names
+        present = [name for name in wanted.files if name.lower() in names]
+        if not present:
+            other = _find_other_version(wanted.files[0], names)
+            return Fault(OTHER_VERSION if other else HOLDS_NONE, other or "", "")
+        reason = self._find_place_fault(place)
+        if reason:
+            return Fault(reason, "", "")
+        faults = [self._check_file(place.directory, name) for name in present]
+        lacking = [name for name in wanted.files if name not in present]
+        if lacking:
+            return Fault(HOLDS_PART, ", ".join(lacking), "")
+        return next(filter(None, faults), None)
+
+    def _check_file(self, directory, name):
+        """Return what is wrong with a DLL, or None; either is kept for a report."""
+        fault = find_fault(os.path.join(directory, name), self.build["machine"])
+        if fault:
+            self.faulty_files.setdefault(name.lower(), fault)
+        else:
+            self.sound_files.add(name.lower())
+        return fault
+
+    def _refuse(self, place, family, fault):
+        print_step("{}: {} ({}): {} {} {}", family or "all", *place + fault)
+        self.refusals.append(Refusal(place.directory, place.source, family, fault))
+
+    def list_directory(self, directory):
+        """Return the names in a directory, or none and the reason why."""
+        key = _key(directory)
+        if key not in self._listings:
+            self._listings[key] = _list_directory(directory)
+        return self._listings[key]
+
+    # Which places may be taken
+
+    def _find_bad_override(self):
+        """Return a Fault of a directory that the user names and that is not there, or None."""
+        for directory in _split_variable(OVERRIDE):
+            reason = self.list_directory(directory).reason
+            if reason:
+                return Fault(reason, directory, "")
+        return None
+
+    def _find_place_fault(self, place):
+        """Return why a place may not be taken by its name, whatever it holds, or None.
+
+        Directories are compared by what they are: the same one has many names.
+        """
+        if place.source == OVERRIDE:
+            return None
+        line = self._lineage(place.directory)
+        windows = os.environ.get("SYSTEMROOT") or "C:\\Windows"
+        public = [os.environ.get("PUBLIC"), os.path.join(windows, "Temp")]
+        if self._is_working_directory(place.directory):
+            reason = WORKING_DIRECTORY
+        elif any(self._identity(folder) in line for folder in public if folder):
+            reason = WRITABLE_BY_ALL
+        else:
+            return None
+        trusted = _prefixes("prefix", "exec_prefix", "base_prefix", "base_exec_prefix")
+        trusted += [self.program_folder(), *self._wheel_folders(), *self._import_folders()]
+        is_trusted = any(self._identity(folder) in line for folder in trusted if folder)
+        return None if is_trusted else reason
+
+    def _is_working_directory(self, directory):
+        try:
+            return self._identity(directory) == self._identity(os.getcwd())
+        except OSError:  # it was removed
+            return False
+
+    def _lineage(self, directory):
+        """Return the identities of a directory and of all that it lies in."""
+        identities = []
+        while True:
+            identities.append(self._identity(directory))
+            parent = os.path.dirname(directory)
+            if parent == directory:
+                return identities
+            directory = parent
+
+    def _identity(self, directory):
+        """Return what all names of one directory have in common."""
+        key = _key(directory)
+        if key not in self._identities:
+            try:
+                status = os.stat(directory)
+                # sshfs and WebDAV number nothing: there the text has to do.
+                identity = (status.st_dev, status.st_ino) if status.st_ino else key
+            except (OSError, ValueError):
+                identity = key
+            self._identities[key] = identity
+        return self._identities[key]
+
+
+class Attempt:
+    """One attempt at the native import: what was registered and loaded for it."""
+
+    def __init__(self, folder, build):
+        self.windows = Windows()
+        self.search = Search(folder, build, self.windows)
+        self.failures = {}  # path -> error number of a chosen file that does not load
+        self.stand_ins = []  # paths of stand-ins in use
+        self._modules, self._directories = [], []
+
+    def prepare(self):
+        """Register the directories and load the files that are chosen."""
+        if self.search.bad_override:
+            return
+        directories = self.search.directories()
+        for directory in directories:
+            self._register(directory)
+        _put_on_path(directories)
+        for path in self.search.files_to_load():
+            if not self.windows.find_module(os.path.basename(path)):
+                self._load(path)
+        for name, folder in sorted(self.search.build["stand_ins"].items()):
+            self._stand_in(name, os.path.join(self.search.root, *folder.split("/")))
+
+    def release(self):
+        """Free what this attempt has loaded and registered, the last first."""
+        while self._modules:
+            self.windows.free(self._modules.pop())
+        while self._directories:
+            self._directories.pop().close()
+
+    def _register(self, directory):
+        if not hasattr(os, "add_dll_directory"):
+            return
+        try:
+            self._directories.append(os.add_dll_directory(directory))
+        except OSError as error:  # seen with the Microsoft Store's Python
+            print_step("{} is not registered: {}", directory, error)
+
+    def _load(self, path):
+        """Return the error number; a file that does not load is left to the native import."""
+        handle, number = self.windows.load(path)
+        print_step("load {}: {}", path, number)
+        if handle:
+            self._modules.append(handle)
+        elif number:
+            self.failures[path] = number
+        return number
+
+    def _stand_in(self, name, folder):
+        """Load a stand-in for a DLL of the driver, unless the process has or can load the DLL."""
+        if self.windows.find_module(name):
+            return
+        handle, number = self.windows.load(name)
+        if handle:
+            self._modules.append(handle)
+        elif number is not None:
+            if self._load(os.path.join(folder, name)) == 0:
+                self.stand_ins.append(os.path.join(folder, name))
+        elif name.lower() not in self.search.list_directory(system_folder()).names:
+            self._register(folder)
+
+
+class Loading:
+    """The context around the native import. After a failure it leaves nothing behind."""
+
+    def __init__(self, folder, build):
+        self.attempt = None
+        self._folder, self._build = folder, build
+        self._states = []  # of the process at each `with`, the innermost last
+
+    def __enter__(self):
+        if os.name != "nt":
+            return
+        if not self._states and hasattr(sys, "OpenCV_LOADER"):
+            del sys.OpenCV_LOADER  # an earlier failure left it: no loader is at work
+        flag = hasattr(sys, "OpenCV_LOADER")
+        state = State(list(sys.path), dict(sys.modules), os.environ.get("PATH"), flag)
+        if self.attempt is None:
+            self.attempt = self._prepare()
+            if self.attempt and self.attempt.search.bad_override:
+                self._fail(ImportError("", name="cv2"), state)
+        self._states.append(state)
+
+    def __exit__(self, kind, error, traceback):
+        if os.name != "nt":
+            return
+        state = self._states.pop()
+        if error is None:
+            _drop_empty_path_entry(state.search_path)
+            if not self._states and is_run_as_program():
+                sys.modules.pop(__name__, None)  # runpy warns of a module that is there already
+        elif self._states:
+            _restore(state)
+            _set_path(state.search_path)
+        else:
+            self._fail(error, state)
+
+    def _prepare(self):
+        """Return the attempt, None where something unforeseen stopped it: cv2 may import so."""
+        attempt = None
+        try:
+            attempt = Attempt(self._folder, self._build)
+            attempt.prepare()
+        except Exception as error:
+            print_step("the search failed: {!r}", error)
+        return attempt
+
+    def _fail(self, error, state):
+        """Leave the process as it was, and raise an error that says more, where there is one."""
+        attempt, self.attempt = self.attempt, None
+        _restore(state)
+        text = str(error)
+        try:
+            if attempt and isinstance(error, ImportError):
+                text = self._explain(error, attempt, state)
+        except Exception as accident:  # the error itself is worth more than its explanation
+            print_step("no explanation: {!r}", accident)
+        finally:
+            _set_path(state.search_path)
+            if attempt:
+                attempt.release()
+        if text != str(error):
+            raise ImportError(text, name=error.name, path=error.path) from error
+
+    def _explain(self, error, attempt, state):
+        """Return what to say of an error; what this attempt has loaded is freed on the way."""
+        report = load_neighbour("_cuda_report")
+        explanation = report.explain(error, attempt)
+        attempt.release()
+        _set_path(state.search_path)
+        text = explanation.describe()  # which looks at what is loaded still
+        if is_run_as_program():
+            report.print_report(explanation, text, sys.argv[1:])
+            sys.exit(1)
+        return text
+
+
+# What a search is made of
+
+
+def cuda_variables(build):
+    """Return the variables that may lead to the DLLs: of the build's CUDA, of any, of its major."""
+    cuda = build["cuda"]
+    own = ["CUDA_PATH_V{}_{}".format(*cuda)] if cuda and cuda[1] is not None else []
+    others = _newest_first(os.environ, "CUDA_PATH_V", cuda and cuda[0])
+    return list(dict.fromkeys(own + ["CUDA_PATH", "CUDA_HOME"] + others + ["CUDNN_PATH"]))
+
+
+def find_fault(path, machine):
+    """Return what keeps Windows from loading a DLL, as far as its headers tell, or None."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(4096)
+            start = _number(head, 60)
+            file.seek(start)
+            header = file.read(4096)
+            if head[:2] != b"MZ" or header[:4] != b"PE\0\0":
+                is_placeholder = head.startswith(b"version https://git-lfs")
+                return Fault(PLACEHOLDER if is_placeholder else NO_DLL, path, "")
+            sections = _read_sections(header)
+            ends = [section.offset + section.size for section in sections]
+            if max([start + 24] + ends) > file.seek(0, 2):
+                return Fault(CUT_OFF, path, "")
+            own = read_machine(header)
+            if machine in (None, own) or (machine == "x86-64" and _is_hybrid(file, header)):
+                return None
+            return Fault(OTHER_MACHINE, path, own)
+    except OSError as error:
+        return Fault(UNREADABLE, path, type(error).__name__)
+
+
+def read_machine(header):
+    """Return the processor that a PE file is for; `header` begins with its signature."""
+    number = _number(header, 4, 2)
+    return next((name for name in MACHINES if MACHINES[name] == number), hex(number))
+
+
+def _read_sections(header):
+    first, count = 24 + _number(header, 20, 2), _number(header, 6, 2)
+    rows = range(first, first + 40 * count, 40)
+    return [
+        Section(_number(header, row + 12), _number(header, row + 20), _number(header, row + 16))
+        for row in rows
+    ]
+
+
+def _is_hybrid(file, header):
+    """Return whether a file for ARM64 is ARM64X: Windows loads it into x86-64 processes as well.
+
+    Its load configuration (directory 10) then points to CHPE metadata.
+    """
+    if read_machine(header) != "arm64":
+        return False
+    address = _number(header, 24 + 112 + 10 * 8)
+    for section in _read_sections(header):
+        if address and section.address <= address < section.address + section.size:
+            file.seek(section.offset + address - section.address)
+            configuration = file.read(208)
+            return _number(configuration, 0) >= 208 and _number(configuration, 200, 8) != 0
+    return False
+
+
+def _number(content, offset, size=4):
+    return int.from_bytes(content[offset : offset + size], "little")
+
+
+def _find_other_version(name, names):
+    """Return a file of `names` that differs from `name` only by its number, or None."""
+    stem = name.lower().rpartition("_")[0]
+    others = [other for other in names if stem and other.rpartition("_")[0] == stem]
+    return names[min(others)] if others else None
+
+
+def _load_order(path):
+    name = os.path.basename(path).lower()
+    ranks = [rank for rank, start in enumerate(LOAD_FIRST) if name.startswith(start)]
+    return (min(ranks, default=len(LOAD_FIRST)), name)
+
+
+def _newest_first(names, prefix, major):
+    """Return those of `names` that are `prefix` and a version of that major, the newest first."""
+    versions = {}
+    for name in names:
+        parts = name[len(prefix) :].replace("_", ".").split(".")
+        if name.lower().startswith(prefix.lower()) and all(part.isdecimal() for part in parts):
+            versions[name] = tuple(map(int, parts))
+    fitting = [name for name in versions if major is None or versions[name][0] == major]
+    return sorted(fitting, key=versions.get, reverse=True)
+
+
+def is_absolute(directory):
+    r"""Return whether a directory means the same everywhere: C:\x or \\server\share, not C:x."""
+    drive, rest = os.path.splitdrive(directory)
+    return drive[:2] in ("\\\\", "//") or (bool(drive) and rest[:1] in ("\\", "/"))
+
+
+def is_frozen():
+    """Return whether this is a program made by PyInstaller, cx_Freeze, Nuitka or the like."""
+    return bool(getattr(sys, "frozen", False)) or "__compiled__" in globals()
+
+
+def system_folder():
+    """Return the folder of Windows' own DLLs."""
+    return os.path.join(os.environ.get("SYSTEMROOT") or "C:\\Windows", "System32")
+
+
+def _prefixes(*names):
+    """Return the folders of the Python that runs, and of the one it was made from."""
+    prefixes = [getattr(sys, name, None) for name in names]
+    return list(dict.fromkeys(prefix for prefix in prefixes if prefix))
+
+
+def _split_variable(name):
+    """Return the directories in an environment variable; a `;` in quotes separates nothing."""
+    parts = os.environ.get(name, "").split('"')
+    parts[::2] = [part.replace(";", "\0") for part in parts[::2]]
+    entries = [entry.strip() for entry in "".join(parts).split("\0")]
+    return [os.path.normpath(os.path.expandvars(entry)) for entry in entries if entry]
+
+
+def _key(directory):
+    return os.path.normcase(os.path.normpath(directory)).rstrip("\\")
+
+
+def _list_directory(directory):
+    if not is_absolute(directory):
+        return Listing({}, NOT_ABSOLUTE)
+    try:
+        return Listing({name.lower(): name for name in os.listdir(directory)}, None)
+    except FileNotFoundError:
+        return Listing({}, ABSENT)
+    except (OSError, ValueError):
+        return Listing({}, UNREADABLE)
+
+
+# What is changed in the process, and put back
+
+
+def _put_on_path(directories):
+    """Put directories at the front of PATH, where there is room for them."""
+    keys = {_key(directory) for directory in directories}
+    entries = os.environ.get("PATH", "").split(";")
+    rest = [entry for entry in entries if _key(entry.strip(' "')) not in keys]
+    text = ";".join(directories + rest)
+    if directories and len(text) + ROOM_FOR_OPENCV <= LONGEST_PATH:
+        _set_path(text)
+
+
+def _set_path(text):
+    try:
+        if text is None:
+            os.environ.pop("PATH", None)
+        else:
+            os.environ["PATH"] = text
+    except (OSError, ValueError) as error:
+        print_step("PATH stays as it is: {}", error)
+
+
+def _drop_empty_path_entry(before):
+    """Take out the empty first entry of PATH, which is the working directory.
+
+    OpenCV's loader puts it there where its configuration names no directory.
+    """
+    path = os.environ.get("PATH", "")
+    if path.startswith(";") and not (before or "").startswith(";"):
+        _set_path(path.lstrip(";"))
+
+
+def _restore(state):
+    """Put back what OpenCV's loader changes of `sys` before its native module fails to load."""
+    sys.path[:] = state.path
+    for name in set(state.modules) | set(sys.modules):
+        if name.partition(".")[0] == "cv2":
+            sys.modules.pop(name, None)
+            if name in state.modules:
+                sys.modules[name] = state.modules[name]
+    if not state.flag and hasattr(sys, "OpenCV_LOADER"):
+        del sys.OpenCV_LOADER
+
+
+# How it is used
+
+
+def loading():
+    """Return the context in which cv2/__init__.py imports its native module."""
+    return _loading
+
+
+def is_run_as_program():
+    """Return whether this is `python -m cv2.cuda_dlls` on its way, which imports cv2 first."""
+    if (getattr(sys, "argv", None) or [""])[0] != "-m":
+        return False  # runpy has found its module, or there is none
+    words = getattr(sys, "orig_argv", None) or Windows().read_command_line()
+    options = [number for number, word in enumerate(words) if word[:1] == "-" and word[-1:] == "m"]
+    return bool(options) and words[options[0] + 1 : options[0] + 2] == ["cv2.cuda_dlls"]
+
+
+def main(arguments):
+    """Print what was chosen for the import of cv2 that worked; return the exit code."""
+    report = load_neighbour("_cuda_report")
+    package = getattr(sys.modules.get("cv2"), "cuda_dlls", None)
+    attempt = package and package.loading().attempt
+    attempt = attempt or Attempt(FOLDER, BUILD)
+    report.print_report(report.Explanation(attempt, None, []), "", arguments)
+    return 0
+
+
+def print_step(text, *values):
+    """Print a step where OPENCV_CUDA_DEBUG asks for it. Never raises."""
+    if os.environ.get("OPENCV_CUDA_DEBUG", "").strip() in ("", "0"):
+        return
+    try:
+        line = "cv2.cuda_dlls: " + text.format(*values) + "\n"
+        encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
+    except Exception:  # no console, or one that cannot write
+        return
+
+
+def load_neighbour(name):
+    """Return the module `name` that lies beside this one, in the package cv2 or outside of it."""
+    import importlib.util
+
+    if __package__:
+        return importlib.import_module("." + name, __package__)
+    spec = importlib.util.spec_from_file_location(name, os.path.join(FOLDER, name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    module.cuda_dlls = sys.modules[__name__]
+    spec.loader.exec_module(module)
+    return module
+
+
+BUILD = load_neighbour("_cuda_build").BUILD if __package__ else UNKNOWN_BUILD
+# Kept when the module is reloaded: handles count as long as they are kept.
+_loading = globals().get("_loading") or Loading(FOLDER, BUILD)
+
+if __name__ == "__main__" and __package__:
+    sys.exit(main(sys.argv[1:]))
+elif __name__ == "__main__":
+    # Run by its path: Python put the folder of cv2 in front, whose `typing` is not Python's.
+    sys.path[:] = [os.path.dirname(FOLDER)] + [entry for entry in sys.path if entry != FOLDER]
+    import runpy
+
+    sys.argv[0] = "-m"
+    sys.orig_argv = [sys.executable, "-m", "cv2.cuda_dlls"]
+    runpy.run_module("cv2.cuda_dlls", run_name="__main__", alter_sys=True)

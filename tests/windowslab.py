@@ -1,0 +1,215 @@
+r"""Small Windows machines for tests: a genuine Python under Wine, a small genuine cv2.pyd, no OpenCV.
+
+The native module is a PE file of a few hundred bytes with the load-time imports that a test names;
+its PyInit_cv2 is that of one of Python's own modules. So Windows' loader does what it does for
+OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from proof.disks import WineDisk, wine_disk
+from proof.layouts import lay_python, layout_of
+
+from repack.interpreters import Interpreter, Pythons
+from repack.pe import make_dll
+from repack.processes import Finished, run
+from repack.progress import SILENT
+from repack.sources import Cache
+
+OVERLAY = Path(__file__).parent.parent / "patches" / "cv2"
+PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"
+SITE = rf"{PYTHON}\Lib\site-packages"
+SYSTEM = r"C:\windows\system32"
+RETURN_0 = bytes.fromhex("31C0C3")
+
+# OpenCV's loader since 4.6, in as few lines as it takes, with the edit that repack makes.
+LOADER = '''\
+import importlib, os, sys
+def bootstrap():
+    if hasattr(sys, "OpenCV_LOADER"):
+        raise ImportError('ERROR: recursion is detected during loading of "cv2" binary extensions.')
+    sys.OpenCV_LOADER = True
+    saved = list(sys.path)
+    folder = os.path.dirname(os.path.abspath(__file__))
+    sys.path.insert(1, folder)
+    os.environ["PATH"] = os.path.join(folder, "../../x64/vc14/bin") + ";" + os.environ.get("PATH", "")
+    package = sys.modules.pop("cv2")
+    native = importlib.import_module("cv2")
+    sys.modules["cv2"] = package
+    for key, value in native.__dict__.items():
+        globals().setdefault(key, value)
+    sys.path[:] = saved
+    del sys.OpenCV_LOADER
+from . import cuda_dlls as _cuda_dlls
+with _cuda_dlls.loading():
+    bootstrap()
+'''
+BUILD = {
+    "cuda": (12, 9),
+    "cures": {
+        "npp": "set CUDA_PATH to a toolkit of CUDA 12 (best 12.9 or later)",
+        "cublas": "set CUDA_PATH to a toolkit of CUDA 12 (best 12.9 or later)",
+        "cudnn": "set CUDNN_PATH to cuDNN 9 for CUDA 12",
+        "driver": "install the NVIDIA display driver",
+        "vc-runtime": "python -m pip install --upgrade msvc-runtime, or install the Visual C++ "
+        "2015-2022 Redistributable",
+        "windows": "it is part of Windows: use an installation with the Desktop Experience",
+        "api-set": "it is part of Windows: update Windows",
+    },
+    "families": {"npp": ("nppc64_12.dll", "nppif64_12.dll")},
+    "kinds": {
+        "nppc64_12.dll": "npp",
+        "nppif64_12.dll": "npp",
+        "cublas64_12.dll": "cublas",
+        "cublaslt64_12.dll": "cublas",
+        "cudnn64_9.dll": "cudnn",
+        "nvcuda.dll": "driver",
+        "dxgi.dll": "windows",
+        "msvcp140.dll": "vc-runtime",
+        "python3.dll": "python",
+        "libfoo.dll": "unknown",
+    },
+    "machine": "x86-64",
+    "numpy": "numpy>=1.23,<3",
+    "opencv": "4.13.0",
+    "requires": {
+        "npp": ("nvidia-npp-cu12>=12.4.0,<13",),
+        "cublas": ("nvidia-cublas-cu12>=12.9,<13",),
+        "cudnn": ("nvidia-cudnn-cu12>=9,<10",),
+    },
+}
+#: A copy of Python's own _queue.pyd, which cv2.pyd hands its initialization to.
+INITIALIZER = "cv2_initializer.dll"
+IMPORTS = {"nppc64_12.dll": ["nppGetLibVersion"], "nppif64_12.dll": ["nppiFilter"]}
+
+
+def dll(*exports: str, imports: Mapping[str, Sequence[str]] | None = None, machine: str = "x86-64") -> bytes:
+    """Return a DLL whose functions return 0."""
+    code = dict.fromkeys(exports or ("f",), RETURN_0)
+    return make_dll("any.dll", code=code, imports=imports, machine=machine)
+
+
+NPP = {
+    "nppc64_12.dll": dll("nppGetLibVersion"),
+    "nppif64_12.dll": dll("nppiFilter", imports={"nppc64_12.dll": ["nppGetLibVersion"]}),
+}
+X86 = {name: dll(machine="x86") for name in NPP}
+
+
+def native(imports: Mapping[str, Sequence[str]]) -> bytes:
+    """Return a cv2.pyd that has those imports; what it is as a module, INITIALIZER says."""
+    forwards = {"PyInit_cv2": f"{INITIALIZER.removesuffix('.dll')}.PyInit__queue"}
+    all_imports = {INITIALIZER: ["PyInit__queue"], **imports}
+    return make_dll("cv2.pyd", imports=all_imports, forwards=forwards)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a program on the machine printed, and its exit code."""
+
+    code: int
+    output: str
+
+    def json(self) -> dict[str, object]:
+        """Return the last line's JSON object."""
+        return json.loads(self.output[self.output.index("{") :])
+
+
+@dataclass(kw_only=True)
+class Windows:
+    """A machine: `disk` is its drive C:, `env` what is set."""
+
+    disk: WineDisk
+    interpreter: Interpreter
+    env: dict[str, str] = field(default_factory=dict)
+    path: str = ""
+    cwd: str = r"C:\Users\me"
+    python: str = rf"{PYTHON}\python.exe"
+    debug: str = "-all"
+    overrides: str = ""
+
+    def write(self, path: str, content: bytes | str) -> Path:
+        """Write a file."""
+        place = self.disk.place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            content = content.encode()
+        place.write_bytes(content)
+        return place
+
+    def fill(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Write DLLs into a folder."""
+        for name, content in files.items():
+            self.write(rf"{folder}\{name}", content)
+
+    def install(
+        self,
+        site: str = SITE,
+        imports: Mapping[str, Sequence[str]] = IMPORTS,
+        **build: object,
+    ) -> None:
+        """Put the fixed cv2 and a NumPy of one line into a folder."""
+        facts = {**BUILD, **build}
+        self.write(rf"{site}\numpy\__init__.py", "__version__ = '2.1.0'\n")
+        self.write(rf"{site}\cv2\__init__.py", LOADER)
+        self.write(rf"{site}\cv2\_cuda_build.py", f"BUILD = {facts!r}\n")
+        self.write(rf"{site}\cv2\cv2.pyd", native(imports))
+        queue = self.interpreter.python.parent / "DLLs" / "_queue.pyd"
+        self.write(rf"{site}\cv2\{INITIALIZER}", queue.read_bytes())
+        for file in OVERLAY.glob("*.py"):
+            self.write(rf"{site}\cv2\{file.name}", file.read_bytes())
+
+    def run(self, *words: str) -> Ran:
+        """Return what python.exe did with these arguments."""
+        env = {**self.disk.env, "WINEPATH": self.path, "WINEDEBUG": self.debug, **self.env}
+        env["WINEDLLOVERRIDES"] = f"{env['WINEDLLOVERRIDES']};{self.overrides}"
+        command = [*self.interpreter.launcher, self.python, *words]
+        cwd = self.disk.place(self.cwd)
+        cwd.mkdir(parents=True, exist_ok=True)
+        done: Finished = run(command, timeout=60, env=env, cwd=cwd)
+        return Ran(code=done.returncode, output=done.output)
+
+    def import_cv2(self, before: str = "", after: str = "") -> str:
+        """Return "works", or the text of the exception that `import cv2` raises."""
+        program = f"""
+import sys
+{before}
+try:
+    import cv2
+except BaseException as error:
+    sys.stdout.buffer.write(f"{{type(error).__name__}}: {{error}}".encode())
+else:
+    print("works")
+{after}
+"""
+        self.write(r"C:\Users\me\program.py", program)
+        return self.run("-B", "-c", "exec(open(r'C:\\Users\\me\\program.py').read())").output.strip()
+
+    def report(self) -> Ran:
+        """Return what `python -m cv2.cuda_dlls` prints."""
+        return self.run("-m", "cv2.cuda_dlls")
+
+
+@pytest.fixture(scope="session")
+def pythons() -> Iterator[Pythons]:
+    """The Windows Pythons."""
+    with Pythons(cache=Cache.default(), progress=SILENT) as provided:
+        yield provided
+
+
+@contextlib.contextmanager
+def windows_machine(pythons: Pythons, folder: Path, version: str = "3.12") -> Iterator[Windows]:
+    """Give a machine with one Python."""
+    interpreter = pythons.provide(version)
+    assert isinstance(interpreter, Interpreter), interpreter
+    interpreter.start()
+    os.makedirs(folder, exist_ok=True)
+    with wine_disk(interpreter, folder) as disk:
+        lay_python(layout_of("plain", version), disk, interpreter)
+        yield Windows(disk=disk, interpreter=interpreter)
