@@ -5,26 +5,34 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-from repack.patching import apply, builtin_folder, load_patches, texts_wanted
+from repack.patching import Patched, patch_wheel
 from repack.pe import make_dll
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-PATCHES = load_patches([builtin_folder()])
+DATA = Path(__file__).with_name("data")
+#: Each text that cv2/__init__.py has had on the index, by the first release seen with it.
+LOADERS = {path.stem: path.read_bytes() for path in sorted(DATA.glob("loaders/*.txt"))}
+#: The same for the files that it reads, since 3.4.16 and 4.5.4, by release and member.
+CONFIGS = {
+    folder.name: {f"cv2/{path.stem}": path.read_bytes() for path in sorted(folder.iterdir())}
+    for folder in sorted(DATA.glob("configs/*"))
+}
+INIT = "cv2/__init__.py"
 BUILD = {
     "cuda": (12, 9),
     "cures": {"npp": "set CUDA_PATH to a toolkit of CUDA 12"},
     "delayed": (),
     "families": {"npp": ("nppc64_12.dll",)},
-    "help": "",
+    "help_url": "",
     "kinds": {"nppc64_12.dll": "npp"},
     "machine": "x86-64",
     "numpy": "numpy",
     "opencv": "4.14.0",
+    "original": {"filename": "opencv_python-4.14.0-cp37-abi3-win_amd64.whl", "sha256": "00"},
+    "others": (),
     "requires": {"npp": ("nvidia-npp-cu12",)},
     "stand_ins": {},
     "vendored": (),
@@ -42,9 +50,19 @@ def resize(): return "resized"
 def _registerMatType(kind): pass
 """
 
-# OpenCV's loaders ask for these before anything else.
-NUMPY = {"numpy/__init__.py": "ndarray = object", "numpy/core/__init__.py": "",
-         "numpy/core/multiarray.py": ""}  # fmt: skip
+# What OpenCV's loaders ask for before anything else, and what they import beside the native module.
+NEIGHBOURS = {
+    "numpy/__init__.py": "ndarray = object",
+    "numpy/core/__init__.py": "",
+    "numpy/core/multiarray.py": "",
+    "cv2/load_config_py3.py": (
+        "def exec_file_wrapper(name, g_vars, l_vars):\n"
+        "    with open(name) as file:\n"
+        "        exec(compile(file.read(), name, 'exec'), g_vars, l_vars)\n"
+    ),
+    "cv2/version.py": "ci_build = headless = False\n",
+    **{f"cv2/{name}/__init__.py": "" for name in ("data", "gapi", "mat_wrapper", "misc", "utils")},
+}
 
 # The loader believes that this is Windows; so does our module.
 SCRIPT = """\
@@ -69,18 +87,24 @@ print(json.dumps(said))
 """
 
 
-def patched(texts: Mapping[str, bytes], names: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """Return `texts` as the built-in patches make them."""
-    wanted = {name: texts[name] for name in texts_wanted(PATCHES, texts)}
-    files = apply(PATCHES, wanted, {"build": BUILD}, names=(*names, "cv2/cv2.pyd")).files
-    return {**texts, **files}
+def patch(
+    texts: Mapping[str, bytes], names: Iterable[str] = (), folders: Iterable[Path] = ()
+) -> Patched:
+    """Return what is made of a wheel with these members, whose content is `texts`, and `names`."""
+    members = {*texts, *names, "cv2/cv2.pyd"}
+    return patch_wheel(members, texts.__getitem__, BUILD, folders=tuple(folders), file="team.whl")
+
+
+def patched(texts: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return `texts` with what is made of them."""
+    return {**texts, **patch(texts).files}
 
 
 def run(folder: Path, texts: Mapping[str, bytes], python: str = sys.executable) -> dict[str, Any]:
     """Write `texts` beside the stand-ins, import cv2 as the script does, return what it said."""
     pyd = make_dll("cv2.pyd", imports={"nppc64_12.dll": ["nppGetLibVersion"]})
-    files = {**texts, "cv2/cv2.py": NATIVE.encode(), "cv2/cv2.pyd": pyd}
-    files.update((name, text.encode()) for name, text in NUMPY.items())
+    neighbours = {name: text.encode() for name, text in NEIGHBOURS.items()}
+    files = {**neighbours, **texts, "cv2/cv2.py": NATIVE.encode(), "cv2/cv2.pyd": pyd}
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

@@ -62,7 +62,7 @@ ADAPTERS = {
     "rich": {"terminal"},
     "requests_toolbelt": {"index"},
     "twine": {"index"},
-    "tomli": {"config", "patching"},
+    "tomli": {"config"},
     "tomli_w": {"config"},
     "unidiff": {"patching"},
     "urllib3": {"sources"},

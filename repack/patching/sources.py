@@ -20,8 +20,9 @@ def parse(content: bytes) -> ast.Module:
             return ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
+        reason = getattr(error, "msg", error)
         raise PatchError(
-            f"{f'line {line} is' if line else 'is'} not Python that can be read: {error}",
+            f"{f'line {line} is' if line else 'is'} not Python that can be read: {reason}",
             code="syntax",
             hint="correct the line, or take the file from where it was published",
         ) from error
