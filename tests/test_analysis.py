@@ -197,14 +197,14 @@ class TestCudaVersion:
             pytest.param("4.9", {"cv2/config.py": _config("v12.6")}, (12, 6), id="in config.py"),
             pytest.param(
                 "4.9",
-                {"cv2/cuda_dlls.py": b'import os\nBUILD = {"cuda": (12, 3), "x": ()}\n'},
+                {"cv2/_cuda_build.py": b'"""What."""\n\nBUILD = {"cuda": (12, 3), "x": ()}\n'},
                 (12, 3),
-                id="in the module of a wheel patched before",
+                id="in what repack wrote",
             ),
             pytest.param(
-                "4.9", {"cv2/cuda_dlls.py": b'BUILD = {"cuda": None}\n'}, None, id="None there"
+                "4.9", {"cv2/_cuda_build.py": b'BUILD = {"cuda": None}\n'}, None, id="None there"
             ),
-            pytest.param("4.9", {"cv2/cuda_dlls.py": b"BUILD = f()\n"}, None, id="code there"),
+            pytest.param("4.9", {"cv2/_cuda_build.py": b"BUILD = f()\n"}, None, id="code there"),
             pytest.param("4.9+cu126", {}, (12, 6), id="in the local version"),
             pytest.param("4.9+cu1210.x", {}, (12, 10), id="with a minor of two digits"),
             pytest.param("4.9+cu12", {}, None, id="without a minor"),

@@ -200,7 +200,7 @@ BAD = {
         make=wheel_of({LOADER: b"import os\n"}),
         code="no-place",
         member=LOADER,
-        reason="expected one of from .cv2 import",
+        reason="expected `from .cv2 import",
     ),
     "a loader with a syntax error": Bad(
         make=wheel_of({LOADER: b"from .cv2 import *\ndef f(:\n"}),
@@ -209,7 +209,7 @@ BAD = {
         reason="line 2 is not Python",
     ),
     "a loader that is no text": Bad(
-        make=wheel_of({LOADER: b"\xff\xfe\0"}), code="encoding", member=LOADER, reason="UTF-8"
+        make=wheel_of({LOADER: b"\xff\xfe\0"}), code="syntax", member=LOADER, reason="not Python"
     ),
     "no loader": Bad(
         make=lambda path: make_wheel(path, {BINARY: make_pyd()}),
@@ -465,7 +465,7 @@ DIFF = "--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-there is no such line\n+or two\n"
         pytest.param({"a.patch": DIFF.format(LOADER)}, "no-place", LOADER, id="no place"),
         pytest.param({"a.patch": DIFF.format("cv2/gone.py")}, "no-member", "gone", id="no member"),
         pytest.param({"a.patch": "what?\n"}, "bad-diff", "a.patch", id="no diff"),
-        pytest.param({"a/patch.toml": "edit = 7\n"}, "bad-recipe", "patch.toml", id="no patch"),
+        pytest.param({"patch.toml": "edit = 7\n"}, "bad-overlay", "patch.toml", id="no package"),
     ],
 )
 def test_a_patch_folder_that_does_not_fit(

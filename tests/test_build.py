@@ -22,6 +22,7 @@ from packaging.utils import parse_wheel_filename
 from wheelmaking import cuda_wheel
 
 from repack.cli import main
+from repack.patching import builtin_folder
 
 REPACK = Path(sysconfig.get_path("scripts")) / "repack"
 
@@ -175,15 +176,33 @@ def test_a_wheel_damaged_since_is_written_again(
     assert wheel.read_bytes() == whole
 
 
-def test_building_from_an_emitted_wheel_gives_the_same_bytes(
+def test_a_wheel_that_repack_made_is_refused_and_the_original_named(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = build(source, "--python", "3.12", capsys=capsys)["wheels"][0]
-    second = build(
-        Path(first["path"]), "--python", "3.12", "-w", str(tmp_path / "again"), capsys=capsys
-    )["wheels"][0]
-    assert second["sha256"] == first["sha256"]
-    assert Path(second["path"]).name == Path(first["path"]).name
+    made = build(source, "--python", "3.12", capsys=capsys)["wheels"][0]["path"]
+    again = tmp_path / "again"
+    assert main(["build", "--source", made, "--no-smoke", "-w", str(again)]) == 1
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert capsys.readouterr().err.endswith(
+        f"{Path(made).name}: repack has made it [repacked]; build from the original "
+        f"{source.name} (sha256 {digest})\n"
+    )
+    assert not again.exists()
+
+
+def test_inspecting_it_tells_the_hash_of_our_modules(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = build(source, "--python", "3.12", capsys=capsys)["wheels"][0]["path"]
+    assert main(["inspect", made, "--json"]) == 0
+    (wheel,) = json.loads(capsys.readouterr().out)["wheels"]
+    for name in ("_cuda_report.py", "cuda_dlls.py"):
+        digest = hashlib.sha256((builtin_folder() / "cv2" / name).read_bytes()).hexdigest()
+        row = {"member": f"cv2/{name}", "sha256": digest, "same": True}
+        assert row in wheel["modules"]
+        assert main(["inspect", made]) == 0
+        line = f"  cv2/{name} has SHA-256 {digest}, as this repack has it"
+        assert line in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from wheelmaking import make_wheel, metadata
 
 from repack.analysis import Analysis, analyse
 from repack.archives import Added, Copied
+from repack.cargo import Supplement
 from repack.config import Build
 from repack.errors import InputError
 from repack.patching import Patched
@@ -414,18 +415,22 @@ def test_delay_loaded_dlls_are_needed_too_and_those_in_the_wheel_are_not(shelf: 
 # What the run-time module is told
 
 
-def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: Shelf) -> None:
+def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf: Shelf) -> None:
     analysis = shelf.wheel(
         version="4.13.0.90+cu129",
-        dlls=["nppif64_12.dll", "nppc64_12.dll", "cudnn64_9.dll", "nvcuda.dll", "MF.dll"],
-        delayed=["cufft64_11.dll", "nvcuvid.dll"],
+        dlls=[
+            *("nppif64_12.dll", "nppial64_12.dll", "cudnn64_9.dll", "nvcuda.dll", "MF.dll"),
+            *("KERNEL32.dll", "VCRUNTIME140.dll", "api-ms-win-crt-heap-l1-1-0.dll", "Foo.dll"),
+        ],
+        delayed=["cufft64_11.dll", "nvcuvid.dll", "bar.dll"],
         beside=["nppif64_12.dll"],
     )
-    facts = build_facts(analysis, "https://help.example.com/pages")
+    facts = build_facts(analysis, help_url="https://help.example.com/pages")
     cures = facts.pop("cures")
     assert isinstance(cures, dict)
     assert sorted(cures) == [
-        *("cudnn", "cufft", "driver", "media-foundation", "npp", "python", "vc-runtime", "windows")
+        *("api-set", "cudnn", "cufft", "driver", "media-foundation", "npp", "python"),
+        *("vc-runtime", "windows"),
     ]
     assert facts == {
         "cuda": (12, 9),
@@ -433,29 +438,107 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_who_needs_it(shelf: 
         "families": {
             "cudnn": ("cudnn64_9.dll",),
             "cufft": ("cufft64_11.dll",),
-            "npp": ("nppc64_12.dll",),
+            "npp": ("nppc64_12.dll", "nppial64_12.dll"),
         },
-        "help": "https://help.example.com/pages/",
+        "help_url": "https://help.example.com/pages/",
         "kinds": {
+            "api-ms-win-crt-heap-l1-1-0.dll": "api-set",
+            "bar.dll": "unknown",
             "cudnn64_9.dll": "cudnn",
             "cufft64_11.dll": "cufft",
+            "foo.dll": "unknown",
+            "kernel32.dll": "windows",
             "mf.dll": "media-foundation",
             "nppc64_12.dll": "npp",
+            "nppial64_12.dll": "npp",
             "nvcuda.dll": "driver",
             "nvcuvid.dll": "driver",
             "python3.dll": "python",
+            "vcruntime140.dll": "vc-runtime",
         },
         "machine": "x86-64",
         "numpy": None,
         "opencv": "4.13.0.90",
+        "original": {"filename": analysis.wheel.path.name, "sha256": analysis.wheel.sha256},
+        "others": ("Foo.dll",),
         "requires": {
-            "cudnn": ("nvidia-cudnn-cu12==9.*",),
-            "cufft": ("nvidia-cufft-cu12",),
-            "npp": ("nvidia-npp-cu12",),
+            "cudnn": ("nvidia-cudnn-cu12>=9,<10",),
+            "cufft": ("nvidia-cufft-cu12>=11.4.0,<12",),
+            "npp": ("nvidia-npp-cu12>=12.4.0,<13",),
         },
         "stand_ins": {},
         "vendored": (),
     }
+
+
+@pytest.mark.parametrize(
+    ("dlls", "delayed", "families", "told_delayed"),
+    [
+        pytest.param(
+            ["cublas64_12.dll", "nvblas64_11.dll"],
+            [],
+            {
+                "cublas": (
+                    *("cublas64_11.dll", "cublas64_12.dll", "cublasLt64_11.dll"),
+                    *("cublasLt64_12.dll", "nvblas64_11.dll"),
+                )
+            },
+            (),
+            id="cuBLAS",
+        ),
+        pytest.param(["cublas64_100.dll"], [], {"cublas": ("cublas64_100.dll",)}, (), id="CUDA 10"),
+        pytest.param(
+            ["cufftw64_11.dll"],
+            [],
+            {"cufft": ("cufft64_11.dll", "cufftw64_11.dll")},
+            (),
+            id="cuFFTW",
+        ),
+        pytest.param(
+            [],
+            ["nppig64_12.dll"],
+            {"npp": ("nppc64_12.dll", "nppig64_12.dll")},
+            ("nppc64_12.dll", "nppig64_12.dll"),
+            id="by delay-load",
+        ),
+        pytest.param(
+            ["nppif64_12.dll"],
+            ["nppig64_12.dll"],
+            {"npp": ("nppc64_12.dll", "nppif64_12.dll", "nppig64_12.dll")},
+            ("nppig64_12.dll",),
+            id="needed at load time by another",
+        ),
+    ],
+)
+def test_what_nvidias_dlls_import_themselves_is_of_their_families(
+    dlls: Sequence[str],
+    delayed: Sequence[str],
+    families: object,
+    told_delayed: object,
+    shelf: Shelf,
+) -> None:
+    facts = build_facts(shelf.wheel(dlls=dlls, delayed=delayed))
+    assert (facts["families"], facts["delayed"]) == (families, told_delayed)
+
+
+def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
+    added = Supplement(
+        folders=("cv2.libs",),
+        stand_ins={"nvcuda.dll": "cv2/stand-ins/nvcuda"},
+        families={"nvjitlink": ("nvJitLink_120_0.dll",)},
+    )
+    facts = build_facts(shelf.wheel(), added)
+    assert facts["stand_ins"] == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
+    assert facts["vendored"] == ("cv2.libs",)
+    assert facts["families"] == {
+        "cudart": ("cudart64_12.dll",),
+        "npp": ("nppc64_12.dll",),
+        "nvjitlink": ("nvJitLink_120_0.dll",),
+    }
+
+
+def test_nothing_brings_the_dlls_of_cuda_10_by_pip(shelf: Shelf) -> None:
+    assert build_facts(shelf.wheel(dlls=["nppc64_10.dll"]))["requires"] == {"npp": ()}
 
 
 @pytest.mark.parametrize(
@@ -470,10 +553,3 @@ def test_the_run_time_module_is_told_the_cuda_as_far_as_it_is_known(
     dlls: Sequence[str], cuda: object, shelf: Shelf
 ) -> None:
     assert build_facts(shelf.wheel(dlls=dlls))["cuda"] == cuda
-
-
-def test_what_is_told_can_be_written_as_python_and_read_again(shelf: Shelf) -> None:
-    import ast  # noqa: PLC0415 - a judge for this test alone
-
-    facts = build_facts(shelf.wheel())
-    assert ast.literal_eval(repr(facts)) == facts

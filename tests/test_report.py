@@ -269,6 +269,7 @@ class TestInspect:
             "abi3": "bool",
             "cuda": "NoneType",
             "findings": [FINDING],
+            "modules": [],
             "native": ["str"],
             "numpy": "NoneType",
             "path": "str",

@@ -15,7 +15,6 @@ from nvidia import CUBLAS, CUBLAS_LT, DRIVER, NPPC, NPPIF, NPPS, Pretended
 from wheelmaking import make_pyd, make_wheel
 
 from repack.analysis import Analysis, analyse
-from repack.cargo import laden, unladen
 from repack.dlls import classify, may_be_shipped, partners, required
 from repack.errors import InputError, ToolError
 from repack.pe import Image, read_exports, read_image
@@ -382,36 +381,6 @@ class TestSbom:
         parts = {part["name"]: part for part in json.loads(self.made())["components"]}
         assert "purl" not in parts["cudart64_12.dll"]
         assert "version" not in parts["cudart64_12.dll"]
-
-
-LOAD = {
-    "opencv_contrib_python.libs/nppif64_12.dll": NPPIF.content,
-    "opencv_contrib_python.libs/nppc64_12.dll": NPPC.content,
-    "cv2/stand-ins/nvcuda/nvcuda.dll": DRIVER.content,
-}
-
-
-class TestLoad:
-    def test_what_an_earlier_build_has_put_in_is_found_again(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        analysis = analysed({**NEEDS, "nvcuda.dll": ["cuInit"]}, files=LOAD)
-        load = laden(analysis)
-        assert load.folders == {"opencv_contrib_python.libs"}
-        assert load.stand_ins == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
-
-    def test_without_it_the_binary_needs_what_it_always_did(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        needs = {**NEEDS, "nvcuda.dll": ["cuInit"]}
-        before, after = analysed(needs), analysed(needs, files=LOAD)
-        assert unladen(after).needs == before.needs
-
-    def test_what_lies_beside_the_module_is_no_load(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        load = laden(analysed(NEEDS, files={"cv2/nppif64_12.dll": NPPIF.content}))
-        assert load.folders == frozenset()
 
 
 def images(folder: Path, *dlls: Pretended) -> dict[str, Image]:

@@ -44,7 +44,7 @@ def patch_wheel(
     """
     wheel = _Wheel(names=frozenset(names), read=read, file=file)
     with wheel.located(_LOADER):
-        wheel.files[_LOADER] = patch_loader(wheel.content(_LOADER) or b"")
+        wheel.files[_LOADER] = patch_loader(wheel.existing(_LOADER))
     for member in sorted(names):
         if any(fnmatchcase(member, pattern) for pattern in _CONFIGS):
             _clean(wheel, member)
@@ -71,6 +71,17 @@ class _Wheel:
             return self.files[member]
         return self.read(member) if member in self.names else None
 
+    def existing(self, member: str) -> bytes:
+        """Return its content; PatchError where there is no such member."""
+        content = self.content(member)
+        if content is None:
+            raise PatchError(
+                "the wheel has no such member",
+                code="no-member",
+                hint="take another wheel, or correct the path in the diff",
+            )
+        return content
+
     @contextmanager
     def located(self, member: str, origin: str = "") -> Iterator[None]:
         """Have a PatchError in the block name the wheel, the member and the diff `origin`."""
@@ -88,7 +99,7 @@ class _Wheel:
 
 def _clean(wheel: _Wheel, member: str) -> None:
     with wheel.located(member):
-        before = wheel.content(member) or b""
+        before = wheel.existing(member)
         after, notes = clean_config(before, member, wheel.names)
     wheel.notes.extend(notes)
     if after != before:
@@ -105,7 +116,10 @@ def _lay(wheel: _Wheel, overlay: Overlay) -> None:
     for origin, diffs in overlay.diffs.items():
         for diff in diffs:
             with wheel.located(diff.path, origin):
-                before = wheel.content(diff.path)
+                before = b"" if diff.is_added_file else wheel.existing(diff.path)
+                if diff.is_added_file and wheel.content(diff.path) is not None:
+                    message = "the wheel has this file already, and the diff adds it"
+                    raise PatchError(message, code="no-place")
                 after = apply_diff(diff, before)
                 if diff.path.endswith(".py"):
                     parse(after)

@@ -32,21 +32,13 @@ def parse_diff(content: bytes) -> tuple[PatchedFile, ...]:
     return files
 
 
-def apply_diff(file: PatchedFile, content: bytes | None) -> bytes:
-    """Return `content`, None where there is no such member, with the hunks of `file` applied.
+def apply_diff(file: PatchedFile, content: bytes) -> bytes:
+    """Return `content`, empty where the diff adds the file, with the hunks of `file` applied.
 
     Each hunk has to match in exactly one place, wherever that is. Ends of line do not count, and
     lines that are added take those of the line before.
     """
-    if content is None and not file.is_added_file:
-        raise PatchError(
-            "the wheel has no such member",
-            code="no-member",
-            hint="take another wheel, or correct the path in the diff",
-        )
-    if content is not None and file.is_added_file:
-        raise PatchError("the wheel has this file already, and the diff adds it", code="no-place")
-    lines = _LINE.findall(content or b"")
+    lines = _LINE.findall(content)
     for number, hunk in enumerate(file, 1):
         lines = _applied(number, hunk, lines)
     return b"".join(lines)
