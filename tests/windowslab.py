@@ -7,20 +7,18 @@ OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import pytest
 from proof.disks import WineDisk, wine_disk
 from proof.layouts import lay_python, layout_of
+from proof.packages import link_tree
 
 from repack.interpreters import Interpreter, Pythons
 from repack.pe import make_dll
 from repack.processes import Finished, run
-from repack.progress import SILENT
-from repack.sources import Cache
 
 OVERLAY = Path(__file__).parent.parent / "patches" / "cv2"
 PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"
@@ -37,7 +35,7 @@ def bootstrap():
     sys.OpenCV_LOADER = True
     saved = list(sys.path)
     folder = os.path.dirname(os.path.abspath(__file__))
-    sys.path.insert(1, folder)
+    sys.path.insert(0, folder)
     os.environ["PATH"] = os.path.join(folder, "../../x64/vc14/bin") + ";" + os.environ.get("PATH", "")
     package = sys.modules.pop("cv2")
     native = importlib.import_module("cv2")
@@ -89,10 +87,16 @@ INITIALIZER = "cv2_initializer.dll"
 IMPORTS = {"nppc64_12.dll": ["nppGetLibVersion"], "nppif64_12.dll": ["nppiFilter"]}
 
 
-def dll(*exports: str, imports: Mapping[str, Sequence[str]] | None = None, machine: str = "x86-64") -> bytes:
-    """Return a DLL whose functions return 0."""
+def dll(
+    *exports: str,
+    imports: Mapping[str, Sequence[str]] | None = None,
+    machine: str = "x86-64",
+    starts: bool = True,
+) -> bytes:
+    """Return a DLL whose functions return 0; one that does not start gives error 1114."""
     code = dict.fromkeys(exports or ("f",), RETURN_0)
-    return make_dll("any.dll", code=code, imports=imports, machine=machine)
+    entry_point = b"" if starts else RETURN_0
+    return make_dll("any.dll", code=code, imports=imports, machine=machine, entry_point=entry_point)
 
 
 NPP = {
@@ -115,10 +119,6 @@ class Ran:
 
     code: int
     output: str
-
-    def json(self) -> dict[str, object]:
-        """Return the last line's JSON object."""
-        return json.loads(self.output[self.output.index("{") :])
 
 
 @dataclass(kw_only=True)
@@ -195,12 +195,21 @@ else:
         """Return what `python -m cv2.cuda_dlls` prints."""
         return self.run("-m", "cv2.cuda_dlls")
 
+    def facts(self) -> dict[str, Any]:
+        """Return what `python -m cv2.cuda_dlls --json` prints."""
+        output = self.run("-m", "cv2.cuda_dlls", "--json").output
+        facts: dict[str, Any] = json.loads(output[output.index("{") :])
+        return facts
 
-@pytest.fixture(scope="session")
-def pythons() -> Iterator[Pythons]:
-    """The Windows Pythons."""
-    with Pythons(cache=Cache.default(), progress=SILENT) as provided:
-        yield provided
+    def chosen(self) -> dict[str, str]:
+        """Return the directory that each family comes from, by the report."""
+        return {choice["family"]: choice["directory"] for choice in self.facts()["chosen"]}
+
+    def move_python(self, folder: str) -> str:
+        """Put another copy of the Python into `folder` and use it; return its site-packages."""
+        self.python = rf"{folder}\python.exe"
+        link_tree(self.interpreter.python.parent, self.disk.place(folder), without=("site-packages",))
+        return rf"{folder}\Lib\site-packages"
 
 
 @contextlib.contextmanager
@@ -209,7 +218,7 @@ def windows_machine(pythons: Pythons, folder: Path, version: str = "3.12") -> It
     interpreter = pythons.provide(version)
     assert isinstance(interpreter, Interpreter), interpreter
     interpreter.start()
-    os.makedirs(folder, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with wine_disk(interpreter, folder) as disk:
         lay_python(layout_of("plain", version), disk, interpreter)
         yield Windows(disk=disk, interpreter=interpreter)

@@ -200,9 +200,9 @@ class Explanation:
         kinds = {cause.kind for cause in self.causes if cause.code in (MISSING, SPLIT, REJECTED)}
         lines += describe_places(self.search, kinds & set(self.build["families"]))
         lines += self._describe_unsearched_places()
-        for cause in self.causes:
-            if cause.code == SYMBOL and self._is_loaded(cause.file):
-                lines.append("{} stays loaded: start Python again after that".format(cause.file))
+        for path in self._find_files_to_replace():
+            if self._is_loaded(path):
+                lines.append("{} stays loaded: start Python again after that".format(path))
         lines += describe_distributions(self.search)
         if not cuda_dlls.is_frozen():
             lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
@@ -328,6 +328,13 @@ class Explanation:
         if _is_same(folder, self.search.program_folder()):
             return cuda_dlls.PROGRAM
         return cuda_dlls.WHEEL if _is_below(folder, self.search.folder) else "elsewhere"
+
+    def _find_files_to_replace(self):
+        """Return the files that a cure needs others for."""
+        files = [cause.file for cause in self.causes if cause.code == SYMBOL]
+        if any(cause.code == FAILED_START for cause in self.causes):
+            files.append(self.windows.find_module("msvcp140.dll") or "")
+        return dict.fromkeys(filter(None, files))
 
     def _is_loaded(self, file):
         loaded = self.windows.find_module(os.path.basename(file))

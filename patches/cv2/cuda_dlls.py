@@ -245,7 +245,8 @@ class Search:
         for root in [self.root] + self._import_folders():
             top = os.path.join(root, "nvidia")
             for name in sorted(self.list_directory(top).names.values()):
-                yield os.path.join(top, name)
+                if not name.startswith("_"):  # __init__.py, __pycache__
+                    yield os.path.join(top, name)
 
     def _conda_folders(self):
         for prefix in _prefixes("prefix", "base_prefix"):
@@ -816,7 +817,7 @@ if __name__ == "__main__" and __package__:
     sys.exit(main(sys.argv[1:]))
 elif __name__ == "__main__":
     # Run by its path: Python put the folder of cv2 in front, whose `typing` is not Python's.
-    sys.path[:] = [os.path.dirname(FOLDER)] + [entry for entry in sys.path if entry != FOLDER]
+    sys.path[:] = [entry for entry in sys.path if entry != FOLDER] + [os.path.dirname(FOLDER)]
     import runpy
 
     sys.argv[0] = "-m"

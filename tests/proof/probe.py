@@ -32,8 +32,9 @@ def told(error):
 def claims():
     """Return what cv2's own module says that it chose: family -> directory."""
     module = sys.modules.get("cv2.cuda_dlls")
-    search = module._loading.search if module else None
-    return {family: directory for family, (directory, _) in search.found.items()} if search else {}
+    attempt = module.loading().attempt if module else None
+    choices = attempt.search.choices if attempt else []
+    return {choice.family: choice.directory for choice in choices}
 
 
 def modules():
