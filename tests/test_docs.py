@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 PAGES = [TOP / "README.md", *sorted(DOCS.rglob("*.md"))]
-MODULE = builtin_folder() / "cuda-dlls" / "cuda_dlls.py"
+MODULE = builtin_folder() / "cv2" / "cuda_dlls.py"
 
 
 def rows(page: str, columns: int) -> Iterator[list[str]]:

@@ -55,9 +55,28 @@ def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
             id="on one line, CUDA 13",
         ),
         pytest.param(
-            "root = os.environ.get('CUDA_PATH')\nBINARIES_PATHS += [root + r'\\bin', x]\n",
-            "root = os.environ.get('CUDA_PATH')\nBINARIES_PATHS += [x]\n",
-            id="by a name, added",
+            'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program Files/CUDA"\n'
+            '] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',
+            'BINARIES_PATHS = [\n] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',
+            id="as in issue 17632 of opencv, with PATH",
+        ),
+        pytest.param(
+            "here = Path(__file__).parents[2]\nBINARIES_PATHS = [\n    str(here / 'x64'),\n"
+            "    os.path.join(\n        os.getenv('CUDA_PATH', 'C:/CUDA/v13.2'),\n"
+            "        'bin/x64',\n    ),\n] + BINARIES_PATHS\n",
+            "here = Path(__file__).parents[2]\nBINARIES_PATHS = [\n    str(here / 'x64'),\n"
+            "] + BINARIES_PATHS\n",
+            id="over several lines, beside one below the file",
+        ),
+        pytest.param(
+            "BINARIES_PATHS = [\n    # 'C:/opencv/bin'\n"
+            "    os.path.join(os.getenv('QT_PATH', 'C:/Qt'), 'bin'),\n"
+            "    os.path.join(os.getenv('CUDA_PATH' , 'C:/CUDA/V10.2'), 'bin'),\n"
+            "    *os.environ.get('OPENVINO_LIB_PATHS', '').split(';'),\n] + BINARIES_PATHS\n",
+            "BINARIES_PATHS = [\n    # 'C:/opencv/bin'\n"
+            "    os.path.join(os.getenv('QT_PATH', 'C:/Qt'), 'bin'),\n"
+            "    *os.environ.get('OPENVINO_LIB_PATHS', '').split(';'),\n] + BINARIES_PATHS\n",
+            id="with variables of others",
         ),
         pytest.param(
             "BINARIES_PATHS.extend([os.path.expandvars(r'%CUDA_PATH%\\bin'), y])\n",

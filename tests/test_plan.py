@@ -521,6 +521,11 @@ def test_what_nvidias_dlls_import_themselves_is_of_their_families(
     assert (facts["families"], facts["delayed"]) == (families, told_delayed)
 
 
+def test_what_they_import_is_not_looked_for_where_the_wheel_has_it(shelf: Shelf) -> None:
+    analysis = shelf.wheel(dlls=["nppif64_12.dll"], beside=["NPPC64_12.dll"])
+    assert build_facts(analysis)["families"] == {"npp": ("nppif64_12.dll",)}
+
+
 def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
     added = Supplement(
         folders=("cv2.libs",),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import codecs
-import copy
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -43,22 +42,21 @@ def clean_config(
     directory stands in a form that is not understood.
     """
     tree = parse(content)
-    values = _Values(tree)
     left: list[str] = []
     notes: list[Note] = []
     new = content
     # From the last to the first, so that the places of those before stay true.
     for name, element in reversed(_elements(tree)):
-        value = values.source(element)
-        absolute = _ABSOLUTE.match(value)
-        if not absolute and not _CUDA.search(value):
-            left.insert(0, ast.unparse(element))
+        source = ast.unparse(element)
+        absolute = _ABSOLUTE.match(source)
+        if not absolute and not _CUDA.search(source):
+            left.insert(0, source)
             continue
         instead = _native_folders(member, names) if absolute and name == _EXTENSIONS else []
         left[:0] = instead
         new = _without(new, element, ", ".join(instead))
         if absolute:
-            notes.insert(0, _note(name, element, instead, member))
+            notes.insert(0, _note(name, source, instead, member))
     _check(parse(new), left)
     return new, tuple(notes)
 
@@ -82,26 +80,6 @@ def _statements(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
             names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
             for name in names.intersection(_LISTS):
                 yield name, node
-
-
-class _Values(ast.NodeTransformer):
-    """Puts what the module gives to a name in its place."""
-
-    def __init__(self, tree: ast.Module) -> None:
-        lists = [statement for _, statement in _statements(tree)]
-        self._values = {
-            ast.unparse(node.targets[0]): node.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and node not in lists
-        }
-
-    def source(self, node: ast.AST) -> str:
-        """Return the source of `node` with each name replaced."""
-        return ast.unparse(self.visit(copy.deepcopy(node)))
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Return the name's value."""
-        return self._values.get(node.id, node)
 
 
 def _native_folders(member: str, names: Iterable[str]) -> list[str]:
@@ -141,9 +119,8 @@ def _offset(content: bytes, line: int, column: int) -> int:
 
 def _check(tree: ast.Module, left: list[str]) -> None:
     """Refuse a file in which the lists are given anything but the elements `left`."""
-    values = _Values(tree)
-    sources = ((node.lineno, values.source(node)) for _, node in _statements(tree))
-    wrong = [line for line, source in sources if _CUDA.search(source)]
+    statements = (statement for _, statement in _statements(tree))
+    wrong = [each.lineno for each in statements if _CUDA.search(ast.unparse(each))]
     if wrong or [ast.unparse(element) for _, element in _elements(tree)] != left:
         place = f"line {wrong[0]}" if wrong else "the file"
         raise PatchError(
@@ -153,9 +130,8 @@ def _check(tree: ast.Module, left: list[str]) -> None:
         )
 
 
-def _note(name: str, element: ast.expr, instead: list[str], member: str) -> Note:
+def _note(name: str, source: str, instead: list[str], member: str) -> Note:
     fate = f"{' and '.join(instead)} takes its place" if instead else "it is dropped"
-    source = ast.unparse(element)
     return Note(
         code="build-machine-path",
         message=f"{name} names a directory of the build machine, {source}: {fate}",
