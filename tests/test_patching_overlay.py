@@ -66,7 +66,7 @@ def test_a_file_in_place_of_one_that_the_wheel_has_is_told_in_a_note(team: Path)
     assert [(note.code, note.member) for note in result.notes] == [("replaced-file", MEMBER)]
 
 
-def test_a_teams_folders_come_after_ours_in_the_order_given(team: Path, tmp_path: Path) -> None:
+def test_a_teams_folders_come_in_the_order_given(team: Path, tmp_path: Path) -> None:
     (team / "cv2/team.txt").write_text("first\n")
     other = tmp_path / "other"
     other.mkdir()
@@ -83,6 +83,8 @@ def test_a_teams_folders_come_after_ours_in_the_order_given(team: Path, tmp_path
         pytest.param("team.pth", "bad-overlay", id="a startup hook"),
         pytest.param("patch.toml", "bad-overlay", id="a recipe of old"),
         pytest.param("cv2-4.dist-info/RECORD", "bad-overlay", id="the installer's"),
+        pytest.param("cv2/cuda_dlls.py", "bad-overlay", id="ours"),
+        pytest.param("cv2/_cuda_build.py", "bad-overlay", id="written by us"),
         pytest.param("cv2/bad.patch", "bad-diff", id="no diff"),
     ],
 )
@@ -119,9 +121,10 @@ def test_a_hunk_is_applied_where_its_context_is(before: str, after: str, team: P
     assert files[MEMBER].decode() == after
 
 
-def test_a_diff_may_change_what_we_have_changed(team: Path) -> None:
-    write(team, f"--- a/{INIT}\n+++ b/{INIT}\n@@ -3 +3,2 @@\n     from .cv2 import *\n+x = 1\n")
-    assert patch({INIT: LOADER}, folders=[team]).files[INIT].endswith(b"import *\nx = 1\n")
+def test_a_loader_is_edited_as_a_teams_diff_has_left_it(team: Path) -> None:
+    write(team, diff("load()\n", "import cv2.cv2\nload()\n", INIT))
+    files = patch({INIT: b"load()\n"}, folders=[team]).files
+    assert files[INIT].endswith(b"    import cv2.cv2\nload()\n")
 
 
 def test_a_diff_may_add_a_file_once(team: Path) -> None:

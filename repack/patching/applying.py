@@ -1,4 +1,4 @@
-"""Applies repack's edits and overlay to the texts of a wheel, and after them a team's folders."""
+"""Lays a team's folders over a wheel, edits OpenCV's loader, and adds repack's own files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from repack.errors import PatchError
+from repack.errors import ConfigError, PatchError
 from repack.patching.build_module import BUILD_MODULE, build_module
 from repack.patching.config import Note, clean_config
 from repack.patching.diffs import apply_diff
@@ -36,22 +36,26 @@ def patch_wheel(
     folders: Sequence[Path] = (),
     file: object = "",
 ) -> Patched:
-    """Return what repack's patches and then those of `folders` make of a wheel.
+    """Return what the team's `folders` and then repack itself make of a wheel.
 
     `names` are its members and `read` returns the content of one; `facts` is what the run-time
     module has to know of the build; `file` is the wheel's name for an error. PatchError names
-    the diff or the edit, and the member.
+    the member, and the diff if there is one; ConfigError a file that cannot go into a wheel.
     """
     wheel = _Wheel(names=frozenset(names), read=read, file=file)
+    own = read_overlay(builtin_folder())
+    for folder in folders:
+        overlay = read_overlay(folder)
+        _check_members(folder, overlay, {*own.files, BUILD_MODULE})
+        _lay(wheel, overlay)
     with wheel.located(_LOADER):
         wheel.files[_LOADER] = patch_loader(wheel.existing(_LOADER))
-    for member in sorted(names):
+    members = {*names, *wheel.files}
+    for member in sorted(members):
         if any(fnmatchcase(member, pattern) for pattern in _CONFIGS):
-            _clean(wheel, member)
-    _lay(wheel, read_overlay(builtin_folder()))
+            _clean(wheel, member, members)
+    _lay(wheel, own)
     wheel.files[BUILD_MODULE] = build_module(facts)
-    for folder in folders:
-        _lay(wheel, read_overlay(folder))
     return Patched(files=dict(sorted(wheel.files.items())), notes=tuple(wheel.notes))
 
 
@@ -97,10 +101,21 @@ class _Wheel:
             ) from error
 
 
-def _clean(wheel: _Wheel, member: str) -> None:
+def _check_members(folder: Path, overlay: Overlay, own: Collection[str]) -> None:
+    """Refuse a file of a team's that would be another than repack's of the same name."""
+    for member in sorted(overlay.files.keys() & own):
+        raise ConfigError(
+            "it is one of repack's own files, which are the same in every wheel",
+            code="bad-overlay",
+            file=folder / member,
+            hint="give yours another name",
+        )
+
+
+def _clean(wheel: _Wheel, member: str, members: Collection[str]) -> None:
     with wheel.located(member):
         before = wheel.existing(member)
-        after, notes = clean_config(before, member, wheel.names)
+        after, notes = clean_config(before, member, members)
     wheel.notes.extend(notes)
     if after != before:
         wheel.files[member] = after
