@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
@@ -33,13 +35,16 @@ from repack.config.values import (
     Smoke,
     Vendor,
 )
+from repack.dlls.cures import _CURES
 from repack.patching import builtin_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
+MESSAGES = DOCS / "import-failed"
 PAGES = [TOP / "README.md", *sorted(DOCS.rglob("*.md"))]
 MODULE = builtin_folder() / "cv2" / "cuda_dlls.py"
 
@@ -103,10 +108,6 @@ def test_every_code_of_a_finding_is_documented_and_no_other() -> None:
         if "_patches" not in path.parts
         for code in findings_of(path)
     }
-    recipes = "".join(
-        path.read_text(encoding="utf-8") for path in MODULE.parents[1].rglob("*.toml")
-    )
-    codes |= set(re.findall(r'^note = "([\w-]+)"', recipes, re.MULTILINE))
     assert {cells[0].strip("`") for cells in rows("findings.md", 2)} == codes
 
 
@@ -118,6 +119,42 @@ def test_every_variable_is_documented_and_no_other() -> None:
         name for cells in rows("environment.md", 2) for name in re.findall("`([A-Z_]+)`", cells[0])
     }
     assert told == named
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Give the module that explains a failed import."""
+    monkeypatch.syspath_prepend(MODULE.parent)
+    yield importlib.import_module("cuda_dlls").load_neighbour("_cuda_report")
+    del sys.modules["cuda_dlls"]
+
+
+def test_every_page_that_a_message_names_is_there_and_no_other(report: ModuleType) -> None:
+    kinds = {"cuda", "cudnn", "unknown", *_CURES}
+    named = {f"missing-{kind}" for kind in kinds} | {"symbol", "loaded-first", "several-opencv"}
+    named |= {*report.CAUSE_PAGES.values(), *report.FAULT_PAGES.values()}
+    assert {path.stem for path in MESSAGES.glob("*.md")} - {"index"} == named
+
+
+def test_every_message_that_a_page_begins_with_is_one_of_the_module(report: ModuleType) -> None:
+    texts = [*report.CAUSES.values(), *report.PLACE_FAULTS.values(), "installed over each other"]
+    patterns = [re.sub(r"\\{\w+\\}", ".+", re.escape(text)) + "(: .+)?" for text in texts]
+    for page in sorted(MESSAGES.glob("*.md")):
+        examples = re.findall("^    (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert examples or page.stem == "index", page.name
+        for example in examples:
+            assert any(re.fullmatch(pattern, example) for pattern in patterns), example
+
+
+def test_every_error_number_that_the_module_explains_is_documented(report: ModuleType) -> None:
+    page = (MESSAGES / "error.md").read_text(encoding="utf-8")
+    documented = {
+        int(number): (meaning, cure)
+        for meanings, cure in re.findall(r"^\| (.+) \| (.+) \|$", page, re.MULTILINE)
+        for meaning, numbers in re.findall(r"([^;]+?) \(([\d, ]+)\)(?:; )?", meanings)
+        for number in numbers.split(", ")
+    }
+    assert documented == report.ERRORS
 
 
 def test_every_variable_of_a_library_that_repack_speaks_of_is_documented() -> None:
