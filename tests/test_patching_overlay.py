@@ -113,6 +113,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         pytest.param("zero = 0\n" * 5 + OLD, "zero = 0\n" * 5 + NEW, id="at another line"),
         pytest.param(OLD.replace("\n", "\r\n"), NEW.replace("\n", "\r\n"), id="other line ends"),
         pytest.param(OLD.rstrip("\n"), NEW.rstrip("\n"), id="no end of line at the end"),
+        pytest.param("zero = 0\r\n" + OLD, "zero = 0\r\n" + NEW, id="mixed line ends"),
     ],
 )
 def test_a_hunk_is_applied_where_its_context_is(before: str, after: str, team: Path) -> None:
@@ -125,6 +126,12 @@ def test_a_loader_is_edited_as_a_teams_diff_has_left_it(team: Path) -> None:
     write(team, diff("load()\n", "import cv2.cv2\nload()\n", INIT))
     files = patch({INIT: b"load()\n"}, folders=[team]).files
     assert files[INIT].endswith(b"    import cv2.cv2\nload()\n")
+
+
+def test_a_line_after_the_last_one_has_the_ends_of_the_others(team: Path) -> None:
+    write(team, diff("a = 1\nb = 2\n", "a = 1\nb = 2\nc = 3\n"))
+    files = patch({INIT: LOADER, MEMBER: b"a = 1\r\nb = 2"}, folders=[team]).files
+    assert files[MEMBER] == b"a = 1\r\nb = 2\r\nc = 3"
 
 
 def test_a_diff_may_add_a_file_once(team: Path) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from unidiff.errors import UnidiffParseError
-from unidiff.patch import Hunk, PatchedFile, PatchSet
+from unidiff.patch import PatchedFile, PatchSet
 
 from repack.errors import PatchError
-
-_LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
-_KEPT, _ADDED, _REMOVED = " ", "+", "-"
 
 
 def parse_diff(content: bytes) -> tuple[PatchedFile, ...]:
@@ -35,47 +31,32 @@ def parse_diff(content: bytes) -> tuple[PatchedFile, ...]:
 def apply_diff(file: PatchedFile, content: bytes) -> bytes:
     """Return `content`, empty where the diff adds the file, with the hunks of `file` applied.
 
-    Each hunk has to match in exactly one place, wherever that is. Ends of line do not count, and
-    lines that are added take those of the line before.
+    Each hunk has to match in exactly one place, wherever that is. Ends of line do not count; a
+    member that has CRLF throughout keeps it so.
     """
-    lines = _LINE.findall(content)
+    crlf = 0 < content.count(b"\r\n") == content.count(b"\n")
+    lines = (content.replace(b"\r\n", b"\n") if crlf else content).split(b"\n")
     for number, hunk in enumerate(file, 1):
-        lines = _applied(number, hunk, lines)
-    return b"".join(lines)
-
-
-def _applied(number: int, hunk: Hunk, lines: Sequence[bytes]) -> list[bytes]:
-    """Return `lines` with one hunk applied."""
-    changes = [
-        (line.line_type, _bare(line.value.encode("utf-8", "surrogateescape")))
-        for line in hunk
-        if line.line_type in {_KEPT, _ADDED, _REMOVED}
-    ]
-    before = [line for kind, line in changes if kind != _ADDED]
-    place = _place(number, before, [_bare(line) for line in lines])
-    result, rest = list(lines[:place]), list(lines[place:])
-    for kind, line in changes:
-        if kind == _ADDED:
-            end = next(filter(None, map(_end, reversed(result))), _end(b"".join(lines[:1])))
-            if result and not _end(result[-1]):
-                result[-1] += end
-            result.append(line + (end or b"\n"))
-        elif kind == _KEPT:
-            result.append(rest.pop(0))
-        else:
-            rest.pop(0)
-    return result + rest
+        place = _place(number, [_bare(line.value) for line in hunk.source_lines()], lines)
+        rest = lines[place:]
+        lines = lines[:place]
+        for line in hunk:
+            if line.is_added:
+                lines.append(_bare(line.value))
+            elif line.is_context:
+                lines.append(rest.pop(0))
+            elif line.is_removed:
+                rest.pop(0)
+        lines += rest
+    return (b"\r\n" if crlf else b"\n").join(lines)
 
 
 def _place(number: int, before: Sequence[bytes], lines: Sequence[bytes]) -> int:
     """Return the one place among `lines` where `before` stands."""
-    if not before and not lines:
-        return 0
-    places = [
-        start
-        for start in range(len(lines) - len(before) + 1)
-        if before and lines[start : start + len(before)] == before
-    ]
+    bare = [line.removesuffix(b"\r") for line in lines]
+    # Lines without context have a place in an empty file alone.
+    starts = range(len(bare) - len(before) + 1 if before else bare == [b""])
+    places = [start for start in starts if bare[start : start + len(before)] == before]
     if len(places) != 1:
         count = f"{len(places)} places" if places else "no place"
         at = "".join(f", line {place + 1}" for place in places)
@@ -87,9 +68,5 @@ def _place(number: int, before: Sequence[bytes], lines: Sequence[bytes]) -> int:
     return places[0]
 
 
-def _bare(line: bytes) -> bytes:
-    return line.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _end(line: bytes) -> bytes:
-    return line[len(_bare(line)) :]
+def _bare(line: str) -> bytes:
+    return line.encode("utf-8", "surrogateescape").removesuffix(b"\n").removesuffix(b"\r")
