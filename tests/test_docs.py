@@ -136,9 +136,17 @@ def test_every_page_that_a_message_names_is_there_and_no_other(report: ModuleTyp
     assert {path.stem for path in MESSAGES.glob("*.md")} - {"index"} == named
 
 
+def pattern_of(text: str, **known: str) -> str:
+    """Return what matches a text of the module, with anything in its fields that is not known."""
+    return re.sub(r"\\{(\w+)\\}", lambda field: known.get(field[1], ".+"), re.escape(text))
+
+
 def test_every_message_that_a_page_begins_with_is_one_of_the_module(report: ModuleType) -> None:
-    texts = [*report.CAUSES.values(), *report.PLACE_FAULTS.values(), "installed over each other"]
-    patterns = [re.sub(r"\\{\w+\\}", ".+", re.escape(text)) + "(: .+)?" for text in texts]
+    faults = [*report.PLACE_FAULTS.values(), *report.FILE_FAULTS.values()]
+    fault = f"({'|'.join(map(pattern_of, faults))})"
+    patterns = [pattern_of(text, fault=fault) for text in report.CAUSES.values()]
+    patterns += [f"{pattern_of(text)}: .+" for text in report.PLACE_FAULTS.values()]
+    patterns.append("installed over each other: .+")
     for page in sorted(MESSAGES.glob("*.md")):
         examples = re.findall("^    (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert examples or page.stem == "index", page.name
