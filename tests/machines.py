@@ -1,57 +1,99 @@
-"""A Windows machine that is made up: its files, its environment, and the run-time module on it."""
+"""A Windows machine that is made up: its files, environment and loader, and cv2's modules on it."""
 
-from __future__ import annotations
-
+import contextlib
+import ctypes
+import importlib.machinery
 import importlib.util
 import io
 import ntpath
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import IO, Any
 
+import pefile
 import pytest
 
 from repack.dlls import classify, cure, general_cures
 from repack.patching import builtin_folder
 from repack.pe import make_dll
 
-FILE = builtin_folder() / "cuda-dlls" / "cuda_dlls.py"
+FILE = builtin_folder() / "cv2" / "cuda_dlls.py"
+REPORT = FILE.with_name("_cuda_report.py")
 NPP = ("nppc64_12.dll", "nppif64_12.dll")
 CUBLAS = ("cublas64_12.dll",)
 CUDNN = ("cudnn64_9.dll",)
 TOOLKIT = "C:\\CUDA\\v12.9"
 BIN = f"{TOOLKIT}\\bin"
-#: Where cv2 is installed, and the other folders of sys.path.
-SITE = "C:\\Python312\\Lib\\site-packages"
+PREFIX = "C:\\Python312"
+SITE = f"{PREFIX}\\Lib\\site-packages"
+CV2 = f"{SITE}\\cv2\\cv2.pyd"
 SYSTEM = "C:\\Windows\\System32"
-GOOD = make_dll("any.dll")
-X86 = make_dll("any.dll", machine="x86")
-ARM64 = make_dll("any.dll", machine="arm64")
 
+Imports = Mapping[str, Sequence[str]]
+
+
+def dll(*exports: str, imports: Imports | None = None, machine: str = "x86-64") -> bytes:
+    """Return a DLL."""
+    code = dict.fromkeys(exports, b"\xc3")
+    return make_dll("any.dll", code=code, imports=imports, machine=machine)
+
+
+def hybrid_dll(imports: Imports | None = None) -> bytes:
+    """Return a DLL for ARM64 that x86-64 processes load too: it has CHPE metadata."""
+    configuration = (208).to_bytes(4, "little") + bytes(196) + b"\x01" + bytes(7)
+    content = make_dll("any.dll", code={"f": configuration}, imports=imports, machine="arm64")
+    image = pefile.PE(data=content, fast_load=True)
+    directory = image.OPTIONAL_HEADER.DATA_DIRECTORY[10]
+    directory.VirtualAddress = image.get_rva_from_offset(content.index(configuration))
+    directory.Size = len(configuration)
+    return bytes(image.write())
+
+
+GOOD, X86, ARM64 = dll(), dll(machine="x86"), dll(machine="arm64")
+ARM64X = hybrid_dll()
+SOUND = {
+    "nppc64_12.dll": dll("nppGetLibVersion"),
+    "nppif64_12.dll": dll("nppiFilter", imports={"nppc64_12.dll": ["nppGetLibVersion"]}),
+}
+#: What the native module imports at load time.
+IMPORTS = {
+    "nppc64_12.dll": ["nppGetLibVersion"],
+    "nppif64_12.dll": ["nppiFilter"],
+    "KERNEL32.dll": ["Sleep"],
+}
 DLLS = tuple(
     classify(name)
     for name in (*NPP, *CUBLAS, *CUDNN, "nvcuda.dll", "MF.dll", "MSVCP140.dll", "python3.dll")
 )
-
 BUILD: dict[str, Any] = {
     "cuda": (12, 9),
     "cures": general_cures() | {dll.family: cure(dll, (12, 9)) for dll in DLLS},
-    "delayed": (),
     "families": {"npp": NPP},
-    "help": "https://help.example.com/import-failed/",
+    "help_url": "https://help.example.com/",
     "kinds": {dll.key: dll.family for dll in DLLS},
-    "machine": "x86-64",
-    "numpy": "numpy<2",
+    "numpy": "numpy>=1.23,<2",
     "opencv": "4.13.0",
+    "original": {"filename": "opencv_contrib_python-4.13.0-cp37-abi3-win_amd64.whl"},
     "requires": {
-        "cublas": ("nvidia-cublas-cu12",),
-        "cudnn": ("nvidia-cudnn-cu12==9.*",),
-        "npp": ("nvidia-npp-cu12",),
+        "cublas": ("nvidia-cublas-cu12>=12.4,<13",),
+        "cudnn": ("nvidia-cudnn-cu12>=9,<10",),
+        "npp": ("nvidia-npp-cu12>=12.4.0,<13",),
     },
-    "stand_ins": {},
-    "vendored": (),
 }
+SUFFIXES = [".cp312-win_amd64.pyd", ".pyd"]
+
+
+def rows(table: Mapping[str, tuple[object, ...]], faults: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - what parametrize takes
+    """Return parameters by their ids; `faults` says of some what the module does wrong today."""
+    marks = {
+        key: pytest.mark.xfail(reason=reason, strict=True) for key, reason in (faults or {}).items()
+    }
+    return [
+        pytest.param(*values, id=key, marks=marks.get(key, ())) for key, values in table.items()
+    ]
 
 
 class Machine:
@@ -63,9 +105,23 @@ class Machine:
         environ: Mapping[str, str] | None = None,
         *,
         python: tuple[int, int] = (3, 12),
+        program: bytes = GOOD,
+        imports: Imports = IMPORTS,
         **build: object,
     ) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
+        #: Other names of directories, and whether the disk numbers its files.
+        self.aliases: dict[str, str] = {}
+        self.is_numbered = True
+        #: What comes of looking at a file or directory.
+        self.errors: dict[str, Exception] = {}
+        self.cwd = "C:\\work"
+        self.registered: list[str] = []
+        self.calls: list[str] = []
+        native = make_dll("cv2.pyd", imports=imports)
+        self.add(f"{SITE}\\cv2", {"cv2.pyd": native})
+        self.add(SYSTEM, {"kernel32.dll": dll("Sleep")})
+        self.add(PREFIX, {"python.exe": program})
         for directory, files in directories.items():
             self.add(directory, files)
         self.environ = {
@@ -74,37 +130,20 @@ class Machine:
             "PUBLIC": "C:\\Users\\Public",
             **(environ or {}),
         }
-        self.registered: list[str] = []
-        self.calls: list[str] = []
-        system: dict[str, Any] = {
-            "name": "nt",
-            "path": ntpath,
-            "environ": self.environ,
-            "listdir": self.listdir,
-            "getcwd": lambda: "C:\\work",
-        }
-        if python >= (3, 8):
-            system["add_dll_directory"] = self.add_dll_directory
-        self.sys = SimpleNamespace(
-            path=["", "C:\\Python312\\python312.zip", "C:\\Python312\\Lib", SITE],
-            modules={},
-            stderr=io.StringIO(),
-            executable="C:\\Python312\\python.exe",
-            version="3.12.10 (tags/v3.12.10)",
-            argv=[""],
-            **dict.fromkeys(
-                ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix"), "C:\\Python312"
-            ),
-        )
-        self.module = imported()
-        self.module.os = SimpleNamespace(**system)
-        self.module.sys = self.sys
-        self.module.open = self.open
-        self.module.ROOT, self.module.HERE = SITE, f"{SITE}\\cv2"
-        self.module.SYSTEM = SYSTEM
-        self.module.BUILD = {**BUILD, **build}
-        self.windows = Windows()
-        self.module._Windows = lambda: self.windows
+        self.kernel = Kernel(self)
+        self.sys = _make_sys(python)
+        self.os = self._make_os(has_directories=python >= (3, 8))
+        self.build = {**BUILD, **build}
+        self.start()
+
+    def start(self, site: str = SITE) -> None:
+        """Start the process: the modules of cv2, lying in `site`, are loaded anew."""
+        self.module, self.report = load_modules()
+        for module in (self.module, self.report):
+            vars(module).update(os=self.os, sys=self.sys, open=self.open)
+        self.module.load_neighbour = {"_cuda_report": self.report}.__getitem__
+        self.module.FOLDER, self.module.BUILD = f"{site}\\cv2", self.build
+        self.loading = self.module._loading = self.module.Loading(f"{site}\\cv2", self.build)
 
     def add(self, directory: str, files: Sequence[str] | Mapping[str, bytes]) -> None:
         """Make a directory, and those that it lies in."""
@@ -114,93 +153,246 @@ class Machine:
         if name and parent != directory:
             self.add(parent, {name: b""})
 
+    # What Python's modules do
+
+    def _make_os(self, *, has_directories: bool) -> SimpleNamespace:
+        path = _load(importlib.util.find_spec("ntpath"))
+        path.samefile = lambda a, b: self.resolve(a) == self.resolve(b)
+        names = {"add_dll_directory": self.add_dll_directory} if has_directories else {}
+        path.os = SimpleNamespace(
+            name="nt",
+            path=path,
+            environ=self.environ,
+            fspath=str,
+            listdir=self.listdir,
+            getcwd=lambda: self.cwd,
+            stat=self.stat,
+            walk=self.walk,
+            **names,
+        )
+        return path.os
+
+    def resolve(self, path: str) -> str:
+        r"""Return the one name of a file or directory: no alias, no \\?\ in front."""
+        text = ntpath.normcase(ntpath.normpath(path.removeprefix("\\\\?\\")))
+        for alias, directory in self.aliases.items():
+            if f"{text}\\".startswith(f"{alias.lower()}\\"):
+                text = ntpath.normcase(directory) + text[len(alias) :]
+        return text
+
     def listdir(self, directory: str) -> list[str]:
         self.calls.append(f"list {directory}")
+        return list(self._files_of(directory))
+
+    def _files_of(self, directory: str) -> dict[str, bytes]:
+        if directory in self.errors:
+            raise self.errors[directory]
         try:
-            return list(self.files[ntpath.normcase(directory)])
+            return self.files[self.resolve(directory)]
         except KeyError:
             raise FileNotFoundError(2, "Das System kann den Pfad nicht finden") from None
 
-    def open(self, path: str, mode: str, buffering: int = -1) -> IO[bytes]:
+    def stat(self, directory: str) -> SimpleNamespace:
+        self._files_of(directory)
+        number = sorted(self.files).index(self.resolve(directory)) + 1
+        return SimpleNamespace(st_dev=7, st_ino=number if self.is_numbered else 0)
+
+    def walk(self, top: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        for directory, files in list(self.files.items()):
+            if f"{directory}\\".startswith(f"{self.resolve(top)}\\"):
+                yield top + directory[len(top) :], [], list(files)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        directory, name = ntpath.split(path)
+        if path in self.errors:
+            raise self.errors[path]
+        files = {key.lower(): content for key, content in self._files_of(directory).items()}
+        if name.lower() not in files:
+            raise FileNotFoundError(2, "Das System kann die Datei nicht finden")
+        return files[name.lower()]
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
         assert mode == "rb"
         self.calls.append(f"open {path}")
-        directory, name = ntpath.split(path)
-        names = {each.lower(): each for each in self.files[ntpath.normcase(directory)]}
-        content = self.files[ntpath.normcase(directory)][names[name.lower()]]
-        if buffering == 0:
-            return _Opened(content)
+        content = self.read(path)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - who opens it closes it
         file.write(content)
-        file.flush()
+        file.seek(0)
         return file
 
     def add_dll_directory(self, directory: str) -> SimpleNamespace:
-        if ntpath.normcase(directory) not in self.files:
-            raise OSError(87, "Falscher Parameter")
+        self._files_of(directory)
         self.registered.append(directory)
         return SimpleNamespace(close=lambda: self.registered.remove(directory))
 
+    # What is done on it
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[None]:
+        """Have what is imported in the block be this machine's."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "ctypes", self.kernel.ctypes)
+            patch.setattr(importlib.machinery, "EXTENSION_SUFFIXES", SUFFIXES)
+            yield
+
     def load(self) -> list[str]:
-        """Go through the block as a loader does, and return what is registered then."""
-        with self.module.loading():
+        """Go through the block as OpenCV's loader does; return what is registered then."""
+        with self.run(), self.loading:
             return list(self.registered)
 
-    def fail(self, error: BaseException) -> BaseException:
-        """Go through a block that fails with `error`, and return what comes out of it."""
-        with pytest.raises(type(error)) as caught:
-            self.enter_and_raise(error)
-        return caught.value
+    def choose(self) -> dict[str, str]:
+        """Return the directory that each family is taken from."""
+        self.load()
+        return {choice.family: choice.directory for choice in self.loading.attempt.search.choices}
 
-    def enter_and_raise(self, error: BaseException) -> None:
-        """Do what OpenCV's loader does before its native module fails."""
-        with self.module.loading():
+    def refuse(self) -> list[tuple[str, str, str]]:
+        """Return the places that are not taken: directory, source, reason."""
+        self.load()
+        refusals = self.loading.attempt.search.refusals
+        describe = self.report.describe_place_fault
+        return [(place.directory, place.source, describe(place.fault)) for place in refusals]
+
+    def fail(self, error: BaseException) -> BaseException:
+        """Go through a block that fails as OpenCV's loader does; return what comes out of it."""
+        with self.run(), pytest.raises(type(error)) as caught, self.loading:
             self.sys.path.insert(0, f"{SITE}\\cv2")
             self.sys.OpenCV_LOADER = True
             self.sys.modules["cv2"] = self.sys.modules["cv2.cv2"] = ModuleType("cv2")
             raise error
+        return caught.value
 
-    def refused(self) -> list[tuple[str, str, str]]:
-        """Return the places that were not taken: directory, source, reason."""
-        search = self.module.Search()
-        return [(directory, source, reason) for directory, source, _, reason in search.refused]
+    def explain(self, number: int | None = None, path: str = CV2) -> str:
+        """Return the message of a failed import; loading `path` gives that error number."""
+        if number is not None:
+            self.kernel.numbers[path] = number
+        return str(self.fail(make_native_error()))
+
+    def ask(self, *arguments: str, encoding: str = "utf-8") -> str:
+        """Return what `python -m cv2.cuda_dlls` prints where cv2 imports."""
+        self.load()
+        self.sys.modules["cv2"] = SimpleNamespace(cuda_dlls=self.module)
+        self.sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+        with self.run():
+            assert self.module.main(list(arguments)) == 0
+        printed: bytes = self.sys.stdout.buffer.getvalue()
+        return printed.decode(encoding)
 
 
-class _Opened(io.BytesIO):
-    """A file of the machine whose head may be read once."""
+class Kernel:
+    """kernel32: what is loaded, what does not load, and a record of loads, frees and modes."""
 
-    unread = True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        assert self.unread, "the head of a DLL was read twice"
-        self.unread = False
-        return super().read(size)
-
-
-class Windows:
-    """What Windows' loader would say: numbers of errors by path, DLLs that are loaded by name."""
-
-    def __init__(self) -> None:
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.program = f"{PREFIX}\\python.exe"
+        self.command_line = "python"
         self.numbers: dict[str, int] = {}
         self.modules: dict[str, str] = {}
-        #: Names that it finds in a directory which nobody else knows of.
-        self.elsewhere: set[str] = set()
+        #: Names that Windows finds in a directory which nobody else knows of.
+        self.elsewhere: dict[str, str] = {}
         self.loads: list[str] = []
+        self.flags: dict[str, int] = {}
+        self.modes: dict[str, int] = {}
+        self.frees: list[str] = []
+        self.mode = 1
+        self._handles: list[str] = []
+        self._number = 0
+        self.ctypes: SimpleNamespace | None = SimpleNamespace(
+            **{name: getattr(ctypes, name) for name in ("c_wchar_p", "c_void_p", "c_uint32")},
+            **{name: getattr(ctypes, name) for name in ("POINTER", "byref")},
+            create_unicode_buffer=ctypes.create_unicode_buffer,
+            get_last_error=lambda: self._number,
+            FormatError=lambda number: f"Windows' words for {number}.",
+            WinDLL=self._open_library,
+        )
 
-    def loaded(self, name: str) -> str | None:
-        return self.modules.get(name.lower())
+    def _open_library(self, name: str, *, use_last_error: bool) -> SimpleNamespace:
+        assert (name, use_last_error) == ("kernel32", True)
+        functions: dict[str, Callable[..., object]] = {
+            "GetModuleHandleW": self._find_handle,
+            "GetModuleFileNameW": self._write_name,
+            "LoadLibraryExW": self._load,
+            "FreeLibrary": self._free,
+            "SetThreadErrorMode": self._set_mode,
+            "GetCommandLineW": lambda: self.command_line,
+        }
+        return SimpleNamespace(**{key: partial(function) for key, function in functions.items()})
 
-    def load(self, path: str) -> int | None:
-        if "\\" not in path:
-            return 0 if path in self.elsewhere else 126
-        self.loads.append(path)
-        return self.numbers.get(path)
+    def _find_handle(self, name: str) -> int | None:
+        path = self.modules.get(name.lower())
+        return self._make_handle(path) if path else None
+
+    def _make_handle(self, path: str) -> int:
+        self._handles.append(path)
+        return len(self._handles)
+
+    def _write_name(self, handle: int | None, text: Any, size: int) -> None:  # noqa: ANN401 - a buffer
+        text.value = (self._handles[handle - 1] if handle else self.program)[:size]
+
+    def _load(self, name: str, nothing: None, flags: int) -> int | None:
+        assert nothing is None
+        self.loads.append(name)
+        self.flags[name], self.modes[name] = flags, self.mode
+        path = self.elsewhere.get(name) or self.modules.get(name.lower(), name)
+        self._number = self.numbers.get(name, 0 if self._is_there(path) else 126)
+        if self._number:
+            return None
+        self.modules.setdefault(ntpath.basename(path).lower(), path)
+        return self._make_handle(path)
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return bool(self._machine.read(path if "\\" in path else f"{SYSTEM}\\{path}"))
+        except FileNotFoundError:
+            return path in self.elsewhere.values()
+
+    def _free(self, handle: int) -> None:
+        path = self._handles[handle - 1]
+        self.frees.append(path)
+        if self.loads.count(path) == self.frees.count(path):
+            self.modules.pop(ntpath.basename(path).lower(), None)
+
+    def _set_mode(self, mode: int, before: Any) -> None:  # noqa: ANN401 - a reference
+        if before is not None:
+            before._obj.value = self.mode
+        self.mode = mode
 
 
-def imported() -> Any:  # noqa: ANN401 - its names are made at run time
-    """Return the module as it is before repack writes a build into it."""
+def make_native_error() -> ImportError:
+    """Return what Python raises where the native module does not load."""
+    text = "DLL load failed while importing cv2: Das angegebene Modul wurde nicht gefunden."
+    return ImportError(text, name="cv2", path=CV2)
+
+
+def load_modules() -> tuple[Any, Any]:
+    """Return cuda_dlls and _cuda_report as they are outside of a package."""
     spec = importlib.util.spec_from_file_location("cv2_cuda_dlls", FILE)
-    assert spec is not None
-    assert spec.loader is not None
+    with pytest.MonkeyPatch.context() as patch:
+        module = _load(spec, lambda made: patch.setitem(sys.modules, "cv2_cuda_dlls", made))
+        return module, module.load_neighbour("_cuda_report")
+
+
+def _load(
+    spec: importlib.machinery.ModuleSpec | None, keep: Callable[[ModuleType], None] = lambda _: None
+) -> Any:  # noqa: ANN401 - its names are made at run time
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    keep(module)
     spec.loader.exec_module(module)
     return module
+
+
+def _make_sys(python: tuple[int, int]) -> SimpleNamespace:
+    prefixes = ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix")
+    return SimpleNamespace(
+        path=["", f"{PREFIX}\\python312.zip", f"{PREFIX}\\Lib", SITE],
+        modules={},
+        stderr=io.StringIO(),
+        executable=f"{PREFIX}\\python.exe",
+        version="{}.{}.10 (tags)".format(*python),
+        version_info=(*python, 10),
+        argv=[""],
+        exit=sys.exit,
+        **dict.fromkeys(prefixes, PREFIX),
+    )
