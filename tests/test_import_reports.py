@@ -5,7 +5,6 @@ after the kind of report.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from windowslab import (
@@ -15,6 +14,7 @@ from windowslab import (
     SITE,
     X86,
     Windows,
+    cleared,
     dll,
     native,
     windows_machine,
@@ -30,16 +30,18 @@ WORKS = "works"
 
 
 @pytest.fixture(scope="module")
-def pythons() -> Iterator[Pythons]:
-    with Pythons(cache=Cache.default(), progress=SILENT) as provided:
-        yield provided
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
+    folder = tmp_path_factory.mktemp("machine")
+    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+        with windows_machine(pythons, folder) as made:
+            yield made
 
 
 @pytest.fixture
-def windows(pythons: Pythons, tmp_path: Path) -> Iterator[Windows]:
-    with windows_machine(pythons, tmp_path / "machine") as machine:
-        machine.install()
-        yield machine
+def windows(machine: Windows) -> Iterator[Windows]:
+    with cleared(machine) as fresh:
+        fresh.install()
+        yield fresh
 
 
 def causes(windows: Windows) -> list[tuple[str, list[str]]]:
@@ -125,8 +127,7 @@ def test_the_deepest_known_subfolder_comes_first(windows: Windows) -> None:
 
 
 def test_the_root_of_a_share_is_an_absolute_directory(windows: Windows) -> None:
-    share = windows.disk.prefix / "dosdevices" / "unc" / "srv" / "cuda12"
-    share.mkdir(parents=True)
+    share = windows.share(r"srv\cuda12")
     for name, content in NPP.items():
         (share / name).write_bytes(content)
     windows.env["CUDA_PATH"] = r"\\srv\cuda12"
@@ -225,7 +226,7 @@ def test_a_native_module_that_is_gone_is_said_to_be(windows: Windows, loader: st
         windows.write(rf"{SITE}\cv2\__init__.py", loader)
     windows.write(rf"{SITE}\opencv_contrib_python-4.13.0.dist-info\METADATA", "")
     said = windows.import_cv2()
-    assert rf"the native module of cv2 (cv2*.pyd) is missing from {SITE}\cv2" in said
+    assert rf"import of cv2 failed: the native module (cv2*.pyd) is missing from {SITE}\cv2" in said
     assert "--force-reinstall --no-deps opencv-contrib-python==4.13.0" in said
     assert "quarantine" in said
     report = windows.report()
@@ -419,8 +420,8 @@ def test_the_working_directory_is_not_taken_by_any_of_its_names(
 ) -> None:
     windows.fill(r"C:\work", NPP)
     windows.cwd = r"C:\work"
-    windows.disk.place(r"C:\other").mkdir()
-    windows.disk.place(r"C:\junction").symlink_to("work")
+    windows.place(r"C:\other").mkdir()
+    windows.link(r"C:\junction", "work")
     place = spelling.format(unix=str(windows.disk.place(r"C:\work")).replace("/", "\\"))
     if variable == "PATH":
         windows.path = place
@@ -434,7 +435,7 @@ def test_a_folder_that_everybody_may_write_to_is_known_by_any_of_its_names(
     windows: Windows, spelling: str
 ) -> None:
     windows.fill(r"C:\Users\Public\cuda", NPP)
-    windows.disk.place(r"C:\junction").symlink_to("users/Public")
+    windows.link(r"C:\junction", "users/Public")
     windows.env |= {"PUBLIC": r"C:\Users\Public", "CUDA_PATH": spelling}
     assert "is in a folder that every user may write to" in windows.import_cv2()
 

@@ -7,8 +7,9 @@ OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Ran:
 
 @dataclass(kw_only=True)
 class Windows:
-    """A machine: `disk` is its drive C:, `env` what is set."""
+    """A machine: `disk` is its drive C:, `env` what is set. `clear` takes away what was made."""
 
     disk: WineDisk
     interpreter: Interpreter
@@ -133,15 +134,41 @@ class Windows:
     python: str = rf"{PYTHON}\python.exe"
     debug: str = "-all"
     overrides: str = ""
+    made: list[Path] = field(default_factory=list)
 
-    def write(self, path: str, content: bytes | str) -> Path:
-        """Write a file."""
+    def place(self, path: str) -> Path:
+        """Return where something new is to lie on this machine's own disk."""
         place = self.disk.place(path)
+        missing = [part for part in (place, *place.parents) if not part.exists()]
+        self.made += missing[-1:]
         place.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):
-            content = content.encode()
-        place.write_bytes(content)
         return place
+
+    def clear(self) -> None:
+        """Take away all files that were made."""
+        for path in self.made:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def write(self, path: str, content: bytes | str) -> None:
+        """Write a file."""
+        place = self.place(path)
+        place.unlink(missing_ok=True)  # it may be a link to a file of the cache
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def link(self, path: str, target: str) -> None:
+        """Make a link, which stands for a junction."""
+        self.place(path).symlink_to(target)
+
+    def share(self, name: str) -> Path:
+        r"""Return the folder of a share, "srv\cuda12" for \\srv\cuda12."""
+        unc = self.disk.prefix / "dosdevices" / "unc"
+        folder = unc.joinpath(*name.split("\\"))
+        folder.mkdir(parents=True)
+        self.made.append(unc)
+        return folder
 
     def fill(self, folder: str, files: Mapping[str, bytes]) -> None:
         """Write DLLs into a folder."""
@@ -170,8 +197,8 @@ class Windows:
         env = {**self.disk.env, "WINEPATH": self.path, "WINEDEBUG": self.debug, **self.env}
         env["WINEDLLOVERRIDES"] = f"{env['WINEDLLOVERRIDES']};{self.overrides}"
         command = [*self.interpreter.launcher, self.python, *words]
-        cwd = self.disk.place(self.cwd)
-        cwd.mkdir(parents=True, exist_ok=True)
+        cwd = self.place(self.cwd)
+        cwd.mkdir(exist_ok=True)
         done: Finished = run(command, timeout=60, env=env, cwd=cwd)
         return Ran(code=done.returncode, output=done.output)
 
@@ -208,7 +235,7 @@ else:
     def move_python(self, folder: str) -> str:
         """Put another copy of the Python into `folder` and use it; return its site-packages."""
         self.python = rf"{folder}\python.exe"
-        link_tree(self.interpreter.python.parent, self.disk.place(folder), without=("site-packages",))
+        link_tree(self.interpreter.python.parent, self.place(folder), without=("site-packages",))
         return rf"{folder}\Lib\site-packages"
 
 
@@ -222,3 +249,13 @@ def windows_machine(pythons: Pythons, folder: Path, version: str = "3.12") -> It
     with wine_disk(interpreter, folder) as disk:
         lay_python(layout_of("plain", version), disk, interpreter)
         yield Windows(disk=disk, interpreter=interpreter)
+
+
+@contextlib.contextmanager
+def cleared(machine: Windows) -> Iterator[Windows]:
+    """Give the machine with nothing on it but its Python, and as such to the next."""
+    fresh = replace(machine, env={}, made=[])
+    try:
+        yield fresh
+    finally:
+        fresh.clear()

@@ -16,14 +16,15 @@ if __package__:
     from . import cuda_dlls
 # Outside of the package, whoever loads this file has put `cuda_dlls` into it.
 
-# What stops an import. `names` are those of DLLs, or of symbols; `askers` are files that need them.
+# What stops an import. `names` are those of DLLs, or of symbols; `askers` are, for each of them,
+# the files that need it.
 Cause = namedtuple("Cause", "code kind names file askers detail")
 NO_NATIVE, OTHER_PYTHON, OTHER_PROCESS, NUMPY = "no-native", "other-python", "process", "numpy"
 MISSING, SPLIT, REJECTED, SYMBOL = "missing", "split", "rejected", "symbol"
 FAILED_START, ERROR, OVERRIDE = "failed-start", "error", "override"
 
 CAUSES = {
-    NO_NATIVE: "the native module of cv2 (cv2*.pyd) is missing from {file}",
+    NO_NATIVE: "the native module (cv2*.pyd) is missing from {file}",
     OTHER_PYTHON: "{file} is for {detail}, and this is {python}",
     OTHER_PROCESS: "this Python is {detail}, and {file} is not",
     NUMPY: "NumPy {detail} is installed, and this build needs {names}",
@@ -35,6 +36,10 @@ CAUSES = {
     ERROR: "{file} does not load: {error}",
     OVERRIDE: 'OPENCV_CUDA_DLL_DIRS names "{file}", which {fault}',
 }
+
+# Where no DLL is the matter.
+PLAIN_CAUSES = (NO_NATIVE, OTHER_PYTHON, NUMPY, OVERRIDE)
+DLL_HEAD, PLAIN_HEAD = "DLL load failed while importing {}", "import of {} failed"
 
 # What is wrong with a directory or a file, by cuda_dlls' reasons.
 PLACE_FAULTS = {
@@ -124,6 +129,15 @@ ORIGIN_CURES = {
     "windows": "update Windows: this build needs a later one",
     "elsewhere": "remove or replace {file}",
 }
+# Most machines have these without the DLLs, so that only what is odd about them is told.
+USUAL_SOURCES = (
+    cuda_dlls.WHEEL,
+    cuda_dlls.NVIDIA,
+    cuda_dlls.CONDA,
+    cuda_dlls.DEFAULT,
+    cuda_dlls.PROGRAM,
+    cuda_dlls.PATH,
+)
 UNKNOWN_CURE = (
     "set OPENCV_CUDA_DLL_DIRS to the directory that holds it, or ask whoever built this wheel"
 )
@@ -163,11 +177,21 @@ class Explanation:
         """Return the whole text of the error, the original one where no cause is known."""
         if not self.causes:
             return str(self.error) if self.error else ""
+        is_plain = all(cause.code in PLAIN_CAUSES for cause in self.causes)
         name = getattr(self.error, "name", None) or "cv2"
-        whats = "; ".join(self.describe_cause(cause) for cause in self.causes)
-        head = "DLL load failed while importing {}: {}. To fix it: {}."
-        lines = [head.format(name, whats, "; ".join(self.find_cures()))]
-        return "\n  ".join(lines + self.describe_details())
+        name = "cv2" if name.startswith("cv2.") else name
+        head = (PLAIN_HEAD if is_plain else DLL_HEAD).format(name)
+        clauses = [self.describe_cause(cause) for cause in self._merge_missing()]
+        cures = self.find_cures()
+        first = "{}: {}. To fix it: {}.".format(head, "; ".join(clauses), "; ".join(cures))
+        return "\n  ".join([first] + self.describe_details())
+
+    def _merge_missing(self):
+        """Return the causes with all missing names in one."""
+        missing = [cause for cause in self.causes if cause.code == MISSING]
+        names = sorted(name for cause in missing for name in cause.names)
+        rest = [cause for cause in self.causes if cause.code != MISSING]
+        return [cause._replace(names=names) for cause in missing[:1]] + rest
 
     def describe_cause(self, cause):
         """Return one cause as part of a sentence."""
@@ -182,7 +206,7 @@ class Explanation:
             names=", ".join(cause.names),
             verb="is" if len(cause.names) == 1 else "are",
             file=cause.file,
-            askers=", ".join(map(os.path.basename, cause.askers)),
+            askers=", ".join(sorted({os.path.basename(path) for path in sum(cause.askers, ())})),
             detail=cause.detail,
             fault=fault,
             error="{} (error {})".format(sentence, cause.detail),
@@ -191,14 +215,11 @@ class Explanation:
 
     def describe_details(self):
         """Return the further lines: who needs what, where it was looked for, what else is wrong."""
-        lines = [
-            "{} is needed by {}".format(name, ", ".join(map(os.path.basename, cause.askers)))
-            for cause in self.causes
-            if cause.code in (MISSING, SPLIT)
-            for name in cause.names
-        ]
+        lines = self._describe_askers()
         kinds = {cause.kind for cause in self.causes if cause.code in (MISSING, SPLIT, REJECTED)}
-        lines += describe_places(self.search, kinds & set(self.build["families"]))
+        families = kinds & set(self.build["families"])
+        if families:
+            lines += describe_places(self.search, families) + describe_search(self.build)
         lines += self._describe_unsearched_places()
         for path in self._find_files_to_replace():
             if self._is_loaded(path):
@@ -207,6 +228,16 @@ class Explanation:
         if not cuda_dlls.is_frozen():
             lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
         return lines + describe_pages(self.build, self.find_pages())
+
+    def _describe_askers(self):
+        """Return lines on who needs the DLLs that are missing."""
+        names = {}  # files -> names of the DLLs that they need
+        for cause in self.causes:
+            if cause.code in (MISSING, SPLIT):
+                for name, askers in zip(cause.names, cause.askers):
+                    files = ", ".join(sorted(map(os.path.basename, askers)))
+                    names.setdefault(files, []).append(name)
+        return ["needed by {}: {}".format(files, ", ".join(names[files])) for files in names]
 
     def find_cures(self):
         """Return what to do, each thing once."""
@@ -547,7 +578,7 @@ class Walk:
         groups = {}
         for path, fault in self.faults.items():
             name = os.path.basename(path)
-            _group(groups, REJECTED, self._find_kind(name, path), name, [], fault)
+            _group(groups, REJECTED, self._find_kind(name, path), name, (), fault)
         return list(groups.values())
 
     def find_lacking_symbols(self):
@@ -559,7 +590,7 @@ class Walk:
             lacking = sorted(set(link.symbols) - exports[link.file])
             if lacking:
                 kind = self._find_kind(os.path.basename(link.file), link.asker)
-                causes.append(Cause(SYMBOL, kind, lacking[:3], link.file, (link.asker,), ""))
+                causes.append(Cause(SYMBOL, kind, lacking[:3], link.file, [(link.asker,)], ""))
         return causes
 
 
@@ -569,7 +600,7 @@ def _group(groups, code, kind, name, askers, fault=cuda_dlls.Fault("", "", "")):
     key = (code, kind, folder, fault.reason, fault.detail)
     cause = groups.setdefault(key, Cause(code, kind, [], folder, [], fault))
     cause.names.append(name)
-    cause.askers.extend(asker for asker in askers if asker not in cause.askers)
+    cause.askers.append(tuple(askers))
 
 
 # PE files
@@ -665,34 +696,31 @@ def describe_place_fault(fault):
 
 
 def describe_places(search, families):
-    """Return where `families` were looked for, a line for each reason why nothing was taken."""
+    """Return lines on the places that were not taken for `families`, one for each reason."""
     reasons = {}
     for refused in search.refusals:
-        is_concerned = families and refused.family in families | {""}
         is_dull = refused.fault.reason in (cuda_dlls.ABSENT, cuda_dlls.HOLDS_NONE)
-        if not is_concerned or (is_dull and is_usual(refused)):
-            continue
-        place = "{} ({})".format(refused.directory, refused.source)
-        text = describe_place_fault(refused.fault)
-        reasons.setdefault((is_dull, text), {})[place] = None
+        is_concerned = refused.family in families or not refused.family
+        if is_concerned and not (is_dull and refused.source in USUAL_SOURCES):
+            place = "{} ({})".format(refused.directory, refused.source)
+            text = describe_place_fault(refused.fault)
+            reasons.setdefault((is_dull, text), {})[place] = None
     ordered = sorted(reasons.items())  # the telling reasons first
-    lines = ["{}: {}".format(text, "; ".join(places)) for (_, text), places in ordered]
-    return lines + (describe_unset_variables(search.build) if lines else [])
+    return ["{}: {}".format(text, "; ".join(places)) for (_, text), places in ordered]
 
 
-def is_usual(refused):
-    """Return whether nobody expects the DLLs in a directory: most people have it."""
-    usual = (cuda_dlls.WHEEL, cuda_dlls.CONDA, cuda_dlls.PROGRAM, cuda_dlls.PATH)
-    return refused.source in usual
-
-
-def describe_unset_variables(build):
-    """Return a line on the variables that would have led somewhere."""
+def describe_search(build):
+    """Return lines on the places that are looked at everywhere, and on what is not set."""
+    is_path_off = os.environ.get(cuda_dlls.SEARCH_PATH, "").strip() == "0"
+    sources = USUAL_SOURCES[:-1] if is_path_off else USUAL_SOURCES
+    lines = ["looked for as well in: {}".format(", ".join(sources))]
     names = [cuda_dlls.OVERRIDE] + cuda_dlls.cuda_variables(build)
     unset = [name for name in names if not os.environ.get(name, "").strip()]
-    if os.environ.get(cuda_dlls.SEARCH_PATH, "").strip() == "0":
-        unset.append("PATH ({}=0)".format(cuda_dlls.SEARCH_PATH))
-    return ["not set: {}".format(", ".join(unset))] if unset else []
+    if unset:
+        lines.append("not set: {}".format(", ".join(unset)))
+    if is_path_off:
+        lines.append("{}=0 keeps PATH from being searched".format(cuda_dlls.SEARCH_PATH))
+    return lines
 
 
 def find_distributions(search):
@@ -810,7 +838,7 @@ def collect_cause(explanation, cause):
         "code": cause.code,
         "names": list(cause.names),
         "file": cause.file,
-        "needed_by": list(cause.askers),
+        "needed_by": [list(askers) for askers in cause.askers],
         "text": explanation.describe_cause(cause),
     }
 
