@@ -19,16 +19,18 @@ if __package__:
 # What stops an import. `names` are those of DLLs, or of symbols; `askers` are, for each of them,
 # the files that need it.
 Cause = namedtuple("Cause", "code kind names file askers detail")
-NO_NATIVE, OTHER_PYTHON, OTHER_PROCESS, NUMPY = "no-native", "other-python", "process", "numpy"
+NO_NATIVE, OTHER_PYTHON, OTHER_FOLDER = "no-native", "other-python", "other-folder"
+OTHER_PROCESS, NUMPY = "process", "numpy"
 MISSING, SPLIT, REJECTED, SYMBOL = "missing", "split", "rejected", "symbol"
 FAILED_START, ERROR, OVERRIDE = "failed-start", "error", "override"
 
 CAUSES = {
     NO_NATIVE: "the native module (cv2*.pyd) is missing from {file}",
     OTHER_PYTHON: "{file} is for {detail}, and this is {python}",
+    OTHER_FOLDER: "{file} is in no folder that cv2/config*.py names",
     OTHER_PROCESS: "this Python is {detail}, and {file} is not",
     NUMPY: "NumPy {detail} is installed, and this build needs {names}",
-    MISSING: "{names} not found",
+    MISSING: "{names} {was} not found",
     SPLIT: "no directory holds all of {names}",
     REJECTED: "in {file}, {names} {verb} {fault}",
     SYMBOL: "{file} has no {names}, which {askers} needs",
@@ -38,7 +40,7 @@ CAUSES = {
 }
 
 # Where no DLL is the matter.
-PLAIN_CAUSES = (NO_NATIVE, OTHER_PYTHON, NUMPY, OVERRIDE)
+PLAIN_CAUSES = (NO_NATIVE, OTHER_PYTHON, OTHER_FOLDER, NUMPY, OVERRIDE)
 DLL_HEAD, PLAIN_HEAD = "DLL load failed while importing {}", "import of {} failed"
 
 # What is wrong with a directory or a file, by cuda_dlls' reasons.
@@ -72,6 +74,7 @@ FAULT_PAGES = {
 CAUSE_PAGES = {
     NO_NATIVE: "missing-native",
     OTHER_PYTHON: "missing-native",
+    OTHER_FOLDER: "missing-native",
     OTHER_PROCESS: "processor",
     NUMPY: "numpy",
     SPLIT: "part",
@@ -114,6 +117,9 @@ ERRORS = {
     4551: ("Smart App Control or a policy blocks it", POLICY),
     14001: ("its side-by-side configuration is wrong", "repair the Visual C++ redistributable"),
 }
+CLOUD = ("OneDrive or the like does not deliver it", 'choose "Always keep on this device" for it')
+ERRORS.update(dict.fromkeys(range(358, 399), CLOUD))
+ERRORS.update(dict.fromkeys(range(4552, 4570), ERRORS[4551]))
 
 # What to do where a file is no good, by where it comes from: the cure has to reach that place.
 NVIDIA_CURE = "python -m pip install --upgrade --force-reinstall {requirements}"
@@ -141,7 +147,10 @@ USUAL_SOURCES = (
 UNKNOWN_CURE = (
     "set OPENCV_CUDA_DLL_DIRS to the directory that holds it, or ask whoever built this wheel"
 )
-FROZEN_CURE = "tell the maker of this program that it lacks {names}"
+# A frozen program has no pip, and its user no say in what it brings; but these come with Windows
+# and the drivers.
+FROZEN_CURE = "tell the maker of this program that {fact}"
+MACHINE_KINDS = ("driver", "opencl", "vulkan", "media-foundation", "windows", "api-set")
 RUNTIME_CURE = "remove or replace {file}, which {program} brings, or update that program"
 NATIVE_CURE = "python -m pip install --force-reinstall --no-deps {distribution}; where it goes "
 NATIVE_CURE += "missing again, look into the quarantine of the antivirus program"
@@ -162,7 +171,9 @@ def find_causes(error, attempt):
     path = error.path or ""
     if path.lower().endswith(".pyd"):
         return find_load_causes(path, attempt)
-    return find_native_causes(attempt.search) or find_numpy_causes(attempt.search.build)
+    if attempt.is_recursion or error.name in ("cv2", "cv2.cv2"):
+        return find_native_causes(attempt.search)
+    return find_numpy_causes(attempt.search.build)
 
 
 class Explanation:
@@ -205,6 +216,7 @@ class Explanation:
         return CAUSES[cause.code].format(
             names=", ".join(cause.names),
             verb="is" if len(cause.names) == 1 else "are",
+            was="was" if len(cause.names) == 1 else "were",
             file=cause.file,
             askers=", ".join(sorted({os.path.basename(path) for path in sum(cause.askers, ())})),
             detail=cause.detail,
@@ -241,15 +253,21 @@ class Explanation:
 
     def find_cures(self):
         """Return what to do, each thing once."""
-        missing = [cause for cause in self.causes if cause.code in (MISSING, SPLIT)]
-        rest = [cause for cause in self.causes if cause not in missing]
+        causes, cures = self.causes, []
         if cuda_dlls.is_frozen():
-            names = [name for cause in missing for name in cause.names]
-            names += [os.path.basename(cause.file) for cause in rest]
-            return [FROZEN_CURE.format(names=", ".join(filter(None, names)))]
-        cures = [self._cure_missing(missing)] if missing else []
-        cures += [self._cure_cause(cause) for cause in rest]
-        return list(dict.fromkeys(cures))
+            theirs = [cause for cause in causes if self._is_of_program(cause)]
+            facts = [self.describe_cause(cause) for cause in theirs]
+            cures = [FROZEN_CURE.format(fact=" and ".join(facts))] if facts else []
+            causes = [cause for cause in causes if cause not in theirs]
+        missing = [cause for cause in causes if cause.code in (MISSING, SPLIT)]
+        rest = [cause for cause in causes if cause not in missing]
+        cures += [self._cure_missing(missing)] if missing else []
+        return list(dict.fromkeys(cures + [self._cure_cause(cause) for cause in rest]))
+
+    def _is_of_program(self, cause):
+        """Return whether a frozen program brought, or did not bring, what is the matter."""
+        is_of_machine = cause.kind in MACHINE_KINDS or cause.code in (ERROR, OVERRIDE)
+        return not is_of_machine
 
     def find_pages(self):
         """Return the names of the pages that say more."""
@@ -304,7 +322,7 @@ class Explanation:
             return 'python -m pip install "{}"'.format(cause.names[0])
         if cause.code == OTHER_PROCESS:
             return "install the Python that the file is for"
-        if cause.code in (NO_NATIVE, OTHER_PYTHON):
+        if cause.code in (NO_NATIVE, OTHER_PYTHON, OTHER_FOLDER):
             return NATIVE_CURE.format(distribution=self._distribution())
         if cause.code == FAILED_START:
             return self._cure_failed_start()
@@ -393,17 +411,18 @@ class Explanation:
 
 
 def find_native_causes(search):
-    """Return the cause where cv2 has no native module that this Python would import."""
+    """Return the cause where cv2's loader finds no native module."""
     import importlib.machinery
 
-    usable = {"cv2" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES}
+    usable_names = {"cv2" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES}
     natives = find_native_modules(search.folder)
-    if any(os.path.basename(path).lower() in usable for path in natives):
-        return []
-    if not natives:
-        return [Cause(NO_NATIVE, "", (), search.folder, (), "")]
-    path = natives[0]
-    return [Cause(OTHER_PYTHON, "", (), path, (), _python_of(os.path.basename(path)))]
+    usable = [path for path in natives if os.path.basename(path).lower() in usable_names]
+    if usable:
+        return [Cause(OTHER_FOLDER, "", (), usable[0], (), "")]
+    if natives:
+        python = _python_of(os.path.basename(natives[0]))
+        return [Cause(OTHER_PYTHON, "", (), natives[0], (), python)]
+    return [Cause(NO_NATIVE, "", (), search.folder, (), "")]
 
 
 def find_native_modules(folder):

@@ -444,6 +444,7 @@ class Attempt:
         self.search = Search(folder, build, self.windows)
         self.failures = {}  # path -> error number of a chosen file that does not load
         self.stand_ins = []  # paths of stand-ins in use
+        self.is_recursion = False  # the loader found its own package, not the native module
         self._modules, self._directories = [], []
 
     def prepare(self):
@@ -514,6 +515,8 @@ class Loading:
             del sys.OpenCV_LOADER  # an earlier failure left it: no loader is at work
         flag = hasattr(sys, "OpenCV_LOADER")
         state = State(list(sys.path), dict(sys.modules), os.environ.get("PATH"), flag)
+        if self._states and self.attempt:
+            self.attempt.is_recursion = True
         if self.attempt is None:
             self.attempt = self._prepare()
             if self.attempt and self.attempt.search.bad_override:
