@@ -143,8 +143,12 @@ def pattern_of(text: str, **known: str) -> str:
 
 def test_every_message_that_a_page_begins_with_is_one_of_the_module(report: ModuleType) -> None:
     faults = [*report.PLACE_FAULTS.values(), *report.FILE_FAULTS.values()]
-    fault = f"({'|'.join(map(pattern_of, faults))})"
-    patterns = [pattern_of(text, fault=fault) for text in report.CAUSES.values()]
+    known = {
+        "fault": f"({'|'.join(map(pattern_of, faults))})",
+        "verb": "(is|are)",
+        "was": "(was|were)",
+    }
+    patterns = [pattern_of(text, **known) for text in report.CAUSES.values()]
     patterns += [f"{pattern_of(text)}: .+" for text in report.PLACE_FAULTS.values()]
     patterns.append("installed over each other: .+")
     for page in sorted(MESSAGES.glob("*.md")):
@@ -157,10 +161,11 @@ def test_every_message_that_a_page_begins_with_is_one_of_the_module(report: Modu
 def test_every_error_number_that_the_module_explains_is_documented(report: ModuleType) -> None:
     page = (MESSAGES / "error.md").read_text(encoding="utf-8")
     documented = {
-        int(number): (meaning, cure)
+        number: (meaning, cure)
         for meanings, cure in re.findall(r"^\| (.+) \| (.+) \|$", page, re.MULTILINE)
-        for meaning, numbers in re.findall(r"([^;]+?) \(([\d, ]+)\)(?:; )?", meanings)
-        for number in numbers.split(", ")
+        for meaning, numbers in re.findall(r"([^;]+?) \((\d[\d, to]*)\)(?:; )?", meanings)
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", numbers)
+        for number in range(int(first), int(last or first) + 1)
     }
     assert documented == report.ERRORS
 
