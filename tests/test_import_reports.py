@@ -32,9 +32,11 @@ WORKS = "works"
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     folder = tmp_path_factory.mktemp("machine")
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
-        with windows_machine(pythons, folder) as made:
-            yield made
+    with (
+        Pythons(cache=Cache.default(), progress=SILENT) as pythons,
+        windows_machine(pythons, folder) as made,
+    ):
+        yield made
 
 
 @pytest.fixture
@@ -187,8 +189,8 @@ def test_the_scripts_folder_of_a_virtual_environment_is_not_where_windows_looks(
     windows.install(r"C:\Users\me\project\.venv\Lib\site-packages")
     said = windows.import_cv2()
     assert "nppc64_12.dll, nppif64_12.dll were not found" in said
-    place = rf"holds nppc64_12.dll, nppif64_12.dll, but Windows looks beside the running program, {PYTHON}\python.exe: {scripts}"
-    assert place in said.splitlines()[-2]
+    reason = "holds nppc64_12.dll, nppif64_12.dll, but Windows looks beside the running program, "
+    assert rf"{reason}{PYTHON}\python.exe: {scripts}" in said.splitlines()[-2]
 
 
 WRONG = [
@@ -298,9 +300,7 @@ def test_a_stand_in_is_loaded_where_there_is_no_driver(windows: Windows) -> None
     "before",
     [
         pytest.param(r"import os; os.add_dll_directory(r'C:\driver')", id="in-a-registered-folder"),
-        pytest.param(
-            r"import ctypes; ctypes.WinDLL(r'C:\driver\nvcuda.dll')", id="loaded-already"
-        ),
+        pytest.param(r"import ctypes; ctypes.WinDLL(r'C:\driver\nvcuda.dll')", id="loaded-already"),
     ],
 )
 def test_a_driver_that_the_process_has_or_can_load_answers_and_no_stand_in(
@@ -540,7 +540,10 @@ os.environ["CUDA_PATH"] = "C:\\\\T"
 import cv2
 sys.stdout.write("same" if texts[0] == texts[1] else repr(texts))
 """
-    program = "import sys\ntry:\n    import cv2\nexcept ImportError as first:\n    error = first\n" + after
+    program = (
+        "import sys\ntry:\n    import cv2\nexcept ImportError as first:\n    error = first\n"
+        + after
+    )
     windows.write(r"C:\Users\me\twice.py", program)
     ran = windows.run("-c", r"exec(open(r'C:\Users\me\twice.py').read())")
     assert ran.output == "same", ran.output
@@ -558,5 +561,3 @@ def test_running_the_file_by_its_path_says_the_same(windows: Windows) -> None:
 def test_the_report_is_not_loaded_where_the_import_works(windows: Windows) -> None:
     windows.fill(PYTHON, NPP)
     assert windows.import_cv2(after="print('cv2._cuda_report' in sys.modules)").endswith("False")
-
-

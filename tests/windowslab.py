@@ -1,4 +1,4 @@
-r"""Small Windows machines for tests: a genuine Python under Wine, a small genuine cv2.pyd, no OpenCV.
+r"""Small Windows machines for tests: a genuine Python under Wine, and a small genuine cv2.pyd.
 
 The native module is a PE file of a few hundred bytes with the load-time imports that a test names;
 its PyInit_cv2 is that of one of Python's own modules. So Windows' loader does what it does for
@@ -28,7 +28,7 @@ SYSTEM = r"C:\windows\system32"
 RETURN_0 = bytes.fromhex("31C0C3")
 
 # OpenCV's loader since 4.6, in as few lines as it takes, with the edit that repack makes.
-LOADER = '''\
+LOADER = """\
 import importlib, os, sys
 def bootstrap():
     if hasattr(sys, "OpenCV_LOADER"):
@@ -37,7 +37,8 @@ def bootstrap():
     saved = list(sys.path)
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, folder)
-    os.environ["PATH"] = os.path.join(folder, "../../x64/vc14/bin") + ";" + os.environ.get("PATH", "")
+    binaries = os.path.join(folder, "../../x64/vc14/bin")
+    os.environ["PATH"] = binaries + ";" + os.environ.get("PATH", "")
     package = sys.modules.pop("cv2")
     native = importlib.import_module("cv2")
     sys.modules["cv2"] = package
@@ -48,7 +49,7 @@ def bootstrap():
 from . import cuda_dlls as _cuda_dlls
 with _cuda_dlls.loading():
     bootstrap()
-'''
+"""
 BUILD = {
     "cuda": (12, 9),
     "cures": {
@@ -216,7 +217,8 @@ else:
 {after}
 """
         self.write(r"C:\Users\me\program.py", program)
-        return self.run("-B", "-c", "exec(open(r'C:\\Users\\me\\program.py').read())").output.strip()
+        start = r"exec(open(r'C:\Users\me\program.py').read())"
+        return self.run("-B", "-c", start).output.strip()
 
     def report(self) -> Ran:
         """Return what `python -m cv2.cuda_dlls` prints."""

@@ -152,8 +152,18 @@ UNKNOWN_CURE = (
 FROZEN_CURE = "tell the maker of this program that {fact}"
 MACHINE_KINDS = ("driver", "opencl", "vulkan", "media-foundation", "windows", "api-set")
 RUNTIME_CURE = "remove or replace {file}, which {program} brings, or update that program"
-NATIVE_CURE = "python -m pip install --force-reinstall --no-deps {distribution}; where it goes "
-NATIVE_CURE += "missing again, look into the quarantine of the antivirus program"
+NATIVE_CURE = (
+    "python -m pip install --force-reinstall --no-deps {distribution}; where it goes missing "
+    "again, look into the quarantine of the antivirus program"
+)
+CAUSE_CURES = {
+    NO_NATIVE: NATIVE_CURE,
+    OTHER_PYTHON: NATIVE_CURE,
+    OTHER_FOLDER: NATIVE_CURE,
+    OTHER_PROCESS: "install the Python that the file is for",
+    NUMPY: 'python -m pip install "{names}"',
+    OVERRIDE: "correct it or unset it",
+}
 
 Link = namedtuple("Link", "asker file symbols is_of_windows")
 
@@ -195,7 +205,7 @@ class Explanation:
         clauses = [self.describe_cause(cause) for cause in self._merge_missing()]
         cures = self.find_cures()
         first = "{}: {}. To fix it: {}.".format(head, "; ".join(clauses), "; ".join(cures))
-        return "\n  ".join([first] + self.describe_details())
+        return "\n  ".join([first, *self.describe_details()])
 
     def _merge_missing(self):
         """Return the causes with all missing names in one."""
@@ -308,22 +318,15 @@ class Explanation:
             upgrade = "--upgrade " if has_wheels else ""
             ways.append("python -m pip install {}{}".format(upgrade, requirements))
         cures = [self.build["cures"].get(kind, UNKNOWN_CURE) for kind in kinds]
-        return ", or ".join(ways + [" and ".join(dict.fromkeys(cures))])
+        return ", or ".join([*ways, " and ".join(dict.fromkeys(cures))])
 
     def _cure_cause(self, cause):
         """Return what to do about a cause that is no missing DLL."""
-        if cause.code == ERROR and cause.detail in ERRORS:
-            return ERRORS[cause.detail][1]
+        if cause.code in CAUSE_CURES:
+            names, distribution = ", ".join(cause.names), self._distribution()
+            return CAUSE_CURES[cause.code].format(names=names, distribution=distribution)
         if cause.code == ERROR:
-            return "ask whoever built this wheel"
-        if cause.code == OVERRIDE:
-            return "correct it or unset it"
-        if cause.code == NUMPY:
-            return 'python -m pip install "{}"'.format(cause.names[0])
-        if cause.code == OTHER_PROCESS:
-            return "install the Python that the file is for"
-        if cause.code in (NO_NATIVE, OTHER_PYTHON, OTHER_FOLDER):
-            return NATIVE_CURE.format(distribution=self._distribution())
+            return ERRORS.get(cause.detail, ("", "ask whoever built this wheel"))[1]
         if cause.code == FAILED_START:
             return self._cure_failed_start()
         return self._cure_file(cause)
@@ -570,19 +573,20 @@ class Walk:
 
         Of a family that is in no directory whole, only those names are causes that no place holds.
         """
-        groups = {}
-        for key, (name, askers) in sorted(self.missing.items()):
-            kind = self._find_kind(name, askers[0])
-            fault = self.search.faulty_files.get(key)
-            if key in self.search.sound_files:
-                _group(groups, SPLIT, kind, name, askers)
-            elif fault:
-                _group(groups, REJECTED, kind, name, askers, fault)
-            else:
-                _group(groups, MISSING, kind, name, askers)
-        causes = list(groups.values())
+        causes = merge([self._explain_missing(*self.missing[key]) for key in sorted(self.missing)])
         unheld = {cause.kind for cause in causes if cause.code != SPLIT}
         return [cause for cause in causes if cause.code != SPLIT or cause.kind not in unheld]
+
+    def _explain_missing(self, name, askers):
+        kind, needed_by = self._find_kind(name, askers[0]), [tuple(askers)]
+        if name.lower() in self.search.sound_files:
+            return Cause(SPLIT, kind, [name], "", needed_by, "")
+        fault = self.search.faulty_files.get(name.lower())
+        return (
+            reject(kind, fault, needed_by)
+            if fault
+            else Cause(MISSING, kind, [name], "", needed_by, "")
+        )
 
     def _find_kind(self, name, asker):
         """Return what a DLL is: what the build says, or what the file is that needs it."""
@@ -594,11 +598,9 @@ class Walk:
 
     def find_rejected(self):
         """Return causes for the files that Windows finds and does not accept."""
-        groups = {}
-        for path, fault in self.faults.items():
-            name = os.path.basename(path)
-            _group(groups, REJECTED, self._find_kind(name, path), name, (), fault)
-        return list(groups.values())
+        faults = sorted(self.faults.items())
+        kinds = [self._find_kind(os.path.basename(path), path) for path, _ in faults]
+        return merge([reject(kind, fault, [()]) for kind, (_, fault) in zip(kinds, faults)])
 
     def find_lacking_symbols(self):
         """Return a cause for each file that lacks what is asked of it."""
@@ -613,13 +615,21 @@ class Walk:
         return causes
 
 
-def _group(groups, code, kind, name, askers, fault=cuda_dlls.Fault("", "", "")):
-    """Add a name to the cause that differs in nothing else; files have to be in one directory."""
-    folder = os.path.dirname(fault.file)
-    key = (code, kind, folder, fault.reason, fault.detail)
-    cause = groups.setdefault(key, Cause(code, kind, [], folder, [], fault))
-    cause.names.append(name)
-    cause.askers.append(tuple(askers))
+def reject(kind, fault, needed_by):
+    """Return the cause that a file is no good."""
+    folder, name = os.path.split(fault.file)
+    return Cause(REJECTED, kind, [name], folder, needed_by, fault._replace(file=""))
+
+
+def merge(causes):
+    """Return the causes, in one those that differ by their names only."""
+    merged = {}
+    for cause in causes:
+        key = cause._replace(names=(), askers=())
+        first = merged.setdefault(key, cause._replace(names=[], askers=[]))
+        first.names.extend(cause.names)
+        first.askers.extend(cause.askers)
+    return list(merged.values())
 
 
 # PE files
@@ -733,7 +743,7 @@ def describe_search(build):
     is_path_off = os.environ.get(cuda_dlls.SEARCH_PATH, "").strip() == "0"
     sources = USUAL_SOURCES[:-1] if is_path_off else USUAL_SOURCES
     lines = ["looked for as well in: {}".format(", ".join(sources))]
-    names = [cuda_dlls.OVERRIDE] + cuda_dlls.cuda_variables(build)
+    names = [cuda_dlls.OVERRIDE, *cuda_dlls.cuda_variables(build)]
     unset = [name for name in names if not os.environ.get(name, "").strip()]
     if unset:
         lines.append("not set: {}".format(", ".join(unset)))
@@ -816,7 +826,7 @@ def collect_facts(explanation, message):
     """Return the report as a JSON object."""
     search, build, windows = explanation.search, explanation.build, explanation.windows
     drivers = [name for name, kind in build["kinds"].items() if kind == "driver"]
-    names = [cuda_dlls.OVERRIDE] + cuda_dlls.cuda_variables(build) + ["PATH"]
+    names = [cuda_dlls.OVERRIDE, *cuda_dlls.cuda_variables(build), "PATH"]
     chosen = [dict(choice._asdict()) for choice in list_answers(search, windows)]
     families = build["families"]
     missing = set(families) - {choice["family"] for choice in chosen}
@@ -880,16 +890,20 @@ def format_report(explanation, facts):
         "cv2 {} ({})".format(build["opencv"], facts["cv2"]),
         "Python {} ({})".format(facts["python"], facts["program"]),
     ]
-    for choice in facts["chosen"]:
-        lines.append("{family}: {directory} ({source})".format(**choice))
-    for family, names in facts["missing"].items():
-        lines.append("{}: not found: {}".format(family, ", ".join(names)))
-    for name, path in facts["drivers"].items():
-        lines.append("{}: {}".format(name, path or "not loaded"))
-    for path in facts["stand_ins"]:
-        lines.append("{}: a stand-in, which says that there is no device".format(path))
+    lines += ["{family}: {directory} ({source})".format(**choice) for choice in facts["chosen"]]
+    lines += [
+        "{}: not found: {}".format(family, ", ".join(names))
+        for family, names in facts["missing"].items()
+    ]
+    lines += [
+        "{}: {}".format(name, path or "not loaded") for name, path in facts["drivers"].items()
+    ]
+    lines += [
+        "{}: a stand-in, which says that there is no device".format(path)
+        for path in facts["stand_ins"]
+    ]
     if facts["message"]:
-        return lines + ["import cv2 fails: " + facts["message"]]
-    lines += ["import cv2 works"] + describe_distributions(search)
+        return [*lines, "import cv2 fails: " + facts["message"]]
+    lines += ["import cv2 works", *describe_distributions(search)]
     places = describe_places(search, set(build["families"]))
-    return lines + (["not taken:"] + ["  " + line for line in places] if places else [])
+    return [*lines, "not taken:", *("  " + line for line in places)] if places else lines

@@ -242,7 +242,7 @@ class Search:
             yield self.program_folder()
 
     def _nvidia_folders(self):
-        for root in [self.root] + self._import_folders():
+        for root in [self.root, *self._import_folders()]:
             top = os.path.join(root, "nvidia")
             for name in sorted(self.list_directory(top).names.values()):
                 if not name.startswith("_"):  # __init__.py, __pycache__
@@ -270,10 +270,10 @@ class Search:
 
     def _import_folders(self):
         """Return the folders of sys.path but for the working directory, which proves nothing."""
-        folders = [os.path.normpath(entry) for entry in sys.path if isinstance(entry, str) and entry]
+        entries = [entry for entry in sys.path if isinstance(entry, str) and entry]
         return [
             folder
-            for folder in folders
+            for folder in map(os.path.normpath, entries)
             if is_absolute(folder) and not self._is_working_directory(folder)
         ]
 
@@ -585,7 +585,7 @@ def cuda_variables(build):
     cuda = build["cuda"]
     own = ["CUDA_PATH_V{}_{}".format(*cuda)] if cuda and cuda[1] is not None else []
     others = _newest_first(os.environ, "CUDA_PATH_V", cuda and cuda[0])
-    return list(dict.fromkeys(own + ["CUDA_PATH", "CUDA_HOME"] + others + ["CUDNN_PATH"]))
+    return list(dict.fromkeys([*own, "CUDA_PATH", "CUDA_HOME", *others, "CUDNN_PATH"]))
 
 
 def find_fault(path, machine):
@@ -601,7 +601,7 @@ def find_fault(path, machine):
                 return Fault(PLACEHOLDER if is_placeholder else NO_DLL, path, "")
             sections = _read_sections(header)
             ends = [section.offset + section.size for section in sections]
-            if max([start + 24] + ends) > file.seek(0, 2):
+            if max([start + 24, *ends]) > file.seek(0, 2):
                 return Fault(CUT_OFF, path, "")
             own = read_machine(header)
             if machine in (None, own) or (machine == "x86-64" and _is_hybrid(file, header)):
