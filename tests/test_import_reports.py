@@ -268,6 +268,14 @@ def test_a_native_module_where_the_loader_does_not_look_is_said_to_be_there(
     assert f"{path} is in no folder that cv2/config*.py names" in windows.import_cv2()
 
 
+def test_a_native_module_that_needs_the_dll_of_another_python_is_said_to_be_for_that(
+    windows: Windows,
+) -> None:
+    windows.install(imports={"python39.dll": ["Py_Initialize"]}, families={})
+    said = windows.import_cv2()
+    assert r"cv2\cv2.pyd is for Python 3.9, and this is Python 3.12" in said
+
+
 def test_a_native_module_for_another_processor_is_told_from_a_missing_dll(windows: Windows) -> None:
     windows.write(rf"{SITE}\cv2\cv2.pyd", dll("PyInit_cv2", machine="x86"))
     said = windows.import_cv2()
@@ -430,6 +438,7 @@ def test_nothing_ends_an_import_that_works(windows: Windows, before: str) -> Non
         r"C:\other\..\work",
         r"\\?\C:\work",
         r"C:\junction",
+        r"C:\junction\..\work",
         r"Z:{unix}",
     ],
 )
@@ -442,7 +451,15 @@ def test_the_working_directory_is_not_taken_by_any_of_its_names(
     windows.link(r"C:\junction", "work")
     unix = str(windows.disk.place(r"C:\work")).replace("/", "\\")
     windows.path = spelling.format(unix=unix)
-    assert "is the working directory: " in windows.import_cv2()
+    assert "is the working directory, or a subfolder of it: " in windows.import_cv2()
+
+
+def test_a_subfolder_of_the_working_directory_is_not_taken_because_path_names_that(
+    windows: Windows,
+) -> None:
+    windows.fill(r"C:\work\bin", NPP)
+    windows.cwd = windows.path = r"C:\work"
+    assert r"or a subfolder of it: C:\work\bin (PATH)" in windows.import_cv2()
 
 
 @pytest.mark.parametrize("spelling", [r"C:\junction\cuda", r"\\?\C:\Users\Public\cuda"])
@@ -476,7 +493,7 @@ def test_a_prefix_is_trusted_when_it_is_the_working_directory_too(windows: Windo
 
 def test_a_frozen_program_is_told_what_its_maker_has_to_add(windows: Windows) -> None:
     said = windows.import_cv2(before="sys.frozen = True")
-    fact = "nppc64_12.dll, nppif64_12.dll were not found"
+    fact = "it lacks nppc64_12.dll, nppif64_12.dll"
     assert f"To fix it: tell the maker of this program that {fact}." in said
     assert "pip" not in said
     assert "python -m" not in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loading import BUILD
@@ -34,23 +33,3 @@ def test_it_is_ascii_and_reads_as_the_facts(facts: dict[str, object]) -> None:
 
 def test_the_order_of_keys_does_not_count() -> None:
     assert build_module(dict(reversed(BUILD.items()))) == build_module(BUILD)
-
-
-def test_it_is_laid_out_as_a_person_would() -> None:
-    facts = {"b": ("y" * 50, "x" * 50), "a": (1,), "c": {"say": 'it"'}, "d": ()}
-    assert build_module(facts).decode().splitlines()[2:] == [
-        "BUILD = {",
-        '    "a": (1,),',
-        '    "b": (',
-        f'        "{"y" * 50}",',
-        f'        "{"x" * 50}",',
-        "    ),",
-        '    "c": {"say": \'it"\'},',
-        '    "d": (),',
-        "}",
-    ]
-
-
-def test_what_has_no_literal_is_a_fault_of_ours() -> None:
-    with pytest.raises(TypeError, match="set has no literal"):
-        build_module({"a": {1}})

@@ -72,7 +72,7 @@ BUILD = {
         "nvcuda.dll": "driver",
         "dxgi.dll": "windows",
         "msvcp140.dll": "vc-runtime",
-        "python3.dll": "python",
+        "python39.dll": "python",
         "libfoo.dll": "unknown",
     },
     "machine": "x86-64",

@@ -48,15 +48,15 @@ PLACE_FAULTS = {
     cuda_dlls.NOT_ABSOLUTE: "is not an absolute directory",
     cuda_dlls.ABSENT: "does not exist",
     cuda_dlls.UNREADABLE: "cannot be read",
-    cuda_dlls.WORKING_DIRECTORY: "is the working directory",
+    cuda_dlls.WORKING_DIRECTORY: "is the working directory, or a subfolder of it",
     cuda_dlls.WRITABLE_BY_ALL: "is in a folder that every user may write to",
     cuda_dlls.HOLDS_NONE: "holds none of them",
     cuda_dlls.HOLDS_PART: "has no {file}",
     cuda_dlls.OTHER_VERSION: "holds {file}, which is another version",
 }
 FILE_FAULTS = {
-    cuda_dlls.NO_DLL: "no DLL",
-    cuda_dlls.PLACEHOLDER: "a placeholder of Git LFS, not the DLL itself",
+    cuda_dlls.NO_DLL: "not in the format of a DLL",
+    cuda_dlls.PLACEHOLDER: "not fetched from Git LFS yet",
     cuda_dlls.CUT_OFF: "cut off",
     cuda_dlls.OTHER_MACHINE: "for {machine}",
     cuda_dlls.UNREADABLE: "unreadable ({detail})",
@@ -144,6 +144,7 @@ USUAL_SOURCES = (
     cuda_dlls.PROGRAM,
     cuda_dlls.PATH,
 )
+UNREADABLE_CURE = "give yourself the right to read {file}"
 UNKNOWN_CURE = (
     "set OPENCV_CUDA_DLL_DIRS to the directory that holds it, or ask whoever built this wheel"
 )
@@ -164,6 +165,8 @@ CAUSE_CURES = {
     NUMPY: 'python -m pip install "{names}"',
     OVERRIDE: "correct it or unset it",
 }
+
+PYTHON_DLLS = ("python3.dll", "python{}{}.dll".format(*sys.version_info[:2]))
 
 Link = namedtuple("Link", "asker file symbols is_of_windows")
 
@@ -266,13 +269,17 @@ class Explanation:
         causes, cures = self.causes, []
         if cuda_dlls.is_frozen():
             theirs = [cause for cause in causes if self._is_of_program(cause)]
-            facts = [self.describe_cause(cause) for cause in theirs]
+            facts = [self._describe_for_maker(cause) for cause in theirs]
             cures = [FROZEN_CURE.format(fact=" and ".join(facts))] if facts else []
             causes = [cause for cause in causes if cause not in theirs]
         missing = [cause for cause in causes if cause.code in (MISSING, SPLIT)]
         rest = [cause for cause in causes if cause not in missing]
         cures += [self._cure_missing(missing)] if missing else []
         return list(dict.fromkeys(cures + [self._cure_cause(cause) for cause in rest]))
+
+    def _describe_for_maker(self, cause):
+        is_missing = cause.code == MISSING
+        return "it lacks " + ", ".join(cause.names) if is_missing else self.describe_cause(cause)
 
     def _is_of_program(self, cause):
         """Return whether a frozen program brought, or did not bring, what is the matter."""
@@ -338,7 +345,10 @@ class Explanation:
         paths = [os.path.join(folder, name) for name in cause.names] if is_folder else [cause.file]
         major, minor = self.build["cuda"] or ("", None)
         best = "" if minor is None else " (best {}.{} or later)".format(major, minor)
-        return ORIGIN_CURES.get(self._find_origin(paths[0]), TOOLKIT_CURE).format(
+        cure = ORIGIN_CURES.get(self._find_origin(paths[0]), TOOLKIT_CURE)
+        if is_folder and cause.detail.reason == cuda_dlls.UNREADABLE:
+            cure = UNREADABLE_CURE
+        return cure.format(
             file=" and ".join(paths),
             folder=folder,
             requirements=self._requirements([cause.kind]),
@@ -365,7 +375,7 @@ class Explanation:
     def _distribution(self):
         """Return the requirement that has pip install this wheel again."""
         distributions = find_distributions(self.search)
-        original = self.build["original"].get("filename", "opencv-python").partition("-")[0]
+        original = self.build["original"].get("filename", "opencv_python-").partition("-")[0]
         return distributions[0].replace(" ", "==") if distributions else original.replace("_", "-")
 
     def _find_origin(self, file):
@@ -579,6 +589,8 @@ class Walk:
 
     def _explain_missing(self, name, askers):
         kind, needed_by = self._find_kind(name, askers[0]), [tuple(askers)]
+        if kind == "python" and name.lower() not in PYTHON_DLLS:
+            return Cause(OTHER_PYTHON, kind, [name], askers[0], needed_by, _python_of(name))
         if name.lower() in self.search.sound_files:
             return Cause(SPLIT, kind, [name], "", needed_by, "")
         fault = self.search.faulty_files.get(name.lower())
@@ -606,6 +618,8 @@ class Walk:
         """Return a cause for each file that lacks what is asked of it."""
         exports, causes = {}, []
         for link in self.links:
+            if self.windows.find_module(os.path.basename(link.asker)):
+                continue  # what is loaded has all it needs
             if link.file not in exports:
                 exports[link.file] = read_exports(link.file)
             lacking = sorted(set(link.symbols) - exports[link.file])
@@ -720,7 +734,7 @@ def describe_place_fault(fault):
     """Return why a place is not taken, after its name."""
     if fault.reason in FILE_FAULTS and fault.file:
         name = os.path.basename(fault.file)
-        return "holds a {} that is {}".format(name, describe_file_fault(fault))
+        return "its {} is {}".format(name, describe_file_fault(fault))
     return PLACE_FAULTS[fault.reason].format(file=fault.file)
 
 
@@ -788,8 +802,9 @@ def _windows_words(number):
 
 
 def _python_of(name):
-    """Return the Python that a native module was made for, told by its name: cv2.cp39-..."""
-    digits = "".join(filter(str.isdecimal, name.partition(".cp")[2].partition("-")[0]))
+    """Return the Python that a file was made for, told by its name: cv2.cp39-..., python39.dll."""
+    version = name.partition(".cp")[2].partition("-")[0] or name.lower().partition("python")[2]
+    digits = "".join(filter(str.isdecimal, version))
     return "Python {}.{}".format(digits[0], digits[1:]) if digits else "another Python"
 
 

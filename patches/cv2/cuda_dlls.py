@@ -80,7 +80,8 @@ LOAD_LIBRARY_SEARCH_DEFAULT_DIRS, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR = 0x1000, 0x1
 LOAD_WITH_ALTERED_SEARCH_PATH = 8
 NO_DIALOGS = 0x8003  # SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX
 
-Place = namedtuple("Place", "directory source")
+# `root` is what the source named, `directory` that or a subfolder of it.
+Place = namedtuple("Place", "directory source root")
 Choice = namedtuple("Choice", "family directory source files")
 # What is wrong with a directory or a file: a code from above, the names of files, more about them.
 Fault = namedtuple("Fault", "reason file detail")
@@ -300,8 +301,9 @@ class Search:
 
     def _look_below(self, roots, source):
         for root in filter(None, roots):
-            for directory in self._candidates(os.path.normpath(root), source):
-                self._look_into(directory, source)
+            root = os.path.normpath(root)
+            for directory in self._candidates(root, source):
+                self._look_into(Place(directory, source, root))
             if not self.missing:
                 return
 
@@ -309,7 +311,7 @@ class Search:
         """Return the known subfolders of `root`, the deepest first, then `root` itself."""
         listing = self.list_directory(root)
         if listing.reason:
-            self._refuse(Place(root, source), "", Fault(listing.reason, "", ""))
+            self._refuse(Place(root, source, root), "", Fault(listing.reason, "", ""))
             return []
         levels = [[root]]
         while levels[-1] and len(levels) <= DEEPEST:
@@ -324,9 +326,9 @@ class Search:
         known += [names[name] for name in fixed if name in names]
         return [os.path.join(directory, name) for name in known]
 
-    def _look_into(self, directory, source):
-        """Choose `directory` for the families that it holds whole, or keep the reason why not."""
-        place, key = Place(directory, source), _key(directory)
+    def _look_into(self, place):
+        """Choose a place for the families that it holds whole, or keep the reason why not."""
+        key = _key(place.directory)
         for wanted in list(self.missing):
             if (key, wanted.family) in self._looked_at:
                 continue
@@ -335,6 +337,7 @@ class Search:
             if fault:
                 self._refuse(place, wanted.family, fault)
             else:
+                directory, source = place.directory, place.source
                 print_step("{}: {} ({}) is chosen", wanted.family, directory, source)
                 self.choices.append(Choice(wanted.family, directory, source, wanted.files))
                 self.missing.remove(wanted)
@@ -365,7 +368,7 @@ class Search:
         return fault
 
     def _refuse(self, place, family, fault):
-        print_step("{}: {} ({}): {} {} {}", family or "all", *place + fault)
+        print_step("{}: {} ({}, {}): {} {} {}", family or "all", *place + fault)
         self.refusals.append(Refusal(place.directory, place.source, family, fault))
 
     def list_directory(self, directory):
@@ -395,7 +398,7 @@ class Search:
         line = self._lineage(place.directory)
         windows = os.environ.get("SYSTEMROOT") or "C:\\Windows"
         public = [os.environ.get("PUBLIC"), os.path.join(windows, "Temp")]
-        if self._is_working_directory(place.directory):
+        if any(map(self._is_working_directory, (place.directory, place.root))):
             reason = WORKING_DIRECTORY
         elif any(self._identity(folder) in line for folder in public if folder):
             reason = WRITABLE_BY_ALL
@@ -413,14 +416,14 @@ class Search:
             return False
 
     def _lineage(self, directory):
-        """Return the identities of a directory and of all that it lies in."""
-        identities = []
-        while True:
-            identities.append(self._identity(directory))
-            parent = os.path.dirname(directory)
-            if parent == directory:
-                return identities
-            directory = parent
+        """Return the identities of a directory and of all that it lies in, links followed or not."""
+        identities = set()
+        for path in (directory, os.path.realpath(directory)):
+            identities.add(self._identity(path))
+            while os.path.dirname(path) != path:
+                path = os.path.dirname(path)
+                identities.add(self._identity(path))
+        return identities
 
     def _identity(self, directory):
         """Return what all names of one directory have in common."""

@@ -16,11 +16,10 @@ _CURES = {
     "vulkan": "install the driver of your graphics card",
     "media-foundation": "add Media Foundation to this Windows: on Windows N the optional feature "
     '"Media Feature Pack", on Windows Server: Install-WindowsFeature Server-Media-Foundation',
-    "windows": "it belongs to Windows: Server Core, Nano Server and container images lack it, an "
-    "installation or image with the Desktop Experience has it; an old Windows needs an update",
-    "api-set": "it belongs to Windows: update an old one (api-ms-win-crt-*, the Universal C "
-    "Runtime, comes with Windows 10 and with Windows Update); Server Core, Nano Server and "
-    "container images lack some, an installation or image with the Desktop Experience has them",
+    "windows": "install what it is a part of: Windows with the Desktop Experience (Server Core, "
+    "Nano Server and container images lack it); on an old Windows, an update",
+    "api-set": "update Windows, which it is a part of (api-ms-win-crt-*: by the Universal C "
+    "Runtime of Windows Update), or take one with the Desktop Experience",
     "vc-runtime": "python -m pip install --upgrade msvc-runtime, or install the Visual C++ "
     "2015-2022 Redistributable",
     "python": "repair this Python, or copy the DLL beside python.exe from a complete one",
