@@ -3,14 +3,14 @@
 import contextlib
 import ctypes
 import importlib.machinery
-import importlib.util
 import io
 import ntpath
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from types import ModuleType, SimpleNamespace
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import IO, Any
 
 import pefile
@@ -27,6 +27,7 @@ CUBLAS = ("cublas64_12.dll",)
 CUDNN = ("cudnn64_9.dll",)
 TOOLKIT = "C:\\CUDA\\v12.9"
 BIN = f"{TOOLKIT}\\bin"
+TOOLKIT_SET = {"CUDA_PATH": TOOLKIT}
 PREFIX = "C:\\Python312"
 SITE = f"{PREFIX}\\Lib\\site-packages"
 CV2 = f"{SITE}\\cv2\\cv2.pyd"
@@ -83,17 +84,19 @@ BUILD: dict[str, Any] = {
         "npp": ("nvidia-npp-cu12>=12.4.0,<13",),
     },
 }
+ENVIRON = {
+    "PATH": SYSTEM,
+    "PROGRAMFILES": "C:\\Program Files",
+    "PUBLIC": "C:\\Users\\Public",
+}
 SUFFIXES = [".cp312-win_amd64.pyd", ".pyd"]
 
 
 def rows(table: Mapping[str, tuple[object, ...]], faults: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - what parametrize takes
     """Return parameters by their ids; `faults` says of some what the module does wrong today."""
-    marks = {
-        key: pytest.mark.xfail(reason=reason, strict=True) for key, reason in (faults or {}).items()
-    }
-    return [
-        pytest.param(*values, id=key, marks=marks.get(key, ())) for key, values in table.items()
-    ]
+    reasons = faults or {}
+    marks = {key: pytest.mark.xfail(reason=reasons[key], strict=True) for key in reasons}
+    return [pytest.param(*table[key], id=key, marks=marks.get(key, ())) for key in table]
 
 
 class Machine:
@@ -102,7 +105,7 @@ class Machine:
     def __init__(
         self,
         directories: Mapping[str, Sequence[str] | Mapping[str, bytes]],
-        environ: Mapping[str, str] | None = None,
+        environ: Mapping[str, str | None] | None = None,
         *,
         python: tuple[int, int] = (3, 12),
         program: bytes = GOOD,
@@ -124,21 +127,18 @@ class Machine:
         self.add(PREFIX, {"python.exe": program})
         for directory, files in directories.items():
             self.add(directory, files)
-        self.environ = {
-            "PATH": SYSTEM,
-            "PROGRAMFILES": "C:\\Program Files",
-            "PUBLIC": "C:\\Users\\Public",
-            **(environ or {}),
-        }
+        variables = {**ENVIRON, **(environ or {})}
+        self.environ = {name: value for name, value in variables.items() if value is not None}
         self.kernel = Kernel(self)
         self.sys = _make_sys(python)
-        self.os = self._make_os(has_directories=python >= (3, 8))
+        self.os = self._make_os()
         self.build = {**BUILD, **build}
         self.start()
 
     def start(self, site: str = SITE) -> None:
         """Start the process: the modules of cv2, lying in `site`, are loaded anew."""
-        self.module, self.report = load_modules()
+        self.module = execute(FILE)
+        self.report = execute(REPORT, cuda_dlls=self.module)
         for module in (self.module, self.report):
             vars(module).update(os=self.os, sys=self.sys, open=self.open)
         self.module.load_neighbour = {"_cuda_report": self.report}.__getitem__
@@ -155,21 +155,15 @@ class Machine:
 
     # What Python's modules do
 
-    def _make_os(self, *, has_directories: bool) -> SimpleNamespace:
-        path = _load(importlib.util.find_spec("ntpath"))
+    def _make_os(self) -> SimpleNamespace:
+        path = execute(Path(ntpath.__file__))
         path.samefile = lambda a, b: self.resolve(a) == self.resolve(b)
-        names = {"add_dll_directory": self.add_dll_directory} if has_directories else {}
-        path.os = SimpleNamespace(
-            name="nt",
-            path=path,
-            environ=self.environ,
-            fspath=str,
-            listdir=self.listdir,
-            getcwd=lambda: self.cwd,
-            stat=self.stat,
-            walk=self.walk,
-            **names,
-        )
+        path.realpath = self.resolve
+        path.os = SimpleNamespace(name="nt", path=path, environ=self.environ, fspath=str)
+        path.os.getcwd = lambda: self.cwd
+        path.os.listdir, path.os.stat, path.os.walk = self.listdir, self.stat, self.walk
+        if self.sys.version_info >= (3, 8):
+            path.os.add_dll_directory = self.add_dll_directory
         return path.os
 
     def resolve(self, path: str) -> str:
@@ -246,12 +240,13 @@ class Machine:
         self.load()
         return {choice.family: choice.directory for choice in self.loading.attempt.search.choices}
 
-    def refuse(self) -> list[tuple[str, str, str]]:
-        """Return the places that are not taken: directory, source, reason."""
+    def refuse(self) -> list[tuple[str, str, str, str]]:
+        """Return the places that are not taken: directory, source, reason, name of a file."""
         self.load()
-        refusals = self.loading.attempt.search.refusals
-        describe = self.report.describe_place_fault
-        return [(place.directory, place.source, describe(place.fault)) for place in refusals]
+        return [
+            (place.directory, place.source, place.fault.reason, ntpath.basename(place.fault.file))
+            for place in self.loading.attempt.search.refusals
+        ]
 
     def fail(self, error: BaseException) -> BaseException:
         """Go through a block that fails as OpenCV's loader does; return what comes out of it."""
@@ -297,26 +292,21 @@ class Kernel:
         self.mode = 1
         self._handles: list[str] = []
         self._number = 0
-        self.ctypes: SimpleNamespace | None = SimpleNamespace(
-            **{name: getattr(ctypes, name) for name in ("c_wchar_p", "c_void_p", "c_uint32")},
-            **{name: getattr(ctypes, name) for name in ("POINTER", "byref")},
-            create_unicode_buffer=ctypes.create_unicode_buffer,
-            get_last_error=lambda: self._number,
-            FormatError=lambda number: f"Windows' words for {number}.",
-            WinDLL=self._open_library,
-        )
+        self.ctypes: SimpleNamespace | None = SimpleNamespace(**vars(ctypes))
+        self.ctypes.get_last_error = lambda: self._number
+        self.ctypes.FormatError = "Windows' words for {}.".format
+        self.ctypes.WinDLL = self._open_library
 
     def _open_library(self, name: str, *, use_last_error: bool) -> SimpleNamespace:
         assert (name, use_last_error) == ("kernel32", True)
-        functions: dict[str, Callable[..., object]] = {
-            "GetModuleHandleW": self._find_handle,
-            "GetModuleFileNameW": self._write_name,
-            "LoadLibraryExW": self._load,
-            "FreeLibrary": self._free,
-            "SetThreadErrorMode": self._set_mode,
-            "GetCommandLineW": lambda: self.command_line,
-        }
-        return SimpleNamespace(**{key: partial(function) for key, function in functions.items()})
+        return SimpleNamespace(
+            GetModuleHandleW=partial(self._find_handle),
+            GetModuleFileNameW=partial(self._write_name),
+            LoadLibraryExW=partial(self._load),
+            FreeLibrary=partial(self._free),
+            SetThreadErrorMode=partial(self._set_mode),
+            GetCommandLineW=partial(lambda: self.command_line),
+        )
 
     def _find_handle(self, name: str) -> int | None:
         path = self.modules.get(name.lower())
@@ -364,22 +354,16 @@ def make_native_error() -> ImportError:
     return ImportError(text, name="cv2", path=CV2)
 
 
-def load_modules() -> tuple[Any, Any]:
-    """Return cuda_dlls and _cuda_report as they are outside of a package."""
-    spec = importlib.util.spec_from_file_location("cv2_cuda_dlls", FILE)
-    with pytest.MonkeyPatch.context() as patch:
-        module = _load(spec, lambda made: patch.setitem(sys.modules, "cv2_cuda_dlls", made))
-        return module, module.load_neighbour("_cuda_report")
+@cache
+def _compile(file: Path) -> CodeType:
+    return compile(file.read_text(encoding="utf-8"), file, "exec")
 
 
-def _load(
-    spec: importlib.machinery.ModuleSpec | None, keep: Callable[[ModuleType], None] = lambda _: None
-) -> Any:  # noqa: ANN401 - its names are made at run time
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    keep(module)
-    spec.loader.exec_module(module)
+def execute(file: Path, **names: object) -> Any:  # noqa: ANN401 - its names are made at run time
+    """Return a new module made of a file, outside of any package, that has those names before."""
+    module = ModuleType(file.stem)
+    vars(module).update(names, __file__=str(file))
+    exec(_compile(file), vars(module))  # noqa: S102 - the module is what is tested
     return module
 
 

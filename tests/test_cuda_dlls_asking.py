@@ -1,15 +1,23 @@
 """The module in cv2, asked what it chose and why, on a made-up Windows."""
 
-import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from machines import BIN, CUDNN, NPP, PREFIX, SITE, SOUND, TOOLKIT, X86, Machine, make_native_error
+from machines import (
+    BIN,
+    CUDNN,
+    NPP,
+    PREFIX,
+    SITE,
+    SOUND,
+    TOOLKIT_SET,
+    X86,
+    Machine,
+    rows,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "reports" / "text.txt"
-TOOLKIT_SET = {"CUDA_PATH": TOOLKIT}
 STAND_INS = {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
 
 
@@ -55,48 +63,27 @@ def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
     assert "npp: D:\\\\u5e93 (PATH)" in machine.ask(encoding="cp1252")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["text", "JSON"])
-def test_where_cv2_does_not_import_the_report_is_printed_and_ends_with_1(
-    arguments: list[str],
-) -> None:
-    machine = Machine({})
-    machine.sys.argv = ["-m", *arguments]
-    machine.sys.orig_argv = ["python", "-m", "cv2.cuda_dlls", *arguments]
-    machine.sys.stdout = io.StringIO()
-    with pytest.raises(SystemExit, match="1"), machine.run(), machine.loading:
-        raise make_native_error()
-    printed = machine.sys.stdout.getvalue()
-    message = Machine({}).explain()
-    if arguments:
-        facts = json.loads(printed)
-        assert (facts["imports"], facts["message"]) == (False, message)
-        assert [cause["code"] for cause in facts["causes"]] == ["missing"]
-    else:
-        assert printed.endswith(f"import cv2 fails: {message}\n")
+LINES = {
+    "python -m cv2.cuda_dlls --json": ("-m", True),
+    "python -Im cv2.cuda_dlls": ("-m", True),
+    "python -W error -m cv2.cuda_dlls": ("-m", True),
+    "python -mcv2.cuda_dlls": ("-m", True),
+    "python -m tool.cuda_dlls": ("-m", False),
+    "python -m pytest -m cv2.cuda_dlls": ("-m", False),
+    "python program.py -m cv2.cuda_dlls": ("program.py", False),
+}
 
 
 @pytest.mark.parametrize(
     ("line", "first", "is_asked"),
-    [
-        ("python -m cv2.cuda_dlls", "-m", True),
-        ("python -m cv2.cuda_dlls --json", "-m", True),
-        ("python -Im cv2.cuda_dlls", "-m", True),
-        ("python -W error -m cv2.cuda_dlls", "-m", True),
-        ("python -m tool.cuda_dlls", "-m", False),
-        ("python -m pytest -m cv2.cuda_dlls", "-m", False),
-        ("python program.py -m cv2.cuda_dlls", "program.py", False),
-        ("python -c pass -m cv2.cuda_dlls", "-c", False),
-        pytest.param(
-            "python -mcv2.cuda_dlls",
-            "-m",
-            True,
-            marks=pytest.mark.xfail(reason="the name stands in the option itself", strict=True),
-        ),
-    ],
+    rows(
+        {line: (line, *LINES[line]) for line in LINES},
+        faults={"python -mcv2.cuda_dlls": "the name stands in the option itself"},
+    ),
 )
 @pytest.mark.parametrize("python", [(3, 9), (3, 12)], ids=["3.9", "3.12"])
 def test_it_knows_when_it_is_asked(
-    line: str, first: str, is_asked: bool, python: tuple[int, int]
+    line: str, first: str, python: tuple[int, int], *, is_asked: bool
 ) -> None:
     machine = Machine({}, python=python)
     machine.sys.argv = [first]
@@ -110,7 +97,7 @@ def test_it_knows_when_it_is_asked(
 @pytest.mark.parametrize(
     ("value", "is_printed"), [("1", True), ("0", False), ("", False)], ids=["on", "off", "unset"]
 )
-def test_each_step_is_printed_where_that_is_asked_for(value: str, is_printed: bool) -> None:
+def test_each_step_is_printed_where_that_is_asked_for(value: str, *, is_printed: bool) -> None:
     machine = Machine({BIN: NPP}, {**TOOLKIT_SET, "OPENCV_CUDA_DEBUG": value})
     machine.load()
     lines = machine.sys.stderr.getvalue().splitlines()
@@ -120,19 +107,3 @@ def test_each_step_is_printed_where_that_is_asked_for(value: str, is_printed: bo
     ]
     assert [step in lines for step in steps] == [is_printed] * 2
     assert bool(lines) == is_printed
-
-
-class BrokenStream:
-    """A stderr that cannot write."""
-
-    encoding: Any = None
-
-    def write(self, text: str) -> None:
-        raise OSError(text)
-
-
-@pytest.mark.parametrize("stream", [None, BrokenStream()], ids=["none", "broken"])
-def test_a_stream_that_cannot_write_ends_nothing(stream: object) -> None:
-    machine = Machine({BIN: NPP}, {**TOOLKIT_SET, "OPENCV_CUDA_DEBUG": "1"})
-    machine.sys.stderr = stream
-    assert machine.load() == [BIN]
