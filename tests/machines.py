@@ -155,7 +155,7 @@ class Machine:
 
     # What Python's modules do
 
-    def _make_os(self) -> SimpleNamespace:
+    def _make_os(self) -> Any:  # noqa: ANN401 - what the module takes for os
         path = execute(Path(ntpath.__file__))
         path.samefile = lambda a, b: self.resolve(a) == self.resolve(b)
         path.realpath = self.resolve
@@ -250,12 +250,16 @@ class Machine:
 
     def fail(self, error: BaseException) -> BaseException:
         """Go through a block that fails as OpenCV's loader does; return what comes out of it."""
-        with self.run(), pytest.raises(type(error)) as caught, self.loading:
+        with pytest.raises(type(error)) as caught:
+            self._enter_and_raise(error)
+        return caught.value
+
+    def _enter_and_raise(self, error: BaseException) -> None:
+        with self.run(), self.loading:
             self.sys.path.insert(0, f"{SITE}\\cv2")
             self.sys.OpenCV_LOADER = True
             self.sys.modules["cv2"] = self.sys.modules["cv2.cv2"] = ModuleType("cv2")
             raise error
-        return caught.value
 
     def explain(self, number: int | None = None, path: str = CV2) -> str:
         """Return the message of a failed import; loading `path` gives that error number."""

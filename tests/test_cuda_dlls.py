@@ -18,7 +18,6 @@ from machines import (
     ARM64,
     ARM64X,
     BIN,
-    CUBLAS,
     CUDNN,
     FILE,
     GOOD,
@@ -90,39 +89,27 @@ OTHER_DRIVE = "E:\\Apps\\NVIDIA GPU Computing Toolkit\\CUDA\\v12.1\\bin"
 
 
 @pytest.mark.parametrize(
-    ("place", "environ", "cuda"),
+    ("place", "environ", "cuda", "is_taken"),
     rows(
         {
-            "no-minor-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, (12, None)),
-            "no-CUDA-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, None),
-            "newer-than-the-build": (f"{DEFAULT}\\v13.3\\bin\\x64", {}, (13, 1)),
-            "its-variable": ("D:\\c\\bin", {"CUDA_PATH_V13_3": "D:\\c"}, (13, 1)),
-            "PROGRAMFILES-unset": (f"{DEFAULT}\\v12.1\\bin", {"PROGRAMFILES": ""}, (12, 9)),
-            "another-drive": (OTHER_DRIVE, {"PROGRAMFILES": "E:\\Apps"}, (12, 9)),
+            "no-minor-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, (12, None), True),
+            "no-CUDA-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, None, True),
+            "newer-than-the-build": (f"{DEFAULT}\\v13.3\\bin\\x64", {}, (13, 1), True),
+            "its-variable": ("D:\\c\\bin", {"CUDA_PATH_V13_3": "D:\\c"}, (13, 1), True),
+            "PROGRAMFILES-unset": (f"{DEFAULT}\\v12.1\\bin", {"PROGRAMFILES": ""}, (12, 9), True),
+            "another-drive": (OTHER_DRIVE, {"PROGRAMFILES": "E:\\Apps"}, (12, 9), True),
+            "another-major": (f"{DEFAULT}\\v13.0\\bin", {}, (12, 9), False),
+            "a-variable-of-it": ("D:\\c\\bin", {"CUDA_PATH_V13_0": "D:\\c"}, (12, 9), False),
+            "a-variable-of-none": ("D:\\c\\bin", {"CUDA_PATH_V12_X": "D:\\c"}, None, False),
+            "a-folder-of-none": (f"{DEFAULT}\\docs\\bin", {}, None, False),
         }
     ),
 )
-def test_a_toolkit_of_the_builds_major_is_taken(
-    place: str, environ: Mapping[str, str], cuda: tuple[int, int] | None
+def test_a_toolkit_counts_by_its_major(
+    place: str, environ: Mapping[str, str], cuda: tuple[int, int] | None, *, is_taken: bool
 ) -> None:
-    assert Machine({place: NPP}, environ, cuda=cuda).choose() == {"npp": place}
-
-
-@pytest.mark.parametrize(
-    ("place", "environ"),
-    rows(
-        {
-            "another-major": (f"{DEFAULT}\\v13.0\\bin", {}),
-            "its-variable": ("D:\\c\\bin", {"CUDA_PATH_V13_0": "D:\\c"}),
-            "a-variable-of-no-version": ("D:\\c\\bin", {"CUDA_PATH_V12_X": "D:\\c"}),
-            "a-folder-of-no-version": (f"{DEFAULT}\\docs\\bin", {}),
-        }
-    ),
-)
-def test_what_is_for_another_version_is_not_looked_at(
-    place: str, environ: Mapping[str, str]
-) -> None:
-    assert Machine({place: NPP}, environ).choose() == {}
+    chosen = Machine({place: NPP}, environ, cuda=cuda).choose()
+    assert chosen == ({"npp": place} if is_taken else {})
 
 
 ODD = GOOD.replace(b"PE\0\0\x64\x86", b"PE\0\0\x32\x50")
@@ -199,24 +186,6 @@ def test_a_variable_leads_to_nothing_that_is_taken(
     assert machine.choose() == {}
     reasons = {row[2] for row in machine.refuse() if row[1] in environ}
     assert reasons - {"holds-none"} == {reason} - {None}
-
-
-@pytest.mark.parametrize(
-    ("files", "reason", "name"),
-    rows(
-        {
-            "part": (NPP[:1], "holds-part", NPP[1]),
-            "11": (["nppc64_11.dll"], "other-version", "nppc64_11.dll"),
-            "none": (["cudart64_12.dll"], "holds-none", ""),
-        }
-    ),
-)
-def test_a_directory_without_every_file_is_passed_over(
-    files: Sequence[str], reason: str, name: str
-) -> None:
-    machine = Machine({BIN: files, LATER: NPP}, {**TOOLKIT_SET, "PATH": LATER})
-    assert machine.choose() == {"npp": LATER}
-    assert (BIN, "CUDA_PATH", reason, name) in machine.refuse()
 
 
 @pytest.mark.parametrize("value", ["D:\\gone", "bin", f"{BIN};D:\\gone"])

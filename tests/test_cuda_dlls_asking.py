@@ -8,7 +8,6 @@ from machines import (
     BIN,
     CUDNN,
     NPP,
-    PREFIX,
     SITE,
     SOUND,
     TOOLKIT_SET,
@@ -45,17 +44,10 @@ def test_the_report_for_programs_says_the_same() -> None:
     facts = json.loads(make_machine().ask("--json"))
     stand_in = f"{SITE}\\cv2\\stand-ins\\nvcuda\\nvcuda.dll"
     assert (facts["version"], facts["imports"], facts["message"]) == (1, True, "")
-    assert facts["program"] == f"{PREFIX}\\python.exe"
-    assert facts["chosen"] == [
-        {"family": "npp", "directory": BIN, "source": "CUDA_PATH", "files": list(NPP)}
-    ]
-    assert facts["missing"] == {"cudnn": list(CUDNN)}
+    choice = {"family": "npp", "directory": BIN, "source": "CUDA_PATH", "files": list(NPP)}
+    assert (facts["chosen"], facts["missing"]) == ([choice], {"cudnn": list(CUDNN)})
     assert (facts["drivers"], facts["stand_ins"]) == ({"nvcuda.dll": stand_in}, [stand_in])
-    assert facts["distributions"] == ["opencv-python 4.9.0.80"]
-    assert facts["variables"]["PATH"] == f"{BIN};D:\\cudnn"
-    refusal = {"directory": "D:\\cudnn", "source": "PATH", "family": "cudnn"}
-    refusal |= {"reason": "other-machine", "file": f"D:\\cudnn\\{CUDNN[0]}"}
-    assert refusal in facts["refused"]
+    assert {"other-machine", "holds-none"} <= {refusal["reason"] for refusal in facts["refused"]}
 
 
 def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
