@@ -248,7 +248,8 @@ class Explanation:
         lines += self._describe_unsearched_places()
         for path in self._find_files_to_replace():
             if self._is_loaded(path):
-                lines.append("{} stays loaded: start Python again after that".format(path))
+                file = " ".join(filter(None, (path, read_version(path))))
+                lines.append("{} stays loaded: start Python again after that".format(file))
         lines += describe_distributions(self.search)
         if not cuda_dlls.is_frozen():
             lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
@@ -345,13 +346,16 @@ class Explanation:
         paths = [os.path.join(folder, name) for name in cause.names] if is_folder else [cause.file]
         major, minor = self.build["cuda"] or ("", None)
         best = "" if minor is None else " (best {}.{} or later)".format(major, minor)
-        cure = ORIGIN_CURES.get(self._find_origin(paths[0]), TOOLKIT_CURE)
+        origin, requirements = self._find_origin(paths[0]), self._requirements([cause.kind])
+        if origin == cuda_dlls.NVIDIA and not requirements:
+            origin = "elsewhere"
+        cure = ORIGIN_CURES.get(origin, TOOLKIT_CURE)
         if is_folder and cause.detail.reason == cuda_dlls.UNREADABLE:
             cure = UNREADABLE_CURE
         return cure.format(
             file=" and ".join(paths),
             folder=folder,
-            requirements=self._requirements([cause.kind]),
+            requirements=requirements,
             distribution=self._distribution(),
             cuda="{}{}".format(major, best),
         )
@@ -484,7 +488,7 @@ def find_load_causes(native, attempt):
     number = attempt.windows.try_to_load(native)
     failures = dict(attempt.failures, **({native: number} if number else {}))
     if number is None or PROC_NOT_FOUND in failures.values():
-        causes = walk.find_lacking_symbols()
+        causes = walk.find_lacking_symbols(is_certain=number is not None)
     return causes or find_error_causes(walk, failures)
 
 
@@ -614,12 +618,16 @@ class Walk:
         kinds = [self._find_kind(os.path.basename(path), path) for path, _ in faults]
         return merge([reject(kind, fault, [()]) for kind, (_, fault) in zip(kinds, faults)])
 
-    def find_lacking_symbols(self):
-        """Return a cause for each file that lacks what is asked of it."""
+    def find_lacking_symbols(self, is_certain):
+        """Return a cause for each file that lacks what is asked of it.
+
+        Windows' own DLLs give symbols in other ways too, so that only its error number is certain.
+        """
         exports, causes = {}, []
         for link in self.links:
-            if self.windows.find_module(os.path.basename(link.asker)):
-                continue  # what is loaded has all it needs
+            is_satisfied = self.windows.find_module(os.path.basename(link.asker))
+            if is_satisfied or (link.is_of_windows and not is_certain):
+                continue
             if link.file not in exports:
                 exports[link.file] = read_exports(link.file)
             lacking = sorted(set(link.symbols) - exports[link.file])
@@ -691,9 +699,10 @@ class Image:
         return {self._text(self._number(names + 4 * number)) for number in range(count)}
 
     def read_version(self):
-        """Return the version of the file: it stands behind a mark of its own."""
-        start = self._content.find(b"\xbd\x04\xef\xfe") + 8
-        return ".".join(str(self._number(start + place, 2)) for place in (2, 0, 6, 4))
+        """Return the version of the file, "" if it has none: it stands behind a mark of its own."""
+        mark = self._content.find(b"\xbd\x04\xef\xfe")
+        numbers = [self._number(mark + 8 + place, 2) for place in (2, 0, 6, 4)]
+        return ".".join(map(str, numbers)) if mark >= 0 else ""
 
     def _number(self, offset, size=4):
         return int.from_bytes(self._content[offset : offset + size], "little")
@@ -719,6 +728,11 @@ def read_imports(path):
 def read_exports(path):
     """Return the symbols that a file offers."""
     return Image(path).read_exports()
+
+
+def read_version(path):
+    """Return the version that a file says it is, "" if none."""
+    return Image(path).read_version()
 
 
 # Words

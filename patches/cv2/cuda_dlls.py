@@ -300,8 +300,7 @@ class Search:
             self.missing.append(Wanted(family, tuple(rest)))
 
     def _look_below(self, roots, source):
-        for root in filter(None, roots):
-            root = os.path.normpath(root)
+        for root in map(os.path.normpath, filter(None, roots)):
             for directory in self._candidates(root, source):
                 self._look_into(Place(directory, source, root))
             if not self.missing:
@@ -416,14 +415,12 @@ class Search:
             return False
 
     def _lineage(self, directory):
-        """Return the identities of a directory and of all that it lies in, links followed or not."""
-        identities = set()
-        for path in (directory, os.path.realpath(directory)):
-            identities.add(self._identity(path))
-            while os.path.dirname(path) != path:
-                path = os.path.dirname(path)
-                identities.add(self._identity(path))
-        return identities
+        """Return the identities of a directory and of all that it lies in, links followed too."""
+        folders = [directory, os.path.realpath(directory)]
+        for folder in folders:  # it grows meanwhile
+            if os.path.dirname(folder) not in folders:
+                folders.append(os.path.dirname(folder))
+        return {self._identity(folder) for folder in folders}
 
     def _identity(self, directory):
         """Return what all names of one directory have in common."""
