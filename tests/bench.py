@@ -16,17 +16,14 @@ import sysconfig
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genuine import CUDA_12, genuine_wheel
 from wheelmaking import make_pyd, make_wheel
 
 from repack.sources import Cache
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 REQUIREMENT = "opencv-contrib-python==4.11.0.86"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from s3server import S3Server
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from s3server import S3Server
-    from xdist.remote import Producer
 
 
 def pytest_configure() -> None:

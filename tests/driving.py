@@ -6,16 +6,14 @@ import json
 import os
 import subprocess
 import sysconfig
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from repack.cli import main
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pytest
 
 REPACK = Path(sysconfig.get_path("scripts")) / "repack"
 ERROR = "repack: error: "

@@ -12,19 +12,17 @@ import json
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterator
-
-    from typing_extensions import Self  # for mypy alone: Python 3.10 has it nowhere else
+from typing_extensions import Self  # for mypy alone: Python 3.10 has it nowhere else
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,18 +6,15 @@ import hashlib
 import io
 import random
 import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import pytest
 
 from repack.config import Lock, Pin
 from repack.sources.http import Client
 from repack.sources.patience import Patience
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import pytest
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

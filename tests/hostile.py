@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from wheelmaking import (
     DEFLATED,
@@ -32,13 +34,9 @@ from wheelmaking import (
     zip64,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    #: Fields of an Entry or End, whose own types hold.
-    Anything = Any
-    Rows = dict[str, tuple[str, str, str]]
+#: Fields of an Entry or End, whose own types hold.
+Anything = Any
+Rows = dict[str, tuple[str, str, str]]
 
 FILENAME = "example-1.0-cp37-abi3-win_amd64.whl"
 INFO = "example-1.0.dist-info"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from repack.files import sha256_of
 from repack.records import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
 from repack.wheels import parse_filename
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 
 def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) -> None:

@@ -17,17 +17,14 @@ import sys
 import time
 import urllib.request
 import venv
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from faultserver import RecordingServer
 
 from repack.progress import SILENT
 from repack.sources import Cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 USER, SECRET = "team", "s3cret-of-the-team"
 _DEVPI = "6.20.3"

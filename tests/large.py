@@ -12,18 +12,13 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genuine import CUDA_12, genuine_dlls, genuine_wheel
 
-from repack.archives import Copied, open_archive, splice
+from repack.archives import Archive, Copied, open_archive, splice
 from repack.wheels import Carried, read_wheel, renamed, rewritten
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from repack.archives import Archive
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 LARGE = "cv2/data/large.bin"

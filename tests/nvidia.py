@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from wheelmaking import make_wheel
 
 from repack.pe import make_dll
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 #: Authenticode lies behind all sections, and any rewriting would lose it.
 SIGNATURE = b"a signature that must not be lost"

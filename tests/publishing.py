@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
+import pytest
 from wheelmaking import make_wheel, metadata
 
 from repack.cli import main
-
-if TYPE_CHECKING:
-    import io
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import pytest
 
 NAME = "tiny_thing"
 PROJECT = "tiny-thing"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from faultserver import FaultServer, answers
 from fetching import sha256
 
 from repack.config import ReleaseSource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
 

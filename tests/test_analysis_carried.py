@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from nvidia import (
@@ -21,13 +22,7 @@ from nvidia import (
 )
 from wheelmaking import make_pyd, make_wheel
 
-from repack.analysis import analyse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from repack.analysis import Finding
+from repack.analysis import Finding, analyse
 
 NEEDS = {"nppif64_12.dll": ["nppiFilter_8u_C1R"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 CUDNN_NEEDS = {"cudnn64_9.dll": ["cudnnGetVersion"]}

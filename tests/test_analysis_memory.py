@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
@@ -11,9 +11,6 @@ from wheelmaking import cuda_wheel, make_pyd, make_wheel
 from repack.analysis import Analysis, Memory, analyse, memory
 from repack.errors import InputError
 from repack.wheels import reading
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -7,20 +7,15 @@ import os
 import sys
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import hostile
 import pytest
 from hostile import FILES, INFO, MODULE, TEXT
 from wheelmaking import DEFLATED, MAX32, End, Entry, descriptor, make_wheel, make_zip, zip64
 
-from repack.archives import LIMITS, Limits, open_archive, read_member, verify
+from repack.archives import LIMITS, Limits, Member, Sink, open_archive, read_member, verify
 from repack.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from repack.archives import Member, Sink
 
 
 def refusal(path: Path) -> InputError:

@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hostile import FILES, TEXT, altered
@@ -40,9 +40,6 @@ from repack.archives import (
     verify,
 )
 from repack.errors import InputError, OutputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TIME = 1_600_000_000
 BIG = bytes(range(256)) * 4096

@@ -13,12 +13,13 @@ import itertools
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hostile
 import pytest
@@ -31,13 +32,7 @@ from platforms import POSIX
 from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel, wheel_file
 
 from repack import files
-from repack.archives import splice
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator, Sequence
-
-    from repack.archives import Added, Archive, Copied, Written
+from repack.archives import Added, Archive, Copied, Written, splice
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 LOADER, BINARY = "cv2/__init__.py", "cv2/cv2.pyd"

@@ -7,7 +7,8 @@ import random
 import subprocess
 import sys
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, listening
@@ -23,10 +24,6 @@ from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch
 from repack.stores import open_store
 from repack.stores.driver import Driver
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = POSIX
 CONTENT = make_content()

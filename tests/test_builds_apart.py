@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from driving import Repack, everything
@@ -14,10 +15,6 @@ from repack.emit import emit
 from repack.errors import FetchError
 from repack.progress import SILENT
 from repack.sources import Cache
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 #: The same OpenCV for CUDA 12 and 13: two files of one name, as they are published.

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from json import loads
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from driving import REPACK, Repack, everything
@@ -20,9 +20,6 @@ from repack.cli.commands import COMMANDS
 from repack.cli.parser import make_parser
 from repack.cli.texts import DETAILS, VARIABLES
 from repack.config import parse_override
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from running import REPACK, repack
 
 from repack.cli.completion import SHELLS
 from repack.cli.parser import make_parser
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: What bash does when the tab key is pressed at the end of a line.
 TAB = """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from driving import everything
@@ -21,9 +22,6 @@ from repack.files import sha256_of
 from repack.patching import Patched
 from repack.plan import Plan, make_plan
 from repack.progress import SILENT
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TIME = 315_532_800
 

@@ -6,8 +6,9 @@ The wheels there have the layout and the imports of the published ones, and noth
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from driving import Ran, Repack, everything
@@ -18,9 +19,6 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.config import ReleaseSource, load
 from repack.pe import make_dll
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from publishing import PROJECT, published, snapshot, tiny, what
@@ -15,9 +15,6 @@ from test_records import RECORD, SEEN
 from wheelmaking import make_wheel
 
 from repack.records import WheelRecord, write_record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 INFO = "tiny_thing-1.0.dist-info"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from publishing import PROJECT, checked, published, snapshot, tiny, what
@@ -12,10 +13,6 @@ from repack.cli import main
 from repack.index import checking
 from repack.progress import SILENT
 from repack.stores import LocalStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 WHEEL = f"{PROJECT}/tiny_thing-1.0-py3-none-any.whl"

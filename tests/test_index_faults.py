@@ -8,22 +8,18 @@ import random
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 from platforms import POSIX
 from publishing import one_after_another, published, tiny
 from running import REPACK
 
 from repack.errors import OutputError
 from repack.stores import LocalStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    import pytest
 
 
 class Links(HTMLParser):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from browsing import browser, contrasts, opened
+from playwright.sync_api import Browser, Page
 
 from repack.index import facts
 from repack.index.page import project_page, root_page
 from repack.index.values import File, Remarks, in_order
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from playwright.sync_api import Browser, Page
 
 NAME = "opencv-contrib-python"
 ALL = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")

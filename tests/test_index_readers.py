@@ -6,17 +6,14 @@ import hashlib
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from publishing import ENVIRONMENT, PROJECT, Negotiating, Plain, served, tiny
 
 from repack.cli import main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 UV = str(Path(sysconfig.get_path("scripts")) / "uv")
 PIP = (*(sys.executable, "-m", "pip", "install", "--isolated", "--no-cache-dir"), "--no-deps")

@@ -8,15 +8,12 @@ import subprocess
 import sys
 import sysconfig
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from running import repack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
 SCRIPTS = Path(sysconfig.get_path("scripts"))

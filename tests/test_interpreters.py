@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from faultserver import FaultServer
@@ -50,9 +50,6 @@ from repack.processes import run
 from repack.progress import SILENT
 from repack.sources import Cache, pin_key
 from repack.sources.cache import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 posix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="about Wine, or with a shell script for mvn"

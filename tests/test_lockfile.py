@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 from repack.config import Lock, Pin, difference, read_lock, write_lock
 from repack.config.lock import format_lock
 from repack.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ONE = Pin(
     key="owner/repo 1 *.whl",

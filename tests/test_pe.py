@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import lief
 import pytest
@@ -22,10 +23,6 @@ from repack.pe import (
     read_exports,
     read_image,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 _RETURN_42 = b"\xb8\x2a\x00\x00\x00\xc3"
 _RETURN_TRUE = b"\xb8\x01\x00\x00\x00\xc3"

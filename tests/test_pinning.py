@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from driving import Ran, Repack
@@ -16,10 +18,6 @@ from wheelmaking import make_wheel
 from repack.config import Lock, Pin, write_lock
 from repack.files import sha256_of
 from repack.sources import Cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import tomli
@@ -25,9 +25,6 @@ from repack.index.requirements import (
     requirements_name,
 )
 from repack.wheels.requiring import applicable, windows_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 INDEX = "https://index.example.com/simple"
 

@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 import pytest
 from indexing import leave_record, served, simple_index, wheel_record
@@ -23,10 +24,6 @@ from repack.progress import SILENT
 from repack.smoke import toolkit_of
 from repack.smoke.running import Machine, _Trial, _unpacked
 from repack.sources import Cache, fetch_index
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -33,9 +34,6 @@ from repack.plan import (
 )
 from repack.plan import _narrowed as narrowed
 from repack.wheels import local_version
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from proof.proving import Prover, Run, prove, runs_of
+from proof.results import Cell
 from proof.scenarios import Wanted, read_scenarios
 from proof.wheels import Wheels
 from prove import LOCK, main
@@ -20,11 +21,6 @@ from repack.interpreters import Pythons, Unavailable
 from repack.progress import SILENT
 from repack.sources import Cache
 from repack.wheels import read_wheel, rewritten
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from proof.results import Cell
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(3000)]
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from browsing import browser, opened
+from playwright.sync_api import Browser, Page
 from proof.page import LOG_LIMIT, Excerpt, columns_of, excerpt, page_of, visible, word_of
 from proof.results import Answer, Cell, Proof, Story, from_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from playwright.sync_api import Browser, Page
 
 PYTHONS = ("3.7", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 WHEELS = ("untouched", "patch", "vendor")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from proof.proving import runs_of
-from proof.scenarios import FOLDER, ScenarioError, filled, parse_scenario, read_scenarios
+from proof.scenarios import FOLDER, Scenario, ScenarioError, filled, parse_scenario, read_scenarios
 from proof.wheels import CONTROLS, SUPPORTED, WHEELS, pythons_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from proof.scenarios import Scenario
 
 SOUND = """
 title = "t"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +21,6 @@ from repack.records import (
     read_records,
     write_record,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SEEN = Seen(python="3.12", status="passed", before="ImportError", after="works: OpenCV 4.13.0")
 RECORD = BuildRecord(

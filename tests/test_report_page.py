@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from browsing import browser, contrasts, opened
+from playwright.sync_api import Browser, Page
 
 from repack.analysis import Finding
 from repack.cargo import Cargo
@@ -23,12 +26,6 @@ from repack.records import (
     write_record,
 )
 from repack.report.writing import write_report
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from playwright.sync_api import Browser, Page
 
 HOSTILE = "<script>document.title='taken'</script><img src=x>|`\u202e\x1b[31m\n## taken"
 LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not found."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from wheelmaking import make_pyd, make_wheel
@@ -15,9 +15,6 @@ from repack.errors import InputError, ToolError
 from repack.pe import make_dll
 from repack.sampling import imports_of, make_sample, with_toolkit
 from repack.wheels import read_wheel
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _CONFIG = b"""\
 import os

@@ -6,8 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from driving import Repack, everything
@@ -16,17 +16,12 @@ from hypothesis import strategies as st
 from packaging.version import Version
 from wheelmaking import cuda_wheel
 
-from repack.config import UrlSource, load, load_builds, parse_override, read_lock
+from repack.config import Config, UrlSource, load, load_builds, parse_override, read_lock
 from repack.config.naming import name_token, normalised_name, why_no_name
 from repack.errors import ConfigError, UsageError
 from repack.plan import named_label
 from repack.records import read_records
 from repack.wheels import local_version
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from repack.config import Config
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 TWO = """\

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pretending import CV2, cv2_wheel, numpy_wheel, pip_wheel, this_python
@@ -28,10 +29,6 @@ from repack.smoke import (
 )
 from repack.smoke.judging import crash, facts_of, judge_use
 from repack.sources import Cache, Fetched, fetch_index
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, listening
@@ -15,10 +16,6 @@ from repack.config import FileSource, Lock, UrlSource
 from repack.errors import FetchError, InputError, OutputError, RepackError
 from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CONTENT = make_content()
 OTHER = make_content(seed=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from faultserver import answers, listening, resets_after
@@ -13,9 +13,6 @@ from releases import REPOSITORY, GitHub
 from repack.config import Lock, ReleaseSource, load
 from repack.errors import FetchError, RepackError
 from repack.sources import Cache, Fetched, fetch, pin_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CONTENT = make_content()

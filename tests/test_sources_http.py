@@ -11,10 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -38,9 +38,6 @@ from fetching import NAME, Told, Waits, locked, make_content, no_proxies, sha256
 from repack.config import Lock, UrlSource
 from repack.errors import FetchError, InputError, OutputError, RepackError
 from repack.sources import Cache, Fetched, fetch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONTENT = make_content()
 OTHER = make_content(seed=1)

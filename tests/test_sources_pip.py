@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, answers, listening
@@ -16,10 +17,6 @@ from repack.errors import FetchError, RepackError
 from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch, fetch_index, pin_key
 from repack.sources.pip import check_index
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CP39 = "sample_cu126-4.12.0-cp39-none-win_amd64.whl"
 ABI3 = "sample_cu126-4.13.0-cp37-abi3-win_amd64.whl"

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fetching import make_content
 from platforms import POSIX
+from s3server import S3Server
 
 from repack.errors import RepackError, UsageError
 from repack.progress import SILENT
 from repack.stores import LocalStore, Store, open_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from s3server import S3Server
 
 CONTENT = make_content()
 WHEEL = "tiny-thing/tiny_thing-1.0+cu126.patched-py3-none-any.whl"

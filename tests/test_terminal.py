@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -21,9 +21,6 @@ from repack.terminal import (
     show_table,
 )
 from repack.terminal.bars import Bars
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ESCAPE = "\x1b"
 LONG = "ImportError: DLL load failed while importing cv2: " + "the module was not found. " * 30

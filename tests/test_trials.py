@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 from driving import Ran, Repack, everything
@@ -18,10 +20,6 @@ from repack.interpreters import Interpreter, Unavailable
 from repack.pe import make_dll
 from repack.smoke import FAILED, PASSED, Outcome
 from repack.sources import Fetched
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from threading import Event
 
 WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.25, log="imported\n")
 NO_DLL = "ImportError: DLL load failed while importing cv2"

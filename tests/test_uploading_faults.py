@@ -6,10 +6,11 @@ import shutil
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import trustme
@@ -36,10 +37,6 @@ from wheelmaking import make_wheel, metadata
 from repack.cargo import Cargo
 from repack.index import uploading
 from repack.records import read_records, write_record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["account", "upload", "waits"]
 BAD, AWAY = "500 Internal Server Error", "503 Service Unavailable"

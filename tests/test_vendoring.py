@@ -7,9 +7,10 @@ import base64
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from driving import Repack, everything
@@ -38,9 +39,6 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.archives import open_archive
 from repack.patching import builtin_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 LIBS = "opencv_contrib_python.libs"
 TAG = "cp37-abi3-win_amd64"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import lief
 import pytest
@@ -15,19 +16,13 @@ from nvidia import CUBLAS, CUBLAS_LT, DRIVER, NPPC, NPPIF, NPPS, Pretended
 from wheelmaking import make_pyd, make_wheel
 
 from repack.analysis import Analysis, analyse
-from repack.dlls import classify, may_be_shipped, partners, required
+from repack.dlls import Cuda, classify, may_be_shipped, partners, required
 from repack.errors import InputError, ToolError
 from repack.pe import Image, read_exports, read_image
 from repack.vendoring import dependencies, stand_ins
 from repack.vendoring.delvewheel import decide
 from repack.vendoring.sbom import Content, File, make_sbom
 from repack.vendoring.standins import stand_in
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from repack.dlls import Cuda
 
 NAME = "opencv_contrib_python-4.13.0.90+cu123-cp37-abi3-win_amd64.whl"
 NEEDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import wheelmaking
@@ -18,17 +18,12 @@ from packaging.version import Version
 from wheelmaking import Entry, make_wheel, make_zip
 
 from repack import wheels
-from repack.archives import Copied, splice
+from repack.archives import Copied, Member, Sink, splice
 from repack.errors import InputError
 from repack.wheels import RecordEntry
 from repack.wheels.manners import check_data_schemes, check_entry_points, startup_hooks
 from repack.wheels.metadata import BrokenMetadataError, parse_wheel_file
 from repack.wheels.record import BrokenRecordError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from repack.archives import Member, Sink
 
 _METADATA = b"""\
 Metadata-Version: 2.1

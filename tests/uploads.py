@@ -6,8 +6,11 @@ import base64
 import hashlib
 import json
 import re
+import ssl
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from faultserver import Exchange, Fault, FaultServer, Resource
@@ -18,12 +21,6 @@ from requests_toolbelt import MultipartDecoder
 
 from repack.cli import main
 from repack.index import uploading
-
-if TYPE_CHECKING:
-    import ssl
-    import threading
-    from collections.abc import Iterable
-    from pathlib import Path
 
 FILE = "tiny_thing-1.0-py3-none-any.whl"
 

@@ -6,18 +6,14 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
 
 from repack.files import sweep, workspace
+from repack.interpreters import Interpreter
 from repack.interpreters.wine import processes_in
 from repack.processes import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from repack.interpreters import Interpreter
 
 _END_TIMEOUT = 20.0
 _REGISTRY = ("system.reg", "user.reg", "userdef.reg")

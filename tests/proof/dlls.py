@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from genuine import CUDA_10, unpacked_artifact
 
+from proof.scenarios import Dlls
 from repack.archives import open_archive
+from repack.building import Supply
 from repack.pe import make_dll, read_exports
 from repack.progress import SILENT
 from repack.smoke import toolkit_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from proof.scenarios import Dlls
-    from repack.building import Supply
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.
 REQUIREMENTS: Mapping[int, Mapping[str, str]] = {

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING
 
-from proof.scenarios import IMPORTS, filled
+from proof.running import Seen
+from proof.scenarios import IMPORTS, Wanted, filled
 from repack.dlls import Kind, classify
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from proof.running import Seen
-    from proof.scenarios import Wanted
 
 _HEAD = 60
 

@@ -2,17 +2,13 @@ r"""Where Python and its site-packages lie: as python.org, venv, conda and the S
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from proof.disks import WindowsDisk, WineDisk
 from proof.packages import link_tree
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from proof.disks import WindowsDisk, WineDisk
-    from repack.interpreters import Interpreter
+from repack.interpreters import Interpreter
 
 USER = r"C:\Users\me"
 _PACKAGE = "PythonSoftwareFoundation.Python.{version}_qbz5n2kfra8p0"

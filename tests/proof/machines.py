@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from proof.disks import WindowsDisk, WineDisk
 from proof.layouts import Layout, lay_python, layout_of
 from proof.packages import link_tree
-from proof.scenarios import filled
+from proof.scenarios import Dlls, Scenario, filled
 from repack.files import link_or_copy
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from proof.disks import WindowsDisk, WineDisk
-    from proof.scenarios import Dlls, Scenario
-    from repack.interpreters import Interpreter
+from repack.interpreters import Interpreter
 
 PROBE = r"C:\proof\probe.py"
 _TEMPORARY = r"C:\proof\temp"

@@ -8,17 +8,13 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from repack.building import Supply
 from repack.files import link_or_copy, sha256_of
+from repack.interpreters import Interpreter
 from repack.processes import run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from repack.building import Supply
-    from repack.interpreters import Interpreter
 
 _TIMEOUT = 600.0
 #: Raise it when packages are installed in another way.

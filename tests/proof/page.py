@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from proof.results import Cell, Proof, Story
+from proof.results import Cell, Proof, Story
 
 HERE = Path(__file__).parent
 #: What is shown of a log and of other texts, in characters. At its largest (80 scenarios, seven

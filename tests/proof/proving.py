@@ -5,34 +5,27 @@ from __future__ import annotations
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from proof.disks import Occupied, windows_disk, wine_disk
+from proof.disks import Occupied, WindowsDisk, WineDisk, windows_disk, wine_disk
 from proof.dlls import Store
 from proof.judging import faults, wanted_line
 from proof.machines import Parts, lay_out, places_of
 from proof.packages import Packages
 from proof.results import Answer, Cell, Story
 from proof.running import Seen, run_program
-from proof.scenarios import LACKING, UNTOUCHED
+from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
 from proof.wheels import NotMadeError, Wheels, cuda_of, pythons_of
 from repack.analysis import analyse
+from repack.building import Supply
 from repack.errors import RepackError
-from repack.interpreters import Unavailable
+from repack.interpreters import Interpreter, Pythons, Unavailable
+from repack.progress import Progress
 from repack.smoke import requirements_for
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from proof.disks import WindowsDisk, WineDisk
-    from proof.scenarios import Scenario, Wanted
-    from repack.building import Supply
-    from repack.interpreters import Interpreter, Pythons
-    from repack.progress import Progress
 
 ON_WINDOWS = sys.platform == "win32"
 #: Seconds for one program: a failing import of a genuine build takes up to 40 under Wine.

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from proof.machines import Ready
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS
-from proof.traces import from_modules, parse_trace, without_trace
-from repack.processes import run
+from proof.traces import Loaded, from_modules, parse_trace, without_trace
+from repack.processes import Finished, run
 from repack.smoke.judging import crash, hung
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from proof.machines import Ready
-    from proof.traces import Loaded
-    from repack.processes import Finished
 
 _MARK = "@proof "
 # The probe ends itself when its time is up, and says where it was; this is for one that cannot.

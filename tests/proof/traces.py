@@ -7,14 +7,11 @@ A line of it, the numbers of process and thread first:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING
 
 from repack.dlls import Kind, classify
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _LINE = re.compile(
     r"(?P<process>[0-9a-f]+):[0-9a-f]+:trace:loaddll:\w+ "

@@ -9,20 +9,16 @@ import sys
 import sysconfig
 import threading
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel
 
+from repack.building import Supply
 from repack.files import sha256_of
 from repack.sampling import make_sample
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from repack.building import Supply
 
 BASE = "opencv-contrib-python==4.14.0.94"
 _BASE_PYTHON = "3.12"
