@@ -42,9 +42,9 @@ def dll(*exports: str, imports: Imports | None = None, machine: str = "x86-64") 
     return make_dll("any.dll", code=code, imports=imports, machine=machine)
 
 
-def hybrid_dll(imports: Imports | None = None) -> bytes:
-    """Return a DLL for ARM64 that x86-64 processes load too: it has CHPE metadata."""
-    configuration = (208).to_bytes(4, "little") + bytes(196) + b"\x01" + bytes(7)
+def arm64_dll(imports: Imports | None = None, metadata: int = 1) -> bytes:
+    """Return a DLL for ARM64 that x86-64 processes load too, if it has CHPE metadata."""
+    configuration = (208).to_bytes(4, "little") + bytes(196) + metadata.to_bytes(8, "little")
     content = make_dll("any.dll", code={"f": configuration}, imports=imports, machine="arm64")
     image = pefile.PE(data=content, fast_load=True)
     directory = image.OPTIONAL_HEADER.DATA_DIRECTORY[10]
@@ -54,7 +54,7 @@ def hybrid_dll(imports: Imports | None = None) -> bytes:
 
 
 GOOD, X86, ARM64 = dll(), dll(machine="x86"), dll(machine="arm64")
-ARM64X = hybrid_dll()
+ARM64X = arm64_dll()
 SOUND = {
     "nppc64_12.dll": dll("nppGetLibVersion"),
     "nppif64_12.dll": dll("nppiFilter", imports={"nppc64_12.dll": ["nppGetLibVersion"]}),

@@ -30,6 +30,7 @@ from machines import (
     TOOLKIT_SET,
     X86,
     Machine,
+    arm64_dll,
     execute,
     rows,
 )
@@ -213,12 +214,6 @@ def test_the_working_directory_is_known_by_its_number_and_else_by_its_text(
     assert (machine.choose() == {}) == (is_numbered or "WORK\\" in spelling)
 
 
-def test_a_link_to_a_folder_above_hides_nothing() -> None:
-    machine = Machine({"C:\\Users\\Public\\x\\bin": NPP}, {"CUDA_PATH": "D:\\link\\x"})
-    machine.aliases["D:\\link"] = "C:\\Users\\Public"
-    assert machine.choose() == {}
-
-
 def test_a_working_directory_that_was_removed_ends_nothing() -> None:
     machine = Machine({BIN: NPP}, TOOLKIT_SET)
     machine.os.getcwd = lambda: machine.listdir("D:\\gone")
@@ -248,6 +243,7 @@ def test_a_directory_whose_links_windows_cannot_follow_ends_nothing() -> None:
             "empty": (b"", "no-dll"),
             "two-bytes": (b"MZ", "no-dll"),
             "forbidden": (None, "unreadable"),
+            "ARM64-with-a-load-configuration": (arm64_dll(metadata=0), "other-machine"),
             "ARM64X": (ARM64X, ""),
             "longer-than-its-sections": (GOOD + b"signature", ""),
         },
@@ -345,6 +341,15 @@ def test_after_success_nothing_is_freed_and_a_second_import_loads_nothing() -> N
     for _ in range(2):
         assert machine.load() == [BIN]
     assert len(machine.kernel.loads) == len(NPP)
+    assert machine.kernel.frees == []
+
+
+@pytest.mark.xfail(reason="what the first import loaded and registered is freed", strict=True)
+def test_a_failure_after_success_frees_nothing_that_the_first_import_uses() -> None:
+    machine = Machine({BIN: NPP}, TOOLKIT_SET)
+    machine.load()
+    machine.fail(ImportError("cv2 was taken out of sys.modules, and something else is wrong"))
+    assert machine.registered == [BIN]
     assert machine.kernel.frees == []
 
 

@@ -1,9 +1,9 @@
 """What a failed import of cv2 says, on a made-up Windows: what test_import_reports cannot show."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,8 +25,8 @@ from machines import (
     TOOLKIT_SET,
     X86,
     Machine,
+    arm64_dll,
     dll,
-    hybrid_dll,
     make_native_error,
     rows,
 )
@@ -71,17 +71,9 @@ def nothing_anywhere() -> str:
     return Machine({}, environ, imports=imports, families=families).explain()
 
 
-def a_toolkit_of_another_major() -> str:
-    return Machine({"D:\\13\\bin\\x64": ["nppc64_13.dll"]}, {"CUDA_PATH": "D:\\13"}).explain()
-
-
 def toolkits_for_other_processors() -> str:
     places = {BIN: dict.fromkeys(NPP, X86), "D:\\arm": dict.fromkeys(NPP, ARM64)}
     return Machine(places, {**TOOLKIT_SET, "PATH": "D:\\arm"}).explain()
-
-
-def an_older_wheel_of_nvidias() -> str:
-    return make_old(NVIDIA).explain(127)
 
 
 def an_older_dll_that_another_package_loaded() -> str:
@@ -93,7 +85,8 @@ def an_older_dll_that_another_package_loaded() -> str:
 def an_old_run_time_of_a_host_program() -> str:
     machine = make_sound()
     machine.kernel.program = "C:\\Blender\\blender.exe"
-    machine.add("C:\\Blender", ["blender.exe", "msvcp140.dll"])
+    version = b"\xbd\x04\xef\xfe\0\0\1\0\x1b\0\x0e\0\0\0\x98\x73"
+    machine.add("C:\\Blender", {"blender.exe": GOOD, "msvcp140.dll": GOOD + version})
     machine.kernel.modules = {"msvcp140.dll": "C:\\Blender\\msvcp140.dll"}
     return machine.explain(1114)
 
@@ -103,14 +96,6 @@ def no_driver_and_several_distributions() -> str:
     names = ["opencv_python-4.9.0.80.dist-info", "opencv_contrib_python-4.13.0.dist-info"]
     machine.add(SITE, names)
     return machine.explain()
-
-
-def a_32_bit_python() -> str:
-    return make_sound(program=X86).explain(193)
-
-
-def smart_app_control() -> str:
-    return make_sound().explain(4551)
 
 
 def another_numpy() -> str:
@@ -125,23 +110,32 @@ def an_override_that_is_gone() -> str:
     return str(caught.value)
 
 
-CASES = (
-    *(nothing_anywhere, a_toolkit_of_another_major, toolkits_for_other_processors),
-    *(an_older_wheel_of_nvidias, an_older_dll_that_another_package_loaded),
-    *(an_old_run_time_of_a_host_program, no_driver_and_several_distributions),
-    *(a_32_bit_python, smart_app_control, another_numpy, an_override_that_is_gone),
-)
+CASES: dict[str, Callable[[], str]] = {
+    "a_32_bit_python": lambda: make_sound(program=X86).explain(193),
+    "a_toolkit_of_another_major": lambda: Machine(
+        {"D:\\13": ["nppc64_13.dll"]}, {"CUDA_PATH": "D:\\13"}
+    ).explain(),
+    "an_older_wheel_of_nvidias": lambda: make_old(NVIDIA).explain(127),
+    "an_older_dll_that_another_package_loaded": an_older_dll_that_another_package_loaded,
+    "an_old_run_time_of_a_host_program": an_old_run_time_of_a_host_program,
+    "an_override_that_is_gone": an_override_that_is_gone,
+    "another_numpy": another_numpy,
+    "no_driver_and_several_distributions": no_driver_and_several_distributions,
+    "nothing_anywhere": nothing_anywhere,
+    "smart_app_control": lambda: make_sound().explain(4551),
+    "toolkits_for_other_processors": toolkits_for_other_processors,
+}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.__name__))
-def test_the_message_is_the_golden_one(case: FunctionType) -> None:
-    golden = (GOLDEN / f"{case.__name__}.txt").read_text(encoding="utf-8")
-    assert case() + "\n" == golden
+@pytest.mark.parametrize("name", CASES)
+def test_the_message_is_the_golden_one(name: str) -> None:
+    golden = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    assert CASES[name]() + "\n" == golden
     assert set(re.findall(r"example\.com/([\w-]+)/", golden)) & pages_of_the_module()
 
 
 def test_every_golden_message_has_its_case() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {case.__name__ for case in CASES}
+    assert {path.stem for path in GOLDEN.iterdir()} == CASES.keys()
 
 
 def pages_of_the_module() -> set[str]:
@@ -159,35 +153,20 @@ def test_every_page_that_a_message_may_name_is_there_and_no_other() -> None:
 # A DLL that is too old (error 127): the cure reaches the place that it came from
 
 
+UPGRADE = 'python -m pip install --upgrade --force-reinstall "nvidia-npp-cu12>=12.4.0,<13"'
+REINSTALL = "python -m pip install --force-reinstall --no-deps opencv-contrib-python"
+OVERRIDE = {"OPENCV_CUDA_DLL_DIRS": "D:\\x"}
+
+
 @pytest.mark.parametrize(
     ("place", "environ", "fix"),
     rows(
         {
-            "NVIDIA's-wheel": (
-                NVIDIA,
-                {},
-                'python -m pip install --upgrade --force-reinstall "nvidia-npp-cu12>=12.4.0,<13"',
-            ),
-            "a-toolkit": (
-                BIN,
-                TOOLKIT_SET,
-                f"replace the toolkit in {BIN} by one of CUDA 12 (best 12.9 or later)",
-            ),
-            "conda": (
-                f"{PREFIX}\\Library\\bin",
-                {},
-                "conda update --all, which updates CUDA in this environment",
-            ),
-            "this-wheel": (
-                f"{SITE}\\cv2",
-                {},
-                "python -m pip install --force-reinstall --no-deps opencv-contrib-python",
-            ),
-            "the-override": (
-                "D:\\x",
-                {"OPENCV_CUDA_DLL_DIRS": "D:\\x"},
-                f"correct OPENCV_CUDA_DLL_DIRS, or replace D:\\x\\{NPP[0]}",
-            ),
+            "NVIDIA's-wheel": (NVIDIA, {}, UPGRADE),
+            "a-toolkit": (BIN, TOOLKIT_SET, f"replace the toolkit in {BIN} by one of CUDA 12"),
+            "conda": (f"{PREFIX}\\Library\\bin", {}, "conda update --all"),
+            "this-wheel": (f"{SITE}\\cv2", {}, REINSTALL),
+            "the-override": ("D:\\x", OVERRIDE, "correct OPENCV_CUDA_DLL_DIRS, or replace D:\\x\\"),
             "the-program": (PREFIX, {}, f"remove or replace {PREFIX}\\{NPP[0]}"),
             "PATH": ("D:\\x", {"PATH": "D:\\x"}, f"remove or replace D:\\x\\{NPP[0]}"),
         }
@@ -197,8 +176,8 @@ def test_a_dll_that_lacks_a_symbol_is_replaced_where_it_lies(
     place: str, environ: Mapping[str, str], fix: str
 ) -> None:
     what = f"{place}\\{NPP[0]} has no nppGetLibVersion, which cv2.pyd needs"
-    line = f"DLL load failed while importing cv2: {what}. To fix it: {fix}."
-    assert explain_line(make_old(place, environ), 127) == line
+    line = f"DLL load failed while importing cv2: {what}. To fix it: {fix}"
+    assert explain_line(make_old(place, environ), 127).startswith(line)
 
 
 def test_a_dll_that_several_files_ask_in_vain_is_told_once() -> None:
@@ -206,19 +185,18 @@ def test_a_dll_that_several_files_ask_in_vain_is_told_once() -> None:
     assert line.count(f"{BIN}\\{NPP[0]}") == 1
 
 
+ZLIB = "C:\\app\\zlib.dll"
+
+
 @pytest.mark.parametrize(
     ("imports", "modules", "fix"),
     rows(
         {
-            "of-Windows": (
-                {"KERNEL32.dll": ["Sleep", "NewInEleven"]},
-                {},
-                "update Windows: this build needs a later one",
-            ),
-            "that-a-program-loaded": (
+            "of-Windows": ({"KERNEL32.dll": ["NewInEleven"]}, {}, "update Windows"),
+            "of-a-program": (
                 {"zlib.dll": ["inflate"]},
-                {"zlib.dll": "C:\\app\\zlib.dll"},
-                "remove or replace C:\\app\\zlib.dll",
+                {"zlib.dll": ZLIB},
+                f"remove or replace {ZLIB}",
             ),
         }
     ),
@@ -229,9 +207,8 @@ def test_another_dll_that_lacks_a_symbol_is_replaced(
     machine = Machine({"C:\\app": {"zlib.dll": dll("old")}}, imports=imports, families={})
     machine.kernel.modules = modules
     message = machine.explain(127)
-    assert f"To fix it: {fix}.\n" in message
-    line = "C:\\app\\zlib.dll stays loaded: start Python again after that"
-    assert (line in message) == bool(modules)
+    assert f"To fix it: {fix}" in message
+    assert (f"{ZLIB} stays loaded: start Python again after that" in message) == bool(modules)
 
 
 @pytest.mark.xfail(reason="the cure speaks of a toolkit of CUDA", strict=True)
@@ -308,7 +285,7 @@ def test_a_python_for_another_processor_is_told_from_a_missing_dll(
             "a-file-for-ARM64X-is-loaded": ({"core.dll": ARM64X},),
             "a-search-passes-over-a-file-for-x86": ({"core.dll": GOOD, NPP[0]: X86},),
             "a-native-module-for-ARM64X": (
-                {"cv2.pyd": hybrid_dll({**IMPORTS, "core.dll": []}), "core.dll": GOOD},
+                {"cv2.pyd": arm64_dll({**IMPORTS, "core.dll": []}), "core.dll": GOOD},
             ),
         },
         faults={"a-native-module-for-ARM64X": "files are compared with it, not with the process"},
@@ -350,6 +327,7 @@ def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
 ) -> None:
     machine = make_sound()
     machine.sys.prefix = machine.sys.exec_prefix = prefix
+    machine.kernel.numbers[CV2] = 1114  # as it needs the other
     if runtime:
         machine.add(runtime, ["msvcp140.dll"])
         machine.kernel.modules = {"msvcp140.dll": f"{runtime}\\msvcp140.dll"}
@@ -357,6 +335,21 @@ def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
     assert f"{STARTING} fails to start (error 1114). To fix it: {fix}" in message
     assert ("msvcp140.dll stays loaded: start Python again" in message) == bool(runtime)
     assert "python.exe brings" not in message
+
+
+@pytest.mark.xfail(reason="the last file followed is told, whatever it needs", strict=True)
+def test_of_dlls_that_fail_to_start_the_one_that_the_others_need_is_told() -> None:
+    machine = make_sound()
+    machine.kernel.numbers = dict.fromkeys([CV2, STARTING], 1114)
+    line = f"{BIN}\\{NPP[0]} fails to start"
+    assert line in explain_line(machine, 1114, f"{BIN}\\{NPP[0]}")
+
+
+@pytest.mark.xfail(reason="no explanation where its version cannot be read", strict=True)
+def test_a_run_time_whose_file_is_gone_is_told() -> None:
+    machine = make_sound()
+    machine.kernel.modules = {"msvcp140.dll": "E:\\gone\\msvcp140.dll"}
+    assert "E:\\gone\\msvcp140.dll stays loaded" in machine.explain(1114, STARTING)
 
 
 # What is missing
