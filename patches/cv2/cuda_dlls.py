@@ -293,6 +293,7 @@ class Search:
             directory = os.path.dirname(paths[0])
             names = self.list_directory(directory).names
             there = [name for name in rest if name.lower() in names]
+            there = [name for name in there if not self._check_file(directory, name)]
             present = [name for name in files if loaded[name]] + there
             self.choices.append(Choice(family, directory, LOADED, tuple(present)))
             rest = [name for name in rest if name not in there]
