@@ -15,16 +15,19 @@ from proof.page import page_of
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
 from proof.results import Proof, to_json
 from proof.scenarios import read_scenarios
+from random_machines.trying import draw_machines, try_machines
 
 from repack.building import Supply
 from repack.files import replacing
-from repack.interpreters import Interpreter, Pythons
+from repack.interpreters import Interpreter, Pythons, Unavailable
 from repack.processes import run
 from repack.sources import Cache
 from repack.terminal import console_for, log_to, progress_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from repack.progress import Progress
 
 LOCK = Path(__file__).with_name("proof") / "proof.lock"
 
@@ -35,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = console_for(sys.stderr)
     log_to(console, 0)
     progress = progress_on(console)
+    if options.random:
+        return _try_random(options, progress)
     scenarios = [
         scenario
         for scenario in read_scenarios("windows" if ON_WINDOWS else "wine")
@@ -63,6 +68,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if proof.right == len(proof.cells) else 1
 
 
+def _try_random(options: argparse.Namespace, progress: Progress) -> int:
+    """Try random machines; return 0 where each does what it has to do, else 1."""
+    version = (options.python or ["3.12"])[0]
+    cache = Cache.default()
+    with Pythons(cache=cache, progress=progress, offline=options.offline) as pythons:
+        interpreter = pythons.provide(version)
+        if ON_WINDOWS or isinstance(interpreter, Unavailable):
+            sys.stderr.write(f"random machines need Wine and its Python {version}\n")
+            return 1
+        folder = cache.folder("tests") / "proof" / "machines"
+        drawn = draw_machines(options.seed, options.random)
+        disagreements = 0
+        with progress.task("Random machines", total=options.random, unit="steps") as task:
+            for text in try_machines(interpreter, folder, drawn, options.jobs, task.advance):
+                disagreements += 1
+                sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{options.random - disagreements} of {options.random} agree\n")
+    return 1 if disagreements else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nox -s proof --",
@@ -78,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=float, default=150.0, help="seconds for each program")
     parser.add_argument("--offline", action="store_true", help="only what is cached")
     parser.add_argument("--update-lock", action="store_true", help="take the index's newest parts")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="N random machines only")
+    parser.add_argument("--seed", type=int, default=0, help="of the first of them, default: 0")
     parser.add_argument("-o", "--out", type=Path, default=Path("proof"), help="default: proof")
     return parser
 

@@ -1,0 +1,251 @@
+r"""What has to happen on a machine: a short specification, written without looking at the module.
+
+From DESIGN.md: what is loaded already decides its family; else the first directory in the order of
+the sources that holds every file needed, each sound; what is chosen is loaded by its full path; for
+the rest Windows searches the folder of the native module, that of the program, the directories that
+are registered. The import works where every DLL that loads with the native module is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from random_machines.drawing import (
+    ADDED,
+    ARM64,
+    CUDNNS,
+    CUT_OFF,
+    CV2,
+    DRIVER,
+    IMPORTS,
+    OVERRIDE,
+    PACKAGES,
+    PYTHON,
+    SEARCH_PATH,
+    SITE,
+    SOUND,
+    TOOLKITS,
+    VENDORED,
+    X86,
+    Machine,
+    folder_of,
+    name_of,
+)
+
+STAND_IN = rf"{CV2}\stand-ins\nvcuda"
+LOADED = "already loaded"
+#: Below every directory that a source names, and then that directory itself.
+SUBFOLDERS = (
+    r"bin\12.9\x64",
+    r"Library\bin\x64",
+    r"bin\12.9",
+    r"bin\x64",
+    r"bin\x86_64",
+    r"Library\bin",
+    "x64",
+    "bin",
+    "",
+)
+VARIABLES = ("CUDA_PATH_V12_9", "CUDA_PATH", "CUDA_HOME", "CUDA_PATH_V12_4", "CUDNN_PATH")
+
+
+class Undetermined(Exception):  # noqa: N818 - says what the machine is
+    """Windows does not say which of several files it takes, or Wine takes another."""
+
+
+@dataclass(kw_only=True)
+class Expectation:
+    """What has to be seen.
+
+    `chosen` maps a file to its directory and the source of that. `causes` are (code, file or path).
+    """
+
+    works: bool = True
+    chosen: dict[str, tuple[str, str]] = field(default_factory=dict)
+    causes: set[tuple[str, str]] = field(default_factory=set)
+    driver: str = ""
+
+
+@dataclass(kw_only=True)
+class Loader:
+    """Windows' loader in one process: which modules it has, and which it finds."""
+
+    files: dict[str, str]
+    registered: list[str]
+    modules: dict[str, str] = field(default_factory=dict)
+
+    def load(self, path: str, folder: str) -> bool:
+        """Load a file and what it imports; `folder` is that of the file first asked for."""
+        if name_of(path) in self.modules:
+            return True
+        if self.files[path] != SOUND:
+            return False
+        before = dict(self.modules)
+        self.modules[name_of(path)] = path
+        needed = IMPORTS.get(name_of(path))
+        if needed and not self.load_name(needed, folder):
+            self.modules = before
+            return False
+        return True
+
+    def load_name(self, name: str, folder: str) -> bool:
+        """Load what a search finds."""
+        path = self.find(name, folder)
+        return path is not None and self.load(path, folder)
+
+    def find(self, name: str, folder: str) -> str | None:
+        """Return the file that answers to a name; where all are for other processors, the first."""
+        if name in self.modules:
+            return self.modules[name]
+        fixed = [rf"{place}\{name}" for place in (folder, PYTHON) if place]
+        unordered = [rf"{place}\{name}" for place in self.registered]
+        found = [path for path in fixed if path in self.files]
+        found += self._check_order([path for path in unordered if path in self.files])
+        fitting = [path for path in found if self.files[path] in (SOUND, CUT_OFF)]
+        if fitting and any(self.files[path] == ARM64 for path in found[: found.index(fitting[0])]):
+            raise Undetermined("Wine stops at a file for ARM64, Windows passes over it")
+        return next(iter(fitting or found), None)
+
+    def _check_order(self, paths: list[str]) -> list[str]:
+        states = {self.files[path] for path in paths}
+        if len(states - {X86}) > 1 or (len(paths) > 1 and SOUND not in states):
+            raise Undetermined("registered directories are searched in no defined order")
+        return paths
+
+
+class Search:
+    """The choice of directories."""
+
+    def __init__(self, machine: Machine, loader: Loader) -> None:
+        self.machine, self.loader = machine, loader
+        self.folders = {folder_of(path) for path in machine.files}
+        self.candidates = [
+            (folder, source)
+            for root, source in self._list_sources()
+            for subfolder in SUBFOLDERS
+            if self._may_take(folder := rf"{root}\{subfolder}".rstrip("\\"), source)
+        ]
+
+    def choose(self) -> dict[str, tuple[str, str]]:
+        """Return file -> (directory, source), for the families that are found."""
+        chosen: dict[str, tuple[str, str]] = {}
+        for files in self.machine.families.values():
+            loaded = [name for name in files if name in self.loader.modules]
+            rest = list(files)
+            if loaded:
+                folder = folder_of(self.loader.modules[loaded[0]])
+                there = [name for name in files if self._is_whole(folder, [name])]
+                chosen |= dict.fromkeys(there, (folder, LOADED))
+                chosen |= {name: (folder_of(self.loader.modules[name]), LOADED) for name in loaded}
+                rest = [name for name in files if name not in chosen]
+            place = next(
+                (place for place in self.candidates if self._is_whole(place[0], rest)), None
+            )
+            if rest and place:
+                chosen |= dict.fromkeys(rest, place)
+        return chosen
+
+    def find_states(self, name: str) -> list[tuple[str, str]]:
+        """Return (path, state) of the files of a name in all places that may be taken."""
+        paths = [rf"{folder}\{name}" for folder, _ in self.candidates]
+        return [(path, self.machine.files[path]) for path in paths if path in self.machine.files]
+
+    def _is_whole(self, folder: str, names: list[str]) -> bool:
+        return all(self.machine.files.get(rf"{folder}\{name}") == SOUND for name in names)
+
+    def _list_sources(self) -> list[tuple[str, str]]:
+        """Return (directory, source) in the documented order."""
+        env = self.machine.env
+        roots = [(env[OVERRIDE], OVERRIDE)] if OVERRIDE in env else []
+        roots += [(VENDORED, "this wheel"), (CV2, "this wheel")]
+        for top in (SITE, PACKAGES):
+            below = {
+                folder.split("\\nvidia\\")[1].split("\\")[0]
+                for folder in self.folders
+                if folder.startswith(rf"{top}\nvidia" + "\\")
+            }
+            roots += [(rf"{top}\nvidia\{name}", "NVIDIA's wheels") for name in sorted(below)]
+        roots += [(rf"{PYTHON}\Library\bin", "conda"), (rf"{PYTHON}\bin", "conda")]
+        roots += [(env[name], name) for name in VARIABLES if name in env]
+        roots += [(rf"{TOOLKITS}\{name}", "default directory") for name in ("v12.9", "v12.4")]
+        roots += [(rf"{CUDNNS}\v9.5", "default directory")]
+        roots += [(PYTHON, "folder of the running program")]
+        if SEARCH_PATH not in env:
+            roots += [(entry, "PATH") for entry in self.machine.path if entry[1:2] == ":"]
+        return roots
+
+    def _may_take(self, folder: str, source: str) -> bool:
+        """Return whether a directory is there and, in the working directory, is trusted."""
+        trusted = (PYTHON, self.machine.env.get("PYTHONPATH", PYTHON))
+        is_trusted = source == OVERRIDE or any(is_below(folder, place) for place in trusted)
+        return folder in self.folders and (is_trusted or not is_below(folder, self.machine.cwd))
+
+
+def expect(machine: Machine) -> Expectation:
+    """Return what has to be seen on a machine; raises Undetermined."""
+    files = machine.files | {rf"{STAND_IN}\{DRIVER}": SOUND}
+    loader = Loader(files=files, registered=[ADDED] if machine.has_added else [])
+    for path in machine.loaded:
+        loader.load(path, folder_of(path))
+    override = machine.env.get(OVERRIDE)
+    if override and not any(path.startswith(override + "\\") for path in machine.files):
+        return Expectation(works=False, causes={("override", override)})
+    search = Search(machine, loader)
+    expectation = Expectation(chosen=search.choose())
+    loader.registered += [folder for folder, _ in expectation.chosen.values()]
+    for name, (folder, _) in expectation.chosen.items():
+        loader.load(rf"{folder}\{name}", folder)
+    if machine.has_stand_in and not loader.load_name(DRIVER, ""):
+        loader.load(rf"{STAND_IN}\{DRIVER}", STAND_IN)
+    for name in machine.imports:
+        if not loader.load_name(name, CV2):
+            expectation.works = False
+    expectation.driver = loader.modules.get(DRIVER, "")
+    if not expectation.works:
+        expectation.causes = find_causes(machine, loader, search)
+    return expectation
+
+
+def find_causes(machine: Machine, loader: Loader, search: Search) -> set[tuple[str, str]]:
+    """Return the root causes: files that Windows rejects, names that no place holds.
+
+    Names that some place holds are a cause only where nothing else is wrong with their family.
+    """
+    causes, unfound = set(), []
+    # Windows does not tell which directories a program has registered.
+    registered = [folder for folder in loader.registered if folder != ADDED]
+    known = Loader(files=loader.files, registered=registered, modules=dict(loader.modules))
+    names = [*machine.imports]
+    for name in names:  # it grows meanwhile
+        if loader.load_name(name, CV2):
+            continue
+        path = known.find(name, CV2)
+        if path is None:
+            unfound.append(name)
+        elif loader.files[path] != SOUND:
+            causes.add(("rejected", path))
+        elif name in IMPORTS:
+            names.append(IMPORTS[name])
+    families = {name: family for family, files in machine.families.items() for name in files}
+    kinds = [(families.get(name, name), *_find_cause(search, name)) for name in unfound]
+    unheld = {family for family, code, _ in kinds if code != "split"}
+    return causes | {
+        (code, what) for family, code, what in kinds if code != "split" or family not in unheld
+    }
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Return whether a path is a folder, or lies in it."""
+    return (path + "\\").startswith(folder + "\\")
+
+
+def _find_cause(search: Search, name: str) -> tuple[str, str]:
+    """Return the cause where Windows finds no file of a name."""
+    states = search.find_states(name) if name != DRIVER else []
+    if any(state == SOUND for _, state in states):
+        return "split", name
+    if states:
+        return "rejected", states[0][0]
+    # All that Windows says of a bad file in a directory that is registered is another number.
+    is_bad = search.machine.files.get(rf"{ADDED}\{name}", SOUND) != SOUND
+    return "error" if is_bad else "missing", name

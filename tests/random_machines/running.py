@@ -1,0 +1,233 @@
+"""Lays a machine out on drive C: and runs it: a process for the import, another for the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proof.disks import WineDisk, wine_disk
+from proof.packages import link_tree
+from proof.traces import parse_trace
+from windowslab import LOADER, OVERLAY
+
+from random_machines.binaries import make_file, make_native
+from random_machines.drawing import (
+    ADDED,
+    CV2,
+    DRIVER,
+    PYTHON,
+    SITE,
+    SOUND,
+    VENDORED,
+    WORK,
+    Machine,
+    folder_of,
+    name_of,
+)
+from random_machines.expecting import STAND_IN
+from repack.interpreters import Interpreter
+from repack.processes import Finished, run
+
+TIMEOUT = 60.0
+MARK = "@machine "
+# As torch loads its DLLs.
+PREPARE = """\
+import ctypes, json, os, sys
+loaded, added = json.loads(sys.argv[1])
+kernel = ctypes.WinDLL("kernel32")
+kernel.SetErrorMode(0x8003)
+kernel.LoadLibraryExW.argtypes = [ctypes.c_wchar_p, ctypes.c_void_p, ctypes.c_uint32]
+handles = [os.add_dll_directory(folder) for folder in added]
+for path in loaded:
+    kernel.LoadLibraryExW(path, None, 0x1100)
+"""
+IMPORT = (
+    PREPARE
+    + f"""\
+try:
+    import cv2
+except BaseException as error:
+    message = "{{}}: {{}}".format(type(error).__name__, error)
+else:
+    message = ""
+print({MARK!r} + json.dumps(message))
+"""
+)
+# What `python -m cv2.cuda_dlls --json` does, in a process that has loaded something before.
+REPORT = (
+    PREPARE
+    + """\
+import runpy
+sys.argv = ["-m", "--json"]
+sys.orig_argv = ["python", "-m", "cv2.cuda_dlls", "--json"]
+runpy.run_module("cv2.cuda_dlls", run_name="__main__", alter_sys=True)
+"""
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a machine did: the error ("" for none), the files loaded by name, and the report.
+
+    `twice` are the names that two modules of the process had at once.
+    """
+
+    message: str
+    files: dict[str, str]
+    twice: tuple[str, ...] = ()
+    report: dict[str, Any]
+    exit_code: int
+    output: str
+
+
+@contextlib.contextmanager
+def open_bench(interpreter: Interpreter, folder: Path) -> Iterator[Bench]:
+    """Give a warm Wine with a Python and the parts of cv2 that all machines share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    interpreter.start()
+    with wine_disk(interpreter, folder) as disk:
+        link_tree(interpreter.python.parent, disk.place(PYTHON), without=("site-packages",))
+        bench = Bench(disk)
+        bench.install()
+        # Wine's server, which takes half a second to start, stays as long as a program runs.
+        with subprocess.Popen(
+            [*interpreter.launcher, rf"{PYTHON}\python.exe", "-c", "print(1, flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=disk.env,
+        ) as keeper:
+            assert keeper.stdout is not None
+            # Without wineboot, two programs that start at once wait minutes for its event.
+            keeper.stdout.readline()
+            try:
+                yield bench
+            finally:
+                keeper.kill()
+
+
+class Bench:
+    """Drive C: with a Python, on which one machine after the other is laid out and run."""
+
+    def __init__(self, disk: WineDisk) -> None:
+        self.disk = disk
+
+    def install(self) -> None:
+        """Put there what no machine changes."""
+        self._write(rf"{SITE}\numpy\__init__.py", b"__version__ = '2.1.0'\n")
+        self._write(rf"{CV2}\__init__.py", LOADER.encode())
+        for file in OVERLAY.glob("*.py"):
+            self._write(rf"{CV2}\{file.name}", file.read_bytes())
+        run(
+            [
+                *self.disk.interpreter.launcher,
+                rf"{PYTHON}\python.exe",
+                "-m",
+                "compileall",
+                "-q",
+                ".",
+            ],
+            timeout=TIMEOUT,
+            env=self.disk.env,
+            cwd=self.disk.place(SITE),
+        )
+
+    def try_machine(self, machine: Machine) -> Seen:
+        """Return what happens on a machine."""
+        files = self._lay_out(machine)
+        try:
+            return self._run(machine)
+        finally:
+            for file in files:
+                self._remove(file)
+
+    def _lay_out(self, machine: Machine) -> list[Path]:
+        files = {path: make_file(name_of(path), state) for path, state in machine.files.items()}
+        if machine.has_stand_in:
+            files[rf"{STAND_IN}\{DRIVER}"] = make_file(DRIVER, SOUND)
+        files[rf"{CV2}\cv2.pyd"] = make_native(machine.imports)
+        files[rf"{CV2}\_cuda_build.py"] = f"BUILD = {_make_build(machine)!r}\n".encode()
+        self.disk.place(WORK).mkdir(exist_ok=True)
+        return [self._write(path, content) for path, content in files.items()]
+
+    def _run(self, machine: Machine) -> Seen:
+        added = [ADDED] if machine.has_added else []
+        prepared = json.dumps([machine.loaded, added])
+        imported = self._run_python(machine, ["-c", IMPORT, prepared], "-all,+pid,+loaddll")
+        asked = ["-m", "cv2.cuda_dlls", "--json"]
+        if machine.loaded or added:
+            asked = ["-c", REPORT, prepared]
+        report = self._run_python(machine, asked, "-all")
+        message = re.search(rf"^{MARK}(.*)$", imported.output, re.MULTILINE)
+        loaded = parse_trace(imported.output)
+        return Seen(
+            message=json.loads(message[1]) if message else f"no end: {imported.output[-2000:]}",
+            files={file.name: str(file.file) for file in loaded},
+            twice=tuple(file.name for file in loaded if file.twice and file.concerns_cuda),
+            report=_read_report(report.output),
+            exit_code=report.returncode,
+            output=report.output,
+        )
+
+    def _run_python(self, machine: Machine, words: list[str], debug: str) -> Finished:
+        env = {
+            **self.disk.env,
+            **machine.env,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "WINEDEBUG": debug,
+            "WINEPATH": ";".join(machine.path),
+        }
+        command = [*self.disk.interpreter.launcher, rf"{PYTHON}\python.exe", *words]
+        return run(command, timeout=TIMEOUT, env=env, cwd=self.disk.place(machine.cwd))
+
+    def _write(self, path: str, content: bytes) -> Path:
+        place = self.disk.place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        return place
+
+    def _remove(self, file: Path) -> None:
+        """Remove a file, and the folders that are empty then."""
+        file.unlink()
+        with contextlib.suppress(OSError):
+            for folder in file.parents:
+                folder.rmdir()
+
+
+def _read_report(output: str) -> dict[str, Any]:
+    """Return the JSON object in an output, an empty one where there is none."""
+    with contextlib.suppress(ValueError):
+        report: dict[str, Any] = json.loads(output[output.index("{") :])
+        return report
+    return {}
+
+
+def _make_build(machine: Machine) -> dict[str, object]:
+    """Return what cv2/_cuda_build.py says of the machine's cv2."""
+    families = machine.families
+    kinds = {name.lower(): family for family, names in families.items() for name in names}
+    kinds |= {DRIVER: "driver", "python3.dll": "python", "python312.dll": "python"}
+    return {
+        "cuda": (12, 9),
+        "cures": {kind: f"get {kind}" for kind in (*families, "driver")},
+        "delayed": (),
+        "families": families,
+        "help_url": "",
+        "kinds": kinds,
+        "machine": "x86-64",
+        "numpy": "numpy>=1.23,<3",
+        "opencv": "4.13.0",
+        "original": {"filename": "", "sha256": ""},
+        "others": (),
+        "requires": {},
+        "stand_ins": {DRIVER: "cv2/stand-ins/nvcuda"} if machine.has_stand_in else {},
+        "vendored": ("cv2.libs",)
+        if any(folder_of(path) == VENDORED for path in machine.files)
+        else (),
+    }

@@ -1,0 +1,128 @@
+"""Random Windows machines do what a short specification says, and what once went wrong stays right.
+
+Any number of them: `nox -s proof -- --random 1000 --seed 0`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from random_machines.drawing import (
+    ADDED,
+    CUT_OFF,
+    DRIVER,
+    OVERRIDE,
+    SOUND,
+    Machine,
+    draw_machine,
+)
+from random_machines.expecting import expect
+from random_machines.judging import find_faults
+from random_machines.running import Bench, Seen, open_bench
+from random_machines.trying import describe_disagreement, draw_machines
+
+from repack.interpreters import Interpreter, Pythons
+from repack.progress import SILENT
+from repack.sources import Cache
+
+SEED = 0
+DRAWN = list(draw_machines(SEED, 20))
+
+# The smallest machines of each kind on which something went wrong.
+FOUND = {
+    "a family that is loaded already from a directory whose other file is cut off": Machine(
+        imports=("nppif64_12.dll",),
+        files={
+            r"C:\app\nppc64_12.dll": SOUND,
+            r"C:\app\nppif64_12.dll": CUT_OFF,
+            r"C:\toolkit\bin\nppc64_12.dll": SOUND,
+            r"C:\toolkit\bin\nppif64_12.dll": SOUND,
+        },
+        env={"CUDA_PATH": r"C:\toolkit"},
+        loaded=(r"C:\app\nppc64_12.dll",),
+    ),
+    "a toolkit below the working directory": Machine(
+        imports=("cudart64_12.dll",),
+        files={r"C:\path\1\x64\cudart64_12.dll": SOUND},
+        path=(r"C:\path\1",),
+        cwd=r"C:\path\1",
+    ),
+}
+OPEN = pytest.mark.xfail(reason="the report names one directory, or says that nothing was found")
+NOT_RIGHT = {
+    "a family of which Windows takes files from two directories": Machine(
+        imports=("cudart64_12.dll", "nppif64_12.dll"),
+        files={
+            r"C:\override\cudart64_12.dll": SOUND,
+            r"C:\override\nppif64_12.dll": SOUND,
+            rf"{ADDED}\nppc64_12.dll": SOUND,
+        },
+        env={OVERRIDE: r"C:\override"},
+    ),
+    "a family that is loaded already from two directories": Machine(
+        imports=("cublas64_12.dll",),
+        files={r"C:\app\cublas64_12.dll": SOUND, rf"{ADDED}\cublasLt64_12.dll": SOUND},
+        loaded=(r"C:\app\cublas64_12.dll",),
+    ),
+    "a driver that is cut off in a directory that the program has registered": Machine(
+        imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": CUT_OFF}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A warm Wine with a genuine Python."""
+    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+        interpreter = pythons.provide("3.12")
+        assert isinstance(interpreter, Interpreter), interpreter
+        with open_bench(interpreter, tmp_path_factory.mktemp("machines")) as opened:
+            yield opened
+
+
+@pytest.mark.wine
+@pytest.mark.parametrize("seed", [seed for seed, _, _ in DRAWN])
+def test_a_random_machine_does_what_the_specification_says(seed: int, bench: Bench) -> None:
+    machine = draw_machine(seed)
+    assert not describe_disagreement(bench, seed, machine, expect(machine))
+
+
+@pytest.mark.wine
+@pytest.mark.parametrize("name", [*FOUND, *(pytest.param(name, marks=OPEN) for name in NOT_RIGHT)])
+def test_what_random_machines_found_stays_right(name: str, bench: Bench) -> None:
+    machine = (FOUND | NOT_RIGHT)[name]
+    assert not describe_disagreement(bench, 0, machine, expect(machine))
+
+
+def test_the_drawn_machines_fail_and_work_in_about_equal_numbers() -> None:
+    works = [expected.works for _, _, expected in draw_machines(SEED, 200)]
+    assert 60 < sum(works) < 140
+
+
+ALONE = Machine(imports=("cudnn64_9.dll",), files={r"C:\override\cudnn64_9.dll": SOUND},
+                env={OVERRIDE: r"C:\override"})  # fmt: skip
+NOTHING = Machine(imports=("cudnn64_9.dll",), files={})
+CHOICE = {"directory": r"C:\override", "source": OVERRIDE, "files": ["cudnn64_9.dll"]}
+CHOSEN = {"chosen": [CHOICE]}
+MISSING = {"causes": [{"code": "missing", "names": ["cudnn64_9.dll"], "file": ""}]}
+WRONG = {
+    "an import that fails": (ALONE, "ImportError: x", {}, r"C:\override", 1),
+    "a report that names no directory": (ALONE, "", {"chosen": []}, r"C:\override", 0),
+    "a report that names another directory": (ALONE, "", CHOSEN, r"C:\x", 0),
+    "a report that ends as if the import failed": (ALONE, "", CHOSEN, r"C:\override", 1),
+    "an import that works": (NOTHING, "", {}, "", 0),
+    "a message that names too much": (NOTHING, "cudnn64_9.dll, x.dll not found", MISSING, "", 1),
+    "a report without causes": (NOTHING, "cudnn64_9.dll not found", {"causes": []}, "", 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("machine", "message", "report", "folder", "code"), WRONG.values(), ids=WRONG
+)
+def test_what_is_wrong_with_a_machine_is_found(
+    machine: Machine, message: str, report: dict[str, object], folder: str, code: int
+) -> None:
+    files = {"cudnn64_9.dll": rf"{folder}\cudnn64_9.dll"}
+    seen = Seen(message=message, files=files, report=report, exit_code=code, output="")
+    assert find_faults(machine, expect(machine), seen)
