@@ -6,16 +6,21 @@ and end. These tests take longest, so they come first.
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+from browsing import browser
+from driving import Repack
+from playwright.sync_api import Browser
 from s3server import S3Server
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from repack.sources import Cache
 
 
 def pytest_configure() -> None:
@@ -53,10 +58,31 @@ class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return "wine" if runs_wine(self.config.rootpath / name) else name
 
 
-@cache
+@functools.cache
 def runs_wine(path: Path) -> bool:
     """Return whether a test of the file runs a Windows program."""
     return "mark.wine" in path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def repack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Repack:
+    """`repack` in an empty folder."""
+    return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """A cache that is empty."""
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    """A genuine Chromium without a window."""
+    with browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

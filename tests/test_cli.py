@@ -25,13 +25,6 @@ NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 
 
 @pytest.fixture
-def repack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Repack:
-    return Repack(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return cuda_wheel(tmp_path / "in")

@@ -72,13 +72,6 @@ MAKERS = {"cudawarped.toml": cudawarped, "breakthrough.toml": breakthrough}
 
 
 @pytest.fixture
-def repack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Repack:
-    return Repack(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     no_proxies(monkeypatch)
     for name in ("GH_TOKEN", "GITHUB_TOKEN"):

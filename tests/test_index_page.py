@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsing import browser, contrasts, opened
+from browsing import contrasts, opened
 from playwright.sync_api import Browser, Page
 
 from repack.index import facts
@@ -91,12 +91,6 @@ PAGES = {
     "root": root_page([SEVERAL, replace(STRANGE, name=LONG)]),
     "empty": root_page([]),
 }
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture

@@ -331,11 +331,6 @@ def kept_parts(cache: Cache, folder: Path) -> Recipe:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
-@pytest.fixture
 def recipe(cache: Cache, tmp_path: Path) -> Recipe:
     return kept_parts(cache, tmp_path / "parts")
 

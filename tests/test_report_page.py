@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsing import browser, contrasts, opened
+from browsing import contrasts, opened
 from playwright.sync_api import Browser, Page
 
 from repack.analysis import Finding
@@ -100,12 +100,6 @@ RECORD = BuildRecord(
     findings=(Finding(code="not-cuda", message=HOSTILE, member="m" * 300, hint="look"),),
     refused=(("3.14t", "its modules use the stable ABI"),),
 )
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture

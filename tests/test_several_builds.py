@@ -283,13 +283,6 @@ def test_the_last_part_of_a_local_version_is_the_name(done: str, name: str, labe
 
 
 @pytest.fixture
-def repack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Repack:
-    return Repack(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def three(repack: Repack) -> Repack:
     """Two builds of one source, and between them one of a source that is not there."""
     cuda_wheel(repack.folder)

@@ -28,11 +28,6 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
         yield GitHub(api, storage)
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
 def get(source: ReleaseSource, cache: Cache, *, lock: Lock | None = None) -> Fetched:
     return fetch(source, lock=lock, cache=cache, client=Waits().client())
 

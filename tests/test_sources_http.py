@@ -55,11 +55,6 @@ def server() -> Iterator[FaultServer]:
         yield server
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
 def get(  # noqa: PLR0913 - each test turns one of them
     server: FaultServer,
     cache: Cache,

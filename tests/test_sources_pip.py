@@ -61,11 +61,6 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
         yield server
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
 def get(
     cache: Cache, source: IndexSource = SOURCE, *, lock: Lock | None = None, offline: bool = False
 ) -> Fetched:

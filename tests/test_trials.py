@@ -70,13 +70,6 @@ class Bench:
 
 
 @pytest.fixture
-def repack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Repack:
-    return Repack(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     (tmp_path / "index").mkdir()
     bench = Bench(folder=tmp_path / "index")

@@ -93,13 +93,6 @@ class Shop:
 
 
 @pytest.fixture
-def repack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Repack:
-    return Repack(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def shop(tmp_path: Path, repack: Repack, monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop(repack, tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
