@@ -732,16 +732,18 @@ def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> C
 
 
 def bad_metadata(id_: str, content: bytes | None) -> Case:
+    name = f"{INFO}/METADATA"
     return Case(
-        id=id_, code="metadata", level="wheel", build=dist_info({f"{INFO}/METADATA": content})
+        id=id_, code="metadata", level="wheel", member=name, build=dist_info({name: content})
     )
 
 
 def bad_wheel_file(id_: str, content: bytes | None, code: str = "wheel-file") -> Case:
-    return Case(id=id_, code=code, level="wheel", build=dist_info({f"{INFO}/WHEEL": content}))
+    name = f"{INFO}/WHEEL"
+    return Case(id=id_, code=code, level="wheel", member=name, build=dist_info({name: content}))
 
 
-def bad_record(id_: str, change: Callable[[Rows], object]) -> Case:
+def bad_record(id_: str, change: Callable[[Rows], object], member: str = "") -> Case:
     """Return a case whose RECORD rows, by name, were changed in place."""
 
     def build() -> bytes:
@@ -752,7 +754,7 @@ def bad_record(id_: str, change: Callable[[Rows], object]) -> Case:
         written = written_rows(list(rows.values()))
         return make_zip([*entries, Entry(name=f"{INFO}/RECORD", content=written)])
 
-    return Case(id=f"record-{id_}", code="record", level="wheel", build=build)
+    return Case(id=f"record-{id_}", code="record", level="wheel", member=member, build=build)
 
 
 def row(*values: str) -> Callable[[Rows], object]:
@@ -790,14 +792,14 @@ RECORDS = (
         level="wheel",
         build=dist_info({RECORD_ITSELF: b"a\0b,,\n"}),
     ),
-    bad_record("lacks-a-member", lambda rows: rows.pop(TEXT)),
-    bad_record("has-a-row-too-many", row("cv2/absent.py", OTHER, "3")),
+    bad_record("lacks-a-member", lambda rows: rows.pop(TEXT), TEXT),
+    bad_record("has-a-row-too-many", row("cv2/absent.py", OTHER, "3"), "cv2/absent.py"),
     bad_record("has-a-folder", row("cv2/", "", "")),
-    bad_record("wrong-hash", retold(1, lambda _: OTHER)),
-    bad_record("wrong-size", retold(2, lambda size: str(int(size) + 1))),
+    bad_record("wrong-hash", retold(1, lambda _: OTHER), TEXT),
+    bad_record("wrong-size", retold(2, lambda size: str(int(size) + 1)), TEXT),
     bad_record("negative-size", retold(2, lambda _: "-1")),
     bad_record("size-that-is-no-number", retold(2, lambda _: "many")),
-    bad_record("no-hash", retold(1, lambda _: "")),
+    bad_record("no-hash", retold(1, lambda _: ""), TEXT),
     bad_record("md5", lambda rows: rows.update({TEXT: record_row(TEXT, FILES[TEXT], "md5")})),
     bad_record("sha1", lambda rows: rows.update({TEXT: record_row(TEXT, FILES[TEXT], "sha1")})),
     bad_record("unknown-hash", retold(1, lambda value: value.replace("sha256", "sha257"))),
@@ -824,6 +826,7 @@ def entry_points(id_: str, text: str) -> Case:
         id=f"entry-point-{id_}",
         code="entry-points",
         level="wheel",
+        member=ENTRY_POINTS,
         build=dist_info({ENTRY_POINTS: text.encode()}),
     )
 
@@ -833,6 +836,7 @@ def outside(id_: str, name: str, code: str) -> Case:
         id=id_,
         code=code,
         level="wheel",
+        member=name,
         build=lambda: with_member(name),
     )
 
@@ -873,6 +877,12 @@ WHEELS = (
         level="wheel",
         build=dist_info({}, info="example-2.0.dist-info"),
     ),
+    Case(
+        id="two-dist-infos-that-windows-takes-for-one",
+        code="dist-info",
+        level="wheel",
+        build=dist_info({}, Entry(name="example-1.0.DIST-INFO/x", content=b"x")),
+    ),
     bad_metadata("metadata-missing", None),
     bad_metadata("metadata-empty", b""),
     bad_metadata("metadata-other-name", metadata("other", "1.0")),
@@ -897,6 +907,7 @@ WHEELS = (
     named("filename-without-tags", "example-1.0.whl"),
     named("filename-with-a-bad-build", "example-1.0-x1-cp37-abi3-win_amd64.whl"),
     named("filename-with-a-bad-version", "example-1..0-cp37-abi3-win_amd64.whl"),
+    named("filename-of-a-local-version", "example-1.0+x-cp37-abi3-win_amd64.whl", "dist-info"),
     named("filename-with-too-many-parts", "example-1.0-1-2-cp37-abi3-win_amd64.whl"),
     *RECORDS,
     entry_points("outside", "[console_scripts]\n../../evil = cv2:main\n"),
@@ -1057,6 +1068,15 @@ WELCOME: tuple[Case, ...] = (
         "example-1.0-cp310.cp39-cp310.cp39-win_amd64.whl",
     ),
     welcome("dist-info-first", dist_info_first),
+    welcome("dist-info-in-other-letters", dist_info({}, info="Example-1.0.0.dist-info")),
+    welcome(
+        "metadata-with-crlf",
+        dist_info({f"{INFO}/METADATA": metadata("example", "1.0").replace(b"\n", b"\r\n")}),
+    ),
+    welcome(
+        "license-file-before-it-meant-something",
+        dist_info({f"{INFO}/METADATA": metadata("example", "1.0", "License-File: LICENSE.txt")}),
+    ),
     welcome(
         "time-stamps",
         lambda: make_zip(

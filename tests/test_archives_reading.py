@@ -42,16 +42,6 @@ def test_a_hostile_archive_is_refused_in_one_line_that_names_its_fault(
     assert str(path) in str(error)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, id=case.id) for case in hostile.HOSTILE if case.level == "wheel"],
-)
-def test_an_archive_whose_fault_is_the_wheels_is_sound_as_an_archive(
-    case: hostile.Case, tmp_path: Path
-) -> None:
-    verify(open_archive(case.write(tmp_path)))
-
-
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in hostile.WELCOME])
 def test_an_odd_but_sound_archive_is_read_as_an_independent_reader_does(
     case: hostile.Case, tmp_path: Path

@@ -29,14 +29,13 @@ from fetching import no_proxies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from platforms import POSIX
-from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel, wheel_file
+from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel
 
 from repack import files
 from repack.archives import Added, Archive, Copied, Written, splice
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 LOADER, BINARY = "cv2/__init__.py", "cv2/cv2.pyd"
-INFO = "opencv_contrib_python-4.13.0.90.dist-info"
 SOUND: Files = {LOADER: b"from .cv2 import *\n", BINARY: make_pyd()}
 
 
@@ -118,14 +117,6 @@ def pure(path: Path) -> None:
     make_wheel(path, {"cv2/__init__.py": b"x = 1\n"})
 
 
-def flipped(path: Path) -> None:
-    """Write a wheel of which a byte of the binary has changed since it was made."""
-    make_wheel(path, SOUND, method=0)
-    content = bytearray(path.read_bytes())
-    content[content.index(b"PyModule_Create2")] ^= 1
-    path.write_bytes(content)
-
-
 def foreign(platform: str) -> Bad:
     return Bad(
         name=f"opencv_contrib_python-4.13.0.90-cp37-abi3-{platform}.whl",
@@ -148,7 +139,6 @@ BAD = {
         code="not-a-zip",
         reason="a Git LFS pointer",
     ),
-    "a byte changed": Bad(make=flipped, code="crc", member=BINARY, reason="checksum"),
     "for Linux": foreign("manylinux_2_28_x86_64"),
     "for macOS": foreign("macosx_13_0_arm64"),
     "pure Python": Bad(
@@ -211,18 +201,6 @@ BAD = {
         member="cv2/config.py",
         reason="line 1 is not Python",
     ),
-    "tags that contradict the name": Bad(
-        make=wheel_of({f"{INFO}/WHEEL": wheel_file(["cp38-abi3-win_amd64"])}),
-        code="tag-mismatch",
-        member=f"{INFO}/WHEEL",
-        reason="cp38-abi3-win_amd64",
-    ),
-    "a file run at each start": Bad(
-        make=wheel_of({"cv2.pth": b"import os\n"}),
-        code="startup-hook",
-        member="cv2.pth",
-        reason="at each start",
-    ),
     "an sdist": Bad(
         name="opencv_contrib_python-4.13.0.90.tar.gz",
         make=bytes_of(b"\x1f\x8b" + bytes(99)),
@@ -237,9 +215,6 @@ BAD = {
     ),
     "a wheel under another name": Bad(
         name="download.whl", make=bytes_of(b"PK"), code="filename", reason="wrong number of parts"
-    ),
-    "a directory": Bad(
-        name="wheels", make=lambda path: path.mkdir(), code="no-file", reason="is a folder"
     ),
     "a directory called a wheel": Bad(
         make=lambda path: path.mkdir(), code="no-file", reason="is a folder"
@@ -290,17 +265,14 @@ def test_with_json_the_error_is_an_object_too(repack: Repack, inputs: Path) -> N
     assert error["file"] == str(inputs / bad.name)
 
 
-#: The fetch looks at both ends of a file before anything reads it whole.
-SEEN_AT_ONCE = {"stub-counted", "stub-not-counted", "many-zeros-behind-the-end"} | {
-    "first-byte-missing"
-}
+#: One of each code: the others are refused by the same readers, in their own tests.
+HOSTILE = {case.code: case for case in reversed(hostile.HOSTILE)}
 
 
-@pytest.mark.parametrize("case", hostile.HOSTILE, ids=lambda case: case.id)
-def test_a_hostile_wheel_is_refused(case: hostile.Case, repack: Repack, inputs: Path) -> None:
-    path = case.write(inputs)
+@pytest.mark.parametrize("code", HOSTILE)
+def test_a_hostile_wheel_is_refused(code: str, repack: Repack, inputs: Path) -> None:
+    path = HOSTILE[code].write(inputs)
     line = refused(repack, "--source", path)
-    code = "not-a-zip" if case.id in SEEN_AT_ONCE else case.code
     assert f" [{code}]; " in line
     assert line.startswith(f"{path}: ")
     assert line.isprintable()
@@ -362,11 +334,6 @@ def test_a_download_that_is_not_what_its_sha256_says(
     assert not list(repack.cache.rglob("*.whl"))
 
 
-def test_a_file_that_is_not_what_its_sha256_says(repack: Repack, source: Path) -> None:
-    line = refused(repack, "--source", source, "--set", f"source.sha256={'0' * 64}")
-    told(line, file=NAME, code="sha256", reason="source.sha256 says 000")
-
-
 def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> None:
     (repack.folder / "repack.toml").write_text(f"[source]\nfile = {str(source)!r}\n")
     assert repack("fetch").code == 0
@@ -374,23 +341,6 @@ def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> 
     line = refused(repack)
     hint = told(line, file=NAME, code="sha256", reason="repack.lock says")
     assert "--update-lock" in hint
-
-
-@pytest.mark.parametrize(
-    ("content", "code", "reason"),
-    [
-        pytest.param(b"<html><title>Sign in</title></html>", "not-a-zip", "HTML", id="a sign-in"),
-        pytest.param(b"", "not-a-zip", "empty", id="nothing"),
-        pytest.param(b"PK\3\4" + bytes(500), "not-a-zip", "without its end", id="a cut file"),
-        pytest.param(b'{"message": "Not Found"}', "not-a-zip", "JSON", id="an API's answer"),
-    ],
-)
-def test_a_url_that_gives_no_wheel(
-    content: bytes, code: str, reason: str, repack: Repack, server: FaultServer
-) -> None:
-    server.add(f"/{NAME}", content)
-    line = refused(repack, "--source", server.url(f"/{NAME}"))
-    assert told(line, file=NAME, code=code, reason=reason)
 
 
 def test_a_url_that_is_not_there(repack: Repack, server: FaultServer) -> None:
@@ -408,17 +358,8 @@ def test_offline_what_was_never_fetched(repack: Repack, server: FaultServer) -> 
 
 SETTINGS = {
     "no TOML": ("[build\n", "is not TOML"),
-    "not UTF-8": ("\udcff", "is not UTF-8"),
     "an unknown key": ("[build]\nemmit = 'abi3'\n", "did you mean build.emit?"),
-    "a value of the wrong kind": ("[build]\npython = 3.12\n", "build.python"),
-    "an impossible value": ("[build]\nemit = 'abi4'\n", "did you mean abi3?"),
-    "a mode unheard of": ("[build]\nmode = 'vendro'\n", "did you mean vendor?"),
     "no source": ("[build]\nout = 'dist'\n", "no source is named"),
-    "two sources": ("[source]\nfile = 'x'\nurl = 'https://e.org/y.whl'\n", "contradict"),
-    "a free-threaded Python of an abi3 wheel": (
-        "[source]\nfile = 'x'\n[build]\nemit = 'abi3'\npython = ['3.14t']\n",
-        "contradicts",
-    ),
 }
 
 

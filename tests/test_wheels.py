@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
+import hostile
 import pytest
-import wheelmaking
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.tags import Tag, parse_tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
-from wheelmaking import Entry, make_wheel, make_zip
+from wheelmaking import make_wheel
 
 from repack import wheels
-from repack.archives import Copied, Member, Sink, splice
+from repack.archives import Copied, splice
 from repack.errors import InputError
 from repack.wheels import RecordEntry
 from repack.wheels.manners import check_data_schemes, check_entry_points, startup_hooks
@@ -85,21 +84,6 @@ class TestFilenames:
         assert (parsed.name, str(parsed.version), parsed.tag) == (name, version, tag)
         assert str(parsed) == filename
 
-    @pytest.mark.parametrize(
-        "filename",
-        [
-            pytest.param("opencv-4.9.whl", id="no tags"),
-            pytest.param("opencv-4.9-cp37-abi3-win_amd64.zip", id="another ending"),
-            pytest.param("opencv-4.9-build-cp37-abi3-win_amd64.whl", id="bad build tag"),
-            pytest.param("opencv-latest-cp37-abi3-win_amd64.whl", id="bad version"),
-            pytest.param("a-b-4.9-1-cp37-abi3-win_amd64.whl", id="too many parts"),
-        ],
-    )
-    def test_that_no_wheel_can_have_are_refused(self, filename: str) -> None:
-        with pytest.raises(InputError, match=r"\[filename\]") as caught:
-            wheels.parse_filename(Path(filename))
-        assert caught.value.code == "filename"
-
     def test_of_a_renamed_wheel_are_written_as_the_specification_asks(self) -> None:
         old = wheels.parse_filename(Path("Zope.Interface-5.0-7-cp37-abi3-win_amd64.whl"))
         new = wheels.renamed(old, version="5.0+CU12-Patched", tags={_AMD64})
@@ -153,12 +137,9 @@ class TestMetadata:
     @pytest.mark.parametrize(
         ("before", "after", "reason"),
         [
-            pytest.param(b"Name: opencv-contrib-python\n", b"", "no Name", id="no Name"),
-            pytest.param(b"Name:", b"Name: x\nName:", "Name is there twice", id="two Names"),
             pytest.param(b"Version: 4.14.0.94\n", b"", "no Version", id="no Version"),
             pytest.param(b"4.14.0.94", b"latest", "is not a version", id="no version number"),
             pytest.param(b"Metadata-Version: 2.1\n", b"", "no Metadata-Version", id="no form"),
-            pytest.param(b"-contrib-", b"\xff", "not UTF-8", id="another encoding"),
         ],
     )
     def test_that_cannot_be_understood_is_refused(
@@ -259,14 +240,10 @@ class TestWheelFile:
     @pytest.mark.parametrize(
         ("before", "after", "reason"),
         [
-            pytest.param(b"Wheel-Version: 1.0\n", b"", "one Wheel-Version", id="no version"),
-            pytest.param(b"1.0", b"one", "one Wheel-Version", id="no number"),
-            pytest.param(b"1.0", b"2.0", "Wheel-Version is 2.0", id="a version to come"),
             pytest.param(
                 b"Tag:", b"Root-Is-Purelib: true\nTag:", "contradicts itself", id="contradiction"
             ),
             pytest.param(b"cp37-abi3-win_amd64", b"cp37", "is no tag", id="no tag"),
-            pytest.param(b"skbuild", b"\xff", "not UTF-8", id="another encoding"),
         ],
     )
     def test_that_cannot_be_understood_is_refused(
@@ -315,15 +292,8 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("row", "reason"),
         [
-            pytest.param("a.py,,", "no hash", id="no hash"),
             pytest.param(f"a.py,sha256={_digest(b'')},", "its size is ''", id="no size"),
-            pytest.param(f"a.py,sha256={_digest(b'')},-1", "its size is '-1'", id="negative"),
             pytest.param(f"a.py,sha256={_digest(b'')},1_0", "its size is", id="underscore"),
-            pytest.param(f"a.py,md5={_digest(b'', 'md5')},0", "'md5'", id="md5"),
-            pytest.param(f"a.py,sha1={_digest(b'', 'sha1')},0", "'sha1'", id="sha1"),
-            pytest.param(
-                f"a.py,sha256={hashlib.sha256().hexdigest()},0", "URL-safe", id="hexadecimal"
-            ),
             pytest.param(f"a.py,sha256={_digest(b'')}=,0", "URL-safe", id="padding"),
             pytest.param(
                 f"a.py,sha256={_digest(b'')[:-1]}V,0", "URL-safe", id="bits behind the end"
@@ -335,27 +305,12 @@ class TestRecord:
             ),
             pytest.param(f"a.py,sha384={_digest(b'')},0", "sha384", id="too short a hash"),
             pytest.param("a.py,sha256", "2 columns", id="two columns"),
-            pytest.param(f"a.py,sha256={_digest(b'')},0,x", "4 columns", id="four columns"),
-            pytest.param(f"{_RECORD},sha256={_digest(b'')},0", "its own hash", id="of itself"),
             pytest.param('"a.py', "read as a table", id="an open quote"),
         ],
     )
     def test_with_a_row_that_cannot_be_is_refused(self, row: str, reason: str) -> None:
-        text = row if row.startswith(_RECORD) else f"{_RECORD},,\n{row}"
         with pytest.raises(BrokenRecordError, match=reason):
-            wheels.parse_record(f"{text}\n".encode(), name=_RECORD)
-
-    @pytest.mark.parametrize(
-        ("content", "reason"),
-        [
-            pytest.param(b"", "does not list itself", id="empty"),
-            pytest.param(b"\xff,,\n", "not UTF-8", id="another encoding"),
-            pytest.param(f"{_RECORD},,\n{_RECORD},,\n".encode(), "twice", id="a row twice"),
-        ],
-    )
-    def test_that_contradicts_itself_is_refused(self, content: bytes, reason: str) -> None:
-        with pytest.raises(BrokenRecordError, match=reason):
-            wheels.parse_record(content, name=_RECORD)
+            wheels.parse_record(f"{_RECORD},,\n{row}\n".encode(), name=_RECORD)
 
     @given(
         contents=st.dictionaries(
@@ -387,10 +342,7 @@ class TestManners:
     @pytest.mark.parametrize(
         "content",
         [
-            pytest.param("[console_scripts]\n../../evil = m:f\n", id="a path"),
-            pytest.param("[gui_scripts]\na\\b = m:f\n", id="a Windows path"),
             pytest.param("[console_scripts]\nC:x = m:f\n", id="a drive"),
-            pytest.param("[console_scripts]\npython = m:f\n", id="the interpreter"),
             pytest.param("[console_scripts]\npython3.12 = m:f\n", id="one interpreter"),
             pytest.param("[console_scripts]\nx = m:f;import os\n", id="code"),
             pytest.param("[console_scripts]\nx = m\n", id="no function"),
@@ -450,35 +402,21 @@ class TestManners:
 _FILES = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/a,b.txt": b"x"}
 _INFO = "opencv_python-4.9.0.80.dist-info"
 _NAME = "opencv_python-4.9.0.80-cp37-abi3-win_amd64.whl"
-_LF_METADATA = wheelmaking.metadata("opencv-python", "4.9.0.80")
 
 
-def _row(name: str, content: bytes = b"", **changed: str) -> tuple[str, str, str]:
-    path, digest, size = wheelmaking.record_row(name, content)
-    return path, changed.get("digest", digest), changed.get("size", size)
-
-
-def _record(*rows: tuple[str, str, str], newline: str = "\n", without: str = "") -> bytes:
-    """Return the RECORD of a wheel of `_FILES`, with `rows` more or in place, less `without`."""
-    files = {
-        **_FILES,
-        f"{_INFO}/METADATA": _LF_METADATA,
-        f"{_INFO}/WHEEL": wheelmaking.wheel_file(["cp37-abi3-win_amd64"]),
-    }
-    told = {name: wheelmaking.record_row(name, content) for name, content in files.items()}
-    told |= {row[0]: row for row in rows}
-    told.pop(without, None)
-    return wheelmaking.written_rows([*told.values(), (f"{_INFO}/RECORD", "", "")], newline)
-
-
-def _write_zip(path: Path, files: Mapping[str, bytes | Path]) -> None:
-    """Write an archive of just these files, whatever a wheel should have."""
-    entries = [
-        Entry(name=name, content=content)
-        for name, content in files.items()
-        if isinstance(content, bytes)
-    ]
-    path.write_bytes(make_zip(entries))
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.id) for case in hostile.HOSTILE if case.level == "wheel"],
+)
+def test_a_hostile_wheel_is_refused_in_one_line_that_names_its_fault(
+    case: hostile.Case, tmp_path: Path
+) -> None:
+    path = case.write(tmp_path)
+    with pytest.raises(InputError) as caught:
+        wheels.read_wheel(path)
+    assert (caught.value.code, caught.value.file) == (case.code, str(path))
+    assert caught.value.member.endswith(case.member)
+    assert str(caught.value).isprintable()
 
 
 class TestReading:
@@ -491,233 +429,6 @@ class TestReading:
         assert set(wheel.record) == set(wheel.names) - {f"{_INFO}/RECORD"}
         assert wheel.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert wheel.size == path.stat().st_size
-
-    def test_hands_out_content_on_the_way(self, tmp_path: Path) -> None:
-        seen = bytearray()
-
-        def sink(member: Member) -> Sink | None:
-            return seen.extend if member.name == "cv2/__init__.py" else None
-
-        wheels.read_wheel(make_wheel(tmp_path / _NAME, _FILES), sink=sink)
-        assert bytes(seen) == _FILES["cv2/__init__.py"]
-
-    @pytest.mark.parametrize(
-        ("filename", "files"),
-        [
-            pytest.param(_NAME, {f"{_INFO}/RECORD": _record(newline="\r\n")}, id="CRLF"),
-            pytest.param(
-                _NAME,
-                {
-                    f"{_INFO}/RECORD": _record(
-                        ("cv2/a,b.txt", f"sha512={_digest(b'x', 'sha512')}", "1")
-                    )
-                },
-                id="sha512",
-            ),
-            pytest.param(_NAME, {f"{_INFO}/RECORD.jws": b"{}"}, id="a signature"),
-            pytest.param(
-                _NAME,
-                {f"{_INFO}/RECORD": _record(), f"{_INFO}/RECORD.p7s": b"x"},
-                id="a signature without a row",
-            ),
-            pytest.param(_NAME, {f"{_INFO}/sboms/x.cdx.json": b"{}"}, id="an SBOM"),
-            pytest.param(_NAME.replace("80-cp37", "80-1-cp37"), {}, id="a build tag"),
-            pytest.param(
-                "opencv_python-4.9.0.80-py2.py3-none-win32.win_amd64.whl", {}, id="several tags"
-            ),
-            pytest.param(
-                _NAME,
-                {f"{_INFO}/METADATA": _LF_METADATA.replace(b"\n", b"\r\n")},
-                id="METADATA with CRLF",
-            ),
-            pytest.param("OpenCV.Python-4.9.0.80-cp37-abi3-win_amd64.whl", {}, id="a name of old"),
-            pytest.param(
-                _NAME,
-                {
-                    f"{_INFO}/METADATA": wheelmaking.metadata(
-                        "opencv-python", "4.9.0.80", "License-File: LICENSE.txt"
-                    )
-                },
-                id="License-File before it meant something",
-            ),
-        ],
-    )
-    def test_accepts_what_is_right(
-        self, filename: str, files: dict[str, bytes], tmp_path: Path
-    ) -> None:
-        path = tmp_path / filename
-        if "-1-" in filename:
-            path = make_wheel(tmp_path / _NAME, {**_FILES, **files}).rename(path)
-        else:
-            make_wheel(path, {**_FILES, **files})
-        assert wheels.read_wheel(path).filename.name == "opencv-python"
-
-    def test_accepts_a_folder_named_otherwise_but_alike(self, tmp_path: Path) -> None:
-        info = "OpenCV.python-4.9.0.80.0.dist-info"
-        files = {
-            **_FILES,
-            f"{info}/METADATA": _LF_METADATA,
-            f"{info}/WHEEL": wheelmaking.wheel_file(["cp37-abi3-win_amd64"]),
-        }
-        files[f"{info}/RECORD"] = wheelmaking.record(files, f"{info}/RECORD")
-        _write_zip(tmp_path / _NAME, files)
-        assert wheels.read_wheel(tmp_path / _NAME).dist_info == info
-
-    @pytest.mark.parametrize(
-        ("files", "code", "member"),
-        [
-            pytest.param({"other-1.dist-info/METADATA": b""}, "dist-info", "", id="two .dist-info"),
-            pytest.param(
-                {"opencv_python-4.9.0.80.DIST-INFO/x": b""},
-                "dist-info",
-                "",
-                id="two that Windows takes for one",
-            ),
-            pytest.param({f"{_INFO}/METADATA": None}, "metadata", "METADATA", id="no METADATA"),
-            pytest.param(
-                {f"{_INFO}/METADATA": wheelmaking.metadata("other", "4.9.0.80")},
-                "metadata",
-                "METADATA",
-                id="METADATA of another project",
-            ),
-            pytest.param(
-                {f"{_INFO}/METADATA": wheelmaking.metadata("opencv-python", "4.9.0.81")},
-                "metadata",
-                "METADATA",
-                id="METADATA of another version",
-            ),
-            pytest.param(
-                {f"{_INFO}/METADATA": b"Name: x\n" + _LF_METADATA},
-                "metadata",
-                "METADATA",
-                id="two Names",
-            ),
-            pytest.param(
-                {
-                    f"{_INFO}/METADATA": wheelmaking.metadata(
-                        "opencv-python", "4.9.0.80", "License-File: LICENSE.txt"
-                    ).replace(b"2.1", b"2.4")
-                },
-                "metadata",
-                "METADATA",
-                id="License-File without file",
-            ),
-            pytest.param({f"{_INFO}/WHEEL": None}, "wheel-file", "WHEEL", id="no WHEEL"),
-            pytest.param(
-                {f"{_INFO}/WHEEL": b"Wheel-Version: 2.0\n"}, "wheel-file", "WHEEL", id="WHEEL 2.0"
-            ),
-            pytest.param(
-                {f"{_INFO}/WHEEL": wheelmaking.wheel_file(["cp38-abi3-win_amd64"])},
-                "tag-mismatch",
-                "WHEEL",
-                id="another tag",
-            ),
-            pytest.param(
-                {f"{_INFO}/WHEEL": wheelmaking.wheel_file([])}, "tag-mismatch", "WHEEL", id="no tag"
-            ),
-            pytest.param({f"{_INFO}/RECORD": None}, "record", "RECORD", id="no RECORD"),
-            pytest.param({f"{_INFO}/RECORD": b"\xff"}, "record", "RECORD", id="RECORD not UTF-8"),
-            pytest.param(
-                {f"{_INFO}/RECORD": _record(without="cv2/a,b.txt")},
-                "record",
-                "cv2/a,b.txt",
-                id="a member that RECORD does not list",
-            ),
-            pytest.param(
-                {f"{_INFO}/RECORD": _record(_row("cv2/gone.py"))},
-                "record",
-                "cv2/gone.py",
-                id="a row without member",
-            ),
-            pytest.param(
-                {f"{_INFO}/RECORD": _record(_row("../../evil.py"))},
-                "record",
-                "../../evil.py",
-                id="a row that leads out",
-            ),
-            pytest.param(
-                {f"{_INFO}/RECORD": _record(_row("cv2/a,b.txt", b"y"))},
-                "record",
-                "cv2/a,b.txt",
-                id="a wrong hash",
-            ),
-            pytest.param(
-                {f"{_INFO}/RECORD": _record(_row("cv2/a,b.txt", b"x", size="2"))},
-                "record",
-                "cv2/a,b.txt",
-                id="a wrong size",
-            ),
-            pytest.param(
-                {f"{_INFO}/RECORD": _record(_row("cv2/a,b.txt", digest="", size=""))},
-                "record",
-                "cv2/a,b.txt",
-                id="no hash",
-            ),
-            pytest.param(
-                {f"{_INFO}/entry_points.txt": b"[console_scripts]\n../../evil = a:b\n"},
-                "entry-points",
-                "entry_points.txt",
-                id="a script that leads out",
-            ),
-            pytest.param(
-                {"opencv_python-4.9.0.80.data/bogus/x": b""},
-                "data-scheme",
-                "opencv_python-4.9.0.80.data/bogus/x",
-                id="an unknown data folder",
-            ),
-            pytest.param({"evil.pth": b"import os\n"}, "startup-hook", "evil.pth", id="a hook"),
-        ],
-    )
-    def test_refuses_what_is_wrong_and_says_where(
-        self, files: dict[str, bytes | None], code: str, member: str, tmp_path: Path
-    ) -> None:
-        path = tmp_path / _NAME
-        whole = wheelmaking.wheel_files(
-            {**_FILES, **{name: content for name, content in files.items() if content is not None}},
-            name="opencv_python",
-            version="4.9.0.80",
-            tag="cp37-abi3-win_amd64",
-        )
-        kept = {
-            name: content for name, content in whole.items() if files.get(name, b"") is not None
-        }
-        _write_zip(path, kept)
-        with pytest.raises(InputError) as caught:
-            wheels.read_wheel(path)
-        error = caught.value
-        assert error.code == code
-        assert error.file == str(path)
-        assert error.member.endswith(member)
-        assert "\n" not in str(error)
-
-    @pytest.mark.parametrize(
-        ("filename", "code"),
-        [
-            pytest.param("other-4.9.0.80-cp37-abi3-win_amd64.whl", "dist-info", id="project"),
-            pytest.param(
-                "opencv_python-4.9.0.81-cp37-abi3-win_amd64.whl", "dist-info", id="version"
-            ),
-            pytest.param(
-                "opencv_python-4.9.0.80+x-cp37-abi3-win_amd64.whl", "dist-info", id="local"
-            ),
-            pytest.param(
-                "opencv_python-4.9.0.80-cp38-abi3-win_amd64.whl", "tag-mismatch", id="tag"
-            ),
-        ],
-    )
-    def test_refuses_another_name_than_it_was_made_for(
-        self, filename: str, code: str, tmp_path: Path
-    ) -> None:
-        path = make_wheel(tmp_path / _NAME, _FILES).rename(tmp_path / filename)
-        with pytest.raises(InputError) as caught:
-            wheels.read_wheel(path)
-        assert caught.value.code == code
-
-    def test_refuses_an_archive_that_is_no_wheel(self, tmp_path: Path) -> None:
-        _write_zip(tmp_path / _NAME, _FILES)
-        with pytest.raises(InputError) as caught:
-            wheels.read_wheel(tmp_path / _NAME)
-        assert caught.value.code == "no-dist-info"
 
     def test_lets_a_hook_through_where_it_may(self, tmp_path: Path) -> None:
         path = make_wheel(tmp_path / _NAME, {**_FILES, "pywin32.pth": b"win32\n"})
