@@ -171,61 +171,48 @@ def test_where_no_build_has_a_name_none_is_found_by_one(tmp_path: Path) -> None:
         builds(tmp_path, "", names=["cu13"])
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        pytest.param("build = []", "build is an empty list", id="no build"),
-        pytest.param("build = [3]", "[[build]] number 1 is a number, not a table", id="a number"),
-        pytest.param("[[build]]", "[[build]] number 1 has no name", id="no name"),
-        pytest.param(
-            "[[build]]\nname = 3",
-            "[[build]] number 1 has a name that is a number, not text",
-            id="a number as name",
-        ),
-        pytest.param(
-            '[[build]]\nname = "a b"',
-            "[[build]] number 1: name takes letters and digits of ASCII, with - _ or . between "
-            "them: not 'a b'",
-            id="a space",
-        ),
-        pytest.param(
-            '[[build]]\nname = "cu-13"\n[[build]]\nname = "CU13"',
-            'build "CU13" and another, build "cu-13", are one name to a version of a wheel, which'
-            " has no separators: give them different ones",
-            id="one name twice",
-        ),
-        pytest.param(
-            '[[build]]\nname = "a"\nemut = "abi3"',
-            'build "a": emut is not a setting (did you mean emit?)',
-            id="a key",
-        ),
-        pytest.param(
-            '[[build]]\nname = "a"\nmode = "vendr"',
-            'build "a": mode takes "patch" or "depend" or "vendor", not '
-            "'vendr' (did you mean vendor?)",
-            id="a value",
-        ),
-        pytest.param(
-            '[[build]]\nname = "a"\n[build.source]\ntag = "1"',
-            'build "a": source.tag belongs to source.release, which is not given',
-            id="a contradiction",
-        ),
-        pytest.param(
-            '[smoke]\ntimeout = "x"\n[[build]]\nname = "a"\n[[build]]\nname = "b"',
-            "smoke.timeout takes a whole number, not text",
-            id="what stands there for all is told once",
-        ),
-        pytest.param(
-            '[[build]]\nname = "a"\nout = "x"\n[[build]]\nname = "b"\nout = "y"',
-            'build "b": out is not that of build "a": one folder holds what all builds make',
-            id="two folders",
-        ),
-    ],
-)
-def test_what_is_wrong_is_said_as_it_was_written(text: str, said: str, tmp_path: Path) -> None:
+#: A text, where the fault is, and a part of the reason.
+WRONG = {
+    "no build": ("build = []", "build", "is an empty list"),
+    "a number": ("build = [3]", "[[build]] number 1", "is a number, not a table"),
+    "no name": ("[[build]]", "[[build]] number 1", "has no name"),
+    "a number as name": ("[[build]]\nname = 3", "[[build]] number 1", "that is a number, not text"),
+    "a space": ('[[build]]\nname = "a b"', "[[build]] number 1: name", "not 'a b'"),
+    "one name twice": (
+        '[[build]]\nname = "cu-13"\n[[build]]\nname = "CU13"',
+        'build "CU13" and another, build "cu-13",',
+        "give them different ones",
+    ),
+    "a key": ('[[build]]\nname = "a"\nemut = "abi3"', 'build "a": emut', "did you mean emit?"),
+    "a value": ('[[build]]\nname = "a"\nmode = "vendr"', 'build "a": mode', "mean vendor?"),
+    "a contradiction": (
+        '[[build]]\nname = "a"\n[build.source]\ntag = "1"',
+        'build "a": source.tag',
+        "belongs to source.release",
+    ),
+    "what stands there for all is told once": (
+        '[smoke]\ntimeout = "x"\n[[build]]\nname = "a"\n[[build]]\nname = "b"',
+        "smoke.timeout",
+        "takes a whole number, not text [config]",
+    ),
+    "two folders": (
+        '[[build]]\nname = "a"\nout = "x"\n[[build]]\nname = "b"\nout = "y"',
+        'build "b": out',
+        'is not that of build "a"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "reason"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_as_it_was_written(
+    text: str, where: str, reason: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError) as caught:
         builds(tmp_path, text)
-    assert str(caught.value) == f"{tmp_path / 'repack.toml'}: {said} [config]"
+    problem = str(caught.value).removeprefix(f"{tmp_path / 'repack.toml'}: ")
+    assert problem.startswith(where)
+    assert reason in problem
+    assert ";" not in problem
 
 
 # Names

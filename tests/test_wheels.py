@@ -120,6 +120,7 @@ class TestLocalVersions:
         once = wheels.local_version(version, label)
         assert wheels.local_version(once, label) == once
         assert Version(once).public == Version(version).public
+        assert Version(once) >= Version(version)
 
 
 class TestMetadata:
