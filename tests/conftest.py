@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from browsing import browser
 from driving import Repack
+from faultserver import listening
+from fetching import no_proxies
 from playwright.sync_api import Browser
+from releases import GitHub
 from s3server import S3Server
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -83,6 +86,16 @@ def chrome() -> Iterator[Browser]:
     """A genuine Chromium without a window."""
     with browser() as running:
         yield running
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """A copy of GitHub's releases, and no token for the genuine one."""
+    no_proxies(monkeypatch)
+    for name in ("GH_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with listening() as api, listening() as storage:
+        yield GitHub(api, storage)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hostile
 import pytest
+from fetching import Told
 from hostile import FILES, INFO, MODULE, TEXT
 from wheelmaking import DEFLATED, MAX32, End, Entry, descriptor, make_wheel, make_zip, zip64
 
@@ -211,7 +212,7 @@ class TestVerifying:
 
     def test_progress_advances_by_the_bytes_of_the_archive(self, tmp_path: Path) -> None:
         archive = open_archive(make_wheel(tmp_path, FILES))
-        task = Counting()
+        task = Told()
         verify(archive, task=task)
         assert task.done == sum(member.compressed_size for member in archive.members)
 
@@ -322,19 +323,3 @@ def test_names_are_those_of_the_directory_in_its_order(tmp_path: Path) -> None:
     archive = open_archive(make_wheel(tmp_path, {"b.py": b"", "a.py": b""}))
     assert archive.names == ("b.py", "a.py", f"{INFO}/METADATA", f"{INFO}/WHEEL", f"{INFO}/RECORD")
     assert archive.member("c.py") is None
-
-
-class Counting:
-    """A task that counts."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-
-    def resize(self, total: int | None) -> None:
-        del total
-
-    def describe(self, text: str) -> None:
-        del text

@@ -110,39 +110,6 @@ def test_emit_abi3_gives_one_wheel_with_the_tag_it_had(
     assert len(digests(tmp_path / "dist")) == 1
 
 
-@pytest.mark.parametrize(
-    ("tag", "wanted", "served", "reason"),
-    [
-        pytest.param("cp312-cp312", ["3.11", "3.12"], ["3.12"], "is for", id="another version"),
-        pytest.param("cp37-abi3", ["3.14", "3.14t"], ["3.14"], "stable ABI", id="free-threaded"),
-    ],
-)
-def test_a_python_that_the_binary_cannot_serve_is_refused_with_the_reason(  # noqa: PLR0913
-    *,
-    tag: str,
-    wanted: list[str],
-    served: list[str],
-    reason: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    source = cuda_wheel(tmp_path, tag=f"{tag}-win_amd64")
-    result = build(source, "--python", *wanted, capsys=capsys)
-    assert [wheel["python"] for wheel in result["wheels"]] == served
-    (refused,) = result["refused"]
-    assert refused["python"] not in served
-    assert reason in refused["reason"]
-
-
-def test_where_no_python_is_left_nothing_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = cuda_wheel(tmp_path, tag="cp312-cp312-win_amd64")
-    assert main(["build", "--source", str(source), "--no-smoke", "--python", "3.11"]) == 1
-    assert "no wheel for 3.11" in capsys.readouterr().err
-    assert not (tmp_path / "dist").exists()
-
-
 def test_dry_run_prints_the_plan_and_writes_nothing(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -353,12 +353,14 @@ def test_findings_end_inspect_with_1_only_where_it_is_strict(
 
 
 def test_dry_run_tells_the_plan(repack: Repack, source: Path) -> None:
-    ran = repack(*BUILD, source, "--dry-run", "-q")
+    pythons = ("--python", "3.12", "3.14t")
+    ran = repack("build", "--dry-run", "-q", "--source", source, *pythons)
     lines = ran.out.splitlines()
     wheel = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
     assert re.fullmatch(rf"{re.escape(wheel)}  for 3.12  \d+\.\d MB", lines[0])
     assert lines[1] == "  1 members copied as they lie"
     assert re.fullmatch(r"  write cv2/__init__\.py \(\d+ bytes\)", lines[2])
+    assert lines[-1].startswith("no wheel for 3.14t: its binary uses the stable ABI")
     assert everything(repack.folder) == {}
 
 

@@ -5,15 +5,13 @@ The wheels there have the layout and the imports of the published ones, and noth
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from driving import Ran, Repack, everything
-from faultserver import listening
-from fetching import no_proxies, sha256
+from fetching import sha256
 from releases import GitHub
 from wheelmaking import make_pyd, make_wheel
 
@@ -69,15 +67,6 @@ def breakthrough(folder: Path) -> Path:
 
 
 MAKERS = {"cudawarped.toml": cudawarped, "breakthrough.toml": breakthrough}
-
-
-@pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
-    no_proxies(monkeypatch)
-    for name in ("GH_TOKEN", "GITHUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    with listening() as api, listening() as storage:
-        yield GitHub(api, storage)
 
 
 class Example:
@@ -188,17 +177,6 @@ def test_what_was_pinned_is_had_again_offline(example: Example) -> None:
     assert example.github.api.seen == []
 
 
-def test_what_was_published_anew_under_the_same_name_is_refused(example: Example) -> None:
-    assert example.run("fetch").code == 0
-    other = example.wheel.read_bytes() + b"more"
-    example.publish({example.wheel.name: other})
-    shutil.rmtree(example.repack.cache)
-    ran = example.run("build", "--dry-run")
-    assert ran.code == 1
-    assert "repack.lock says" in ran.error
-    assert "--update-lock" in ran.error
-
-
 def test_built_the_wheels_go_where_the_example_says(example: Example) -> None:
     ran = example.run("build", "--no-smoke", "--json")
     assert ran.code == 0, ran.err
@@ -224,29 +202,3 @@ def test_the_plan_says_which_cuda_it_is(
     told = example.run("build", "--dry-run", "--json").json
     assert told["source"]["cuda"] == cuda
     assert told["plan"][0]["filename"].split("-")[1] == version
-
-
-def test_a_release_with_several_matching_assets_is_refused_with_their_names(
-    repack: Repack, github: GitHub
-) -> None:
-    example = Example("breakthrough.toml", repack, github)
-    whole = example.wheel.read_bytes()
-    other = example.wheel.name.replace("f2c1edd", "a1b2c3d")
-    example.publish({example.wheel.name: whole, other: whole})
-    before = everything(repack.folder)
-    ran = example.run("build", "--no-smoke")
-    assert ran.code == 1
-    assert f"2 assets match '{example.source.asset}': {other}, {example.wheel.name} [asset]; " in (
-        ran.error
-    )
-    assert everything(repack.folder) == before
-
-
-def test_a_release_without_the_asset_is_refused_with_the_names_it_has(
-    repack: Repack, github: GitHub
-) -> None:
-    example = Example("cudawarped.toml", repack, github)
-    example.publish({"opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl": b"PK"})
-    ran = example.run("build", "--no-smoke")
-    assert ran.code == 1
-    assert "the release has opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl" in ran.error

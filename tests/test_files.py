@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fetching import Told
 
 from repack import files
 from repack.errors import InputError, OutputError
@@ -341,7 +342,7 @@ class TestSha256:
     def test_it_is_that_of_the_content(self, tmp_path: Path) -> None:
         content = os.urandom(3_000_000)
         (tmp_path / "file").write_bytes(content)
-        task = Counting()
+        task = Told()
         digest = files.sha256_of(tmp_path / "file", task=task)
         assert digest == hashlib.sha256(content).hexdigest()
         assert task.done == len(content)
@@ -391,22 +392,6 @@ class TestLinkOrCopy:
         with pytest.raises(InputError):
             files.link_or_copy(tmp_path / "absent", tmp_path / "other")
         assert names(tmp_path) == []
-
-
-class Counting:
-    """A task that counts."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-
-    def resize(self, total: int | None) -> None:
-        del total
-
-    def describe(self, text: str) -> None:
-        del text
 
 
 def test_no_sweep_takes_a_workspace_that_is_just_being_made(tmp_path: Path) -> None:

@@ -245,17 +245,6 @@ def test_every_single_byte_of_the_headers_may_be_anything(saved: Callable[[bytes
             _is_read_or_refused(saved(bytes(content)))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(rest=st.binary(max_size=2048))
-def test_anything_after_the_magic_is_read_or_refused(
-    rest: bytes, saved: Callable[[bytes], Path]
-) -> None:
-    _is_read_or_refused(saved(b"MZ" + rest))
-    _is_read_or_refused(saved(_whole()[:68] + rest))
-
-
 def test_a_table_without_end_ends(saved: Callable[[bytes], Path]) -> None:
     # Every descriptor points to one long list: few bytes, millions of symbols.
     content = make_dll("a.dll", imports={f"x{number}.dll": ["s"] * 4000 for number in range(200)})

@@ -7,7 +7,6 @@ from pathlib import PureWindowsPath
 
 import pytest
 from proof.judging import faults, wanted_line
-from proof.results import Answer, Cell, Proof, Story, from_json, to_json
 from proof.running import Seen, what_was_seen
 from proof.scenarios import Wanted
 from proof.traces import Loaded, parse_trace, without_trace
@@ -200,22 +199,3 @@ def test_what_is_wanted_is_said_in_a_line() -> None:
     assert wanted_line(wanted, PLACES) == (
         "imports; says 'a'; npp* from C:\\site; nothing from C:\\planted"
     )
-
-
-def test_what_was_seen_comes_through_a_file_unchanged() -> None:
-    cell = Cell(
-        python="3.12",
-        wheel="patch",
-        wanted="imports",
-        seen="fails",
-        faults=("it fails",),
-        message="Jürgen",
-        answers=(Answer(dll="nppc64_12.dll", file=NPP),),
-        log="x",
-        seconds=1.5,
-    )
-    story = Story(name="n", title="t", why="w", text="x = 1", cells=(cell,))
-    proof = Proof(repack="0.1", system="Wine", stories=(story,))
-    assert from_json(to_json(proof)) == proof
-    assert json.loads(to_json(proof))["right"] == 0
-    assert proof.figure == "0 right of 1"

@@ -13,7 +13,7 @@ from wheelmaking import make_pyd, make_wheel
 from repack.analysis import analyse
 from repack.errors import InputError, ToolError
 from repack.pe import make_dll
-from repack.sampling import imports_of, make_sample, with_toolkit
+from repack.sampling import make_sample, with_toolkit
 from repack.wheels import read_wheel
 
 _CONFIG = b"""\
@@ -170,8 +170,3 @@ def test_without_lief_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "lief", None)
     with pytest.raises(ToolError, match=r"pip install 'repack\[sample\]'"):
         make_sample(base, cuda=12, driver=False, folder=tmp_path)
-
-
-def test_the_driver_is_imported_only_when_asked_for() -> None:
-    assert "nvcuda.dll" not in imports_of(12, driver=False)
-    assert imports_of(12, driver=True)["nvcuda.dll"] == ("cuInit", "cuDriverGetVersion")

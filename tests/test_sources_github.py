@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultserver import answers, listening, resets_after
-from fetching import NAME, Waits, locked, make_content, no_proxies, sha256
+from faultserver import answers, resets_after
+from fetching import NAME, Waits, locked, make_content, sha256
 from releases import REPOSITORY, GitHub
 
-from repack.config import Lock, ReleaseSource, load
+from repack.config import Lock, ReleaseSource
 from repack.errors import FetchError, RepackError
 from repack.sources import Cache, Fetched, fetch, pin_key
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 CONTENT = make_content()
 LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl"
-
-
-@pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
-    no_proxies(monkeypatch)
-    for name in ("GH_TOKEN", "GITHUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    with listening() as api, listening() as storage:
-        yield GitHub(api, storage)
 
 
 def get(source: ReleaseSource, cache: Cache, *, lock: Lock | None = None) -> Fetched:
@@ -264,48 +253,6 @@ class TestTheApi:
         error = refused(github.source(), cache, lock=lock)
         assert f"the release has {NAME} no more; it has {LINUX}" in str(error)
         assert "--update-lock" in error.hint
-
-
-class TestTheExamples:
-    @pytest.mark.parametrize(
-        ("example", "assets", "wanted"),
-        [
-            pytest.param(
-                "cudawarped.toml",
-                [NAME, LINUX, "opencv_contrib_python-4.13.0.90.tar.gz"],
-                NAME,
-                id="cudawarped's 4.13.0.90",
-            ),
-            pytest.param(
-                "breakthrough.toml",
-                [
-                    "opencv_python_cuda-4.12.0+f2c1edd-cp37-abi3-win_amd64.whl",
-                    "opencv_python_cuda-4.12.0+f2c1edd-cp37-abi3-linux_x86_64.whl",
-                    "LICENSE-3RD-PARTY.txt",
-                ],
-                "opencv_python_cuda-4.12.0+f2c1edd-cp37-abi3-win_amd64.whl",
-                id="Breakthrough's 4.12.0-dev2",
-            ),
-        ],
-    )
-    def test_fetch_the_wheel_that_they_name(
-        self, github: GitHub, cache: Cache, example: str, assets: list[str], wanted: str
-    ) -> None:
-        config = load(EXAMPLES / example, [("source.api", github.api.url(""))])
-        source = config.source
-        assert isinstance(source, ReleaseSource)
-        contents = {name: make_content(seed=seed) for seed, name in enumerate(assets)}
-        github.release(source.tag or "", contents, repository=source.repository)
-        fetched = get(source, cache)
-        assert fetched.filename == wanted
-        assert fetched.path.read_bytes() == contents[wanted]
-
-    def test_are_all_tested_here(self) -> None:
-        assert {path.name for path in EXAMPLES.glob("*.toml")} == {
-            "cudawarped.toml",
-            "breakthrough.toml",
-            "team.toml",  # in test_examples.py, build by build
-        }
 
 
 def test_a_name_that_is_no_wheel_is_refused(github: GitHub, cache: Cache) -> None:
