@@ -92,11 +92,9 @@ ENVIRON = {
 SUFFIXES = [".cp312-win_amd64.pyd", ".pyd"]
 
 
-def rows(table: Mapping[str, tuple[object, ...]], faults: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - what parametrize takes
-    """Return parameters by their ids; `faults` says of some what the module does wrong today."""
-    reasons = faults or {}
-    marks = {key: pytest.mark.xfail(reason=reasons[key], strict=True) for key in reasons}
-    return [pytest.param(*table[key], id=key, marks=marks.get(key, ())) for key in table]
+def rows(table: Mapping[str, tuple[object, ...]]) -> Any:  # noqa: ANN401 - what parametrize takes
+    """Return parameters by their ids."""
+    return [pytest.param(*table[key], id=key) for key in table]
 
 
 class Machine:

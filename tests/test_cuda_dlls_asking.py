@@ -70,7 +70,6 @@ LINES = {
     ("line", "first", "is_asked"),
     rows(
         {line: (line, *LINES[line]) for line in LINES},
-        faults={"python -mcv2.cuda_dlls": "the name stands in the option itself"},
     ),
 )
 @pytest.mark.parametrize("python", [(3, 9), (3, 12)], ids=["3.9", "3.12"])

@@ -50,7 +50,7 @@ PLACE_FAULTS = {
     cuda_dlls.UNREADABLE: "cannot be read",
     cuda_dlls.WORKING_DIRECTORY: "is the working directory, or a subfolder of it",
     cuda_dlls.WRITABLE_BY_ALL: "is in a folder that every user may write to",
-    cuda_dlls.HOLDS_NONE: "holds none of them",
+    cuda_dlls.HOLDS_NONE: "holds none of the DLLs",
     cuda_dlls.HOLDS_PART: "has no {file}",
     cuda_dlls.OTHER_VERSION: "holds {file}, which is another version",
 }
@@ -87,7 +87,7 @@ PROCESSES = {"x86": "32-bit", "x86-64": "64-bit (x86-64)", "arm64": "for ARM64"}
 
 # Windows' error numbers that tell enough by themselves: what they mean, what to do.
 # https://learn.microsoft.com/windows/win32/debug/system-error-codes
-PROC_NOT_FOUND, BAD_EXE_FORMAT, DLL_INIT_FAILED = 127, 193, 1114
+PROC_NOT_FOUND, DLL_INIT_FAILED = 127, 1114
 POLICY = "allow it in Smart App Control or your organisation's policy (Windows Security says more)"
 ANTIVIRUS = "restore it from the quarantine of the antivirus program, and exclude its folder there"
 REINSTALL = "install it again"
@@ -123,7 +123,7 @@ ERRORS.update(dict.fromkeys(range(4552, 4570), ERRORS[4551]))
 
 # What to do where a file is no good, by where it comes from: the cure has to reach that place.
 NVIDIA_CURE = "python -m pip install --upgrade --force-reinstall {requirements}"
-TOOLKIT_CURE = "replace the toolkit in {folder} by one of CUDA {cuda}"
+TOOLKIT_CURE = "update or replace what is in {folder}, or {cure}"
 ORIGIN_CURES = {
     cuda_dlls.NVIDIA: NVIDIA_CURE,
     cuda_dlls.CONDA: "conda update --all, which updates CUDA in this environment",
@@ -152,7 +152,7 @@ UNKNOWN_CURE = (
 # and the drivers.
 FROZEN_CURE = "tell the maker of this program that {fact}"
 MACHINE_KINDS = ("driver", "opencl", "vulkan", "media-foundation", "windows", "api-set")
-RUNTIME_CURE = "remove or replace {file}, which {program} brings, or update that program"
+RUNTIME_CURE = "update {program}, or remove or replace {file} beside it"
 NATIVE_CURE = (
     "python -m pip install --force-reinstall --no-deps {distribution}; where it goes missing "
     "again, look into the quarantine of the antivirus program"
@@ -161,7 +161,7 @@ CAUSE_CURES = {
     NO_NATIVE: NATIVE_CURE,
     OTHER_PYTHON: NATIVE_CURE,
     OTHER_FOLDER: NATIVE_CURE,
-    OTHER_PROCESS: "install the Python that the file is for",
+    OTHER_PROCESS: "install a Python that is {names}",
     NUMPY: 'python -m pip install "{names}"',
     OVERRIDE: "correct it or unset it",
 }
@@ -249,7 +249,7 @@ class Explanation:
         for path in self._find_files_to_replace():
             if self._is_loaded(path):
                 file = " ".join(filter(None, (path, read_version(path))))
-                lines.append("{} stays loaded: start Python again after that".format(file))
+                lines.append("{} is still loaded: start Python again after the fix".format(file))
         lines += describe_distributions(self.search)
         if not cuda_dlls.is_frozen():
             lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
@@ -333,8 +333,8 @@ class Explanation:
         if cause.code in CAUSE_CURES:
             names, distribution = ", ".join(cause.names), self._distribution()
             return CAUSE_CURES[cause.code].format(names=names, distribution=distribution)
-        if cause.code == ERROR:
-            return ERRORS.get(cause.detail, ("", "ask whoever built this wheel"))[1]
+        if cause.code == ERROR and cause.detail in ERRORS:
+            return ERRORS[cause.detail][1]
         if cause.code == FAILED_START:
             return self._cure_failed_start()
         return self._cure_file(cause)
@@ -344,8 +344,6 @@ class Explanation:
         is_folder = cause.code == REJECTED
         folder = cause.file if is_folder else os.path.dirname(cause.file)
         paths = [os.path.join(folder, name) for name in cause.names] if is_folder else [cause.file]
-        major, minor = self.build["cuda"] or ("", None)
-        best = "" if minor is None else " (best {}.{} or later)".format(major, minor)
         origin, requirements = self._find_origin(paths[0]), self._requirements([cause.kind])
         if origin == cuda_dlls.NVIDIA and not requirements:
             origin = "elsewhere"
@@ -357,19 +355,21 @@ class Explanation:
             folder=folder,
             requirements=requirements,
             distribution=self._distribution(),
-            cuda="{}{}".format(major, best),
+            cure=self.build["cures"].get(cause.kind, UNKNOWN_CURE),
         )
 
     def _cure_failed_start(self):
         """Return what to do where a DLL fails to start: mostly an old C++ run-time is loaded."""
         runtime = self.windows.find_module("msvcp140.dll")
-        program = self.search.program_folder()
-        in_program = runtime and _is_same(os.path.dirname(runtime), program)
+        folder, program = os.path.dirname(runtime or ""), self.search.program_folder()
         is_python = _is_same(program, getattr(sys, "prefix", None) or "")
-        is_system = runtime and _is_same(os.path.dirname(runtime), cuda_dlls.system_folder())
-        if not runtime or is_system or (in_program and is_python):
+        in_program, in_system = (
+            _is_same(folder, place) for place in (program, cuda_dlls.system_folder())
+        )
+        if not runtime or in_system or (in_program and is_python):
             return self.build["cures"].get("vc-runtime", UNKNOWN_CURE)
-        return RUNTIME_CURE.format(file=runtime, program=self.windows.find_program())
+        cure = RUNTIME_CURE if in_program else ORIGIN_CURES[cuda_dlls.LOADED]
+        return cure.format(file=runtime, program=self.windows.find_program())
 
     def _requirements(self, kinds):
         """Return the requirements of NVIDIA's wheels of these families, as typed on a line."""
@@ -480,7 +480,8 @@ def find_load_causes(native, attempt):
     process = read_machine_of(attempt.windows.find_program())
     machine = read_machine_of(native)
     if process and machine and process != machine and cuda_dlls.find_fault(native, process):
-        return [Cause(OTHER_PROCESS, "", (), native, (), PROCESSES.get(process, process))]
+        wanted = PROCESSES.get(machine, machine)
+        return [Cause(OTHER_PROCESS, "", (wanted,), native, (), PROCESSES.get(process, process))]
     walk = Walk(native, attempt)
     causes = walk.find_missing() + walk.find_rejected()
     if causes:
@@ -495,11 +496,16 @@ def find_load_causes(native, attempt):
 def find_error_causes(walk, failures):
     """Return the cause that an error number tells, of the first file in the order of loading."""
     if DLL_INIT_FAILED in failures.values():
-        # What fails to start may be a DLL that another one needs: the last that was followed.
+        # A DLL fails as well where one that it needs fails to start.
         starts = [path for path in walk.files if walk.windows.try_to_load(path) == DLL_INIT_FAILED]
-        return [Cause(FAILED_START, "", (), path, (), DLL_INIT_FAILED) for path in starts[-1:]]
+        askers = {link.asker for link in walk.links if link.file in starts}
+        roots = [path for path in starts if path not in askers] or starts
+        return [Cause(FAILED_START, "", (), path, (), DLL_INIT_FAILED) for path in roots[:1]]
     failed = list(failures.items())[:1]
-    return [Cause(ERROR, "", (), path, (), number) for path, number in failed]
+    return [
+        Cause(ERROR, walk.find_kind(os.path.basename(path), path), (), path, (), number)
+        for path, number in failed
+    ]
 
 
 def read_machine_of(path):
@@ -520,7 +526,7 @@ class Walk:
     def __init__(self, native, attempt):
         self.search, self.windows = attempt.search, attempt.windows
         self.build = self.search.build
-        self.machine = read_machine_of(native)
+        self.machine = read_machine_of(self.windows.find_program()) or read_machine_of(native)
         self.files = [native]
         self.faults = {}  # path -> Fault
         self.missing = {}  # lower-case name -> (name, askers)
@@ -592,7 +598,7 @@ class Walk:
         return [cause for cause in causes if cause.code != SPLIT or cause.kind not in unheld]
 
     def _explain_missing(self, name, askers):
-        kind, needed_by = self._find_kind(name, askers[0]), [tuple(askers)]
+        kind, needed_by = self.find_kind(name, askers[0]), [tuple(askers)]
         if kind == "python" and name.lower() not in PYTHON_DLLS:
             return Cause(OTHER_PYTHON, kind, [name], askers[0], needed_by, _python_of(name))
         if name.lower() in self.search.sound_files:
@@ -604,7 +610,7 @@ class Walk:
             else Cause(MISSING, kind, [name], "", needed_by, "")
         )
 
-    def _find_kind(self, name, asker):
+    def find_kind(self, name, asker):
         """Return what a DLL is: what the build says, or what the file is that needs it."""
         kinds = self.build["kinds"]
         of_asker = kinds.get(os.path.basename(asker).lower(), "unknown")
@@ -615,7 +621,7 @@ class Walk:
     def find_rejected(self):
         """Return causes for the files that Windows finds and does not accept."""
         faults = sorted(self.faults.items())
-        kinds = [self._find_kind(os.path.basename(path), path) for path, _ in faults]
+        kinds = [self.find_kind(os.path.basename(path), path) for path, _ in faults]
         return merge([reject(kind, fault, [()]) for kind, (_, fault) in zip(kinds, faults)])
 
     def find_lacking_symbols(self, is_certain):
@@ -632,8 +638,10 @@ class Walk:
                 exports[link.file] = read_exports(link.file)
             lacking = sorted(set(link.symbols) - exports[link.file])
             if lacking:
-                kind = self._find_kind(os.path.basename(link.file), link.asker)
-                causes.append(Cause(SYMBOL, kind, lacking[:3], link.file, [(link.asker,)], ""))
+                kind = self.find_kind(os.path.basename(link.file), link.asker)
+                more = ["{} more".format(len(lacking) - 3)] if len(lacking) > 3 else []
+                names = lacking[:3] + more
+                causes.append(Cause(SYMBOL, kind, names, link.file, [(link.asker,)], ""))
         return causes
 
 
@@ -732,7 +740,10 @@ def read_exports(path):
 
 def read_version(path):
     """Return the version that a file says it is, "" if none."""
-    return Image(path).read_version()
+    try:
+        return Image(path).read_version()
+    except (OSError, ValueError):  # it was loaded, and is gone
+        return ""
 
 
 # Words

@@ -328,11 +328,11 @@ class Search:
 
     def _look_into(self, place):
         """Choose a place for the families that it holds whole, or keep the reason why not."""
-        key = _key(place.directory)
         for wanted in list(self.missing):
-            if (key, wanted.family) in self._looked_at:
+            key = (_key(place.directory), _key(place.root), wanted.family)
+            if key in self._looked_at:
                 continue
-            self._looked_at.add((key, wanted.family))
+            self._looked_at.add(key)
             fault = self._judge(place, wanted)
             if fault:
                 self._refuse(place, wanted.family, fault)
@@ -417,7 +417,7 @@ class Search:
 
     def _lineage(self, directory):
         """Return the identities of a directory and of all that it lies in, links followed too."""
-        folders = [directory, os.path.realpath(directory)]
+        folders = [directory, _follow_links(directory)]
         for folder in folders:  # it grows meanwhile
             if os.path.dirname(folder) not in folders:
                 folders.append(os.path.dirname(folder))
@@ -446,6 +446,7 @@ class Attempt:
         self.failures = {}  # path -> error number of a chosen file that does not load
         self.stand_ins = []  # paths of stand-ins in use
         self.is_recursion = False  # the loader found its own package, not the native module
+        self.has_succeeded = False  # from then on nothing of it is ever freed
         self._modules, self._directories = [], []
 
     def prepare(self):
@@ -463,7 +464,9 @@ class Attempt:
             self._stand_in(name, os.path.join(self.search.root, *folder.split("/")))
 
     def release(self):
-        """Free what this attempt has loaded and registered, the last first."""
+        """Free what this attempt has loaded and registered, the last first, unless cv2 uses it."""
+        if self.has_succeeded:
+            return
         while self._modules:
             self.windows.free(self._modules.pop())
         while self._directories:
@@ -529,9 +532,7 @@ class Loading:
             return
         state = self._states.pop()
         if error is None:
-            _drop_empty_path_entry(state.search_path)
-            if not self._states and is_run_as_program():
-                sys.modules.pop(__name__, None)  # runpy warns of a module that is there already
+            self._succeed(state)
         elif self._states:
             _restore(state)
             _set_path(state.search_path)
@@ -548,9 +549,20 @@ class Loading:
             print_step("the search failed: {!r}", error)
         return attempt
 
+    def _succeed(self, state):
+        _drop_empty_path_entry(state.search_path)
+        if self._states:
+            return
+        if self.attempt:
+            self.attempt.has_succeeded = True
+        if is_run_as_program():
+            sys.modules.pop(__name__, None)  # runpy warns of a module that is there already
+
     def _fail(self, error, state):
         """Leave the process as it was, and raise an error that says more, where there is one."""
-        attempt, self.attempt = self.attempt, None
+        attempt = self.attempt
+        if attempt and not attempt.has_succeeded:
+            self.attempt = None
         _restore(state)
         text = str(error)
         try:
@@ -563,7 +575,8 @@ class Loading:
             if attempt:
                 attempt.release()
         if text != str(error):
-            raise ImportError(text, name=error.name, path=error.path) from error
+            cause = error if str(error) else None
+            raise ImportError(text, name=error.name, path=error.path) from cause
 
     def _explain(self, error, attempt, state):
         """Return what to say of an error; what this attempt has loaded is freed on the way."""
@@ -600,9 +613,9 @@ def find_fault(path, machine):
             if head[:2] != b"MZ" or header[:4] != b"PE\0\0":
                 is_placeholder = head.startswith(b"version https://git-lfs")
                 return Fault(PLACEHOLDER if is_placeholder else NO_DLL, path, "")
-            sections = _read_sections(header)
-            ends = [section.offset + section.size for section in sections]
-            if max([start + 24, *ends]) > file.seek(0, 2):
+            ends = [section.offset + section.size for section in _read_sections(header)]
+            end_of_headers = start + _find_sections(header).stop
+            if max([end_of_headers, *ends]) > file.seek(0, 2):
                 return Fault(CUT_OFF, path, "")
             own = read_machine(header)
             if machine in (None, own) or (machine == "x86-64" and _is_hybrid(file, header)):
@@ -618,12 +631,16 @@ def read_machine(header):
     return next((name for name in MACHINES if MACHINES[name] == number), hex(number))
 
 
-def _read_sections(header):
+def _find_sections(header):
+    """Return the places of the rows of the section table."""
     first, count = 24 + _number(header, 20, 2), _number(header, 6, 2)
-    rows = range(first, first + 40 * count, 40)
+    return range(first, first + 40 * count, 40)
+
+
+def _read_sections(header):
     return [
         Section(_number(header, row + 12), _number(header, row + 20), _number(header, row + 16))
-        for row in rows
+        for row in _find_sections(header)
     ]
 
 
@@ -701,6 +718,13 @@ def _split_variable(name):
     return [os.path.normpath(os.path.expandvars(entry)) for entry in entries if entry]
 
 
+def _follow_links(directory):
+    try:
+        return os.path.realpath(directory)
+    except (OSError, ValueError):  # on a drive that has not heard of links
+        return directory
+
+
 def _key(directory):
     return os.path.normcase(os.path.normpath(directory)).rstrip("\\")
 
@@ -773,9 +797,14 @@ def is_run_as_program():
     """Return whether this is `python -m cv2.cuda_dlls` on its way, which imports cv2 first."""
     if (getattr(sys, "argv", None) or [""])[0] != "-m":
         return False  # runpy has found its module, or there is none
+    import re
+
     words = getattr(sys, "orig_argv", None) or Windows().read_command_line()
-    options = [number for number, word in enumerate(words) if word[:1] == "-" and word[-1:] == "m"]
-    return bool(options) and words[options[0] + 1 : options[0] + 2] == ["cv2.cuda_dlls"]
+    for number, word in enumerate(words):
+        option = re.match("-[bBdEiIOPqsSuvx]*m(.*)", word)  # -m NAME, -mNAME, -Im NAME
+        if option:
+            return "cv2.cuda_dlls" in (option.group(1), *words[number + 1 : number + 2])
+    return False
 
 
 def main(arguments):
