@@ -49,7 +49,7 @@ FOUND = {
         cwd=r"C:\path\1",
     ),
 }
-OPEN = pytest.mark.xfail(reason="the report names one directory, or says that nothing was found")
+OPEN = pytest.mark.xfail(reason="the module does not do it yet")
 NOT_RIGHT = {
     "a family of which Windows takes files from two directories": Machine(
         imports=("cudart64_12.dll", "nppif64_12.dll"),
@@ -64,6 +64,14 @@ NOT_RIGHT = {
         imports=("cublas64_12.dll",),
         files={r"C:\app\cublas64_12.dll": SOUND, rf"{ADDED}\cublasLt64_12.dll": SOUND},
         loaded=(r"C:\app\cublas64_12.dll",),
+    ),
+    "a toolkit that has two of the known subfolders": Machine(
+        imports=("cudart64_12.dll",),
+        files={
+            r"C:\toolkit\Library\bin\cudart64_12.dll": SOUND,
+            r"C:\toolkit\bin\x64\cudart64_12.dll": SOUND,
+        },
+        env={"CUDA_PATH": r"C:\toolkit"},
     ),
     "a driver that is cut off in a directory that the program has registered": Machine(
         imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": CUT_OFF}

@@ -34,7 +34,7 @@ from random_machines.drawing import (
 
 STAND_IN = rf"{CV2}\stand-ins\nvcuda"
 LOADED = "already loaded"
-#: Below every directory that a source names, and then that directory itself.
+#: What is looked at below every directory that a source names, in DESIGN.md's order.
 SUBFOLDERS = (
     r"bin\12.9\x64",
     r"Library\bin\x64",
@@ -42,8 +42,8 @@ SUBFOLDERS = (
     r"bin\x64",
     r"bin\x86_64",
     r"Library\bin",
-    "x64",
     "bin",
+    "x64",
     "",
 )
 VARIABLES = ("CUDA_PATH_V12_9", "CUDA_PATH", "CUDA_HOME", "CUDA_PATH_V12_4", "CUDNN_PATH")
