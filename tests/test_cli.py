@@ -225,12 +225,6 @@ def test_fetch_prints_a_path_that_a_script_can_use(repack: Repack, source: Path)
     assert repack("fetch", "-q", "--source", source).out == f"{source}\n"
 
 
-def test_more_is_said_with_v_than_without(repack: Repack, source: Path) -> None:
-    plain = repack(*BUILD, source, "-w", "one").err
-    detailed = repack(*BUILD, source, "-w", "two", "-v").err
-    assert len(detailed) >= len(plain)
-
-
 def test_q_and_v_together_are_neither(repack: Repack, source: Path) -> None:
     assert repack(*BUILD, source, "-q", "-v").err
 

@@ -108,29 +108,6 @@ class TestReplacing:
         assert caught.value.hint
         assert names(tmp_path) == []
 
-    def test_a_path_through_a_file_is_told(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_bytes(b"")
-        path = tmp_path / "file" / "out.txt"
-        with pytest.raises(OutputError), files.replacing(path):
-            pytest.fail("there is nothing to write to")
-
-    def test_a_folder_in_the_way_is_told(self, tmp_path: Path) -> None:
-        (tmp_path / "out.txt").mkdir()
-        with pytest.raises(OutputError), files.replacing(tmp_path / "out.txt") as file:
-            file.write(b"x")
-        assert names(tmp_path) == ["out.txt"]
-
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
-    def test_a_device_that_is_always_full_is_told_by_the_system_itself(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115 - closed by the block
-        monkeypatch.setattr(files, "_new_temporary", lambda _: (tmp_path / "none", full))
-        monkeypatch.setattr(files, "_set_mode", lambda *_: None)
-        with pytest.raises(OutputError) as caught, files.replacing(tmp_path / "out.txt") as file:
-            file.write(b"x")
-        assert caught.value.code == "no-space"
-
 
 class TestReplace:
     def test_a_finished_file_gets_its_name(self, tmp_path: Path) -> None:

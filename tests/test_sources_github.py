@@ -87,31 +87,23 @@ class TestTheAsset:
         assert again.path.read_bytes() == CONTENT
 
 
-class TestSeveralAssets:
-    def test_that_match_are_refused_with_their_names(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT, LINUX: CONTENT})
-        error = refused(github.source(asset="*.whl"), cache)
-        assert str(error) == (
-            f"{REPOSITORY} 4.13.0.90: 2 assets match '*.whl': {LINUX}, {NAME} [asset]; "
-            "give source.asset a narrower pattern"
-        )
+MANY = {f"{number}.zip": b"" for number in range(30)}
+BOTH = {NAME: CONTENT, LINUX: CONTENT}
+#: Assets and their state, the pattern, and a part of the reason.
+UNCLEAR = {
+    "several": (BOTH, "uploaded", "*.whl", f"2 assets match '*.whl': {LINUX}, {NAME} [asset]; "),
+    "none of two": (BOTH, "uploaded", "*arm64.whl", f"the release has {LINUX}, {NAME}"),
+    "none of many": (MANY, "uploaded", "*.whl", "and 22 more"),
+    "none at all": ({}, "uploaded", "*.whl", "the release has none"),
+    "still being uploaded": ({NAME: CONTENT}, "starter", "*.whl", "the release has none"),
+}
 
-    def test_none_of_which_matches_are_named(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT, LINUX: CONTENT})
-        error = refused(github.source(asset="*arm64.whl"), cache)
-        assert f"no asset matches '*arm64.whl'; the release has {LINUX}, {NAME}" in str(error)
 
-    def test_may_be_many(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {f"{number}.zip": b"" for number in range(30)})
-        assert "and 22 more" in str(refused(github.source(), cache))
-
-    def test_may_be_none(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {})
-        assert "the release has none" in str(refused(github.source(), cache))
-
-    def test_that_are_still_being_uploaded_do_not_count(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT}, state="starter")
-        assert "the release has none" in str(refused(github.source(), cache))
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_assets_of_which_not_one_matches_are_told(case: str, github: GitHub, cache: Cache) -> None:
+    assets, state, pattern, reason = UNCLEAR[case]
+    github.release("4.13.0.90", assets, state=state)
+    assert reason in str(refused(github.source(asset=pattern), cache))
 
 
 class TestTheDigest:

@@ -25,7 +25,6 @@ from nvidia import (
     LICENCE,
     NPPC,
     NPPIF,
-    NPPS,
     NVJITLINK,
     NVJPEG,
     NVRTC,
@@ -129,9 +128,6 @@ class TestChoice:
         told = shop.build(shop.source())
         assert vendored(told) == names(CUDART, NPPC, NPPIF)
         assert codes(told) == []
-
-    def test_what_nothing_asks_for_is_not(self, shop: Shop) -> None:
-        assert NPPS.name not in vendored(shop.build(shop.source()))
 
     def test_dlls_beside_the_module_are_asked_as_well(self, shop: Shop) -> None:
         core = Pretended(name="opencv_core.dll", imports={"cublas64_12.dll": ["cublasCreate_v2"]})

@@ -128,56 +128,56 @@ class TestStandIns:
         assert [each.code for each in made.findings] == ["no-stand-in"]
 
 
-class TestDependencies:
-    def test_exactly_the_distributions_of_what_is_asked_for(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        added = dependencies(analysed({**NEEDS, "nvcuda.dll": ["cuInit"]}))
-        assert added.requires == (
-            "nvidia-cublas-cu12>=12.3,<13",
-            "nvidia-cuda-runtime-cu12>=12.3,<13",
-            "nvidia-npp-cu12>=12.2.2,<13",
-        )
-        assert added.extras == ()
+CUDNN_NEEDS = {"cudnn64_9.dll": ["cudnnCreate"]}
+NVIDIAS = (
+    *("nvidia-cublas-cu12>=12.3,<13", "nvidia-cuda-runtime-cu12>=12.3,<13"),
+    "nvidia-npp-cu12>=12.2.2,<13",
+)
+CUDNN, NPP = "nvidia-cudnn-cu12>=9,<10", "nvidia-npp-cu12>=12.2.2,<13"
 
-    def test_cudnn_is_an_extra_where_the_binary_can_do_without_it(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        added = dependencies(analysed(NEEDS, delayed={"cudnn64_9.dll": ["cudnnCreate"]}))
-        assert 'nvidia-cudnn-cu12>=9,<10; extra == "dnn"' in added.requires
-        assert added.extras == ("dnn",)
 
-    def test_cudnn_is_required_where_it_cannot(self, analysed: Callable[..., Analysis]) -> None:
-        added = dependencies(analysed({**NEEDS, "cudnn64_9.dll": ["cudnnCreate"]}))
-        assert "nvidia-cudnn-cu12>=9,<10" in added.requires
-        assert added.extras == ()
+@pytest.mark.parametrize(
+    ("needs", "delayed", "requires", "extras"),
+    [
+        pytest.param({**NEEDS, "nvcuda.dll": ["cuInit"]}, {}, {*NVIDIAS}, (), id="what is asked"),
+        pytest.param(
+            NEEDS, CUDNN_NEEDS, {*NVIDIAS, f'{CUDNN}; extra == "dnn"'}, ("dnn",), id="cuDNN late"
+        ),
+        pytest.param({**NEEDS, **CUDNN_NEEDS}, {}, {*NVIDIAS, CUDNN}, (), id="cuDNN at load time"),
+        pytest.param({}, {"nppif64_12.dll": ["nppiFilter_8u_C1R"]}, {NPP}, (), id="NPP late"),
+        pytest.param(
+            {**NEEDS, "MSVCP140.dll": ["f"], "VCRUNTIME140.dll": ["g"]},
+            {},
+            {*NVIDIAS, "msvc-runtime>=14,<15"},
+            (),
+            id="the VC run-time, where no administrator is needed",
+        ),
+        pytest.param(
+            {**NEEDS, "VCRUNTIME140.dll": ["g"], "VCRUNTIME140_1.dll": ["h"]},
+            {},
+            {*NVIDIAS},
+            (),
+            id="Python's own part of it",
+        ),
+    ],
+)
+def test_exactly_the_distributions_of_what_is_asked_for_are_required(
+    needs: Mapping[str, Sequence[str]],
+    delayed: Mapping[str, Sequence[str]],
+    requires: set[str],
+    extras: tuple[str, ...],
+    analysed: Callable[..., Analysis],
+) -> None:
+    added = dependencies(analysed(needs, delayed=delayed))
+    assert (set(added.requires), added.extras) == (requires, extras)
 
-    def test_other_families_are_required_though_they_be_delay_loaded(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        added = dependencies(analysed({}, delayed={"nppif64_12.dll": ["nppiFilter_8u_C1R"]}))
-        assert added.requires == ("nvidia-npp-cu12>=12.2.2,<13",)
 
-    def test_the_vc_run_time_comes_from_where_no_administrator_is_needed(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        added = dependencies(analysed({**NEEDS, "MSVCP140.dll": ["f"], "VCRUNTIME140.dll": ["g"]}))
-        assert "msvc-runtime>=14,<15" in added.requires
-
-    def test_pythons_own_part_of_it_is_not_asked_for(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        added = dependencies(
-            analysed({**NEEDS, "VCRUNTIME140.dll": ["g"], "VCRUNTIME140_1.dll": ["h"]})
-        )
-        assert not any(each.startswith("msvc") for each in added.requires)
-
-    def test_a_cuda_of_which_nvidia_has_no_wheels_is_refused(
-        self, analysed: Callable[..., Analysis]
-    ) -> None:
-        with pytest.raises(InputError, match="NVIDIA has no wheels") as caught:
-            dependencies(analysed({"nppif64_10.dll": ["f"], "cudart64_101.dll": ["g"]}))
-        assert caught.value.code == "no-distribution"
+def test_a_cuda_of_which_nvidia_has_no_wheels_is_refused(
+    analysed: Callable[..., Analysis],
+) -> None:
+    with pytest.raises(InputError, match="NVIDIA has no wheels") as caught:
+        dependencies(analysed({"nppif64_10.dll": ["f"], "cudart64_101.dll": ["g"]}))
+    assert caught.value.code == "no-distribution"
 
 
 @pytest.mark.parametrize(
