@@ -48,9 +48,6 @@ FOUND = {
         path=(r"C:\path\1",),
         cwd=r"C:\path\1",
     ),
-}
-OPEN = pytest.mark.xfail(reason="the module does not do it yet")
-NOT_RIGHT = {
     "a family of which Windows takes files from two directories": Machine(
         imports=("cudart64_12.dll", "nppif64_12.dll"),
         files={
@@ -97,9 +94,9 @@ def test_a_random_machine_does_what_the_specification_says(seed: int, bench: Ben
 
 
 @pytest.mark.wine
-@pytest.mark.parametrize("name", [*FOUND, *(pytest.param(name, marks=OPEN) for name in NOT_RIGHT)])
+@pytest.mark.parametrize("name", FOUND)
 def test_what_random_machines_found_stays_right(name: str, bench: Bench) -> None:
-    machine = (FOUND | NOT_RIGHT)[name]
+    machine = FOUND[name]
     assert not describe_disagreement(bench, 0, machine, expect(machine))
 
 

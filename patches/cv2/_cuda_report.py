@@ -483,7 +483,7 @@ def find_load_causes(native, attempt):
         wanted = PROCESSES.get(machine, machine)
         return [Cause(OTHER_PROCESS, "", (wanted,), native, (), PROCESSES.get(process, process))]
     walk = Walk(native, attempt)
-    causes = walk.find_missing() + walk.find_rejected()
+    causes = walk.find_missing() + walk.find_rejected() + walk.explain_numbers(walk.errors)
     if causes:
         return causes
     number = attempt.windows.try_to_load(native)
@@ -501,11 +501,7 @@ def find_error_causes(walk, failures):
         askers = {link.asker for link in walk.links if link.file in starts}
         roots = [path for path in starts if path not in askers] or starts
         return [Cause(FAILED_START, "", (), path, (), DLL_INIT_FAILED) for path in roots[:1]]
-    failed = list(failures.items())[:1]
-    return [
-        Cause(ERROR, walk.find_kind(os.path.basename(path), path), (), path, (), number)
-        for path, number in failed
-    ]
+    return walk.explain_numbers(failures)[:1]
 
 
 def read_machine_of(path):
@@ -530,6 +526,7 @@ class Walk:
         self.files = [native]
         self.faults = {}  # path -> Fault
         self.missing = {}  # lower-case name -> (name, askers)
+        self.errors = {}  # name -> error number of a file that Windows finds and this does not
         self.links = []
         self._places = self._list_places(native)
         for path in self.files:  # it grows meanwhile
@@ -581,9 +578,12 @@ class Walk:
             # One of Windows' own may be there and yet not load: it needs others.
             path = os.path.join(system, name)
             return (None if self._is_not_found(name) else path), True
-        if self.windows.try_to_load(name) == 0:
-            return "", False  # in a directory that somebody else registered
-        return rejected, False
+        number = self.windows.try_to_load(name)
+        if rejected or number in (None, cuda_dlls.ERROR_MOD_NOT_FOUND):
+            return rejected, False
+        if number:
+            self.errors[name] = number
+        return "", False  # in a directory that somebody else registered
 
     def _is_not_found(self, name):
         return self.windows.try_to_load(name) == cuda_dlls.ERROR_MOD_NOT_FOUND
@@ -623,6 +623,13 @@ class Walk:
         faults = sorted(self.faults.items())
         kinds = [self.find_kind(os.path.basename(path), path) for path, _ in faults]
         return merge([reject(kind, fault, [()]) for kind, (_, fault) in zip(kinds, faults)])
+
+    def explain_numbers(self, numbers):
+        """Return a cause for each file, or name, whose error number is given."""
+        return [
+            Cause(ERROR, self.find_kind(os.path.basename(file), file), (), file, (), number)
+            for file, number in numbers.items()
+        ]
 
     def find_lacking_symbols(self, is_certain):
         """Return a cause for each file that lacks what is asked of it.
@@ -893,12 +900,13 @@ def list_answers(search, windows):
     """Return the choices, and for families that are not chosen the files that Windows found."""
     choices = list(search.choices)
     chosen = {choice.family for choice in choices}
-    for family in search.build["families"]:
-        paths = [windows.find_module(name) for name in search.files_of(family)]
-        if family not in chosen and all(paths):
-            folder, files = os.path.dirname(paths[0]), search.files_of(family)
-            choices.append(cuda_dlls.Choice(family, folder, "found by Windows", files))
-    return choices
+    for family in set(search.build["families"]) - chosen:
+        loaded = cuda_dlls.find_loaded(windows, search.files_of(family))
+        choices += [
+            cuda_dlls.Choice(family, directory, "found by Windows", files)
+            for directory, files in loaded.items()
+        ]
+    return sorted(choices)
 
 
 def collect_cause(explanation, cause):

@@ -60,8 +60,8 @@ UNKNOWN_BUILD = {
     "vendored": (),
 }
 
-# Known subfolders: these, the processor's own, and those named by a CUDA version.
-SUBFOLDERS = ("library", "bin")
+# Known subfolders: those named by a CUDA version, these, and the processor's own.
+SUBFOLDERS = ("bin", "library")
 PROCESSOR_SUBFOLDERS = {"x86-64": ("x64", "x86_64"), "arm64": ("arm64",)}
 DEEPEST = 3  # bin\12.9\x64
 
@@ -285,17 +285,14 @@ class Search:
 
         What that directory lacks is looked for as usual: nothing of it can be registered there.
         """
-        files = self.files_of(family)
-        loaded = {name: self.windows.find_module(name) for name in self.build["families"][family]}
-        paths = [path for path in loaded.values() if path]
-        rest = [name for name in files if not loaded[name]]
-        if paths:
-            directory = os.path.dirname(paths[0])
+        loaded = find_loaded(self.windows, self.build["families"][family])
+        rest = [name for name in self.files_of(family) if name not in sum(loaded.values(), ())]
+        for directory in loaded:
             names = self.list_directory(directory).names
             there = [name for name in rest if name.lower() in names]
             there = [name for name in there if not self._check_file(directory, name)]
-            present = [name for name in files if loaded[name]] + there
-            self.choices.append(Choice(family, directory, LOADED, tuple(present)))
+            files = loaded[directory] + tuple(there)
+            self.choices.append(Choice(family, directory, LOADED, files))
             rest = [name for name in rest if name not in there]
         if rest:
             self.missing.append(Wanted(family, tuple(rest)))
@@ -322,7 +319,7 @@ class Search:
         names = self.list_directory(directory).names
         cuda = self.build["cuda"]
         known = _newest_first(names.values(), "", cuda and cuda[0])
-        fixed = PROCESSOR_SUBFOLDERS.get(self.build["machine"], ()) + SUBFOLDERS
+        fixed = SUBFOLDERS + PROCESSOR_SUBFOLDERS.get(self.build["machine"], ())
         known += [names[name] for name in fixed if name in names]
         return [os.path.join(directory, name) for name in known]
 
@@ -600,6 +597,17 @@ def cuda_variables(build):
     own = ["CUDA_PATH_V{}_{}".format(*cuda)] if cuda and cuda[1] is not None else []
     others = _newest_first(os.environ, "CUDA_PATH_V", cuda and cuda[0])
     return list(dict.fromkeys([*own, "CUDA_PATH", "CUDA_HOME", *others, "CUDNN_PATH"]))
+
+
+def find_loaded(windows, names):
+    """Return the directories of the modules that are loaded under `names`, each with its names."""
+    directories = {}
+    for name in names:
+        path = windows.find_module(name)
+        if path:
+            directory = os.path.dirname(path)
+            directories[directory] = (*directories.get(directory, ()), name)
+    return directories
 
 
 def find_fault(path, machine):
