@@ -579,11 +579,13 @@ class Walk:
             path = os.path.join(system, name)
             return (None if self._is_not_found(name) else path), True
         number = self.windows.try_to_load(name)
-        if rejected or number in (None, cuda_dlls.ERROR_MOD_NOT_FOUND):
+        if number == 0:
+            return "", False  # in a directory that somebody else registered
+        is_explained = rejected or name.lower() in self.search.faulty_files
+        if is_explained or number in (None, cuda_dlls.ERROR_MOD_NOT_FOUND):
             return rejected, False
-        if number:
-            self.errors[name] = number
-        return "", False  # in a directory that somebody else registered
+        self.errors[name] = number
+        return "", False
 
     def _is_not_found(self, name):
         return self.windows.try_to_load(name) == cuda_dlls.ERROR_MOD_NOT_FOUND
