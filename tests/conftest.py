@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from browsing import browser
 from driving import Repack
-from faultserver import listening
+from faultserver import FaultServer, listening
 from fetching import no_proxies
 from playwright.sync_api import Browser
 from releases import GitHub
@@ -86,6 +86,14 @@ def chrome() -> Iterator[Browser]:
     """A genuine Chromium without a window."""
     with browser() as running:
         yield running
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    """A server on loopback that has nothing yet."""
+    no_proxies(monkeypatch)
+    with listening() as server:
+        yield server
 
 
 @pytest.fixture

@@ -793,6 +793,7 @@ RECORDS = (
         build=dist_info({RECORD_ITSELF: b"a\0b,,\n"}),
     ),
     bad_record("lacks-a-member", lambda rows: rows.pop(TEXT), TEXT),
+    bad_record("lacks-itself", lambda rows: rows.pop(RECORD_ITSELF)),
     bad_record("has-a-row-too-many", row("cv2/absent.py", OTHER, "3"), "cv2/absent.py"),
     bad_record("has-a-folder", row("cv2/", "", "")),
     bad_record("wrong-hash", retold(1, lambda _: OTHER), TEXT),

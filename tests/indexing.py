@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import publishing
 
 from repack.files import sha256_of
 from repack.records import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
@@ -31,18 +30,8 @@ def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve a folder on loopback during a block, which is given the index's URL."""
-    handler = partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple/"
-        server.shutdown()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+    with publishing.served(folder) as url:
+        yield f"{url}/simple/"
 
 
 def wheel_record(

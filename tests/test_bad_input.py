@@ -17,15 +17,14 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import hostile
 import pytest
 from driving import ERROR, Ran, Repack, ended, everything, start
-from faultserver import FaultServer, listening, stalls_after
-from fetching import no_proxies
+from faultserver import FaultServer, stalls_after
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from platforms import POSIX
@@ -49,13 +48,6 @@ def inputs(tmp_path: Path) -> Path:
 @pytest.fixture
 def source(inputs: Path) -> Path:
     return cuda_wheel(inputs)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    no_proxies(monkeypatch)
-    with listening() as server:
-        yield server
 
 
 def refused(repack: Repack, *options: object) -> str:

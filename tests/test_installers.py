@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
-import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
+from indexing import served, simple_index
 from running import repack
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
@@ -62,17 +59,9 @@ def test_pip_installs_it_with_its_hash_required(
 @pytest.fixture
 def index(wheels: tuple[Path, Path, str], tmp_path: Path) -> Iterator[str]:
     """A simple index over HTTP, where uv reads a wheel as a stream and looks most closely."""
-    _, wheel, sha256 = wheels
-    project = tmp_path / "simple" / NAME
-    project.mkdir(parents=True)
-    shutil.copy(wheel, project)
-    link = f'<a href="{wheel.name.replace("+", "%2B")}#sha256={sha256}">{wheel.name}</a>'
-    (project / "index.html").write_text(f"<!DOCTYPE html>{link}", encoding="utf-8")
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple"
-        server.shutdown()
+    simple_index(tmp_path, [wheels[1]], hashes=True)
+    with served(tmp_path) as url:
+        yield url
 
 
 def test_uv_installs_it_from_an_index(

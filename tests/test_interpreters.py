@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 from faultserver import FaultServer
-from fetching import no_proxies
 from wheelmaking import make_wheel
 
 from repack.config import Embeddable, IndexSource, Pin
@@ -515,13 +514,6 @@ def embeddable(path: Path, files: Mapping[str, bytes]) -> Path:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    no_proxies(monkeypatch)
-    with FaultServer() as running:
-        yield running
 
 
 PACKAGE = "python-3.12.10-embed-amd64.zip"

@@ -13,7 +13,7 @@ from wheelmaking import make_wheel
 
 from repack.config import Pin
 from repack.files import sha256_of
-from repack.interpreters import Pythons, Unavailable
+from repack.interpreters import Interpreter, Pythons, Unavailable
 from repack.pe import make_dll
 from repack.processes import Finished
 from repack.progress import SILENT
@@ -40,11 +40,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tried(
+def tried(  # noqa: PLR0913 - each test turns one of them
     shelf: Path,
     wheel: Path,
     machine: Machine | None = None,
     *,
+    python: Interpreter | None = None,
     timeout: float = 60,
     stop: threading.Event | None = None,
     **env: str,
@@ -52,12 +53,12 @@ def tried(
     (pip,) = shelf.glob("pip-*.whl")
     return run_smoke(
         wheel,
-        this_python(**env),
+        python or this_python(**env),
         beside=list(shelf.glob("numpy-*.whl")),
         pip=pip,
         machine=machine or Machine(),
         timeout=timeout,
-        cache=Cache(shelf / "cache"),
+        cache=Cache(shelf / "cäche"),
         stop=stop,
     )
 
@@ -217,7 +218,7 @@ def test_stand_ins_for_a_missing_driver_are_in_reach(shelf: Path, tmp_path: Path
 
 def test_nothing_stays_of_what_was_installed(shelf: Path, tmp_path: Path) -> None:
     tried(shelf, cv2_wheel(tmp_path))
-    assert list((shelf / "cache" / "smoke").iterdir()) == []
+    assert list((shelf / "cäche" / "smoke").iterdir()) == []
 
 
 def test_a_trial_is_another_with_another_python_numpy_or_pip(shelf: Path, tmp_path: Path) -> None:
@@ -362,19 +363,10 @@ def pythons() -> Iterator[Pythons]:
         yield found
 
 
-def tried_on_windows(pythons: Pythons, python: str, wheel: Path, machine: Machine) -> Outcome:
-    cache = Cache.default()
-    interpreter = pythons.provide(python)
-    assert not isinstance(interpreter, Unavailable), interpreter
-    return run_smoke(
-        wheel,
-        interpreter,
-        beside=[fetch_index("numpy>=2", python=python, lock=None, cache=cache).path],
-        pip=fetch_index("pip", python=python, lock=None, cache=cache).path,
-        machine=machine,
-        timeout=300,
-        cache=cache,
-    )
+def windows(pythons: Pythons, version: str = "3.12") -> Interpreter:
+    python = pythons.provide(version)
+    assert not isinstance(python, Unavailable), python
+    return python
 
 
 @pytest.mark.wine
@@ -383,9 +375,20 @@ def tried_on_windows(pythons: Pythons, python: str, wheel: Path, machine: Machin
 def test_the_index_wheel_works_on_the_oldest_and_the_newest_python(
     python: str, pythons: Pythons
 ) -> None:
-    requirement = "opencv-contrib-python==4.14.0.94"
-    wheel = fetch_index(requirement, python=python, lock=None, cache=Cache.default()).path
-    outcome = tried_on_windows(pythons, python, wheel, Machine())
+    names = ("opencv-contrib-python==4.14.0.94", "numpy>=2", "pip")
+    cache = Cache.default()
+    wheel, numpy, pip = (
+        fetch_index(name, python=python, lock=None, cache=cache).path for name in names
+    )
+    outcome = run_smoke(
+        wheel,
+        windows(pythons, python),
+        beside=[numpy],
+        pip=pip,
+        machine=Machine(),
+        timeout=300,
+        cache=cache,
+    )
     assert (outcome.status, outcome.version, outcome.devices) == (PASSED, "4.14.0", "0"), outcome
 
 
@@ -408,18 +411,7 @@ def test_the_index_wheel_works_on_the_oldest_and_the_newest_python(
 def test_windows_faults_are_told_in_their_own_words(
     text: str, reason: str, pythons: Pythons, shelf: Path, tmp_path: Path
 ) -> None:
-    interpreter = pythons.provide("3.12")
-    assert not isinstance(interpreter, Unavailable), interpreter
-    (pip,) = shelf.glob("pip-*.whl")
-    outcome = run_smoke(
-        cv2_wheel(tmp_path, text),
-        interpreter,
-        beside=list(shelf.glob("numpy-*.whl")),
-        pip=pip,
-        machine=Machine(),
-        timeout=20,
-        cache=Cache(shelf / "cäche"),
-    )
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), python=windows(pythons), timeout=20)
     assert outcome.status == FAILED
     assert outcome.reason.startswith(reason), outcome.log
 
@@ -428,19 +420,9 @@ def test_windows_faults_are_told_in_their_own_words(
 def test_a_stand_in_for_the_driver_answers_that_there_is_no_gpu(
     pythons: Pythons, shelf: Path, tmp_path: Path
 ) -> None:
-    interpreter = pythons.provide("3.12")
-    assert not isinstance(interpreter, Unavailable), interpreter
-    (pip,) = shelf.glob("pip-*.whl")
     text = f"{CV2}\nimport ctypes\nassert ctypes.WinDLL('nvcuda.dll').cuInit(0) == 100"
-    outcome = run_smoke(
-        cv2_wheel(tmp_path, text),
-        interpreter,
-        beside=list(shelf.glob("numpy-*.whl")),
-        pip=pip,
-        machine=Machine(driver={"nvcuda.dll": ("cuInit",)}),
-        timeout=60,
-        cache=Cache(shelf / "cache"),
-    )
+    machine = Machine(driver={"nvcuda.dll": ("cuInit",)})
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=windows(pythons))
     assert (outcome.status, outcome.driver) == (PASSED, "stand-in"), outcome.log
 
 
@@ -448,8 +430,6 @@ def test_a_stand_in_for_the_driver_answers_that_there_is_no_gpu(
 def test_dlls_on_path_and_variables_reach_a_windows_program(
     pythons: Pythons, shelf: Path, tmp_path: Path
 ) -> None:
-    interpreter = pythons.provide("3.12")
-    assert not isinstance(interpreter, Unavailable), interpreter
     (tmp_path / "toolkit ü").mkdir()
     (tmp_path / "toolkit ü" / "nppc64_12.dll").write_bytes(make_dll("nppc64_12.dll"))
     text = (
@@ -457,14 +437,6 @@ def test_dlls_on_path_and_variables_reach_a_windows_program(
         "ctypes.WinDLL(os.path.join(os.environ['CUDA_PATH'], 'nppc64_12.dll'))"
     )
     folder = tmp_path / "toolkit ü"
-    (pip,) = shelf.glob("pip-*.whl")
-    outcome = run_smoke(
-        cv2_wheel(tmp_path, text),
-        interpreter,
-        beside=list(shelf.glob("numpy-*.whl")),
-        pip=pip,
-        machine=Machine(dll_dirs=(folder,), env={"CUDA_PATH": str(folder)}),
-        timeout=60,
-        cache=Cache(shelf / "cache"),
-    )
+    machine = Machine(dll_dirs=(folder,), env={"CUDA_PATH": str(folder)})
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=windows(pythons))
     assert outcome.status == PASSED, outcome.log

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer, listening
-from fetching import NAME, Waits, locked, make_content, no_proxies, sha256
+from faultserver import FaultServer
+from fetching import NAME, Waits, locked, make_content, sha256
 
 from repack.config import FileSource, Lock, UrlSource
 from repack.errors import FetchError, InputError, OutputError
@@ -23,11 +22,9 @@ PATH = f"/files/{NAME}"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    no_proxies(monkeypatch)
-    with listening() as server:
-        server.add(PATH, CONTENT)
-        yield server
+def server(server: FaultServer) -> FaultServer:
+    server.add(PATH, CONTENT)
+    return server
 
 
 def get(

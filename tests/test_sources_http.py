@@ -49,12 +49,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     no_proxies(monkeypatch)
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with listening() as server:
-        yield server
-
-
 def get(  # noqa: PLR0913 - each test turns one of them
     server: FaultServer,
     cache: Cache,

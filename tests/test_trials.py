@@ -224,13 +224,14 @@ def test_a_hang_of_the_untouched_wheel_is_not_remembered(
     assert [name for name, _ in bench.runs] == [source.name]
 
 
+@pytest.mark.parametrize("ballast", [0, 10], ids=["the same wheel", "a newer one of its name"])
 def test_a_wheel_built_without_its_test_leaves_dist_once_it_is_seen_to_fail(
-    repack: Repack, bench: Bench, source: Path
+    ballast: int, repack: Repack, bench: Bench, source: Path
 ) -> None:
     assert built(repack, source, "--no-smoke").code == 0
     (wheel,) = names(repack.folder / "dist")
     bench.after["3.12"] = FAILS
-    assert built(repack, source).code == 1
+    assert built(repack, cuda_wheel(source.parent, ballast=ballast)).code == 1
     assert names(repack.folder / "dist") == [f"failed/{wheel}", f"failed/{wheel}.log"]
 
 

@@ -351,6 +351,13 @@ class TestSbom:
         sbom = json.loads(self.made(1_600_000_000))
         assert sbom["metadata"]["timestamp"] == "2020-09-13T12:26:40+00:00"
 
+    def test_it_names_the_tool_and_the_source_with_its_digest(self) -> None:
+        metadata = json.loads(self.made())["metadata"]
+        assert [tool["name"] for tool in metadata["tools"]["components"]] == ["repack"]
+        (source,) = metadata["component"]["pedigree"]["ancestors"]
+        assert source["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
+        assert source["externalReferences"][0]["url"] == SOURCE.url
+
     def test_a_dll_of_a_directory_comes_from_no_wheel(self) -> None:
         parts = {part["name"]: part for part in json.loads(self.made())["components"]}
         assert "purl" not in parts["cudart64_12.dll"]
