@@ -166,6 +166,7 @@ CAUSE_CURES = {
     OVERRIDE: "correct it or unset it",
 }
 
+API_SETS = ("api-ms-", "ext-ms-")  # names of sets of functions, not of files
 PYTHON_DLLS = ("python3.dll", "python{}{}.dll".format(*sys.version_info[:2]))
 
 Link = namedtuple("Link", "asker file symbols is_of_windows")
@@ -559,33 +560,41 @@ class Walk:
 
         The file is None where none does, "" where Windows knows one and this module does not.
         """
-        if name.lower().startswith(("api-ms-", "ext-ms-")):
-            return (None if self._is_not_found(name) else ""), True
         system = cuda_dlls.system_folder()
-        loaded = self.windows.find_module(name)
-        if loaded:
-            return loaded, _is_same(os.path.dirname(loaded), system)
-        rejected = None
-        for place in self._places:
-            names = self.search.list_directory(place).names
-            if name.lower() in names:
-                path = os.path.join(place, names[name.lower()])
-                fault = cuda_dlls.find_fault(path, self.machine)
-                if not fault or fault.reason != cuda_dlls.OTHER_MACHINE:
-                    return path, _is_same(place, system)
-                rejected = rejected or path  # a search passes over it
+        if name.lower().startswith(API_SETS):
+            return (None if self._is_not_found(name) else ""), True
+        files = self._list_files(name)
+        fitting = [path for path in files if not self._is_passed_over(path)]
+        answer = self.windows.find_module(name) or next(iter(fitting), None)
+        if answer:
+            return answer, _is_same(os.path.dirname(answer), system)
         if name.lower() in self.search.list_directory(system).names:
             # One of Windows' own may be there and yet not load: it needs others.
             path = os.path.join(system, name)
             return (None if self._is_not_found(name) else path), True
+        return self._ask_windows(name, files), False
+
+    def _ask_windows(self, name, passed_over):
+        """Return what `_resolve` does of a name, where no file in a known place answers to it."""
         number = self.windows.try_to_load(name)
         if number == 0:
-            return "", False  # in a directory that somebody else registered
-        is_explained = rejected or name.lower() in self.search.faulty_files
+            return ""  # in a directory that somebody else registered
+        is_explained = passed_over or name.lower() in self.search.faulty_files
         if is_explained or number in (None, cuda_dlls.ERROR_MOD_NOT_FOUND):
-            return rejected, False
+            return passed_over[0] if passed_over else None
         self.errors[name] = number
-        return "", False
+        return ""
+
+    def _list_files(self, name):
+        """Return the files of that name in the places that Windows searches, in order."""
+        listings = [(place, self.search.list_directory(place).names) for place in self._places]
+        key = name.lower()
+        return [os.path.join(place, names[key]) for place, names in listings if key in names]
+
+    def _is_passed_over(self, path):
+        """Return whether a search passes over a file, as it does over one for another processor."""
+        fault = cuda_dlls.find_fault(path, self.machine)
+        return bool(fault) and fault.reason == cuda_dlls.OTHER_MACHINE
 
     def _is_not_found(self, name):
         return self.windows.try_to_load(name) == cuda_dlls.ERROR_MOD_NOT_FOUND
@@ -606,17 +615,15 @@ class Walk:
         if name.lower() in self.search.sound_files:
             return Cause(SPLIT, kind, [name], "", needed_by, "")
         fault = self.search.faulty_files.get(name.lower())
-        return (
-            reject(kind, fault, needed_by)
-            if fault
-            else Cause(MISSING, kind, [name], "", needed_by, "")
-        )
+        if fault:
+            return reject(kind, fault, needed_by)
+        return Cause(MISSING, kind, [name], "", needed_by, "")
 
     def find_kind(self, name, asker):
         """Return what a DLL is: what the build says, or what the file is that needs it."""
         kinds = self.build["kinds"]
         of_asker = kinds.get(os.path.basename(asker).lower(), "unknown")
-        if name.lower().startswith(("api-ms-", "ext-ms-")):
+        if name.lower().startswith(API_SETS):
             return "api-set"
         return kinds.get(name.lower(), of_asker)
 
