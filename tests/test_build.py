@@ -101,15 +101,6 @@ def test_an_installers_record_check_finds_nothing(
             opened.validate_record(validate_contents=True)
 
 
-def test_emit_abi3_gives_one_wheel_with_the_tag_it_had(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = build(source, "--emit", "abi3", capsys=capsys)
-    assert {wheel["tag"] for wheel in result["wheels"]} == {"cp37-abi3-win_amd64"}
-    assert len(result["wheels"]) == 5
-    assert len(digests(tmp_path / "dist")) == 1
-
-
 def test_dry_run_prints_the_plan_and_writes_nothing(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,27 +111,6 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
         Path(wheel["path"]).name for wheel in made["wheels"]
     ]
     assert planned["plan"] == made["plan"]
-
-
-def test_the_second_build_leaves_every_wheel_as_it_stands(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    build(source, capsys=capsys)
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "dist").iterdir()}
-    again = build(source, capsys=capsys)
-    assert all(wheel["unchanged"] for wheel in again["wheels"])
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dist").iterdir()} == stamps
-
-
-def test_a_wheel_damaged_since_is_written_again(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    build(source, "--python", "3.12", capsys=capsys)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    whole = wheel.read_bytes()
-    wheel.write_bytes(whole[:-1] + b"?")
-    build(source, "--python", "3.12", capsys=capsys)
-    assert wheel.read_bytes() == whole
 
 
 def test_a_wheel_that_repack_made_is_refused_and_the_original_named(

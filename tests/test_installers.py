@@ -85,13 +85,6 @@ def test_twine_finds_nothing_to_say(wheels: tuple[Path, Path, str]) -> None:
     assert "PASSED" in said
 
 
-def test_installer_validates_its_record(wheels: tuple[Path, Path, str]) -> None:
-    from installer.sources import WheelFile  # noqa: PLC0415 - a judge for this test alone
-
-    with WheelFile.open(wheels[1]) as opened:
-        opened.validate_record(validate_contents=True)
-
-
 def test_check_wheel_contents_finds_only_what_upstream_has_too(
     wheels: tuple[Path, Path, str],
 ) -> None:

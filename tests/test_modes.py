@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from indexing import served, simple_index
 from running import repack, smokes
+from test_pins_installed import Windows
 
-from repack.interpreters import Interpreter, Pythons
-from repack.progress import SILENT
-from repack.smoke.running import Machine, _Trial, _unpacked
+from repack.smoke import Machine
 from repack.sources import Cache, fetch_index
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
@@ -63,25 +62,11 @@ def test_windows_own_pip_installs_what_is_pinned_for_a_wheel_that_depends(place:
     ]
     repack("pin", cwd=place)
     simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
-    pip = _unpacked(fetch_index("pip", python=PYTHON, lock=None, cache=cache).path, cache)
-    with Pythons(cache=cache, progress=SILENT) as pythons, served(place / "index") as url:
-        python = pythons.provide(PYTHON)
-        assert isinstance(python, Interpreter), python
-        python.start()
-        machine = Machine()
-        trial = _Trial(interpreter=python, machine=machine, place=place, timeout=600, stop=None)
-        for name in ("site-packages", "temporary", "home"):
-            (place / name).mkdir()
-        options = ["--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
-        target = ["--target", trial._path(trial._packages)]
-        pins = trial._path(place / "dist" / f"requirements-{PYTHON}.txt")
-        installed = trial._do(
-            "install",
-            "",
-            pip,
-            ["install", *options, "--index-url", url, *target, "--require-hashes", "-r", pins],
-        )
-        assert "Successfully installed" in installed.output, installed.output
-        used = trial._do("use", "")
-    assert (place / "site-packages" / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
-    assert '"done": true' in used.output, used.output
+    with Windows(place, cache, Machine()) as windows, served(place / "index") as url:
+        pins = windows.path(place / "dist" / f"requirements-{PYTHON}.txt")
+        said = windows.install("--index-url", url, "--require-hashes", "-r", pins)
+        assert "Successfully installed" in said, said
+        used = windows.use()
+    packages = place / "windows" / "site-packages"
+    assert (packages / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
+    assert '"done": true' in used, used

@@ -99,30 +99,11 @@ def test_another_reader_sees_the_same_dll(machine: str) -> None:
     } == {"Sleepy": "KERNEL32", "another": "python312"}
 
 
-def test_exported_code_lies_where_the_table_says() -> None:
-    content = make_dll("code.dll", code={"answer": _RETURN_42})
-    binary = lief.PE.parse(list(content))
-    assert isinstance(binary, lief.PE.Binary)
-    (function,) = binary.exported_functions
-    assert bytes(binary.get_content_from_virtual_address(function.address, 6)) == _RETURN_42
-
-
 def test_the_same_parts_make_the_same_bytes() -> None:
     assert _whole() == _whole()
     assert make_dll("a.dll", forwards={"x": "b.x", "y": "b.y"}) == make_dll(
         "a.dll", forwards={"y": "b.y", "x": "b.x"}
     )
-
-
-def test_an_export_may_have_a_number_and_no_name(saved: Callable[[bytes], Path]) -> None:
-    content = make_dll("a.dll", code={"#3": _RETURN_42, "b": _RETURN_TRUE, "a": _RETURN_42})
-    binary = lief.PE.parse(list(content))
-    assert isinstance(binary, lief.PE.Binary)
-    exports = binary.get_export()
-    assert exports is not None
-    by_number = {entry.ordinal: str(entry.name) for entry in exports.entries if entry.address}
-    assert by_number == {1: "a", 2: "b", 3: ""}
-    assert read_exports(saved(content)) == ("a", "b")
 
 
 def test_a_dll_without_anything_is_still_a_dll(saved: Callable[[bytes], Path]) -> None:

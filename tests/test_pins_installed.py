@@ -263,7 +263,8 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
         cache,
         SILENT,
     )
-    with Windows(tmp_path, cache, toolkit) as windows, served(tmp_path / "index") as url:
+    machine = Machine(dll_dirs=(toolkit,))
+    with Windows(tmp_path, cache, machine) as windows, served(tmp_path / "index") as url:
         pins = windows.path(dist / f"requirements-{PYTHON}.txt")
         ways = {
             "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
@@ -285,13 +286,13 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
 
 
 class Windows:
-    """A genuine Windows Python with its own pip, and what NVIDIA's wheels hold on PATH."""
+    """A genuine Windows Python with its own pip, on such a machine."""
 
-    def __init__(self, place: Path, cache: Cache, toolkit: Path) -> None:
+    def __init__(self, place: Path, cache: Cache, machine: Machine) -> None:
         self._place = place / "windows"
         self._place.mkdir()
         self._cache = cache
-        self._machine = Machine(dll_dirs=(toolkit,))
+        self._machine = machine
         self._pythons = Pythons(cache=cache, progress=SILENT)
 
     def __enter__(self) -> Windows:  # noqa: PYI034 - Self is newer than Python 3.10

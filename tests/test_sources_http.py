@@ -248,11 +248,8 @@ class TestABrokenBody:
     ) -> None:
         server.add(PATH, CONTENT, *[ends_after(1_000)] * 20, etag=None)
         error = refused(server, cache)
-        assert str(error) == (
-            f"{server.url(PATH)}: the connection broke off (IncompleteRead(1000 bytes read, "
-            f"{len(CONTENT) - 1000} more expected)), 4 times in a row [network]; look at the "
-            "connection, HTTPS_PROXY and NO_PROXY, and run again: what has arrived is kept"
-        )
+        assert error.code == "network"
+        assert "4 times in a row" in str(error)
 
 
 class TestARange:
