@@ -169,6 +169,11 @@ CAUSE_CURES = {
 API_SETS = ("api-ms-", "ext-ms-")  # names of sets of functions, not of files
 PYTHON_DLLS = ("python3.dll", "python{}{}.dll".format(*sys.version_info[:2]))
 
+Request = namedtuple("Request", "name askers")
+Import = namedtuple("Import", "dll symbols")
+# The file that answers to a name: None where none does, "" where Windows knows one and this module
+# does not.
+Answer = namedtuple("Answer", "file is_of_windows")
 Link = namedtuple("Link", "asker file symbols is_of_windows")
 
 
@@ -526,7 +531,7 @@ class Walk:
         self.machine = read_machine_of(self.windows.find_program()) or read_machine_of(native)
         self.files = [native]
         self.faults = {}  # path -> Fault
-        self.missing = {}  # lower-case name -> (name, askers)
+        self.missing = {}  # lower-case name -> Request
         self.errors = {}  # name -> error number of a file that Windows finds and this does not
         self.links = []
         self._places = self._list_places(native)
@@ -547,35 +552,32 @@ class Walk:
             self.faults[path] = fault
             return
         for name, symbols in read_imports(path):
-            file, is_of_windows = self._resolve(name)
-            if file is None:
-                self.missing.setdefault(name.lower(), (name, []))[1].append(path)
-            elif file:
-                self.links.append(Link(path, file, symbols, is_of_windows))
-                if file not in self.files and not is_of_windows:
-                    self.files.append(file)
+            answer = self._resolve(name)
+            if answer.file is None:
+                self.missing.setdefault(name.lower(), Request(name, [])).askers.append(path)
+            elif answer.file:
+                self.links.append(Link(path, answer.file, symbols, answer.is_of_windows))
+                if answer.file not in self.files and not answer.is_of_windows:
+                    self.files.append(answer.file)
 
     def _resolve(self, name):
-        """Return (file, whether it is Windows' own) that answers to a name.
-
-        The file is None where none does, "" where Windows knows one and this module does not.
-        """
+        """Return the Answer to a name."""
         system = cuda_dlls.system_folder()
         if name.lower().startswith(API_SETS):
-            return (None if self._is_not_found(name) else ""), True
+            return Answer(None if self._is_not_found(name) else "", is_of_windows=True)
         files = self._list_files(name)
         fitting = [path for path in files if not self._is_passed_over(path)]
-        answer = self.windows.find_module(name) or next(iter(fitting), None)
-        if answer:
-            return answer, _is_same(os.path.dirname(answer), system)
+        file = self.windows.find_module(name) or next(iter(fitting), None)
+        if file:
+            return Answer(file, _is_same(os.path.dirname(file), system))
         if name.lower() in self.search.list_directory(system).names:
             # One of Windows' own may be there and yet not load: it needs others.
             path = os.path.join(system, name)
-            return (None if self._is_not_found(name) else path), True
-        return self._ask_windows(name, files), False
+            return Answer(None if self._is_not_found(name) else path, is_of_windows=True)
+        return Answer(self._ask_windows(name, files), is_of_windows=False)
 
     def _ask_windows(self, name, passed_over):
-        """Return what `_resolve` does of a name, where no file in a known place answers to it."""
+        """Return the file of an Answer to a name that no file in a known place answers to."""
         number = self.windows.try_to_load(name)
         if number == 0:
             return ""  # in a directory that somebody else registered
@@ -697,11 +699,11 @@ class Image:
         self._sections = range(first, first + 40 * count, 40)
 
     def read_imports(self):
-        """Yield (name of a DLL, names of the symbols asked of it)."""
+        """Yield an Import for each DLL that is asked for."""
         row = self._offset(self._number(self._directories + 8))
         while row and self._number(row + 12):
             table = self._offset(self._number(row) or self._number(row + 16))
-            yield self._text(self._number(row + 12)), self._read_symbols(table)
+            yield Import(self._text(self._number(row + 12)), self._read_symbols(table))
             row += 20
 
     def _read_symbols(self, table):
@@ -745,7 +747,7 @@ class Image:
 
 
 def read_imports(path):
-    """Return [(name of a DLL, symbols asked of it)] of a file."""
+    """Return the Imports of a file."""
     return list(Image(path).read_imports())
 
 

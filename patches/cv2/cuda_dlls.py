@@ -88,6 +88,9 @@ Fault = namedtuple("Fault", "reason file detail")
 Refusal = namedtuple("Refusal", "directory source family fault")
 Listing = namedtuple("Listing", "names reason")  # lower-case name -> name
 Wanted = namedtuple("Wanted", "family files")
+# What Windows answers when it is to load something: no handle and an error number, or a handle
+# and 0; neither where it cannot be asked.
+Loaded = namedtuple("Loaded", "handle number")
 Section = namedtuple("Section", "address offset size")
 State = namedtuple("State", "path modules search_path flag")
 
@@ -128,12 +131,9 @@ class Windows:
         return self._kernel.GetCommandLineW().split() if self._kernel else []
 
     def load(self, name):
-        """Return (handle, 0), or (None, error number), for a path or a name, as an import loads it.
-
-        The number is None where Windows cannot be asked.
-        """
+        """Return what comes of loading a path, or a name, as an import does."""
         if self._kernel is None:
-            return None, None
+            return Loaded(None, None)
         is_path = os.path.isabs(name)
         if hasattr(os, "add_dll_directory"):
             flags = LOAD_LIBRARY_SEARCH_DEFAULT_DIRS
@@ -147,7 +147,7 @@ class Windows:
             number = 0 if handle else self._ctypes.get_last_error()
         finally:
             self._kernel.SetThreadErrorMode(mode.value, None)
-        return handle, number
+        return Loaded(handle, number)
 
     def free(self, handle):
         """Give back what `load` returned."""
@@ -156,9 +156,9 @@ class Windows:
 
     def try_to_load(self, name):
         """Return the error number that loading `name` gives, 0 for none, None if not known."""
-        handle, number = self.load(name)
-        self.free(handle)
-        return number
+        loaded = self.load(name)
+        self.free(loaded.handle)
+        return loaded.number
 
     def _file_name(self, handle):
         path = self._ctypes.create_unicode_buffer(1 << 15)
@@ -479,22 +479,22 @@ class Attempt:
 
     def _load(self, path):
         """Return the error number; a file that does not load is left to the native import."""
-        handle, number = self.windows.load(path)
-        print_step("load {}: {}", path, number)
-        if handle:
-            self._modules.append(handle)
-        elif number:
-            self.failures[path] = number
-        return number
+        loaded = self.windows.load(path)
+        print_step("load {}: {}", path, loaded.number)
+        if loaded.handle:
+            self._modules.append(loaded.handle)
+        elif loaded.number:
+            self.failures[path] = loaded.number
+        return loaded.number
 
     def _stand_in(self, name, folder):
         """Load a stand-in for a DLL of the driver, unless the process has or can load the DLL."""
         if self.windows.find_module(name):
             return
-        handle, number = self.windows.load(name)
-        if handle:
-            self._modules.append(handle)
-        elif number is not None:
+        loaded = self.windows.load(name)
+        if loaded.handle:
+            self._modules.append(loaded.handle)
+        elif loaded.number is not None:
             if self._load(os.path.join(folder, name)) == 0:
                 self.stand_ins.append(os.path.join(folder, name))
         elif name.lower() not in self.search.list_directory(system_folder()).names:
