@@ -137,11 +137,12 @@ def proof(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check form and types, and that the workflows are sound and ask for no more than they need."""
+    """Check form, types and layers, and that the workflows are sound and ask for no more than they need."""
     install_with(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("lint-imports", "--no-cache")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
     session.run("zizmor", "--offline", "--no-progress", ".github", *WORKFLOWS[-1:])
     session.run(

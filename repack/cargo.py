@@ -1,28 +1,12 @@
-"""What a wheel carries for others, and what a mode adds to a wheel beside the patches."""
+"""What a mode adds to a wheel beside the patches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from repack.analysis import Finding
+from repack.record import Cargo, Finding
 from repack.wheels import Carried
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cargo:
-    """A DLL that a wheel carries for others: NVIDIA's, or a stand-in for the driver's.
-
-    `packed` is its weight in the wheel, None where that is known only once it is written; both
-    in bytes.
-    """
-
-    member: str
-    family: str
-    origin: str
-    size: int
-    packed: int | None
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

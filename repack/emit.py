@@ -7,7 +7,6 @@ can be. A wheel that an earlier build wrote from the same recipe is left as it i
 from __future__ import annotations
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from repack.console import Progress
     from repack.plan import Plan, PlannedWheel
-    from repack.progress import Progress
     from repack.wheels import Wheel
 
 #: Changes whenever the same recipe gives other bytes than before.
@@ -49,17 +48,13 @@ class Ledger:
 
     def read(self, key: str) -> tuple[int, str] | None:
         """Return size in bytes and SHA-256 of what the recipe `key` gave; None if not known."""
-        try:
-            entry = json.loads((self.folder / f"{key}.json").read_bytes())
-            return int(entry["size"]), str(entry["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return files.Memory(self.folder).recall(
+            key, lambda entry: (int(entry["size"]), str(entry["sha256"]))
+        )
 
     def write(self, key: str, size: int, sha256: str) -> None:
         """Remember what the recipe `key` gave."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with files.replacing(self.folder / f"{key}.json") as stream:
-            stream.write(json.dumps({"size": size, "sha256": sha256}).encode())
+        files.Memory(self.folder).keep(key, {"size": size, "sha256": sha256})
 
 
 @contextmanager

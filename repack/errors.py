@@ -2,42 +2,89 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"<>]+""", re.IGNORECASE)
+#: What stands behind a URL in a sentence.
+_PUNCTUATION = ".,;:!)]}"
+#: A line of an HTTP message whose value lets whoever reads it in.
+_HEADER = re.compile(
+    r"""\b(
+        (?:proxy-)?authorization | (?:set-)?cookie | (?:x-[\w-]+|private|job)-(?:token|key)
+    )(['"]?\s*:\s*)(?:b?['"][^'"\n]*['"]?|[^'"\n]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
 
 def shown(name: str) -> str:
     """Return `name` quoted, with every character that a terminal would not show escaped."""
+    return _escape(repr(name))
+
+
+def _escape(text: str) -> str:
+    """Return `text` on one line, control characters escaped."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in repr(name)
+        for char in text.replace("\n", " ")
     )
+
+
+def shown_url(url: str) -> str:
+    """Return `url` without what may be secret: names, passwords and the query's signatures."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return url
+    shown = f"[{host}]" if ":" in host else host
+    return urlunsplit((parts.scheme, shown + port, parts.path, "", ""))
+
+
+def redact(text: str) -> str:
+    """Return `text` without the secrets of its URLs and headers; prose stays as it is."""
+    return _HEADER.sub(r"\1\2***", _URL.sub(_redact_url, text))
+
+
+def _redact_url(match: re.Match[str]) -> str:
+    url = match[0].rstrip(_PUNCTUATION)
+    scheme, _, rest = url.partition("://")
+    place, question, _ = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    user, at, host = authority.rpartition("@")
+    # Azure's abfs://container@account/ is no secret.
+    if scheme.lower() in {"abfs", "abfss", "az"} and ":" not in user:
+        host = user + at + host
+    end = match[0][len(url) :]
+    return f"{scheme}://{host}{slash}{path}{'?***' if question else ''}{end}"
 
 
 class RepackError(Exception):
     """Root of all errors a user may meet; `str()` of one is a single line.
 
     `code` is a stable word for the kind of fault ("bad-path"), `file` and `member` say where,
-    `hint` says what to do next.
+    `hint` says what to do next. Secrets of URLs and headers are in none of them.
     """
 
     def __init__(
         self, what: str, *, code: str = "", file: object = "", member: str = "", hint: str = ""
     ) -> None:
         """Keep the parts, so that a report may show them apart."""
-        self.what = what
+        self.what = redact(what)
         self.code = code
-        self.file = str(file)
+        self.file = redact(str(file))
         self.member = member
-        self.hint = hint
+        self.hint = redact(hint)
         super().__init__(self.sentence())
 
     def sentence(self) -> str:
         """Return the parts as one line."""
-        place = ": ".join(
-            part for part in (_line(self.file), shown(self.member) if self.member else "") if part
-        )
+        place = f"{_escape(self.file)}: " if self.file else ""
+        member = f"{shown(self.member)}: " if self.member else ""
         code = f" [{self.code}]" if self.code else ""
-        hint = f"; {_line(self.hint)}" if self.hint else ""
-        said = f"{_line(self.what)}{code}{hint}"
-        return f"{place}: {said}" if place else said
+        hint = f"; {_escape(self.hint)}" if self.hint else ""
+        return f"{place}{member}{_escape(self.what)}{code}{hint}"
 
 
 class InputError(RepackError):
@@ -75,12 +122,4 @@ def system_fault(error: OSError) -> RepackError:
         code="system",
         file=error.filename or "",
         hint="free some space or give permission, and run again",
-    )
-
-
-def _line(text: str) -> str:
-    """Return `text` on one line, control characters escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in " ".join(text.split("\n"))
     )

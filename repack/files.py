@@ -5,28 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
 import shutil
-import stat
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
+from repack.console import Task
 from repack.errors import InputError, OutputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from repack.progress import Task
 
 if sys.platform != "win32":
     import fcntl
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _CHUNK = 1 << 20
 
@@ -42,25 +41,20 @@ _HELD_FOR_MOMENTS = (5, 32, 33)
 _RETRIES = 8
 _FIRST_PAUSE = 0.02
 
+_SPACE = "free some space, or write elsewhere"
+_PERMISSION = "give the folder write permission, or write to another one"
+#: Error number -> code, reason and hint.
 _REASONS = {
-    errno.ENOSPC: ("no-space", "no space left on the disk", "free some space, or write elsewhere"),
-    errno.EDQUOT: ("no-space", "the disk quota is used up", "free some space, or write elsewhere"),
+    errno.ENOSPC: ("no-space", "no space left on the disk", _SPACE),
+    errno.EDQUOT: ("no-space", "the disk quota is used up", _SPACE),
     errno.EFBIG: (
         "no-space",
         "the file would be larger than the system allows",
         "raise the limit on file sizes, or write elsewhere",
     ),
     errno.EROFS: ("read-only", "the file system is read-only", "write to another folder"),
-    errno.EACCES: (
-        "no-permission",
-        "permission denied",
-        "give the folder write permission, or write to another one",
-    ),
-    errno.EPERM: (
-        "no-permission",
-        "operation not permitted",
-        "give the folder write permission, or write to another one",
-    ),
+    errno.EACCES: ("no-permission", "permission denied", _PERMISSION),
+    errno.EPERM: ("no-permission", "operation not permitted", _PERMISSION),
     errno.ENOTDIR: (
         "not-a-folder",
         "a part of its path is a file, not a folder",
@@ -75,8 +69,8 @@ _REASONS = {
 
 def not_written(destination: Path, error: OSError) -> OutputError:
     """Return the one-line error for `error`, met while `destination` was written."""
-    said = f"{error.strerror or error} (error {error.errno})"
-    code, reason, hint = _REASONS.get(error.errno or 0, ("not-written", said, "try again"))
+    other = f"{error.strerror or error} (error {error.errno})"
+    code, reason, hint = _REASONS.get(error.errno or 0, ("not-written", other, "try again"))
     return OutputError(f"cannot be written: {reason}", code=code, file=destination, hint=hint)
 
 
@@ -89,7 +83,7 @@ def not_read(source: Path, error: OSError) -> InputError:
 
 
 @contextmanager
-def replacing(destination: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+def replacing(destination: Path) -> Iterator[BinaryIO]:
     """Give a file to write; it becomes `destination` when the block ends well, else it is gone.
 
     The bytes are on the disk before the name is. OSErrors, those of the block as well, become
@@ -97,9 +91,8 @@ def replacing(destination: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """
     temporary: Path | None = None
     try:
-        temporary, file = _new_temporary(destination)
-        with file:
-            _set_mode(file.fileno(), mode)
+        temporary, descriptor = _make_locked(destination, _open_new_file)
+        with os.fdopen(descriptor, "wb+") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -108,7 +101,6 @@ def replacing(destination: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
                 _rename(temporary, destination)
         if sys.platform == "win32":
             _rename(temporary, destination)
-        temporary = None
     except OSError as error:
         raise not_written(destination, error) from error
     finally:
@@ -127,28 +119,24 @@ def replace(temporary: Path, destination: Path) -> None:
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
-    path = _temporary_name(folder / "work")
-    lock: int | None = None
     try:
-        # An interrupt may come between any two steps.
-        while (lock := _new_locked_folder(path)) is None:
-            path = _temporary_name(folder / "work")
+        path, descriptor = _make_locked(folder / "work", _open_new_folder)
+    except OSError as error:
+        raise not_written(folder, error) from error
+    try:
         yield path
     finally:
-        if lock is not None and lock >= 0:
-            os.close(lock)
-        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+        _remove(path)
 
 
 def sweep(folder: Path) -> None:
     """Remove the temporary files, and folders so named, in `folder` whose process is gone."""
-    try:
-        leftovers = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
-    except OSError:
-        return
-    for path in leftovers:
-        if _abandoned(path):
-            _log.info("removed %s, left by a run that was ended", path)
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and _remove_abandoned(path, int(match["pid"])):
+                _log.info("removed %s, left by a run that was ended", path)
 
 
 def sha256_of(path: Path, *, task: Task | None = None) -> str:
@@ -181,6 +169,29 @@ def link_or_copy(source: Path, destination: Path) -> None:
         _remove(temporary)
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """JSON values by key, each a file of `folder`; a damaged one counts for none."""
+
+    folder: Path
+
+    def recall(self, key: str, parse: Callable[[Any], _T]) -> _T | None:
+        """Return what `parse` makes of the value of `key`, None where there is none."""
+        try:
+            return parse(json.loads(self._path(key).read_bytes()))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return None
+
+    def keep(self, key: str, value: object) -> None:
+        """Remember `value` under `key`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path(key)) as stream:
+            stream.write(json.dumps(value).encode())
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
 def _copy(source: Path, destination: Path) -> None:
     try:
         original = source.open("rb")
@@ -195,158 +206,102 @@ def _temporary_name(destination: Path) -> Path:
     return destination.with_name(f".{kept}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
 
 
-def _new_temporary(destination: Path) -> tuple[Path, BinaryIO]:
-    """Return a new, locked file beside `destination`."""
+def _make_locked(destination: Path, open_new: Callable[[Path], int]) -> tuple[Path, int]:
+    """Return a new temporary path beside `destination`, and the descriptor that holds its lock."""
     while True:
         path = _temporary_name(destination)
-        file = path.open("xb+")
-        if _locked(file.fileno()) and path.exists():
-            return path, file
+        descriptor = open_new(path)
+        if _lock(descriptor) is not False and path.exists():
+            return path, descriptor
         # A sweep came between the two calls and took it for a leftover.
-        file.close()
+        os.close(descriptor)
         _remove(path)
 
 
-def _new_locked_folder(path: Path) -> int | None:
-    """Return the descriptor that holds the lock of the new folder `path`; -1 on Windows.
-
-    None where a sweep came between two steps and took it for a leftover.
-    """
-    try:
-        path.mkdir()
-        if sys.platform == "win32":
-            return -1
-        lock = os.open(path, os.O_RDONLY)
-    except FileNotFoundError as error:
-        if path.parent.is_dir():
-            return None
-        raise not_written(path.parent, error) from error
-    except OSError as error:
-        raise not_written(path.parent, error) from error
-    if _locked(lock) and path.exists():
-        return lock
-    os.close(lock)
-    return None
-
-
-def _rename(temporary: Path, destination: Path) -> None:
-    _replace_patiently(temporary, destination)
+def _open_new_file(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o600)
     if sys.platform != "win32":
-        _sync_folder(destination.parent)
-
-
-def _replace_patiently(temporary: Path, destination: Path) -> None:
-    pause = _FIRST_PAUSE
-    for _ in range(_RETRIES):
-        try:
-            temporary.replace(destination)
-        except OSError as error:  # noqa: PERF203 - a retry is a try in a loop
-            if getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
-                raise
-            time.sleep(pause)
-            pause *= 2
-        else:
-            return
-    temporary.replace(destination)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Some folders cannot be opened, some file systems cannot sync them; the rename is done.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _set_mode(descriptor: int, mode: int) -> None:
-    if sys.platform != "win32":
-        # Some mounts (FAT, SMB) keep no modes.
+        # Whatever the umask; some mounts (FAT, SMB) keep no modes.
         with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, mode)
+            os.fchmod(descriptor, 0o644)
+    return descriptor
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
+def _open_new_folder(path: Path) -> int:
+    path.mkdir()
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError:
+        # Windows opens no folder. Elsewhere a sweep has removed it, and the caller sees that.
+        return os.open(os.devnull, os.O_RDONLY)
 
 
-def _locked(descriptor: int) -> bool:
-    """Say whether this process now holds the lock; True also where there are no locks.
+def _lock(descriptor: int) -> bool | None:
+    """Return whether this process now holds the lock; None where there are no locks.
 
     The system drops the lock when the process ends, however it ends, and a process number
     that was given to another process meanwhile, or counts in another container, misleads no one.
     """
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
     return True
 
 
-def _abandoned(path: Path) -> bool:
-    """Say whether the temporary file or folder was nobody's and is removed now."""
+def _rename(temporary: Path, destination: Path) -> None:
+    """Rename, again where Windows refuses for a moment, and sync the folder."""
+    for attempt in range(_RETRIES):
+        try:
+            temporary.replace(destination)
+            break
+        except OSError as error:
+            is_last = attempt == _RETRIES - 1
+            if is_last or getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
+                raise
+            time.sleep(_FIRST_PAUSE * 2**attempt)
+    if sys.platform != "win32":
+        # Some folders cannot be opened, some file systems cannot sync them; the rename is done.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(destination.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _remove_abandoned(path: Path, process: int) -> bool:
+    """Return whether the temporary file or folder was nobody's and is removed now."""
     if sys.platform == "win32":
         # An open file cannot be removed there; a closed one about to be renamed is kept.
-        return not _process_lives(path) and _removed(path)
+        return not _is_process_alive(process) and _remove(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        mode = os.fstat(descriptor).st_mode
-        return (
-            (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-            and _unclaimed(descriptor, path)
-            and _removed(path)
-        )
+        # Where there are no locks, nobody knows whose it is.
+        return _lock(descriptor) is True and _remove(path)
     finally:
         os.close(descriptor)
 
 
-def _unclaimed(descriptor: int, path: Path) -> bool:
-    """Say whether no process holds the lock; the process number decides where there are none."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return not _process_lives(path)
-    return True
-
-
-def _process_lives(path: Path) -> bool:
-    """Say whether there is a process of the number in the temporary file's name."""
-    found = _TEMPORARY.fullmatch(path.name)
-    pid = int(found["pid"]) if found else 0
-    if sys.platform == "win32":
-        return _windows_process_lives(pid)
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
 if sys.platform == "win32":
 
-    def _windows_process_lives(pid: int) -> bool:
+    def _is_process_alive(number: int) -> bool:
         # os.kill(pid, 0) would send Ctrl-C there.
         import ctypes  # noqa: PLC0415 - needed on Windows alone
 
-        synchronize, wait_timeout = 0x00100000, 0x102
+        synchronize, wait_timeout, access_denied = 0x00100000, 0x102, 5
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = ctypes.c_void_p
-        handle = kernel.OpenProcess(synchronize, 0, pid)
+        handle = kernel.OpenProcess(synchronize, 0, number)
         if not handle:
-            access_denied = 5
             return ctypes.get_last_error() == access_denied
         try:
             return bool(kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == wait_timeout)
@@ -354,12 +309,11 @@ if sys.platform == "win32":
             kernel.CloseHandle(ctypes.c_void_p(handle))
 
 
-def _removed(path: Path) -> bool:
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+def _remove(path: Path) -> bool:
+    """Return whether the file or folder is gone."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
             path.unlink()
-    except OSError:
-        return False
-    return True
+    return not path.exists()

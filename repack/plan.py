@@ -33,11 +33,11 @@ from repack.errors import InputError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from repack.analysis import Analysis, Finding, Need
-    from repack.cargo import Cargo
+    from repack.analysis import Analysis, Need
     from repack.config import Build
     from repack.dlls import Dll
     from repack.patching import Note, Patched
+    from repack.record import Cargo, Finding
     from repack.wheels import Wheel
 
 _TOOLKIT = {Kind.CUDA, Kind.CUDNN}

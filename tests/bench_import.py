@@ -16,8 +16,8 @@ from proof.scenarios import UNTOUCHED, read_scenarios
 from prove import LOCK
 
 from repack.building import Supply
+from repack.console import SILENT
 from repack.interpreters import Pythons
-from repack.progress import SILENT
 from repack.sources import Cache
 
 ROUNDS = 10

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from repack.config import Lock, Pin
+from repack.console import Progress, Task
 from repack.sources.http import Client
 from repack.sources.patience import Patience
 
@@ -74,7 +75,7 @@ class Waits:
 
 
 @dataclass
-class Told:
+class Told(Progress, Task):
     """A progress that remembers what it was told."""
 
     texts: list[str] = field(default_factory=list)

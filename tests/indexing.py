@@ -9,7 +9,7 @@ from pathlib import Path
 import publishing
 
 from repack.files import sha256_of
-from repack.records import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
+from repack.record import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
 from repack.wheels import parse_filename
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from faultserver import RecordingServer
 
-from repack.progress import SILENT
+from repack.console import SILENT
 from repack.sources import Cache
 
 USER, SECRET = "team", "s3cret-of-the-team"

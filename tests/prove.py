@@ -18,16 +18,15 @@ from proof.scenarios import read_scenarios
 from random_machines.trying import draw_machines, try_machines
 
 from repack.building import Supply
+from repack.console import Console, Progress, log_to
 from repack.files import replacing
 from repack.interpreters import Interpreter, Pythons, Unavailable
-from repack.processes import run
+from repack.process import run
 from repack.sources import Cache
-from repack.terminal import console_for, log_to, progress_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from repack.progress import Progress
 
 LOCK = Path(__file__).with_name("proof") / "proof.lock"
 
@@ -35,9 +34,9 @@ LOCK = Path(__file__).with_name("proof") / "proof.lock"
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 where everything was seen that must be seen, else 1."""
     options = _parser().parse_args(argv)
-    console = console_for(sys.stderr)
+    console = Console(sys.stderr)
     log_to(console, 0)
-    progress = progress_on(console)
+    progress = Progress(console)
     if options.random:
         return _try_random(options, progress)
     scenarios = [

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from repack.console import SILENT
 from repack.files import replace
-from repack.progress import SILENT
 from repack.sources import Cache
 
 VERSION = "v1.8.0"

@@ -22,7 +22,8 @@ from nvidia import (
 )
 from wheelmaking import make_pyd, make_wheel
 
-from repack.analysis import Finding, analyse
+from repack.analysis import analyse
+from repack.record import Finding
 
 NEEDS = {"nppif64_12.dll": ["nppiFilter_8u_C1R"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 CUDNN_NEEDS = {"cudnn64_9.dll": ["cudnnGetVersion"]}

@@ -19,8 +19,8 @@ from s3server import SITE, Relay, S3Server, secrets_in
 from wheelmaking import make_wheel
 
 from repack.config import UrlSource
+from repack.console import SILENT
 from repack.errors import RepackError
-from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch
 from repack.stores import open_store
 from repack.stores.driver import Driver
@@ -80,7 +80,7 @@ def test_a_claim_keeps_others_out_until_its_process_is_dead(
 ) -> None:
     monkeypatch.setattr("repack.stores.claims._LONGEST_WAIT", 0.5)
     holds = (
-        "import os, sys; from repack.stores import open_store; from repack.progress import SILENT\n"
+        "import os, sys; from repack.stores import open_store; from repack.console import SILENT\n"
         "with open_store(sys.argv[1]).lock(SILENT): print('held', flush=True); input()\n"
     )
     with subprocess.Popen(

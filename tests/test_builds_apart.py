@@ -11,9 +11,9 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.building import Supply
 from repack.config import FileSource, Pin, load_builds, read_lock, write_lock
+from repack.console import SILENT
 from repack.emit import emit
 from repack.errors import FetchError
-from repack.progress import SILENT
 from repack.sources import Cache
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"

@@ -58,17 +58,14 @@ class TestReplacing:
         assert (tmp_path / "out.txt").read_bytes() == b"old"
 
     @posix
-    @pytest.mark.parametrize("mode", [0o644, 0o755, 0o600], ids=oct)
-    def test_the_mode_is_the_one_asked_for_whatever_the_umask(
-        self, mode: int, tmp_path: Path
-    ) -> None:
+    def test_everybody_may_read_it_whatever_the_umask(self, tmp_path: Path) -> None:
         before = os.umask(0o077)
         try:
-            with files.replacing(tmp_path / "out.txt", mode=mode) as file:
+            with files.replacing(tmp_path / "out.txt") as file:
                 file.write(b"x")
         finally:
             os.umask(before)
-        assert (tmp_path / "out.txt").stat().st_mode & 0o777 == mode
+        assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o644
 
     @posix
     def test_a_link_is_replaced_and_what_it_points_at_stays(self, tmp_path: Path) -> None:
@@ -196,7 +193,7 @@ class TestSweep:
         assert names(tmp_path) == []
 
     @posix
-    def test_where_there_are_no_locks_the_number_decides(
+    def test_where_there_are_no_locks_nothing_is_taken_for_left(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         import fcntl  # noqa: PLC0415 - not on Windows
@@ -210,7 +207,7 @@ class TestSweep:
         for name in (mine, gone):
             (tmp_path / name).write_bytes(b"")
         files.sweep(tmp_path)
-        assert names(tmp_path) == [mine]
+        assert names(tmp_path) == sorted([mine, gone])
         with files.replacing(tmp_path / "out.txt") as file:
             file.write(b"x")
         assert (tmp_path / "out.txt").read_bytes() == b"x"
@@ -369,6 +366,31 @@ class TestLinkOrCopy:
         with pytest.raises(InputError):
             files.link_or_copy(tmp_path / "absent", tmp_path / "other")
         assert names(tmp_path) == []
+
+
+class TestMemory:
+    def test_what_was_kept_is_recalled(self, tmp_path: Path) -> None:
+        memory = files.Memory(tmp_path / "new" / "folder")
+        memory.keep("key", {"size": 3})
+        assert memory.recall("key", lambda value: value["size"]) == 3
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param(None, id="absent"),
+            pytest.param(b"", id="empty"),
+            pytest.param(b"\xff", id="no text"),
+            pytest.param(b"[" * 100_000, id="deep"),
+            pytest.param(b"[]", id="another shape"),
+            pytest.param(b"{}", id="without the key"),
+            pytest.param(b'{"size": "x"}', id="no number"),
+            pytest.param(b'{"size": null}', id="null"),
+        ],
+    )
+    def test_what_is_damaged_counts_for_none(self, content: bytes | None, tmp_path: Path) -> None:
+        if content is not None:
+            (tmp_path / "key.json").write_bytes(content)
+        assert files.Memory(tmp_path).recall("key", lambda value: int(value["size"])) is None
 
 
 def test_no_sweep_takes_a_workspace_that_is_just_being_made(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from windowslab import (
     windows_machine,
 )
 
+from repack.console import SILENT
 from repack.interpreters import Pythons
-from repack.progress import SILENT
 from repack.sources import Cache
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from publishing import PROJECT, published, snapshot, tiny, what
 from pypi_simple import ProjectPage
-from test_records import RECORD, SEEN
+from test_record import RECORD, SEEN
 from wheelmaking import make_wheel
 
-from repack.records import WheelRecord, write_record
+from repack.record import WheelRecord, write_record
 
 Capture = pytest.CaptureFixture[str]
 INFO = "tiny_thing-1.0.dist-info"

@@ -10,8 +10,8 @@ import pytest
 from publishing import PROJECT, checked, published, snapshot, tiny, what
 
 from repack.cli import main
+from repack.console import SILENT
 from repack.index import checking
-from repack.progress import SILENT
 from repack.stores import LocalStore
 
 Capture = pytest.CaptureFixture[str]

@@ -19,6 +19,7 @@ from faultserver import FaultServer
 from wheelmaking import make_wheel
 
 from repack.config import Embeddable, IndexSource, Pin
+from repack.console import SILENT
 from repack.errors import FetchError, InputError, ToolError
 from repack.interpreters import (
     ASSEMBLED,
@@ -45,8 +46,7 @@ from repack.interpreters.windows import (
 )
 from repack.interpreters.wine import processes_in
 from repack.pe import make_dll, read_image
-from repack.processes import run
-from repack.progress import SILENT
+from repack.process import run
 from repack.sources import Cache, pin_key
 from repack.sources.cache import Answer
 
@@ -642,8 +642,8 @@ SESSION = """\
 import sys, time
 from pathlib import Path
 from repack.interpreters import Pythons
-from repack.processes import run
-from repack.progress import SILENT
+from repack.process import run
+from repack.console import SILENT
 from repack.sources import Cache
 with Pythons(cache=Cache(Path(sys.argv[1])), progress=SILENT) as pythons:
     python = pythons.provide("3.12")

@@ -18,9 +18,9 @@ from running import repack
 from wheelmaking import make_wheel
 
 from repack.config import read_lock
+from repack.console import SILENT
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Pythons
-from repack.progress import SILENT
 from repack.smoke import toolkit_of
 from repack.smoke.running import Machine, _Trial, _unpacked
 from repack.sources import Cache, fetch_index

@@ -17,8 +17,8 @@ from prove import LOCK, main
 
 from repack.archives import read_member, splice
 from repack.building import Supply, timestamp
+from repack.console import SILENT
 from repack.interpreters import Pythons, Unavailable
-from repack.progress import SILENT
 from repack.sources import Cache
 from repack.wheels import read_wheel, rewritten
 

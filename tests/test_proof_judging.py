@@ -11,7 +11,7 @@ from proof.running import Seen, what_was_seen
 from proof.scenarios import Wanted
 from proof.traces import Loaded, parse_trace, without_trace
 
-from repack.processes import Finished
+from repack.process import Finished
 
 PLACES = {"site": "C:\\site", "python": "C:\\Python312"}
 NPP = "C:\\cuda\\bin\\nppc64_12.dll"

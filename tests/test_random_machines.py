@@ -22,8 +22,8 @@ from random_machines.judging import find_faults
 from random_machines.running import Bench, Seen, open_bench
 from random_machines.trying import describe_disagreement, draw_machines
 
+from repack.console import SILENT
 from repack.interpreters import Interpreter, Pythons
-from repack.progress import SILENT
 from repack.sources import Cache
 
 SEED = 0

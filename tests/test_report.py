@@ -12,13 +12,14 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack import report
 from repack.analysis import Analysis, analyse
-from repack.cargo import Cargo, Supplement
+from repack.cargo import Supplement
 from repack.config import Build
 from repack.errors import InputError
 from repack.interpreters import Unavailable
 from repack.patching import Note, Patched
 from repack.pe import make_dll
 from repack.plan import make_plan
+from repack.record import Cargo
 from repack.report import BuildResult, Row, Smoked
 from repack.smoke import FAILED, NOT_RUN, PASSED, Outcome
 

@@ -13,13 +13,13 @@ import pytest
 from browsing import contrasts, opened
 from playwright.sync_api import Browser, Page
 
-from repack.analysis import Finding
-from repack.cargo import Cargo
 from repack.cli import main
-from repack.records import (
+from repack.record import (
     Asked,
     BuildRecord,
+    Cargo,
     Change,
+    Finding,
     Origin,
     Seen,
     WheelRecord,

@@ -20,7 +20,7 @@ from repack.config import Config, UrlSource, load, load_builds, parse_override, 
 from repack.config.naming import name_token, normalised_name, why_no_name
 from repack.errors import ConfigError, UsageError
 from repack.plan import named_label
-from repack.records import read_records
+from repack.record import read_records
 from repack.wheels import local_version
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
@@ -383,7 +383,7 @@ import sys
 from pathlib import Path
 from repack.building import Supply
 from repack.config import FileSource
-from repack.progress import SILENT
+from repack.console import SILENT
 from repack.sources import Cache
 supply = Supply(Cache.default(), Path("repack.lock"), offline=True, update=False, progress=SILENT)
 print("read", flush=True)

@@ -12,8 +12,8 @@ from faultserver import FaultServer
 from fetching import NAME, Waits, locked, make_content, sha256
 
 from repack.config import FileSource, Lock, UrlSource
+from repack.console import SILENT
 from repack.errors import FetchError, InputError, OutputError
-from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch
 
 CONTENT = make_content()

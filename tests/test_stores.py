@@ -13,8 +13,8 @@ from fetching import make_content
 from platforms import POSIX
 from s3server import S3Server
 
+from repack.console import SILENT
 from repack.errors import RepackError, UsageError
-from repack.progress import SILENT
 from repack.stores import LocalStore, Store, open_store
 
 CONTENT = make_content()

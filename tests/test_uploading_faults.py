@@ -34,9 +34,8 @@ from uploads import (
 )
 from wheelmaking import make_wheel, metadata
 
-from repack.cargo import Cargo
 from repack.index import uploading
-from repack.records import read_records, write_record
+from repack.record import Cargo, read_records, write_record
 
 __all__ = ["account", "upload", "waits"]
 BAD, AWAY = "500 Internal Server Error", "503 Service Unavailable"

@@ -19,7 +19,7 @@ from proof.packages import link_tree
 
 from repack.interpreters import Interpreter, Pythons
 from repack.pe import make_dll
-from repack.processes import Finished, run
+from repack.process import Finished, run
 
 OVERLAY = Path(__file__).parent.parent / "patches" / "cv2"
 PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"

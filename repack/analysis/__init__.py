@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from repack.analysis.binaries import Binaries
 from repack.analysis.memory import Memory, Seen
-from repack.analysis.values import Analysis, Finding, Need
+from repack.analysis.values import Analysis, Need
 from repack.errors import InputError
 from repack.files import sha256_of
 from repack.wheels import read_wheel
@@ -14,12 +14,11 @@ from repack.wheels import read_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from repack.progress import Task
+    from repack.console import Task
     from repack.wheels import Wheel, WheelName
 
 __all__ = [
     "Analysis",
-    "Finding",
     "Memory",
     "Need",
     "analyse",

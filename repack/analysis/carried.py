@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from repack.analysis.values import Analysis, Finding
+from repack.analysis.values import Analysis
 from repack.dlls import Kind, classify, may_be_shipped, partners, parts_of
+from repack.record import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

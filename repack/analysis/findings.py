@@ -12,8 +12,9 @@ from packaging.version import Version
 from repack.analysis.carried import about_carried
 from repack.analysis.configs import Texts, machine_directories
 from repack.analysis.configs import Version as Claim
-from repack.analysis.values import Analysis, Finding
+from repack.analysis.values import Analysis
 from repack.dlls import Kind, possible_majors
+from repack.record import Finding
 from repack.wheels import requirement, startup_hooks
 
 if TYPE_CHECKING:

@@ -13,20 +13,11 @@ if TYPE_CHECKING:
 
     from repack.dlls import Dll
     from repack.pe import Image
+    from repack.record import Finding
     from repack.wheels import Wheel
 
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """Something about a wheel that its user should hear of; `code` is stable."""
-
-    code: str
-    message: str
-    member: str = ""
-    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-    from repack.progress import Task
+    from repack.console import Task
 
 #: Fewer bytes are read and written: a call to the kernel for each would cost more.
 _WORTH_A_CALL = 1 << 16

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from typing import Protocol
 
-    from repack.progress import Task
+    from repack.console import Task
 
     class _Digest(Protocol):
         """A hash of hashlib's."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
-    from repack.progress import Task
+    from repack.console import Task
 
 _VERSION = 20
 _MADE_ON_UNIX = 3 << 8

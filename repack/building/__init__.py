@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis
     from repack.config import Config
-    from repack.progress import Task
+    from repack.console import Task
 
 __all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "timestamp"]
 
@@ -59,7 +59,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
 def _record(result: BuildResult, config: Config) -> None:
     """Leave beside the wheels what pins, report and index are made from."""
     from repack.building.recording import record_of  # noqa: PLC0415 - was imported with the making
-    from repack.records import write_record  # noqa: PLC0415 - the same
+    from repack.record import write_record  # noqa: PLC0415 - the same
 
     write_record(record_of(result, config.build), config.build.out)
 

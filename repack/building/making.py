@@ -11,9 +11,9 @@ from repack.building.supplementing import check_requirements, supplement
 from repack.building.verdicts import Trial, Verdict
 from repack.emit import Ledger, emit, settle, staging
 from repack.errors import OutputError
-from repack.outcomes import FAILED, NOT_RUN, Outcome
 from repack.patching import patch_wheel
 from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
+from repack.record import FAILED, NOT_RUN, Outcome
 from repack.report import Row
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) 
 
 def _check_siblings(emitted: Sequence[Emitted], out: Path) -> None:
     """Raise OutputError where a folder beside this build's has the same name for other bytes."""
-    from repack.records import read_records  # noqa: PLC0415 - only one of several builds asks
+    from repack.record import read_records  # noqa: PLC0415 - only one of several builds asks
 
     for folder, record in read_records(out.parent).items():
         theirs = {} if folder == out else {each.filename: each.sha256 for each in record.wheels}

@@ -18,7 +18,7 @@ from repack.index.requirements import (
     format_requirements,
     requirements_name,
 )
-from repack.records import read_records
+from repack.record import read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from repack.building.supply import Supply
     from repack.index.pins import Target
-    from repack.records import BuildRecord
+    from repack.record import BuildRecord
 
 _log = logging.getLogger(__name__)
 #: Every file that is ever written here has one of these names.

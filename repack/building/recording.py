@@ -5,9 +5,8 @@ from __future__ import annotations
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from repack.analysis import Finding
 from repack.archives import Added, read_member
-from repack.records import Asked, Beside, BuildRecord, Change, Origin, Seen, WheelRecord
+from repack.record import Asked, Beside, BuildRecord, Change, Finding, Origin, Seen, WheelRecord
 from repack.report import cuda_text, findings_of
 
 if TYPE_CHECKING:

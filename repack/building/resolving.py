@@ -12,11 +12,11 @@ from packaging.version import Version
 
 from repack.archives import open_archive, read_member
 from repack.config import IndexSource, Pin
+from repack.console import SILENT
 from repack.errors import FetchError, InputError, ToolError
 from repack.files import sha256_of
 from repack.index.closures import Candidate, closure
 from repack.index.pins import Pinned, PinnedFile, Target
-from repack.progress import SILENT
 from repack.sources.resolving import Question, pip_resolve
 from repack.wheels import parse_filename, parse_metadata
 from repack.wheels.metadata import BrokenMetadataError
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
     from repack.building.supply import Supply
+    from repack.console import Progress
     from repack.index.closures import Closure
-    from repack.progress import Progress
-    from repack.records import BuildRecord, Seen, WheelRecord
+    from repack.record import BuildRecord, Seen, WheelRecord
 
 _log = logging.getLogger(__name__)
 _EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from repack.analysis import analyse
 from repack.building.trials import place_for, readable, try_all
 from repack.building.verdicts import Trial
-from repack.outcomes import NOT_RUN, Outcome
 from repack.plan import refusal
+from repack.record import NOT_RUN, Outcome
 from repack.report import Smoked
 
 if TYPE_CHECKING:

@@ -155,25 +155,6 @@ def try_all(  # noqa: PLR0913 - all that trials are made of meets here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Memory:
-    """Remembers what a wheel did on a Python and a machine, so that it is not run again."""
-
-    folder: Path
-
-    def recall(self, key: str) -> Outcome | None:
-        """Return the outcome of an earlier run, None if there is none."""
-        try:
-            return Outcome(**json.loads((self.folder / f"{key}.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def keep(self, key: str, outcome: Outcome) -> None:
-        """Remember an outcome."""
-        with files.replacing(self.folder / f"{key}.json") as stream:
-            stream.write(json.dumps(asdict(outcome)).encode())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Outfit:
     """A Python, its pip, and the wheels to be installed beside the one under test."""
 
@@ -256,9 +237,9 @@ class _Bench:
     stop: Event
 
     @property
-    def memory(self) -> _Memory:
-        """What earlier trials showed."""
-        return _Memory(folder=self.cache.folder("verdicts"))
+    def memory(self) -> files.Memory:
+        """What earlier trials showed, so that the same is not run again."""
+        return files.Memory(self.cache.folder("verdicts"))
 
     def tried(self, trial: Trial, outfit: _Outfit | str) -> Verdict:
         """Return what a wheel did, now or when the very same was tried before."""
@@ -269,7 +250,7 @@ class _Bench:
         pins = tuple(fetched.pin for fetched in outfit.beside)
         parts = [trial.sha256, outfit.place.identity, identity(python, beside, pip)]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        known = self.memory.recall(key)
+        known = self.memory.recall(key, lambda outcome: Outcome(**outcome))
         if known is not None:
             return Verdict(outcome=known, remembered=True, beside=pins)
         outcome = run_smoke(
@@ -285,7 +266,7 @@ class _Bench:
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
         kept = outcome.status == PASSED or (trial.untouched and outcome.repeatable)
         if kept and not self.stop.is_set():
-            self.memory.keep(key, outcome)
+            self.memory.keep(key, asdict(outcome))
         return Verdict(outcome=outcome, beside=pins)
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.config import Pin
-    from repack.outcomes import Outcome
+    from repack.record import Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from repack.cli.completion import complete
 from repack.cli.parser import make_parser
+from repack.console import Console, Progress, log_to
 from repack.errors import RepackError, UsageError, system_fault
-from repack.terminal import console_for, log_to, progress_on
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from repack.cli.given import Answer
-    from repack.progress import Progress
     from repack.report import Json
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -33,12 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     complete(parser)
     options = parser.parse_args(argv)
-    console = console_for(sys.stderr)
+    console = Console(sys.stderr, may_fail=True)
     log_to(console, options.verbose - options.quiet)
     _end_on_terminate()
     _say_what_cannot_be_written()
     try:
-        return _done(options, progress_on(console))
+        return _done(options, Progress(console))
     except KeyboardInterrupt:
         sys.stderr.write("repack: interrupted\n")
         return INTERRUPTED
@@ -72,7 +71,7 @@ def _tell(options: argparse.Namespace, answer: Answer) -> None:
     if options.json:
         _print_json(answer.json)
     else:
-        answer.show(console_for(sys.stdout))
+        answer.show(Console(sys.stdout))
     sys.stdout.flush()
 
 

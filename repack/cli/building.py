@@ -10,7 +10,6 @@ from repack.building import build, look_through, obtain_source
 from repack.cli.given import Answer, builds_of, supply_of
 from repack.errors import RepackError, UsageError, system_fault
 from repack.report import JSON_VERSION
-from repack.terminal import show_lines, show_table
 
 if TYPE_CHECKING:
     import argparse
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 
     from repack.building import Supply
     from repack.config import Config
-    from repack.progress import Progress
+    from repack.console import Console, Progress
     from repack.report import BuildResult, Json
-    from repack.terminal import Console
 
 _log = logging.getLogger(__name__)
 
@@ -85,10 +83,10 @@ def _show(console: Console, result: BuildResult, config: Config) -> None:
     name = f"{config.build.name}: " if config.build.name else ""
     if result.dry_run:
         lines = report.plan_lines(result)
-        show_lines(console, [f"{name}{config.build.out}", *lines] if name else lines)
+        console.show_lines([f"{name}{config.build.out}", *lines] if name else lines)
     else:
         title = f"{name}{result.analysis.wheel.path.name} -> {config.build.out}"
-        show_table(console, title, report.BUILD_HEADINGS, report.build_rows(result))
+        console.show_table(title, report.BUILD_HEADINGS, report.build_rows(result))
 
 
 def run_builds(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -99,7 +97,7 @@ def run_builds(options: argparse.Namespace, progress: Progress) -> Answer:
     told = [{"name": each.name, "mode": each.mode, "out": str(each.out)} for each in builds]
     return Answer(
         json={"version": JSON_VERSION, "names": names, "builds": told},
-        show=lambda console: show_lines(console, names),
+        show=lambda console: console.show_lines(names),
     )
 
 
@@ -115,7 +113,7 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
     changes = list(supply.keep())
     return Answer(
         json=_fetched_json(found, changes),
-        show=lambda console: show_lines(console, [str(path) for _, path, _ in found]),
+        show=lambda console: console.show_lines([str(path) for _, path, _ in found]),
     )
 
 

@@ -16,17 +16,16 @@ from repack.cli.publishing import run_publish
 from repack.config import SampleSource, named_url
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
-from repack.outcomes import FAILED
+from repack.record import FAILED
 from repack.report import JSON_VERSION
 from repack.sources import Cache
-from repack.terminal import show_lines, show_table
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
     from repack.config import Config
-    from repack.progress import Progress
+    from repack.console import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
     found = any(analysis.findings for analysis in analyses)
     return Answer(
         json=report.inspect_json(analyses, errors),
-        show=lambda console: show_lines(console, lines),
+        show=lambda console: console.show_lines(lines),
         failed=bool(errors) or (options.strict and found),
     )
 
@@ -68,8 +67,8 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     )
     return Answer(
         json=report.smoke_json(results),
-        show=lambda console: show_table(
-            console, "", report.SMOKE_HEADINGS, report.smoke_rows(results)
+        show=lambda console: console.show_table(
+            "", report.SMOKE_HEADINGS, report.smoke_rows(results)
         ),
         failed=any(result.outcome.status == FAILED for result in results),
     )
@@ -95,8 +94,8 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
         _log.error("%s%s; %s", place, each.reason, each.hint)
     return Answer(
         json=report.pythons_json(found),
-        show=lambda console: show_table(
-            console, "", report.PYTHONS_HEADINGS, report.pythons_rows(found)
+        show=lambda console: console.show_table(
+            "", report.PYTHONS_HEADINGS, report.pythons_rows(found)
         ),
         failed=bool(missing),
     )
@@ -121,7 +120,7 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     with folder_for(path.parent):
         link_or_copy(made, path)
     json = {"version": JSON_VERSION, "path": str(path)}
-    return Answer(json=json, show=lambda console: show_lines(console, [str(path)]))
+    return Answer(json=json, show=lambda console: console.show_lines([str(path)]))
 
 
 def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -135,7 +134,7 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
     lines = [written.headline, str(written.page)]
     if options.markdown:
         lines = written.markdown.splitlines()
-    return Answer(json=written.json, show=lambda console: show_lines(console, lines))
+    return Answer(json=written.json, show=lambda console: console.show_lines(lines))
 
 
 def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -154,7 +153,7 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
     lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
     return Answer(
         json={"version": JSON_VERSION, **pinning_json(pinning)},
-        show=lambda console: show_lines(console, lines),
+        show=lambda console: console.show_lines(lines),
     )
 
 
@@ -173,7 +172,7 @@ def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
     del progress
     text = script(options.shell)
     json = {"version": JSON_VERSION, "shell": options.shell, "script": text}
-    return Answer(json=json, show=lambda console: show_lines(console, text.splitlines()))
+    return Answer(json=json, show=lambda console: console.show_lines(text.splitlines()))
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from repack.config import Config
-    from repack.progress import Progress
+    from repack.console import Console, Progress
     from repack.report import Json
-    from repack.terminal import Console
 
 _CONFIG = Path("repack.toml")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from repack.cli.given import Answer, config_of, supply_of
 from repack.errors import RepackError, UsageError
 from repack.report import JSON_VERSION
-from repack.terminal import show_lines, show_table
 
 if TYPE_CHECKING:
     import argparse
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
     from repack.building import Supply
     from repack.config import Config
+    from repack.console import Progress
     from repack.index.publishing import Published, Terms
-    from repack.progress import Progress
     from repack.stores import Store
 
 _log = logging.getLogger(__name__)
@@ -42,8 +41,8 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         _pin(dist, supply_of(config, options, progress), config)
     return Answer(
         json={"version": JSON_VERSION, **telling.published_json(published)},
-        show=lambda console: show_table(
-            console, published.place, telling.HEADINGS, telling.published_rows(published)
+        show=lambda console: console.show_table(
+            published.place, telling.HEADINGS, telling.published_rows(published)
         ),
     )
 
@@ -134,7 +133,7 @@ def _check(config: Config, progress: Progress) -> Answer:
     _tell_strays(store, checked.strays)
     return Answer(
         json={"version": JSON_VERSION, **telling.checked_json(checked)},
-        show=lambda console: show_lines(console, telling.checked_lines(checked)),
+        show=lambda console: console.show_lines(telling.checked_lines(checked)),
         failed=bool(checked.faults),
     )
 
@@ -178,7 +177,7 @@ def _pin(dist: Path, supply: Supply, config: Config) -> None:
     No index is named in them: where this one is served, it may not be there yet.
     """
     from repack.building.pinning import pin  # noqa: PLC0415 - slow to import
-    from repack.records import read_records  # noqa: PLC0415 - as above
+    from repack.record import read_records  # noqa: PLC0415 - as above
 
     if not read_records(dist):
         return

@@ -15,8 +15,8 @@ from repack.index.values import is_distribution
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from repack.console import Progress, Task
     from repack.index.values import Project
-    from repack.progress import Progress, Task
     from repack.stores import Store
 
 #: How often it is looked again where somebody publishes meanwhile.

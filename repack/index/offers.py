@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from repack.errors import InputError
 from repack.index.values import File, Offer, Remarks
-from repack.records import read_records
+from repack.record import read_records
 from repack.wheels import read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from repack.progress import Progress
-    from repack.records import BuildRecord, WheelRecord
+    from repack.console import Progress
+    from repack.record import BuildRecord, WheelRecord
     from repack.wheels import Wheel
 
 #: Where a build lays the wheels that did not work.

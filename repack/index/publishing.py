@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from repack.console import Progress
     from repack.index.changes import Subject
     from repack.index.reading import Held
-    from repack.progress import Progress
     from repack.stores import Store
 
 

@@ -14,8 +14,8 @@ from repack.wheels import read_wheel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from repack.console import Progress
     from repack.index.values import Project
-    from repack.progress import Progress
     from repack.stores import Store
 
 HTML, JSON, METADATA = "index.html", "index.json", ".metadata"

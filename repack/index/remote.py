@@ -13,15 +13,15 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 
-from repack.errors import FetchError
+from repack.errors import FetchError, shown_url
 from repack.sources.http import ELSEWHERE, Client, origin
 from repack.sources.patience import PassingFault
-from repack.sources.request import Request, shown_url
+from repack.sources.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from repack.progress import Progress, Task
+    from repack.console import Progress, Task
     from repack.sources.http import Page
 
 _log = logging.getLogger(__name__)

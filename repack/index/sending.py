@@ -7,6 +7,7 @@ limit to how long it may keep silent, and tries are made with pauses and not at 
 
 from __future__ import annotations
 
+import http.client
 import io
 import logging
 import os
@@ -22,16 +23,15 @@ from twine.package import PackageFile
 from twine.repository import Repository
 from twine.settings import Settings
 
-from repack.errors import ConfigError, FetchError, InputError, UsageError
+from repack.errors import ConfigError, FetchError, InputError, UsageError, redact, shown_url
 from repack.sources.http import PASSING_STATUSES, explained
 from repack.sources.patience import PassingFault
-from repack.sources.request import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from repack.progress import Progress, Task
+    from repack.console import Progress, Task
     from repack.sources.http import Client
 
 
@@ -63,9 +63,12 @@ class Account:
     cacert: str | None = None
     client_cert: str | None = None
 
-    def hidden(self, text: str) -> str:
-        """Return `text` without the password, should a server repeat it."""
-        return text.replace(self.login[1], "***") if self.login and self.login[1] else text
+    def reason(self, response: _Response) -> str:
+        """Return a server's words for its answer: HTTP's own where they may hold the password."""
+        password = self.login[1] if self.login else ""
+        if password and password in (response.reason or ""):
+            return http.client.responses.get(response.status_code, "")
+        return redact(response.reason or "")
 
 
 def account_of(url: str | None, repository: str | None, config_file: Path | None) -> Account:
@@ -219,7 +222,7 @@ class Sender:
             return True
         if status == 409 or (status in _EXISTS and "exist" in self._words(response).lower()):  # noqa: PLR2004 - HTTP's own number
             return False
-        said = self.account.hidden(f"the server says {status} {response.reason or ''}".rstrip())
+        said = f"the server says {status} {self.account.reason(response)}".rstrip()
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP's own numbers
             target = shown_url(response.headers.get("Location", ""))
             raise FetchError(

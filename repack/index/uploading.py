@@ -10,26 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from repack.errors import FetchError, InputError
+from repack.errors import FetchError, InputError, shown_url
 from repack.index.changes import ADDED, THERE, done
 from repack.index.offers import offers_of
 from repack.index.publishing import Published
 from repack.index.remote import Remote, find
 from repack.index.sending import Sender, account_of, form_of
 from repack.plan import check_size, megabytes
-from repack.records import read_records
+from repack.record import read_records
 from repack.sources.http import Client
-from repack.sources.request import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from repack.cargo import Cargo
+    from repack.console import Progress
     from repack.index.remote import Link
     from repack.index.sending import Account
     from repack.index.values import Done, Offer
-    from repack.progress import Progress
+    from repack.record import Cargo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

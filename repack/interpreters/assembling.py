@@ -20,8 +20,8 @@ from repack.sources import fetch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from repack.console import Progress
     from repack.interpreters.recipes import Recipe
-    from repack.progress import Progress
     from repack.sources import Cache
 
 _log = logging.getLogger(__name__)

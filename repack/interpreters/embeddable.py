@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.config import Embeddable
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources import Cache
 
 

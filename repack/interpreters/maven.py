@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from repack.config import Pin
 from repack.errors import FetchError, ToolError
 from repack.files import link_or_copy, sha256_of
-from repack.processes import run
+from repack.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from repack.processes import Finished
-    from repack.progress import Progress, Task
+    from repack.console import Progress, Task
+    from repack.process import Finished
     from repack.sources import Cache
 
 _PROGRAM = "mvn"

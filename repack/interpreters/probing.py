@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from repack.errors import InputError
 from repack.interpreters.values import Interpreter
-from repack.processes import run
+from repack.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

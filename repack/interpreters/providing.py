@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from repack.config import Embeddable
+    from repack.console import Progress
     from repack.interpreters.recipes import Recipe
-    from repack.progress import Progress
     from repack.sources import Cache
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from repack.errors import RepackError, ToolError
 from repack.interpreters.probing import probe
 from repack.interpreters.values import ON_WINDOWS
-from repack.processes import run
+from repack.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

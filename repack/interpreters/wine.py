@@ -18,12 +18,12 @@ import filelock
 from repack.errors import ToolError
 from repack.files import replace, sweep, workspace
 from repack.pe import make_dll, read_exports
-from repack.processes import kept_running, run
+from repack.process import kept_running, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources import Cache
 
 _log = logging.getLogger(__name__)

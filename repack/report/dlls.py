@@ -10,7 +10,7 @@ from repack.report.values import BY_PIP, IN_WHEEL, MACHINE, SYSTEM, Family, Libr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from repack.records import Asked, BuildRecord
+    from repack.record import Asked, BuildRecord
 
 #: In the order in which they are shown.
 _PLACES = (IN_WHEEL, BY_PIP, MACHINE, SYSTEM)

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from repack.archives import Added, name_of
 from repack.dlls import Kind
-from repack.outcomes import FAILED
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import megabytes
+from repack.record import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from repack.analysis import Analysis, Finding, Need
-    from repack.cargo import Cargo
+    from repack.analysis import Analysis, Need
     from repack.config import Pin
     from repack.errors import RepackError
     from repack.interpreters import Interpreter, Unavailable
-    from repack.outcomes import Outcome
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
+    from repack.record import Cargo, Finding, Outcome
     from repack.wheels import Wheel
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.

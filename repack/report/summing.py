@@ -24,7 +24,7 @@ from repack.report.values import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from repack.records import BuildRecord, Change, Seen, WheelRecord
+    from repack.record import BuildRecord, Change, Seen, WheelRecord
 
 #: To be replaced by the team's own: nothing in a record names it.
 INDEX = "https://index.example.com/simple"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repack import files
 from repack.archives import open_archive, read_member
 from repack.errors import InputError
-from repack.records import FILENAME, read_records
+from repack.record import FILENAME, read_records
 from repack.report.markdown import markdown_of
 from repack.report.page import page_of
 from repack.report.results import JSON_VERSION
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from repack.records import BuildRecord, WheelRecord
+    from repack.record import BuildRecord, WheelRecord
     from repack.report.values import Report
 
 #: An SBOM names each DLL in some hundred bytes.

@@ -1,6 +1,6 @@
 """Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
 
-from repack.outcomes import FAILED, NOT_RUN, PASSED, Outcome
+from repack.record import FAILED, NOT_RUN, PASSED, Outcome
 from repack.smoke.requirements import distribution_of, requirements_for, requirements_of
 from repack.smoke.running import Machine, identity, run_smoke
 from repack.smoke.toolkit import toolkit_of

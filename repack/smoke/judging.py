@@ -6,12 +6,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from repack.outcomes import FAILED, PASSED, Outcome
+from repack.record import FAILED, PASSED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from repack.processes import Finished
+    from repack.process import Finished
 
 _MARK = "@repack "
 # What the probe's watchdog says when the time is up.

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repack.archives import open_archive, read_member
+from repack.console import SILENT
 from repack.files import sha256_of, sweep, workspace
 from repack.interpreters import is_whole, place_tree, windows_path
-from repack.outcomes import OWN_STAND_IN, PASSED, Outcome
 from repack.pe import make_dll
-from repack.processes import run
-from repack.progress import SILENT
+from repack.process import run
+from repack.record import OWN_STAND_IN, PASSED, Outcome
 from repack.smoke.judging import judge_installation, judge_use
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from repack.interpreters import Interpreter
-    from repack.processes import Finished
+    from repack.process import Finished
     from repack.sources import Cache
 
 _PROBE = "probe.py"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.archives import Archive, Member, Sink
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources import Cache, Fetched
 
 

@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from repack.config import FileSource, IndexSource, Lock
-from repack.progress import SILENT
+from repack.console import SILENT
 from repack.sources.cache import Cache
 from repack.sources.local import locate, read_local
 from repack.sources.values import Fetchable, Fetched, is_exact, pin_key, wanted
 
 if TYPE_CHECKING:
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources.http import Client
 
 __all__ = [

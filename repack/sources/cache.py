@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from repack.config import Pin
+from repack.console import SILENT
 from repack.errors import InputError, OutputError
 from repack.files import replace, replacing, sha256_of, sweep
-from repack.progress import SILENT
 from repack.sources.disk import writing
 from repack.sources.shared import SharedCache
 from repack.stores import is_url, shown
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import filelock
 
-    from repack.progress import Progress
+    from repack.console import Progress
 
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 3600.0

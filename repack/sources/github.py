@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from repack.config import Pin, ReleaseSource
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources.http import Client
 
 _API_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}

@@ -22,14 +22,13 @@ import requests.auth
 import urllib3.exceptions
 
 import repack
-from repack.errors import FetchError
+from repack.errors import FetchError, shown_url
 from repack.sources.patience import PassingFault, Patience
-from repack.sources.request import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources.request import Request
 
 CHUNK = 2**20

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.config import FileSource
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources.values import Wanted
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from repack.progress import Task
+    from repack.console import Task
 
 _BLOCK = 2**20
 

@@ -15,7 +15,7 @@ from repack.errors import FetchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from repack.progress import Task
+    from repack.console import Task
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

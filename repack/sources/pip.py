@@ -13,14 +13,14 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.config import IndexSource
 from repack.errors import FetchError, ToolError
-from repack.processes import run
+from repack.process import run
 from repack.sources.disk import NO_ROOM_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from repack.processes import Finished
-    from repack.progress import Progress, Task
+    from repack.console import Progress, Task
+    from repack.process import Finished
     from repack.sources.values import Expected
 
 LONGEST = 4 * 3600.0

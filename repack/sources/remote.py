@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repack.config import IndexSource, ReleaseSource, UrlSource
-from repack.errors import FetchError, InputError
+from repack.errors import FetchError, InputError, shown_url
 from repack.files import sha256_of
 from repack.sources.cache import Answer, Cache
 from repack.sources.content import check_archive, file_name_of
 from repack.sources.github import asset_request, find_asset
 from repack.sources.partial import Partial
 from repack.sources.pip import package_url, pip_download
-from repack.sources.request import Request, shown_url
+from repack.sources.request import Request
 from repack.sources.transfer import transfer
 from repack.sources.values import Expected, Fetched, Wanted
 
 if TYPE_CHECKING:
     from repack.config import Pin
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources.http import Client
     from repack.sources.values import Asked
 

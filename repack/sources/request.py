@@ -1,10 +1,9 @@
-"""What is asked of a server, and how its address is shown; no library, so quickly imported."""
+"""What is asked of a server; no library, so quickly imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +26,3 @@ class Request:
     """Whether what another host has is no answer: a redirect to one is an error."""
     hint: str = ""
     """What to do where the server says that we may not, or that there is no such thing."""
-
-
-def shown_url(url: str) -> str:
-    """Return `url` without what may be secret: names, passwords and the query's signatures."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return url
-    shown = f"[{host}]" if ":" in host else host
-    return urlunsplit((parts.scheme, shown + port, parts.path, "", ""))

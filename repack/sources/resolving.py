@@ -16,14 +16,14 @@ from packaging.utils import canonicalize_name
 
 from repack.config import IndexSource
 from repack.errors import ToolError
-from repack.processes import run
+from repack.process import run
 from repack.sources.pip import COMMON, LONGEST, environment, pip_error, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from repack.processes import Finished
-    from repack.progress import Progress
+    from repack.console import Progress
+    from repack.process import Finished
 
 _log = logging.getLogger(__name__)
 _PROGRAM = Path(__file__).parent / "target" / "run_pip.py"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.stores.driver import Driver
 
 _log = logging.getLogger(__name__)

@@ -6,16 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from repack.errors import FetchError
+from repack.errors import FetchError, shown_url
 from repack.sources.content import looks_like
 from repack.sources.partial import Control
 from repack.sources.patience import PassingFault
-from repack.sources.request import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from repack.progress import Task
+    from repack.console import Task
     from repack.sources.http import Answer, Client
     from repack.sources.partial import Partial
     from repack.sources.request import Request

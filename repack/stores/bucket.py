@@ -16,7 +16,7 @@ from repack.stores.driver import Driver
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from repack.progress import Progress
+    from repack.console import Progress
 
 
 class BucketStore:

@@ -20,7 +20,7 @@ from repack.errors import OutputError, RepackError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.stores.driver import Driver
 
 FOLDER = ".repack-claims"

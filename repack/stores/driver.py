@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from repack.progress import Task
+    from repack.console import Task
 
 _CHUNK = 1 << 20
 _BLOCK = 16 << 20

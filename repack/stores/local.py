@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import filelock
 
-    from repack.progress import Progress
+    from repack.console import Progress
 
 _LOCK = ".repack.lock"
 #: Seconds: who publishes may have to copy gigabytes to a slow share first.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from repack.progress import Progress
+    from repack.console import Progress
 
 
 def checked(key: str) -> str:

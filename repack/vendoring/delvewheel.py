@@ -17,7 +17,7 @@ from repack.archives import Added, open_archive, splice
 from repack.errors import ToolError
 from repack.files import workspace
 from repack.pe import make_dll
-from repack.processes import run
+from repack.process import run
 from repack.wheels import entry_of, format_record
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.pe import Image
-    from repack.processes import Finished
+    from repack.process import Finished
     from repack.wheels import Wheel
 
 #: What a driver brings is never put into a wheel, whatever lies on the machine that builds it.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from repack import files, wheels
-from repack.analysis import Finding
-from repack.cargo import Cargo, Supplement
+from repack.cargo import Supplement
 from repack.dlls import Kind, classify, may_be_shipped, parts_of
 from repack.errors import ToolError
+from repack.record import Cargo, Finding
 from repack.vendoring import delvewheel
 from repack.vendoring.choosing import NOT_LISTED, choose
 from repack.vendoring.suppliers import row_of
@@ -20,7 +19,6 @@ from repack.wheels import Carried, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from repack.analysis import Analysis
     from repack.pe import Image
@@ -298,25 +296,17 @@ def _decided(
     left = sorted({*outside, *(one.dll.key for one in choice.left_out)} - chosen)
     exclude = (*_VC_RUNTIME, *left)
     key = hashlib.sha256(repr((analysis.wheel.path.name, images, at_hand, exclude)).encode())
-    path = cache.folder("decisions") / f"{key.hexdigest()[:32]}.json"
-    known = _recalled(path)
+    memory, name = files.Memory(cache.folder("decisions")), key.hexdigest()[:32]
+    known = memory.recall(name, frozenset[str])
     if known is not None:
         return known
-    files.sweep(path.parent)
+    files.sweep(memory.folder)
     decided = delvewheel.decide(
-        analysis.wheel, images, at_hand, exclude=exclude, folder=path.parent
+        analysis.wheel, images, at_hand, exclude=exclude, folder=memory.folder
     )
-    with files.replacing(path) as stream:
-        stream.write(json.dumps(sorted(decided)).encode())
+    memory.keep(name, sorted(decided))
     return decided
 
 
 def _askers(analysis: Analysis) -> Collection[str]:
     return {member for need in analysis.needs for member in need.needed_by}
-
-
-def _recalled(path: Path) -> frozenset[str] | None:
-    try:
-        return frozenset(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None

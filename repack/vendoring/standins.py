@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repack.analysis import Finding
 from repack.analysis.carried import STAND_INS
 from repack.archives import Added
-from repack.cargo import Cargo, Supplement
+from repack.cargo import Supplement
 from repack.dlls import Kind
 from repack.pe import make_dll
+from repack.record import Cargo, Finding
 from repack.wheels import Carried, entry_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ file of the same size and time, are not looked into again.
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from repack.wheels import RecordEntry, entry_of, read_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from repack.progress import Progress
+    from repack.console import Progress
     from repack.sources import Cache, Fetched
 
 #: Raise it when something else is told of a DLL.
@@ -203,13 +202,11 @@ def _identity(path: Path) -> str:
 def _remembered(cache: Cache, key: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return what an earlier look has told of `key`, or that of a look now."""
     digest = hashlib.sha256(f"{_FORMAT} {key}".encode()).hexdigest()
-    path = cache.folder("catalogues") / f"{digest[:32]}.json"
-    try:
-        told: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    memory = files.Memory(cache.folder("catalogues"))
+    told = memory.recall(digest[:32], dict[str, Any])
+    if told is None:
         told = look()
-        with files.replacing(path) as stream:
-            stream.write(json.dumps(told).encode())
+        memory.keep(digest[:32], told)
     return told
 
 

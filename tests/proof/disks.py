@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 from repack.files import sweep, workspace
 from repack.interpreters import Interpreter
 from repack.interpreters.wine import processes_in
-from repack.processes import run
+from repack.process import run
 
 _END_TIMEOUT = 20.0
 _REGISTRY = ("system.reg", "user.reg", "userdef.reg")

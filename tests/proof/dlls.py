@@ -13,8 +13,8 @@ from genuine import CUDA_10, unpacked_artifact
 from proof.scenarios import Dlls
 from repack.archives import open_archive
 from repack.building import Supply
+from repack.console import SILENT
 from repack.pe import make_dll, read_exports
-from repack.progress import SILENT
 from repack.smoke import toolkit_of
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.

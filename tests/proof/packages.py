@@ -14,7 +14,7 @@ from pathlib import Path
 from repack.building import Supply
 from repack.files import link_or_copy, sha256_of
 from repack.interpreters import Interpreter
-from repack.processes import run
+from repack.process import run
 
 _TIMEOUT = 600.0
 #: Raise it when packages are installed in another way.

@@ -22,9 +22,9 @@ from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
 from proof.wheels import NotMadeError, Wheels, cuda_of, pythons_of
 from repack.analysis import analyse
 from repack.building import Supply
+from repack.console import Progress
 from repack.errors import RepackError
 from repack.interpreters import Interpreter, Pythons, Unavailable
-from repack.progress import Progress
 from repack.smoke import requirements_for
 
 ON_WINDOWS = sys.platform == "win32"

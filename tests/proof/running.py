@@ -10,7 +10,7 @@ from typing import Any
 from proof.machines import Ready
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS
 from proof.traces import Loaded, from_modules, parse_trace, without_trace
-from repack.processes import Finished, run
+from repack.process import Finished, run
 from repack.smoke.judging import crash, hung
 
 _MARK = "@proof "

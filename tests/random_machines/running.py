@@ -32,7 +32,7 @@ from random_machines.drawing import (
 )
 from random_machines.expecting import STAND_IN
 from repack.interpreters import Interpreter
-from repack.processes import Finished, run
+from repack.process import Finished, run
 
 TIMEOUT = 60.0
 MARK = "@machine "

@@ -3,22 +3,80 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 from repack import __version__, files
-from repack.analysis import Finding
-from repack.cargo import Cargo
 from repack.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 #: Beside the wheels that it tells of.
 FILENAME = "build.json"
 #: A change that could break a reader raises it.
 RECORD_VERSION = 1
+#: What became of a wheel on a Python.
+PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
+OWN_STAND_IN = "stand-in in the wheel"
+#: So much of a wrong value is shown.
+_SHOWN = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a wheel did on one Python.
+
+    `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
+    far; `devices` is how many GPUs it found, or what it said instead; `driver` is "stand-in" where
+    stand-ins took the place of the NVIDIA driver's DLLs, "stand-in in the wheel" where the wheel's
+    own did; `log` is all that was printed.
+    `repeatable` is False for what another run may see otherwise: a hang.
+    """
+
+    status: str
+    reason: str = ""
+    version: str = ""
+    devices: str = ""
+    driver: str = ""
+    seconds: float = 0.0
+    log: str = ""
+    repeatable: bool = True
+
+    @property
+    def said(self) -> str:
+        """What was seen, in a few words."""
+        if self.status == NOT_RUN:
+            return f"not run: {self.reason}"
+        if self.status == FAILED:
+            return self.reason
+        whose = {"stand-in": "a", OWN_STAND_IN: "its own"}.get(self.driver)
+        driver = f", with {whose} stand-in for the driver" if whose else ""
+        return f"works: OpenCV {self.version}{driver}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something about a wheel that its user should hear of; `code` is stable."""
+
+    code: str
+    message: str
+    member: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cargo:
+    """A DLL that a wheel carries for others: NVIDIA's, or a stand-in for the driver's.
+
+    `packed` is its weight in the wheel, None where that is known only once it is written; both
+    in bytes.
+    """
+
+    member: str
+    family: str
+    origin: str
+    size: int
+    packed: int | None
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,15 +207,16 @@ def read_record(path: Path) -> BuildRecord:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise files.not_read(path, error) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _no_record(path, "it is not JSON") from None
-    version = document.get("version") if isinstance(document, dict) else None
+    version = document.pop("version", None) if isinstance(document, dict) else None
     if version != RECORD_VERSION:
         raise _no_record(path, f"its version is {version}, not {RECORD_VERSION}")
     try:
-        return _parsed(document)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _no_record(path, f"it lacks, or has too much: {error}") from error
+        record: BuildRecord = _parse(BuildRecord, document, "")
+    except ValueError as error:
+        raise _no_record(path, str(error)) from None
+    return record
 
 
 def read_records(dist: Path) -> dict[Path, BuildRecord]:
@@ -175,31 +234,41 @@ def _no_record(path: Path, why: str) -> InputError:
     )
 
 
-def _parsed(document: Mapping[str, Any]) -> BuildRecord:
-    fields = {key: value for key, value in document.items() if key != "version"}
-    parts = {
-        "source": Origin(**fields["source"]),
-        "wheels": tuple(_wheel(each) for each in fields["wheels"]),
-        "requires": tuple(fields["requires"]),
-        "carried": tuple(Cargo(**each) for each in fields["carried"]),
-        "left_out": tuple(fields["left_out"]),
-        "needs": tuple(_asked(each) for each in fields["needs"]),
-        "changes": tuple(Change(**each) for each in fields["changes"]),
-        "findings": tuple(Finding(**each) for each in fields["findings"]),
-        "refused": tuple((python, reason) for python, reason in fields["refused"]),
-    }
-    return BuildRecord(**{**fields, **parts})
+def _parse(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - JSON
+    """Return the JSON value as a `kind`; raises ValueError with its place where it is none."""
+    if is_dataclass(kind):
+        return _parse_fields(kind, value, place)
+    if get_origin(kind) is tuple:
+        return _parse_list(get_args(kind), value, place)
+    _check_type(value, get_args(kind) or (kind,), place)
+    return value
 
 
-def _wheel(fields: Mapping[str, Any]) -> WheelRecord:
-    return WheelRecord(**{**fields, "seen": tuple(_seen(each) for each in fields["seen"])})
+def _parse_fields(kind: Any, values: Any, place: str) -> Any:  # noqa: ANN401 - JSON
+    """Return an object as the dataclass `kind`; what has a default may be left out."""
+    _check_type(values, (dict,), place)
+    kinds = get_type_hints(kind)
+    start = f"{place}." if place else ""
+    if lacking := {field.name for field in fields(kind) if field.default is MISSING} - set(values):
+        raise ValueError(f"it lacks {start}{min(lacking)}")
+    if unknown := set(values) - set(kinds):
+        raise ValueError(f"it has {start}{min(unknown)}, which is not known here")
+    return kind(
+        **{name: _parse(kinds[name], value, f"{start}{name}") for name, value in values.items()}
+    )
 
 
-def _seen(fields: Mapping[str, Any]) -> Seen:
-    # Builds that were made before did not tell what lay beside.
-    beside = tuple(Beside(**each) for each in fields.get("beside", ()))
-    return Seen(**{**fields, "beside": beside})
+def _parse_list(kinds: tuple[Any, ...], values: Any, place: str) -> tuple[Any, ...]:  # noqa: ANN401
+    """Return a list as a tuple: of any number of one kind, or of just those kinds."""
+    _check_type(values, (list,), place)
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(values)
+    if len(values) != len(kinds):
+        raise ValueError(f"{place} has {len(values)} values, not {len(kinds)}")
+    pairs = enumerate(zip(kinds, values, strict=True))
+    return tuple(_parse(kind, value, f"{place}[{number}]") for number, (kind, value) in pairs)
 
 
-def _asked(fields: Mapping[str, Any]) -> Asked:
-    return Asked(**{**fields, "needed_by": tuple(fields["needed_by"])})
+def _check_type(value: object, kinds: tuple[type, ...], place: str) -> None:
+    if type(value) not in kinds:
+        raise ValueError(f"{place} may not be {json.dumps(value)[:_SHOWN]}")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
+import os
 import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
-from repack.terminal import (
-    Lines,
-    console_for,
-    log_to,
-    progress_on,
-    show_lines,
-    show_table,
-)
-from repack.terminal.bars import Bars
+from repack.console import SILENT, Console, Progress, log_to
 
 ESCAPE = "\x1b"
 LONG = "ImportError: DLL load failed while importing cv2: " + "the module was not found. " * 30
@@ -32,6 +26,23 @@ class Terminal(io.StringIO):
         return True
 
 
+class FullDisk(io.StringIO):
+    """A stream that takes nothing, on a terminal or not."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
@@ -40,15 +51,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worked(stream: io.StringIO, *, unit: str = "bytes", total: int | None = 4_000_000) -> str:
-    """Return what a piece of work wrote."""
-    console = console_for(stream)
-    progress = progress_on(console)
+    """Return what a piece of work wrote that took long enough to be seen."""
+    console = Console(stream)
     log_to(console, 0)
-    with progress.task("Downloading x.whl", total=total, unit=unit) as task:
-        task.advance(1_000_000)
+    with Progress(console).task("Downloading x.whl", total=total, unit=unit) as task:
+        task.advance(1_000_000 if unit == "bytes" else 3)
         task.resize(total)
-        if isinstance(progress, Bars):
-            progress._bars.refresh()
+        if ESCAPE in stream.getvalue():
+            time.sleep(0.3)
         task.describe("Trying again")
         logging.getLogger("repack.sources").info("a step")
     return stream.getvalue()
@@ -56,23 +66,25 @@ def worked(stream: io.StringIO, *, unit: str = "bytes", total: int | None = 4_00
 
 class TestProgress:
     def test_is_bars_on_a_terminal(self) -> None:
-        assert isinstance(progress_on(console_for(Terminal())), Bars)
         told = worked(Terminal())
         assert "Downloading x.whl" in told
         assert "1.0/4.0 MB" in told
         assert ESCAPE in told
 
     def test_counts_steps_as_steps(self) -> None:
-        stream = Terminal()
-        bars = Bars(Console(file=stream))
-        with bars.task("Writing", total=14, unit="steps") as task:
-            task.advance(3)
-            bars._bars.refresh()
-        assert "3/14" in stream.getvalue()
+        assert "3/14" in worked(Terminal(), unit="steps", total=14)
 
     def test_is_plain_lines_in_a_pipe(self) -> None:
-        assert isinstance(progress_on(console_for(io.StringIO())), Lines)
         assert worked(io.StringIO()) == "Downloading x.whl (4 MB)\nTrying again\na step\n"
+
+    def test_is_nothing_where_nobody_is_told(self) -> None:
+        stream = io.StringIO()
+        log_to(Console(stream), 1)
+        with SILENT.task("Hashing", total=2) as task:
+            task.advance(1)
+            task.resize(3)
+            task.describe("Hashing on")
+        assert stream.getvalue() == ""
 
     @pytest.mark.parametrize("total", [None, 0])
     def test_says_no_size_that_it_does_not_know(self, total: int | None) -> None:
@@ -99,9 +111,15 @@ class TestProgress:
         monkeypatch.setenv("NO_COLOR", "1")
         assert colours not in worked(Terminal())
 
+    def test_takes_no_text_for_markup(self) -> None:
+        stream = Terminal()
+        with Progress(Console(stream)).task("[red]x[/red] :smile:"):
+            pass
+        assert "[red]x[/red] :smile:" in stream.getvalue()
+
     def test_leaves_the_screen_as_it_was_when_several_pieces_of_work_have_ended(self) -> None:
         stream = Terminal()
-        progress = progress_on(console_for(stream))
+        progress = Progress(Console(stream))
         with progress.task("One"), progress.task("Two"):
             pass
         with progress.task("Three"):
@@ -113,12 +131,26 @@ class TestProgress:
         stream = Terminal()
 
         def fails() -> None:
-            with progress_on(console_for(stream)).task("One"):
+            with Progress(Console(stream)).task("One"):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             fails()
         assert stream.getvalue().rindex(f"{ESCAPE}[?25h") > stream.getvalue().rindex("One")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+class TestStreamThatTakesNothing:
+    def test_of_progress_and_log_does_not_end_the_job(self, *, is_terminal: bool) -> None:
+        console = Console(FullDisk(is_terminal=is_terminal), may_fail=True)
+        log_to(console, 0)
+        with Progress(console).task("Downloading x.whl", total=2) as task:
+            task.advance(1)
+            logging.getLogger("repack.sources").info("a step")
+
+    def test_of_results_is_an_error(self, *, is_terminal: bool) -> None:
+        with pytest.raises(OSError, match="No space left"):
+            Console(FullDisk(is_terminal=is_terminal)).show_line("a result")
 
 
 class TestLog:
@@ -132,7 +164,7 @@ class TestLog:
     )
     def test_says_as_much_as_is_wanted(self, verbosity: int, expected: list[str]) -> None:
         stream = io.StringIO()
-        log_to(console_for(stream), verbosity)
+        log_to(Console(stream), verbosity)
         log = logging.getLogger("repack.somewhere")
         log.debug("detail")
         log.info("step")
@@ -143,14 +175,14 @@ class TestLog:
     @given(text=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=400))
     def test_writes_a_line_as_it_is_however_long(self, text: str) -> None:
         stream = io.StringIO()
-        log_to(console_for(stream), 0)
+        log_to(Console(stream), 0)
         logging.getLogger("repack").info("[bold]%s[/bold] :smile:", text)
         assert stream.getvalue() == f"[bold]{text}[/bold] :smile:\n"
 
     def test_goes_to_the_latest_stream_alone(self) -> None:
         first, second = io.StringIO(), io.StringIO()
-        log_to(console_for(first), 0)
-        log_to(console_for(second), 0)
+        log_to(Console(first), 0)
+        log_to(Console(second), 0)
         logging.getLogger("repack").info("once")
         assert (first.getvalue(), second.getvalue()) == ("", "once\n")
 
@@ -159,7 +191,7 @@ class TestTable:
     HEADINGS = ("Python", "what it did")
 
     def table(self, stream: io.StringIO, *rows: tuple[str, str], title: str = "") -> str:
-        show_table(console_for(stream), title, self.HEADINGS, rows)
+        Console(stream).show_table(title, self.HEADINGS, rows)
         return stream.getvalue()
 
     def test_has_one_line_a_row_in_a_pipe_however_long(self) -> None:
@@ -199,11 +231,11 @@ class TestTable:
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
 def test_lines_are_shown_as_they_are(stream: io.StringIO) -> None:
-    show_lines(console_for(stream), [LONG, "[bold]b[/bold]", ""])
+    Console(stream).show_lines([LONG, "[bold]b[/bold]", ""])
     assert stream.getvalue() == f"{LONG}\n[bold]b[/bold]\n\n"
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
 def test_nothing_in_a_line_moves_the_cursor(stream: io.StringIO) -> None:
-    show_lines(console_for(stream), ["a\tb", "C:\\x\r\a\b\v\fhidden"])
+    Console(stream).show_lines(["a\tb", "C:\\x\r\a\b\v\f\x1bhidden"])
     assert stream.getvalue() == "a       b\nC:\\xhidden\n"

@@ -1,0 +1,234 @@
+"""What a person sees: progress bars, log lines and tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TextIO, cast
+
+_log = logging.getLogger(__name__)
+
+#: A line that is more than a step stands out without colour, and says who speaks.
+_PREFIXES = {logging.WARNING: "warning: ", logging.ERROR: "repack: error: "}
+_LEVELS = {-1: logging.WARNING, 0: logging.INFO}
+#: Bell, backspace, vertical tab, form feed, carriage return and escape hide what stands before.
+_HIDING = dict.fromkeys(map(ord, "\a\b\v\f\r\x1b"))
+
+# rich is imported where there is a terminal: elsewhere, as in CI, it would take more time than
+# all that it is needed for. Hence `Any` where a type of rich would stand.
+
+
+class Console:
+    """Lines and tables on a stream: with colours on a terminal, as plain text elsewhere."""
+
+    def __init__(self, stream: TextIO, *, may_fail: bool = False) -> None:
+        """Write to `stream`; with `may_fail` a stream that takes nothing is no error."""
+        self._stream = cast("TextIO", _Forgiving(stream)) if may_fail else stream
+        self.terminal: Any = _open_terminal(self._stream)
+
+    def show_line(self, line: str) -> None:
+        """Write a line, however long, above the bars where there are any."""
+        text = line.translate(_HIDING).expandtabs()
+        if self.terminal:
+            self.terminal.print(text, soft_wrap=True)
+        else:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+    def show_lines(self, lines: Sequence[str]) -> None:
+        """Write lines, however long."""
+        for line in lines:
+            self.show_line(line)
+
+    def show_table(
+        self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """Write a table under its title.
+
+        A terminal folds what is too wide for it. Elsewhere a row is one line, however long:
+        nothing is cut, and a search finds the whole of it.
+        """
+        if title:
+            self.show_line(title)
+        if not self.terminal:
+            self.show_lines(_align([headings, *rows]))
+            return
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table(box=None, pad_edge=False)
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            table.add_row(*(cell.translate(_HIDING) for cell in row))
+        self.terminal.print(table)
+
+
+class Task:
+    """One piece of work under way."""
+
+    def __init__(self, show: Callable[..., object]) -> None:
+        """Tell `show` of each change, as `advance`, `total` or `description`."""
+        self._show = show
+
+    def advance(self, amount: int) -> None:
+        """Say that `amount` more units are done."""
+        self._show(advance=amount)
+
+    def resize(self, total: int | None) -> None:
+        """Say how many units there are in all; None when that is not known."""
+        self._show(total=total)
+
+    def describe(self, text: str) -> None:
+        """Say in other words what is being done now."""
+        self._show(description=text)
+
+
+class Progress:
+    """Shows the work under way: as bars on a terminal, as log lines elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Show it on `console`; show nothing where there is none."""
+        self._is_silent = console is None
+        self._bars: Any = _make_bars(console.terminal) if console else None
+
+    @contextmanager
+    def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Task]:
+        """Show the piece of work `text` until the context ends; `unit` is "bytes" or "steps"."""
+        if self._is_silent:
+            yield Task(_ignore)
+        elif self._bars is None:
+            size = f" ({total / 1e6:.0f} MB)" if total and unit == "bytes" else ""
+            _log.info("%s%s", text, size)
+            yield Task(_log_description)
+        else:
+            yield from self._show_bar(text, total, unit)
+
+    def _show_bar(self, text: str, total: int | None, unit: str) -> Iterator[Task]:
+        bars = self._bars
+        if not bars.live.is_started:
+            bars.start()
+        number = bars.add_task(text, total=total, unit=unit)
+        try:
+            yield Task(partial(bars.update, number))
+        finally:
+            bars.remove_task(number)
+            if not bars.task_ids:
+                bars.stop()
+
+
+SILENT = Progress()
+
+
+def log_to(console: Console, verbosity: int) -> None:
+    """Send this package's log to `console`: warnings at -1, steps at 0, details at 1."""
+    logger = logging.getLogger("repack")
+    logger.handlers[:] = [_Handler(console)]
+    logger.setLevel(_LEVELS.get(verbosity, logging.DEBUG))
+    logger.propagate = False
+
+
+class _Handler(logging.Handler):
+    """Writes log lines as they are."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.show_line(f"{_PREFIXES.get(record.levelno, '')}{record.getMessage()}")
+
+
+class _Forgiving:
+    """A stream for what is said beside the work: where nobody can hear it, the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def _open_terminal(stream: TextIO) -> Any:  # noqa: ANN401 - rich's
+    """Return rich's console on `stream`, None where that is no terminal."""
+    # FORCE_COLOR, which CI sets, would make rich take a log file for a terminal.
+    if not stream.isatty():
+        return None
+    from rich.console import Console as Terminal  # noqa: PLC0415
+
+    terminal = Terminal(file=stream, highlight=False, markup=False, emoji=False)
+    # TTY_COMPATIBLE=0 says of something that calls itself a terminal that it is none.
+    return terminal if terminal.is_terminal else None
+
+
+def _make_bars(terminal: Any) -> Any:  # noqa: ANN401 - rich's
+    """Return rich's progress bars, None where no cursor can be moved."""
+    if terminal is None or terminal.is_dumb_terminal:
+        return None
+    from rich import progress  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    size, speed = progress.DownloadColumn(), progress.TransferSpeedColumn()
+    steps = progress.MofNCompleteColumn()
+
+    class Figures(progress.ProgressColumn):
+        """Shows bytes as bytes with a rate, and steps as "3/14"."""
+
+        def render(self, task: progress.Task) -> Text:
+            if task.total is None and not task.completed:
+                return Text("")
+            if task.fields["unit"] == "steps":
+                return steps.render(task)
+            return Text(" ").join([size.render(task), speed.render(task)])
+
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=24),
+        Figures(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(compact=True),
+        console=terminal,
+        transient=True,
+    )
+
+
+def _ignore(**change: object) -> None:
+    """Show nothing."""
+
+
+def _log_description(*, description: str = "", **change: object) -> None:
+    """Show what is done now; a log is no place for a moving figure."""
+    del change
+    if description:
+        _log.info("%s", description)
+
+
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines whose columns stand under one another."""
+    widths = [max(map(_width_of, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell + " " * (width - _width_of(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _width_of(text: str) -> int:
+    """Return how many columns of a terminal `text` takes up."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)

@@ -1,0 +1,199 @@
+"""Programs that are run: always with a time limit, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from repack.errors import ToolError, redact
+
+_log = logging.getLogger(__name__)
+
+# A program that prints without end must not fill our memory: the newest output is kept.
+KEPT_OUTPUT = 4 * 2**20
+_CHUNK = 2**16
+# How often a wait looks up: whether the program has ended, whether we are asked to stop.
+_TICK = 0.1
+# A daemon that a program leaves behind (as Wine does) keeps our pipe open; we do not wait for it.
+_GRACE = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """What came of a program; `output` is its stdout and stderr as they came."""
+
+    args: tuple[str, ...]
+    returncode: int
+    output: str
+    timed_out: bool
+    seconds: float
+
+
+def run(  # noqa: PLR0913 - each is an independent setting of one run
+    args: Sequence[str | Path],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Finished:
+    """Return what came of the program `args`, whatever its exit code.
+
+    It reads nothing (stdin is empty) and is a group of its own, which is killed whole at the end,
+    after `timeout` seconds, when `stop` is set, and when the caller is interrupted. `env` None:
+    ours. `on_line` gets each line, in another thread. Raises ToolError where the program cannot
+    be started.
+    """
+    words = tuple(map(str, args))
+    _log.debug("run: %s", redact(shlex.join(words)))
+    began = time.monotonic()
+    process = _start(words, env, cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
+        reader = _Reader(process.stdout, on_line)
+        reader.start()
+        timed_out = _wait(process, reader, began + timeout, stop)
+    finally:
+        _kill(process)
+    reader.join(_GRACE)
+    seconds = time.monotonic() - began
+    _log.debug("ended with %s after %.1f s: %s", process.returncode, seconds, words[0])
+    return Finished(
+        args=words,
+        returncode=process.returncode,
+        output=reader.text(),
+        timed_out=timed_out,
+        seconds=seconds,
+    )
+
+
+@contextlib.contextmanager
+def kept_running(
+    args: Sequence[str | Path], *, env: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Keep the program `args` running beside the block.
+
+    Its stdin is a pipe that nothing comes through and that ends with the block, or with us: a
+    program that reads it ends when we are killed, too. Nobody sees what it says.
+    """
+    words = tuple(map(str, args))
+    process = _start(words, env, None, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        assert process.stdin is not None  # noqa: S101 - for mypy: it is a pipe
+        process.stdin.close()
+        _kill(process)
+
+
+class _Reader(threading.Thread):
+    """Reads a program's output, which has no end where a daemon keeps the pipe."""
+
+    def __init__(self, stream: IO[bytes], on_line: Callable[[str], None] | None) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._on_line = on_line
+        self._output = bytearray()
+        self._is_cut = False
+
+    def run(self) -> None:
+        line = b""
+        with self._stream, contextlib.suppress(OSError, ValueError):
+            while chunk := self._stream.read(_CHUNK):
+                self._output += chunk
+                self._is_cut |= len(self._output) > KEPT_OUTPUT
+                del self._output[:-KEPT_OUTPUT]
+                if self._on_line is not None:
+                    *lines, line = (line[-_CHUNK:] + chunk).split(b"\n")
+                    for text in lines:
+                        self._on_line(_decode(text).rstrip("\r"))
+
+    def text(self) -> str:
+        """Return the newest part of the output."""
+        mark = "[earlier output dropped]\n" if self._is_cut else ""
+        return mark + _decode(bytes(self._output))
+
+
+def _decode(data: bytes) -> str:
+    """Return program output as text; Windows programs end lines with CR LF."""
+    return data.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def _start(
+    words: tuple[str, ...],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    *,
+    stdin: int,
+    stdout: int,
+) -> subprocess.Popen[bytes]:
+    """Return the running program, in a process group of its own."""
+    try:
+        return subprocess.Popen(
+            words,
+            bufsize=0,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=sys.platform != "win32",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except OSError as error:
+        raise ToolError(
+            f"{words[0]} cannot be run: {error.strerror or error}",
+            code="tool-missing" if isinstance(error, FileNotFoundError) else "tool-failed",
+            file=error.filename if error.filename and str(error.filename) != words[0] else "",
+        ) from error
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    reader: threading.Thread,
+    deadline: float,
+    stop: threading.Event | None,
+) -> bool:
+    """Return whether the time was up; the program may still run where that, or `stop`, is so."""
+    while process.poll() is None:
+        if time.monotonic() >= deadline:
+            return True
+        if stop is not None and stop.is_set():
+            return False
+        if reader.is_alive():
+            # Nearly all programs end as they close their output: this returns at once then.
+            reader.join(_TICK)
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_TICK)
+    return False
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the program and everything in its group, and wait until it has ended."""
+    if sys.platform != "win32":
+        # The group outlives its leader as long as it has members.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    elif process.poll() is None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["taskkill", "/T", "/F", "/PID", str(process.pid)],  # noqa: S607 - System32's
+                check=False,
+                capture_output=True,
+                timeout=30,
+            )
+        process.kill()
+    process.wait()
