@@ -137,7 +137,7 @@ def proof(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check form, types and layers, and that the workflows are sound and ask for no more than they need."""
+    """Check form, types and layers; workflows must be sound and ask for no more than they need."""
     install_with(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

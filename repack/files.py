@@ -92,7 +92,8 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
     temporary: Path | None = None
     try:
         temporary, descriptor = _make_locked(destination, _open_new_file)
-        with os.fdopen(descriptor, "wb+") as file:
+        # By its name, which a file of a bare descriptor would not have.
+        with open(temporary, "wb+", opener=lambda *_: descriptor) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
