@@ -89,9 +89,10 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
     The bytes are on the disk before the name is. OSErrors, those of the block as well, become
     an OutputError of one line.
     """
-    temporary: Path | None = None
+    temporary = _temporary_name(destination)
     try:
-        temporary, descriptor = _make_locked(destination, _open_new_file)
+        while (descriptor := _make_locked(temporary, _open_new_file)) is None:
+            temporary = _temporary_name(destination)
         # By its name, which a file of a bare descriptor would not have.
         with open(temporary, "wb+", opener=lambda *_: descriptor) as file:
             yield file
@@ -105,8 +106,7 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise not_written(destination, error) from error
     finally:
-        if temporary is not None:
-            _remove(temporary)
+        _remove(temporary)
 
 
 def replace(temporary: Path, destination: Path) -> None:
@@ -120,14 +120,16 @@ def replace(temporary: Path, destination: Path) -> None:
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
+    path = _temporary_name(folder / "work")
+    descriptor = None
     try:
-        path, descriptor = _make_locked(folder / "work", _open_new_folder)
-    except OSError as error:
-        raise not_written(folder, error) from error
-    try:
+        # An interrupt may come between any two steps.
+        while (descriptor := _make_locked(path, _open_new_folder)) is None:
+            path = _temporary_name(folder / "work")
         yield path
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
         _remove(path)
 
 
@@ -207,16 +209,17 @@ def _temporary_name(destination: Path) -> Path:
     return destination.with_name(f".{kept}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
 
 
-def _make_locked(destination: Path, open_new: Callable[[Path], int]) -> tuple[Path, int]:
-    """Return a new temporary path beside `destination`, and the descriptor that holds its lock."""
-    while True:
-        path = _temporary_name(destination)
-        descriptor = open_new(path)
-        if _lock(descriptor) is not False and path.exists():
-            return path, descriptor
-        # A sweep came between the two calls and took it for a leftover.
-        os.close(descriptor)
-        _remove(path)
+def _make_locked(path: Path, open_new: Callable[[Path], int]) -> int | None:
+    """Return the descriptor that holds the lock of the new `path`, None where a sweep was faster.
+
+    It may come between making and locking, and take what is new for a leftover.
+    """
+    descriptor = open_new(path)
+    if _lock(descriptor) is not False and path.exists():
+        return descriptor
+    os.close(descriptor)
+    _remove(path)
+    return None
 
 
 def _open_new_file(path: Path) -> int:
@@ -230,7 +233,10 @@ def _open_new_file(path: Path) -> int:
 
 
 def _open_new_folder(path: Path) -> int:
-    path.mkdir()
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise not_written(path.parent, error) from error
     try:
         return os.open(path, os.O_RDONLY)
     except OSError:

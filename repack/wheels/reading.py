@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
     from repack.archives import Archive, Member, Sink
-    from repack.progress import Task
+    from repack.console import Task
 
 _DIST_INFO = ".dist-info"
 
