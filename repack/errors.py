@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit, urlunsplit
 
-_URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"<>]+""", re.IGNORECASE)
-#: What stands behind a URL in a sentence.
-_PUNCTUATION = ".,;:!)]}"
+#: A URL, without what stands behind it in a sentence.
+_URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"<>]*[^\s'"<>.,;:!)\]}]""", re.IGNORECASE)
 #: A line of an HTTP message whose value lets whoever reads it in.
 _HEADER = re.compile(
     r"""\b(
@@ -32,32 +30,18 @@ def _escape(text: str) -> str:
 
 def shown_url(url: str) -> str:
     """Return `url` without what may be secret: names, passwords and the query's signatures."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return url
-    shown = f"[{host}]" if ":" in host else host
-    return urlunsplit((parts.scheme, shown + port, parts.path, "", ""))
-
-
-def redact(text: str) -> str:
-    """Return `text` without the secrets of its URLs and headers; prose stays as it is."""
-    return _HEADER.sub(r"\1\2***", _URL.sub(_redact_url, text))
-
-
-def _redact_url(match: re.Match[str]) -> str:
-    url = match[0].rstrip(_PUNCTUATION)
-    scheme, _, rest = url.partition("://")
-    place, question, _ = rest.partition("?")
-    authority, slash, path = place.partition("/")
+    scheme, mark, rest = url.partition("?")[0].partition("://")
+    authority, slash, path = rest.partition("/")
     user, at, host = authority.rpartition("@")
     # Azure's abfs://container@account/ is no secret.
     if scheme.lower() in {"abfs", "abfss", "az"} and ":" not in user:
         host = user + at + host
-    end = match[0][len(url) :]
-    return f"{scheme}://{host}{slash}{path}{'?***' if question else ''}{end}"
+    return scheme + mark + host + slash + path
+
+
+def redact(text: str) -> str:
+    """Return `text` without the secrets of its URLs and headers; prose stays as it is."""
+    return _HEADER.sub(r"\1\2***", _URL.sub(lambda url: shown_url(url[0]), text))
 
 
 class RepackError(Exception):

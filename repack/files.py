@@ -42,24 +42,18 @@ _RETRIES = 8
 _FIRST_PAUSE = 0.02
 
 _SPACE = "free some space, or write elsewhere"
+_LIMIT = "raise the limit on file sizes, or write elsewhere"
 _PERMISSION = "give the folder write permission, or write to another one"
+_ELSEWHERE = "write to another folder"
 #: Error number -> code, reason and hint.
 _REASONS = {
     errno.ENOSPC: ("no-space", "no space left on the disk", _SPACE),
     errno.EDQUOT: ("no-space", "the disk quota is used up", _SPACE),
-    errno.EFBIG: (
-        "no-space",
-        "the file would be larger than the system allows",
-        "raise the limit on file sizes, or write elsewhere",
-    ),
-    errno.EROFS: ("read-only", "the file system is read-only", "write to another folder"),
+    errno.EFBIG: ("no-space", "the file would be larger than the system allows", _LIMIT),
+    errno.EROFS: ("read-only", "the file system is read-only", _ELSEWHERE),
     errno.EACCES: ("no-permission", "permission denied", _PERMISSION),
     errno.EPERM: ("no-permission", "operation not permitted", _PERMISSION),
-    errno.ENOTDIR: (
-        "not-a-folder",
-        "a part of its path is a file, not a folder",
-        "write to another folder",
-    ),
+    errno.ENOTDIR: ("not-a-folder", "a part of its path is a file, not a folder", _ELSEWHERE),
     errno.EEXIST: ("in-the-way", "a file of that name is in the way", "remove it"),
     errno.EISDIR: ("is-a-folder", "a folder of that name is in the way", "remove it"),
     errno.ENAMETOOLONG: ("name-too-long", "the name is too long", "write to a shorter path"),

@@ -101,6 +101,16 @@ def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
     assert not server.files
 
 
+@pytest.mark.usefixtures("waits")
+def test_a_password_that_is_a_part_of_a_word_leaves_the_word_whole(
+    dist: Path, upload: Uploading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINE_PASSWORD", "b")
+    with always(says("403 Forbidden")) as server:
+        told = upload(dist, "--repository-url", server.url("/"), code=1)
+    assert "the server says 403 Forbidden [http-403]" in told.err
+
+
 @pytest.mark.parametrize(
     "fault",
     [
