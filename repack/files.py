@@ -244,15 +244,14 @@ def _lock(descriptor: int) -> bool | None:
     The system drops the lock when the process ends, however it ends, and a process number
     that was given to another process meanwhile, or counts in another container, misleads no one.
     """
-    if sys.platform == "win32":
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+    is_ours: bool | None = None
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except OSError as error:
+            is_ours = False if isinstance(error, BlockingIOError) else None
+    return is_ours
 
 
 def _rename(temporary: Path, destination: Path) -> None:
@@ -276,38 +275,37 @@ def _rename(temporary: Path, destination: Path) -> None:
                 os.close(descriptor)
 
 
-def _remove_abandoned(path: Path, process: int) -> bool:
-    """Return whether the temporary file or folder was nobody's and is removed now."""
-    if sys.platform == "win32":
-        # An open file cannot be removed there; a closed one about to be renamed is kept.
-        return not _is_process_alive(process) and _remove(path)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        # Where there are no locks, nobody knows whose it is.
-        return _lock(descriptor) is True and _remove(path)
-    finally:
-        os.close(descriptor)
-
-
 if sys.platform == "win32":
 
-    def _is_process_alive(number: int) -> bool:
-        # os.kill(pid, 0) would send Ctrl-C there.
+    def _remove_abandoned(path: Path, process: int) -> bool:
+        """Return whether the process that made the file or folder is gone, and that is too."""
         import ctypes  # noqa: PLC0415 - needed on Windows alone
 
+        # os.kill(process, 0) would send Ctrl-C there.
         synchronize, wait_timeout, access_denied = 0x00100000, 0x102, 5
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = ctypes.c_void_p
-        handle = kernel.OpenProcess(synchronize, 0, number)
+        handle = kernel.OpenProcess(synchronize, 0, process)
         if not handle:
-            return ctypes.get_last_error() == access_denied
+            return ctypes.get_last_error() != access_denied and _remove(path)
+        is_alive = kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == wait_timeout
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+        return not is_alive and _remove(path)
+
+else:
+
+    def _remove_abandoned(path: Path, process: int) -> bool:
+        """Return whether nobody held the lock of the file or folder, and it is gone now."""
+        del process  # a lock tells more
         try:
-            return bool(kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == wait_timeout)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            # Where there are no locks, nobody knows whose it is.
+            return _lock(descriptor) is True and _remove(path)
         finally:
-            kernel.CloseHandle(ctypes.c_void_p(handle))
+            os.close(descriptor)
 
 
 def _remove(path: Path) -> bool:

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _end_on_terminate()
     _say_what_cannot_be_written()
     try:
-        return _done(options, Progress(console))
+        return _done(options, Progress(None if options.quiet else console))
     except KeyboardInterrupt:
         sys.stderr.write("repack: interrupted\n")
         return INTERRUPTED
