@@ -33,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     complete(parser)
     options = parser.parse_args(argv)
     console = Console(sys.stderr, may_fail=True)
-    log_to(console, options.verbose - options.quiet)
+    verbosity = options.verbose - options.quiet
+    log_to(console, verbosity)
     _end_on_terminate()
     _say_what_cannot_be_written()
     try:
-        return _done(options, Progress(None if options.quiet else console))
+        return _done(options, Progress(console if verbosity >= 0 else None))
     except KeyboardInterrupt:
         sys.stderr.write("repack: interrupted\n")
         return INTERRUPTED
