@@ -99,9 +99,3 @@ def test_what_no_build_has_left_is_refused(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"build\.json: is not what a build leaves"):
         read_record(path)
-
-
-def test_the_name_and_the_fate_of_a_wheel_are_told() -> None:
-    (wheel,) = RECORD.wheels
-    assert wheel.filename == "x-1+patched-cp312-cp312-win_amd64.whl"
-    assert wheel.works
