@@ -139,7 +139,7 @@ class Machine:
         self.report = execute(REPORT, cuda_dlls=self.module)
         for module in (self.module, self.report):
             vars(module).update(os=self.os, sys=self.sys, open=self.open)
-        self.module.load_neighbour = {"_cuda_report": self.report}.__getitem__
+        self.module.load_report = lambda: self.report
         self.module.FOLDER, self.module.BUILD = f"{site}\\cv2", self.build
         self.loading = self.module._loading = self.module.Loading(f"{site}\\cv2", self.build)
 

@@ -592,7 +592,7 @@ class Loading:
 
     def _explain(self, error, attempt, state):
         """Return what to say of an error; what this attempt has loaded is freed on the way."""
-        report = load_neighbour("_cuda_report")
+        report = load_report()
         explanation = report.explain(error, attempt)
         attempt.release()
         _set_path(state.search_path)
@@ -840,7 +840,7 @@ def is_run_as_program():
 
 def main(arguments):
     """Print what was chosen for the import of cv2 that worked; return the exit code."""
-    report = load_neighbour("_cuda_report")
+    report = load_report()
     package = getattr(sys.modules.get("cv2"), "cuda_dlls", None)
     attempt = package and package.loading().attempt
     attempt = attempt or Attempt(FOLDER, BUILD)
@@ -860,20 +860,29 @@ def print_step(text, *values):
         return
 
 
-def load_neighbour(name):
-    """Return the module `name` that lies beside this one, in the package cv2 or outside of it."""
+def load_report():
+    """Return the module that explains failures, which lies beside this one."""
+    if __package__:
+        from . import _cuda_report  # as a statement, so that freezers see it
+
+        return _cuda_report
     import importlib.util
 
-    if __package__:
-        return importlib.import_module("." + name, __package__)
-    spec = importlib.util.spec_from_file_location(name, os.path.join(FOLDER, name + ".py"))
+    path = os.path.join(FOLDER, "_cuda_report.py")
+    spec = importlib.util.spec_from_file_location("_cuda_report", path)
     module = importlib.util.module_from_spec(spec)
     module.cuda_dlls = sys.modules[__name__]
     spec.loader.exec_module(module)
     return module
 
 
-BUILD = load_neighbour("_cuda_build").BUILD if __package__ else UNKNOWN_BUILD
+BUILD = UNKNOWN_BUILD
+if __package__:
+    try:
+        from ._cuda_build import BUILD
+    except ImportError:  # without it nothing is chosen, and cv2 may import all the same
+        print_step("there is no _cuda_build.py")
+
 # Kept when the module is reloaded: handles count as long as they are kept.
 _loading = globals().get("_loading") or Loading(FOLDER, BUILD)
 
