@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Where Windows has its Chromiums: below one of two folders, and never on PATH.
 FOLDERS = ("ProgramFiles", "ProgramFiles(x86)")
 PLACES = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/msedge.exe")
+#: How wide A4 is without its margins, in CSS pixels.
+SHEET = round(182 / 25.4 * 96)
 QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -69,6 +72,22 @@ def opened(
     finally:
         page.close()
     assert complaints == [f"asked for {file.as_uri()}"], complaints
+
+
+def check_looks(page: Page) -> None:
+    """See that nothing is cut, on paper neither, that texts stand out, and heads skip no level."""
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert contrasts(page) >= 4.5
+    levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(it => +it.tagName[1])")
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert page.locator("html").get_attribute("lang") == "en"
+    width = page.evaluate("window.innerWidth")
+    page.set_viewport_size({"width": SHEET, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SHEET
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": width, "height": 900})
 
 
 def contrasts(page: Page) -> float:

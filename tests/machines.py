@@ -139,7 +139,7 @@ class Machine:
         self.report = execute(REPORT, cuda_dlls=self.module)
         for module in (self.module, self.report):
             vars(module).update(os=self.os, sys=self.sys, open=self.open)
-        self.module.load_neighbour = {"_cuda_report": self.report}.__getitem__
+        self.module.load_report = lambda: self.report
         self.module.FOLDER, self.module.BUILD = f"{site}\\cv2", self.build
         self.loading = self.module._loading = self.module.Loading(f"{site}\\cv2", self.build)
 
@@ -204,8 +204,8 @@ class Machine:
             raise FileNotFoundError(2, "Das System kann die Datei nicht finden")
         return files[name.lower()]
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
-        assert mode == "rb"
+    def open(self, path: str, mode: str, buffering: int = -1) -> IO[bytes]:
+        assert (mode, buffering) in {("rb", 0), ("rb", -1)}
         self.calls.append(f"open {path}")
         content = self.read(path)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - who opens it closes it
@@ -304,6 +304,7 @@ class Kernel:
         return SimpleNamespace(
             GetModuleHandleW=partial(self._find_handle),
             GetModuleFileNameW=partial(self._write_name),
+            K32EnumProcessModules=partial(self._list_handles),
             LoadLibraryExW=partial(self._load),
             FreeLibrary=partial(self._free),
             SetThreadErrorMode=partial(self._set_mode),
@@ -313,6 +314,13 @@ class Kernel:
     def _find_handle(self, name: str) -> int | None:
         path = self.modules.get(name.lower())
         return self._make_handle(path) if path else None
+
+    def _list_handles(self, process: int, handles: Any, room: int, size: Any) -> None:  # noqa: ANN401 - an array and a reference
+        assert process == -1
+        assert room == ctypes.sizeof(handles)
+        for number, path in enumerate(self.modules.values()):
+            handles[number] = self._make_handle(path)
+        size._obj.value = ctypes.sizeof(ctypes.c_void_p) * len(self.modules)
 
     def _make_handle(self, path: str) -> int:
         self._handles.append(path)

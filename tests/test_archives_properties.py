@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import tempfile
 import zlib
 from pathlib import Path
 
-import hostile
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from isal import isal_zlib
 from wheelmaking import DEFLATED, End, Entry, deflated, make_zip
 
 from repack.archives import (
@@ -27,8 +24,6 @@ from repack.archives import (
 )
 from repack.errors import InputError
 
-# The stub calls the class an instance.
-NOT_DEFLATE: tuple[type[Exception], ...] = (zlib.error, isal_zlib.IsalError)  # type: ignore[assignment]
 SMALL = [
     Entry(name="a.py", content=b"print('a')\n" * 9, method=DEFLATED),
     Entry(name="b/", mode=0o040755),
@@ -119,49 +114,6 @@ def test_random_damage_never_raises_anything_but_the_one_error(data: st.DataObje
         path = Path(folder, "small.whl")
         path.write_bytes(damaged)
         contents(path)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    first=st.sampled_from(hostile.WELCOME), second=st.sampled_from(hostile.WELCOME), data=st.data()
-)
-def test_parts_of_two_archives_put_together_never_raise_anything_else(
-    first: hostile.Case, second: hostile.Case, data: st.DataObject
-) -> None:
-    one, other = first.build()[:100_000], second.build()[:100_000]
-    head = one[: data.draw(st.integers(0, len(one)))]
-    tail = other[data.draw(st.integers(0, len(other))) :]
-    assume(head + tail not in (one, other))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "joined.whl")
-        path.write_bytes(head + tail)
-        contents(path)
-
-
-def test_what_one_inflater_accepts_and_another_does_not_is_refused(tmp_path: Path) -> None:
-    # ISA-L takes incomplete Huffman codes where zlib, and so pip, does not; never the other way.
-    path = tmp_path / "small.whl"
-    chance = random.Random(5)  # noqa: S311 - the same damage each time
-    for _ in range(3000):
-        content = bytes(chance.choices(b"abcd", k=chance.randrange(300)))
-        packed = bytearray(deflated(content))
-        packed[chance.randrange(min(8, len(packed)))] ^= 1 << chance.randrange(8)
-        by_zlib, by_isal = inflated(zlib, bytes(packed)), inflated(isal_zlib, bytes(packed))
-        assert by_zlib in (None, by_isal)
-        if by_isal is not None and len(by_isal) < 1032 * len(packed):
-            entry = Entry(name="a", content=by_isal, method=DEFLATED, data=bytes(packed))
-            path.write_bytes(make_zip([entry]))
-            assert (contents(path) is None) == (by_zlib is None)
-
-
-def inflated(library: object, packed: bytes) -> bytes | None:
-    """Return what a raw stream inflates to, wholly; None if it is refused."""
-    inflater = library.decompressobj(-15)  # type: ignore[attr-defined]
-    try:
-        content: bytes = inflater.decompress(packed)
-    except NOT_DEFLATE:
-        return None
-    return content if inflater.eof and not inflater.unused_data else None
 
 
 NAME = st.text(st.sampled_from("abcXYZ09_-+äß漢😀"), min_size=1, max_size=12)

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ import hostile
 import pytest
 from driving import ERROR, Ran, Repack, ended, everything, start
 from faultserver import FaultServer, stalls_after
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from platforms import POSIX
 from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel
 
@@ -284,34 +281,6 @@ def test_an_odd_but_sound_wheel_is_built(
     assert again.json["errors"] == []
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(data=st.data())
-def test_however_a_wheel_is_damaged_it_is_refused_in_one_line_or_holds_what_it_held(
-    data: st.DataObject, repack: Repack, inputs: Path, source: Path
-) -> None:
-    content = bytearray(source.read_bytes())
-    where = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[where] ^= data.draw(st.integers(1, 255))
-    else:
-        del content[where : where + data.draw(st.integers(1, 40))]
-    (inputs / "damaged").mkdir(exist_ok=True)
-    path = inputs / "damaged" / NAME
-    path.write_bytes(content)
-    if repack("inspect", "-q", path).code == 0:
-        # A time, or a hole in DEFLATE data: what an installer gets is what it was.
-        assert content_of(path) == content_of(source)
-    else:
-        assert refused(repack, "--source", path).startswith(f"{path}: ")
-
-
-def content_of(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
 # Where it comes from
 
 
@@ -528,7 +497,7 @@ def test_a_cache_that_cannot_be(
 ) -> None:
     (repack.folder / "file").write_text("a file")
     monkeypatch.setenv("REPACK_CACHE", str(repack.folder / "file" / "cache"))
-    assert "cache" in refused(repack, "--source", source)
+    assert "REPACK_CACHE" in refused(repack, "--source", source)
 
 
 # Interrupted

@@ -448,7 +448,7 @@ def test_a_reload_keeps_what_is_registered_and_loaded() -> None:
 def test_both_modules_run_outside_of_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda_dlls", execute(FILE))
     module = sys.modules["cuda_dlls"]
-    assert module.load_neighbour("_cuda_report").cuda_dlls is module
+    assert module.load_report().cuda_dlls is module
 
 
 def test_off_windows_nothing_is_done() -> None:
@@ -513,7 +513,8 @@ def test_it_is_plain_python_3_6_of_ascii_and_the_standard_library(file: Path) ->
     tree = ast.parse(file.read_text(encoding="ascii"), feature_version=(3, 6))
     nodes = list(ast.walk(tree))
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules += [node.module or "" for node in froms if not node.level]
     assert {name.partition(".")[0] for name in modules} <= {*sys.stdlib_module_names, ""}
 
 

@@ -125,7 +125,7 @@ def test_every_variable_is_documented_and_no_other() -> None:
 def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Give the module that explains a failed import."""
     monkeypatch.syspath_prepend(MODULE.parent)
-    yield importlib.import_module("cuda_dlls").load_neighbour("_cuda_report")
+    yield importlib.import_module("cuda_dlls").load_report()
     del sys.modules["cuda_dlls"]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import random
-import signal
 import subprocess
 import sys
 import threading
@@ -247,42 +245,6 @@ class TestWorkspace:
     def test_a_folder_that_cannot_be_written_to_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError), files.workspace(tmp_path / "absent"):
             pytest.fail("there is no folder")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes in other ways")
-def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "out.bin"
-    whole = {hashlib.sha256(bytes([n]) * SIZE).hexdigest() for n in range(256)}
-    chance = random.Random(7)  # noqa: S311 - the same moments each time, about
-    for _ in range(25):
-        child = rewriting_child(path)
-        wait_for_temporary(tmp_path)
-        time.sleep(chance.random() * 0.02)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        assert not path.exists() or files.sha256_of(path) in whole
-    files.sweep(tmp_path)
-    assert names(tmp_path) in ([], ["out.bin"])
-    with files.replacing(path) as file:
-        file.write(b"the next run")
-    assert path.read_bytes() == b"the next run"
-
-
-SIZE = 300_000
-
-
-def rewriting_child(path: Path) -> subprocess.Popen[bytes]:
-    """Start a process that replaces the file again and again."""
-    return child(
-        f"""
-number = 0
-while True:
-    with files.replacing(Path({str(path)!r})) as file:
-        for _ in range(10):
-            file.write(bytes([number % 256]) * {SIZE // 10})
-    number += 1
-"""
-    )
 
 
 def writing_child(path: Path, *, seconds: float) -> subprocess.Popen[bytes]:

@@ -287,11 +287,15 @@ def test_where_several_projects_have_a_version_one_must_be_named(
         pytest.param(("--reason", "x"), id="a reason for nothing"),
         pytest.param(("--project", "x"), id="a project for nothing"),
         pytest.param(("--yank", "one"), id="no version"),
+        pytest.param(("--check", "dist"), id="check and publish"),
+        pytest.param(("--check", "--reason", "x"), id="check and a reason"),
+        pytest.param(("--check", "--repository", "team"), id="check what takes uploads"),
         pytest.param(("--yank", "1.0", "--reason", "a\x1b[2J"), id="what no page shows"),
     ],
 )
 def test_contradictions_are_told(words: tuple[str, ...], index: Path, capsys: Capture) -> None:
-    published(capsys, *words, "--index-dir", index, code=2)
+    place = () if "--repository" in words else ("--index-dir", index)
+    published(capsys, *words, *place, code=2)
     assert not index.exists()
 
 

@@ -147,15 +147,3 @@ def test_whoever_publishes_meanwhile_makes_no_fault(
 
     found = checking.check(Late(index), SILENT)
     assert (found.faults, found.files) == ((), 2)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(("dist",), id="and publish"),
-        pytest.param(("--reason", "x"), id="and a reason"),
-        pytest.param(("--repository", "team"), id="of an index that takes uploads"),
-    ],
-)
-def test_contradictions_are_told(words: tuple[str, ...], capsys: Capture) -> None:
-    published(capsys, "--check", *words, code=2)

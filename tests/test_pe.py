@@ -265,21 +265,6 @@ class TestMereCode:
     def test_is_nothing_of_what_is_not_understood(self, head: bytes) -> None:
         assert mere_code(head) == ()
 
-    def test_is_not_missed_where_the_tables_are_elsewhere(
-        self, saved: Callable[[bytes], Path]
-    ) -> None:
-        content = self.large()
-        ((first, last),) = mere_code(content)
-        holed = saved(content[:first] + bytes(last - first) + content[last:])
-        found = read_image(holed, name="large.dll", left_out=mere_code(content))
-        assert found == read_image(saved(content), name="large.dll")
-
-    def test_is_missed_where_a_table_points_into_it(self, saved: Callable[[bytes], Path]) -> None:
-        content = self.large()
-        everything = [(0, len(content))]
-        with pytest.raises(LeftOutError):
-            read_image(saved(content), name="large.dll", left_out=everything)
-
 
 class TestMereContent:
     DATA = bytes(range(1, 256)) * 400

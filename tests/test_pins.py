@@ -21,8 +21,6 @@ from repack.index.requirements import (
     MARK,
     format_all_requirements,
     format_constraints,
-    format_requirements,
-    requirements_name,
 )
 from repack.wheels.requiring import applicable, windows_environment
 
@@ -175,24 +173,6 @@ def parsed(path: Path, text: str) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-def test_a_file_for_one_python_has_no_markers_and_one_hash_each(tmp_path: Path) -> None:
-    text = format_requirements(TARGETS[0], extra=None, index_url="")
-    assert parsed(tmp_path / "r.txt", text) == {
-        f"{pin.name}=={pin.version} ; ": (f"{pin.name}=={pin.version}", [pin.file.sha256])
-        for pin in TARGETS[0].pins[:2]
-    }
-
-
-def test_what_an_extra_brings_stands_in_a_file_of_its_own(tmp_path: Path) -> None:
-    text = format_requirements(TARGETS[0], extra="dnn", index_url="")
-    assert [wanted for wanted, _ in parsed(tmp_path / "r.txt", text).values()] == [
-        "opencv-contrib-python[dnn]==4.13.0.90+cu12.depend",
-        "numpy==2.0.2",
-        "nvidia-cudnn-cu12==9.1",
-    ]
-    assert requirements_name("3.9", "dnn") == "requirements-3.9-dnn.txt"
-
-
 def test_a_file_for_all_pythons_tells_them_apart_by_markers(tmp_path: Path) -> None:
     text = format_all_requirements(TARGETS, extra=None, index_url="")
     read = parsed(tmp_path / "r.txt", text)
@@ -211,27 +191,6 @@ def test_constraints_speak_of_extras_too_and_hold_no_hash(tmp_path: Path) -> Non
         'numpy==2.5.5 ; python_version == "3.12" or python_version == "3.13"',
         "nvidia-cudnn-cu12==9.1 ; ",
     ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(format_requirements(TARGETS[0], extra=None, index_url=""), id="requirements"),
-        pytest.param(format_all_requirements(TARGETS, extra="dnn", index_url=""), id="of all"),
-        pytest.param(format_constraints(TARGETS), id="constraints"),
-        pytest.param(format_pylock(TARGETS, mark=MARK, index_url=""), id="pylock"),
-    ],
-)
-def test_no_index_is_named_unless_it_was_asked_for(text: str) -> None:
-    assert text.startswith(f"{MARK}\n")
-    assert "://" not in text
-    assert text.endswith("\n")
-
-
-def test_an_index_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
-    text = format_requirements(TARGETS[0], extra=None, index_url=INDEX)
-    assert [line for line in text.splitlines() if "://" in line] == [f"--index-url {INDEX}"]
-    assert len(parsed(tmp_path / "r.txt", text)) == 2
 
 
 def selected(text: str, python: str, *extras: str, abi: str = "") -> list[str]:

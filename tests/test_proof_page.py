@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsing import contrasts, opened
+from browsing import check_looks, opened
 from playwright.sync_api import Browser
 from proof.page import LOG_LIMIT, Excerpt, columns_of, excerpt, page_of, visible, word_of
 from proof.results import Answer, Cell, Proof, Story, from_json, to_json
@@ -89,8 +89,7 @@ def test_in_a_browser_everything_of_the_json_is_there_and_nothing_is_cut(
             state="visible"
         )
         page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert contrasts(page) >= 4.5
+        check_looks(page)
         for shown, story in zip(page.locator("article").all(), PROOF.stories, strict=True):
             text = shown.inner_text()
             assert all(part.strip() in text for part in (story.title, story.why, story.text))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 from wheelmaking import cuda_wheel
 
-from repack.config import Config, UrlSource, load, load_builds, parse_override, read_lock
+from repack.config import Config, UrlSource, load, load_builds, parse_override
 from repack.config.naming import name_token, normalised_name, why_no_name
 from repack.errors import ConfigError, UsageError
 from repack.plan import named_label
@@ -373,46 +373,6 @@ def test_a_wheel_in_place_of_a_name_is_a_usage_error_that_says_how(three: Repack
 def test_a_name_that_there_is_not_ends_before_anything_is_built(three: Repack) -> None:
     assert three("build", "cu12", "stubs").code == 2
     assert not (three.folder / "dist").exists()
-
-
-# The lock file is one for all
-
-
-PINNING = """
-import sys
-from pathlib import Path
-from repack.building import Supply
-from repack.config import FileSource
-from repack.console import SILENT
-from repack.sources import Cache
-supply = Supply(Cache.default(), Path("repack.lock"), offline=True, update=False, progress=SILENT)
-print("read", flush=True)
-sys.stdin.readline()
-supply.fetch(FileSource(path=Path(sys.argv[1]).absolute()))
-supply.keep()
-"""
-
-
-def test_two_processes_that_pin_at_once_lose_no_pin(repack: Repack) -> None:
-    names = [f"a-{number}-py3-none-any.whl" for number in (1, 2)]
-    for name in names:
-        cuda_wheel(repack.folder).rename(repack.folder / name)
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", PINNING, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in names
-    ]
-    for process in running:  # both have read the lock, in which nothing is yet
-        assert process.stdout is not None
-        assert process.stdout.readline() == "read\n"
-    for process in running:
-        process.communicate("go\n", timeout=60)
-        assert process.returncode == 0
-    assert [pin.filename for pin in read_lock(repack.folder / "repack.lock").pins] == names
 
 
 # nox

@@ -524,14 +524,6 @@ class TestTheDisk:
         error = refused(server, cache)
         assert f"no room: {len(CONTENT)} bytes are needed and 1000 bytes are free" in str(error)
 
-    def test_where_the_cache_may_not_be_written_is_named(
-        self, server: FaultServer, tmp_path: Path
-    ) -> None:
-        (tmp_path / "file").write_text("", encoding="utf-8")
-        error = refused(server, Cache(tmp_path / "file" / "cache"))
-        assert isinstance(error, OutputError)
-        assert "REPACK_CACHE" in error.hint
-
 
 CHILD = """
 import sys

@@ -123,35 +123,48 @@ def option(key: str, value: object) -> tuple[str, str]:
     return "--set", f"{key}={json.dumps(value)}"
 
 
+PLAIN = (CUDART, NPPC, NPPIF)
+JPEG = {**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}
+LATE = {"cublas64_12.dll": ["cublasCreate_v2"]}
+CORE = Pretended(name="opencv_core.dll", imports=LATE)
+BESIDE = {"cv2/opencv_core.dll": CORE.content}
+ALLOWED = option("allow.unlisted-dlls", ["NVJPEG64_12.dll"])
+DNN_LOADS = (CUBLAS, CUBLAS_LT, CUDNN, *CUDNN_PARTS, NVRTC, NVRTC_BUILTINS)
+NOTHING = {"KERNEL32.dll": ["Sleep"]}
+#: Of the wheel what it needs, what it needs late and what lies in it; options; DLLs and findings.
+CHOICES: dict[str, tuple[Any, Any, Any, tuple[str, ...], tuple[Pretended, ...], list[str]]] = {
+    "what is imported, and what that imports": (NEEDS, {}, {}, (), PLAIN, []),
+    "by DLLs beside the module": (
+        {**NEEDS, "opencv_core.dll": ["function"]},
+        {},
+        BESIDE,
+        (),
+        (*PLAIN, CUBLAS, CUBLAS_LT),
+        [],
+    ),
+    "cuDNN's parts, and what it loads by name": (DNN, {}, {}, (), (*PLAIN, *DNN_LOADS), []),
+    "delay-loaded": (NEEDS, LATE, {}, (), (*PLAIN, CUBLAS, CUBLAS_LT), []),
+    "not what the licence does not list": (JPEG, {}, {}, (), PLAIN, ["not-listed"]),
+    "allowed by name": (JPEG, {}, {}, ALLOWED, (*PLAIN, NVJPEG), ["unlisted-shipped"]),
+    "nothing": (NOTHING, {}, {}, (), (), ["not-cuda", "nothing-to-vendor"]),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_exactly_what_is_asked_for_is_in_the_wheel(case: str, shop: Shop) -> None:
+    needs, delayed, files, options, dlls, findings = CHOICES[case]
+    told = shop.build(shop.source(needs, delayed=delayed, files=files), *options)
+    assert vendored(told) == names(*dlls)
+    assert codes(told) == findings
+    assert told["left_out"] == ([NVJPEG.name] if "not-listed" in findings else [])
+
+
 class TestChoice:
-    def test_what_is_imported_is_in_the_wheel_and_what_that_imports(self, shop: Shop) -> None:
-        told = shop.build(shop.source())
-        assert vendored(told) == names(CUDART, NPPC, NPPIF)
-        assert codes(told) == []
-
-    def test_dlls_beside_the_module_are_asked_as_well(self, shop: Shop) -> None:
-        core = Pretended(name="opencv_core.dll", imports={"cublas64_12.dll": ["cublasCreate_v2"]})
-        files = {"cv2/opencv_core.dll": core.content}
-        source = shop.source({**NEEDS, "opencv_core.dll": ["function"]}, files=files)
-        assert {CUBLAS.name, CUBLAS_LT.name} < set(vendored(shop.build(source)))
-
-    def test_cudnn_comes_with_all_of_its_parts_and_with_what_it_loads_by_name(
-        self, shop: Shop
-    ) -> None:
-        told = shop.build(shop.source(DNN))
-        cudnn = (CUDNN, *CUDNN_PARTS)
-        others = (CUBLAS, CUBLAS_LT, CUDART, NPPC, NPPIF, NVRTC, NVRTC_BUILTINS)
-        assert vendored(told) == names(*cudnn, *others)
-
     def test_a_cudnn_that_lacks_a_part_is_spoken_of(self, shop: Shop, tmp_path: Path) -> None:
         parts = [part for part in CUDNN_PARTS if "heuristic" not in part.name]
         folder = toolkit(tmp_path / "cudnn", CUDNN, *parts)
         told = shop.build(shop.source(DNN), *option("vendor.dll-dirs", [str(folder)]))
         assert codes(told) == ["vendored-incomplete"]
-
-    def test_what_is_delay_loaded_is_in_the_wheel_too(self, shop: Shop) -> None:
-        source = shop.source(delayed={"cublas64_12.dll": ["cublasCreate_v2"]})
-        assert CUBLAS.name in vendored(shop.build(source))
 
     def test_families_can_be_chosen_and_the_others_are_left_to_the_machine(
         self, shop: Shop
@@ -162,18 +175,6 @@ class TestChoice:
         families = build_facts(told)["families"]
         assert families["cudnn"] == (CUDNN.name,)
         assert families["cublas"] == (CUBLAS.name, "cublasLt64_12.dll")
-
-    def test_what_the_licence_does_not_list_is_left_out_with_a_finding(self, shop: Shop) -> None:
-        told = shop.build(shop.source({**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}))
-        assert NVJPEG.name not in vendored(told)
-        assert codes(told) == ["not-listed"]
-        assert told["left_out"] == [NVJPEG.name]
-
-    def test_it_is_put_in_where_it_is_allowed_by_name(self, shop: Shop) -> None:
-        source = shop.source({**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]})
-        told = shop.build(source, *option("allow.unlisted-dlls", ["NVJPEG64_12.dll"]))
-        assert NVJPEG.name in vendored(told)
-        assert codes(told) == ["unlisted-shipped"]
 
     def test_what_a_vendored_dll_needs_and_may_not_be_is_looked_for_on_the_machine(
         self, shop: Shop
@@ -201,11 +202,6 @@ class TestChoice:
             assert wheel.read(f"{LIBS}/{NPPC.name}") == newer.content
         origins = {each["member"]: each["origin"] for each in told["carried"]}
         assert origins[f"{LIBS}/{CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
-
-    def test_a_wheel_that_needs_nothing_is_made_as_by_patch(self, shop: Shop) -> None:
-        told = shop.build(shop.source({"KERNEL32.dll": ["Sleep"]}))
-        assert vendored(told) == []
-        assert codes(told) == ["not-cuda", "nothing-to-vendor"]
 
 
 class TestRefusals:

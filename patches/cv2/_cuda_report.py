@@ -909,10 +909,10 @@ def collect_facts(explanation, message):
 
 def list_answers(search, windows):
     """Return the choices, and for families that are not chosen the files that Windows found."""
-    choices = list(search.choices)
+    choices, modules = list(search.choices), windows.list_modules()
     chosen = {choice.family for choice in choices}
     for family in set(search.build["families"]) - chosen:
-        loaded = cuda_dlls.find_loaded(windows, search.files_of(family))
+        loaded = cuda_dlls.find_loaded(modules, search.files_of(family))
         choices += [
             cuda_dlls.Choice(family, directory, "found by Windows", files)
             for directory, files in loaded.items()

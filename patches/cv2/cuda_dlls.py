@@ -78,6 +78,7 @@ LONGEST_PATH, ROOM_FOR_OPENCV = 32767, 4096
 ERROR_MOD_NOT_FOUND = 126
 LOAD_LIBRARY_SEARCH_DEFAULT_DIRS, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR = 0x1000, 0x100
 LOAD_WITH_ALTERED_SEARCH_PATH = 8
+THIS_PROCESS, MOST_MODULES = -1, 4096
 NO_DIALOGS = 0x8003  # SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX
 
 # `root` is what the source named, `directory` that or a subfolder of it.
@@ -107,12 +108,15 @@ class Windows:
             text, handle, number = ctypes.c_wchar_p, ctypes.c_void_p, ctypes.c_uint32
             kernel.GetModuleHandleW.argtypes = [text]
             kernel.GetModuleHandleW.restype = handle
+            listing = [handle, ctypes.POINTER(handle), number, ctypes.POINTER(number)]
+            kernel.K32EnumProcessModules.argtypes = listing
             kernel.GetModuleFileNameW.argtypes = [handle, text, number]
             kernel.LoadLibraryExW.argtypes = [text, handle, number]
             kernel.LoadLibraryExW.restype = handle
             kernel.FreeLibrary.argtypes = [handle]
             kernel.SetThreadErrorMode.argtypes = [number, ctypes.POINTER(number)]
             kernel.GetCommandLineW.restype = text
+            self._text = ctypes.create_unicode_buffer(1 << 15)
             self._ctypes, self._kernel = ctypes, kernel
         except Exception as error:  # whatever is the matter with ctypes, cv2 may import without
             print_step("ctypes does not work ({}): directories are registered only", error)
@@ -121,6 +125,21 @@ class Windows:
         """Return the path of the module that is loaded under `name`, or None."""
         handle = self._kernel and self._kernel.GetModuleHandleW(name)
         return self._file_name(handle) if handle else None
+
+    def list_modules(self):
+        """Return the paths of all modules that are loaded, by their lower-case names.
+
+        One question for many names: for each that is not loaded, Wine looks through PATH.
+        """
+        if self._kernel is None:
+            return {}
+        handles, size = (self._ctypes.c_void_p * MOST_MODULES)(), self._ctypes.c_uint32()
+        room = self._ctypes.sizeof(handles)
+        self._kernel.K32EnumProcessModules(THIS_PROCESS, handles, room, self._ctypes.byref(size))
+        count = size.value // self._ctypes.sizeof(self._ctypes.c_void_p)
+        paths = [self._file_name(handle) for handle in handles[:count]]
+        # Of two modules with one name the first answers to it.
+        return {os.path.basename(path).lower(): path for path in reversed(paths)}
 
     def find_program(self):
         """Return the path of the running program: in a virtual environment, the base Python."""
@@ -161,9 +180,8 @@ class Windows:
         return loaded.number
 
     def _file_name(self, handle):
-        path = self._ctypes.create_unicode_buffer(1 << 15)
-        self._kernel.GetModuleFileNameW(handle, path, len(path))
-        return path.value
+        self._kernel.GetModuleFileNameW(handle, self._text, len(self._text))
+        return self._text.value
 
 
 class Search:
@@ -177,6 +195,7 @@ class Search:
         self.choices, self.refusals = [], []
         self.sound_files = set()  # lower-case names of DLLs that a place which may be taken holds
         self.faulty_files = {}  # lower-case name -> Fault of the first file that is no good
+        self.modules = windows.list_modules()  # what was loaded before
         self._listings, self._identities, self._looked_at = {}, {}, set()
         self.missing = []  # of type Wanted, families that are not chosen yet
         self.bad_override = self._find_bad_override()
@@ -243,11 +262,13 @@ class Search:
             yield self.program_folder()
 
     def _nvidia_folders(self):
-        for root in [self.root, *self._import_folders()]:
+        for root in dict.fromkeys([self.root, *list_import_folders()]):
             top = os.path.join(root, "nvidia")
-            for name in sorted(self.list_directory(top).names.values()):
-                if not name.startswith("_"):  # __init__.py, __pycache__
-                    yield os.path.join(top, name)
+            names = self.list_directory(top).names.values()
+            if names and (root == self.root or not self._is_working_directory(root)):
+                for name in sorted(names):
+                    if not name.startswith("_"):  # __init__.py, __pycache__
+                        yield os.path.join(top, name)
 
     def _conda_folders(self):
         for prefix in _prefixes("prefix", "base_prefix"):
@@ -269,15 +290,6 @@ class Search:
         """Return the folder of the running program, where Windows itself looks."""
         return os.path.dirname(self.windows.find_program() or "")
 
-    def _import_folders(self):
-        """Return the folders of sys.path but for the working directory, which proves nothing."""
-        entries = [entry for entry in sys.path if isinstance(entry, str) and entry]
-        return [
-            folder
-            for folder in map(os.path.normpath, entries)
-            if is_absolute(folder) and not self._is_working_directory(folder)
-        ]
-
     # How a directory is looked at
 
     def _start_with_loaded(self, family):
@@ -285,7 +297,7 @@ class Search:
 
         What that directory lacks is looked for as usual: nothing of it can be registered there.
         """
-        loaded = find_loaded(self.windows, self.build["families"][family])
+        loaded = find_loaded(self.modules, self.build["families"][family])
         rest = [name for name in self.files_of(family) if name not in sum(loaded.values(), ())]
         for directory in loaded:
             names = self.list_directory(directory).names
@@ -402,7 +414,10 @@ class Search:
         else:
             return None
         trusted = _prefixes("prefix", "exec_prefix", "base_prefix", "base_exec_prefix")
-        trusted += [self.program_folder(), *self._wheel_folders(), *self._import_folders()]
+        trusted += [self.program_folder(), *self._wheel_folders()]
+        # The working directory proves nothing, though Python imports from it.
+        imports = list_import_folders()
+        trusted += [folder for folder in imports if not self._is_working_directory(folder)]
         is_trusted = any(self._identity(folder) in line for folder in trusted if folder)
         return None if is_trusted else reason
 
@@ -455,7 +470,7 @@ class Attempt:
             self._register(directory)
         _put_on_path(directories)
         for path in self.search.files_to_load():
-            if not self.windows.find_module(os.path.basename(path)):
+            if os.path.basename(path).lower() not in self.search.modules:
                 self._load(path)
         for name, folder in sorted(self.search.build["stand_ins"].items()):
             self._stand_in(name, os.path.join(self.search.root, *folder.split("/")))
@@ -577,7 +592,7 @@ class Loading:
 
     def _explain(self, error, attempt, state):
         """Return what to say of an error; what this attempt has loaded is freed on the way."""
-        report = load_neighbour("_cuda_report")
+        report = load_report()
         explanation = report.explain(error, attempt)
         attempt.release()
         _set_path(state.search_path)
@@ -599,11 +614,11 @@ def cuda_variables(build):
     return list(dict.fromkeys([*own, "CUDA_PATH", "CUDA_HOME", *others, "CUDNN_PATH"]))
 
 
-def find_loaded(windows, names):
-    """Return the directories of the modules that are loaded under `names`, each with its names."""
+def find_loaded(modules, names):
+    """Return the directories that modules of these names were loaded from, each with its names."""
     directories = {}
     for name in names:
-        path = windows.find_module(name)
+        path = modules.get(name.lower())
         if path:
             directory = os.path.dirname(path)
             directories[directory] = (*directories.get(directory, ()), name)
@@ -613,11 +628,13 @@ def find_loaded(windows, names):
 def find_fault(path, machine):
     """Return what keeps Windows from loading a DLL, as far as its headers tell, or None."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", 0) as file:
             head = file.read(4096)
             start = _number(head, 60)
-            file.seek(start)
-            header = file.read(4096)
+            header = head[start:]
+            if start > 1024:
+                file.seek(start)
+                header = file.read(4096)
             if head[:2] != b"MZ" or header[:4] != b"PE\0\0":
                 is_placeholder = head.startswith(b"version https://git-lfs")
                 return Fault(PLACEHOLDER if is_placeholder else NO_DLL, path, "")
@@ -710,6 +727,12 @@ def is_frozen():
 def system_folder():
     """Return the folder of Windows' own DLLs."""
     return os.path.join(os.environ.get("SYSTEMROOT") or "C:\\Windows", "System32")
+
+
+def list_import_folders():
+    """Return the absolute directories of sys.path."""
+    entries = [entry for entry in sys.path if isinstance(entry, str) and entry]
+    return [folder for folder in map(os.path.normpath, entries) if is_absolute(folder)]
 
 
 def _prefixes(*names):
@@ -817,7 +840,7 @@ def is_run_as_program():
 
 def main(arguments):
     """Print what was chosen for the import of cv2 that worked; return the exit code."""
-    report = load_neighbour("_cuda_report")
+    report = load_report()
     package = getattr(sys.modules.get("cv2"), "cuda_dlls", None)
     attempt = package and package.loading().attempt
     attempt = attempt or Attempt(FOLDER, BUILD)
@@ -837,20 +860,29 @@ def print_step(text, *values):
         return
 
 
-def load_neighbour(name):
-    """Return the module `name` that lies beside this one, in the package cv2 or outside of it."""
+def load_report():
+    """Return the module that explains failures, which lies beside this one."""
+    if __package__:
+        from . import _cuda_report  # as a statement, so that freezers see it
+
+        return _cuda_report
     import importlib.util
 
-    if __package__:
-        return importlib.import_module("." + name, __package__)
-    spec = importlib.util.spec_from_file_location(name, os.path.join(FOLDER, name + ".py"))
+    path = os.path.join(FOLDER, "_cuda_report.py")
+    spec = importlib.util.spec_from_file_location("_cuda_report", path)
     module = importlib.util.module_from_spec(spec)
     module.cuda_dlls = sys.modules[__name__]
     spec.loader.exec_module(module)
     return module
 
 
-BUILD = load_neighbour("_cuda_build").BUILD if __package__ else UNKNOWN_BUILD
+BUILD = UNKNOWN_BUILD
+if __package__:
+    try:
+        from ._cuda_build import BUILD
+    except ImportError:  # without it nothing is chosen, and cv2 may import all the same
+        print_step("there is no _cuda_build.py")
+
 # Kept when the module is reloaded: handles count as long as they are kept.
 _loading = globals().get("_loading") or Loading(FOLDER, BUILD)
 
