@@ -240,7 +240,7 @@ def _replace_patiently(temporary: Path, destination: Path) -> None:
     for _ in range(_RETRIES):
         try:
             temporary.replace(destination)
-        except OSError as error:  # noqa: PERF203 - a retry is a try in a loop
+        except OSError as error:
             if getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
                 raise
             time.sleep(pause)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from repack.config import Lock, Pin
+from repack.lock import Lock, Pin
 from repack.sources.http import Client
 from repack.sources.patience import Patience
 

@@ -10,9 +10,10 @@ from driving import Repack, everything
 from wheelmaking import make_pyd, make_wheel
 
 from repack.building import Supply
-from repack.config import FileSource, Pin, load_builds, read_lock, write_lock
+from repack.config import FileSource, load_builds
 from repack.emit import emit
 from repack.errors import FetchError
+from repack.lock import Pin, read_lock, write_lock
 from repack.progress import SILENT
 from repack.sources import Cache
 

@@ -36,8 +36,8 @@ from machines import (
 )
 from proof.dlls import REQUIREMENTS
 
-from repack.config import read_lock
 from repack.dlls import classify
+from repack.lock import read_lock
 from repack.pe import read_image
 from repack.progress import SILENT
 from repack.smoke import toolkit_of

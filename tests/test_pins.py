@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomli
 from packaging.pylock import Pylock
 from packaging.requirements import Requirement
 from packaging.tags import Tag
@@ -236,7 +236,7 @@ def test_an_index_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
 
 def selected(text: str, python: str, *extras: str, abi: str = "") -> list[str]:
     """The files that an installer takes on that Python, by the reference implementation."""
-    lock = Pylock.from_dict(tomli.loads(text))
+    lock = Pylock.from_dict(tomllib.loads(text))
     abi = abi or f"cp{python.replace('.', '')}"
     tags = [
         Tag(abi.removesuffix("t"), abi, "win_amd64"),

@@ -17,9 +17,9 @@ from indexing import leave_record, served, simple_index, wheel_record
 from running import repack
 from wheelmaking import make_wheel
 
-from repack.config import read_lock
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Pythons
+from repack.lock import read_lock
 from repack.progress import SILENT
 from repack.smoke import toolkit_of
 from repack.smoke.running import Machine, _Trial, _unpacked

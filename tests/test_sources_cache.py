@@ -11,8 +11,9 @@ import pytest
 from faultserver import FaultServer
 from fetching import NAME, Waits, locked, make_content, sha256
 
-from repack.config import FileSource, Lock, UrlSource
+from repack.config import FileSource, UrlSource
 from repack.errors import FetchError, InputError, OutputError
+from repack.lock import Lock
 from repack.progress import SILENT
 from repack.sources import Cache, Fetched, fetch
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from repack.analysis import Analysis, Finding, Need
     from repack.cargo import Cargo
-    from repack.config import Pin
     from repack.errors import RepackError
     from repack.interpreters import Interpreter, Unavailable
+    from repack.lock import Pin
     from repack.outcomes import Outcome
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from repack.config import FileSource, IndexSource, Lock
+from repack.config import FileSource, IndexSource
+from repack.lock import Lock
 from repack.progress import SILENT
 from repack.sources.cache import Cache
 from repack.sources.local import locate, read_local

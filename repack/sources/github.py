@@ -15,7 +15,8 @@ from repack.sources.request import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from repack.config import Pin, ReleaseSource
+    from repack.config import ReleaseSource
+    from repack.lock import Pin
     from repack.progress import Progress
     from repack.sources.http import Client
 

@@ -19,7 +19,7 @@ from repack.sources.transfer import transfer
 from repack.sources.values import Expected, Fetched, Wanted
 
 if TYPE_CHECKING:
-    from repack.config import Pin
+    from repack.lock import Pin
     from repack.progress import Progress
     from repack.sources.http import Client
     from repack.sources.values import Asked
