@@ -19,10 +19,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from typing import Protocol
+from typing import (
+    Protocol,
+    Self,  # for mypy alone: Python 3.10 has it nowhere else
+)
 from urllib.parse import urlsplit
-
-from typing_extensions import Self  # for mypy alone: Python 3.10 has it nowhere else
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from repack.config import Lock, Pin
 from repack.console import Progress, Task
+from repack.lock import Lock, Pin
 from repack.sources.http import Client
 from repack.sources.patience import Patience
 

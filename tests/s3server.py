@@ -184,7 +184,7 @@ def _is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
         try:
             for port in (server.port, server.site_port):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:  # noqa: PERF203 - a retry is a try in a loop
+        except OSError:
             time.sleep(0.02)
         else:
             return True

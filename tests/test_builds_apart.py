@@ -10,10 +10,11 @@ from driving import Repack, everything
 from wheelmaking import make_pyd, make_wheel
 
 from repack.building import Supply
-from repack.config import FileSource, Pin, load_builds, read_lock, write_lock
+from repack.config import FileSource, load_builds
 from repack.console import SILENT
 from repack.emit import emit
 from repack.errors import FetchError
+from repack.lock import Pin, read_lock, write_lock
 from repack.sources import Cache
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"

@@ -53,6 +53,7 @@ class TestHelp:
     def test_is_there_for_the_commands_of_the_design(self) -> None:
         assert set(parsers()) == set(COMMANDS)
         assert list(parsers()) == [
+            "init",
             "build",
             "builds",
             "fetch",
@@ -123,7 +124,7 @@ class TestHelp:
         pytest.param(["build", "--set", "build.emit=x"], "build.emit takes", id="a wrong value"),
         pytest.param(["build", "--set", "=x"], "is not a key", id="no key"),
         pytest.param(["build", "--set", "build.mode=depnd"], "depend?", id="a mode misspelt"),
-        pytest.param(["build", "--source", ""], "takes text", id="an empty source"),
+        pytest.param(["build", "--source", ""], "takes a path", id="an empty source"),
         pytest.param(["build"], "give one: repack build --source", id="no source"),
         pytest.param(["fetch"], "give one: repack build --source", id="nothing to fetch"),
         pytest.param(["inspect"], "WHEEL", id="nothing to inspect"),

@@ -36,9 +36,9 @@ from machines import (
 )
 from proof.dlls import REQUIREMENTS
 
-from repack.config import read_lock
 from repack.console import SILENT
 from repack.dlls import classify
+from repack.lock import read_lock
 from repack.pe import read_image
 from repack.smoke import toolkit_of
 from repack.sources import Cache, fetch_index

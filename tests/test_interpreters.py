@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from faultserver import FaultServer
 from wheelmaking import make_wheel
 
-from repack.config import Embeddable, IndexSource, Pin
+from repack.config import Embeddable, IndexSource
 from repack.console import SILENT
 from repack.errors import FetchError, InputError, ToolError
 from repack.interpreters import (
@@ -45,6 +46,7 @@ from repack.interpreters.windows import (
     windows_environment,
 )
 from repack.interpreters.wine import processes_in
+from repack.lock import Pin
 from repack.pe import make_dll, read_image
 from repack.process import run
 from repack.sources import Cache, pin_key
@@ -538,7 +540,8 @@ def test_an_embeddable_package_is_unpacked_once(
 def test_an_embeddable_package_of_other_bytes_is_refused(
     server: FaultServer, cache: Cache, tmp_path: Path
 ) -> None:
-    wanted = replace(package(server, embeddable(tmp_path / PACKAGE, {"a": b""})), sha256="0" * 64)
+    path = embeddable(tmp_path / PACKAGE, {"a": b""})
+    wanted = msgspec.structs.replace(package(server, path), sha256="0" * 64)
     with pytest.raises(FetchError, match="SHA-256"):
         unpack_embeddable(wanted, cache=cache, offline=False, progress=SILENT)
 
@@ -611,7 +614,7 @@ def test_what_is_given_by_path_or_as_a_package_comes_first(
         python = provided(pythons, "3.12")
         assert (python.origin, python.full_version) == ("embeddable", "3.12.10")
         assert runs(python, "print(1)") == "1"
-        other = replace(wanted, version="3.11")
+        other = msgspec.structs.replace(wanted, version="3.11")
     with (
         Pythons(cache=apart, progress=SILENT, embeddable=[other]) as pythons,
         pytest.raises(InputError, match=r"is Python 3\.12\.10, not 3\.11"),

@@ -31,8 +31,6 @@ ADAPTERS = {
     "rich": {"console"},
     "requests_toolbelt": {"index"},
     "twine": {"index"},
-    "tomli": {"config"},
-    "tomli_w": {"config"},
     "unidiff": {"patching"},
     "urllib3": {"sources"},
 }
@@ -74,7 +72,7 @@ def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
 def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) -> None:
     names = {Requirement(line).name for line in requires("repack") or ()}
     declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
-    known = declared | sys.stdlib_module_names | {"repack", "tomllib"}
+    known = declared | sys.stdlib_module_names | {"repack"}
     imports = {name.split(".")[0] for name in imported(path)}
     assert imports <= known | ({"numpy", "cv2"} if path.name == "probe.py" else set())
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repack.config import Lock, Pin, difference, read_lock, write_lock
-from repack.config.lock import format_lock
 from repack.errors import ConfigError
+from repack.lock import Lock, Pin, difference, format_lock, read_lock, write_lock
 
 ONE = Pin(
     key="owner/repo 1 *.whl",
@@ -133,18 +132,18 @@ BROKEN = {
     "no TOML": ("version = 1\n[[source", "is not TOML: "),
     "empty": ("", "is of version None"),
     "newer": ("version = 2", "is of version 2, this repack reads version 1"),
-    "no list": ("version = 1\nsource = 3", "source is not a list of tables"),
-    "numbers": ("version = 1\nsource = [3]", "source is not a list of tables"),
-    "a key": ("version = 1\npin = 3", "holds 'pin', which no lock file has"),
-    "lacks": (table(size=None), f"the pin of '{ONE.key}' lacks or has too much: size"),
-    "too much": (table(more=1), f"the pin of '{ONE.key}' lacks or has too much: more"),
-    "text": (table(size="7"), f"the size of '{ONE.key}' is not a number"),
-    "true": (table(size=True), f"the size of '{ONE.key}' is not a number"),
-    "number": (table(url=7), f"the url of '{ONE.key}' is not text"),
-    "hash": (table(sha256="1" * 63), f"the size or the sha256 of '{ONE.key}' cannot be"),
-    "size": (table(size=-1), f"the size or the sha256 of '{ONE.key}' cannot be"),
-    "path": (table(filename="../a.whl"), f"the filename of '{ONE.key}' is not a file's"),
-    "no key": (table(key=None), "the pin of 'a source without a key' lacks"),
+    "no list": ("version = 1\nsource = 3", "is damaged: Expected `array`, got `int`"),
+    "numbers": ("version = 1\nsource = [3]", "is damaged: Expected `object`, got `int`"),
+    "a key": ("version = 1\npin = 3", "is damaged: Object contains unknown field `pin`"),
+    "lacks": (table(size=None), "is damaged: Object missing required field `size`"),
+    "too much": (table(more=1), "is damaged: Object contains unknown field `more`"),
+    "text": (table(size="7"), "is damaged: Expected `int`, got `str` - at `$.source[0].size`"),
+    "true": (table(size=True), "is damaged: Expected `int`, got `bool`"),
+    "number": (table(url=7), "is damaged: Expected `str`, got `int` - at `$.source[0].url`"),
+    "hash": (table(sha256="1" * 63), "is damaged: Expected `str` matching regex"),
+    "size": (table(size=-1), "is damaged: Expected `int` >= 0 - at `$.source[0].size`"),
+    "path": (table(filename="../a.whl"), "is damaged: Expected `str` matching regex"),
+    "no key": (table(key=None), "is damaged: Object missing required field `key`"),
     "twice": (table() + table().partition("\n")[2], f"pins '{ONE.key}' twice"),
 }
 

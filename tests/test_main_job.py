@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from running import repack, smokes
 
-from repack.config import read_lock
 from repack.files import sha256_of
+from repack.lock import read_lock
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]

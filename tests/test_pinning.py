@@ -15,8 +15,8 @@ from driving import Ran, Repack
 from indexing import leave_record, served, simple_index, wheel_record
 from wheelmaking import make_wheel
 
-from repack.config import Lock, Pin, write_lock
 from repack.files import sha256_of
+from repack.lock import Lock, Pin, write_lock
 from repack.sources import Cache
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomli
 from packaging.pylock import Pylock
 from packaging.requirements import Requirement
 from packaging.tags import Tag
@@ -195,7 +195,7 @@ def test_constraints_speak_of_extras_too_and_hold_no_hash(tmp_path: Path) -> Non
 
 def selected(text: str, python: str, *extras: str, abi: str = "") -> list[str]:
     """The files that an installer takes on that Python, by the reference implementation."""
-    lock = Pylock.from_dict(tomli.loads(text))
+    lock = Pylock.from_dict(tomllib.loads(text))
     abi = abi or f"cp{python.replace('.', '')}"
     tags = [
         Tag(abi.removesuffix("t"), abi, "win_amd64"),

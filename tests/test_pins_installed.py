@@ -17,10 +17,10 @@ from indexing import leave_record, served, simple_index, wheel_record
 from running import repack
 from wheelmaking import make_wheel
 
-from repack.config import read_lock
 from repack.console import SILENT
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Pythons
+from repack.lock import read_lock
 from repack.smoke import toolkit_of
 from repack.smoke.running import Machine, _Trial, _unpacked
 from repack.sources import Cache, fetch_index

@@ -11,10 +11,10 @@ import pytest
 from pretending import CV2, cv2_wheel, numpy_wheel, pip_wheel, this_python
 from wheelmaking import make_wheel
 
-from repack.config import Pin
 from repack.console import SILENT
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Pythons, Unavailable
+from repack.lock import Pin
 from repack.pe import make_dll
 from repack.process import Finished
 from repack.smoke import (

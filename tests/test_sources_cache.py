@@ -11,9 +11,10 @@ import pytest
 from faultserver import FaultServer
 from fetching import NAME, Waits, locked, make_content, sha256
 
-from repack.config import FileSource, Lock, UrlSource
+from repack.config import FileSource, UrlSource
 from repack.console import SILENT
 from repack.errors import FetchError, InputError, OutputError
+from repack.lock import Lock
 from repack.sources import Cache, Fetched, fetch
 
 CONTENT = make_content()

@@ -9,8 +9,9 @@ from faultserver import answers, resets_after
 from fetching import NAME, Waits, locked, make_content, sha256
 from releases import REPOSITORY, GitHub
 
-from repack.config import Lock, ReleaseSource
+from repack.config import ReleaseSource
 from repack.errors import FetchError, RepackError
+from repack.lock import Lock
 from repack.sources import Cache, Fetched, fetch, pin_key
 
 CONTENT = make_content()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -35,8 +35,9 @@ from faultserver import (
 )
 from fetching import NAME, Told, Waits, locked, make_content, no_proxies, sha256
 
-from repack.config import Lock, UrlSource
+from repack.config import UrlSource
 from repack.errors import FetchError, OutputError, RepackError
+from repack.lock import Lock
 from repack.sources import Cache, Fetched, fetch
 
 CONTENT = make_content()
@@ -300,7 +301,7 @@ class TestAStatus:
             pytest.param("7", 7.0, id="seconds"),
             pytest.param("86400", 60.0, id="a day, capped"),
             pytest.param(
-                format_datetime(datetime.fromtimestamp(1_800_000_012, timezone.utc), usegmt=True),
+                format_datetime(datetime.fromtimestamp(1_800_000_012, UTC), usegmt=True),
                 12.0,
                 id="a date",
             ),

@@ -12,9 +12,10 @@ import pytest
 from faultserver import FaultServer, answers, listening
 from fetching import Told, locked, make_content, no_proxies, sha256
 
-from repack.config import IndexSource, Lock
+from repack.config import IndexSource
 from repack.console import SILENT
 from repack.errors import FetchError, RepackError
+from repack.lock import Lock
 from repack.sources import Cache, Fetched, fetch, fetch_index, pin_key
 from repack.sources.pip import check_index
 

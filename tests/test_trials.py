@@ -13,10 +13,10 @@ from pretending import numpy_wheel, this_python
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
 from repack.building import trials
-from repack.config import Pin
 from repack.errors import FetchError
 from repack.files import sha256_of
 from repack.interpreters import Interpreter, Unavailable
+from repack.lock import Pin
 from repack.pe import make_dll
 from repack.smoke import FAILED, PASSED, Outcome
 from repack.sources import Fetched

@@ -255,7 +255,7 @@ def _check_file_name(name: str) -> None:
 def _dos_time(timestamp: int) -> tuple[int, int]:
     """Return MS-DOS' time and date, in UTC, of the nearest moment that they can say."""
     seconds = min(max(timestamp, FIRST_TIME), LAST_TIME)
-    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     moment = epoch + dt.timedelta(seconds=seconds)
     time = moment.hour << 11 | moment.minute << 5 | moment.second // 2
     return time, (moment.year - 1980) << 9 | moment.month << 5 | moment.day

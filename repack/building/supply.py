@@ -6,14 +6,15 @@ import threading
 from typing import TYPE_CHECKING
 
 from repack import sources
-from repack.config import IndexSource, Lock, difference, read_lock, write_lock
+from repack.config import IndexSource
 from repack.errors import FetchError
+from repack.lock import Lock, difference, read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from repack.config import Pin
     from repack.console import Progress
+    from repack.lock import Pin
     from repack.sources import Cache, Fetchable, Fetched
 
 

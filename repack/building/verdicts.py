@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from repack.config import Pin
+    from repack.lock import Pin
     from repack.record import Outcome
 
 

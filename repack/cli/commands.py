@@ -12,8 +12,9 @@ from repack.building import obtain_source
 from repack.cli.building import run_build, run_builds, run_fetch
 from repack.cli.completion import script
 from repack.cli.given import Answer, config_of, supply_of
+from repack.cli.init import run_init
 from repack.cli.publishing import run_publish
-from repack.config import SampleSource, named_url
+from repack.config import SampleSource, read_option
 from repack.errors import InputError, UsageError
 from repack.files import link_or_copy
 from repack.record import FAILED
@@ -164,7 +165,7 @@ def _named_index(given: str | None, config: Config) -> str:
     url = given or config.publish.index_url or ""
     if not url:
         raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
-    return named_url(url)
+    return read_option("--index-url", "source.url", url)
 
 
 def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -177,6 +178,7 @@ def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Progress], Answer]] = MappingProxyType(
     {
+        "init": run_init,
         "build": run_build,
         "builds": run_builds,
         "fetch": run_fetch,

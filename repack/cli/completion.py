@@ -38,9 +38,9 @@ def pythons(**_asked: object) -> tuple[str, ...]:
 
 def settings(**_asked: object) -> list[str]:
     """Return the keys of `repack.toml`, each with the sign that its value follows."""
-    from repack.config import setting_keys  # noqa: PLC0415 - slow to import
+    from repack.config import SETTINGS  # noqa: PLC0415 - slow to import
 
-    return [f"{key}=" for key in setting_keys()]
+    return [f"{key}=" for key in sorted(SETTINGS)]
 
 
 def build_names(**_asked: object) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repack.building import Supply
-from repack.config import load, load_builds, parse_override, source_from
+from repack.config import INIT_HINT, load, load_builds, parse_override, source_from
 from repack.errors import UsageError, shown
 from repack.sources import Cache
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from repack.console import Console, Progress
     from repack.report import Json
 
-_CONFIG = Path("repack.toml")
+CONFIG = Path("repack.toml")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +55,15 @@ def builds_of(options: argparse.Namespace) -> tuple[Config, ...]:
     if path is None and configs[0].source is None:
         raise UsageError(
             "there is no repack.toml here that names a source",
-            hint="give one: repack build --source WHEEL-OR-URL",
+            hint=f"{INIT_HINT}, or give one: repack build --source WHEEL-OR-URL",
         )
     return configs
 
 
 def _file(options: argparse.Namespace) -> Path | None:
     """Return the file of settings that is named, or the one that is here."""
-    if options.config is None and _CONFIG.is_file():
-        return _CONFIG
+    if options.config is None and CONFIG.is_file():
+        return CONFIG
     named: Path | None = options.config
     return named
 

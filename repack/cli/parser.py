@@ -29,8 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"repack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
-        *(_add_build, _add_builds, _add_fetch, _add_inspect, _add_smoke, _add_pythons, _add_sample),
-        *(_add_pin, _add_publish, _add_report),
+        *(_add_init, _add_build, _add_builds, _add_fetch, _add_inspect, _add_smoke, _add_pythons),
+        *(_add_sample, _add_pin, _add_publish, _add_report),
     ):
         add(commands)
     _add_completion(commands)
@@ -55,6 +55,30 @@ def _command(
     parser.add_argument("-q", "--quiet", action="store_true", help="show warnings only")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each detail")
     return parser
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "init",
+        "write a repack.toml with comments",
+        (
+            "repack init",
+            "repack init --release cudawarped/opencv-python-cuda-wheels",
+            "repack init --requirement opencv-cu126==4.12.0",
+            "repack init --file wheels/opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
+        ),
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--release", metavar="OWNER/REPO", help="build from a release of GitHub")
+    source.add_argument("--requirement", metavar="REQ", help="build from what pip finds")
+    source.add_argument("--file", metavar="WHEEL", help="build from a wheel on this machine")
+    source.add_argument(
+        "--sample", action="store_true", help="build from a sample, which needs no source (default)"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="where to (default: repack.toml)"
+    )
 
 
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -22,6 +22,8 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
 #: What a command does, for whoever reads its help for the first time.
 DETAILS: Mapping[str, str] = MappingProxyType(
     {
+        "init": "The file has the settings that most builds need, with what each is for. A file "
+        "that is there already is left alone, and the exit code is 1.",
         "build": "Does the main job: takes the source that repack.toml or --source names, checks "
         "every member, finds out which DLLs its binaries need, applies the patches, writes one "
         "wheel for each Python and tries each on that genuine Windows Python, beside the untouched "

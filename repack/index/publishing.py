@@ -8,7 +8,7 @@ is killed on the way leaves files that no page lists yet, or none lists any more
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from repack.config import source_date_epoch
@@ -260,6 +260,6 @@ def _sorted(told: Sequence[Done]) -> tuple[Done, ...]:
 def _now() -> str:
     """Return the time that a file is said to be uploaded: SOURCE_DATE_EPOCH, or the present."""
     epoch = source_date_epoch()
-    utc = timezone.utc
+    utc = UTC
     now = datetime.now(utc) if epoch is None else datetime.fromtimestamp(epoch, utc)
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")

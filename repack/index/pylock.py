@@ -8,8 +8,8 @@ from packaging.markers import Marker
 from packaging.pylock import Package, PackageWheel, Pylock
 from packaging.version import Version
 
-from repack.config import format_toml
 from repack.index.pins import marker, merged
+from repack.lock import format_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

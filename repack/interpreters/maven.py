@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repack.config import Pin
 from repack.errors import FetchError, ToolError
 from repack.files import link_or_copy, sha256_of
+from repack.lock import Pin
 from repack.process import run
 
 if TYPE_CHECKING:

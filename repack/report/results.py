@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.analysis import Analysis, Need
-    from repack.config import Pin
     from repack.errors import RepackError
     from repack.interpreters import Interpreter, Unavailable
+    from repack.lock import Pin
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
     from repack.record import Cargo, Finding, Outcome

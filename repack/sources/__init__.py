@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from repack.config import FileSource, IndexSource, Lock
+from repack.config import FileSource, IndexSource
 from repack.console import SILENT
+from repack.lock import Lock
 from repack.sources.cache import Cache
 from repack.sources.local import locate, read_local
 from repack.sources.values import Fetchable, Fetched, is_exact, pin_key, wanted

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import platformdirs
 
-from repack.config import Pin
 from repack.console import SILENT
 from repack.errors import InputError, OutputError
 from repack.files import replace, replacing, sha256_of, sweep
+from repack.lock import Pin
 from repack.sources.disk import writing
 from repack.sources.shared import SharedCache
 from repack.stores import is_url, shown
@@ -185,14 +185,13 @@ class Cache:
         """Keep which file a source was, for `recall`."""
         sweep(self.folder("answers"))
         with replacing(self._answer_path(answer.pin.key)) as stream:
-            stream.write(json.dumps(asdict(answer)).encode())
+            stream.write(msgspec.json.encode(answer))
 
     def recall(self, key: str) -> Answer | None:
         """Return which file the source `key` was when it was last asked for."""
         try:
-            said = json.loads(self._answer_path(key).read_bytes())
-            answer = Answer(pin=Pin(**said["pin"]), time=float(said["time"]))
-        except (OSError, ValueError, TypeError, KeyError):
+            answer = msgspec.json.decode(self._answer_path(key).read_bytes(), type=Answer)
+        except (OSError, ValueError):
             return None
         return answer if answer.pin.key == key else None
 

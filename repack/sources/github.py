@@ -15,8 +15,9 @@ from repack.sources.request import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from repack.config import Pin, ReleaseSource
+    from repack.config import ReleaseSource
     from repack.console import Progress
+    from repack.lock import Pin
     from repack.sources.http import Client
 
 _API_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}

@@ -12,7 +12,7 @@ import http.client
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -244,7 +244,7 @@ class Client:
         reset = headers.get("X-RateLimit-Reset", "").strip()
         now = self.patience.now()
         until = float(reset) if reset.isdecimal() else now + self._asked_wait(headers)
-        moment = datetime.fromtimestamp(min(until, 2.0**32), timezone.utc)
+        moment = datetime.fromtimestamp(min(until, 2.0**32), UTC)
         minutes = max(1, round((until - now) / 60))
         raise FetchError(
             f"the server's limit of requests is used up until {moment:%Y-%m-%d %H:%M} UTC, "

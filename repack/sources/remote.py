@@ -19,8 +19,8 @@ from repack.sources.transfer import transfer
 from repack.sources.values import Expected, Fetched, Wanted
 
 if TYPE_CHECKING:
-    from repack.config import Pin
     from repack.console import Progress
+    from repack.lock import Pin
     from repack.sources.http import Client
     from repack.sources.values import Asked
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from packaging.utils import canonicalize_name
 
-from repack.config import FileSource, IndexSource, Lock, Pin, ReleaseSource, UrlSource
+from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.errors import FetchError
+from repack.lock import Lock, Pin
 from repack.sources.content import check_any_name
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def make_sbom(product: File, source: File, contents: Sequence[Content], *, times
         components=parts,
         metadata=BomMetaData(
             component=wheel,
-            timestamp=dt.datetime.fromtimestamp(timestamp, tz=dt.timezone.utc),
+            timestamp=dt.datetime.fromtimestamp(timestamp, tz=dt.UTC),
             tools=ToolRepository(components=_tools()),
         ),
     )

@@ -1,0 +1,145 @@
+"""`repack.lock`: what each source was when it was first fetched, and has to be ever after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeGuard
+
+import msgspec
+
+from repack.config import read_toml
+from repack.errors import ConfigError, shown
+from repack.files import replacing
+
+_VERSION = 1
+_HEADING = """\
+# Written by repack: what each source was when it was first fetched.
+# Keep it under version control. `repack build --update-lock` renews it and says what changed.
+"""
+_RENEW = "delete the file, or take it from version control again"
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one source was.
+
+    `url` is where it is to be had by anybody: an index's file by its package URL, which no
+    mirror changes, a release's by the asset's download URL.
+    """
+
+    key: str
+    filename: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+!-]*\Z")]
+    url: str
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """All pins, in the order of their keys."""
+
+    pins: tuple[Pin, ...] = ()
+
+    def pin(self, key: str) -> Pin | None:
+        """Return what is pinned for `key`."""
+        return next((pin for pin in self.pins if pin.key == key), None)
+
+    def with_pin(self, pin: Pin) -> Lock:
+        """Return this lock with `pin`, in place of any other of the same key."""
+        others = [other for other in self.pins if other.key != pin.key]
+        return Lock(pins=tuple(sorted([*others, pin], key=lambda pin: pin.key)))
+
+
+class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    source: tuple[Pin, ...] = ()
+
+
+def read_lock(path: Path) -> Lock:
+    """Return the pins of the lock file `path`; a file that is not there pins nothing."""
+    if not path.exists():
+        return Lock()
+    tables = read_toml(path, hint=_RENEW)
+    version = tables.get("version")
+    if version != _VERSION:
+        raise _damaged(path, f"is of version {version!r}, this repack reads version {_VERSION}")
+    try:
+        pins = msgspec.convert(tables, _LockFile).source
+    except msgspec.ValidationError as error:
+        raise _damaged(path, f"is damaged: {error}") from None
+    lock = Lock()
+    for pin in pins:
+        if lock.pin(pin.key):
+            raise _damaged(path, f"pins {shown(pin.key)} twice")
+        lock = lock.with_pin(pin)
+    return lock
+
+
+def format_lock(lock: Lock) -> str:
+    """Return `lock` as the text of its file: the same pins give the same text."""
+    pins = [msgspec.structs.asdict(pin) for pin in lock.pins]
+    return _HEADING + format_toml({"version": _VERSION, "source": pins})
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Put `lock` into the file `path`, whole or not at all; an equal file is left alone."""
+    content = format_lock(lock).encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def difference(old: Lock, new: Lock) -> tuple[str, ...]:
+    """Return what changed from `old` to `new`, as lines that a person reads."""
+    keys = sorted({pin.key for pin in (*old.pins, *new.pins)})
+    return tuple(line for key in keys for line in _changes(old.pin(key), new.pin(key)))
+
+
+def _changes(old: Pin | None, new: Pin | None) -> tuple[str, ...]:
+    """Return the lines about one source."""
+    if old == new:
+        return ()
+    if new is None:
+        return (f"- {old.key}: {old.filename}",) if old else ()
+    if old is None:
+        return (f"+ {new.key}: {new.filename}, {new.size} bytes, sha256 {new.sha256}",)
+    before, after = msgspec.structs.asdict(old), msgspec.structs.asdict(new)
+    parts = [
+        f"    {name}: {before[name]} -> {after[name]}"
+        for name in before
+        if before[name] != after[name]
+    ]
+    return (f"~ {new.key}", *parts)
+
+
+def format_toml(tables: Mapping[str, Any]) -> str:
+    """Return `tables` as TOML; a list of tables at the top becomes one table after the other."""
+    lists = {key: value for key, value in tables.items() if _holds_tables(value)}
+    lines = _lines({key: value for key, value in tables.items() if key not in lists})
+    for key, entries in lists.items():
+        for entry in entries:
+            lines += ["", f"[[{key}]]", *_lines(entry)]
+    return "\n".join([*lines, ""])
+
+
+def format_value(value: object) -> str:
+    """Return text, number, list or table as a TOML value."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_lines(value))} }}"
+    if _holds_tables(value):
+        return "[\n" + "".join(f"    {format_value(item)},\n" for item in value) + "]"
+    # JSON's lists and texts are TOML's, but for the one control character that JSON lets through.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _lines(table: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {format_value(value)}" for key, value in table.items()]
+
+
+def _holds_tables(value: object) -> TypeGuard[list[Mapping[str, object]]]:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _damaged(path: Path, reason: str) -> ConfigError:
+    return ConfigError(reason, code="lock", file=path, hint=_RENEW)

@@ -1,0 +1,101 @@
+"""`repack init`: the file that a new user begins with."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from driving import Repack
+
+from repack.config import FileSource, load
+
+TOP = Path(__file__).parents[1]
+WHEEL = "wheels/opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+
+
+@pytest.mark.parametrize("words", [[], ["--sample"]], ids=["no option", "--sample"])
+def test_without_a_source_it_is_the_file_that_repack_itself_is_shipped_with(
+    words: list[str], repack: Repack
+) -> None:
+    ran = repack("init", *words)
+    assert (ran.code, ran.err) == (0, "")
+    assert (repack.folder / "repack.toml").read_bytes() == (TOP / "repack.toml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("release", "owner/name"), ("requirement", "opencv-cu126==4.12.0"), ("file", WHEEL)],
+)
+def test_a_named_source_is_the_one_of_the_file(option: str, value: str, repack: Repack) -> None:
+    assert repack("init", f"--{option}", value).code == 0
+    path = repack.folder / "repack.toml"
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["source"] == {option: value}
+    assert "sample" not in path.read_text(encoding="utf-8").lower()
+    assert load(path).source is not None
+
+
+def test_what_comments_name_can_be_uncommented(repack: Repack) -> None:
+    assert repack("init", "--release", "owner/name").code == 0
+    path = repack.folder / "repack.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("\n# tag", "\ntag").replace("\n# asset", "\nasset"), "utf-8")
+    load(path)
+
+
+def test_a_file_that_is_there_is_left_alone(repack: Repack) -> None:
+    path = repack.folder / "repack.toml"
+    path.write_text("mine", encoding="utf-8")
+    ran = repack("init")
+    assert ran.code == 1
+    assert ran.error == (
+        "repack.toml: is there already [exists]; change it, or remove it and run again"
+    )
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
+def test_another_file_is_written_where_it_is_named(repack: Repack) -> None:
+    ran = repack("init", "--config", "team.toml", "--json")
+    assert ran.json == {"version": 1, "path": str(repack.folder / "team.toml")}
+    assert load(repack.folder / "team.toml").source is not None
+
+
+def test_a_wheel_is_named_as_it_is_seen_from_the_file(repack: Repack) -> None:
+    (repack.folder / "team").mkdir()
+    assert repack("init", "--config", "team/repack.toml", "--file", WHEEL).code == 0
+    source = load(repack.folder / "team" / "repack.toml").source
+    assert source == FileSource(path=repack.folder / WHEEL)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(
+            ["--release", "name"], "--release takes \"owner/name\", not 'name'", id="text"
+        ),
+        pytest.param(["--requirement", "a[b]"], "--requirement takes ", id="extras"),
+        pytest.param(["--file", ""], "--file takes a path, not ''", id="no path"),
+        pytest.param(["--sample", "--file", "a"], "not allowed with", id="two sources"),
+    ],
+)
+def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(
+    words: list[str], told: str, repack: Repack
+) -> None:
+    ran = repack("init", *words)
+    assert ran.code == 2
+    assert told in ran.err
+    assert not (repack.folder / "repack.toml").exists()
+
+
+def test_what_it_writes_can_be_built_from(repack: Repack) -> None:
+    assert repack("init", "--file", "nowhere-1-py3-none-any.whl").code == 0
+    ran = repack("build", "--dry-run")
+    assert ran.code == 1
+    assert "there is no such file" in ran.error
+
+
+@pytest.mark.parametrize("words", [["build"], ["fetch"], ["build", "--config", "gone.toml"]])
+def test_whoever_has_no_file_is_told_of_it(words: list[str], repack: Repack) -> None:
+    assert "`repack init` writes a repack.toml with comments" in repack(*words).error
+    (repack.folder / "repack.toml").write_text("", encoding="utf-8")
+    assert "`repack init` writes a repack.toml with comments" in repack(*words).error
