@@ -6,6 +6,7 @@ slows down slows all of them. Run by `nox -s bench`; needs the package index for
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -103,7 +104,10 @@ CONTESTS = (
 
 def main() -> int:
     """Measure, print a table of ratios, and return 1 where a limit is passed."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder,
+        contextlib.chdir(folder),
+    ):  # away from the repack.lock of the project
         place = Path(folder)
         wheel = fetch(place)
         runs: dict[str, Callable[[], float]] = {
