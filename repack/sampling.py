@@ -169,7 +169,6 @@ def _lief() -> Any:  # noqa: ANN401 - lief is optional
         raise ToolError(
             f"making a sample needs lief, which is not to be had here ({error})",
             code="no-lief",
-            hint="python -m pip install 'repack[sample]', or name a source of your own in "
-            "repack.toml",
+            hint="python -m pip install lief, or name a source of your own in repack.toml",
         ) from None
     return lief

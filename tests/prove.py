@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cells = prove(Prover(supply, pythons, options.limit), runs, options.jobs, progress)
         supply.keep()
         proof = Proof(
-            repack=version("repack"), system=_system(pythons), stories=stories(scenarios, cells)
+            repack=version("cv2-repack"), system=_system(pythons), stories=stories(scenarios, cells)
         )
     _write(proof, options.out)
     _tell(proof)

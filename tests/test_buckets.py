@@ -208,7 +208,7 @@ def test_a_missing_driver_is_named_with_what_installs_it() -> None:
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
     )
     assert run.returncode == 2
-    assert "python -m pip install 'repack[s3]'" in run.stderr
+    assert "python -m pip install s3fs" in run.stderr
 
 
 class TestTheSharedCache:

@@ -70,7 +70,7 @@ def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) -> None:
-    names = {Requirement(line).name for line in requires("repack") or ()}
+    names = {Requirement(line).name for line in requires("cv2-repack") or ()}
     declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
     known = declared | sys.stdlib_module_names | {"repack"}
     imports = {name.split(".")[0] for name in imported(path)}

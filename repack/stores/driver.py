@@ -33,7 +33,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 #: How a driver is told the media type, without which a browser and pip take no page for a page.
 _MEDIA_TYPE = {"s3": "ContentType", "gs": "content_type"}
-_INSTALL = {"s3": "python -m pip install 'repack[s3]'"}
+_INSTALL = {"s3": "python -m pip install s3fs"}
 
 
 @dataclass(frozen=True, slots=True)
