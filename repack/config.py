@@ -244,14 +244,6 @@ class Publish(_Table, frozen=True, kw_only=True):
     repository: _Text | None = None
 
 
-class Embeddable(_Table, frozen=True, kw_only=True):
-    """An embeddable package of one Windows Python, to be used in place of an assembled one."""
-
-    version: Annotated[str, _matching(pattern=_PYTHON)]
-    url: Annotated[str, _matching(pattern="^https?://")]
-    sha256: Annotated[str, _matching(pattern=_SHA256)]
-
-
 class Smoke(_Table, frozen=True, kw_only=True):
     """How the emitted wheels are tried; `timeout` is in seconds, for each process."""
 
@@ -260,9 +252,6 @@ class Smoke(_Table, frozen=True, kw_only=True):
     dlls: _Wheels = "auto"
     dll_dirs: _Paths = ()
     interpreters: _Paths = ()
-    embeddable: Annotated[
-        tuple[Embeddable, ...], _takes("a list of tables with version, url and sha256")
-    ] = ()
 
 
 class Allow(_Table, frozen=True, kw_only=True):

@@ -7,21 +7,17 @@ import random
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer, listening
-from fetching import NAME, Waits, locked, make_content, no_proxies, sha256
+from fetching import NAME, make_content, no_proxies, sha256
 from platforms import POSIX
 from publishing import checked, one_after_another, published
 from s3server import SITE, Relay, S3Server, secrets_in
 from wheelmaking import make_wheel
 
-from repack.config import UrlSource
 from repack.console import SILENT
 from repack.errors import RepackError
-from repack.sources import Cache, Fetched, fetch
 from repack.stores import open_store
 from repack.stores.driver import Driver
 
@@ -209,80 +205,3 @@ def test_a_missing_driver_is_named_with_what_installs_it() -> None:
     )
     assert run.returncode == 2
     assert "python -m pip install s3fs" in run.stderr
-
-
-class TestTheSharedCache:
-    @pytest.fixture
-    def server(self) -> Iterator[FaultServer]:
-        with listening() as server:
-            server.add(PATH, CONTENT)
-            yield server
-
-    @pytest.fixture(params=["s3", "file", "memory"])
-    def shared(self, request: pytest.FixtureRequest, url: str, tmp_path: Path) -> str:
-        places = {"file": (tmp_path / "share").as_uri(), "memory": f"memory://{url[5:]}"}
-        return places.get(request.param, url)
-
-    def machine(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, shared: str
-    ) -> Cache:
-        monkeypatch.setenv("REPACK_CACHE", shared)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
-        return Cache.default()
-
-    def get(self, server: FaultServer, cache: Cache, *, offline: bool = False) -> Fetched:
-        lock = locked(server.url(PATH), CONTENT)
-        source = UrlSource(url=server.url(PATH))
-        return fetch(source, lock=lock, cache=cache, offline=offline, client=Waits().client())
-
-    def test_saves_the_second_machine_the_download(
-        self, server: FaultServer, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name in ("one", "two"):
-            got = self.get(server, self.machine(monkeypatch, tmp_path, name, shared))
-            assert got.path.is_relative_to(tmp_path / name)
-            assert got.path.read_bytes() == CONTENT
-        assert len(server.seen) == 1
-
-    def test_that_holds_a_damaged_file_is_seen_through_and_mended(  # noqa: PLR0913, PLR0917 - fixtures
-        self,
-        server: FaultServer,
-        url: str,
-        s3: S3Server,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        key = f"{url[5:]}/files/{sha256(CONTENT)}/{NAME}"
-        s3.file_system().pipe_file(key, CONTENT[:-1] + b"?")
-        got = self.get(server, self.machine(monkeypatch, tmp_path, "one", url))
-        assert got.path.read_bytes() == CONTENT
-        assert "was damaged in the shared cache" in caplog.text
-        assert s3.file_system().cat_file(key) == CONTENT
-
-    @pytest.mark.parametrize("bucket", ["nobody", "team"])
-    def test_that_fails_is_a_warning(
-        self,
-        server: FaultServer,
-        bucket: str,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        if bucket == "team":
-            monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        cache = self.machine(monkeypatch, tmp_path, "one", f"s3://{bucket}/x")
-        assert self.get(server, cache).path.read_bytes() == CONTENT
-        assert caplog.text.count("going on without the shared cache") == 1
-
-    def test_is_not_asked_offline(
-        self, server: FaultServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.get(server, self.machine(monkeypatch, tmp_path, "one", url))
-        with pytest.raises(RepackError, match="--offline asks nobody"):
-            self.get(server, self.machine(monkeypatch, tmp_path, "two", url), offline=True)
-
-
-def test_a_build_that_names_no_url_does_not_import_fsspec() -> None:
-    code = "import sys, repack.cli, repack.sources.remote; sys.exit('fsspec' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

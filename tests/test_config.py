@@ -10,7 +10,6 @@ from repack.config import (
     SETTINGS,
     Allow,
     Build,
-    Embeddable,
     FileSource,
     IndexSource,
     Publish,
@@ -156,9 +155,9 @@ class TestASource:
 def test_every_key_is_read(folder: Path) -> None:
     path = write(
         folder,
-        f"""
+        """
         [source]
-        sample = {{}}
+        sample = {}
         [build]
         mode = "vendor"
         driver-stub = true
@@ -180,10 +179,6 @@ def test_every_key_is_read(folder: Path) -> None:
         dlls = ["nvidia-npp-cu12==12.4.1.87"]
         dll-dirs = ["dlls"]
         interpreters = ["pythons/3.12"]
-        [[smoke.embeddable]]
-        version = "3.12"
-        url = "https://host/python-3.12.10-embed-amd64.zip"
-        sha256 = "{SHA}"
         [allow]
         startup-hook = true
         unlisted-dlls = ["nvJitLink_120_0.dll"]
@@ -206,11 +201,6 @@ def test_every_key_is_read(folder: Path) -> None:
         dlls=("nvidia-npp-cu12==12.4.1.87",),
         dll_dirs=(folder / "dlls",),
         interpreters=(folder / "pythons/3.12",),
-        embeddable=(
-            Embeddable(
-                version="3.12", url="https://host/python-3.12.10-embed-amd64.zip", sha256=SHA
-            ),
-        ),
     )
     assert config.vendor == Vendor(
         families=("npp", "cudnn"),
@@ -322,13 +312,6 @@ WRONG = {
         (
             'smoke.dlls takes a list such as ["name==1.0"], or "auto", not \'automatic\' '
             "(did you mean auto?)"
-        ),
-    ),
-    "embeddable without a hash": (
-        '[[smoke.embeddable]]\nversion = "3.12"\nurl = "https://h/a.zip"',
-        (
-            "smoke.embeddable takes a list of tables with version, url and sha256, not "
-            '[{"version": "3.12", "url": "https://h/a.zip"}]'
         ),
     ),
     "two sources": (
@@ -558,13 +541,6 @@ class TestAnOverride:
         path = write(folder, '[smoke]\ndlls = ["a"]')
         assert load(path, overrides("smoke.dlls=auto")).smoke.dlls == "auto"
         assert load(path, overrides("smoke.dlls=b")).smoke.dlls == ("b",)
-
-    def test_takes_tables(self, folder: Path) -> None:
-        package = f'{{version = "3.12", url = "https://h/a.zip", sha256 = "{SHA}"}}'
-        config = load(write(folder, ""), overrides(f"smoke.embeddable=[{package}]"))
-        assert config.smoke.embeddable == (
-            Embeddable(version="3.12", url="https://h/a.zip", sha256=SHA),
-        )
 
     def test_is_put_over_the_file(self, folder: Path) -> None:
         path = write(folder, '[build]\nemit = "per-python"\nout = "made"')

@@ -9,17 +9,15 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
-from faultserver import FaultServer
 from wheelmaking import make_wheel
 
-from repack.config import Embeddable, IndexSource
+from repack.config import IndexSource
 from repack.console import SILENT
 from repack.errors import FetchError, InputError, ToolError
 from repack.interpreters import (
@@ -34,7 +32,6 @@ from repack.interpreters import (
     wine,
 )
 from repack.interpreters.assembling import assemble_tree
-from repack.interpreters.embeddable import unpack_embeddable
 from repack.interpreters.maven import Artifact, fetch_artifact
 from repack.interpreters.probing import parse_answer
 from repack.interpreters.recipes import PANDA3D, Recipe
@@ -508,52 +505,6 @@ def test_a_folder_without_python_is_named(cache: Cache, tmp_path: Path) -> None:
         pythons.provide("3.12")
 
 
-# python.org's embeddable packages.
-
-
-def embeddable(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-PACKAGE = "python-3.12.10-embed-amd64.zip"
-
-
-def package(server: FaultServer, path: Path) -> Embeddable:
-    server.add(f"/{PACKAGE}", path.read_bytes())
-    return Embeddable(version="3.12", url=server.url(f"/{PACKAGE}"), sha256=sha256(path))
-
-
-def test_an_embeddable_package_is_unpacked_once(
-    server: FaultServer, cache: Cache, tmp_path: Path
-) -> None:
-    files = {"python.exe": b"MZ", "python312.dll": b"MZ", "python312._pth": b"."}
-    wanted = package(server, embeddable(tmp_path / PACKAGE, files))
-    unpack_embeddable(wanted, cache=cache, offline=False, progress=SILENT)
-    python = unpack_embeddable(wanted, cache=cache, offline=True, progress=SILENT)
-    assert {path.name for path in python.parent.iterdir()} == {*files, "repack-manifest.json"}
-    assert server.paths() == [f"/{PACKAGE}"]
-
-
-def test_an_embeddable_package_of_other_bytes_is_refused(
-    server: FaultServer, cache: Cache, tmp_path: Path
-) -> None:
-    path = embeddable(tmp_path / PACKAGE, {"a": b""})
-    wanted = msgspec.structs.replace(package(server, path), sha256="0" * 64)
-    with pytest.raises(FetchError, match="SHA-256"):
-        unpack_embeddable(wanted, cache=cache, offline=False, progress=SILENT)
-
-
-def test_a_package_without_python_is_refused(
-    server: FaultServer, cache: Cache, tmp_path: Path
-) -> None:
-    wanted = package(server, embeddable(tmp_path / PACKAGE, {"readme.txt": b""}))
-    with pytest.raises(InputError, match=r"holds no python\.exe"):
-        unpack_embeddable(wanted, cache=cache, offline=False, progress=SILENT)
-
-
 # Genuine ones.
 
 
@@ -600,26 +551,8 @@ def test_each_python_that_is_put_together_runs(version: str, genuine: Pythons) -
 
 @pytest.mark.wine
 @pytest.mark.network
-def test_what_is_given_by_path_or_as_a_package_comes_first(
-    apart: Cache, server: FaultServer, tmp_path: Path
-) -> None:
+def test_what_is_given_by_path_comes_first(apart: Cache) -> None:
     (tree,) = apart.folder("pythons").iterdir()
-    files = {
-        path.relative_to(tree).as_posix(): path.read_bytes()
-        for path in tree.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".json"
-    }
-    wanted = package(server, embeddable(tmp_path / PACKAGE, files))
-    with Pythons(cache=apart, progress=SILENT, embeddable=[wanted]) as pythons:
-        python = provided(pythons, "3.12")
-        assert (python.origin, python.full_version) == ("embeddable", "3.12.10")
-        assert runs(python, "print(1)") == "1"
-        other = msgspec.structs.replace(wanted, version="3.11")
-    with (
-        Pythons(cache=apart, progress=SILENT, embeddable=[other]) as pythons,
-        pytest.raises(InputError, match=r"is Python 3\.12\.10, not 3\.11"),
-    ):
-        pythons.provide("3.11")
     with Pythons(cache=apart, progress=SILENT, given=[tree]) as pythons:
         assert provided(pythons, "3.12").origin == "given"
 

@@ -13,7 +13,7 @@ from fetching import NAME, Waits, locked, make_content, sha256
 
 from repack.config import FileSource, UrlSource
 from repack.console import SILENT
-from repack.errors import FetchError, InputError, OutputError
+from repack.errors import FetchError, InputError, OutputError, UsageError
 from repack.lock import Lock
 from repack.sources import Cache, Fetched, fetch
 
@@ -54,6 +54,11 @@ class TestTheFolder:
         monkeypatch.delenv("REPACK_CACHE", raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert Cache.default().root == tmp_path / "repack"
+
+    def test_is_no_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
+        with pytest.raises(UsageError, match="the cache is a folder of this machine"):
+            Cache.default()
 
     def test_has_room_for_other_things(self, cache: Cache) -> None:
         assert cache.folder("interpreters").is_dir()

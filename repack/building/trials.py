@@ -131,7 +131,6 @@ def try_all(  # noqa: PLR0913 - all that trials are made of meets here
             cache=supply.cache,
             progress=supply.progress,
             given=settings.interpreters,
-            embeddable=settings.embeddable,
             offline=supply.offline,
         ) as pythons,
         supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,

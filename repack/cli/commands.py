@@ -84,7 +84,6 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
         cache=Cache.default(),
         progress=progress,
         given=config.smoke.interpreters,
-        embeddable=config.smoke.embeddable,
         offline=options.offline,
     ) as pythons:
         made = [pythons.provide(version) for version in options.assemble]

@@ -13,7 +13,7 @@ EXIT_CODES = "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130 int
 #: The variables that repack itself reads; pip, Wine and Windows have their own.
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
-        "REPACK_CACHE": "where downloads and all that is remembered are kept: a folder, or a URL",
+        "REPACK_CACHE": "the folder where downloads and all that is remembered are kept",
         "SOURCE_DATE_EPOCH": "the time of all members of a wheel, in seconds since 1970",
         "GH_TOKEN, GITHUB_TOKEN": "a token for releases, where source.token-env names no other",
         "NO_COLOR": "no colours on a terminal",

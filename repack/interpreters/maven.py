@@ -60,13 +60,8 @@ def fetch_artifact(artifact: Artifact, *, cache: Cache, offline: bool, progress:
 
     Raises FetchError where it cannot be had or has another content, ToolError without Maven.
     """
-    cache = cache.alone if offline else cache
     with cache.lock(f"maven {artifact.coordinates}", progress):
-        kept = (
-            cache.alone.find(_pin(artifact), progress)
-            or _from_users_repository(artifact, cache)
-            or cache.find(_pin(artifact), progress)
-        )
+        kept = cache.find(_pin(artifact), progress) or _from_users_repository(artifact, cache)
         if kept is not None:
             return kept
         if offline:
@@ -140,7 +135,7 @@ def _downloaded(artifact: Artifact, cache: Cache, progress: Progress) -> Path:
             file=artifact.coordinates,
             hint="the Maven repository asked has another file under this name: look at mirrors",
         )
-    return cache.add(path, sha256, artifact.filename, progress)
+    return cache.add(path, sha256, artifact.filename)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, final
 
 from repack.errors import FetchError, InputError, ToolError, UsageError
 from repack.interpreters.assembling import assemble_tree, recipe_for, tree_of
-from repack.interpreters.embeddable import unpack_embeddable
 from repack.interpreters.probing import probe
 from repack.interpreters.recipes import RECIPES
 from repack.interpreters.trees import is_whole
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from repack.config import Embeddable
     from repack.console import Progress
     from repack.interpreters.recipes import Recipe
     from repack.sources import Cache
@@ -35,8 +33,8 @@ _log = logging.getLogger(__name__)
 class Pythons:
     """The Windows Pythons of this machine, for the length of a `with` block.
 
-    Those given by path come first, then embeddable packages, then what is installed (Windows) or
-    can be put together (Linux). Safe for several threads. At the end of the block nothing is left
+    Those given by path come first, then what is installed (Windows) or can be put together
+    (Linux). Safe for several threads. At the end of the block nothing is left
     running.
     """
 
@@ -46,14 +44,12 @@ class Pythons:
         cache: Cache,
         progress: Progress,
         given: Sequence[Path] = (),
-        embeddable: Sequence[Embeddable] = (),
         offline: bool = False,
     ) -> None:
         """Keep the settings; nothing is looked for before it is asked for."""
         self._cache = cache
         self._progress = progress
         self._given = tuple(given)
-        self._embeddable = tuple(embeddable)
         self._offline = offline
         self._open = contextlib.ExitStack()
         self._turn = threading.RLock()
@@ -80,9 +76,6 @@ class Pythons:
             for python in self._fitting():
                 if python.version == version and python.machine == "x86-64":
                     return python
-            for package in self._embeddable:
-                if package.version == version:
-                    return self._unpacked(package)
             if ON_WINDOWS:
                 return _not_installed(version)
             return self._assembled(recipe_for(version))
@@ -115,24 +108,6 @@ class Pythons:
             return probe(python, origin="given", env=windows_environment())
         wine = self._started()
         return probe(python, origin="given", launcher=wine.launcher, env=wine.env)
-
-    def _unpacked(self, package: Embeddable) -> Interpreter:
-        python = unpack_embeddable(
-            package, cache=self._cache, offline=self._offline, progress=self._progress
-        )
-        if ON_WINDOWS:
-            found = probe(python, origin="embeddable", env=windows_environment())
-        else:
-            wine = self._started()
-            found = probe(python, origin="embeddable", launcher=wine.launcher, env=wine.env)
-        if found.version != package.version:
-            raise InputError(
-                f"is Python {found.full_version}, not {package.version}",
-                code="version",
-                file=package.url,
-                hint="look at smoke.embeddable",
-            )
-        return found
 
     def _assembled(self, recipe: Recipe) -> Interpreter:
         # Without Wine there is no point in downloading.

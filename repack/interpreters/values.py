@@ -32,7 +32,7 @@ class Interpreter:
     launcher: tuple[str, ...] = ()
     #: All that has to be in the environment for it to run; nothing else has to.
     env: Mapping[str, str] = field(default_factory=dict)
-    #: How it was found: "py launcher", "registry", "uv", "given", "assembled", "embeddable".
+    #: How it was found: "py launcher", "registry", "uv", "given", "assembled".
     origin: str
     #: "x86-64", "x86" or "arm64"
     machine: str = "x86-64"

@@ -50,7 +50,6 @@ def fetch(  # noqa: PLR0913 - each is an independent setting of one fetch
     # What asks servers takes long to import, and a build from a file asks nobody.
     from repack.sources.remote import Remote, not_offline  # noqa: PLC0415
 
-    cache = cache.alone if offline else cache
     remote = Remote(wanted=said, cache=cache, progress=progress, given_client=client)
     # An exact version of an index is taken as it was when it was last asked for, as pip's own
     # cache does; a lock that has yet to be written asks, so that it pins what there is today.

@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import platformdirs
 
-from repack.console import SILENT
-from repack.errors import InputError, OutputError
+from repack.errors import InputError, OutputError, UsageError
 from repack.files import replace, replacing, sha256_of, sweep
 from repack.lock import Pin
 from repack.sources.disk import writing
-from repack.sources.shared import SharedCache
-from repack.stores import is_url, shown
+from repack.stores import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,10 +46,6 @@ class Answer:
     time: float
 
 
-class _NotSharedError(Exception):
-    """The shared cache has not given the file, and has said why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Cache:
     """`files/<sha256>/<filename>`: a file once in it never changes.
@@ -59,31 +53,24 @@ class Cache:
     Beside it lie `incoming/` (what has not fully arrived), `answers/` (which file a source was
     last) and `locks/`. Every use hashes the whole file: OpenSSL does 1.8 GB a second, so that the
     largest wheel costs under a second, and a stamp of size and time would not see a bad disk.
-    `sizes_only` looks at sizes alone, for whoever writes nothing. `shared` is asked for what is not
-    here, and given what was downloaded; all the rest (answers, what is unpacked, what was seen) is
-    cheap to make, or speaks of this machine alone.
+    `sizes_only` looks at sizes alone, for whoever writes nothing.
     """
 
     root: Path
     sizes_only: bool = False
-    shared: SharedCache | None = None
 
     @classmethod
     def default(cls) -> Cache:
         """Return the user's cache: `REPACK_CACHE`, or where the platform keeps such things.
 
-        Where that is a URL, it is shared, and the platform's folder the working copy.
+        Raises UsageError where that is a URL.
         """
         named = os.environ.get("REPACK_CACHE", "")
-        if named and not is_url(named):
+        if is_url(named):
+            raise UsageError("REPACK_CACHE is a URL: the cache is a folder of this machine")
+        if named:
             return cls(Path(named).expanduser().absolute())
-        shared = SharedCache(shown(named)) if named else None
-        return cls(platformdirs.user_cache_path("repack", appauthor=False), shared=shared)
-
-    @property
-    def alone(self) -> Cache:
-        """This cache, which asks nobody else."""
-        return Cache(self.root, self.sizes_only)
+        return cls(platformdirs.user_cache_path("repack", appauthor=False))
 
     @property
     def incoming(self) -> Path:
@@ -128,27 +115,7 @@ class Cache:
                 ) from None
 
     def find(self, pin: Pin, progress: Progress) -> Path | None:
-        """Return the file that `pin` speaks of, if it is here or shared."""
-        return self._found(pin, progress) or self.bring(pin.sha256, pin.filename, progress)
-
-    def bring(self, sha256: str, filename: str, progress: Progress) -> Path | None:
-        """Return the file after it was taken from the shared cache, None if it is not there."""
-        if self.shared is None or self.shared.size(sha256, filename) is None:
-            return None
-        destination = self.place(sha256, filename)
-        with writing(destination):
-            destination.parent.mkdir(parents=True, exist_ok=True)
-        sweep(destination.parent)
-        try:
-            with replacing(destination) as stream:
-                if not self.shared.copy(sha256, filename, stream, progress):
-                    raise _NotSharedError  # noqa: TRY301 - it unmakes the file
-        except _NotSharedError:
-            return None
-        return destination
-
-    def _found(self, pin: Pin, progress: Progress) -> Path | None:
-        """Return the file if it is in the folder; one that was damaged meanwhile is removed."""
+        """Return the file that `pin` speaks of, if it is here; one that was damaged is removed."""
         path = self.place(pin.sha256, pin.filename)
         if self.sizes_only and path.is_file() and path.stat().st_size == pin.size:
             return path
@@ -167,14 +134,12 @@ class Cache:
             path.unlink(missing_ok=True)
         return None
 
-    def add(self, path: Path, sha256: str, filename: str, progress: Progress = SILENT) -> Path:
-        """Move the file at `path`, just downloaded, to its place, and return that; share it."""
+    def add(self, path: Path, sha256: str, filename: str) -> Path:
+        """Move the file at `path`, just downloaded, to its place, and return that."""
         destination = self.place(sha256, filename)
         with writing(destination):
             destination.parent.mkdir(parents=True, exist_ok=True)
             replace(path, destination)
-        if self.shared is not None:
-            self.shared.offer(destination, sha256, filename, progress)
         return destination
 
     def place(self, sha256: str, filename: str) -> Path:

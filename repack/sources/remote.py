@@ -102,7 +102,7 @@ class Remote:
             check_archive(wheel, file=wheel.name)
             size, sha256 = wheel.stat().st_size, sha256_of(wheel)
             self.wanted.check(size, sha256, file=wheel.name)
-            path = self.cache.add(wheel, sha256, wheel.name, self.progress)
+            path = self.cache.add(wheel, sha256, wheel.name)
         pin = self.wanted.pinned(path.name, package_url(path.name), size, sha256)
         return Fetched(path=path, pin=pin)
 
@@ -118,7 +118,7 @@ class Remote:
         except InputError:
             partial.discard()
             raise
-        path = self.cache.add(partial.finish(), sha256, name, self.progress)
+        path = self.cache.add(partial.finish(), sha256, name)
         return Fetched(path=path, pin=self.wanted.pinned(name, url, size, sha256))
 
     def _known_by_hash(self, source: UrlSource) -> Pin | None:
@@ -126,7 +126,7 @@ class Remote:
         name, sha256 = file_name_of(source.url), source.sha256 or ""
         self.wanted.check_name(name, file=shown_url(source.url))
         path = self.cache.place(sha256, name)
-        if not path.is_file() and self.cache.bring(sha256, name, self.progress) is None:
+        if not path.is_file():
             return None
         return self.wanted.pinned(name, source.url, path.stat().st_size, source.sha256 or "")
 
