@@ -80,34 +80,11 @@ def may_use_apt() -> bool:
     return root and shutil.which("apt-get") is not None
 
 
+@nox.session
 def build(session: nox.Session) -> None:
-    """Download, patch, smoke-test and emit the wheels of repack.toml into dist/."""
+    """Make the wheels of repack.toml: `nox -s build`; of one [[build]]: `nox -s build -- NAME`."""
     session.install(".[sample]")
     session.run("repack", "build", *session.posargs)
-
-
-def build_one(session: nox.Session, name: str) -> None:
-    """Do the same for one [[build]] of repack.toml, into a folder of its name."""
-    session.install(".[sample]")
-    session.run("repack", "build", name, *session.posargs)
-
-
-def build_names() -> list[str]:
-    """Return the names of the builds in repack.toml; whether they are right, repack says."""
-    path = Path("repack.toml")
-    try:
-        tables = nox.project.load_toml(path).get("build") if path.is_file() else None
-    except ValueError:  # no TOML: `nox -s lint` has nothing to do with it
-        return []
-    named = tables if isinstance(tables, list) else []
-    return [each["name"] for each in named if isinstance(each, dict) and each.get("name")]
-
-
-if BUILDS := build_names():
-    ids = [nox.param(name, id=name) for name in BUILDS]
-    nox.session(nox.parametrize("name", ids)(build_one), name="build")
-else:
-    nox.session(build)
 
 
 @nox.session(default=False)

@@ -15,7 +15,7 @@ from wheelmaking import cuda_wheel
 pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parent.parent
 UV = Path(sysconfig.get_path("scripts")) / "uv"
-SUPPORTED = range(10, 15)
+SUPPORTED = range(11, 15)
 
 
 def pythons() -> list[Path]:
@@ -42,16 +42,8 @@ def test_every_python_at_hand_gives_the_same_bytes(tmp_path: Path) -> None:
         environment = tmp_path / f"venv{number}"
         subprocess.run([UV, "venv", "-q", "--python", python, environment], check=True)
         scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
-        install: list[str | Path] = [
-            UV,
-            "pip",
-            "install",
-            "-q",
-            "--python",
-            scripts / "python",
-            ROOT,
-        ]
-        subprocess.run(install, check=True)
+        install: list[str | Path] = [UV, "pip", "install", "-q", "--python", scripts / "python"]
+        subprocess.run([*install, ROOT], check=True)
         programs.append(scripts / "repack")
     digests = set()
     for number, program in enumerate(programs):

@@ -131,13 +131,6 @@ def test_known_subfolders_are_looked_at_whoever_names_the_directory(
     assert windows.chosen() == {"npp": place}
 
 
-def test_the_deepest_known_subfolder_comes_first(windows: Windows) -> None:
-    for place in (r"C:\T", r"C:\T\bin", r"C:\T\bin\x64", r"C:\T\bin\12.9\x64"):
-        windows.fill(place, NPP)
-    windows.env["CUDA_PATH"] = TOOLKIT
-    assert windows.chosen() == {"npp": r"C:\T\bin\12.9\x64"}
-
-
 def test_the_root_of_a_share_is_an_absolute_directory(windows: Windows) -> None:
     share = windows.share(r"srv\cuda12")
     for name, content in NPP.items():
@@ -573,8 +566,3 @@ def test_running_the_file_by_its_path_says_the_same(windows: Windows) -> None:
     windows.fill(PYTHON, NPP)
     assert windows.run(rf"{SITE}\cv2\cuda_dlls.py") == windows.report()
     assert windows.report().code == 0
-
-
-def test_the_report_is_not_loaded_where_the_import_works(windows: Windows) -> None:
-    windows.fill(PYTHON, NPP)
-    assert windows.import_cv2(after="print('cv2._cuda_report' in sys.modules)").endswith("False")

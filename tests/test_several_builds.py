@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -383,30 +380,3 @@ def test_a_wheel_in_place_of_a_name_is_a_usage_error_that_says_how(three: Repack
 def test_a_name_that_there_is_not_ends_before_anything_is_built(three: Repack) -> None:
     assert three("build", "cu12", "stubs").code == 2
     assert not (three.folder / "dist").exists()
-
-
-# nox
-
-
-NOX = [sys.executable, "-m", "nox", "--list", "--json", "-s", "build"]
-
-
-@pytest.mark.parametrize(
-    ("text", "sessions"),
-    [
-        pytest.param(TWO, ["build(CU_12)", "build(cu13.vendor)"], id="several builds"),
-        pytest.param("[build]\nemit = 'abi3'\n", ["build"], id="one build"),
-        pytest.param(None, ["build"], id="no file"),
-        pytest.param("[[build]", ["build"], id="no TOML"),
-    ],
-)
-def test_nox_has_a_session_for_each_build(
-    text: str | None, sessions: list[str], tmp_path: Path
-) -> None:
-    top = Path(__file__).parents[1]
-    for name in ("noxfile.py", "pyproject.toml"):
-        shutil.copy(top / name, tmp_path / name)
-    if text is not None:
-        write(tmp_path, text)
-    done = subprocess.run(NOX, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert [each["session"] for each in json.loads(done.stdout)] == sessions

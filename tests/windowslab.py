@@ -188,10 +188,14 @@ class Windows:
         self.write(rf"{site}\cv2\__init__.py", LOADER)
         self.write(rf"{site}\cv2\_cuda_build.py", f"BUILD = {facts!r}\n")
         self.write(rf"{site}\cv2\cv2.pyd", native(imports))
-        queue = self.interpreter.python.parent / "DLLs" / "_queue.pyd"
-        self.write(rf"{site}\cv2\{INITIALIZER}", queue.read_bytes())
+        self.write_initializer(rf"{site}\cv2")
         for file in OVERLAY.glob("*.py"):
             self.write(rf"{site}\cv2\{file.name}", file.read_bytes())
+
+    def write_initializer(self, folder: str) -> None:
+        """Write what a native module hands its initialization to."""
+        queue = self.interpreter.python.parent / "DLLs" / "_queue.pyd"
+        self.write(rf"{folder}\{INITIALIZER}", queue.read_bytes())
 
     def run(self, *words: str) -> Ran:
         """Return what python.exe did with these arguments."""

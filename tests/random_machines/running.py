@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proof.disks import WineDisk, wine_disk
+from proof.disks import wine_disk
 from proof.packages import link_tree
 from proof.traces import parse_trace
-from windowslab import LOADER, OVERLAY
+from windowslab import BUILD, LOADER, OVERLAY, Windows, cleared, native
 
-from random_machines.binaries import make_file, make_native
+from random_machines.binaries import make_file
 from random_machines.drawing import (
     ADDED,
     CV2,
@@ -25,16 +25,13 @@ from random_machines.drawing import (
     SITE,
     SOUND,
     VENDORED,
-    WORK,
     Machine,
     folder_of,
     name_of,
 )
 from random_machines.expecting import STAND_IN
 from repack.interpreters import Interpreter
-from repack.process import Finished, run
 
-TIMEOUT = 60.0
 MARK = "@machine "
 # As torch loads its DLLs.
 PREPARE = """\
@@ -93,11 +90,16 @@ def open_bench(interpreter: Interpreter, folder: Path) -> Iterator[Bench]:
     interpreter.start()
     with wine_disk(interpreter, folder) as disk:
         link_tree(interpreter.python.parent, disk.place(PYTHON), without=("site-packages",))
-        bench = Bench(disk)
-        bench.install()
+        windows = Windows(disk=disk, interpreter=interpreter, python=rf"{PYTHON}\python.exe")
+        windows.write(rf"{SITE}\numpy\__init__.py", "__version__ = '2.1.0'\n")
+        windows.write(rf"{CV2}\__init__.py", LOADER)
+        windows.write_initializer(CV2)
+        for file in OVERLAY.glob("*.py"):
+            windows.write(rf"{CV2}\{file.name}", file.read_bytes())
+        windows.run("-m", "compileall", "-q", SITE)
         # Wine's server, which takes half a second to start, stays as long as a program runs.
         with subprocess.Popen(
-            [*interpreter.launcher, rf"{PYTHON}\python.exe", "-c", "print(1, flush=True); input()"],
+            [*interpreter.launcher, windows.python, "-c", "print(1, flush=True); input()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -107,7 +109,7 @@ def open_bench(interpreter: Interpreter, folder: Path) -> Iterator[Bench]:
             # Without wineboot, two programs that start at once wait minutes for its event.
             keeper.stdout.readline()
             try:
-                yield bench
+                yield Bench(windows)
             finally:
                 keeper.kill()
 
@@ -115,89 +117,42 @@ def open_bench(interpreter: Interpreter, folder: Path) -> Iterator[Bench]:
 class Bench:
     """Drive C: with a Python, on which one machine after the other is laid out and run."""
 
-    def __init__(self, disk: WineDisk) -> None:
-        self.disk = disk
-
-    def install(self) -> None:
-        """Put there what no machine changes."""
-        self._write(rf"{SITE}\numpy\__init__.py", b"__version__ = '2.1.0'\n")
-        self._write(rf"{CV2}\__init__.py", LOADER.encode())
-        for file in OVERLAY.glob("*.py"):
-            self._write(rf"{CV2}\{file.name}", file.read_bytes())
-        run(
-            [
-                *self.disk.interpreter.launcher,
-                rf"{PYTHON}\python.exe",
-                "-m",
-                "compileall",
-                "-q",
-                ".",
-            ],
-            timeout=TIMEOUT,
-            env=self.disk.env,
-            cwd=self.disk.place(SITE),
-        )
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
 
     def try_machine(self, machine: Machine) -> Seen:
         """Return what happens on a machine."""
-        files = self._lay_out(machine)
-        try:
-            return self._run(machine)
-        finally:
-            for file in files:
-                self._remove(file)
+        with cleared(self._windows) as windows:
+            for path, state in machine.files.items():
+                windows.write(path, make_file(name_of(path), state))
+            if machine.has_stand_in:
+                windows.write(rf"{STAND_IN}\{DRIVER}", make_file(DRIVER, SOUND))
+            windows.write(rf"{CV2}\cv2.pyd", native({name: ["f"] for name in machine.imports}))
+            windows.write(rf"{CV2}\_cuda_build.py", f"BUILD = {_make_build(machine)!r}\n")
+            windows.env = {**machine.env, "PYTHONDONTWRITEBYTECODE": "1"}
+            windows.path, windows.cwd = ";".join(machine.path), machine.cwd
+            return _run(windows, machine)
 
-    def _lay_out(self, machine: Machine) -> list[Path]:
-        files = {path: make_file(name_of(path), state) for path, state in machine.files.items()}
-        if machine.has_stand_in:
-            files[rf"{STAND_IN}\{DRIVER}"] = make_file(DRIVER, SOUND)
-        files[rf"{CV2}\cv2.pyd"] = make_native(machine.imports)
-        files[rf"{CV2}\_cuda_build.py"] = f"BUILD = {_make_build(machine)!r}\n".encode()
-        self.disk.place(WORK).mkdir(exist_ok=True)
-        return [self._write(path, content) for path, content in files.items()]
 
-    def _run(self, machine: Machine) -> Seen:
-        added = [ADDED] if machine.has_added else []
-        prepared = json.dumps([machine.loaded, added])
-        imported = self._run_python(machine, ["-c", IMPORT, prepared], "-all,+pid,+loaddll")
-        asked = ["-m", "cv2.cuda_dlls", "--json"]
-        if machine.loaded or added:
-            asked = ["-c", REPORT, prepared]
-        report = self._run_python(machine, asked, "-all")
-        message = re.search(rf"^{MARK}(.*)$", imported.output, re.MULTILINE)
-        loaded = parse_trace(imported.output)
-        return Seen(
-            message=json.loads(message[1]) if message else f"no end: {imported.output[-2000:]}",
-            files={file.name: str(file.file) for file in loaded},
-            twice=tuple(file.name for file in loaded if file.twice and file.concerns_cuda),
-            report=_read_report(report.output),
-            exit_code=report.returncode,
-            output=report.output,
-        )
-
-    def _run_python(self, machine: Machine, words: list[str], debug: str) -> Finished:
-        env = {
-            **self.disk.env,
-            **machine.env,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "WINEDEBUG": debug,
-            "WINEPATH": ";".join(machine.path),
-        }
-        command = [*self.disk.interpreter.launcher, rf"{PYTHON}\python.exe", *words]
-        return run(command, timeout=TIMEOUT, env=env, cwd=self.disk.place(machine.cwd))
-
-    def _write(self, path: str, content: bytes) -> Path:
-        place = self.disk.place(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-        return place
-
-    def _remove(self, file: Path) -> None:
-        """Remove a file, and the folders that are empty then."""
-        file.unlink()
-        with contextlib.suppress(OSError):
-            for folder in file.parents:
-                folder.rmdir()
+def _run(windows: Windows, machine: Machine) -> Seen:
+    added = [ADDED] if machine.has_added else []
+    prepared = json.dumps([machine.loaded, added])
+    asked = ["-m", "cv2.cuda_dlls", "--json"]
+    if machine.loaded or added:
+        asked = ["-c", REPORT, prepared]
+    report = windows.run(*asked)
+    windows.debug = "-all,+pid,+loaddll"
+    output = windows.run("-c", IMPORT, prepared).output
+    message = re.search(rf"^{MARK}(.*)$", output, re.MULTILINE)
+    loaded = parse_trace(output)
+    return Seen(
+        message=json.loads(message[1]) if message else f"no end: {output[-2000:]}",
+        files={file.name: str(file.file) for file in loaded},
+        twice=tuple(file.name for file in loaded if file.twice and file.concerns_cuda),
+        report=_read_report(report.output),
+        exit_code=report.code,
+        output=report.output,
+    )
 
 
 def _read_report(output: str) -> dict[str, Any]:
@@ -210,24 +165,14 @@ def _read_report(output: str) -> dict[str, Any]:
 
 def _make_build(machine: Machine) -> dict[str, object]:
     """Return what cv2/_cuda_build.py says of the machine's cv2."""
-    families = machine.families
+    families, cv2_libs = machine.families, ("cv2.libs",)
     kinds = {name.lower(): family for family, names in families.items() for name in names}
-    kinds |= {DRIVER: "driver", "python3.dll": "python", "python312.dll": "python"}
     return {
-        "cuda": (12, 9),
+        **BUILD,
         "cures": {kind: f"get {kind}" for kind in (*families, "driver")},
-        "delayed": (),
         "families": families,
-        "help_url": "",
-        "kinds": kinds,
-        "machine": "x86-64",
-        "numpy": "numpy>=1.23,<3",
-        "opencv": "4.13.0",
-        "original": {"filename": "", "sha256": ""},
-        "others": (),
+        "kinds": {**kinds, DRIVER: "driver", "python3.dll": "python", "python312.dll": "python"},
         "requires": {},
         "stand_ins": {DRIVER: "cv2/stand-ins/nvcuda"} if machine.has_stand_in else {},
-        "vendored": ("cv2.libs",)
-        if any(folder_of(path) == VENDORED for path in machine.files)
-        else (),
+        "vendored": cv2_libs if VENDORED in map(folder_of, machine.files) else (),
     }
