@@ -7,7 +7,6 @@ can be. A wheel that an earlier build wrote from the same recipe is left as it i
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -104,12 +103,9 @@ def emit(  # noqa: PLR0913 - the rim: all that touches the disk meets here
         task.advance(1)
         return Emitted(planned=planned, path=path, size=size, sha256=sha256, fresh=fresh)
 
-    # The kernel copies and flushes; threads let it do so for several wheels at once.
-    with (
-        progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task,
-        ThreadPoolExecutor(max_workers=4) as pool,
-    ):
-        return tuple(pool.map(one, plan.wheels))
+    # One after the other: after an interrupt no thread goes on writing into the stage.
+    with progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task:
+        return tuple(map(one, plan.wheels))
 
 
 def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
