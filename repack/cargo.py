@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from repack.record import Cargo, Finding
-from repack.wheels import Carried
+from repack.wheel import Carried
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

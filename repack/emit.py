@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from repack import files
-from repack.archives import splice
+from repack.wheel import splice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from repack.console import Progress
     from repack.plan import Plan, PlannedWheel
-    from repack.wheels import Wheel
+    from repack.wheel import Wheel
 
 #: Changes whenever the same recipe gives other bytes than before.
 _FORMAT = "1"

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
-from repack import wheels
-from repack.analysis.findings import wrong_numpy
-from repack.archives import Added, Copied, size_of
 from repack.cargo import Supplement
 from repack.config import name_token
 from repack.dlls import (
@@ -29,16 +26,18 @@ from repack.dlls import (
     required,
 )
 from repack.errors import InputError, OutputError
+from repack.inspect.findings import wrong_numpy
+from repack.wheel import Added, Copied, local_version, renamed, rewritten, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from repack.analysis import Analysis, Need
     from repack.config import Build
     from repack.dlls import Dll
+    from repack.inspect import Analysis, Need
     from repack.patching import Note, Patched
     from repack.record import Cargo, Finding
-    from repack.wheels import Wheel
+    from repack.wheel import Wheel
 
 _TOOLKIT = {Kind.CUDA, Kind.CUDNN}
 #: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
@@ -165,7 +164,7 @@ def make_plan(
 def emitted_version(build: Build, analysis: Analysis, label: str) -> str:
     """Return the version of the wheels, whose local part says what was done."""
     done = build.local or default_label(analysis, label)
-    return wheels.local_version(
+    return local_version(
         analysis.wheel.filename.version, named_label(done, build.name) if build.name else done
     )
 
@@ -460,15 +459,15 @@ def _planned(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
             Tag(python.interpreter, python.abi, tag.platform) for tag in wheel.filename.tags
         )
         requires_python = _narrowed(wheel.requires_python, python)
-    renamed = wheels.renamed(wheel.filename, version=version, tags=tags)
+    name = renamed(wheel.filename, version=version, tags=tags)
     return PlannedWheel(
-        filename=str(renamed),
+        filename=str(name),
         version=version,
-        tag=renamed.tag,
+        tag=name.tag,
         pythons=tuple(group),
-        entries=wheels.rewritten(
+        entries=rewritten(
             wheel,
-            renamed,
+            name,
             {**patched.files, **more.files},
             requires_python=requires_python,
             add_requires=(*numpy_requirement(analysis, group), *more.requires),

@@ -24,7 +24,7 @@ from pathlib import Path
 from genuine import CUDA_12, genuine_wheel
 from wheelmaking import make_pyd, make_wheel
 
-from repack.sources import Cache
+from repack.fetch import Cache
 
 REQUIREMENT = "opencv-contrib-python==4.11.0.86"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -38,7 +38,7 @@ os.fsync = lambda descriptor: None
 ENGINE = """
 import sys, time
 from pathlib import Path
-from repack.archives import Copied, canonical_order, open_archive, splice
+from repack.wheel import Copied, canonical_order, open_archive, splice
 source, target = map(Path, sys.argv[1:])
 archive = open_archive(source)
 by_name = {member.name: member for member in archive.members}

@@ -17,8 +17,8 @@ from prove import LOCK
 
 from repack.building import Supply
 from repack.console import SILENT
-from repack.interpreters import Pythons
-from repack.sources import Cache
+from repack.fetch import Cache
+from repack.pythons import Pythons
 
 ROUNDS = 10
 #: Of the untouched import: what the search may cost, and the whole fixed import more.

@@ -23,7 +23,7 @@ from s3server import S3Server
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from repack.sources import Cache
+from repack.fetch import Cache
 
 
 def pytest_configure() -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from repack.console import Progress, Task
+from repack.fetch.http import Client
+from repack.fetch.patience import Patience
 from repack.lock import Lock, Pin
-from repack.sources.http import Client
-from repack.sources.patience import Patience
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from wheelmaking import make_wheel, metadata, wheel_file
 
-from repack.sources import Cache, Fetched, fetch_index
+from repack.fetch import Cache, Fetched, fetch_index
 
 _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"

@@ -10,7 +10,7 @@ import publishing
 
 from repack.files import sha256_of
 from repack.record import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
-from repack.wheels import parse_filename
+from repack.wheel import parse_filename
 
 
 def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from faultserver import RecordingServer
 
 from repack.console import SILENT
-from repack.sources import Cache
+from repack.fetch import Cache
 
 USER, SECRET = "team", "s3cret-of-the-team"
 _DEVPI = "6.20.3"

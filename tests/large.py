@@ -17,8 +17,16 @@ from pathlib import Path
 
 from genuine import CUDA_12, genuine_dlls, genuine_wheel
 
-from repack.archives import Archive, Copied, open_archive, splice
-from repack.wheels import Carried, read_wheel, renamed, rewritten
+from repack.wheel import (
+    Archive,
+    Carried,
+    Copied,
+    open_archive,
+    read_wheel,
+    renamed,
+    rewritten,
+    splice,
+)
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 LARGE = "cv2/data/large.bin"

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from repack.dlls import make_dll
 from repack.patching import Patched, patch_wheel
-from repack.pe import make_dll
 
 DATA = Path(__file__).with_name("data")
 #: Each text that cv2/__init__.py has had on the index, by the first release seen with it.

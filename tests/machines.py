@@ -16,9 +16,8 @@ from typing import IO, Any
 import pefile
 import pytest
 
-from repack.dlls import classify, cure, general_cures
+from repack.dlls import classify, cure, general_cures, make_dll
 from repack.patching import builtin_folder
-from repack.pe import make_dll
 
 FILE = builtin_folder() / "cv2" / "cuda_dlls.py"
 REPORT = FILE.with_name("_cuda_report.py")

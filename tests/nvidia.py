@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wheelmaking import make_wheel
 
-from repack.pe import make_dll
+from repack.dlls import make_dll
 
 #: Authenticode lies behind all sections, and any rewriting would lose it.
 SIGNATURE = b"a signature that must not be lost"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wheelmaking import make_wheel
 
-from repack.interpreters import Interpreter
+from repack.pythons import Interpreter
 
 _NUMPY = """\
 __version__ = "2.0.0"

@@ -19,10 +19,10 @@ from random_machines.trying import draw_machines, try_machines
 
 from repack.building import Supply
 from repack.console import Console, Progress, log_to
+from repack.fetch import Cache
 from repack.files import replacing
-from repack.interpreters import Interpreter, Pythons, Unavailable
 from repack.process import run
-from repack.sources import Cache
+from repack.pythons import Interpreter, Pythons, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

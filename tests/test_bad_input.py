@@ -28,7 +28,7 @@ from platforms import POSIX
 from wheelmaking import Files, cuda_wheel, make_pyd, make_wheel
 
 from repack import files
-from repack.archives import Added, Archive, Copied, Written, splice
+from repack.wheel import Added, Archive, Copied, Written, splice
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 LOADER, BINARY = "cv2/__init__.py", "cv2/cv2.pyd"

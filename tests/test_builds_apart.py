@@ -14,8 +14,8 @@ from repack.config import FileSource, load_builds
 from repack.console import SILENT
 from repack.emit import emit
 from repack.errors import FetchError
+from repack.fetch import Cache
 from repack.lock import Pin, read_lock, write_lock
-from repack.sources import Cache
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 #: The same OpenCV for CUDA 12 and 13: two files of one name, as they are published.

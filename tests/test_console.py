@@ -60,7 +60,7 @@ def worked(stream: io.StringIO, *, unit: str = "bytes", total: int | None = 4_00
         if ESCAPE in stream.getvalue():
             time.sleep(0.3)
         task.describe("Trying again")
-        logging.getLogger("repack.sources").info("a step")
+        logging.getLogger("repack.fetch").info("a step")
     return stream.getvalue()
 
 
@@ -146,7 +146,7 @@ class TestStreamThatTakesNothing:
         log_to(console, 0)
         with Progress(console).task("Downloading x.whl", total=2) as task:
             task.advance(1)
-            logging.getLogger("repack.sources").info("a step")
+            logging.getLogger("repack.fetch").info("a step")
 
     def test_of_results_is_an_error(self, *, is_terminal: bool) -> None:
         with pytest.raises(OSError, match="No space left"):

@@ -37,11 +37,10 @@ from machines import (
 from proof.dlls import REQUIREMENTS
 
 from repack.console import SILENT
-from repack.dlls import classify
+from repack.dlls import classify, read_image
+from repack.fetch import Cache, fetch_index
 from repack.lock import read_lock
-from repack.pe import read_image
 from repack.smoke import toolkit_of
-from repack.sources import Cache, fetch_index
 
 NVIDIA = f"{SITE}\\nvidia"
 DEFAULT = "C:\\Program Files\\NVIDIA GPU Computing Toolkit\\CUDA"

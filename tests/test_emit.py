@@ -10,12 +10,12 @@ import pytest
 from driving import everything
 from wheelmaking import cuda_wheel
 
-from repack.analysis import Analysis, analyse
 from repack.config import Build
 from repack.console import SILENT
 from repack.emit import Emitted, Ledger, emit, folder_for, settle, staging
 from repack.errors import OutputError
 from repack.files import sha256_of
+from repack.inspect import Analysis, analyse
 from repack.patching import Patched
 from repack.plan import Plan, make_plan
 

@@ -16,7 +16,7 @@ from releases import GitHub
 from wheelmaking import make_pyd, make_wheel
 
 from repack.config import ReleaseSource, load
-from repack.pe import make_dll
+from repack.dlls import make_dll
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]

@@ -21,8 +21,8 @@ from windowslab import (
 )
 
 from repack.console import SILENT
-from repack.interpreters import Pythons
-from repack.sources import Cache
+from repack.fetch import Cache
+from repack.pythons import Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
 TOOLKIT = r"C:\T"

@@ -10,8 +10,8 @@ from indexing import served, simple_index
 from running import repack, smokes
 from test_pins_installed import Windows
 
+from repack.fetch import Cache, fetch_index
 from repack.smoke import Machine
-from repack.sources import Cache, fetch_index
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]

@@ -15,9 +15,9 @@ from driving import Ran, Repack
 from indexing import leave_record, served, simple_index, wheel_record
 from wheelmaking import make_wheel
 
+from repack.fetch import Cache
 from repack.files import sha256_of
 from repack.lock import Lock, Pin, write_lock
-from repack.sources import Cache
 
 
 @dataclass
@@ -425,7 +425,7 @@ def test_a_pip_that_evaluates_markers_for_this_machine_is_found_out(
         "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main(sys.argv[2:]))\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr("repack.sources.resolving._PROGRAM", program)
+    monkeypatch.setattr("repack.fetch.resolving._PROGRAM", program)
     place.build("a", pythons=["3.9"])
     place.offer("a-1", 'b; python_version == "3.9"')
     place.offer("b-1")

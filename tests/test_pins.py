@@ -22,7 +22,7 @@ from repack.index.requirements import (
     format_all_requirements,
     format_constraints,
 )
-from repack.wheels.requiring import applicable, windows_environment
+from repack.wheel.requiring import applicable, windows_environment
 
 INDEX = "https://index.example.com/simple"
 

@@ -18,12 +18,12 @@ from running import repack
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
+from repack.fetch import Cache, fetch_index
 from repack.files import sha256_of
-from repack.interpreters import Interpreter, Pythons
 from repack.lock import read_lock
+from repack.pythons import Interpreter, Pythons
 from repack.smoke import toolkit_of
 from repack.smoke.running import Machine, _Trial, _unpacked
-from repack.sources import Cache, fetch_index
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]

@@ -15,13 +15,12 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 from wheelmaking import make_wheel, metadata
 
-from repack.analysis import Analysis, analyse
-from repack.archives import Added, Copied
 from repack.cargo import Supplement
 from repack.config import Build
+from repack.dlls import make_dll
 from repack.errors import InputError
+from repack.inspect import Analysis, analyse
 from repack.patching import Patched
-from repack.pe import make_dll
 from repack.plan import (
     Plan,
     PlannedWheel,
@@ -32,6 +31,7 @@ from repack.plan import (
     refusal,
 )
 from repack.plan import _narrowed as narrowed
+from repack.wheel import Added, Copied
 
 NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")

@@ -15,12 +15,11 @@ from proof.scenarios import Wanted, read_scenarios
 from proof.wheels import Wheels
 from prove import LOCK, main
 
-from repack.archives import read_member, splice
 from repack.building import Supply, timestamp
 from repack.console import SILENT
-from repack.interpreters import Pythons, Unavailable
-from repack.sources import Cache
-from repack.wheels import read_wheel, rewritten
+from repack.fetch import Cache
+from repack.pythons import Pythons, Unavailable
+from repack.wheel import read_member, read_wheel, rewritten, splice
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(3000)]
 

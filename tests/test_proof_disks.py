@@ -9,7 +9,7 @@ from proof.disks import Occupied, WineDisk, windows_disk
 from proof.layouts import layout_of
 from proof.scenarios import LAYOUTS
 
-from repack.interpreters import Interpreter
+from repack.pythons import Interpreter
 
 PYTHON = Interpreter(
     version="3.12", full_version="3.12.1", python=Path("python.exe"), origin="given"

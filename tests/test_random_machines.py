@@ -23,8 +23,8 @@ from random_machines.running import Bench, Seen, open_bench
 from random_machines.trying import describe_disagreement, draw_machines
 
 from repack.console import SILENT
-from repack.interpreters import Interpreter, Pythons
-from repack.sources import Cache
+from repack.fetch import Cache
+from repack.pythons import Interpreter, Pythons
 
 SEED = 0
 DRAWN = list(draw_machines(SEED, 20))

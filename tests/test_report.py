@@ -11,14 +11,14 @@ from pretending import this_python
 from wheelmaking import make_pyd, make_wheel
 
 from repack import report
-from repack.analysis import Analysis, analyse
 from repack.cargo import Supplement
 from repack.config import Build
+from repack.dlls import make_dll
 from repack.errors import InputError
-from repack.interpreters import Unavailable
+from repack.inspect import Analysis, analyse
 from repack.patching import Note, Patched
-from repack.pe import make_dll
 from repack.plan import make_plan
+from repack.pythons import Unavailable
 from repack.record import Cargo
 from repack.report import BuildResult, Row, Smoked
 from repack.smoke import FAILED, NOT_RUN, PASSED, Outcome

@@ -25,7 +25,7 @@ from repack.config import (
 from repack.errors import ConfigError, UsageError
 from repack.plan import named_label
 from repack.record import read_records
-from repack.wheels import local_version
+from repack.wheel import local_version
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 TWO = """\

@@ -12,11 +12,12 @@ from pretending import CV2, cv2_wheel, numpy_wheel, pip_wheel, this_python
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
+from repack.dlls import make_dll
+from repack.fetch import Cache, Fetched, fetch_index
 from repack.files import sha256_of
-from repack.interpreters import Interpreter, Pythons, Unavailable
 from repack.lock import Pin
-from repack.pe import make_dll
 from repack.process import Finished
+from repack.pythons import Interpreter, Pythons, Unavailable
 from repack.smoke import (
     FAILED,
     PASSED,
@@ -28,7 +29,6 @@ from repack.smoke import (
     toolkit_of,
 )
 from repack.smoke.judging import crash, facts_of, judge_use
-from repack.sources import Cache, Fetched, fetch_index
 
 
 @pytest.fixture(scope="module")

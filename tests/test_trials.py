@@ -13,13 +13,13 @@ from pretending import numpy_wheel, this_python
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
 from repack.building import trials
+from repack.dlls import make_dll
 from repack.errors import FetchError
+from repack.fetch import Fetched
 from repack.files import sha256_of
-from repack.interpreters import Interpreter, Unavailable
 from repack.lock import Pin
-from repack.pe import make_dll
+from repack.pythons import Interpreter, Unavailable
 from repack.smoke import FAILED, PASSED, Outcome
-from repack.sources import Fetched
 
 WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.25, log="imported\n")
 NO_DLL = "ImportError: DLL load failed while importing cv2"

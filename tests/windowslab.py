@@ -17,9 +17,9 @@ from proof.disks import WineDisk, wine_disk
 from proof.layouts import lay_python, layout_of
 from proof.packages import link_tree
 
-from repack.interpreters import Interpreter, Pythons
-from repack.pe import make_dll
+from repack.dlls import make_dll
 from repack.process import Finished, run
+from repack.pythons import Interpreter, Pythons
 
 OVERLAY = Path(__file__).parent.parent / "patches" / "cv2"
 PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"

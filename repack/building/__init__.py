@@ -8,27 +8,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from repack import __version__, files
-from repack.analysis import Memory, analyse, require_cv2, require_original, require_windows
 from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, source_date_epoch, wanted_source
+from repack.fetch import locate
+from repack.inspect import Memory, analyse, require_cv2, require_original, require_windows
 from repack.report import BuildResult
-from repack.sources import locate
-from repack.wheels import parse_filename
+from repack.wheel import parse_filename
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from repack.analysis import Analysis
     from repack.config import Config
     from repack.console import Task
+    from repack.inspect import Analysis
 
 __all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "timestamp"]
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
 #: What takes long to import and is needed once the source is read; and so in one mode alone.
-_IMPORTED = ("repack.analysis.judging", "repack.building.making", "repack.building.recording")
-_IMPORTED_TOO = {"vendor": ("repack.vendoring.sbom",), "depend": ("repack.vendoring",)}
+_IMPORTED = ("repack.inspect.judging", "repack.building.making", "repack.building.recording")
+_IMPORTED_TOO = {"vendor": ("repack.vendor.sbom",), "depend": ("repack.vendor",)}
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
 _SAMPLE_PYTHON = "3.12"
 
@@ -119,7 +119,7 @@ def sample_of(base: Path, sha256: str, source: SampleSource, supply: Supply) -> 
     there = next(folder.glob("*.whl"), None)
     if known and there and stands(there, *known):
         return there
-    from repack.sampling import make_sample  # noqa: PLC0415 - needed the first time alone
+    from repack.sample import make_sample  # noqa: PLC0415 - needed the first time alone
 
     with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
         sample = make_sample(base, cuda=source.cuda, driver=source.driver, folder=folder)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from repack.archives import read_member
 from repack.building.supplementing import check_requirements, supplement
 from repack.building.verdicts import Trial, Verdict
 from repack.emit import Ledger, emit, settle, staging
@@ -15,15 +14,16 @@ from repack.patching import patch_wheel
 from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
 from repack.record import FAILED, NOT_RUN, Outcome
 from repack.report import Row
+from repack.wheel import read_member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from repack.analysis import Analysis
     from repack.building.supply import Supply
     from repack.config import Config
     from repack.emit import Emitted
+    from repack.inspect import Analysis
     from repack.plan import Plan
 
 

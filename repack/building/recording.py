@@ -5,9 +5,9 @@ from __future__ import annotations
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from repack.archives import Added, read_member
 from repack.record import Asked, Beside, BuildRecord, Change, Finding, Origin, Seen, WheelRecord
 from repack.report import cuda_text, findings_of
+from repack.wheel import Added, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from repack.config import Build
     from repack.plan import PlannedWheel
     from repack.report import BuildResult, Row
-    from repack.wheels import Wheel
+    from repack.wheel import Wheel
 
 #: More is no text that a person would read as a diff.
 _MOST = 1 << 20

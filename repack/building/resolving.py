@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import Version
 
-from repack.archives import open_archive, read_member
 from repack.config import IndexSource
 from repack.console import SILENT
 from repack.errors import FetchError, InputError, ToolError
+from repack.fetch.resolving import Question, pip_resolve
 from repack.files import sha256_of
 from repack.index.closures import Candidate, closure
 from repack.index.pins import Pinned, PinnedFile, Target
 from repack.lock import Pin
-from repack.sources.resolving import Question, pip_resolve
-from repack.wheels import parse_filename, parse_metadata
-from repack.wheels.metadata import BrokenMetadataError
-from repack.wheels.requiring import applicable, windows_environment
+from repack.wheel import open_archive, parse_filename, parse_metadata, read_member
+from repack.wheel.metadata import BrokenMetadataError
+from repack.wheel.requiring import applicable, windows_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

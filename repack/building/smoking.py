@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from repack.analysis import analyse
 from repack.building.trials import place_for, readable, try_all
 from repack.building.verdicts import Trial
+from repack.inspect import analyse
 from repack.plan import refusal
 from repack.record import NOT_RUN, Outcome
 from repack.report import Smoked
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from repack.analysis import Analysis
     from repack.building.supply import Supply
     from repack.building.trials import Place
     from repack.config import Config
+    from repack.inspect import Analysis
 
 
 def smoke_wheels(  # noqa: PLR0913 - the command's own parts

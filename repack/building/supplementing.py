@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from repack.cargo import Supplement, joined
 from repack.dlls import key_of
 from repack.errors import ConfigError
+from repack.fetch.pip import check_index
 from repack.plan import emitted_version, index_requirement
-from repack.sources.pip import check_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from repack.analysis import Analysis
     from repack.building.supply import Supply
     from repack.config import Config
-    from repack.vendoring import Rules, Supplier
+    from repack.inspect import Analysis
+    from repack.vendor import Rules, Supplier
 
 #: NVIDIA's wheels hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
@@ -34,21 +34,21 @@ def supplement(
     if config.build.mode == "patch" and not config.build.driver_stub:
         return added
     # What only some modes need is imported for them alone.
-    from repack import vendoring  # noqa: PLC0415
+    from repack import vendor  # noqa: PLC0415
 
     if config.build.mode == "depend":
-        added = vendoring.dependencies(analysis)
+        added = vendor.dependencies(analysis)
     elif config.build.mode == "vendor":
-        origin = vendoring.Origin(
+        origin = vendor.Origin(
             version=emitted_version(config.build, analysis, _whole_label(config, label)),
             url=url,
             timestamp=timestamp,
         )
         rules = _rules(config)
         suppliers = _suppliers(config, analysis, supply, rules)
-        added = vendoring.vendored(analysis, suppliers, rules, origin, supply.cache)
+        added = vendor.vendored(analysis, suppliers, rules, origin, supply.cache)
     if config.build.driver_stub:
-        added = joined(added, vendoring.stand_ins(analysis))
+        added = joined(added, vendor.stand_ins(analysis))
     return added
 
 
@@ -72,7 +72,7 @@ def _whole_label(config: Config, label: str) -> str:
 
 
 def _rules(config: Config) -> Rules:
-    from repack.vendoring import Rules  # noqa: PLC0415 - as above
+    from repack.vendor import Rules  # noqa: PLC0415 - as above
 
     unlisted = frozenset(map(key_of, config.allow.unlisted_dlls))
     return Rules(families=config.vendor.families, unlisted=unlisted)
@@ -80,15 +80,15 @@ def _rules(config: Config) -> Rules:
 
 def _suppliers(config: Config, analysis: Analysis, supply: Supply, rules: Rules) -> list[Supplier]:
     """Return the directories that are configured, and wheels with what these do not hold."""
-    from repack import vendoring  # noqa: PLC0415 - as above
+    from repack import vendor  # noqa: PLC0415 - as above
 
     cache = supply.cache
-    folders = [vendoring.folder_supplier(each, cache) for each in config.vendor.dll_dirs]
+    folders = [vendor.folder_supplier(each, cache) for each in config.vendor.dll_dirs]
     there = {key for folder in folders for key in folder.parts}
     wanted = config.vendor.dlls
     if wanted == "auto":
         major = analysis.cuda_major
-        missing = [dll for dll in vendoring.wanted_dlls(analysis, rules) if dll.key not in there]
+        missing = [dll for dll in vendor.wanted_dlls(analysis, rules) if dll.key not in there]
         if missing and major is None:
             raise ConfigError(
                 "which CUDA the wheel was built with cannot be told from its binaries",
@@ -99,5 +99,5 @@ def _suppliers(config: Config, analysis: Analysis, supply: Supply, rules: Rules)
         found = {index_requirement(dll, major or 0) for dll in missing}
         wanted = tuple(sorted(found - {""}))
     fetched = [supply.wheel(requirement, _ANY_PYTHON) for requirement in wanted]
-    wheels = [vendoring.wheel_supplier(each, cache, supply.progress) for each in fetched]
+    wheels = [vendor.wheel_supplier(each, cache, supply.progress) for each in fetched]
     return [*folders, *wheels]

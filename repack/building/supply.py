@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from repack import sources
+from repack import fetch
 from repack.config import IndexSource
 from repack.errors import FetchError
 from repack.lock import Lock, difference, read_lock, write_lock
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.console import Progress
+    from repack.fetch import Cache, Fetchable, Fetched
     from repack.lock import Pin
-    from repack.sources import Cache, Fetchable, Fetched
 
 
 class Supply:
@@ -41,7 +41,7 @@ class Supply:
 
     def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
         """Return the file that `source` names; `pinned` False takes it as it is, this once."""
-        fetched = sources.fetch(
+        fetched = fetch.fetch(
             source,
             lock=self._obeyed if pinned else None,
             cache=self.cache,

@@ -15,8 +15,8 @@ from repack import files
 from repack.building.verdicts import Trial, Verdict
 from repack.dlls import Kind, key_of
 from repack.errors import RepackError, ToolError
-from repack.interpreters import Pythons, Unavailable
 from repack.plan import dll_requirements, unpublished_dlls
+from repack.pythons import Pythons, Unavailable
 from repack.smoke import (
     NOT_RUN,
     PASSED,
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from repack.analysis import Analysis
     from repack.building.supply import Supply
     from repack.config import Smoke
-    from repack.interpreters import Interpreter
-    from repack.sources import Cache, Fetched
+    from repack.fetch import Cache, Fetched
+    from repack.inspect import Analysis
+    from repack.pythons import Interpreter
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from repack import report
-from repack.analysis import analyse
 from repack.building import obtain_source
 from repack.cli.building import run_build, run_builds, run_fetch
 from repack.cli.completion import script
@@ -16,10 +15,11 @@ from repack.cli.init import run_init
 from repack.cli.publishing import run_publish
 from repack.config import SampleSource, read_option
 from repack.errors import InputError, UsageError
+from repack.fetch import Cache
 from repack.files import link_or_copy
+from repack.inspect import analyse
 from repack.record import FAILED
 from repack.report import JSON_VERSION
-from repack.sources import Cache
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +77,7 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
 
 def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     """List the Windows Pythons at hand, after putting together those asked for."""
-    from repack.interpreters import Pythons, Unavailable  # noqa: PLC0415 - slow to import
+    from repack.pythons import Pythons, Unavailable  # noqa: PLC0415 - slow to import
 
     config = config_of(options)
     with Pythons(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from repack.building import Supply
 from repack.config import INIT_HINT, load, load_builds, parse_override, source_from
 from repack.errors import UsageError, shown
-from repack.sources import Cache
+from repack.fetch import Cache
 
 if TYPE_CHECKING:
     import argparse

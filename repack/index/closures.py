@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from repack.wheels.requiring import applicable
+from repack.wheel.requiring import applicable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from repack.errors import InputError
 from repack.index.values import File, Offer, Remarks
 from repack.record import read_records
-from repack.wheels import read_wheel
+from repack.wheel import read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from repack.console import Progress
     from repack.record import BuildRecord, WheelRecord
-    from repack.wheels import Wheel
+    from repack.wheel import Wheel
 
 #: Where a build lays the wheels that did not work.
 _FAILED = "failed"

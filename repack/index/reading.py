@@ -9,7 +9,7 @@ from repack.errors import InputError
 from repack.index import simple
 from repack.index.offers import offer_of
 from repack.index.values import File, Offer, in_order, is_distribution, named
-from repack.wheels import read_wheel
+from repack.wheel import read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

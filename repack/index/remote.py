@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 
 from repack.errors import FetchError, shown_url
-from repack.sources.http import ELSEWHERE, Client, origin
-from repack.sources.patience import PassingFault
-from repack.sources.request import Request
+from repack.fetch.http import ELSEWHERE, Client, origin
+from repack.fetch.patience import PassingFault
+from repack.fetch.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from repack.console import Progress, Task
-    from repack.sources.http import Page
+    from repack.fetch.http import Page
 
 _log = logging.getLogger(__name__)
 _JSON = "application/vnd.pypi.simple.v1+json"

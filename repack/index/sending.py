@@ -24,15 +24,15 @@ from twine.repository import Repository
 from twine.settings import Settings
 
 from repack.errors import ConfigError, FetchError, InputError, UsageError, redact, shown_url
-from repack.sources.http import PASSING_STATUSES, explained
-from repack.sources.patience import PassingFault
+from repack.fetch.http import PASSING_STATUSES, explained
+from repack.fetch.patience import PassingFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from repack.console import Progress, Task
-    from repack.sources.http import Client
+    from repack.fetch.http import Client
 
 
 class _Response(Protocol):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repack.errors import FetchError, InputError, shown_url
+from repack.fetch.http import Client
 from repack.index.changes import ADDED, THERE, done
 from repack.index.offers import offers_of
 from repack.index.publishing import Published
@@ -18,7 +19,6 @@ from repack.index.remote import Remote, find
 from repack.index.sending import Sender, account_of, form_of
 from repack.plan import check_size, megabytes
 from repack.record import read_records
-from repack.sources.http import Client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,24 +6,24 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from repack.archives import Added, name_of
 from repack.dlls import Kind
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import megabytes
 from repack.record import FAILED
+from repack.wheel import Added, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from repack.analysis import Analysis, Need
     from repack.errors import RepackError
-    from repack.interpreters import Interpreter, Unavailable
+    from repack.inspect import Analysis, Need
     from repack.lock import Pin
     from repack.patching import Note
     from repack.plan import Plan, PlannedWheel, Refusal
+    from repack.pythons import Interpreter, Unavailable
     from repack.record import Cargo, Finding, Outcome
-    from repack.wheels import Wheel
+    from repack.wheel import Wheel
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
 _SHOWN = 3
@@ -308,7 +308,7 @@ PYTHONS_HEADINGS = ("Python", "version", "machine", "where from", "python.exe, o
 
 def pythons_json(found: Sequence[Interpreter | Unavailable]) -> Json:
     """Return the object that `repack pythons --json` prints."""
-    from repack.interpreters import Unavailable  # noqa: PLC0415 - slow, and seldom needed
+    from repack.pythons import Unavailable  # noqa: PLC0415 - slow, and seldom needed
 
     return {
         "version": JSON_VERSION,
@@ -330,7 +330,7 @@ def pythons_json(found: Sequence[Interpreter | Unavailable]) -> Json:
 
 def pythons_rows(found: Sequence[Interpreter | Unavailable]) -> list[tuple[str, ...]]:
     """Return the table of `repack pythons`."""
-    from repack.interpreters import Unavailable  # noqa: PLC0415 - slow, and seldom needed
+    from repack.pythons import Unavailable  # noqa: PLC0415 - slow, and seldom needed
 
     return [
         (each.version, "", "", each.reason, each.hint)

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from repack import files
-from repack.archives import open_archive, read_member
 from repack.errors import InputError
 from repack.record import FILENAME, read_records
 from repack.report.markdown import markdown_of
 from repack.report.page import page_of
 from repack.report.results import JSON_VERSION
 from repack.report.summing import summary_of
+from repack.wheel import open_archive, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from repack.archives import open_archive, read_member
-from repack.wheels import parse_metadata
-from repack.wheels.requiring import applicable
+from repack.wheel import open_archive, parse_metadata, read_member
+from repack.wheel.requiring import applicable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

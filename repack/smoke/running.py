@@ -10,22 +10,22 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repack.archives import open_archive, read_member
 from repack.console import SILENT
+from repack.dlls import make_dll
 from repack.files import sha256_of, sweep, workspace
-from repack.interpreters import is_whole, place_tree, windows_path
-from repack.pe import make_dll
 from repack.process import run
+from repack.pythons import is_whole, place_tree, windows_path
 from repack.record import OWN_STAND_IN, PASSED, Outcome
 from repack.smoke.judging import judge_installation, judge_use
+from repack.wheel import open_archive, read_member
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
 
-    from repack.interpreters import Interpreter
+    from repack.fetch import Cache
     from repack.process import Finished
-    from repack.sources import Cache
+    from repack.pythons import Interpreter
 
 _PROBE = "probe.py"
 # Raise it when wheels are tried in another way.

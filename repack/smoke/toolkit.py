@@ -8,16 +8,16 @@ from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from repack.archives import open_archive, verify
 from repack.files import link_or_copy, not_written, replace, sweep, workspace
+from repack.wheel import open_archive, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from repack.archives import Archive, Member, Sink
     from repack.console import Progress
-    from repack.sources import Cache, Fetched
+    from repack.fetch import Cache, Fetched
+    from repack.wheel import Archive, Member, Sink
 
 
 def toolkit_of(wheels: Sequence[Fetched], cache: Cache, progress: Progress) -> Path:

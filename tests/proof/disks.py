@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 from repack.files import sweep, workspace
-from repack.interpreters import Interpreter
-from repack.interpreters.wine import processes_in
 from repack.process import run
+from repack.pythons import Interpreter
+from repack.pythons.wine import processes_in
 
 _END_TIMEOUT = 20.0
 _REGISTRY = ("system.reg", "user.reg", "userdef.reg")

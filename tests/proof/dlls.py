@@ -11,11 +11,11 @@ from pathlib import Path
 from genuine import CUDA_10, unpacked_artifact
 
 from proof.scenarios import Dlls
-from repack.archives import open_archive
 from repack.building import Supply
 from repack.console import SILENT
-from repack.pe import make_dll, read_exports
+from repack.dlls import make_dll, read_exports
 from repack.smoke import toolkit_of
+from repack.wheel import open_archive
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.
 REQUIREMENTS: Mapping[int, Mapping[str, str]] = {

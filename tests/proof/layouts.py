@@ -8,7 +8,7 @@ from pathlib import Path
 
 from proof.disks import WindowsDisk, WineDisk
 from proof.packages import link_tree
-from repack.interpreters import Interpreter
+from repack.pythons import Interpreter
 
 USER = r"C:\Users\me"
 _PACKAGE = "PythonSoftwareFoundation.Python.{version}_qbz5n2kfra8p0"

@@ -13,7 +13,7 @@ from proof.layouts import Layout, lay_python, layout_of
 from proof.packages import link_tree
 from proof.scenarios import Dlls, Scenario, filled
 from repack.files import link_or_copy
-from repack.interpreters import Interpreter
+from repack.pythons import Interpreter
 
 PROBE = r"C:\proof\probe.py"
 _TEMPORARY = r"C:\proof\temp"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from repack.building import Supply
 from repack.files import link_or_copy, sha256_of
-from repack.interpreters import Interpreter
 from repack.process import run
+from repack.pythons import Interpreter
 
 _TIMEOUT = 600.0
 #: Raise it when packages are installed in another way.

@@ -18,7 +18,7 @@ from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel
 
 from repack.building import Supply
 from repack.files import sha256_of
-from repack.sampling import make_sample
+from repack.sample import make_sample
 
 BASE = "opencv-contrib-python==4.14.0.94"
 _BASE_PYTHON = "3.12"

@@ -30,7 +30,7 @@ from random_machines.drawing import (
     name_of,
 )
 from random_machines.expecting import STAND_IN
-from repack.interpreters import Interpreter
+from repack.pythons import Interpreter
 
 MARK = "@machine "
 # As torch loads its DLLs.

@@ -13,7 +13,7 @@ from random_machines.drawing import Machine, draw_machine
 from random_machines.expecting import Expectation, Undetermined, expect
 from random_machines.judging import find_faults
 from random_machines.running import Bench, open_bench
-from repack.interpreters import Interpreter
+from repack.pythons import Interpreter
 
 
 def draw_machines(seed: int, count: int) -> Iterator[tuple[int, Machine, Expectation]]:

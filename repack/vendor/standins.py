@@ -1,0 +1,122 @@
+"""Stand-ins for the driver's DLLs: whatever is asked of one, it answers that there is no device.
+
+cv2.pyd imports them at load time, so that without a driver it does not load at all. A stand-in is
+made for one binary: it exports what that imports and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repack.cargo import Supplement
+from repack.dlls import Kind, make_dll
+from repack.inspect.carried import STAND_INS
+from repack.record import Cargo, Finding
+from repack.wheel import Added, Carried, entry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from repack.inspect import Analysis, Need
+
+_MACHINE = "x86-64"
+#: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;
+#: NVML_ERROR_DRIVER_NOT_LOADED; NV_OF_ERR_OF_NOT_AVAILABLE; no function of that number (NVAPI).
+_ANSWERS = {
+    "nvcuda.dll": 100,
+    "nvcuvid.dll": 100,
+    "nvencodeapi64.dll": 1,
+    "nvml.dll": 9,
+    "nvofapi64.dll": 1,
+    "nvapi64.dll": 0,
+}
+#: Functions that return something else: a state (cudaVideoState_Error), ...
+_NUMBERS = {("nvcuvid.dll", "cuvidGetVideoSourceState"): -1}
+#: ... a text, ...
+_TEXTS = {("nvml.dll", "nvmlErrorString"): "Driver Not Loaded"}
+#: ... or success, with a text where their second argument points to.
+_TEXTS_BY_POINTER = {
+    ("nvcuda.dll", "cuGetErrorName"): "CUDA_ERROR_NO_DEVICE",
+    ("nvcuda.dll", "cuGetErrorString"): "no CUDA-capable device is detected",
+}
+
+
+def stand_in(dll: str, symbols: Iterable[str]) -> bytes | None:
+    """Return a DLL that exports `symbols`, by name or "#12"; None where no answer is known."""
+    answer = _ANSWERS.get(dll.lower())
+    if answer is None:
+        return None
+    return make_dll(dll, code={symbol: _code(dll.lower(), symbol, answer) for symbol in symbols})
+
+
+def stand_ins(analysis: Analysis) -> Supplement:
+    """Return the stand-ins that the wheel needs, and a finding for each DLL that can have none."""
+    made: dict[str, bytes] = {}
+    findings = []
+    for need in _driver_needs(analysis):
+        supported = analysis.images[need.needed_by[0]].machine == _MACHINE
+        content = stand_in(need.dll.name, analysis.symbols(need)) if supported else None
+        if content is None:
+            findings.append(_none_for(need))
+        else:
+            made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.key}"] = content
+    return Supplement(
+        label="stub",
+        carried=tuple(
+            Carried(path=path, entry=Added(name=path, content=content), row=entry_of(content))
+            for path, content in made.items()
+        ),
+        cargo=tuple(_cargo(path, content) for path, content in made.items()),
+        stand_ins=_folders(made),
+        findings=tuple(findings),
+    )
+
+
+def _driver_needs(analysis: Analysis) -> list[Need]:
+    return [
+        need for need in analysis.needs if need.dll.kind is Kind.DRIVER and need.in_wheel is None
+    ]
+
+
+def _folders(paths: Iterable[str]) -> dict[str, str]:
+    """Return DLL -> folder of its stand-in."""
+    return {name: folder for folder, _, name in (path.rpartition("/") for path in paths)}
+
+
+def _cargo(path: str, content: bytes) -> Cargo:
+    return Cargo(
+        member=path,
+        family="driver",
+        origin="a stand-in that repack wrote",
+        size=len(content),
+        packed=len(content),
+        sha256=entry_of(content).hex,
+    )
+
+
+def _none_for(need: Need) -> Finding:
+    return Finding(
+        code="no-stand-in",
+        message=f"there is no stand-in for {need.dll.name}: what it would have to answer where "
+        "there is no device is not known",
+        member=need.needed_by[0],
+        hint="whoever imports the wheel needs the driver that brings it",
+    )
+
+
+def _code(dll: str, symbol: str, answer: int) -> bytes:
+    """Return the machine code of one function; it takes any arguments."""
+    key = (dll, symbol)
+    if key in _TEXTS:
+        # lea rax, [the text behind]; ret
+        return bytes.fromhex("488D0501000000 C3") + _text(_TEXTS[key])
+    if key in _TEXTS_BY_POINTER:
+        # lea rax, [the text behind]; mov [rdx], rax; xor eax, eax; ret
+        return bytes.fromhex("488D0506000000 488902 31C0 C3") + _text(_TEXTS_BY_POINTER[key])
+    # mov eax, number; ret
+    number = _NUMBERS.get(key, answer)
+    return b"\xb8" + number.to_bytes(4, "little", signed=True) + b"\xc3"
+
+
+def _text(text: str) -> bytes:
+    return text.encode("ascii") + b"\0"

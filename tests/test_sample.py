@@ -1,0 +1,172 @@
+"""The sample wheel: the base's every byte, but for three load-time imports and what says so."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from wheelmaking import make_pyd, make_wheel
+
+from repack.dlls import make_dll
+from repack.errors import InputError, ToolError
+from repack.inspect import analyse
+from repack.sample import make_sample, with_toolkit
+from repack.wheel import read_wheel
+
+_CONFIG = b"""\
+import os
+
+BINARIES_PATHS = [
+    os.path.join(os.path.join(LOADER_DIR, '../../'), 'x64/vc17/bin')
+] + BINARIES_PATHS
+"""
+_ENTRY_12 = (
+    b",\n    os.path.join(os.getenv('CUDA_PATH', "
+    b"'C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA/v12.9'), 'bin')"
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return _base(tmp_path)
+
+
+def _base(
+    folder: Path,
+    *,
+    pyd: str = "cv2/cv2.pyd",
+    tag: str = "cp37-abi3-win_amd64",
+    config: bytes | None = _CONFIG,
+) -> Path:
+    files = {
+        "cv2/__init__.py": b"from .cv2 import *\n",
+        pyd: make_pyd({"KERNEL32.dll": ["Sleep", "GetTickCount"], "MF.dll": ["MFGetService"]}),
+        "cv2/opencv_videoio_ffmpeg4130_64.dll": make_dll("ffmpeg.dll"),
+        **({} if config is None else {"cv2/config.py": config}),
+    }
+    path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
+    return make_wheel(path, files, requires=["numpy>=2"])
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "imports", "label", "version"),
+    [
+        pytest.param(
+            11,
+            False,
+            ["cudart64_110.dll", "nppc64_11.dll", "nppif64_11.dll"],
+            "cu11.sample",
+            (11, 8),
+            id="CUDA 11",
+        ),
+        pytest.param(
+            12,
+            False,
+            ["cudart64_12.dll", "nppc64_12.dll", "nppif64_12.dll"],
+            "cu12.sample",
+            (12, 9),
+            id="CUDA 12",
+        ),
+        pytest.param(
+            13,
+            True,
+            ["cudart64_13.dll", "nppc64_13.dll", "nppif64_13.dll", "nvcuda.dll"],
+            "cu13.driver.sample",
+            (13, 0),
+            id="CUDA 13 and the driver",
+        ),
+    ],
+)
+def test_a_sample_imports_what_a_cuda_build_does(  # noqa: PLR0913, PLR0917 - a table's columns
+    cuda: int,
+    driver: bool,  # noqa: FBT001 - the same
+    imports: list[str],
+    label: str,
+    version: tuple[int, int],
+    base: Path,
+    tmp_path: Path,
+) -> None:
+    sample = make_sample(base, cuda=cuda, driver=driver, folder=tmp_path / "out")
+    assert sample.name == f"opencv_contrib_python-4.13.0.90+{label}-cp37-abi3-win_amd64.whl"
+    analysis = analyse(sample)
+    before = {need.dll.name for need in analyse(base).needs}
+    assert sorted({need.dll.name for need in analysis.needs} - before) == imports
+    assert before <= {need.dll.name for need in analysis.needs}
+    assert (analysis.cuda_major, analysis.cuda_version) == (cuda, version)
+    assert analysis.findings == ()
+
+
+def test_a_sample_says_that_it_is_one(base: Path, tmp_path: Path) -> None:
+    wheel = read_wheel(make_sample(base, cuda=12, driver=False, folder=tmp_path / "out"))
+    assert wheel.summary.startswith("SAMPLE for trying repack, not a CUDA build")
+    assert str(wheel.filename.version) == "4.13.0.90+cu12.sample"
+    assert wheel.requires == ("numpy>=2",)
+
+
+def test_a_sample_keeps_all_other_members(base: Path, tmp_path: Path) -> None:
+    sample = make_sample(base, cuda=12, driver=False, folder=tmp_path / "out")
+    with zipfile.ZipFile(base) as before, zipfile.ZipFile(sample) as after:
+        changed = {
+            name
+            for name in before.namelist()
+            if ".dist-info/" not in name and before.read(name) != after.read(name)
+        }
+        assert changed == {"cv2/cv2.pyd", "cv2/config.py"}
+        assert len(before.namelist()) == len(after.namelist())
+
+
+def test_the_same_base_gives_the_same_bytes(base: Path, tmp_path: Path) -> None:
+    first, second = (
+        make_sample(base, cuda=12, driver=True, folder=tmp_path / name) for name in ("one", "two")
+    )
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_the_toolkit_becomes_the_last_directory(end: bytes) -> None:
+    text = _CONFIG.replace(b"\n", end)
+    after = with_toolkit(text, 12)
+    assert after.replace(_ENTRY_12.replace(b"\n", end), b"") == text
+    assert after.index(b"CUDA_PATH") > after.index(b"x64/vc17/bin")
+    ast.parse(after)
+
+
+def test_cuda_13_keeps_its_dlls_elsewhere() -> None:
+    assert b"/CUDA/v13.0'), 'bin/x64')" in with_toolkit(_CONFIG, 13)
+
+
+def test_a_base_without_configuration_gets_none(tmp_path: Path) -> None:
+    base = _base(tmp_path, config=None)
+    wheel = read_wheel(make_sample(base, cuda=12, driver=False, folder=tmp_path / "out"))
+    assert "cv2/config.py" not in wheel.names
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        pytest.param({"tag": "cp37-abi3-manylinux_2_28_x86_64"}, "not-windows", id="for Linux"),
+        pytest.param({"tag": "cp39-cp39-win_amd64"}, "no-abi3", id="for one Python"),
+        pytest.param({"pyd": "cv2/cv2.cp39-win_amd64.pyd"}, "no-abi3", id="module of one Python"),
+        pytest.param({"config": b"import os\n"}, "unknown-config", id="config without the list"),
+        pytest.param({"config": b"BINARIES_PATHS = [\n"}, "unknown-config", id="broken config"),
+    ],
+)
+def test_a_base_that_will_not_do_is_refused(
+    options: dict[str, str], code: str, tmp_path: Path
+) -> None:
+    base = _base(tmp_path, **options)  # type: ignore[arg-type] # one fault each
+    with pytest.raises(InputError) as caught:
+        make_sample(base, cuda=12, driver=False, folder=tmp_path / "out")
+    assert caught.value.code == code
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_without_lief_it_says_what_to_install(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lief", None)
+    with pytest.raises(ToolError, match="pip install lief"):
+        make_sample(base, cuda=12, driver=False, folder=tmp_path)
