@@ -1,303 +1,213 @@
-"""What results are told as: JSON that scripts rely on, rows and lines that people read."""
+"""What `repack report` shows of a build: the page in a browser, beside its JSON and Markdown."""
 
-from __future__ import annotations
-
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
-from pretending import this_python
-from wheelmaking import make_pyd, make_wheel
+import test_record
+from browsing import check_looks, opened
+from playwright.sync_api import Browser, Page
 
-from repack import report
-from repack.cargo import Supplement
-from repack.config import Build
-from repack.dlls import make_dll
-from repack.errors import InputError
-from repack.inspect import Analysis, analyse
-from repack.patching import Note, Patched
-from repack.plan import make_plan
-from repack.pythons import Unavailable
-from repack.record import Cargo
-from repack.report import BuildResult, Row, Smoked
-from repack.smoke import FAILED, NOT_RUN, PASSED, Outcome
+from repack.cli import main
+from repack.record import (
+    Asked,
+    Change,
+    Finding,
+    Seen,
+    WheelRecord,
+    write_record,
+)
+from repack.report import write_report
 
-TAG = "cp37-abi3-win_amd64"
-NAME = f"opencv_contrib_python-4.13.0.90+cu129-{TAG}.whl"
-CORE = "cv2/opencv_core.dll"
-INFO = "opencv_contrib_python-4.13.0.90+cu129.patched.dist-info"
-FAILS = Outcome(status=FAILED, reason="DLL load failed while importing cv2")
-WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.26, driver="stand-in")
-NOWHERE = Outcome(status=NOT_RUN, reason="Wine is not installed; nox -s setup")
+HOSTILE = "<script>document.title='taken'</script><img src=x>|`\u202e\x1b[31m\n## taken"
+LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not found."
 
 
-@pytest.fixture
-def analysis(tmp_path: Path) -> Analysis:
-    files = {
-        "cv2/__init__.py": b"from .cv2 import *\n",
-        "cv2/cv2.pyd": make_pyd(
-            {"opencv_core.dll": ["f"], "KERNEL32.dll": ["g"], "nvcuda.dll": ["h"]},
-            delay_imports={"cufft64_11.dll": ["i"]},
-        ),
-        CORE: make_dll("opencv_core.dll", imports={"nppc64_12.dll": ["j"]}),
-    }
-    return analyse(make_wheel(tmp_path / NAME, files, requires=["numpy>=2"]))
-
-
-@pytest.fixture
-def result(analysis: Analysis) -> BuildResult:
-    patched = Patched(
-        files={"cv2/__init__.py": b"new\n"},
-        notes=(Note(code="dropped", message="a directory was dropped", member="cv2/config.py"),),
-    )
-    build = Build(out=Path("dist"), python=("3.9", "3.10", "3.14t"))
-    carried = Cargo(
-        member="opencv_contrib_python.libs/nppc64_12.dll",
-        family="npp",
-        origin="nvidia-npp-cu12 12.4.1.87",
-        size=295_936,
-        packed=100_000,
-        sha256="cd" * 32,
-    )
-    added = Supplement(
-        cargo=(carried,), requires=("nvidia-cufft-cu12>=11",), left_out=("nvJitLink_120_0.dll",)
-    )
-    plan = make_plan(build, analysis, patched, timestamp=315_532_800, supplement=added)
-    rows = tuple(
-        Row(
-            path=Path("dist", planned.filename),
-            python=planned.pythons[0],
-            tag=planned.tag,
-            sha256="ab" * 32,
-            size=1234,
-            fresh=planned.pythons == ("3.10",),
-            before=FAILS,
-            after=WORKS,
-            remembered=planned.pythons == ("3.9",),
-        )
-        for planned in plan.wheels
-    )
-    return BuildResult(
-        analysis=analysis,
-        plan=plan,
-        rows=rows,
-        url="https://e.org/x.whl",
-        lock_changes=("+ x",),
-        dry_run=False,
-    )
-
-
-def keys(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the shape of a JSON value: keys, and the shape of a list's first item."""
-    if isinstance(value, dict):
-        return {key: keys(value[key]) for key in sorted(value)}
-    return [keys(item) for item in value[:1]] if isinstance(value, list) else type(value).__name__
-
-
-FINDING = {"code": "str", "hint": "str", "member": "str", "message": "str"}
-ERROR = {**FINDING, "file": "str"}
-SOURCE = {
-    "cuda": "str",
-    "filename": "str",
-    "name": "str",
-    "sha256": "str",
-    "size": "int",
-    "url": "str",
-    "version": "str",
-}
-SEEN = {"after": "str", "driver": "str", "reason": "str", "seconds": "float", "status": "str"}
-
-
-class TestBuild:
-    def test_json_has_the_keys_that_scripts_rely_on(self, result: BuildResult) -> None:
-        assert keys(report.build_json(result)) == {
-            "version": "int",
-            "source": SOURCE,
-            "dry_run": "bool",
-            "requires": ["str"],
-            "carried": [
-                {
-                    "family": "str",
-                    "member": "str",
-                    "origin": "str",
-                    "packed": "int",
-                    "sha256": "str",
-                    "size": "int",
-                }
-            ],
-            "left_out": ["str"],
-            "plan": [
-                {
-                    "copied": "int",
-                    "filename": "str",
-                    "pythons": ["str"],
-                    "size": "int",
-                    "tag": "str",
-                    "written": [{"member": "str", "size": "int"}],
-                }
-            ],
-            "wheels": [
-                {
-                    "path": "str",
-                    "python": "str",
-                    "sha256": "str",
-                    "size": "int",
-                    "smoke": {**SEEN, "before": "str", "remembered": "bool"},
-                    "tag": "str",
-                    "unchanged": "bool",
-                }
-            ],
-            "refused": [{"python": "str", "reason": "str"}],
-            "findings": [FINDING],
-            "lock_changes": ["str"],
-        }
-
-    def test_json_says_what_the_source_was(self, result: BuildResult) -> None:
-        source = report.build_json(result)["source"]
-        assert (source["filename"], source["name"]) == (NAME, "opencv-contrib-python")
-        assert (source["version"], source["cuda"]) == ("4.13.0.90+cu129", "12.9")
-
-    def test_rows_are_sorted_as_versions_with_the_refused_among_them(
-        self, result: BuildResult
-    ) -> None:
-        rows = report.build_rows(result)
-        assert [row[0] for row in rows] == ["3.9", "3.10", "3.14t"]
-        assert {len(row) for row in rows} == {len(report.BUILD_HEADINGS)}
-        assert rows[1][1:3] == (
-            "DLL load failed while importing cv2",
-            "works: OpenCV 4.13.0, with a stand-in for the driver",
-        )
-        assert rows[2][2].startswith("no wheel: its binary uses the stable ABI")
-
-    def test_rows_tell_old_wheels_and_old_verdicts_from_new_ones(self, result: BuildResult) -> None:
-        old, new, _ = report.build_rows(result)
-        assert "unchanged" in old[3]
-        assert "seen before" in old[2]
-        assert new[3] == result.rows[1].path.name
-        assert "seen before" not in new[2]
-
-    def test_findings_are_told_once_and_sorted(self, result: BuildResult) -> None:
-        twice = replace(result.plan, notes=(*result.plan.notes, *result.plan.notes))
-        found = report.findings_of(replace(result, plan=twice))
-        assert [each.code for each in found] == sorted({each.code for each in found})
-
-
-class TestPlan:
-    def test_lines_say_what_is_in_the_wheel_and_how_much_of_it(self, result: BuildResult) -> None:
-        assert report.plan_lines(result)[-4:-1] == [
-            (
-                "in each: opencv_contrib_python.libs/nppc64_12.dll "
-                "(0.3 MB, 0.1 MB of the wheel), from nvidia-npp-cu12 12.4.1.87"
+def wheel(python: str, status: str, *, after: str, reason: str = "", log: str = "") -> WheelRecord:
+    tag = f"cp{python.replace('.', '')}"
+    folder = "failed/" if status == "failed" else ""
+    return WheelRecord(
+        path=f"{folder}x-1+patched-{tag}-{tag}-win_amd64.whl",
+        version="1+patched",
+        tag=f"{tag}-{tag}-win_amd64",
+        size=4_000_000,
+        sha256="1" * 64,
+        seen=(
+            Seen(
+                python=python,
+                status=status,
+                before=LOAD_FAILED,
+                after=after,
+                reason=reason,
+                log=log,
             ),
-            "each requires nvidia-cufft-cu12>=11",
-            "left to the machine: nvJitLink_120_0.dll",
-        ]
-
-    def test_a_size_that_is_not_known_yet_is_told_as_the_most_it_can_be(
-        self, result: BuildResult
-    ) -> None:
-        cargo = tuple(replace(each, packed=None) for each in result.plan.cargo)
-        lines = report.plan_lines(replace(result, plan=replace(result.plan, cargo=cargo)))
-        assert "at most 0.0 MB" in lines[0]
-
-
-class TestInspect:
-    def test_lines_say_what_it_is_and_what_it_needs_from_whom(self, analysis: Analysis) -> None:
-        assert report.inspect_lines(analysis) == [
-            NAME,
-            f"  opencv-contrib-python 4.13.0.90+cu129 for {TAG}, CUDA 12.9, NumPy ABI unknown",
-            "  needs cufft64_11.dll by delay-load (cufft), for cv2/cv2.pyd",
-            "  needs nppc64_12.dll at load time (npp), for cv2/opencv_core.dll",
-            "  needs nvcuda.dll at load time (driver), for cv2/cv2.pyd",
-            "  in the wheel: opencv_core.dll",
-            "  python: python3.dll",
-            "  windows: KERNEL32.dll",
-        ]
-
-    def test_json_has_the_keys_that_scripts_rely_on(self, tmp_path: Path) -> None:
-        files = {"cv2/__init__.py": b"", "cv2/cv2.pyd": make_pyd()}
-        plain = analyse(make_wheel(tmp_path / f"opencv_python-4.9.0-{TAG}.whl", files))
-        error = InputError("odd", code="crc", file="x.whl", member="a", hint="do")
-        said = report.inspect_json([plain], [error])
-        need = {
-            "cuda_majors": ["int"],
-            "delayed": "bool",
-            "dll": "str",
-            "family": "str",
-            "in_wheel": "NoneType",
-            "kind": "str",
-            "needed_by": ["str"],
-        }
-        (told,) = keys(said)["wheels"]
-        assert told["needs"] in ([need], [{**need, "cuda_majors": []}])
-        del told["needs"]
-        assert told == {
-            **SOURCE,
-            "abi3": "bool",
-            "cuda": "NoneType",
-            "findings": [FINDING],
-            "modules": [],
-            "native": ["str"],
-            "numpy": "NoneType",
-            "path": "str",
-            "tags": ["str"],
-        }
-        assert said["errors"] == [
-            {
-                "file": "x.whl",
-                "member": "a",
-                "code": "crc",
-                "message": "x.whl: 'a': odd [crc]; do",
-                "hint": "do",
-            }
-        ]
-
-
-def test_an_error_is_an_object_with_its_parts() -> None:
-    error = InputError("odd", code="crc", file="x.whl", member="a", hint="do")
-    told = report.error_json(error)
-    assert keys(told) == {"version": "int", "error": ERROR}
-    assert told["version"] == report.JSON_VERSION == 1
-
-
-class TestSmoke:
-    SMOKED = (
-        Smoked(path=Path("a/x.whl"), python="3.12", outcome=WORKS),
-        Smoked(path=Path("a/x.whl"), python="3.13", outcome=NOWHERE),
+        ),
     )
 
-    def test_json_has_the_keys_that_scripts_rely_on(self) -> None:
-        assert keys(report.smoke_json(self.SMOKED)) == {
-            "version": "int",
-            "wheels": [{"path": "str", "python": "str", "smoke": {**SEEN, "log": "str"}}],
-        }
+
+def asked(dll: str, kind: str, family: str) -> Asked:
+    return Asked(
+        dll=dll, kind=kind, family=family, needed_by=("cv2/cv2.pyd",), delayed=False, in_wheel=""
+    )
 
 
-class TestPythons:
-    MISSING = Unavailable(version="3.13", reason="not put together yet", hint="do this")
+RECORD = replace(
+    test_record.RECORD,
+    driver_stub=False,
+    wheels=(
+        wheel("3.10", "passed", after="works: OpenCV 4.13.0"),
+        wheel("3.9", "failed", reason=HOSTILE, after=HOSTILE, log=HOSTILE),
+        wheel("3.12", "not-run", reason="no Wine", after="not run: no Wine"),
+    ),
+    carried=(
+        replace(
+            test_record.RECORD.carried[0],
+            member="x.libs/nppc64_12.dll",
+            origin="nvidia-npp-cu12 12.4",
+            size=2_500_000,
+        ),
+    ),
+    needs=(
+        asked("cufft64_11.dll", "cuda", "cufft"),
+        asked("cublas64_12.dll", "cuda", "cublas"),
+        asked("nvcuda.dll", "driver", "driver"),
+        asked("KERNEL32.dll", "windows", "windows"),
+    ),
+    requires=("nvidia-cublas-cu12>=12.9,<13",),
+    changes=(
+        Change(member="cv2/config.py", new=False, diff="--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new\n"),
+        Change(member="cv2/cuda_dlls.py", new=True, diff="--- a\n+++ b\n@@ -0,0 +1 @@\n+x\n"),
+    ),
+    findings=(Finding(code="not-cuda", message=HOSTILE, member="m" * 300, hint="look"),),
+    refused=(("3.14t", "its modules use the stable ABI"),),
+)
 
-    def test_json_tells_those_at_hand_from_those_that_are_not(self) -> None:
-        here = this_python()
-        said = report.pythons_json([here, self.MISSING])
-        assert said["version"] == 1
-        first, second = said["pythons"]
-        assert first == {
-            "python": here.version,
-            "available": True,
-            "version": here.full_version,
-            "machine": "x86-64",
-            "origin": "given",
-            "path": str(here.python),
-        }
-        assert second == {
-            "python": "3.13",
-            "available": False,
-            "reason": "not put together yet",
-            "hint": "do this",
-        }
 
-    def test_rows_have_a_cell_for_each_heading(self) -> None:
-        rows = report.pythons_rows([this_python(), self.MISSING])
-        assert {len(row) for row in rows} == {len(report.PYTHONS_HEADINGS)}
-        assert rows[1] == ("3.13", "", "", "not put together yet", "do this")
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    for name in ("cu12", "cu13"):
+        (tmp_path / name).mkdir()
+        write_record(replace(RECORD, name=name), tmp_path / name)
+    (tmp_path / "cu12/requirements-3.10.txt").touch()
+    write_report(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def page(chrome: Browser, several: Path) -> Iterator[Page]:
+    with opened(chrome, several / "report.html") as shown:
+        yield shown
+
+
+class TestInABrowser:
+    pytestmark = pytest.mark.browser
+
+    @pytest.mark.parametrize("width", [360, 1400])
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_nothing_is_cut_and_every_text_stands_out(
+        self, chrome: Browser, several: Path, width: int, scheme: Literal["light", "dark"]
+    ) -> None:
+        with opened(chrome, several / "report.html", width=width, scheme=scheme) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+            check_looks(page)
+
+    def test_its_figures_are_those_of_the_json(self, page: Page, several: Path) -> None:
+        told = json.loads((several / "report.json").read_bytes())
+        assert page.locator("h1").inner_text() == told["headline"]
+        assert page.locator("section.build").count() == len(told["builds"]) == 2
+        for shown, build in zip(page.locator("section.build").all(), told["builds"], strict=True):
+            cells = shown.locator(".pythons tbody th").all_inner_texts()
+            assert cells == [each["python"] for each in build["pythons"]]
+            assert cells == ["3.9", "3.10", "3.12", "3.14t"]
+            assert shown.locator(".findings li").count() == len(build["findings"])
+            assert shown.locator(".dlls tbody tr").count() == 5
+
+    def test_markup_in_a_record_is_shown_and_not_obeyed(self, page: Page) -> None:
+        assert page.title() != "taken"
+        assert page.locator("script, img, [style]").count() == 0
+        assert "<script>" in page.locator(".findings").first.inner_text()
+
+    def test_a_new_file_is_folded_and_an_edit_is_not(self, page: Page) -> None:
+        assert page.locator("details.new[open]").count() == 0
+        assert page.locator("details.edit:not(.new)[open]").count() == 2
+
+
+def test_each_dll_has_the_place_that_it_comes_from(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    (build,) = write_report(tmp_path).json["builds"]
+    places = {row["dll"]: row["place"] for row in build["dlls"]}
+    assert places == {
+        "nppc64_12.dll": "wheel",
+        "cublas64_12.dll": "nvidia",
+        "cufft64_11.dll": "machine",
+        "nvcuda.dll": "machine",
+        "KERNEL32.dll": "system",
+    }
+
+
+def test_what_failed_is_not_to_be_installed_and_pins_are_named_where_they_are(
+    several: Path,
+) -> None:
+    builds = json.loads((several / "report.json").read_bytes())["builds"]
+    first, second = ({each["python"]: each for each in build["pythons"]} for build in builds)
+    assert first["3.9"]["install"] == []
+    assert first["3.10"]["install"][0].endswith('--require-hashes -r "cu12/requirements-3.10.txt"')
+    assert second["3.10"]["install"][0].endswith(" x==1+patched")
+
+
+def test_the_headline_counts_each_fate(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    assert write_report(tmp_path).headline == (
+        "Works on 1 of 4 Pythons; fails on 1; not tried on 1; no wheel for 1"
+    )
+
+
+def test_the_same_record_leaves_the_files_alone(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    write_report(tmp_path)
+    before = {path: identity(path) for path in tmp_path.iterdir()}
+    write_report(tmp_path)
+    assert {path: identity(path) for path in tmp_path.iterdir()} == before
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what a file that was written anew would not have; reading changes only its atime."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def test_markdown_holds_no_markup_of_a_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(RECORD, tmp_path)
+    assert main(["report", str(tmp_path), "--markdown"]) == 0
+    told = capsys.readouterr().out
+    assert told == (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in told
+    assert "\n## taken" not in told
+    assert "-old\n+new\n```" in told
+
+
+def test_the_command_prints_the_json_that_it_leaves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(RECORD, tmp_path)
+    assert main(["report", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "report.json").read_bytes())
+    assert told["version"] == 1
+
+
+def test_where_nothing_was_built_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path)]) == 1
+    assert "has no build.json" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_and_markdown_together_are_a_mistake(tmp_path: Path) -> None:
+    assert main(["report", str(tmp_path), "--json", "--markdown"]) == 2

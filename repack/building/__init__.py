@@ -12,7 +12,7 @@ from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, source_date_epoch, wanted_source
 from repack.fetch import locate
 from repack.inspect import Memory, analyse, require_cv2, require_original, require_windows
-from repack.report import BuildResult
+from repack.results import BuildResult
 from repack.wheel import parse_filename
 
 if TYPE_CHECKING:

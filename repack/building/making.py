@@ -13,7 +13,7 @@ from repack.errors import OutputError
 from repack.patching import patch_wheel
 from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
 from repack.record import FAILED, NOT_RUN, Outcome
-from repack.report import Row
+from repack.results import Row
 from repack.wheel import read_member
 
 if TYPE_CHECKING:

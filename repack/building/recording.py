@@ -6,7 +6,7 @@ from difflib import unified_diff
 from typing import TYPE_CHECKING
 
 from repack.record import Asked, Beside, BuildRecord, Change, Finding, Origin, Seen, WheelRecord
-from repack.report import cuda_text, findings_of
+from repack.results import cuda_text, findings_of
 from repack.wheel import Added, read_member
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from repack.config import Build
     from repack.plan import PlannedWheel
-    from repack.report import BuildResult, Row
+    from repack.results import BuildResult, Row
     from repack.wheel import Wheel
 
 #: More is no text that a person would read as a diff.

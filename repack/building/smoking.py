@@ -10,7 +10,7 @@ from repack.building.verdicts import Trial
 from repack.inspect import analyse
 from repack.plan import refusal
 from repack.record import NOT_RUN, Outcome
-from repack.report import Smoked
+from repack.results import Smoked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from repack.cli.given import Answer
-    from repack.report import Json
+    from repack.results import Json
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -79,7 +79,7 @@ def _tell(options: argparse.Namespace, answer: Answer) -> None:
 def _refuse(options: argparse.Namespace, error: RepackError) -> None:
     sys.stderr.write(f"repack: error: {error}\n")
     if options.json:
-        from repack.report import error_json  # noqa: PLC0415 - as above
+        from repack.results import error_json  # noqa: PLC0415 - as above
 
         _print_json(error_json(error))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from repack import report
+from repack import results
 from repack.building import build, look_through, obtain_source
 from repack.cli.given import Answer, builds_of, supply_of
 from repack.errors import RepackError, UsageError, system_fault
-from repack.report import JSON_VERSION
+from repack.results import JSON_VERSION
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from repack.building import Supply
     from repack.config import Config
     from repack.console import Console, Progress
-    from repack.report import BuildResult, Json
+    from repack.results import BuildResult, Json
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
     if not configs[0].build.name:
         result = _built(configs[0], supply, dry_run=options.dry_run)
         return Answer(
-            json=report.build_json(result),
+            json=results.build_json(result),
             show=lambda console: _show(console, result, configs[0]),
             failed=result.failed,
         )
@@ -40,7 +40,7 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
     }
     for name, each in made.items():
         if not isinstance(each, RepackError) and each.failed:
-            _log.error("build %s: %s", name, report.failure_line(each))
+            _log.error("build %s: %s", name, results.failure_line(each))
 
     def show(console: Console) -> None:
         for config in configs:
@@ -49,7 +49,7 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
                 _show(console, each, config)
 
     return Answer(
-        json=report.builds_json(made, dry_run=options.dry_run),
+        json=results.builds_json(made, dry_run=options.dry_run),
         show=show,
         failed=any(isinstance(each, RepackError) or each.failed for each in made.values()),
     )
@@ -72,8 +72,8 @@ def _tried(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | Re
 def _built(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     result = build(config, supply, dry_run=dry_run)
     name = f"build {config.build.name}: " if config.build.name else ""
-    for finding in report.findings_of(result):
-        _log.warning("%s%s", name, report.finding_line(result.analysis.wheel.path.name, finding))
+    for finding in results.findings_of(result):
+        _log.warning("%s%s", name, results.finding_line(result.analysis.wheel.path.name, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)
     return result
@@ -82,11 +82,11 @@ def _built(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
 def _show(console: Console, result: BuildResult, config: Config) -> None:
     name = f"{config.build.name}: " if config.build.name else ""
     if result.dry_run:
-        lines = report.plan_lines(result)
+        lines = results.plan_lines(result)
         console.show_lines([f"{name}{config.build.out}", *lines] if name else lines)
     else:
         title = f"{name}{result.analysis.wheel.path.name} -> {config.build.out}"
-        console.show_table(title, report.BUILD_HEADINGS, report.build_rows(result))
+        console.show_table(title, results.BUILD_HEADINGS, results.build_rows(result))
 
 
 def run_builds(options: argparse.Namespace, progress: Progress) -> Answer:

@@ -6,7 +6,7 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from repack import report
+from repack import results
 from repack.building import obtain_source
 from repack.cli.building import run_build, run_builds, run_fetch
 from repack.cli.completion import script
@@ -19,7 +19,7 @@ from repack.fetch import Cache
 from repack.files import link_or_copy
 from repack.inspect import analyse
 from repack.record import FAILED
-from repack.report import JSON_VERSION
+from repack.results import JSON_VERSION
 
 if TYPE_CHECKING:
     import argparse
@@ -43,10 +43,10 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
             task.advance(1)
     for refused in errors:
         _log.error("%s", refused)
-    lines = [line for analysis in analyses for line in report.inspect_lines(analysis)]
+    lines = [line for analysis in analyses for line in results.inspect_lines(analysis)]
     found = any(analysis.findings for analysis in analyses)
     return Answer(
-        json=report.inspect_json(analyses, errors),
+        json=results.inspect_json(analyses, errors),
         show=lambda console: console.show_lines(lines),
         failed=bool(errors) or (options.strict and found),
     )
@@ -58,7 +58,7 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
 
     config = config_of(options)
     supply = supply_of(config, options, progress)
-    results = smoke_wheels(
+    smoked = smoke_wheels(
         options.wheels,
         options.python or config.build.python,
         config,
@@ -67,11 +67,11 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
         env=dict(options.env),
     )
     return Answer(
-        json=report.smoke_json(results),
+        json=results.smoke_json(smoked),
         show=lambda console: console.show_table(
-            "", report.SMOKE_HEADINGS, report.smoke_rows(results)
+            "", results.SMOKE_HEADINGS, results.smoke_rows(smoked)
         ),
-        failed=any(result.outcome.status == FAILED for result in results),
+        failed=any(result.outcome.status == FAILED for result in smoked),
     )
 
 
@@ -93,9 +93,9 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
         place = "" if each.version in each.reason else f"Python {each.version}: "
         _log.error("%s%s; %s", place, each.reason, each.hint)
     return Answer(
-        json=report.pythons_json(found),
+        json=results.pythons_json(found),
         show=lambda console: console.show_table(
-            "", report.PYTHONS_HEADINGS, report.pythons_rows(found)
+            "", results.PYTHONS_HEADINGS, results.pythons_rows(found)
         ),
         failed=bool(missing),
     )
@@ -125,7 +125,7 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
 
 def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
     """Show what the last build did."""
-    from repack.report.writing import write_report  # noqa: PLC0415 - slow to import
+    from repack.report import write_report  # noqa: PLC0415 - slow to import
 
     del progress  # there is nothing to wait for
     if options.json and options.markdown:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from repack.config import Config
     from repack.console import Console, Progress
-    from repack.report import Json
+    from repack.results import Json
 
 CONFIG = Path("repack.toml")
 

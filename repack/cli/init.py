@@ -13,7 +13,7 @@ from repack.config import read_option
 from repack.console import Progress
 from repack.errors import OutputError
 from repack.lock import format_value
-from repack.report import JSON_VERSION
+from repack.results import JSON_VERSION
 
 _TEMPLATE = resources.files("repack") / "templates" / "repack.toml"
 _SAMPLE = """sample = { opencv = "4.14.0.94", cuda = 12, driver = false }"""

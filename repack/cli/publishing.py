@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from repack.cli.given import Answer, config_of, supply_of
 from repack.errors import RepackError, UsageError
-from repack.report import JSON_VERSION
+from repack.results import JSON_VERSION
 
 if TYPE_CHECKING:
     import argparse

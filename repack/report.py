@@ -1,0 +1,328 @@
+"""What the builds in a folder did: one page, and the same as Markdown and JSON."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from repack import files
+from repack.dlls import Kind, classify, distribution
+from repack.errors import InputError
+from repack.pages import rendered, visible
+from repack.plan import megabytes
+from repack.record import FILENAME, Asked, BuildRecord, WheelRecord, read_records
+from repack.wheel import open_archive, read_member
+
+JSON_VERSION = 1
+NO_WHEEL = "no-wheel"
+#: A sign and a word for each, so that nothing is told by colour alone.
+STATUSES = {
+    "passed": "✓ works",
+    "failed": "✗ fails",
+    "not-run": "○ not tried",
+    NO_WHEEL: "∅ no wheel",
+}
+#: Where a DLL comes from, in the order in which the page shows them.
+PLACES = {
+    "wheel": "in the wheel",
+    "nvidia": "NVIDIA's wheels, by pip",
+    "machine": "the machine",
+    "system": "Windows and Python",
+}
+_SYSTEM_KINDS = {
+    Kind.WINDOWS.value,
+    Kind.API_SET.value,
+    Kind.PYTHON.value,
+    Kind.VC_RUNTIME.value,
+}
+#: In place of the address of the team's index, which no record names.
+_INDEX = "https://index.example.com/simple"
+#: So many characters of a log are shown: its end, where the error is.
+_LOG_LIMIT = 12_000
+#: A longer diff is left to the page: GitHub takes 1 MiB of summary.
+_DIFF_LIMIT = 20_000
+#: An SBOM names each DLL in some hundred bytes.
+_SBOM_LIMIT = 16 << 20
+#: What Markdown, or the HTML in it, would take for more than a character.
+_MARKUP = re.compile(r"://|www\.|[\\`*_\[\]#!|~$@]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A written report: where its page is, and its other two forms."""
+
+    page: Path
+    headline: str
+    json: dict[str, Any]
+    markdown: str
+
+
+def write_report(dist: Path) -> Report:
+    """Return the report on the builds in `dist`, written there as page, Markdown and JSON.
+
+    Raises InputError where no build has left a record.
+    """
+    builds = [
+        _describe_build(dist, folder, record) for folder, record in read_records(dist).items()
+    ]
+    if not builds:
+        raise InputError(
+            f"has no {FILENAME}, which a build leaves",
+            code="no-build",
+            file=dist,
+            hint="run `repack build` first, or name the folder that its wheels are in",
+        )
+    statuses = [row["status"] for build in builds for row in build["pythons"]]
+    document: dict[str, Any] = {
+        "version": JSON_VERSION,
+        "headline": _headline(statuses, builds=len(builds)),
+        "verdict": _verdict(statuses),
+        "builds": builds,
+    }
+    text = json.dumps(document, indent=1)
+    markdown = _render_markdown(document)
+    _write(dist / "report.json", text.encode() + b"\n")
+    _write(dist / "report.md", markdown.encode())
+    _write(dist / "report.html", _render_page(document).encode())
+    return Report(
+        page=dist / "report.html",
+        headline=document["headline"],
+        json=json.loads(text),
+        markdown=markdown,
+    )
+
+
+def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, Any]:
+    """Return the record as a dictionary, with what follows from it; paths are from `dist`."""
+    prefix = "" if folder == dist else f"{folder.relative_to(dist).as_posix()}/"
+    pythons = _list_pythons(folder, prefix, record)
+    statuses = [row["status"] for row in pythons]
+    return {
+        **asdict(record),
+        "folder": prefix.rstrip("/"),
+        "title": record.name or f"{record.source.name} {record.source.version}",
+        "headline": _headline(statuses),
+        "verdict": _verdict(statuses),
+        "pythons": pythons,
+        "wheels": [
+            {
+                "path": f"{prefix}{wheel.path}",
+                "size": wheel.size,
+                "sha256": wheel.sha256,
+                "tag": wheel.tag,
+                "works": wheel.works,
+                "sbom": _copy_sbom(folder, prefix, wheel) if record.carried else "",
+            }
+            for wheel in record.wheels
+        ],
+        "dlls": _list_dlls(record),
+    }
+
+
+def _list_pythons(folder: Path, prefix: str, record: BuildRecord) -> list[dict[str, Any]]:
+    """Return what was seen on each Python that was asked for, by version."""
+    rows = [
+        {
+            "python": seen.python,
+            "status": seen.status,
+            "before": seen.before,
+            "after": seen.after,
+            "reason": seen.reason,
+            "log": seen.log if seen.status == "failed" else "",
+            "wheel": f"{prefix}{wheel.path}",
+            "install": _list_install_lines(folder, prefix, record, wheel, seen.python),
+        }
+        for wheel in record.wheels
+        for seen in wheel.seen
+    ]
+    rows += [
+        {
+            "python": python,
+            "status": NO_WHEEL,
+            "before": "",
+            "after": "",
+            "reason": reason,
+            "log": "",
+            "wheel": "",
+            "install": [],
+        }
+        for python, reason in record.refused
+    ]
+    return sorted(rows, key=lambda row: list(map(int, re.findall("[0-9]+", str(row["python"])))))
+
+
+def _list_install_lines(
+    folder: Path, prefix: str, record: BuildRecord, wheel: WheelRecord, python: str
+) -> list[str]:
+    """Return how pip and uv install the wheel: by its pins where they are, none if it fails."""
+    if not wheel.works:
+        return []
+    pins = f"requirements-{python}.txt"
+    what = f"{record.source.name}=={wheel.version}"
+    if (folder / pins).is_file():
+        what = f'--require-hashes -r "{prefix}{pins}"'
+    return [f"{tool} install --index-url {_INDEX} {what}" for tool in ("python -m pip", "uv pip")]
+
+
+def _list_dlls(record: BuildRecord) -> list[dict[str, Any]]:
+    """Return each DLL that is carried or asked for, by place, family and name."""
+    needs = {need.dll.lower(): need for need in record.needs}
+    carried = {cargo.member.rpartition("/")[2].lower(): cargo for cargo in record.carried}
+    rows = []
+    for key in needs.keys() | carried.keys():
+        need, cargo = needs.get(key), carried.get(key)
+        rows.append(
+            {
+                "dll": need.dll if need else key,
+                "family": cargo.family if cargo else need.family if need else "",
+                "place": "wheel" if cargo or need is None else _place_of(need, record),
+                "size": cargo.size if cargo else None,
+                "origin": cargo.origin if cargo else need.in_wheel if need else "",
+                "needed_by": need.needed_by if need else (),
+                "delayed": bool(need and need.delayed),
+            }
+        )
+    places = list(PLACES)
+    return sorted(rows, key=lambda row: (places.index(row["place"]), row["family"], row["dll"]))
+
+
+def _place_of(need: Asked, record: BuildRecord) -> str:
+    if need.in_wheel:
+        return "wheel"
+    major = record.source.cuda.partition(".")[0]
+    wheel = "msvc-runtime" if need.kind == Kind.VC_RUNTIME.value else ""
+    if not wheel and major.isdecimal():
+        wheel = distribution(classify(need.dll), int(major)) or ""
+    if wheel and any(re.match(rf"{re.escape(wheel)}(?![\w.-])", it) for it in record.requires):
+        return "nvidia"
+    return "system" if need.kind in _SYSTEM_KINDS else "machine"
+
+
+def _copy_sbom(folder: Path, prefix: str, wheel: WheelRecord) -> str:
+    """Return where the SBOM of the wheel was copied to: a browser cannot look into a wheel."""
+    path = folder / wheel.path
+    if not path.is_file() or path.stat().st_size != wheel.size:
+        return ""
+    archive = open_archive(path)
+    for member in archive.names:
+        if member.endswith(".dist-info/sboms/repack.cdx.json"):
+            copy = path.with_name(f"{path.name}.cdx.json")
+            _write(copy, read_member(archive, member, limit=_SBOM_LIMIT))
+            return f"{prefix}{copy.relative_to(folder).as_posix()}"
+    return ""
+
+
+def _verdict(statuses: list[str]) -> str:
+    """Return the worst that was seen; a Python without a wheel tells nothing of one."""
+    return next((it for it in ("failed", "not-run", "passed") if it in statuses), "not-run")
+
+
+def _headline(statuses: list[str], builds: int = 1) -> str:
+    """Return in one line whether it works, and on how many Pythons."""
+    count = {status: statuses.count(status) for status in STATUSES}
+    among = f" in {builds} builds" if builds > 1 else ""
+    if count["passed"]:
+        plural = "" if len(statuses) == 1 else "s"
+        begin = f"Works on {count['passed']} of {len(statuses)} Python{plural}{among}"
+    elif count["failed"]:
+        begin = f"Works on no Python{among}"
+    else:
+        begin = f"Not tried on any Python{among}"
+        count["not-run"] = 0
+    words = {"failed": "fails on", "not-run": "not tried on", NO_WHEEL: "no wheel for"}
+    rest = [f"{text} {count[status]}" for status, text in words.items() if count[status]]
+    return "; ".join([begin, *rest])
+
+
+def _render_page(document: Mapping[str, Any]) -> str:
+    style = rendered("report.css", {}, filters={})
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return rendered(
+        "report.html.jinja",
+        {"report": document, "style_hash": digest, "STATUSES": STATUSES, "PLACES": PLACES},
+        filters={
+            "size": _size,
+            "families": _group_families,
+            "diff_lines": _split_diff,
+            "link": lambda path: quote(path, safe="/"),
+            "end_of": _cut_log,
+        },
+        reveal=True,
+    )
+
+
+def _render_markdown(document: Mapping[str, Any]) -> str:
+    return rendered(
+        "report.md.jinja",
+        {"report": document, "STATUSES": STATUSES, "PLACES": PLACES, "DIFF_LIMIT": _DIFF_LIMIT},
+        filters={
+            "size": _size,
+            "families": _group_families,
+            "text": _escape_markdown,
+            "code": _quote_code,
+            "fenced": _fence_diff,
+        },
+    )
+
+
+def _size(size: int | None) -> str:
+    return "size not known" if size is None else megabytes(size)
+
+
+def _group_families(build: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each family at each place with its DLLs, and its size where any is known."""
+    for (place, family), group in groupby(build["dlls"], lambda row: (row["place"], row["family"])):
+        dlls = list(group)
+        sizes = [row["size"] for row in dlls if row["size"] is not None]
+        size = sum(sizes) if sizes else None
+        yield {"place": place, "family": family, "dlls": dlls, "size": size}
+
+
+def _split_diff(diff: str) -> list[tuple[str, str]]:
+    """Return each line of a unified diff with its class on the page."""
+    classes = {"+": "add", "-": "del", "@": "hunk"}
+    lines = diff.removesuffix("\n").split("\n")
+    return [
+        ("file" if number <= 1 else classes.get(line[:1], "same"), line)
+        for number, line in enumerate(lines)
+    ]
+
+
+def _cut_log(text: str) -> str:
+    """Return the end of a long text, in whole lines."""
+    if len(text) <= _LOG_LIMIT:
+        return text
+    tail = text[-_LOG_LIMIT:]
+    return "…\n" + (tail[tail.find("\n") + 1 :] or tail)
+
+
+def _escape_markdown(text: str) -> str:
+    """Return `text` on one line, with no markup in it that Markdown or HTML would obey."""
+    line = html.escape(" ".join(visible(text).split()), quote=False)
+    return _MARKUP.sub(lambda match: f"&#{ord(match[0][0])};{match[0][1:]}", line)
+
+
+def _quote_code(text: str) -> str:
+    line = " ".join(visible(text).split())
+    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{ticks} {line} {ticks}" if "`" in line else f"`{line}`"
+
+
+def _fence_diff(diff: str) -> str:
+    text = visible(diff).rstrip("\n")
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}diff\n{text}\n{fence}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file unless it has these bytes already."""
+    if not (path.is_file() and path.read_bytes() == content):
+        with files.replacing(path) as stream:
+            stream.write(content)
