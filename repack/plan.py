@@ -27,6 +27,7 @@ from repack.dlls import (
 )
 from repack.errors import InputError, OutputError
 from repack.inspect.findings import wrong_numpy
+from repack.record import Refusal
 from repack.wheel import Added, Copied, local_version, renamed, rewritten, size_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from repack.config import Build
     from repack.dlls import Dll
     from repack.inspect import Analysis, Need
-    from repack.patching import Note, Patched
+    from repack.patching import Patched
     from repack.record import Cargo, Finding
     from repack.wheel import Wheel
 
@@ -48,14 +49,6 @@ _FIRST_WITHOUT_M = 8
 _WITH_MINOR = 100
 #: What a library's own major version can be, at CUDA 13 and as long as anybody thinks ahead.
 _LIBRARY_MAJORS = range(10, _WITH_MINOR)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refusal:
-    """A Python that gets no wheel, and why."""
-
-    python: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +81,7 @@ class Plan:
 
     wheels: tuple[PlannedWheel, ...]
     refused: tuple[Refusal, ...]
-    notes: tuple[Note | Finding, ...]
+    notes: tuple[Finding, ...]
     timestamp: int
     cargo: tuple[Cargo, ...] = ()
     requires: tuple[str, ...] = ()

@@ -1,11 +1,9 @@
-"""`build.json`, which a build leaves beside its wheels: pins, report and index are made from it."""
+"""`build.json`, the one model of what a build did: pins, report and index are made from it."""
 
-from __future__ import annotations
-
-import json
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TypeVar
+
+import msgspec
 
 from repack import __version__, files
 from repack.errors import InputError
@@ -13,16 +11,19 @@ from repack.errors import InputError
 #: Beside the wheels that it tells of.
 FILENAME = "build.json"
 #: A change that could break a reader raises it.
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 #: What became of a wheel on a Python.
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
 OWN_STAND_IN = "stand-in in the wheel"
-#: So much of a wrong value is shown.
-_SHOWN = 60
+
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the record; what has a default may be left out of the file."""
+
+
+class Outcome(_Model, frozen=True):
     """What a wheel did on one Python.
 
     `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
@@ -53,8 +54,7 @@ class Outcome:
         return f"works: OpenCV {self.version}{driver}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Finding(_Model, frozen=True):
     """Something about a wheel that its user should hear of; `code` is stable."""
 
     code: str
@@ -63,8 +63,14 @@ class Finding:
     hint: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cargo:
+class Refusal(_Model, frozen=True):
+    """A Python that gets no wheel, and why."""
+
+    python: str
+    reason: str
+
+
+class Cargo(_Model, frozen=True):
     """A DLL that a wheel carries for others: NVIDIA's, or a stand-in for the driver's.
 
     `packed` is its weight in the wheel, None where that is known only once it is written; both
@@ -79,8 +85,7 @@ class Cargo:
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Beside:
+class Beside(_Model, frozen=True):
     """A wheel of the index that was installed beside the one under test."""
 
     filename: str
@@ -88,29 +93,28 @@ class Beside:
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """What a wheel did on one Python (`status`, `after`), and the untouched wheel before it.
+class Seen(_Model, frozen=True):
+    """What a wheel did on one Python, and what the untouched one did there.
 
-    `status` is "passed", "failed" or "not-run"; `before` and `after` are what was seen, in a few
-    words; `log` is all that the wheel printed, `log_before` all that the untouched one did;
     `beside` are the wheels that it was tried with, NumPy among them.
     """
 
     python: str
-    status: str
-    reason: str = ""
-    driver: str = ""
-    before: str = ""
-    after: str = ""
-    log: str = ""
-    log_before: str = ""
+    after: Outcome
+    before: Outcome = Outcome(status=NOT_RUN)
     beside: tuple[Beside, ...] = ()
 
+    @property
+    def status(self) -> str:
+        """What became of the wheel: "passed", "failed" or "not-run"."""
+        return self.after.status
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WheelRecord:
-    """One wheel: its file beside the record ("failed/..." where it did not work), size in bytes."""
+
+class WheelRecord(_Model, frozen=True):
+    """One wheel: its file beside the record ("failed/..." where it did not work), size in bytes.
+
+    `recipe` is the SHA-256 of all that its bytes were made from.
+    """
 
     path: str
     version: str
@@ -118,6 +122,7 @@ class WheelRecord:
     size: int
     sha256: str
     seen: tuple[Seen, ...]
+    recipe: str = ""
 
     @property
     def filename(self) -> str:
@@ -127,11 +132,10 @@ class WheelRecord:
     @property
     def works(self) -> bool:
         """Whether no Python was seen on which it does not work."""
-        return all(seen.status != "failed" for seen in self.seen)
+        return all(seen.status != FAILED for seen in self.seen)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class Change(_Model, frozen=True):
     """A text in the wheels that differs from the source's: a unified diff, all of it where new."""
 
     member: str
@@ -139,9 +143,8 @@ class Change:
     diff: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A DLL that the wheel's modules need, as `analysis.Need` has it.
+class NeededDll(_Model, frozen=True):
+    """A DLL that the wheel's modules need, as `inspect.Need` has it.
 
     `kind` is a `dlls.Kind`'s value; `in_wheel` the member that answers, "" where none does.
     """
@@ -154,8 +157,7 @@ class Asked:
     in_wheel: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class Origin(_Model, frozen=True):
     """The wheel that was started from; `cuda` is "12.9", "12", or "" for none."""
 
     filename: str
@@ -167,11 +169,12 @@ class Origin:
     cuda: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildRecord:
+class BuildRecord(_Model, frozen=True):
     """All that is to be known of a finished build; sorted, and the same for the same build.
 
-    `refused` are Pythons that got no wheel and why; `requires` the Requires-Dist that were added.
+    `name` is the build's where the configuration has several; `requires` are the Requires-Dist
+    that the mode added, `left_out` the DLLs that it leaves to the machine; `tool` is the version
+    of repack that made it.
     """
 
     source: Origin
@@ -181,20 +184,23 @@ class BuildRecord:
     requires: tuple[str, ...] = ()
     carried: tuple[Cargo, ...] = ()
     left_out: tuple[str, ...] = ()
-    needs: tuple[Asked, ...] = ()
+    needs: tuple[NeededDll, ...] = ()
     changes: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
+    refused: tuple[Refusal, ...] = ()
     name: str = ""
-    """The build's, where the configuration has several."""
     tool: str = __version__
-    """The version of repack that made it."""
+    version: int = RECORD_VERSION
+
+
+class _Header(msgspec.Struct):
+    version: object = None
 
 
 def write_record(record: BuildRecord, folder: Path) -> None:
     """Put the record beside the wheels in `folder`, unless the same stands there already."""
-    text = json.dumps({"version": RECORD_VERSION, **asdict(record)}, indent=1, sort_keys=True)
-    content = text.encode() + b"\n"
+    document = msgspec.json.encode(record, order="sorted")
+    content = msgspec.json.format(document, indent=1) + b"\n"
     path = folder / FILENAME
     if not (path.is_file() and path.read_bytes() == content):
         with files.replacing(path) as stream:
@@ -204,25 +210,26 @@ def write_record(record: BuildRecord, folder: Path) -> None:
 def read_record(path: Path) -> BuildRecord:
     """Return the record in the file `path`; raises InputError where it is none."""
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise files.not_read(path, error) from error
-    except (ValueError, RecursionError):
-        raise _no_record(path, "it is not JSON") from None
-    version = document.pop("version", None) if isinstance(document, dict) else None
+    version = _decode(content, _Header, path).version
     if version != RECORD_VERSION:
         raise _no_record(path, f"its version is {version}, not {RECORD_VERSION}")
-    try:
-        record: BuildRecord = _parse(BuildRecord, document, "")
-    except ValueError as error:
-        raise _no_record(path, str(error)) from None
-    return record
+    return _decode(content, BuildRecord, path)
 
 
 def read_records(dist: Path) -> dict[Path, BuildRecord]:
     """Return the records of a folder and of the folders in it, each by the folder it is of."""
     places = sorted({dist / FILENAME, *dist.glob(f"*/{FILENAME}")})
     return {path.parent: read_record(path) for path in places if path.is_file()}
+
+
+def _decode(content: bytes, kind: type[_T], path: Path) -> _T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise _no_record(path, str(error)) from None
 
 
 def _no_record(path: Path, why: str) -> InputError:
@@ -232,43 +239,3 @@ def _no_record(path: Path, why: str) -> InputError:
         file=path,
         hint="build again, with this version of repack",
     )
-
-
-def _parse(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON value as a `kind`; raises ValueError with its place where it is none."""
-    if is_dataclass(kind):
-        return _parse_fields(kind, value, place)
-    if get_origin(kind) is tuple:
-        return _parse_list(get_args(kind), value, place)
-    _check_type(value, get_args(kind) or (kind,), place)
-    return value
-
-
-def _parse_fields(kind: Any, values: Any, place: str) -> Any:  # noqa: ANN401 - JSON
-    """Return an object as the dataclass `kind`; what has a default may be left out."""
-    _check_type(values, (dict,), place)
-    kinds = get_type_hints(kind)
-    start = f"{place}." if place else ""
-    if lacking := {field.name for field in fields(kind) if field.default is MISSING} - set(values):
-        raise ValueError(f"it lacks {start}{min(lacking)}")
-    if unknown := set(values) - set(kinds):
-        raise ValueError(f"it has {start}{min(unknown)}, which is not known here")
-    return kind(
-        **{name: _parse(kinds[name], value, f"{start}{name}") for name, value in values.items()}
-    )
-
-
-def _parse_list(kinds: tuple[Any, ...], values: Any, place: str) -> tuple[Any, ...]:  # noqa: ANN401
-    """Return a list as a tuple: of any number of one kind, or of just those kinds."""
-    _check_type(values, (list,), place)
-    if kinds[-1] is Ellipsis:
-        kinds = kinds[:1] * len(values)
-    if len(values) != len(kinds):
-        raise ValueError(f"{place} has {len(values)} values, not {len(kinds)}")
-    pairs = enumerate(zip(kinds, values, strict=True))
-    return tuple(_parse(kind, value, f"{place}[{number}]") for number, (kind, value) in pairs)
-
-
-def _check_type(value: object, kinds: tuple[type, ...], place: str) -> None:
-    if type(value) not in kinds:
-        raise ValueError(f"{place} may not be {json.dumps(value)[:_SHOWN]}")

@@ -6,18 +6,20 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from repack import files
 from repack.dlls import Kind, classify, distribution
 from repack.errors import InputError
 from repack.pages import rendered, visible
 from repack.plan import megabytes
-from repack.record import FILENAME, Asked, BuildRecord, WheelRecord, read_records
+from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_records
 from repack.wheel import open_archive, read_member
 
 JSON_VERSION = 1
@@ -105,7 +107,7 @@ def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, 
     pythons = _list_pythons(folder, prefix, record)
     statuses = [row["status"] for row in pythons]
     return {
-        **asdict(record),
+        **msgspec.to_builtins(record),
         "folder": prefix.rstrip("/"),
         "title": record.name or f"{record.source.name} {record.source.version}",
         "headline": _headline(statuses),
@@ -132,10 +134,10 @@ def _list_pythons(folder: Path, prefix: str, record: BuildRecord) -> list[dict[s
         {
             "python": seen.python,
             "status": seen.status,
-            "before": seen.before,
-            "after": seen.after,
-            "reason": seen.reason,
-            "log": seen.log if seen.status == "failed" else "",
+            "before": seen.before.said,
+            "after": seen.after.said,
+            "reason": seen.after.reason,
+            "log": seen.after.log if seen.status == "failed" else "",
             "wheel": f"{prefix}{wheel.path}",
             "install": _list_install_lines(folder, prefix, record, wheel, seen.python),
         }
@@ -144,16 +146,16 @@ def _list_pythons(folder: Path, prefix: str, record: BuildRecord) -> list[dict[s
     ]
     rows += [
         {
-            "python": python,
+            "python": refusal.python,
             "status": NO_WHEEL,
             "before": "",
             "after": "",
-            "reason": reason,
+            "reason": refusal.reason,
             "log": "",
             "wheel": "",
             "install": [],
         }
-        for python, reason in record.refused
+        for refusal in record.refused
     ]
     return sorted(rows, key=lambda row: list(map(int, re.findall("[0-9]+", str(row["python"])))))
 
@@ -193,7 +195,7 @@ def _list_dlls(record: BuildRecord) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (places.index(row["place"]), row["family"], row["dll"]))
 
 
-def _place_of(need: Asked, record: BuildRecord) -> str:
+def _place_of(need: NeededDll, record: BuildRecord) -> str:
     if need.in_wheel:
         return "wheel"
     major = record.source.cuda.partition(".")[0]

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from repack.errors import RepackError
     from repack.inspect import Analysis, Need
     from repack.lock import Pin
-    from repack.patching import Note
-    from repack.plan import Plan, PlannedWheel, Refusal
+    from repack.plan import Plan, PlannedWheel
     from repack.pythons import Interpreter, Unavailable
-    from repack.record import Cargo, Finding, Outcome
+    from repack.record import Cargo, Finding, Outcome, Refusal
     from repack.wheel import Wheel
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
@@ -156,10 +155,10 @@ def _cargo_line(cargo: Cargo) -> str:
     return f"{cargo.member} ({megabytes(cargo.size)}{packed}), from {cargo.origin}"
 
 
-def findings_of(result: BuildResult) -> list[Finding | Note]:
+def findings_of(result: BuildResult) -> list[Finding]:
     """Return what analysis and patching noticed, each thing once."""
-    found: dict[tuple[str, str], Finding | Note] = {}
-    items: tuple[Finding | Note, ...] = (*result.plan.notes, *result.analysis.findings)
+    found: dict[tuple[str, str], Finding] = {}
+    items: tuple[Finding, ...] = (*result.plan.notes, *result.analysis.findings)
     for item in items:
         found.setdefault((item.code, item.member), item)
     return sorted(found.values(), key=lambda item: (item.code, item.member))
@@ -263,11 +262,11 @@ def _everyday_lines(analysis: Analysis) -> list[str]:
     return [f"  {place}: {', '.join(names)}" for place, names in sorted(places.items())]
 
 
-def finding_line(file: str, finding: Finding | Note) -> str:
+def finding_line(file: str, finding: Finding) -> str:
     """Return one finding as `file: code: message`."""
     place = f" ({finding.member})" if finding.member else ""
-    hint = getattr(finding, "hint", "")
-    return f"{file}: {finding.code}: {finding.message}{place}{'; ' + hint if hint else ''}"
+    hint = f"; {finding.hint}" if finding.hint else ""
+    return f"{file}: {finding.code}: {finding.message}{place}{hint}"
 
 
 SMOKE_HEADINGS = ("Wheel", "Python", "what it did", "seconds")
@@ -376,12 +375,12 @@ def _error_json(error: RepackError) -> Json:
     }
 
 
-def _finding_json(finding: Finding | Note) -> Json:
+def _finding_json(finding: Finding) -> Json:
     return {
         "code": finding.code,
         "message": finding.message,
         "member": finding.member,
-        "hint": getattr(finding, "hint", ""),
+        "hint": finding.hint,
     }
 
 

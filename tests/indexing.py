@@ -9,7 +9,7 @@ from pathlib import Path
 import publishing
 
 from repack.files import sha256_of
-from repack.record import Beside, BuildRecord, Origin, Seen, WheelRecord, write_record
+from repack.record import Beside, BuildRecord, Origin, Outcome, Seen, WheelRecord, write_record
 from repack.wheel import parse_filename
 
 
@@ -54,7 +54,9 @@ def wheel_record(
         tag=name.tag,
         size=wheel.stat().st_size,
         sha256=sha256_of(wheel),
-        seen=tuple(Seen(python=python, status=status, beside=lay) for python in pythons),
+        seen=tuple(
+            Seen(python=python, after=Outcome(status=status), beside=lay) for python in pythons
+        ),
     )
 
 

@@ -75,7 +75,7 @@ def findings_of(path: Path) -> Iterator[str]:
     """Yield the codes that a module gives to findings and notes."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            for word in node.keywords if node.func.id in {"Finding", "Note"} else ():
+            for word in node.keywords if node.func.id == "Finding" else ():
                 if word.arg == "code" and isinstance(word.value, ast.Constant):
                     yield str(word.value.value)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from publishing import PROJECT, published, snapshot, tiny, what
 from pypi_simple import ProjectPage
-from test_record import RECORD, SEEN
+from test_record import RECORD
 from wheelmaking import make_wheel
 
-from repack.record import WheelRecord, write_record
+from repack.record import Outcome, Seen, WheelRecord, write_record
 
 Capture = pytest.CaptureFixture[str]
 INFO = "tiny_thing-1.0.dist-info"
@@ -169,7 +169,7 @@ def record_of(folder: Path, *wheels: Path, status: str = "passed") -> None:
             tag="py3-none-any",
             size=wheel.stat().st_size,
             sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
-            seen=(replace(SEEN, status=status),),
+            seen=(Seen(python="3.12", after=Outcome(status=status)),),
         )
         for wheel in wheels
     )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from loading import CONFIGS
 
 from repack.errors import PatchError
-from repack.patching.config import Note, clean_config
+from repack.patching.config import clean_config
+from repack.record import Finding
 
 CONFIG = "cv2/config.py"
 NAMES = ("cv2/__init__.py", "cv2/cv2.pyd")
@@ -22,7 +23,7 @@ OWN = "os.path.join(os.path.join(LOADER_DIR, '../../'), 'x64/vc17/bin')"
 
 def cleaned(
     text: str, member: str = CONFIG, names: tuple[str, ...] = NAMES
-) -> tuple[str, tuple[Note, ...]]:
+) -> tuple[str, tuple[Finding, ...]]:
     content, notes = clean_config(text.encode(), member, names)
     return content.decode(), notes
 

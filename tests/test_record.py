@@ -9,12 +9,15 @@ import pytest
 
 from repack.errors import InputError
 from repack.record import (
-    Asked,
+    Beside,
     BuildRecord,
     Cargo,
     Change,
     Finding,
+    NeededDll,
     Origin,
+    Outcome,
+    Refusal,
     Seen,
     WheelRecord,
     read_record,
@@ -22,7 +25,6 @@ from repack.record import (
     write_record,
 )
 
-SEEN = Seen(python="3.12", status="passed", before="ImportError", after="works: OpenCV 4.13.0")
 RECORD = BuildRecord(
     source=Origin(
         filename="x-1-cp37-abi3-win_amd64.whl",
@@ -42,7 +44,14 @@ RECORD = BuildRecord(
             tag="cp312-cp312-win_amd64",
             size=4,
             sha256="1" * 64,
-            seen=(SEEN,),
+            seen=(
+                Seen(
+                    python="3.12",
+                    before=Outcome(status="failed", reason="ImportError"),
+                    after=Outcome(status="passed", version="4.13.0"),
+                    beside=(Beside(filename="numpy-2-py3-none-any.whl", size=2, sha256="3" * 64),),
+                ),
+            ),
         ),
     ),
     requires=("nvidia-npp-cu12<13",),
@@ -50,7 +59,7 @@ RECORD = BuildRecord(
         Cargo(member="x.libs/a.dll", family="npp", origin="n", size=1, packed=1, sha256="2" * 64),
     ),
     needs=(
-        Asked(
+        NeededDll(
             dll="nppc64_12.dll",
             kind="cuda",
             family="npp",
@@ -61,7 +70,7 @@ RECORD = BuildRecord(
     ),
     changes=(Change(member="cv2/config.py", new=False, diff="@@ -1 +1 @@\n"),),
     findings=(Finding(code="not-cuda", message="it says so"),),
-    refused=(("3.14t", "abi3"),),
+    refused=(Refusal(python="3.14t", reason="abi3"),),
 )
 
 
@@ -84,39 +93,24 @@ def test_the_records_of_several_builds_are_told_by_their_folders(tmp_path: Path)
     assert list(read_records(tmp_path)) == [tmp_path / "cu12", tmp_path / "cu13"]
 
 
-def test_a_record_made_before_a_field_with_a_default_is_read(tmp_path: Path) -> None:
-    write_record(RECORD, tmp_path)
-    path = tmp_path / "build.json"
-    document = json.loads(path.read_bytes())
-    del document["wheels"][0]["seen"][0]["beside"]
-    path.write_text(json.dumps(document), encoding="utf-8")
-    assert read_record(path) == RECORD
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"<html>", id="no-json"),
-        pytest.param(b"\xff\xfe", id="no-text"),
-        pytest.param(b'{"version": 1, "mode": "pa', id="cut-off"),
-        pytest.param(b"[" * 100_000, id="deep"),
-    ],
-)
-def test_a_file_that_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
-    assert refusal(tmp_path, content) == "it is not JSON"
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(b"[]", "its version is None, not 1", id="no-object"),
-        pytest.param(b'{"version": 2}', "its version is 2, not 1", id="a-later-version"),
-        pytest.param(b'{"version": 1}', "it lacks driver_stub", id="nothing-in-it"),
+        pytest.param(b"", "truncated", id="empty"),
+        pytest.param(b"<html>", "malformed", id="no JSON"),
+        pytest.param(b"\xff\xfe", "malformed", id="no text"),
+        pytest.param(b'{"version": 2, "mode": "\xff"}', "utf-8", id="not UTF-8"),
+        pytest.param(b'{"version": 2, "mode": "pa', "truncated", id="cut off"),
+        pytest.param(b"[" * 100_000, "Expected `object`", id="deep"),
+        pytest.param(b'{"x": ' + b"[" * 100_000, "recursion", id="deep inside"),
+        pytest.param(b"[]", "Expected `object`", id="no object"),
+        pytest.param(b"{}", "its version is None, not 2", id="no version"),
+        pytest.param(b'{"version": 1}', "its version is 1, not 2", id="an earlier version"),
+        pytest.param(b'{"version": 2}', "missing required field `source`", id="nothing in it"),
     ],
 )
 def test_what_no_build_has_left_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
-    assert refusal(tmp_path, content) == reason
+    assert reason in refusal(tmp_path, content)
 
 
 ABSENT = object()
@@ -125,30 +119,14 @@ ABSENT = object()
 @pytest.mark.parametrize(
     ("place", "value", "reason"),
     [
-        pytest.param(["mode"], ABSENT, "it lacks mode", id="lacks-a-key"),
-        pytest.param(["more"], 1, "it has more, which is not known here", id="unknown-key"),
-        pytest.param(["mode"], 1, "mode may not be 1", id="number-for-text"),
-        pytest.param(["driver_stub"], 1, "driver_stub may not be 1", id="number-for-truth"),
-        pytest.param(["source"], [], "source may not be []", id="list-for-object"),
-        pytest.param(["source", "cuda"], None, "source.cuda may not be null", id="null"),
-        pytest.param(["source", "url"], ABSENT, "it lacks source.url", id="lacks-an-inner-key"),
-        pytest.param(["wheels"], {}, "wheels may not be {}", id="object-for-list"),
-        pytest.param(["wheels", 0], "x", 'wheels[0] may not be "x"', id="text-for-object"),
-        pytest.param(
-            ["wheels", 0, "size"], "4", 'wheels[0].size may not be "4"', id="text-for-number"
-        ),
-        pytest.param(["wheels", 0, "size"], 4.5, "wheels[0].size may not be 4.5", id="fraction"),
-        pytest.param(
-            ["wheels", 0, "seen", 0, "log"],
-            ["x" * 100],
-            f'wheels[0].seen[0].log may not be ["{"x" * 58}',
-            id="long-value",
-        ),
-        pytest.param(["requires", 0], 1, "requires[0] may not be 1", id="inside-a-list"),
-        pytest.param(["refused", 0], ["3.14t"], "refused[0] has 1 values, not 2", id="pair"),
-        pytest.param(
-            ["carried", 0, "packed"], "1", 'carried[0].packed may not be "1"', id="number-or-null"
-        ),
+        pytest.param(["mode"], ABSENT, "missing required field `mode`", id="lacks a key"),
+        pytest.param(["more"], 1, "unknown field `more`", id="unknown key"),
+        pytest.param(["driver_stub"], 1, "got `int` - at `$.driver_stub`", id="number for truth"),
+        pytest.param(["source", "cuda"], None, "got `null` - at `$.source.cuda`", id="null"),
+        pytest.param(["wheels"], {}, "got `object` - at `$.wheels`", id="object for list"),
+        pytest.param(["wheels", 0, "size"], "4", "`$.wheels[0].size`", id="text for number"),
+        pytest.param(["wheels", 0, "size"], 4.5, "`$.wheels[0].size`", id="fraction"),
+        pytest.param(["refused", 0], ["3.14t"], "`$.refused[0]`", id="inside a list"),
     ],
 )
 def test_a_damaged_record_is_refused_in_one_line_that_names_the_place(
@@ -164,7 +142,7 @@ def test_a_damaged_record_is_refused_in_one_line_that_names_the_place(
         del inner[key]
     else:
         inner[key] = value
-    assert refusal(tmp_path, json.dumps(document).encode()) == reason
+    assert reason in refusal(tmp_path, json.dumps(document).encode())
 
 
 def refusal(folder: Path, content: bytes) -> str:
@@ -176,9 +154,3 @@ def refusal(folder: Path, content: bytes) -> str:
     assert "\n" not in str(caught.value)
     assert (caught.value.code, caught.value.file) == ("build-record", str(path))
     return caught.value.what.removeprefix("is not what a build leaves: ")
-
-
-def test_the_name_and_the_fate_of_a_wheel_are_told() -> None:
-    (wheel,) = RECORD.wheels
-    assert wheel.filename == "x-1+patched-cp312-cp312-win_amd64.whl"
-    assert wheel.works

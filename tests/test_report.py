@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import test_record
 from browsing import check_looks, opened
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Page
 
 from repack.cli import main
 from repack.record import (
-    Asked,
     Change,
     Finding,
+    NeededDll,
+    Outcome,
+    Refusal,
     Seen,
     WheelRecord,
     write_record,
@@ -26,7 +28,7 @@ HOSTILE = "<script>document.title='taken'</script><img src=x>|`\u202e\x1b[31m\n#
 LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not found."
 
 
-def wheel(python: str, status: str, *, after: str, reason: str = "", log: str = "") -> WheelRecord:
+def wheel(python: str, status: str, *, reason: str = "", log: str = "") -> WheelRecord:
     tag = f"cp{python.replace('.', '')}"
     folder = "failed/" if status == "failed" else ""
     return WheelRecord(
@@ -38,18 +40,15 @@ def wheel(python: str, status: str, *, after: str, reason: str = "", log: str = 
         seen=(
             Seen(
                 python=python,
-                status=status,
-                before=LOAD_FAILED,
-                after=after,
-                reason=reason,
-                log=log,
+                before=Outcome(status="failed", reason=LOAD_FAILED),
+                after=Outcome(status=status, version="4.13.0", reason=reason, log=log),
             ),
         ),
     )
 
 
-def asked(dll: str, kind: str, family: str) -> Asked:
-    return Asked(
+def asked(dll: str, kind: str, family: str) -> NeededDll:
+    return NeededDll(
         dll=dll, kind=kind, family=family, needed_by=("cv2/cv2.pyd",), delayed=False, in_wheel=""
     )
 
@@ -58,9 +57,9 @@ RECORD = replace(
     test_record.RECORD,
     driver_stub=False,
     wheels=(
-        wheel("3.10", "passed", after="works: OpenCV 4.13.0"),
-        wheel("3.9", "failed", reason=HOSTILE, after=HOSTILE, log=HOSTILE),
-        wheel("3.12", "not-run", reason="no Wine", after="not run: no Wine"),
+        wheel("3.10", "passed"),
+        wheel("3.9", "failed", reason=HOSTILE, log=HOSTILE),
+        wheel("3.12", "not-run", reason="no Wine"),
     ),
     carried=(
         replace(
@@ -82,7 +81,7 @@ RECORD = replace(
         Change(member="cv2/cuda_dlls.py", new=True, diff="--- a\n+++ b\n@@ -0,0 +1 @@\n+x\n"),
     ),
     findings=(Finding(code="not-cuda", message=HOSTILE, member="m" * 300, hint="look"),),
-    refused=(("3.14t", "its modules use the stable ABI"),),
+    refused=(Refusal(python="3.14t", reason="its modules use the stable ABI"),),
 )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pretending import this_python
 from wheelmaking import make_pyd, make_wheel
@@ -16,10 +17,10 @@ from repack.config import Build
 from repack.dlls import make_dll
 from repack.errors import InputError
 from repack.inspect import Analysis, analyse
-from repack.patching import Note, Patched
+from repack.patching import Patched
 from repack.plan import make_plan
 from repack.pythons import Unavailable
-from repack.record import Cargo
+from repack.record import Cargo, Finding
 from repack.results import BuildResult, Row, Smoked
 from repack.smoke import FAILED, NOT_RUN, PASSED, Outcome
 
@@ -49,7 +50,7 @@ def analysis(tmp_path: Path) -> Analysis:
 def result(analysis: Analysis) -> BuildResult:
     patched = Patched(
         files={"cv2/__init__.py": b"new\n"},
-        notes=(Note(code="dropped", message="a directory was dropped", member="cv2/config.py"),),
+        notes=(Finding(code="dropped", message="a directory was dropped", member="cv2/config.py"),),
     )
     build = Build(out=Path("dist"), python=("3.9", "3.10", "3.14t"))
     carried = Cargo(
@@ -197,7 +198,7 @@ class TestPlan:
     def test_a_size_that_is_not_known_yet_is_told_as_the_most_it_can_be(
         self, result: BuildResult
     ) -> None:
-        cargo = tuple(replace(each, packed=None) for each in result.plan.cargo)
+        cargo = tuple(msgspec.structs.replace(each, packed=None) for each in result.plan.cargo)
         lines = results.plan_lines(replace(result, plan=replace(result.plan, cargo=cargo)))
         assert "at most 0.0 MB" in lines[0]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import msgspec
 import pytest
 from driving import Ran, Repack, everything
 from pretending import numpy_wheel, this_python
@@ -217,7 +218,7 @@ def test_a_fixed_wheel_that_failed_is_tried_again_and_the_untouched_one_is_not(
 def test_a_hang_of_the_untouched_wheel_is_not_remembered(
     repack: Repack, bench: Bench, source: Path
 ) -> None:
-    bench.before = replace(FAILS, repeatable=False)
+    bench.before = msgspec.structs.replace(FAILS, repeatable=False)
     built(repack, source)
     bench.runs.clear()
     built(repack, source)

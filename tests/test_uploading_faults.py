@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 from faultserver import Fault, answers
@@ -191,7 +192,7 @@ def test_too_large_a_wheel_is_told_with_what_weighs_most(dist: Path, upload: Upl
         )
         for name, size in (("a.dll", 1), ("cudnn.dll", 700_000_000), ("npp.dll", 90_000_000))
     )
-    write_record(replace(record, carried=carried), dist)
+    write_record(msgspec.structs.replace(record, carried=carried), dist)
     with always(says("413 Content Too Large")) as server:
         told = upload(dist, "--repository-url", server.url("/"), code=1)
     assert "most of it is cudnn.dll 700.0 MB, npp.dll 90.0 MB" in told.err

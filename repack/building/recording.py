@@ -5,7 +5,18 @@ from __future__ import annotations
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from repack.record import Asked, Beside, BuildRecord, Change, Finding, Origin, Seen, WheelRecord
+import msgspec
+
+from repack.record import (
+    Beside,
+    BuildRecord,
+    Change,
+    NeededDll,
+    Origin,
+    Outcome,
+    Seen,
+    WheelRecord,
+)
 from repack.results import cuda_text, findings_of
 from repack.wheel import Added, read_member
 
@@ -34,7 +45,7 @@ def record_of(result: BuildResult, build: Build) -> BuildRecord:
         carried=plan.cargo,
         left_out=plan.left_out,
         needs=tuple(
-            Asked(
+            NeededDll(
                 dll=need.dll.name,
                 kind=need.dll.kind.value,
                 family=need.dll.family,
@@ -45,16 +56,8 @@ def record_of(result: BuildResult, build: Build) -> BuildRecord:
             for need in analysis.needs
         ),
         changes=tuple(_changes(plan.wheels[0], analysis.wheel)),
-        findings=tuple(
-            Finding(
-                code=each.code,
-                message=each.message,
-                member=each.member,
-                hint=getattr(each, "hint", ""),
-            )
-            for each in findings_of(result)
-        ),
-        refused=tuple((refusal.python, refusal.reason) for refusal in plan.refused),
+        findings=tuple(findings_of(result)),
+        refused=plan.refused,
     )
 
 
@@ -93,17 +96,17 @@ def _seen(rows: Sequence[Row]) -> tuple[Seen, ...]:
     return tuple(
         Seen(
             python=row.python,
-            status=row.after.status,
-            reason=row.after.reason,
-            driver=row.after.driver,
-            before=row.before.said,
-            after=row.after.said,
-            log=row.after.log,
-            log_before=row.before.log,
+            before=_lasting(row.before),
+            after=_lasting(row.after),
             beside=_beside(row),
         )
         for row in rows
     )
+
+
+def _lasting(outcome: Outcome) -> Outcome:
+    """Return the outcome without how long it took, which is another each time."""
+    return msgspec.structs.replace(outcome, seconds=0.0)
 
 
 def _beside(row: Row) -> tuple[Beside, ...]:

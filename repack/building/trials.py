@@ -7,9 +7,11 @@ import json
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from repack import files
 from repack.building.verdicts import Trial, Verdict
@@ -265,7 +267,7 @@ class _Bench:
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
         kept = outcome.status == PASSED or (trial.untouched and outcome.repeatable)
         if kept and not self.stop.is_set():
-            self.memory.keep(key, asdict(outcome))
+            self.memory.keep(key, msgspec.structs.asdict(outcome))
         return Verdict(outcome=outcome, beside=pins)
 
 

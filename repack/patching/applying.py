@@ -10,11 +10,12 @@ from pathlib import Path
 
 from repack.errors import ConfigError, PatchError
 from repack.patching.build_module import BUILD_MODULE, build_module
-from repack.patching.config import Note, clean_config
+from repack.patching.config import clean_config
 from repack.patching.diffs import apply_diff
 from repack.patching.loader import patch_loader
 from repack.patching.overlays import Overlay, builtin_folder, read_overlay
 from repack.patching.sources import parse
+from repack.record import Finding
 
 _LOADER = "cv2/__init__.py"
 _CONFIGS = ("cv2/config.py", "cv2/config-*.py")
@@ -25,7 +26,7 @@ class Patched:
     """The members that are added or changed, with their content, and what to say of it."""
 
     files: Mapping[str, bytes]
-    notes: tuple[Note, ...]
+    notes: tuple[Finding, ...]
 
 
 def patch_wheel(
@@ -67,7 +68,7 @@ class _Wheel:
     read: Callable[[str], bytes]
     file: object
     files: dict[str, bytes] = field(default_factory=dict)
-    notes: list[Note] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
     def content(self, member: str) -> bytes | None:
         """Return the content of `member` as it is by now, None where there is no such member."""
@@ -126,7 +127,7 @@ def _lay(wheel: _Wheel, overlay: Overlay) -> None:
     for member, content in overlay.files.items():
         if member in wheel.names and wheel.read(member) != content:
             message = "the wheel has this file already; it is replaced"
-            wheel.notes.append(Note(code="replaced-file", message=message, member=member))
+            wheel.notes.append(Finding(code="replaced-file", message=message, member=member))
         wheel.files[member] = content
     for origin, diffs in overlay.diffs.items():
         for diff in diffs:

@@ -10,10 +10,10 @@ import ast
 import codecs
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from repack.errors import PatchError
 from repack.patching.sources import parse
+from repack.record import Finding
 
 _EXTENSIONS = "PYTHON_EXTENSIONS_PATHS"
 _LISTS = ("BINARIES_PATHS", _EXTENSIONS)
@@ -23,19 +23,10 @@ _CUDA = re.compile(r"""['"%${](CUDA|CUDNN)_""")
 _ABSOLUTE = re.compile(r"""(?!.*(LOADER_DIR|__file__))[^'"]*['"]([A-Za-z]:)?[\\/]""")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Note:
-    """Something that was done to a member and that a report should say."""
-
-    code: str
-    message: str
-    member: str
-
-
 def clean_config(
     content: bytes, member: str, names: Iterable[str]
-) -> tuple[bytes, tuple[Note, ...]]:
-    """Return the file without those directories, and a note for each of the build machine's.
+) -> tuple[bytes, tuple[Finding, ...]]:
+    """Return the file without those directories, and a finding for each of the build machine's.
 
     Without its directory the extension would not be found: the folder in which the wheel, whose
     members are `names`, has it takes the place of an absolute one. PatchError where such a
@@ -43,7 +34,7 @@ def clean_config(
     """
     tree = parse(content)
     left: list[str] = []
-    notes: list[Note] = []
+    notes: list[Finding] = []
     new = content
     # From the last to the first, so that the places of those before stay true.
     for name, element in reversed(_elements(tree)):
@@ -130,9 +121,9 @@ def _check(tree: ast.Module, left: list[str]) -> None:
         )
 
 
-def _note(name: str, source: str, instead: list[str], member: str) -> Note:
+def _note(name: str, source: str, instead: list[str], member: str) -> Finding:
     fate = f"{' and '.join(instead)} takes its place" if instead else "it is dropped"
-    return Note(
+    return Finding(
         code="build-machine-path",
         message=f"{name} names a directory of the build machine, {source}: {fate}",
         member=member,

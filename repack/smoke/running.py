@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from repack.console import SILENT
 from repack.dlls import make_dll
@@ -127,7 +129,7 @@ class _Trial:
         outcome = judge_use(runs, self.timeout, driver=bool(driver))
         if outcome.driver or all(map(self._has_driver, self.machine.carried)):
             return outcome
-        return replace(outcome, driver=OWN_STAND_IN)
+        return msgspec.structs.replace(outcome, driver=OWN_STAND_IN)
 
     def _installed(self, pip: Path, wheels: Sequence[Path]) -> Finished:
         """Return how the Python's own pip fared with the wheels; it asks no index."""
