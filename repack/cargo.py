@@ -14,9 +14,10 @@ class Supplement:
     """What a mode adds to each wheel, beside the patches.
 
     `files` are members by name, those of .dist-info under the source's; `label` says what was
-    done; `left_out` are the DLLs that are left to the machine. The run-time module has to know of
-    `folders` with DLLs, of `stand_ins`, key of a DLL -> folder, and of `families`, family -> DLLs,
-    that the binaries do not ask for themselves.
+    done; `licence` is the SPDX identifier for what is carried; `left_out` are the DLLs that are
+    left to the machine. The run-time module has to know of `folders` with DLLs, of `stand_ins`,
+    key of a DLL -> folder, and of `families`, family -> DLLs, that the binaries do not ask for
+    themselves.
     """
 
     label: str = "patched"
@@ -25,6 +26,7 @@ class Supplement:
     cargo: tuple[Cargo, ...] = ()
     requires: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    licence: str = ""
     folders: tuple[str, ...] = ()
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -41,6 +43,7 @@ def joined(first: Supplement, second: Supplement) -> Supplement:
         cargo=(*first.cargo, *second.cargo),
         requires=(*first.requires, *second.requires),
         extras=(*first.extras, *second.extras),
+        licence=first.licence or second.licence,
         folders=(*first.folders, *second.folders),
         stand_ins={**first.stand_ins, **second.stand_ins},
         families={**first.families, **second.families},

@@ -128,6 +128,7 @@ _Variables = Annotated[
     tuple[Annotated[str, _matching(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")], ...],
     _takes("a list of names of environment variables"),
 ]
+_Engine = Annotated[Literal["splice", "delvewheel"], _takes('"splice" or "delvewheel"')]
 _Mode = Annotated[Literal["patch", "depend", "vendor"], _takes('"patch", "depend" or "vendor"')]
 _Emit = Annotated[Literal["per-python", "abi3"], _takes('"per-python" or "abi3"')]
 _Platform = Annotated[str, _takes('"win_amd64"', pattern=r"^win_amd64\Z")]
@@ -229,6 +230,7 @@ class Build(_Table, frozen=True, kw_only=True):
 class Vendor(_Table, frozen=True, kw_only=True):
     """Which DLLs a wheel carries in vendor mode; `dll_dirs` come before the wheels `dlls`."""
 
+    engine: _Engine = "splice"
     families: _Families = "all"
     dlls: _Wheels = "auto"
     dll_dirs: _Paths = ()

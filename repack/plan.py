@@ -465,6 +465,7 @@ def _planned(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
             requires_python=requires_python,
             add_requires=(*numpy_requirement(analysis, group), *more.requires),
             add_extras=more.extras,
+            add_licence=more.licence,
             carried=more.carried,
         ),
     )

@@ -16,14 +16,12 @@ import repack
 #: The one room that may import each third-party library.
 ADAPTERS = {
     "argcomplete": {"cli"},
-    "cyclonedx": {"vendor"},
     "delvewheel": {"vendor"},
     "filelock": {"stores", "fetch", "pythons"},
     "fsspec": {"stores"},
     "isal": {"wheel"},
     "jinja2": {"pages"},
     "lief": {"sample"},
-    "packageurl": {"vendor"},
     "pefile": {"dlls"},
     "pip": {"fetch"},
     "platformdirs": {"fetch"},
@@ -34,8 +32,6 @@ ADAPTERS = {
     "unidiff": {"patching"},
     "urllib3": {"fetch"},
 }
-#: What a distribution is imported as, where that is not its name.
-IMPORTED_AS = {"cyclonedx-python-lib": "cyclonedx", "packageurl-python": "packageurl"}
 ROOT = Path(repack.__file__).parent
 
 
@@ -71,7 +67,7 @@ def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) -> None:
     names = {Requirement(line).name for line in requires("cv2-repack") or ()}
-    declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+    declared = {name.replace("-", "_") for name in names}
     known = declared | sys.stdlib_module_names | {"repack"}
     imports = {name.split(".")[0] for name in imported(path)}
     assert imports <= known | ({"numpy", "cv2"} if path.name == "probe.py" else set())

@@ -1,19 +1,17 @@
 """`repack build --mode vendor`: which DLLs are in the wheel, as what, and which are not."""
 
-from __future__ import annotations
-
 import ast
-import base64
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from email.parser import BytesParser
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from driving import Repack, everything
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from driving import Ran, Repack, everything
 from nvidia import (
     CUBLAS,
     CUBLAS_LT,
@@ -29,18 +27,20 @@ from nvidia import (
     NVJPEG,
     NVRTC,
     NVRTC_BUILTINS,
-    SIGNATURE,
     Pretended,
     nvidia_wheels,
     toolkit,
 )
+from packaging.licenses import canonicalize_license_expression
 from wheelmaking import make_pyd, make_wheel
 
 from repack.patching import builtin_folder
 from repack.wheel import open_archive
 
 LIBS = "opencv_contrib_python.libs"
-TAG = "cp37-abi3-win_amd64"
+SOURCE = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+INFO = "opencv_contrib_python-4.13.0.90.dist-info"
+NPP_WHEEL = "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl"
 NEEDS = {
     "nppif64_12.dll": ["nppiFilter_8u_C1R"],
     "cudart64_12.dll": ["cudaGetDeviceCount"],
@@ -59,36 +59,40 @@ class Shop:
 
     def source(
         self,
-        needs: Mapping[str, Sequence[str]] | None = None,
+        needs: Mapping[str, Sequence[str]] = NEEDS,
         *,
         delayed: Mapping[str, Sequence[str]] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> Path:
         """Return a wheel whose cv2.pyd imports what `needs` says."""
-        pyd = make_pyd(NEEDS if needs is None else needs, delay_imports=delayed)
+        pyd = make_pyd(needs, delay_imports=delayed)
         content = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": pyd, **(files or {})}
-        path = self.folder / f"opencv_contrib_python-4.13.0.90-{TAG}.whl"
-        return make_wheel(path, content, requires=["numpy>=2"])
+        return make_wheel(self.folder / SOURCE, content, requires=["numpy>=2"])
 
-    def build(self, source: Path, *options: object, python: str = "3.12") -> dict[str, Any]:
-        """Return what `repack build` said of a wheel that it made."""
-        ran = self.run(source, *options, python=python)
-        assert ran.code == 0, ran.err
-        told: dict[str, Any] = ran.json
-        return told
+    def toolkit(self, *dlls: Pretended, licence: bool = True) -> tuple[str, str]:
+        """Return the option that takes DLLs from a toolkit made of these."""
+        folder = toolkit(self.folder / "toolkit", *dlls, licence=licence)
+        return option("vendor.dll-dirs", [str(folder)])
 
-    def run(self, source: Path, *options: object, python: str = "3.12") -> Any:  # noqa: ANN401
+    def run(self, source: Path, *options: object) -> Ran:
         return self.repack(
             *("build", "--source", source, "--mode", "vendor", "--no-smoke", "--json", "-q"),
-            *("--python", python, *options),
+            *("--python", "3.12", *options),
         )
+
+    def build(self, source: Path, *options: object) -> dict[str, Any]:
+        """Return what `repack build` tells of a wheel that it made."""
+        ran = self.run(source, *options)
+        assert ran.code == 0, ran.err
+        answer: dict[str, Any] = ran.json
+        return answer
 
     def refused(self, source: Path, *options: object) -> str:
         """Return the one line that says why there is no wheel; nothing was written."""
         ran = self.run(source, *options)
         assert ran.code == 1
         assert not (self.repack.folder / "dist").exists()
-        return str(ran.error)
+        return ran.error
 
 
 @pytest.fixture
@@ -99,24 +103,37 @@ def shop(tmp_path: Path, repack: Repack, monkeypatch: pytest.MonkeyPatch) -> Sho
     return made
 
 
-def opened(told: Mapping[str, Any]) -> zipfile.ZipFile:
-    """Return the wheel that a build has told of."""
-    return zipfile.ZipFile(told["wheels"][0]["path"])
+def opened(answer: Mapping[str, Any]) -> zipfile.ZipFile:
+    return zipfile.ZipFile(answer["wheels"][0]["path"])
 
 
-def vendored(told: Mapping[str, Any]) -> list[str]:
-    """Return the names of the DLLs that lie in the wheel's own folder for them."""
-    with opened(told) as wheel:
-        names = wheel.namelist()
-    return sorted(name.removeprefix(f"{LIBS}/") for name in names if name.startswith(LIBS))
+def vendored(answer: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the DLLs that lie in the wheel's own folder for them, by name."""
+    with opened(answer) as wheel:
+        names = sorted(name for name in wheel.namelist() if name.startswith(LIBS))
+        return {name.removeprefix(f"{LIBS}/"): wheel.read(name) for name in names}
 
 
-def codes(told: Mapping[str, Any]) -> list[str]:
-    return [finding["code"] for finding in told["findings"]]
+def read_member(answer: Mapping[str, Any], part: str) -> bytes:
+    """Return the one member whose name holds `part`."""
+    with opened(answer) as wheel:
+        (name,) = [name for name in wheel.namelist() if part in name]
+        return wheel.read(name)
 
 
-def names(*dlls: Pretended) -> list[str]:
-    return sorted(dll.name for dll in dlls)
+def build_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the wheel's run-time module is told of the build."""
+    text = read_member(answer, "cv2/_cuda_build.py").decode()
+    facts: dict[str, Any] = ast.literal_eval(text.partition("BUILD = ")[2])
+    return facts
+
+
+def codes(answer: Mapping[str, Any]) -> list[str]:
+    return [finding["code"] for finding in answer["findings"]]
+
+
+def contents(*dlls: Pretended) -> dict[str, bytes]:
+    return {dll.name: dll.content for dll in sorted(dlls, key=lambda dll: dll.name)}
 
 
 def option(key: str, value: object) -> tuple[str, str]:
@@ -126,302 +143,287 @@ def option(key: str, value: object) -> tuple[str, str]:
 PLAIN = (CUDART, NPPC, NPPIF)
 JPEG = {**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}
 LATE = {"cublas64_12.dll": ["cublasCreate_v2"]}
-CORE = Pretended(name="opencv_core.dll", imports=LATE)
-BESIDE = {"cv2/opencv_core.dll": CORE.content}
+BESIDE = {"cv2/opencv_core.dll": Pretended(name="opencv_core.dll", imports=LATE).content}
 ALLOWED = option("allow.unlisted-dlls", ["NVJPEG64_12.dll"])
 DNN_LOADS = (CUBLAS, CUBLAS_LT, CUDNN, *CUDNN_PARTS, NVRTC, NVRTC_BUILTINS)
-NOTHING = {"KERNEL32.dll": ["Sleep"]}
-#: Of the wheel what it needs, what it needs late and what lies in it; options; DLLs and findings.
-CHOICES: dict[str, tuple[Any, Any, Any, tuple[str, ...], tuple[Pretended, ...], list[str]]] = {
-    "what is imported, and what that imports": (NEEDS, {}, {}, (), PLAIN, []),
-    "by DLLs beside the module": (
-        {**NEEDS, "opencv_core.dll": ["function"]},
-        {},
-        BESIDE,
-        (),
+SPARSE = {**NEEDS, "cusparse64_12.dll": ["cusparseCreate"]}
+DELVEWHEEL = option("vendor.engine", "delvewheel")
+NPP_ALONE = option("vendor.families", ["npp", "cudart"])
+
+
+class Case(NamedTuple):
+    """What the source needs and has, how it is built, and what comes of that."""
+
+    dlls: tuple[Pretended, ...]
+    needs: Mapping[str, Sequence[str]] = NEEDS
+    delayed: Mapping[str, Sequence[str]] | None = None
+    files: Mapping[str, bytes] | None = None
+    options: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    left: tuple[Pretended, ...] = ()
+
+
+CASES = {
+    "what is imported, and what that imports": Case(PLAIN),
+    "what a DLL beside the module imports": Case(
         (*PLAIN, CUBLAS, CUBLAS_LT),
-        [],
+        needs={**NEEDS, "opencv_core.dll": ["function"]},
+        files=BESIDE,
     ),
-    "cuDNN's parts, and what it loads by name": (DNN, {}, {}, (), (*PLAIN, *DNN_LOADS), []),
-    "delay-loaded": (NEEDS, LATE, {}, (), (*PLAIN, CUBLAS, CUBLAS_LT), []),
-    "not what the licence does not list": (JPEG, {}, {}, (), PLAIN, ["not-listed"]),
-    "allowed by name": (JPEG, {}, {}, ALLOWED, (*PLAIN, NVJPEG), ["unlisted-shipped"]),
-    "nothing": (NOTHING, {}, {}, (), (), ["not-cuda", "nothing-to-vendor"]),
+    "cuDNN's parts, and what it loads by name": Case((*PLAIN, *DNN_LOADS), needs=DNN),
+    "what is delay-loaded": Case((*PLAIN, CUBLAS, CUBLAS_LT), delayed=LATE),
+    "not what the licence does not list": Case(
+        PLAIN, needs=JPEG, findings=("not-listed",), left=(NVJPEG,)
+    ),
+    "that, allowed by name": Case(
+        (*PLAIN, NVJPEG), needs=JPEG, options=ALLOWED, findings=("unlisted-shipped",)
+    ),
+    "not what a chosen DLL imports and the licence does not list": Case(
+        (*PLAIN, CUSPARSE), needs=SPARSE, findings=("not-listed",), left=(NVJITLINK,)
+    ),
+    "chosen families": Case(PLAIN, needs=DNN, options=NPP_ALONE, left=(CUBLAS, CUDNN)),
+    "nothing": Case(
+        (), needs={"KERNEL32.dll": ["Sleep"]}, findings=("not-cuda", "nothing-to-vendor")
+    ),
 }
 
 
-@pytest.mark.parametrize("case", CHOICES)
-def test_exactly_what_is_asked_for_is_in_the_wheel(case: str, shop: Shop) -> None:
-    needs, delayed, files, options, dlls, findings = CHOICES[case]
-    told = shop.build(shop.source(needs, delayed=delayed, files=files), *options)
-    assert vendored(told) == names(*dlls)
-    assert codes(told) == findings
-    assert told["left_out"] == ([NVJPEG.name] if "not-listed" in findings else [])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_exactly_what_is_asked_for_is_in_the_wheel_as_nvidia_made_it(
+    case: Case, shop: Shop
+) -> None:
+    source = shop.source(case.needs, delayed=case.delayed, files=case.files)
+    answer = shop.build(source, *case.options)
+    assert vendored(answer) == contents(*case.dlls)
+    assert codes(answer) == list(case.findings)
+    assert answer["left_out"] == list(contents(*case.left))
+    facts = build_facts(answer)
+    assert facts["vendored"] == ((LIBS,) if case.dlls else ())
+    left_to_machine = {name for names in facts["families"].values() for name in names}
+    assert {dll.name for dll in case.left} <= left_to_machine
 
 
-class TestChoice:
-    def test_a_cudnn_that_lacks_a_part_is_spoken_of(self, shop: Shop, tmp_path: Path) -> None:
-        parts = [part for part in CUDNN_PARTS if "heuristic" not in part.name]
-        folder = toolkit(tmp_path / "cudnn", CUDNN, *parts)
-        told = shop.build(shop.source(DNN), *option("vendor.dll-dirs", [str(folder)]))
-        assert codes(told) == ["vendored-incomplete"]
-
-    def test_families_can_be_chosen_and_the_others_are_left_to_the_machine(
-        self, shop: Shop
-    ) -> None:
-        told = shop.build(shop.source(DNN), *option("vendor.families", ["npp", "cudart"]))
-        assert vendored(told) == names(CUDART, NPPC, NPPIF)
-        assert told["left_out"] == [CUBLAS.name, CUDNN.name]
-        families = build_facts(told)["families"]
-        assert families["cudnn"] == (CUDNN.name,)
-        assert families["cublas"] == (CUBLAS.name, "cublasLt64_12.dll")
-
-    def test_what_a_vendored_dll_needs_and_may_not_be_is_looked_for_on_the_machine(
-        self, shop: Shop
-    ) -> None:
-        told = shop.build(shop.source({**NEEDS, "cusparse64_12.dll": ["cusparseCreate"]}))
-        assert vendored(told) == names(CUDART, CUSPARSE, NPPC, NPPIF)
-        assert build_facts(told)["families"]["nvjitlink"] == (NVJITLINK.name,)
-
-    def test_the_driver_is_never_in_the_wheel_though_it_lies_on_the_search_path(
-        self, shop: Shop, tmp_path: Path
-    ) -> None:
-        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART, DRIVER)
-        source = shop.source({**NEEDS, "nvcuda.dll": ["cuInit"]})
-        told = shop.build(source, *option("vendor.dll-dirs", [str(folder)]))
-        assert vendored(told) == names(CUDART, NPPC, NPPIF)
-        assert codes(told) == ["driver-not-shipped"]
-
-    def test_a_directory_comes_before_wheels_which_have_what_it_lacks(
-        self, shop: Shop, tmp_path: Path
-    ) -> None:
-        newer = Pretended(name=NPPC.name, exports=["nppGetLibVersion", "newer"])
-        folder = toolkit(tmp_path / "cuda", newer, NPPIF)
-        told = shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))
-        with opened(told) as wheel:
-            assert wheel.read(f"{LIBS}/{NPPC.name}") == newer.content
-        origins = {each["member"]: each["origin"] for each in told["carried"]}
-        assert origins[f"{LIBS}/{CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
+@pytest.mark.parametrize(
+    ("needs", "delayed", "files"),
+    [
+        pytest.param(DNN, {}, {}, id="cuDNN, whose parts are loaded by name"),
+        pytest.param(JPEG, LATE, {}, id="delay-loaded, and one that may not be passed on"),
+        pytest.param({**SPARSE, "opencv_core.dll": ["function"]}, {}, BESIDE, id="a DLL beside"),
+    ],
+)
+def test_delvewheel_puts_in_the_same_bytes_as_we_do(
+    needs: Any,  # noqa: ANN401 - DLL -> functions
+    delayed: Any,  # noqa: ANN401 - the same
+    files: Any,  # noqa: ANN401 - member -> content
+    shop: Shop,
+) -> None:
+    source = shop.source(needs, delayed=delayed, files=files)
+    theirs = shop.build(source, *DELVEWHEEL, "-w", "theirs")
+    ours = shop.build(source, "-w", "ours")
+    assert len(vendored(ours)) >= len(PLAIN)
+    assert vendored(theirs) == vendored(ours)
+    assert codes(theirs) == codes(ours)
+    assert not list((shop.repack.cache / "repaired").glob("*"))
 
 
-class TestRefusals:
-    def test_a_dll_that_is_nowhere(self, shop: Shop) -> None:
-        (shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl").unlink()
-        assert "nvidia-npp-cu12" in shop.refused(shop.source())
-
-    def test_a_dll_that_a_named_wheel_does_not_hold(self, shop: Shop) -> None:
-        said = shop.refused(shop.source(), *option("vendor.dlls", ["nvidia-npp-cu12"]))
-        assert said == (
-            "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl: cudart64_12.dll, which "
-            "cv2/cv2.pyd needs, is nowhere to be had; looked into: nvidia-npp-cu12 12.4.1.87 "
-            "[no-dll]; name a directory that holds it under vendor.dll-dirs, or leave its family "
-            "out of vendor.families"
-        )
-
-    def test_a_dll_that_is_too_old_for_the_binary(self, shop: Shop) -> None:
-        source = shop.source({**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]})
-        assert shop.refused(source) == (
-            "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl: nppif64_12.dll of "
-            "nvidia-npp-cu12 12.4.1.87 has no nppiNewer, which cv2/cv2.pyd asks for "
-            "[symbol-missing]; take the release of CUDA that the wheel was built with, under "
-            "vendor.dlls or vendor.dll-dirs"
-        )
-
-    def test_a_wheel_larger_than_the_index_takes_with_what_weighs_most(self, shop: Shop) -> None:
-        said = shop.refused(shop.source(), *option("publish.max-size", "4 kB"))
-        assert "the index takes 0.0 MB: " in said
-        assert "nppif64_12.dll" in said
-        assert "[too-large]" in said
-
-    def test_a_directory_that_is_not_there(self, shop: Shop, tmp_path: Path) -> None:
-        said = shop.refused(shop.source(), *option("vendor.dll-dirs", [str(tmp_path / "nowhere")]))
-        assert said.startswith(f"{tmp_path / 'nowhere'}: there is no such file")
+def test_what_delvewheel_cannot_repair_is_told_in_one_line(shop: Shop) -> None:
+    source = shop.source(files={"cv2/__init__.py": b"print 'Python 2'\n"})
+    assert "delvewheel cannot repair it: " in shop.refused(source, *DELVEWHEEL)
 
 
-class TestContent:
-    def test_each_dll_is_nvidias_to_the_byte_signature_and_all(self, shop: Shop) -> None:
-        with opened(shop.build(shop.source())) as wheel:
-            for dll in (NPPC, NPPIF, CUDART):
-                content = wheel.read(f"{LIBS}/{dll.name}")
-                assert content == dll.content
-                assert content.endswith(SIGNATURE)
-
-    def test_what_lies_deflated_in_nvidias_wheel_is_copied_as_it_lies(self, shop: Shop) -> None:
-        told = shop.build(shop.source())
-        theirs = open_archive(shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl")
-        ours = open_archive(Path(told["wheels"][0]["path"]))
-        before = theirs.member(f"nvidia/npp/bin/{NPPIF.name}")
-        after = ours.member(f"{LIBS}/{NPPIF.name}")
-        assert before is not None
-        assert after is not None
-        assert (after.method, after.compressed_size) == (before.method, before.compressed_size)
-        assert raw(ours.path, after) == raw(theirs.path, before)
-
-    def test_what_lies_in_a_directory_is_deflated(self, shop: Shop, tmp_path: Path) -> None:
-        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART)
-        with opened(shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))) as wheel:
-            info = wheel.getinfo(f"{LIBS}/{NPPIF.name}")
-            assert info.compress_type == zipfile.ZIP_DEFLATED
-            assert wheel.read(info) == NPPIF.content
-
-    def test_record_has_a_true_row_for_each_dll(self, shop: Shop) -> None:
-        with opened(shop.build(shop.source())) as wheel:
-            (record,) = [name for name in wheel.namelist() if name.endswith("/RECORD")]
-            rows = dict(line.split(",", 1) for line in wheel.read(record).decode().splitlines())
-            for dll in (NPPC, NPPIF, CUDART):
-                digest = base64.urlsafe_b64encode(hashlib.sha256(dll.content).digest())
-                row = f"sha256={digest.rstrip(b'=').decode()},{len(dll.content)}"
-                assert rows[f"{LIBS}/{dll.name}"] == row
-
-    def test_the_licence_of_each_wheel_lies_in_licenses(self, shop: Shop) -> None:
-        with opened(shop.build(shop.source())) as wheel:
-            licences = [name for name in wheel.namelist() if "/licenses/" in name]
-            assert [name.split("/licenses/")[1] for name in licences] == [
-                "nvidia-cuda-runtime-cu12-12.9.79/License.txt",
-                "nvidia-npp-cu12-12.4.1.87/License.txt",
-            ]
-            assert {wheel.read(name) for name in licences} == {LICENCE}
-
-    def test_the_licence_of_a_toolkit_is_found_beside_its_bin(
-        self, shop: Shop, tmp_path: Path
-    ) -> None:
-        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART)
-        told = shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))
-        with opened(told) as wheel:
-            (licence,) = [name for name in wheel.namelist() if "/licenses/" in name]
-            assert wheel.read(licence) == LICENCE
-
-    def test_a_toolkit_without_one_is_spoken_of(self, shop: Shop, tmp_path: Path) -> None:
-        folder = toolkit(tmp_path / "cuda", NPPC, NPPIF, CUDART, licence=False)
-        told = shop.build(shop.source(), *option("vendor.dll-dirs", [str(folder)]))
-        assert codes(told) == ["licence-missing"]
-
-    def test_the_run_time_module_is_told_where_they_lie(self, shop: Shop) -> None:
-        assert build_facts(shop.build(shop.source()))["vendored"] == (LIBS,)
-
-    def test_the_sbom_names_each_dll_and_the_wheel_it_came_from(self, shop: Shop) -> None:
-        told = shop.build(shop.source())
-        with opened(told) as wheel:
-            (name,) = [name for name in wheel.namelist() if "/sboms/" in name]
-            sbom = json.loads(wheel.read(name))
-        parts = {part["name"]: part for part in sbom["components"]}
-        assert sorted(parts) == names(CUDART, NPPC, NPPIF)
-        digest = hashlib.sha256(NPPC.content).hexdigest()
-        assert parts[NPPC.name]["hashes"] == [{"alg": "SHA-256", "content": digest}]
-        filename = "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl"
-        assert parts[NPPC.name]["purl"].endswith(f"nvidia-npp-cu12@12.4.1.87?file_name={filename}")
-        (source,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
-        assert source["hashes"][0]["content"] == told["source"]["sha256"]
+@pytest.mark.parametrize("engine", ["splice", "delvewheel"])
+def test_the_driver_is_never_in_the_wheel_though_it_lies_among_the_dlls(
+    engine: str, shop: Shop
+) -> None:
+    source = shop.source({**NEEDS, "nvcuda.dll": ["cuInit"]})
+    options = (*shop.toolkit(*PLAIN, DRIVER), *option("vendor.engine", engine))
+    answer = shop.build(source, *options)
+    assert list(vendored(answer)) == list(contents(*PLAIN))
+    assert codes(answer) == ["driver-not-shipped"]
 
 
-class TestWhole:
-    def test_the_plan_tells_the_exact_size(self, shop: Shop) -> None:
-        told = shop.build(shop.source(DNN))
-        assert told["plan"][0]["size"] == told["wheels"][0]["size"]
-
-    def test_a_dry_run_tells_the_same_and_writes_nothing(self, shop: Shop) -> None:
-        source = shop.source(DNN)
-        before = everything(shop.repack.folder)
-        dry = shop.build(source, "--dry-run")
-        assert everything(shop.repack.folder) == before
-        real = shop.build(source)
-        for key in ("plan", "carried", "left_out", "requires"):
-            assert dry[key] == real[key]
-
-    def test_the_same_input_gives_the_same_bytes(self, shop: Shop) -> None:
-        source = shop.source(DNN)
-        first = shop.build(source, "-w", "one")["wheels"][0]["sha256"]
-        assert shop.build(source, "-w", "two")["wheels"][0]["sha256"] == first
-
-    def test_every_mode_has_the_same_bytes_of_our_modules(self, shop: Shop) -> None:
-        source = shop.source(TestDriverStub.NEEDS)
-        modes: list[tuple[str, ...]] = [
-            ("--mode", "patch"),
-            ("--mode", "depend", "--driver-stub"),
-            ("--mode", "vendor"),
-        ]
-        told = [shop.build(source, *mode, "-w", mode[1])["wheels"][0]["path"] for mode in modes]
-        for name in ("cuda_dlls.py", "_cuda_report.py"):
-            contents = {zipfile.ZipFile(path).read(f"cv2/{name}") for path in told}
-            assert contents == {(builtin_folder() / "cv2" / name).read_bytes()}
-
-    def test_a_wheel_that_delvewheel_has_repaired_keeps_what_it_has(self, shop: Shop) -> None:
-        source = shop.source(
-            {"nppc64_12-0123abcd.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["function"]},
-            files={
-                f"{LIBS}/nppc64_12-0123abcd.dll": NPPC.content,
-                f"{LIBS}/cudart64_12.dll": Pretended(name="cudart64_12.dll").content,
-                "opencv_contrib_python-4.13.0.90.dist-info/DELVEWHEEL": b"Version: 1.13.2\n",
-            },
-        )
-        told = shop.build(source)
-        wanted = ["already-vendored", "nothing-to-vendor", "vendored-without-licence"]
-        assert codes(told) == wanted
-        assert vendored(told) == ["cudart64_12.dll", "nppc64_12-0123abcd.dll"]
-
-    def test_a_damaged_wheel_of_nvidias_is_refused(self, shop: Shop) -> None:
-        path = shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl"
-        place = {f"nvidia/npp/bin/{dll.name}": dll.content for dll in (NPPC, NPPIF)}
-        record = "nvidia_npp_cu12-12.4.1.87.dist-info/RECORD"
-        make_wheel(path, {**place, record: f"{next(iter(place))},,\n{record},,\n".encode()})
-        assert "[record]" in shop.refused(shop.source())
+def test_a_directory_comes_before_wheels_which_have_what_it_lacks(shop: Shop) -> None:
+    newer = Pretended(name=NPPC.name, exports=["nppGetLibVersion", "newer"])
+    answer = shop.build(shop.source(), *shop.toolkit(newer, NPPIF))
+    assert vendored(answer)[NPPC.name] == newer.content
+    origins = {cargo["member"]: cargo["origin"] for cargo in answer["carried"]}
+    assert origins[f"{LIBS}/{CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
 
 
-class TestDepend:
-    def test_metadata_requires_nvidias_wheels_and_has_cudnn_as_an_extra(self, shop: Shop) -> None:
-        source = shop.source(delayed={"cudnn64_9.dll": ["cudnnCreate"]})
-        with opened(shop.build(source, "--mode", "depend")) as wheel:
-            (name,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
-            lines = wheel.read(name).decode().splitlines()
-        assert [line for line in lines if line.startswith(("Requires-Dist", "Provides"))] == [
-            "Requires-Dist: numpy>=2",
-            "Requires-Dist: nvidia-cuda-runtime-cu12>=12,<13",
-            "Requires-Dist: nvidia-npp-cu12>=12,<13",
-            'Requires-Dist: nvidia-cudnn-cu12>=9,<10; extra == "dnn"',
-            "Provides-Extra: dnn",
-        ]
-
-    def test_a_distribution_that_the_index_has_not_is_an_error_and_nothing_is_written(
-        self, shop: Shop
-    ) -> None:
-        (shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl").unlink()
-        said = shop.refused(shop.source(), "--mode", "depend")
-        assert said.startswith("nvidia-npp-cu12>=12,<13 for Python 3.12 on win_amd64: ")
-
-    def test_offline_nobody_is_asked(self, shop: Shop) -> None:
-        (shop.index / "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl").unlink()
-        told = shop.build(shop.source(), "--mode", "depend", "--offline")
-        assert "nvidia-npp-cu12>=12,<13" in told["requires"]
-
-    def test_its_version_says_so(self, shop: Shop) -> None:
-        told = shop.build(shop.source(), "--mode", "depend")
-        assert "+cu12.depend-" in told["wheels"][0]["path"]
+@pytest.mark.parametrize(
+    ("dlls", "licence", "code"),
+    [
+        pytest.param(
+            (*PLAIN, CUBLAS, CUBLAS_LT, CUDNN, CUDNN_PARTS[0]), True, "vendored-incomplete",
+            id="cuDNN without all of its parts",
+        ),
+        pytest.param((*PLAIN, *DNN_LOADS), False, "licence-missing", id="no licence text"),
+    ],
+)  # fmt: skip
+def test_what_a_toolkit_lacks_is_a_finding(
+    dlls: tuple[Pretended, ...], code: str, shop: Shop, *, licence: bool
+) -> None:
+    answer = shop.build(shop.source(DNN), *shop.toolkit(*dlls, licence=licence))
+    assert codes(answer) == [code]
 
 
-class TestDriverStub:
-    NEEDS = MappingProxyType({**NEEDS, "nvcuda.dll": ["cuInit"]})
+def refusals() -> dict[str, tuple[Any, tuple[str, ...], str]]:
+    newer = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
+    return {
+        "a DLL that a named wheel does not hold": (
+            NEEDS,
+            option("vendor.dlls", ["nvidia-npp-cu12"]),
+            SOURCE + ": cudart64_12.dll, which cv2/cv2.pyd needs, is nowhere to be had; looked "
+            "into: nvidia-npp-cu12 12.4.1.87 [no-dll]; name a directory that holds it under "
+            "vendor.dll-dirs, or leave its family out of vendor.families",
+        ),
+        "a DLL that is too old for the binary": (
+            newer,
+            (),
+            SOURCE + ": nppif64_12.dll of nvidia-npp-cu12 12.4.1.87 has no nppiNewer, which "
+            "cv2/cv2.pyd asks for [symbol-missing]; take the release of CUDA that the wheel was "
+            "built with, under vendor.dlls or vendor.dll-dirs",
+        ),
+        "a wheel larger than the index takes": (
+            NEEDS,
+            option("publish.max-size", "4 kB"),
+            "the index takes 0.0 MB: ",
+        ),
+        "a directory that is not there": (
+            NEEDS,
+            option("vendor.dll-dirs", ["nowhere"]),
+            "there is no such file",
+        ),
+        "a DLL of which the index has no wheel": (
+            {**NEEDS, "curand64_10.dll": ["curandGenerate"]},
+            (),
+            "nvidia-curand-cu12",
+        ),
+    }
 
-    @pytest.mark.parametrize("mode", ["patch", "depend", "vendor"])
-    def test_it_goes_with_each_mode(self, shop: Shop, mode: str) -> None:
-        told = shop.build(shop.source(self.NEEDS), "--mode", mode, "--driver-stub")
-        assert build_facts(told)["stand_ins"] == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
-        with opened(told) as wheel:
-            assert "cv2/stand-ins/nvcuda/nvcuda.dll" in wheel.namelist()
-        assert ".stub-" in told["wheels"][0]["path"]
 
-    def test_without_it_there_is_none(self, shop: Shop) -> None:
-        told = shop.build(shop.source(self.NEEDS), "--mode", "patch")
-        assert build_facts(told)["stand_ins"] == {}
+@pytest.mark.parametrize("case", refusals())
+def test_what_cannot_be_vendored_is_told_in_one_line_and_nothing_is_written(
+    case: str, shop: Shop
+) -> None:
+    needs, options, line = refusals()[case]
+    assert line in shop.refused(shop.source(needs), *options)
 
 
-def raw(path: Path, member: Any) -> bytes:  # noqa: ANN401 - a member of repack's
-    """Return a member's bytes as they lie in the archive."""
-    return path.read_bytes()[member.offset : member.offset + member.compressed_size]
+def test_a_damaged_wheel_of_nvidias_is_refused(shop: Shop) -> None:
+    files = {f"nvidia/npp/bin/{dll.name}": dll.content for dll in (NPPC, NPPIF)}
+    record = "nvidia_npp_cu12-12.4.1.87.dist-info/RECORD"
+    rows = f"{next(iter(files))},,\n{record},,\n".encode()
+    make_wheel(shop.index / NPP_WHEEL, {**files, record: rows})
+    assert "[record]" in shop.refused(shop.source())
 
 
-def build_facts(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the wheel's run-time module is told of the build."""
-    with opened(told) as wheel:
-        text = wheel.read("cv2/_cuda_build.py").decode()
-    facts: dict[str, Any] = ast.literal_eval(text.partition("BUILD = ")[2])
-    return facts
+def test_what_lies_deflated_in_nvidias_wheel_is_copied_as_it_lies(shop: Shop) -> None:
+    answer = shop.build(shop.source())
+    theirs = open_archive(shop.index / NPP_WHEEL)
+    ours = open_archive(Path(answer["wheels"][0]["path"]))
+    packed = []
+    for archive, name in ((theirs, f"nvidia/npp/bin/{NPPIF.name}"), (ours, f"{LIBS}/{NPPIF.name}")):
+        member = archive.member(name)
+        assert member is not None
+        start = member.offset
+        packed.append(archive.path.read_bytes()[start : start + member.compressed_size])
+    assert packed[0] == packed[1]
+
+
+def test_what_lies_in_a_directory_is_deflated(shop: Shop) -> None:
+    with opened(shop.build(shop.source(), *shop.toolkit(*PLAIN))) as wheel:
+        assert wheel.getinfo(f"{LIBS}/{NPPIF.name}").compress_type == zipfile.ZIP_DEFLATED
+
+
+@pytest.mark.parametrize("expression", ["", "Apache-2.0", "MIT OR Apache-2.0"])
+def test_metadata_says_whose_licences_hold_and_lists_their_texts(
+    expression: str, shop: Shop
+) -> None:
+    lines = ["Metadata-Version: 2.4", "Name: opencv-contrib-python", "Version: 4.13.0.90"]
+    lines += [f"License-Expression: {expression}"] if expression else []
+    files = {f"{INFO}/METADATA": "\n".join([*lines, "", ""]).encode()}
+    answer = shop.build(shop.source(files=files))
+    metadata = BytesParser().parsebytes(read_member(answer, "/METADATA"))
+    joined = {
+        "Apache-2.0": "Apache-2.0 AND LicenseRef-NVIDIA-Proprietary",
+        "MIT OR Apache-2.0": "(MIT OR Apache-2.0) AND LicenseRef-NVIDIA-Proprietary",
+    }.get(expression)
+    assert metadata["License-Expression"] == joined
+    assert joined is None or canonicalize_license_expression(joined) == joined
+    texts = metadata.get_all("License-File", [])
+    assert texts == [
+        "nvidia-cuda-runtime-cu12-12.9.79/License.txt",
+        "nvidia-npp-cu12-12.4.1.87/License.txt",
+    ]
+    for text in texts:
+        assert read_member(answer, f"/licenses/{text}") == LICENCE
+    assert shop.repack("inspect", answer["wheels"][0]["path"], "-q").code == 0
+
+
+def test_in_patch_mode_the_licence_stays_as_it_was(shop: Shop) -> None:
+    metadata = (
+        b"Metadata-Version: 2.4\nName: opencv-contrib-python\nVersion: 4.13.0.90\n"
+        b"License-Expression: Apache-2.0\n\n"
+    )
+    source = shop.source(files={f"{INFO}/METADATA": metadata})
+    answer = shop.build(source, "--mode", "patch")
+    assert b"License-Expression: Apache-2.0\n" in read_member(answer, "/METADATA")
+
+
+def test_the_sbom_is_cyclonedx_and_names_each_dll_and_the_wheel_it_came_from(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
+    options = shop.toolkit(CUDART)
+    answer = shop.build(shop.source(), *options)
+    text = read_member(answer, "/sboms/").decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    sbom = json.loads(text)
+    assert sbom["metadata"]["timestamp"] == "2020-09-13T12:26:40+00:00"
+    parts = {part["name"]: part for part in sbom["components"]}
+    assert list(parts) == list(contents(*PLAIN))
+    carried = {cargo["member"]: cargo["sha256"] for cargo in answer["carried"]}
+    assert {part["bom-ref"]: part["hashes"][0]["content"] for part in parts.values()} == carried
+    purl = f"pkg:pypi/nvidia-npp-cu12@12.4.1.87?file_name={NPP_WHEEL}"
+    assert (parts[NPPC.name]["purl"], parts[NPPC.name]["version"]) == (purl, "12.4.1.87")
+    assert not {"purl", "version"} & parts[CUDART.name].keys()
+    (source,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
+    assert source["hashes"][0]["content"] == answer["source"]["sha256"]
+    assert sbom["metadata"]["component"]["version"].endswith("+cu12.vendored")
+
+
+def test_the_plan_is_what_is_made_each_time_to_the_byte(shop: Shop) -> None:
+    source = shop.source(DNN)
+    before = everything(shop.repack.folder)
+    dry = shop.build(source, "--dry-run")
+    assert everything(shop.repack.folder) == before
+    first, second = shop.build(source, "-w", "one"), shop.build(source, "-w", "two")
+    for key in ("carried", "left_out", "requires"):
+        assert dry[key] == first[key]
+    assert dry["plan"][0]["size"] == first["wheels"][0]["size"]
+    assert first["wheels"][0]["sha256"] == second["wheels"][0]["sha256"]
+
+
+def test_every_mode_has_the_same_bytes_of_our_modules(shop: Shop) -> None:
+    source = shop.source({**NEEDS, "nvcuda.dll": ["cuInit"]})
+    modes = [("--mode", "patch"), ("--mode", "depend", "--driver-stub"), ("--mode", "vendor")]
+    answers = [shop.build(source, *mode, "-w", mode[1]) for mode in modes]
+    for name in ("cuda_dlls.py", "_cuda_report.py"):
+        ours = (builtin_folder() / "cv2" / name).read_bytes()
+        assert {read_member(answer, f"cv2/{name}") for answer in answers} == {ours}
+
+
+def test_a_wheel_that_delvewheel_has_repaired_keeps_what_it_has(shop: Shop) -> None:
+    cudart = Pretended(name="cudart64_12.dll")
+    source = shop.source(
+        {"nppc64_12-0123abcd.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["function"]},
+        files={
+            f"{LIBS}/nppc64_12-0123abcd.dll": NPPC.content,
+            f"{LIBS}/cudart64_12.dll": cudart.content,
+            f"{INFO}/DELVEWHEEL": b"Version: 1.13.2\n",
+        },
+    )
+    answer = shop.build(source)
+    assert codes(answer) == ["already-vendored", "nothing-to-vendor", "vendored-without-licence"]
+    assert list(vendored(answer)) == ["cudart64_12.dll", "nppc64_12-0123abcd.dll"]

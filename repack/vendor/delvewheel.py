@@ -1,135 +1,121 @@
-"""Adapter of delvewheel, which is asked what it would put into the wheel.
+"""Adapter of delvewheel: `delvewheel repair` on the source, whose result has to be ours.
 
-It is given the wheel's binaries and the DLLs at hand as stand-ins: the same import tables, and
-nothing behind them, so that it walks what Windows would walk and copies next to nothing. Its
-modules are private, so it runs as a program; it searches PATH, so that is bare.
+Its modules are private, so it runs as a program. It searches PATH, so that is bare.
 """
-
-from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
-from repack.dlls import make_dll
 from repack.errors import ToolError
-from repack.files import workspace
-from repack.process import run
-from repack.wheel import Added, entry_of, format_record, open_archive, splice
+from repack.files import sweep, workspace
+from repack.inspect import Analysis
+from repack.process import Finished, run
+from repack.vendor.selection import Choice, Selection
+from repack.wheel import RecordEntry, read_pieces, read_wheel
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
-    from repack.dlls import Image
-    from repack.process import Finished
-    from repack.wheel import Wheel
-
-#: What a driver brings is never put into a wheel, whatever lies on the machine that builds it.
-_DRIVER = ("nvcuda.dll", "nvcuvid.dll", "nvencodeapi*.dll", "nvml.dll", "nvapi*.dll", "nvofapi*")
-_TIMEOUT = 300.0
-#: 1980-01-01: what is written here is thrown away.
-_TIMESTAMP = 315_532_800
-_ERROR = re.compile(r"(\w+(Error|Exception)\b|\S+: No module named )")
+#: What a driver brings is never put into a wheel; the C++ run-time is Windows' own business.
+_NEVER = (
+    *("nvcuda.dll", "nvcuvid.dll", "nvencodeapi*.dll", "nvml.dll", "nvapi*.dll", "nvofapi*"),
+    *("msvcp140*", "vcruntime140*", "concrt140*", "vcomp140*", "vccorlib140*"),
+)
+#: Names stay, so that NVIDIA's bytes do; what lies in the wheel already is looked into.
 _OPTIONS = ("--no-mangle-all", "--analyze-existing", "--ignore-existing")
+_TIMEOUT = 3600.0
+_ERROR = re.compile(r"(\w+(Error|Exception)\b|\S+: No module named )")
 
 
-def decide(
-    wheel: Wheel,
-    images: Mapping[str, Image],
-    at_hand: Mapping[str, Image],
-    *,
-    exclude: Collection[str],
-    folder: Path,
-) -> frozenset[str]:
-    """Return the keys of the DLLs that delvewheel puts into the wheel.
+def repair(
+    analysis: Analysis, selection: Selection, rows: Mapping[str, RecordEntry], folder: Path
+) -> None:
+    """Have delvewheel repair the wheel; raises ToolError unless it puts in what was selected.
 
-    `images` are the wheel's binaries by member, `at_hand` the DLLs that it may take, by name, and
-    `exclude` those that it has to leave. Works in `folder`. Raises ToolError where it cannot.
+    `rows` has what RECORD says of each selected DLL, by its key: the same bytes have to come out.
+    Works in `folder`, and leaves nothing there.
     """
+    sweep(folder)
     with workspace(folder) as place:
-        for name in ("dlls", "wheel", "out"):
+        for name in ("dlls", "out"):
             (place / name).mkdir()
-        for name, image in at_hand.items():
-            (place / "dlls" / name).write_bytes(_stand_in(name, image))
-        path = place / "wheel" / wheel.path.name
-        _write_wheel(wheel, images, path)
-        done = _repair(path, place, exclude)
-        made = place / "out" / path.name
-        if done.returncode or done.timed_out or not made.exists():
-            raise _failed(wheel, done)
-        return _vendored(made, images)
+        for choice in selection.chosen:
+            _extract(choice, place / "dlls" / choice.file.name)
+        finished = _run(analysis, selection, place)
+        repaired = place / "out" / analysis.wheel.path.name
+        if finished.returncode or finished.timed_out or not repaired.exists():
+            raise _failed(analysis, finished)
+        _check(analysis, repaired, rows)
 
 
-def _stand_in(name: str, image: Image) -> bytes:
-    return make_dll(
-        name,
-        imports={each.dll: each.symbols for each in image.imports},
-        delay_imports={each.dll: each.symbols for each in image.delay_imports},
-        machine=image.machine,
-    )
+def _extract(choice: Choice, destination: Path) -> None:
+    archive, place = choice.supplier.archive, choice.file.place
+    if archive is None:
+        shutil.copyfile(place, destination)
+        return
+    member = archive.member(place)
+    assert member is not None  # noqa: S101 - for mypy: the supplier has read it
+    with destination.open("wb") as stream:
+        for piece in read_pieces(archive, member):
+            stream.write(piece)
 
 
-def _write_wheel(wheel: Wheel, images: Mapping[str, Image], path: Path) -> None:
-    """Write a wheel of the same name, tags and binaries, and nothing else."""
-    info = wheel.dist_info
-    files = {
-        **{name: _stand_in(PurePosixPath(name).name, image) for name, image in images.items()},
-        # It patches a package's __init__.py, which has to be one that our Python can read.
-        **{f"{PurePosixPath(name).parts[0]}/__init__.py": b"" for name in images if "/" in name},
-        f"{info}/METADATA": wheel.metadata,
-        f"{info}/WHEEL": wheel.wheel_file,
-    }
-    rows = {name: entry_of(content) for name, content in files.items()}
-    files[f"{info}/RECORD"] = format_record(rows, f"{info}/RECORD")
-    entries = [Added(name=name, content=content) for name, content in files.items()]
-    splice(None, entries, path, timestamp=_TIMESTAMP)
-
-
-def _repair(wheel: Path, place: Path, exclude: Collection[str]) -> Finished:
-    dlls = str(place / "dlls")
-    left = os.pathsep.join(sorted({*_DRIVER, *(name.lower() for name in exclude)}))
-    options = ["--add-path", dlls, "--exclude", left, "-w", str(place / "out")]
+def _run(analysis: Analysis, selection: Selection, place: Path) -> Finished:
+    chosen = {choice.dll.key for choice in selection.chosen}
+    outside = {need.dll.key for need in analysis.needs if need.in_wheel is None}
+    left = {choice.dll.key for choice in selection.left_out}
+    by_name = sorted(choice.file.name for choice in selection.chosen if choice.by_name)
+    options = [
+        *("--add-path", str(place / "dlls"), "-w", str(place / "out")),
+        *("--exclude", os.pathsep.join(sorted({*_NEVER, *(outside | left) - chosen}))),
+        *(("--include", os.pathsep.join(by_name)) if by_name else ()),
+    ]
+    # Windows' own variables stay: without SYSTEMROOT no Python starts there.
+    kept = ("SYSTEMROOT", "WINDIR", "PYTHONPATH", "VIRTUAL_ENV")
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    # It unpacks the wheel, which may be gigabytes.
+    env |= dict.fromkeys(("TEMP", "TMP", "TMPDIR"), str(place))
     return run(
-        [sys.executable, "-m", "delvewheel", "repair", *_OPTIONS, *options, str(wheel)],
+        [sys.executable, "-m", "delvewheel", "repair", *_OPTIONS, *options, analysis.wheel.path],
         timeout=_TIMEOUT,
-        env=_environment(dlls),
+        env={**env, "PATH": str(place / "dlls")},
         cwd=place,
     )
 
 
-def _environment(path: str) -> dict[str, str]:
-    """Return an environment in which nothing can be found but what is given.
-
-    Windows' own variables stay: without SYSTEMROOT no Python starts there.
-    """
-    kept = ("SYSTEMROOT", "WINDIR", "TEMP", "TMP", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
-    env = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**env, "PATH": path, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": str(_TIMESTAMP)}
-
-
-def _vendored(made: Path, images: Mapping[str, Image]) -> frozenset[str]:
-    names = [PurePosixPath(name) for name in open_archive(made).names if name not in images]
-    return frozenset(name.name.lower() for name in names if name.suffix.lower() == ".dll")
-
-
-def _failed(wheel: Wheel, done: Finished) -> ToolError:
-    # What it says and the traceback it ends with come in any order.
-    errors = [line for line in done.output.splitlines() if _ERROR.match(line)]
-    said = errors[-1].strip() if errors else f"exit code {done.returncode}"
-    if done.timed_out:
-        said = f"it did not finish in {_TIMEOUT:.0f} seconds"
-    if "No module named" in said:
-        return ToolError(
-            "delvewheel is not installed beside repack",
-            code="no-delvewheel",
-            hint="python -m pip install delvewheel",
-        )
+def _failed(analysis: Analysis, finished: Finished) -> ToolError:
+    # What it says and the traceback that it ends with come in any order.
+    errors = [line for line in finished.output.splitlines() if _ERROR.match(line)]
+    reason = errors[-1].strip() if errors else f"exit code {finished.returncode}"
+    if finished.timed_out:
+        reason = f"it did not finish in {_TIMEOUT / 60:.0f} minutes"
     return ToolError(
-        f"delvewheel cannot say what belongs into the wheel: {said}",
+        f"delvewheel cannot repair it: {reason}",
         code="delvewheel",
-        file=wheel.path.name,
-        hint="name a directory that holds it under vendor.dll-dirs",
+        file=analysis.wheel.path.name,
+        hint='vendor.engine = "splice" does without it',
+    )
+
+
+def _check(analysis: Analysis, repaired: Path, rows: Mapping[str, RecordEntry]) -> None:
+    """Raise ToolError unless the DLLs that came in are the selected ones, byte for byte."""
+    wheel = read_wheel(repaired)
+    names = set(wheel.names) - set(analysis.wheel.names)
+    added = {
+        PurePosixPath(name).name.lower(): wheel.record[name]
+        for name in names
+        if name.lower().endswith(".dll")
+    }
+    if added == rows:
+        return
+    more = [f"has put in {name}" for name in sorted(added.keys() - rows.keys())]
+    less = [f"has left out {name}" for name in sorted(rows.keys() - added.keys())]
+    same = sorted(added.keys() & rows.keys())
+    changed = [f"has changed {name}" for name in same if added[name] != rows[name]]
+    raise ToolError(
+        f"delvewheel {', '.join([*more, *less, *changed])}, repack would not",
+        code="delvewheel-differs",
+        file=analysis.wheel.path.name,
+        hint="report it, with the wheel's name and both versions",
     )

@@ -107,13 +107,15 @@ def with_metadata(  # noqa: PLR0913 - one edit per field
     add_requires: Sequence[str] = (),
     drop_requires: Collection[str] = (),
     add_extras: Sequence[str] = (),
+    add_licence: str = "",
     add_licenses: Sequence[str] = (),
 ) -> bytes:
     """Return METADATA with these fields set, and every other byte as it was.
 
     An empty value leaves its field alone. Requirements of a distribution in `drop_requires` go,
     those of `add_requires` come where requirements stand, or at the end of the fields. Licence
-    files are listed where the form of METADATA knows that field.
+    files are listed where the form of METADATA knows that field; the SPDX identifier `add_licence`
+    joins a License-Expression where there is one (PEP 639).
     """
     fields, end, body = _taken_apart(content)
     for field, value in (
@@ -128,6 +130,11 @@ def with_metadata(  # noqa: PLR0913 - one edit per field
         kept = [line for line in fields if not _requires(line, gone)]
         fields = _with_lines(kept, end, b"Requires-Dist", add_requires)
     fields = _with_lines(fields, end, b"Provides-Extra", add_extras)
+    expression = next(iter(_values(fields, b"License-Expression")), "")
+    if add_licence and expression and add_licence not in expression.split():
+        joined = expression if _is_conjunction(expression) else f"({expression})"
+        wanted = [f"{joined} AND {add_licence}"]
+        fields = _with_values(fields, end, b"License-Expression", wanted)
     if _lists_licenses(fields):
         fields = _with_lines(fields, end, b"License-File", add_licenses)
     return b"".join(fields) + body
@@ -223,6 +230,16 @@ def _with_lines(
     last = max((at + 1 for at, line in enumerate(fields) if _is(line, field)), default=len(fields))
     wanted = [field + b": " + value.encode() + end for value in values]
     return [*fields[:last], *wanted, *fields[last:]]
+
+
+def _values(fields: list[bytes], field: bytes) -> list[str]:
+    values = [line.partition(b":")[2] for line in fields if _is(line, field)]
+    return [" ".join(value.decode().split()) for value in values]
+
+
+def _is_conjunction(expression: str) -> bool:
+    """Return whether ` AND ...` can be put behind an SPDX expression as it is."""
+    return " or " not in expression.lower()
 
 
 def _requires(line: bytes, names: Collection[str]) -> bool:

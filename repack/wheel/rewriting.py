@@ -37,6 +37,7 @@ def rewritten(  # noqa: PLR0913 - one edit per field
     summary: str = "",
     add_requires: Sequence[str] = (),
     add_extras: Sequence[str] = (),
+    add_licence: str = "",
     carried: Sequence[Carried] = (),
 ) -> tuple[Copied | Added, ...]:
     """Return the members of the wheel called `name`, in the order in which they are written.
@@ -55,6 +56,7 @@ def rewritten(  # noqa: PLR0913 - one edit per field
         summary=summary,
         add_requires=add_requires,
         add_extras=add_extras,
+        add_licence=add_licence,
         add_licenses=[path.removeprefix(licenses) for path in brought if path.startswith(licenses)],
     )
     written: dict[str, bytes | Path] = {

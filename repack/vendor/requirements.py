@@ -1,17 +1,10 @@
 """`--mode depend`: the wheel asks pip for NVIDIA's own wheels."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from repack.cargo import Supplement
-from repack.dlls import Kind, required
+from repack.dlls import Cuda, Kind, required
 from repack.errors import InputError
+from repack.inspect import Analysis, Need
 from repack.plan import unpublished_dlls
-
-if TYPE_CHECKING:
-    from repack.dlls import Cuda
-    from repack.inspect import Analysis, Need
 
 #: The extra that brings cuDNN, where the binary can do without it.
 EXTRA = "dnn"

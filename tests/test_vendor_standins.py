@@ -1,0 +1,114 @@
+"""`--driver-stub`: what stand-ins for the driver's DLLs answer, and which there are."""
+
+import ctypes
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+
+import lief
+import pytest
+from wheelmaking import make_pyd, make_wheel
+
+from repack.inspect import analyse
+from repack.vendor import stand_ins
+from repack.vendor.standins import stand_in
+
+NVCUDA = {"nvcuda.dll": ["cuInit"]}
+#: Code that was called: texts lie behind it.
+KEPT: list[mmap.mmap] = []
+
+
+def exports_of(content: bytes | None) -> dict[int, tuple[str, bytes]]:
+    """Return name and code of each exported function, by number."""
+    binary = lief.PE.parse(list(content or b""))
+    assert isinstance(binary, lief.PE.Binary)
+    exports = binary.get_export()
+    assert exports is not None
+    return {
+        entry.ordinal: (
+            str(entry.name),
+            bytes(binary.get_content_from_virtual_address(entry.address, 100)),
+        )
+        for entry in exports.entries
+        if entry.address
+    }
+
+
+def called(dll: str, symbol: str, result: type, second: object = None) -> object:
+    """Return what a stand-in's function returns; Windows hands its arguments over."""
+    ((_, code),) = exports_of(stand_in(dll, [symbol])).values()
+    memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(code)
+    KEPT.append(memory)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    function = ctypes.CFUNCTYPE(result, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(address)
+    # The register of Windows' second argument is that of Linux's third.
+    return function(None, None, second)
+
+
+@pytest.mark.parametrize(
+    ("dll", "symbol", "answer"),
+    [
+        pytest.param("nvcuda.dll", "cuInit", 100, id="CUDA_ERROR_NO_DEVICE"),
+        pytest.param("nvcuvid.dll", "cuvidCreateDecoder", 100, id="a decoder"),
+        pytest.param("nvcuvid.dll", "cuvidGetVideoSourceState", -1, id="a state"),
+        pytest.param("nvEncodeAPI64.dll", "NvEncodeAPICreateInstance", 1, id="NO_ENCODE_DEVICE"),
+        pytest.param("nvml.dll", "nvmlInit_v2", 9, id="NVML_ERROR_DRIVER_NOT_LOADED"),
+        pytest.param("nvapi64.dll", "nvapi_QueryInterface", 0, id="no such function"),
+        pytest.param("nvml.dll", "nvmlErrorString", b"Driver Not Loaded", id="a text"),
+    ],
+)
+def test_each_function_says_in_its_own_way_that_there_is_no_device(
+    dll: str, symbol: str, answer: object
+) -> None:
+    kind = ctypes.c_char_p if isinstance(answer, bytes) else ctypes.c_int
+    assert called(dll, symbol, kind) == answer
+
+
+@pytest.mark.parametrize(
+    ("symbol", "text"),
+    [
+        ("cuGetErrorName", b"CUDA_ERROR_NO_DEVICE"),
+        ("cuGetErrorString", b"no CUDA-capable device is detected"),
+    ],
+)
+def test_a_function_that_puts_a_text_somewhere_succeeds(symbol: str, text: bytes) -> None:
+    place = ctypes.c_char_p()
+    assert called("nvcuda.dll", symbol, ctypes.c_int, ctypes.byref(place)) == 0
+    assert place.value == text
+
+
+def test_what_is_imported_is_exported_by_name_or_number_and_nothing_else() -> None:
+    exports = exports_of(stand_in("nvcuda.dll", ["cuInit", "#7", "cuDeviceGet"]))
+    assert {number: name for number, (name, _) in exports.items()} == {
+        1: "cuDeviceGet",
+        2: "cuInit",
+        7: "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("needs", "machine", "folders"),
+    [
+        pytest.param(
+            {**NVCUDA, "nvEncodeAPI64.dll": ["NvEncodeAPICreateInstance"]},
+            *("x86-64", ["nvcuda", "nvencodeapi64"]),
+            id="a folder for each",
+        ),
+        pytest.param({"nvoptix.dll": ["f"]}, "x86-64", [], id="no known answers"),
+        pytest.param(NVCUDA, "arm64", [], id="another processor"),
+    ],
+)
+@pytest.mark.parametrize("table", ["imports", "delay_imports"])
+def test_a_wheel_gets_the_stand_ins_that_there_can_be(
+    needs: Mapping[str, list[str]], machine: str, folders: list[str], table: str, tmp_path: Path
+) -> None:
+    tag = {"x86-64": "win_amd64", "arm64": "win_arm64"}[machine]
+    path = tmp_path / f"opencv_contrib_python-4.13.0.90-cp37-abi3-{tag}.whl"
+    pyd = make_pyd(**{table: needs}, machine=machine)
+    made = stand_ins(analyse(make_wheel(path, {"cv2/__init__.py": b"", "cv2/cv2.pyd": pyd})))
+    assert made.stand_ins == {f"{name}.dll": f"cv2/stand-ins/{name}" for name in folders}
+    assert [member.path for member in made.carried] == [
+        f"cv2/stand-ins/{name}/{name}.dll" for name in folders
+    ]
+    assert [finding.code for finding in made.findings] == ([] if folders else ["no-stand-in"])
