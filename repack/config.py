@@ -1,9 +1,8 @@
 """`repack.toml` and the settings of the command line, as one frozen `Config`.
 
-A setting is a field of one of the structs below whose type tells what it takes.
+A setting is a field of one of the structs below. Its type says what it takes, in the words of
+messages and of docs/reference/configuration.md, and how a text is read.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -12,14 +11,12 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import msgspec
-from msgspec.structs import FieldInfo, fields
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -29,15 +26,14 @@ DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: What errors about a missing file or source say.
 INIT_HINT = "`repack init` writes a repack.toml with comments"
 _PYTHON = r"^3\.(?:[6-9]|[1-9][0-9])t?\Z"
-_SHA256 = r"^[0-9a-f]{64}\Z"
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 class _WrongValueError(ValueError):
-    """A value that its key does not take; the text says why."""
+    """A setting that cannot be; the text is a sentence with its key."""
 
 
-# What a text becomes; a plain ValueError: the key does not take it.
+# How a text is read. A plain ValueError: the key does not take it; a _WrongValueError says why.
 
 
 def _read_version(text: str) -> str:
@@ -55,15 +51,15 @@ def _read_url(text: str) -> str:
     """Return the address `text`; it gets into files that everybody reads."""
     try:
         parts = urlsplit(text)
-        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts, right = urlsplit(""), False
-    if parts.username is not None or ("@" in text and not right):
+        parts, is_url = urlsplit(""), False
+    if parts.username is not None or ("@" in text and not is_url):
         raise _WrongValueError(
             "holds a name or a password: put them into .netrc; for uploads into TWINE_USERNAME "
             "and TWINE_PASSWORD, .pypirc or keyring"
         )
-    if not right or " " in text:
+    if not is_url or " " in text:
         raise ValueError
     if parts.fragment:
         raise _WrongValueError(f"ends in #{parts.fragment}: a hash goes into sha256")
@@ -90,31 +86,30 @@ def _read_size(text: str) -> int:
     return int(float(size[1]) * _UNITS[(size[2] or "").lower()])
 
 
-# What settings take; the words stand in messages and in docs/reference/configuration.md.
+def _read_place(text: str) -> str | Path:
+    return text if "://" in text else Path(text)
 
-_IsPath: TypeAlias = Literal["no", "yes", "or URL"]
+
+# What settings take
 
 
 def _takes(
     words: str,
-    read: Callable[[str], str | int] = str,
-    *,
-    path: _IsPath = "no",
+    read: Callable[[str], str | int | Path] = str,
     **limits: Any,  # noqa: ANN401 - msgspec's
 ) -> msgspec.Meta:
-    """Return what a setting takes: in words, how a text is read, and msgspec's limits."""
-    return msgspec.Meta(description=words, extra={"read": read, "path": path}, **limits)
+    return msgspec.Meta(description=words, extra={"read": read}, **limits)
 
 
 _matching = msgspec.Meta  # of one thing in a list
 _Text = Annotated[str, _takes("text in quotes")]
 _Switch = Annotated[bool, _takes("true or false")]
-_Path = Annotated[Path, _takes("a path", path="yes")]
-_Paths = Annotated[tuple[Path, ...], _takes("a list of paths", path="yes")]
-_Place = Annotated[str, _takes("a path or a URL", path="or URL")]
+_Path = Annotated[Path, _takes("a path", Path)]
+_Paths = Annotated[tuple[Path, ...], _takes("a list of paths", Path)]
+_Place = Annotated[str, _takes("a path or a URL", _read_place)]
 _Url = Annotated[str, _takes("a URL that starts with https:// or http://", _read_url)]
 _Api = Annotated[str, _takes("an https:// URL, for a token may be sent there", _read_api)]
-_Sha256 = Annotated[str, _takes("64 hexadecimal digits", _read_sha256, pattern=_SHA256)]
+_Sha256 = Annotated[str, _takes("64 hexadecimal digits", _read_sha256, pattern=r"^[0-9a-f]{64}\Z")]
 _Version = Annotated[str, _takes('a version such as "4.14.0.94"', _read_version)]
 _Requirement = Annotated[
     str, _takes('"name==1.0" without URL, extras and markers', _read_requirement)
@@ -158,8 +153,14 @@ _Dlls = Annotated[
 ]
 
 
+# The settings
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Settings that stand together."""
+
+
+_T = TypeVar("_T", bound=_Table)
 
 
 class SampleSource(_Table, frozen=True, kw_only=True):
@@ -221,7 +222,7 @@ class Build(_Table, frozen=True, kw_only=True):
     driver_stub: _Switch = False
     emit: _Emit = "per-python"
     python: _Pythons = DEFAULT_PYTHONS
-    out: _Path
+    out: _Path = Path("dist")
     patches: _Paths = ()
     local: _Label | None = None
     help_url: _Url = ""
@@ -285,65 +286,56 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return any(key.startswith("source.") for key in self.given)
 
 
+SOURCES: Mapping[str, type[Source]] = {
+    "sample": SampleSource,
+    "file": FileSource,
+    "url": UrlSource,
+    "requirement": IndexSource,
+    "release": ReleaseSource,
+}
+_TABLES: Mapping[str, type[_Table]] = {
+    "build": Build,
+    "vendor": Vendor,
+    "publish": Publish,
+    "smoke": Smoke,
+    "allow": Allow,
+}
+#: Tables that a [[build]] may have of its own.
+_OWN_TABLES = ("source", "vendor", "smoke", "allow")
+#: Settings that make the source another wheel, with another hash.
+_WHICH_WHEEL = {*SOURCES, "tag", "asset", "python", "platform"}
+
+
 class Setting(NamedTuple):
     """What is known of one key."""
 
     type: Any
     takes: str
-    default: Any = msgspec.NODEFAULT
-    read: Callable[[str], str | int] = str
-    path: _IsPath = "no"
+    read: Callable[[str], str | int | Path]
+    default: Any
 
 
-SOURCES: Mapping[str, type[Source]] = MappingProxyType(
-    {
-        "sample": SampleSource,
-        "file": FileSource,
-        "url": UrlSource,
-        "requirement": IndexSource,
-        "release": ReleaseSource,
-    }
-)
-#: The tables of a file; a [[build]] may have some of its own.
-_TABLES: Mapping[str, tuple[type[_Table], ...]] = MappingProxyType(
-    {
-        "source": (FileSource, UrlSource, IndexSource, ReleaseSource),
-        "source.sample": (SampleSource,),
-        "build": (Build,),
-        "vendor": (Vendor,),
-        "publish": (Publish,),
-        "smoke": (Smoke,),
-        "allow": (Allow,),
-    }
-)
-_OWN_TABLES = ("source", "vendor", "smoke", "allow")
-#: Settings that make the source another wheel, with another hash.
-_WHICH_WHEEL = {f"source.{name}" for name in (*SOURCES, "tag", "asset", "python", "platform")}
+def _list_settings() -> Iterator[tuple[str, Setting]]:
+    """Yield the key of each field whose type says what it takes."""
+    tables = [
+        (f"source.{kind}" if kind == "sample" else "source", SOURCES[kind]) for kind in SOURCES
+    ]
+    for table, struct in [*tables, *_TABLES.items()]:
+        for field in msgspec.structs.fields(struct):
+            if meta := _find_meta(field.type):
+                key = f"{table}.{field.encode_name}"
+                read = (meta.extra or {})["read"]
+                yield key, Setting(field.type, meta.description or "", read, field.default)
 
 
-def _settings(table: str, field: FieldInfo) -> Iterator[tuple[str, Setting]]:
-    """Yield the key of a field, if its type says what it takes."""
-    meta = _meta_of(field.type)
-    if meta is not None and meta.description and meta.extra:
-        key = f"{table}.{field.encode_name}"
-        yield key, Setting(field.type, meta.description, field.default, **meta.extra)
-
-
-def _meta_of(kind: object) -> msgspec.Meta | None:
+def _find_meta(kind: object) -> msgspec.Meta | None:
     """Return the outermost `_takes` of a type."""
     parts = (*getattr(kind, "__metadata__", ()), *get_args(kind))
-    metas = [part if isinstance(part, msgspec.Meta) else _meta_of(part) for part in parts]
-    return next((meta for meta in metas if meta is not None and meta.extra), None)
+    metas = [part if isinstance(part, msgspec.Meta) else _find_meta(part) for part in parts]
+    return next((meta for meta in metas if meta and meta.extra), None)
 
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    dict(
-        setting
-        for table, classes in _TABLES.items()
-        for field in chain(*map(fields, classes))
-        for setting in _settings(table, field)
-    )
-)
+SETTINGS: Mapping[str, Setting] = dict(_list_settings())
 
 
 # Reading
@@ -378,218 +370,191 @@ def _read_file(
 ) -> tuple[Config, list[Config]]:
     """Return what holds for all builds, and each of the `[[build]]` tables."""
     tree = {} if path is None else read_toml(path, hint="" if path.is_file() else INIT_HINT)
-    base = Path.cwd() if path is None else path.absolute().parent
-    with _faults_of(path):
-        tables = _name_builds(tree.pop("build")) if isinstance(tree.get("build"), list) else {}
-        common = _read_tree(tree, base)
-    own = {"": dict[str, Any]()}
-    for name, table in tables.items():
-        with _faults_of(path, name):
-            own[name] = _read_tree(table, base)
-            common |= _common_out(name, own)
-    given = dict(overrides)
-    with _faults_of(None):
-        over = _read_tree(given, Path.cwd(), command_line=True)
-    configs = [
-        _make_build(path, base, (_put_over(common, layer), over), name, frozenset(given))
-        for name, layer in own.items()
-    ]
-    return configs[0], configs[1:]
-
-
-def _make_build(
-    path: Path | None,
-    base: Path,
-    layers: tuple[Mapping[str, Any], Mapping[str, Any]],
-    name: str,
-    given: frozenset[str],
-) -> Config:
-    """Return the settings of the file for one build, with those of the command line over them.
-
-    The file has to be right without the command line, so that it is known which of them is wrong.
-    """
-    with _faults_of(path, name):
-        config = _make_config(path, base, layers[0], frozenset())
-    with _faults_of(None):
-        config = _make_config(path, base, _put_over(*layers), given)
-    return _put_into_folder(config, normalised_name(name), base) if name else config
+    given = frozenset(key for key, _ in overrides)
+    builds: dict[str, dict[str, Any]] = {}
+    with _faults_of(path, given):
+        over = _read_overrides(overrides)
+        if isinstance(tree.get("build"), list):
+            builds = _name_builds(tree["build"])
+            tree["build"] = _common_out(builds)
+        common = _convert_tree(path, _merge(tree, over), given)
+    configs = []
+    for name, own in builds.items():
+        with _faults_of(path, given, f'build "{name}": '):
+            config = _convert_tree(path, _merge(_merge(tree, own), over), given)
+        configs.append(_put_into_folder(config, normalise_name(name), path))
+    return common, configs
 
 
 @contextmanager
-def _faults_of(path: Path | None, build: str = "") -> Iterator[None]:
-    """Say of a wrong value in which file it stands, and in which of its builds.
-
-    Without a file it is the command line that is wrong.
-    """
+def _faults_of(path: Path | None, given: Collection[str], where: str = "") -> Iterator[None]:
+    """Say of a wrong value where it stands: a sentence that names a given key is of that key."""
     try:
         yield
     except _WrongValueError as wrong:
         text = str(wrong)
-        if build:  # whose keys are written without the name of the table
-            short = text.removeprefix("build.").replace("(did you mean build.", "(did you mean ")
-            text = f'build "{build}": {short}'
-        if path is None:
+        if path is None or any(key in text.partition(" (did you mean")[0] for key in given):
             raise UsageError(text, code="config") from None
-        raise ConfigError(text, code="config", file=path) from None
+        raise ConfigError(where + text, code="config", file=path) from None
 
 
-def _read_tree(
-    tree: Mapping[str, Any], base: Path, *, table: str = "", command_line: bool = False
-) -> dict[str, Any]:
-    """Return the settings of a file or a part of one, by their keys; tell all faults at once."""
-    values: dict[str, Any] = {}
-    faults = []
-    for name, raw in tree.items():
-        try:
-            values |= _read_key(f"{table}{name}", raw, base, command_line=command_line)
-        except _WrongValueError as wrong:
-            faults.append(str(wrong))
-    if faults:
-        raise _WrongValueError("; ".join(faults))
-    return values
-
-
-def _read_key(key: str, raw: object, base: Path, *, command_line: bool) -> dict[str, Any]:
-    """Return the one setting that `key` is, or all of its table."""
-    if key in SETTINGS:
-        value = _read_value(key, SETTINGS[key], raw, base, command_line=command_line)
-        return {key.rpartition(".")[0]: {}, key: value}
-    if key not in _TABLES:
-        written = key if re.fullmatch(r"[\w.-]+", key) else shown(key)
-        near = _suggestion(key, (*SETTINGS, *_TABLES))
-        raise _WrongValueError(f"{written} is not a setting{near}")
-    if not isinstance(raw, dict):
-        raise _WrongValueError(f"{key} is a table, not {_written(raw)}")
-    # An empty table says something, too: `sample = {}` is a source.
-    return {key: {}, **_read_tree(raw, base, table=f"{key}.", command_line=command_line)}
-
-
-def _read_value(
-    key: str, setting: Setting, raw: object, base: Path, *, command_line: bool = False
-) -> Any:  # noqa: ANN401 - what the setting's type says
-    """Return the value of a setting; raises _WrongValueError."""
-    if type(raw) is type(setting.default) and raw == setting.default:
-        return raw
-    for spelling in _spellings(raw) if command_line else [raw]:
-        try:
-            text = _prepare(setting, spelling, base)
-            value = msgspec.convert(text, setting.type, dec_hook=lambda kind, text: kind(text))
-        except _WrongValueError as wrong:
-            raise _WrongValueError(f"{key} {wrong}") from None
-        except ValueError:
-            continue
-        twice = [item for item in value if value.count(item) > 1] if type(value) is tuple else []
-        if twice:
-            raise _WrongValueError(f"{key} names {shown(str(twice[0]))} twice")
-        return value
-    words = re.findall(r'"([\w-]+)"', setting.takes)
-    texts = [text for text in (raw if isinstance(raw, list) else [raw]) if isinstance(text, str)]
-    near = next((_suggestion(text, words) for text in texts if text not in words), "")
-    raise _WrongValueError(f"{key} takes {setting.takes}, not {_written(raw)}{near}")
-
-
-def _spellings(raw: object) -> list[object]:
-    """Return what the command line may mean: a number may be text, one thing a list of it."""
-    words = [raw, str(raw)] if type(raw) is int else [raw]
-    return [*words, *([word] for word in words if not isinstance(word, list | dict))]
-
-
-def _prepare(setting: Setting, raw: object, base: Path) -> object:
-    """Return a value with its texts read, and its paths made absolute."""
-    if isinstance(raw, list):
-        return [_prepare(setting, item, base) for item in raw]
-    if not isinstance(raw, str):
-        return raw
-    if not raw.strip() or not raw.isprintable():
-        raise ValueError
-    if setting.path == "no" or (setting.path == "or URL" and "://" in raw):
-        return setting.read(raw)
-    try:
-        path = base / Path(raw).expanduser()
-    except RuntimeError:
-        raise _WrongValueError(f"names a home directory that is not there: {shown(raw)}") from None
-    # "examples/../dist" is no path that a table or an error should show.
-    return str(path.resolve() if ".." in path.parts else path)
-
-
-def _suggestion(text: str, known: Sequence[str]) -> str:
-    """Return what comes nearest to `text`, as a question."""
-    same_name = [key for key in known if key.rpartition(".")[2] == text]
-    near = [*get_close_matches(text, known, n=1), *same_name]
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def _written(raw: object) -> str:
-    """Return a value as a message shows it, on one line."""
-    if isinstance(raw, str):
-        return shown(raw)
-    return json.dumps(raw, default=str)
-
-
-def _put_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of all layers, the later ones put over the earlier.
+def _merge(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of `common` with those of `own` put over them, key by key.
 
     Another kind of source replaces the whole source, whose other keys would contradict it.
+    Another wheel of the same kind has another hash.
     """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        if {f"source.{kind}" for kind in SOURCES} & layer.keys() - merged.keys():
-            merged = {key: value for key, value in merged.items() if not key.startswith("source")}
-        if layer.keys() & _WHICH_WHEEL:
-            merged.pop("source.sha256", None)
-        merged |= layer
+    merged = dict(common)
+    for key, value in own.items():
+        before = merged.get(key)
+        if not (isinstance(before, dict) and isinstance(value, dict)):
+            merged[key] = value
+            continue
+        if key == "source" and SOURCES.keys() & value.keys() - before.keys():
+            before = {}
+        if key == "source" and _WHICH_WHEEL & value.keys():
+            before = {name: old for name, old in before.items() if name != "sha256"}
+        merged[key] = _merge(before, value)
     return merged
 
 
-def _make_config(
-    path: Path | None, base: Path, values: Mapping[str, Any], given: frozenset[str]
-) -> Config:
-    """Return the settings; raises _WrongValueError where they contradict each other."""
-    build = Build(**{"out": base / "dist", **_fields_of(values, "build", Build)})
+def _convert_tree(path: Path | None, tree: Mapping[str, Any], given: frozenset[str]) -> Config:
+    """Return the settings; raises _WrongValueError for the first that is wrong."""
+    for name in tree.keys() - {"source", *_TABLES}:
+        raise _refuse_key(name)
+    folder = Path.cwd() if path is None else path.absolute().parent
+    source = _convert_source(tree.get("source", {}), folder)
+    tables: dict[str, Any] = {
+        name: _convert_table(name, tree.get(name, {}), struct, folder)
+        for name, struct in _TABLES.items()
+    }
+    build: Build = tables["build"]
     threaded = [python for python in build.python if python.endswith("t")]
     if build.emit == "abi3" and threaded:
         raise _WrongValueError(
             f'build.emit = "abi3" contradicts build.python {threaded[0]!r}: '
             "a free-threaded Python installs no abi3 wheel"
         )
-    return Config(
-        path=path,
-        source=_make_source(values),
-        build=build,
-        vendor=Vendor(**_fields_of(values, "vendor", Vendor)),
-        publish=Publish(**_fields_of(values, "publish", Publish)),
-        smoke=Smoke(**_fields_of(values, "smoke", Smoke)),
-        allow=Allow(**_fields_of(values, "allow", Allow)),
-        lock=None if path is None else path.with_suffix(".lock"),
-        given=given,
-    )
+    tables["build"] = msgspec.structs.replace(build, out=folder / build.out)
+    lock = None if path is None else path.with_suffix(".lock")
+    return Config(path=path, source=source, lock=lock, given=given, **tables)
 
 
-def _fields_of(values: Mapping[str, Any], table: str, cls: type[_Table]) -> dict[str, Any]:
-    """Return the settings of a table, by the names of the fields of `cls`."""
-    keys = {field.name: f"{table}.{field.encode_name}" for field in fields(cls)}
-    return {name: values[key] for name, key in keys.items() if key in values}
-
-
-def _make_source(values: Mapping[str, Any]) -> Source | None:
+def _convert_source(raw: object, folder: Path) -> Source | None:
     """Return the one source that is named; the keys of another kind are contradictions."""
-    kinds = [kind for kind in SOURCES if f"source.{kind}" in values]
+    if not isinstance(raw, dict):
+        raise _WrongValueError(f"source is a table, not {_show_value(raw)}")
+    kinds = [kind for kind in SOURCES if kind in raw]
     if len(kinds) > 1:
         keys = " and ".join(f"source.{kind}" for kind in kinds)
         raise _WrongValueError(f"{keys} contradict each other: name one source")
-    names = {kind: {field.encode_name for field in fields(cls)} for kind, cls in SOURCES.items()}
-    for key in (key for key in SETTINGS if key.startswith("source.") and key in values):
-        name = key.rpartition(".")[2]
-        if not any(name in names[kind] for kind in kinds):
-            owners = " or ".join(f"source.{kind}" for kind in SOURCES if name in names[kind])
-            raise _WrongValueError(f"{key} belongs to {owners}, which is not given")
+    for name in raw:
+        owners = [
+            f"source.{kind}"
+            for kind, struct in SOURCES.items()
+            if name == kind or (kind != "sample" and name in _names_of(struct))
+        ]
+        if not owners:
+            raise _refuse_key(f"source.{name}")
+        if not kinds or f"source.{kinds[0]}" not in owners:
+            raise _WrongValueError(
+                f"source.{name} belongs to {' or '.join(owners)}, which is not given"
+            )
     if not kinds:
         return None
-    cls = SOURCES[kinds[0]]
-    return cls(**_fields_of(values, "source.sample" if cls is SampleSource else "source", cls))
+    if kinds == ["sample"]:
+        return _convert_table("source.sample", raw["sample"], SampleSource, folder)
+    return _convert_table("source", raw, SOURCES[kinds[0]], folder)
 
 
-def wanted_source(config: Config) -> Source:
+def _names_of(struct: type[_Table]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(struct)]
+
+
+def _convert_table(name: str, raw: object, struct: type[_T], folder: Path) -> _T:
+    """Return the settings of one table, its texts read."""
+    if not isinstance(raw, dict):
+        raise _WrongValueError(f"{name} is a table, not {_show_value(raw)}")
+    values = {key: _read_value(f"{name}.{key}", value, folder) for key, value in raw.items()}
+    try:
+        return msgspec.convert(values, struct, dec_hook=_make)
+    except msgspec.ValidationError as error:
+        # It ends in the place: "Expected `bool`, got `int` - at `$.driver-stub`".
+        key = str(error).rpartition("`$.")[2].split("`")[0].split("[")[0]
+        raise _refuse_value(f"{name}.{key}", raw[key]) from None
+
+
+def _make(kind: type, text: str) -> object:
+    return kind(text)
+
+
+def _read_value(key: str, raw: object, folder: Path) -> object:
+    """Return a value with its texts read, and its paths made absolute."""
+    setting = SETTINGS.get(key)
+    if setting is None:
+        raise _refuse_key(key)
+    if raw == setting.default:
+        return raw
+    try:
+        if not isinstance(raw, list):
+            return _read_text(setting, raw, folder)
+        values = [_read_text(setting, text, folder) for text in raw]
+    except _WrongValueError as wrong:
+        raise _WrongValueError(f"{key} {wrong}") from None
+    except ValueError:
+        raise _refuse_value(key, raw) from None
+    for value in values:
+        if values.count(value) > 1:
+            raise _WrongValueError(f"{key} names {shown(str(value))} twice")
+    return values
+
+
+def _read_text(setting: Setting, raw: object, folder: Path) -> object:
+    """Return what a text says; anything else as it is."""
+    if not isinstance(raw, str):
+        return raw
+    if not raw.strip() or not raw.isprintable():
+        raise ValueError
+    value = setting.read(raw)
+    if not isinstance(value, Path):
+        return value
+    try:
+        path = folder / value.expanduser()
+    except RuntimeError:
+        raise _WrongValueError(f"names a home directory that is not there: {shown(raw)}") from None
+    # "examples/../dist" is no path that a table or an error should show.
+    return str(path.resolve() if ".." in path.parts else path)
+
+
+def _refuse_key(key: str) -> _WrongValueError:
+    """Return the error for a key that there is not."""
+    written = key if re.fullmatch(r"[\w.-]+", key) else shown(key)
+    return _WrongValueError(
+        f"{written} is not a setting{_suggest(key, (*SETTINGS, 'source', *_TABLES))}"
+    )
+
+
+def _refuse_value(key: str, raw: object) -> _WrongValueError:
+    """Return the error for a value that its key does not take."""
+    takes = SETTINGS[key].takes
+    words = re.findall(r'"([\w-]+)"', takes)
+    texts = [text for text in (raw if isinstance(raw, list) else [raw]) if isinstance(text, str)]
+    suggestion = next((_suggest(text, words) for text in texts if text not in words), "")
+    return _WrongValueError(f"{key} takes {takes}, not {_show_value(raw)}{suggestion}")
+
+
+def _suggest(text: str, known: Sequence[str]) -> str:
+    """Return what comes nearest to `text`, as a question."""
+    same_name = [key for key in known if key.rpartition(".")[2] == text]
+    nearest = [*same_name, *get_close_matches(text, known, n=1, cutoff=0.5)]
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def _show_value(raw: object) -> str:
+    return shown(raw) if isinstance(raw, str) else json.dumps(raw, default=str)
+
+
+def require_source(config: Config) -> Source:
     """Return the source; a configuration without one is refused."""
     if config.source is None:
         kinds = ", ".join(sorted(SOURCES))
@@ -600,38 +565,6 @@ def wanted_source(config: Config) -> Source:
             hint=f"put one of {kinds} under [source], or give --source; {INIT_HINT}",
         )
     return config.source
-
-
-def read_option(option: str, key: str, text: str) -> str:
-    """Return the text of the setting `key` that an option of the command line gives."""
-    try:
-        return str(_read_value(option, SETTINGS[key], text, Path()))
-    except _WrongValueError as wrong:
-        raise UsageError(str(wrong), code="config") from None
-
-
-def source_from(text: str) -> tuple[str, object]:
-    """Return the override that `--source text` stands for: a URL or a file."""
-    return ("source.url" if re.match(r"https?://", text) else "source.file", text)
-
-
-def parse_override(text: str) -> tuple[str, object]:
-    """Return key and value of a setting as the command line gives it: `build.emit=abi3`.
-
-    The value is a TOML literal; whatever is none is taken as the text it is. Numbers with a
-    point stay text too, because 3.10 is a Python here and not three and a tenth.
-    """
-    key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not re.fullmatch(r"[\w-]+(?:\.[\w-]+)*", key, re.ASCII):
-        what = f"{key!r} is not a key" if equals else f"{text!r} sets nothing"
-        raise UsageError(what, code="config", hint="write build.emit=abi3")
-    try:
-        literal = tomllib.loads(f"value={value}", parse_float=str)["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
-    is_plain = type(literal) is int and str(literal) == value
-    is_right = is_plain or isinstance(literal, bool | str | list | dict)
-    return key, literal if is_right and "\n" not in value else value
 
 
 def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
@@ -655,26 +588,95 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
     raise ConfigError(reason, code="config", file=path, hint=hint)
 
 
+# The command line
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """Return key and value of a setting as the command line gives it: `build.emit=abi3`.
+
+    The value is a TOML literal; whatever is none is taken as the text it is. Numbers with a
+    point stay text too, because 3.10 is a Python here and not three and a tenth.
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not re.fullmatch(r"[\w-]+(?:\.[\w-]+)*", key, re.ASCII):
+        what = f"{key!r} is not a key" if equals else f"{text!r} sets nothing"
+        raise UsageError(what, code="config", hint="write build.emit=abi3")
+    try:
+        literal = tomllib.loads(f"value={value}", parse_float=str)["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+    is_number = type(literal) is int and str(literal) == value
+    is_literal = is_number or isinstance(literal, bool | str | list | dict)
+    return key, literal if is_literal and "\n" not in value else value
+
+
+def parse_source(text: str) -> list[tuple[str, object]]:
+    """Return the settings that `--source text` stands for: a URL, a file or a requirement.
+
+    A URL may end in #sha256=..., as for pip.
+    """
+    if re.match(r"(?i)(?:https?|file)://", text):
+        url, mark, sha256 = text.partition("#sha256=")
+        hashes: list[tuple[str, object]] = [("source.sha256", sha256)] if mark else []
+        if url.lower().startswith("file:"):
+            return [("source.file", url2pathname(urlsplit(url).path)), *hashes]
+        return [("source.url", url), *hashes]
+    is_path = text.lower().endswith(".whl") or re.search(r"[/\\]", text) or Path(text).exists()
+    return [("source.file" if is_path else "source.requirement", text)]
+
+
+def _read_overrides(overrides: Sequence[tuple[str, object]]) -> dict[str, Any]:
+    """Return the settings of the command line as the tables of a file."""
+    tree: dict[str, Any] = {}
+    for key, raw in overrides:
+        if key not in {*SETTINGS, "source", "source.sample", *_TABLES}:
+            raise _refuse_key(key)
+        *parents, name = key.split(".")
+        table = tree
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        if key in SETTINGS:
+            table[name] = _read_spelling(key, raw)
+        elif isinstance(raw, dict):
+            table[name] = table.get(name, {}) | raw
+        else:
+            raise _WrongValueError(f"{key} is a table, not {_show_value(raw)}")
+    return tree
+
+
+def _read_spelling(key: str, raw: object) -> object:
+    """Return a value as a file has it; a number may be text, one thing a list of it."""
+    spellings = [raw, str(raw)] if type(raw) is int else [raw]
+    spellings += [[word] for word in spellings if not isinstance(word, list | dict)]
+    errors = []
+    for spelling in spellings:
+        try:
+            value = _read_value(key, spelling, Path.cwd())
+            msgspec.convert(value, SETTINGS[key].type, dec_hook=_make)
+        except ValueError as error:
+            errors.append(error)
+        else:
+            return value
+    raise errors[0] if isinstance(errors[0], _WrongValueError) else _refuse_value(key, raw)
+
+
 # Several builds
 
 
 #: A folder's name everywhere: no device of Windows, nor the folder of wheels that did not work.
 #: A path on Windows has 260 characters, and the name is in it twice.
-_NAME = Setting(
-    Annotated[
-        str,
-        _matching(
-            pattern=r"(?i)^(?!(?:con|prn|aux|nul|failed|com\d|lpt\d)(?:[-_.]|\Z))"
-            r"[A-Z0-9]+(?:[-_.]+[A-Z0-9]+)*\Z",
-            max_length=40,
-        ),
-    ],
-    takes="letters and digits with - _ or . between them, at most 40, and not a device of Windows "
-    "nor 'failed' at its beginning",
+_NAME = re.compile(
+    r"(?!(?:con|prn|aux|nul|failed|com\d|lpt\d)(?:[-_.]|\Z))(?=.{1,40}\Z)"
+    r"[A-Z0-9]+(?:[-_.]+[A-Z0-9]+)*",
+    re.ASCII | re.IGNORECASE,
+)
+_NAME_TAKES = (
+    "letters and digits with - _ or . between them, at most 40, and not a device of Windows nor "
+    "'failed' at its beginning"
 )
 
 
-def normalised_name(text: str) -> str:
+def normalise_name(text: str) -> str:
     """Return a build's name as it is compared: lower case, "-" between its parts (PEP 503)."""
     return re.sub(r"[-_.]+", "-", text).lower()
 
@@ -697,8 +699,12 @@ def _name_builds(tables: Sequence[Any]) -> dict[str, dict[str, Any]]:
     for number, table in enumerate(tables, start=1):
         if not isinstance(table, dict) or "name" not in table:
             raise _WrongValueError(f"[[build]] number {number} has no name")
-        name = _read_value(f"[[build]] number {number}: name", _NAME, table["name"], Path())
-        other = names.setdefault(name_token(normalised_name(name)), name)
+        name = table["name"]
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise _WrongValueError(
+                f"[[build]] number {number}: name takes {_NAME_TAKES}, not {_show_value(name)}"
+            )
+        other = names.setdefault(name_token(normalise_name(name)), name)
         if other != name or name in builds:
             raise _WrongValueError(
                 f'build "{name}" and another, build "{other}", are one name to a version of a '
@@ -710,27 +716,31 @@ def _name_builds(tables: Sequence[Any]) -> dict[str, dict[str, Any]]:
     return builds
 
 
-def _common_out(name: str, own: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _common_out(builds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the `out` of any build as that of all: what they make is to lie in one folder."""
-    given = {other: layer["build.out"] for other, layer in own.items() if "build.out" in layer}
-    for other, out in given.items():
-        if given.get(name, out) != out:
+    outs = {name: own["build"]["out"] for name, own in builds.items() if "out" in own["build"]}
+    if not outs:
+        return {}
+    first = next(iter(outs))
+    for name, out in outs.items():
+        if out != outs[first]:
             raise _WrongValueError(
-                f'out is not that of build "{other}": one folder holds what all builds make'
+                f'build "{name}": out is not that of build "{first}": one folder holds what all '
+                "builds make"
             )
-    return dict.fromkeys(["build.out"], next(iter(given.values()))) if given else {}
+    return {"out": outs[first]}
 
 
-def _put_into_folder(config: Config, name: str, base: Path) -> Config:
+def _put_into_folder(config: Config, name: str, path: Path | None) -> Config:
     """Return a build with its name and its folder; the lock tells its file by folder, too.
 
     CUDA 12's wheel of an OpenCV and CUDA 13's have one name as often as not.
     """
     build = msgspec.structs.replace(config.build, name=name, out=config.build.out / name)
     source = config.source
-    if isinstance(source, FileSource):
+    if isinstance(source, FileSource) and path is not None:
         try:
-            relative = Path(os.path.relpath(source.path, base)).as_posix()
+            relative = Path(os.path.relpath(source.path, path.absolute().parent)).as_posix()
         except ValueError:  # another drive of Windows
             relative = source.path.as_posix()
         source = msgspec.structs.replace(source, pinned_as=relative)
@@ -743,11 +753,21 @@ def _select_builds(builds: Sequence[Config], names: Collection[str]) -> tuple[Co
     Raises UsageError for a name that there is not.
     """
     known = [config.build.name for config in builds]
-    wanted = {normalised_name(name) for name in names}
+    chosen_names = {normalise_name(name) for name in names}
     for name in names:
-        if normalised_name(name) not in filter(None, known):
-            raise _no_build(name, known)
-    chosen = tuple(build for build in builds if not wanted or build.build.name in wanted)
+        if known == [""]:
+            raise UsageError(
+                f"there is no build {shown(name)}: no build here has a name",
+                hint="name them in [[build]] tables of repack.toml",
+            )
+        if normalise_name(name) not in known:
+            longer = [build for build in known if build.startswith(normalise_name(name))]
+            suggestion = _suggest(normalise_name(name), longer or known)
+            raise UsageError(
+                f"there is no build {shown(name)}{suggestion}",
+                hint=f"there are {', '.join(known)}",
+            )
+    chosen = tuple(config for config in builds if not names or config.build.name in chosen_names)
     source = sorted(key for key in chosen[0].given if key.startswith("source."))
     if len(chosen) > 1 and source:
         raise UsageError(
@@ -755,19 +775,6 @@ def _select_builds(builds: Sequence[Config], names: Collection[str]) -> tuple[Co
             hint=f"name the one build: repack build {chosen[0].build.name} --source ...",
         )
     return chosen
-
-
-def _no_build(name: str, known: Sequence[str]) -> UsageError:
-    if known == [""]:
-        return UsageError(
-            f"there is no build {shown(name)}: no build here has a name",
-            hint="name them in [[build]] tables of repack.toml",
-        )
-    begun = [build for build in known if build.startswith(normalised_name(name))]
-    near = f" (did you mean {begun[0]}?)" if begun else _suggestion(normalised_name(name), known)
-    return UsageError(
-        f"there is no build {shown(name)}{near}", hint=f"there are {', '.join(known)}"
-    )
 
 
 #: The last second that a ZIP archive can tell.

@@ -71,10 +71,10 @@ def test_a_wheel_is_named_as_it_is_seen_from_the_file(repack: Repack) -> None:
     ("words", "told"),
     [
         pytest.param(
-            ["--release", "name"], "--release takes \"owner/name\", not 'name'", id="text"
+            ["--release", "name"], "source.release takes \"owner/name\", not 'name'", id="text"
         ),
-        pytest.param(["--requirement", "a[b]"], "--requirement takes ", id="extras"),
-        pytest.param(["--file", ""], "--file takes a path, not ''", id="no path"),
+        pytest.param(["--requirement", "a[b]"], "source.requirement takes ", id="extras"),
+        pytest.param(["--file", ""], "source.file takes a path, not ''", id="no path"),
         pytest.param(["--sample", "--file", "a"], "not allowed with", id="two sources"),
     ],
 )

@@ -19,7 +19,7 @@ from repack.config import (
     load,
     load_builds,
     name_token,
-    normalised_name,
+    normalise_name,
     parse_override,
 )
 from repack.errors import ConfigError, UsageError
@@ -187,8 +187,8 @@ WRONG = {
         'build "CU13" and another, build "cu-13",',
         "give them different ones",
     ),
-    "a key": ('[[build]]\nname = "a"\nemut = "abi3"', 'build "a": emut', "did you mean emit?"),
-    "a value": ('[[build]]\nname = "a"\nmode = "vendr"', 'build "a": mode', "mean vendor?"),
+    "a key": ('[[build]]\nname = "a"\nemut = "abi3"', 'build "a": build.emut', "mean build.emit?"),
+    "a value": ('[[build]]\nname = "a"\nmode = "vendr"', 'build "a": build.mode', "mean vendor?"),
     "a contradiction": (
         '[[build]]\nname = "a"\n[build.source]\ntag = "1"',
         'build "a": source.tag',
@@ -231,7 +231,7 @@ def test_a_name_that_cannot_be_a_folder_everywhere_is_refused(name: str, tmp_pat
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9]{1,4}([-_.][A-Za-z0-9]{1,3}){0,3}", fullmatch=True).map(
-    normalised_name
+    normalise_name
 )
 LABELS = st.sampled_from(
     ["patched", "cu12.patched", "cu129.patched", "cu13.vendored.stub", "depend", "a", "1.b", "x_1"]

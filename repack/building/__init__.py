@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from repack import __version__, files
 from repack.building.supply import Supply
-from repack.config import FileSource, SampleSource, source_date_epoch, wanted_source
+from repack.config import FileSource, SampleSource, require_source, source_date_epoch
 from repack.fetch import locate
 from repack.inspect import Memory, analyse, require_cv2, require_original, require_windows
 from repack.results import BuildResult
@@ -90,7 +90,7 @@ def _looked_through(path: Path, config: Config, supply: Supply) -> Analysis:
 
 def _named_file(config: Config) -> tuple[Path, str] | None:
     """Return the file that the command line names, if it says of no hash: reading will tell it."""
-    source = wanted_source(config)
+    source = require_source(config)
     if isinstance(source, FileSource) and config.source_is_given and source.sha256 is None:
         return locate(source), f"file:{source.path.name}"
     return None
@@ -98,7 +98,7 @@ def _named_file(config: Config) -> tuple[Path, str] | None:
 
 def obtain_source(config: Config, supply: Supply) -> tuple[Path, str]:
     """Return the verified wheel to start from, and where anybody may get it."""
-    source = wanted_source(config)
+    source = require_source(config)
     if not isinstance(source, SampleSource):
         # A file named on the command line is the very file that is meant; the lock of some
         # configuration has no say in it.

@@ -13,7 +13,7 @@ from repack.cli.completion import script
 from repack.cli.given import Answer, config_of, supply_of
 from repack.cli.init import run_init
 from repack.cli.publishing import run_publish
-from repack.config import SampleSource, read_option
+from repack.config import SampleSource, load
 from repack.errors import InputError, UsageError
 from repack.fetch import Cache
 from repack.files import link_or_copy
@@ -164,7 +164,7 @@ def _named_index(given: str | None, config: Config) -> str:
     url = given or config.publish.index_url or ""
     if not url:
         raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
-    return read_option("--index-url", "source.url", url)
+    return load(None, [("publish.index-url", url)]).publish.index_url or ""
 
 
 def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repack.building import Supply
-from repack.config import INIT_HINT, load, load_builds, parse_override, source_from
+from repack.config import INIT_HINT, load, load_builds, parse_override, parse_source
 from repack.errors import UsageError, shown
 from repack.fetch import Cache
 
@@ -76,7 +76,7 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
     """Return the settings that options of their own stand for."""
     given: list[tuple[str, object]] = []
     if getattr(options, "source", None) is not None:
-        given += _named_source(options.source)
+        given += parse_source(options.source)
     for option in ("mode", "emit", "python", "out"):
         value = getattr(options, option, None)
         if value is not None and options.command == "build":
@@ -89,15 +89,6 @@ def _from_options(options: argparse.Namespace) -> list[tuple[str, object]]:
         if options.command == "publish" and getattr(options, option) is not None:
             given.append((f"publish.{option.replace('_', '-')}", getattr(options, option)))
     return given
-
-
-def _named_source(text: str) -> list[tuple[str, object]]:
-    """Return the settings of `--source text`; a URL may end in #sha256=..., as for pip."""
-    key, _ = source_from(text)
-    place, mark, sha256 = text.partition("#sha256=")
-    if key == "source.url" and mark:
-        return [(key, place), ("source.sha256", sha256)]
-    return [(key, text)]
 
 
 def supply_of(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from repack.cli.given import CONFIG, Answer
-from repack.config import read_option
+from repack.config import load
 from repack.console import Progress
 from repack.errors import OutputError
 from repack.lock import format_value
@@ -62,7 +62,7 @@ def _named_source(options: argparse.Namespace, folder: Path) -> dict[str, str]:
     for kind in ("release", "requirement", "file"):
         text = getattr(options, kind)
         if text is not None:
-            read_option(f"--{kind}", f"source.{kind}", text)
+            load(None, [(f"source.{kind}", text)])
             if kind == "file" and not Path(text).is_absolute():
                 text = Path(os.path.relpath(text, folder)).as_posix()
             return {
