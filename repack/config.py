@@ -420,7 +420,7 @@ def _merge(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _convert_tree(path: Path | None, tree: Mapping[str, Any], given: frozenset[str]) -> Config:
     """Return the settings; raises _WrongValueError for the first that is wrong."""
-    for name in tree.keys() - {"source", *_TABLES}:
+    for name in sorted(tree.keys() - {"source", *_TABLES}):
         raise _refuse_key(name)
     folder = Path.cwd() if path is None else path.absolute().parent
     source = _convert_source(tree.get("source", {}), folder)
