@@ -131,12 +131,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Build the documentation into site/, with the manual page; a warning is an error."""
+    """Build the documentation into site/; a warning is an error."""
     install_with(session, "docs")
     shutil.rmtree("site", ignore_errors=True)
     sphinx = ("sphinx-build", "--fail-on-warning", "--keep-going", "-q", "-d", ".nox/doctrees")
     session.run(*sphinx, "-b", "dirhtml", "docs", "site")
-    session.run(*sphinx, "-b", "man", "docs", "site")
 
 
 @nox.session(default=False)

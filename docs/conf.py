@@ -22,7 +22,3 @@ html_copy_source = False
 html_show_sphinx = False
 # Lines such as `set NAME=value` are of Windows' console, which has a lexer of its own.
 highlight_language = "text"
-
-man_pages = [
-    ("reference/commands", "repack", "make CUDA builds of opencv-python import", author, 1)
-]

@@ -21,8 +21,7 @@ from markdown_it import MarkdownIt
 from running import REPACK
 
 import repack
-from repack.cli.parser import make_parser
-from repack.cli.texts import VARIABLES
+from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, load, parse_override, read_toml
 from repack.dlls.cures import _CURES
 from repack.patching import builtin_folder

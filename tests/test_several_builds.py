@@ -323,7 +323,7 @@ def test_one_that_fails_keeps_no_other_from_being_built(three: Repack) -> None:
 
 
 def test_what_two_machines_made_is_what_one_makes(three: Repack) -> None:
-    for names in (["cu12"], ["--build", "stub"]):
+    for names in (["cu12"], ["stub"]):
         assert three("build", *names, "-w", f"of-{names[-1]}").code == 0
     assert three("build", "-w", "all").code == 1
     for name in ("cu12", "stub"):
@@ -355,11 +355,11 @@ def test_one_publish_hands_on_what_all_builds_made(three: Repack) -> None:
 
 
 def test_the_names_are_told_for_a_matrix(three: Repack) -> None:
-    told = three("builds", "--json").json
+    told = three("build", "--list", "--json").json
     assert told["version"] == 1
     assert told["names"] == ["cu12", "gone", "stub"]
     assert [build["mode"] for build in told["builds"]] == ["patch"] * 3
-    assert three("builds").out == "cu12\ngone\nstub\n"
+    assert three("build", "--list").out == "cu12\ngone\nstub\n"
 
 
 def test_each_source_is_fetched_and_told(three: Repack) -> None:

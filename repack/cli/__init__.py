@@ -1,44 +1,725 @@
-"""The commands; the only place that prints or decides on an exit code."""
+"""The command line: the only place that prints, or decides on an exit code.
 
-from __future__ import annotations
+The docstring of a command's function is its help.
+"""
 
+import argparse
+import inspect
 import io
 import json
+import logging
 import os
+import re
+import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from itertools import chain
+from pathlib import Path
+from string import Template
+from types import FrameType
+from typing import Any
 
-from repack.cli.completion import complete
-from repack.cli.parser import make_parser
+from argcomplete import autocomplete
+from argcomplete.shell_integration import shellcode
+
+from repack import __version__, results
+from repack.building import Supply, build, look_through, obtain_source
+from repack.building.smoking import smoke_wheels
+from repack.cli.given import CONFIG, Answer, builds_of, config_of, supply_of
+from repack.cli.publishing import run_pin, run_publish
+from repack.config import DEFAULT_PYTHONS, SETTINGS, Config, SampleSource, load, load_builds
 from repack.console import Console, Progress, log_to
-from repack.errors import RepackError, UsageError, system_fault
+from repack.emit import folder_for
+from repack.errors import InputError, OutputError, RepackError, UsageError, system_fault
+from repack.fetch import Cache
+from repack.files import link_or_copy
+from repack.inspect import analyse
+from repack.lock import format_value
+from repack.pythons import Pythons, Unavailable
+from repack.record import FAILED as SMOKE_FAILED
+from repack.report import write_report
+from repack.results import JSON_VERSION, BuildResult, Json
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-    from types import FrameType
-
-    from repack.cli.given import Answer
-    from repack.results import Json
+_log = logging.getLogger(__name__)
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+SHELLS = ("bash", "zsh", "fish", "powershell")
+_EXIT_CODES = "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130 interrupted."
+#: The variables that repack itself reads; pip, Wine and Windows have their own.
+VARIABLES = {
+    "REPACK_CACHE": "the folder where downloads and all that is remembered are kept",
+    "SOURCE_DATE_EPOCH": "the time of all members of a wheel, in seconds since 1970",
+    "GH_TOKEN, GITHUB_TOKEN": "a token for releases, where source.token-env names no other",
+    "NO_COLOR": "no colours on a terminal",
+}
+#: The width of a help text.
+_WIDTH = 78
 
-__all__ = ["main"]
+
+# The commands
+
+
+def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Write a repack.toml with comments.
+
+    The file has the settings that most builds need, with what each is for. A file that is there
+    already is left alone, and the exit code is 1.
+
+    Examples:
+        repack init
+        repack init --release cudawarped/opencv-python-cuda-wheels
+        repack init --requirement opencv-cu126==4.12.0
+        repack init --file wheels/opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
+
+    """
+    del progress  # there is nothing to wait for
+    path: Path = options.config or CONFIG
+    template = resources.files("repack") / "templates" / "repack.toml"
+    source = _describe_source(options, path.parent)
+    text = Template(template.read_text(encoding="utf-8")).substitute(source)
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise OutputError(
+            "is there already",
+            code="exists",
+            file=path,
+            hint="change it, or remove it and run again",
+        ) from None
+    json = {"version": JSON_VERSION, "path": str(path.absolute())}
+    lines = [f"{path}: what is built, and how; `repack build` does it"]
+    return Answer(json=json, show=lambda console: console.show_lines(lines))
+
+
+#: What `repack init` says of a source, and what else a kind of source takes.
+_ABOUT_SAMPLE = """\
+# The source here is a SAMPLE: the package index's real opencv-contrib-python, whose
+# cv2.pyd is given the load-time imports of a CUDA build, so that the whole job can be
+# seen on any machine. Replace the line by one of these to build from your own:"""
+_SAMPLE = 'sample = { opencv = "4.14.0.94", cuda = 12, driver = false }'
+_ABOUT_SOURCE = "# One source; it may also be one of these:"
+_MORE_OF_SOURCE = {
+    "file": "",
+    "release": """
+# tag = "4.13.0.90"                               # without it the latest release
+# asset = "*win_amd64.whl"                        # the one file of it that is meant""",
+    "requirement": """
+# python = "3.12"                                 # the Python that it is resolved for""",
+}
+
+
+def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """Return the lines of the source that an option names, and what is said of it.
+
+    A wheel is named as it is seen from `folder`, where the file will be.
+    """
+    for kind, more in _MORE_OF_SOURCE.items():
+        text = getattr(options, kind)
+        if text is not None:
+            load(None, [(f"source.{kind}", text)])
+            if kind == "file" and not Path(text).is_absolute():
+                text = Path(os.path.relpath(text, folder)).as_posix()
+            return {"about": _ABOUT_SOURCE, "source": f"{kind} = {format_value(text)}{more}"}
+    return {"about": _ABOUT_SAMPLE, "source": _SAMPLE}
+
+
+def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Fetch, verify, patch and smoke-test wheels for each Python.
+
+    Does the main job: takes the source that repack.toml or --source names, checks every member,
+    finds out which DLLs its binaries need, applies the patches, writes one wheel for each Python
+    and tries each on that genuine Windows Python, beside the untouched wheel. A wheel that fails
+    goes to failed/ below the wheel directory. What is there already and still right is not made,
+    fetched or tried again. Where repack.toml has [[build]] tables, all are built, or those named;
+    each into a folder of its name. --list prints these names; with --json, `names` is the list
+    that a CI system's matrix takes, whose machines then each run `repack build NAME`.
+
+    Examples:
+        repack build
+        repack build --source opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
+        repack build --python 3.12,3.13 --no-smoke -w wheelhouse
+        repack build --mode vendor --set 'vendor.families=["npp", "cudart"]'
+        repack build --dry-run --set build.emit=abi3
+        repack build cu12 cu13
+        repack build --list --json
+
+    """
+    configs = builds_of(options)
+    if options.list:
+        return _list_builds(configs)
+    supply = supply_of(configs[0], options, progress)
+    next_step = _name_next_step(configs[0], dry_run=options.dry_run)
+    if not configs[0].build.name:
+        result = _build(configs[0], supply, dry_run=options.dry_run)
+        return Answer(
+            json=results.build_json(result),
+            show=lambda console: _show_build(console, result, configs[0]),
+            failed=result.failed,
+            next_step=next_step,
+        )
+    outcomes = [_try_build(config, supply, dry_run=options.dry_run) for config in configs]
+
+    def show(console: Console) -> None:
+        for config, outcome in zip(configs, outcomes, strict=True):
+            if not isinstance(outcome, RepackError):
+                _show_build(console, outcome, config)
+
+    names = [config.build.name for config in configs]
+    return Answer(
+        json=results.builds_json(dict(zip(names, outcomes, strict=True)), dry_run=options.dry_run),
+        show=show,
+        failed=any(isinstance(outcome, RepackError) or outcome.failed for outcome in outcomes),
+        next_step=next_step,
+    )
+
+
+def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | RepackError:
+    """Return what a build came to; one that fails keeps no other from being made."""
+    name = config.build.name
+    _log.info("Build %s", name)
+    try:
+        result = _build(config, supply, dry_run=dry_run)
+    except (UsageError, BrokenPipeError):
+        raise
+    except (RepackError, OSError) as error:
+        supply.forget()
+        fault = system_fault(error) if isinstance(error, OSError) else error
+        _log.error("build %s: %s", name, fault)
+        return fault
+    if result.failed:
+        _log.error("build %s: %s", name, results.failure_line(result))
+    return result
+
+
+def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
+    """Return what a build came to, and log its findings and what changed in the lock."""
+    result = build(config, supply, dry_run=dry_run)
+    name = f"build {config.build.name}: " if config.build.name else ""
+    for finding in results.findings_of(result):
+        _log.warning("%s%s", name, results.finding_line(result.analysis.wheel.path.name, finding))
+    for change in result.lock_changes:
+        _log.info("repack.lock: %s", change)
+    return result
+
+
+def _show_build(console: Console, result: BuildResult, config: Config) -> None:
+    name = f"{config.build.name}: " if config.build.name else ""
+    if result.dry_run:
+        lines = results.plan_lines(result)
+        console.show_lines([f"{name}{config.build.out}", *lines] if name else lines)
+    else:
+        title = f"{name}{result.analysis.wheel.path.name} -> {config.build.out}"
+        console.show_table(title, results.BUILD_HEADINGS, results.build_rows(result))
+
+
+def _list_builds(configs: Sequence[Config]) -> Answer:
+    """Return the builds there are; a single [build] has no name."""
+    builds = [config.build for config in configs]
+    names = [build.name for build in builds if build.name]
+    rows = [{"name": build.name, "mode": build.mode, "out": str(build.out)} for build in builds]
+    return Answer(
+        json={"version": JSON_VERSION, "names": names, "builds": rows},
+        show=lambda console: console.show_lines(names),
+    )
+
+
+def _name_next_step(config: Config, *, dry_run: bool) -> str:
+    """Return what is done after a build, as it can be typed here."""
+    if dry_run:
+        return "nothing was written; without --dry-run it is"
+    out = config.build.out.parent if config.build.name else config.build.out
+    shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    dist = "" if str(shown) == "dist" else f" {shlex.quote(str(shown))}"
+    publish = config.publish
+    is_set = publish.index_dir or publish.repository_url or publish.repository
+    where = "" if is_set else " --index-dir DIR"
+    return (
+        f"next: `repack report{dist}` makes a page of it, `repack publish{dist}{where}` hands "
+        "the wheels on"
+    )
+
+
+def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Download and verify the source, and print its path.
+
+    Brings the source into the cache, compares it with repack.lock, and looks through it, so that
+    a build, even one with --offline, finds it there.
+
+    Examples:
+        repack fetch
+        repack fetch --source https://example.com/x.whl#sha256=...
+
+    """
+    configs = builds_of(options)
+    supply = supply_of(configs[0], options, progress)
+    sources: list[Json] = []
+    for config in configs:
+        path, url = obtain_source(config, supply)
+        look_through(path, config, supply)
+        sources.append({"name": config.build.name, "path": str(path), "url": url})
+    told: Json = {"builds": sources}
+    if not configs[0].build.name:
+        told = {"path": sources[0]["path"], "url": sources[0]["url"]}
+    return Answer(
+        json={"version": JSON_VERSION, **told, "lock_changes": list(supply.keep())},
+        show=lambda console: console.show_lines([source["path"] for source in sources]),
+    )
+
+
+def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Say what a wheel is, which DLLs it needs, and what is wrong with it.
+
+    Reads wheels of any origin without running anything of them. One that cannot be read does not
+    keep the others from being told. A finding is a code and a sentence; with --strict any finding
+    is a failed check.
+
+    Examples:
+        repack inspect dist/*.whl
+        repack inspect --strict --json upstream.whl
+
+    """
+    analyses, errors = [], []
+    with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
+        for wheel in options.wheels:
+            try:
+                analyses.append(analyse(wheel, allow_startup_hook=True))
+            except InputError as error:
+                errors.append(error)
+            task.advance(1)
+    for refusal in errors:
+        _log.error("%s", refusal)
+    lines = [line for analysis in analyses for line in results.inspect_lines(analysis)]
+    has_findings = any(analysis.findings for analysis in analyses)
+    return Answer(
+        json=results.inspect_json(analyses, errors),
+        show=lambda console: console.show_lines(lines),
+        failed=bool(errors) or (options.strict and has_findings),
+    )
+
+
+def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Install wheels on genuine Windows Pythons and import them.
+
+    Has the Windows Python's own pip install each wheel into an empty folder, then imports cv2,
+    resizes an array, encodes and decodes a picture and asks for CUDA devices, each in a process
+    of its own. Without --python on those of repack.toml.
+
+    Examples:
+        repack smoke dist/*.whl
+        repack smoke x.whl --python 3.12 --dll-dir cuda/bin --env CUDA_MODULE_LOADING=LAZY
+
+    """
+    config = config_of(options)
+    supply = supply_of(config, options, progress)
+    outcomes = smoke_wheels(
+        options.wheels,
+        options.pythons or config.build.python,
+        config,
+        supply,
+        dll_dirs=[folder.absolute() for folder in options.dll_dir],
+        env=dict(options.env),
+    )
+    return Answer(
+        json=results.smoke_json(outcomes),
+        show=lambda console: console.show_table(
+            "", results.SMOKE_HEADINGS, results.smoke_rows(outcomes)
+        ),
+        failed=any(smoked.outcome.status == SMOKE_FAILED for smoked in outcomes),
+    )
+
+
+def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
+    """List the Windows Pythons at hand.
+
+    On Windows these are the installed ones, on Linux those given by smoke.interpreters and those
+    that were put together for Wine; --assemble puts some together first.
+
+    Examples:
+        repack pythons
+        repack pythons --assemble 3.12 3.13
+
+    """
+    config = config_of(options)
+    with Pythons(
+        cache=Cache.default(),
+        progress=progress,
+        given=config.smoke.interpreters,
+        offline=options.offline,
+    ) as pythons:
+        assembled = [pythons.provide(version) for version in options.assemble]
+        interpreters = pythons.at_hand()
+    missing = [python for python in assembled if isinstance(python, Unavailable)]
+    for python in missing:
+        place = "" if python.version in python.reason else f"Python {python.version}: "
+        _log.error("%s%s; %s", place, python.reason, python.hint)
+    return Answer(
+        json=results.pythons_json(interpreters),
+        show=lambda console: console.show_table(
+            "", results.PYTHONS_HEADINGS, results.pythons_rows(interpreters)
+        ),
+        failed=bool(missing),
+    )
+
+
+def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Make a sample CUDA wheel from the index's opencv-contrib-python.
+
+    The sample is a genuine OpenCV whose import table asks for CUDA's DLLs, to try everything on
+    where no CUDA build is at hand. It uses no GPU. Needs `pip install lief`.
+
+    Examples:
+        repack sample -w wheelhouse
+        repack sample --cuda 13 --driver -w wheelhouse
+
+    """
+    config = config_of(options, more=[("source.sample", {})])
+    if not isinstance(config.source, SampleSource):
+        raise UsageError("the source is no sample", hint="leave out --set source...")
+    supply = supply_of(config, options, progress)
+    sample, _ = obtain_source(config, supply)
+    supply.keep()
+    path = options.out.absolute() / sample.name
+    with folder_for(path.parent):
+        link_or_copy(sample, path)
+    json = {"version": JSON_VERSION, "path": str(path)}
+    return Answer(json=json, show=lambda console: console.show_lines([str(path)]))
+
+
+def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Show what the last build did: report.html, report.json and report.md beside its wheels.
+
+    Makes of build.json one page that can be handed on, the same as JSON and as Markdown: what
+    each wheel did on each Python beside the untouched one, what was changed in it, which DLLs it
+    carries or needs, and what was found. Of several builds, all.
+
+    Examples:
+        repack report
+        repack report wheelhouse --json
+        repack report --markdown
+
+    """
+    del progress  # there is nothing to wait for
+    if options.json and options.markdown:
+        raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
+    report = write_report((options.dist or config_of(options).build.out).absolute())
+    lines = [report.headline, str(report.page)]
+    if options.markdown:
+        lines = report.markdown.splitlines()
+    return Answer(json=report.json, show=lambda console: console.show_lines(lines))
+
+
+def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Print the script with which a shell completes repack's command lines.
+
+    The script asks repack itself how a line goes on, so that it knows every option of the repack
+    that is installed.
+
+    Examples:
+        repack completion bash > ~/.local/share/bash-completion/completions/repack
+        repack completion zsh > ~/.zfunc/_repack
+        repack completion fish > ~/.config/fish/completions/repack.fish
+        repack completion powershell >> $PROFILE
+
+    """
+    del progress  # there is nothing to wait for
+    script = shellcode(["repack"], shell=options.shell).strip()
+    json = {"version": JSON_VERSION, "shell": options.shell, "script": script + "\n"}
+    return Answer(json=json, show=lambda console: console.show_lines(script.splitlines()))
+
+
+# The options
+
+
+def _read_pythons(text: str) -> list[str]:
+    """Return the Pythons of "3.12,3.13"."""
+    pythons = [python for python in text.replace(",", " ").split() if python]
+    for python in pythons:
+        if not re.fullmatch(r"3\.\d+t?", python):
+            message = f"{python!r} is not a Python version such as 3.12"
+            raise argparse.ArgumentTypeError(message)
+    return pythons
+
+
+class _Extend(argparse.Action):
+    """Gathers the lists that several words, or the same option again, stand for."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401 - what the option's type makes of each word
+        option_string: str | None = None,
+    ) -> None:
+        """Put the lists behind those gathered so far."""
+        del parser, option_string
+        gathered = getattr(namespace, self.dest) or []
+        setattr(namespace, self.dest, [*gathered, *chain.from_iterable(values)])
+
+
+def _read_assignment(text: str) -> tuple[str, str]:
+    """Return NAME and VALUE of "NAME=VALUE"."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        message = f"{text!r} is not NAME=VALUE"
+        raise argparse.ArgumentTypeError(message)
+    return name, value
+
+
+def _complete_builds(**_asked: object) -> list[str]:
+    """Return the names of the builds in the `repack.toml` that is here."""
+    try:
+        return [config.build.name for config in load_builds(CONFIG)]
+    except RepackError:
+        return []
+
+
+_Option = tuple[list[str], dict[str, Any]]
+
+
+def _option(words: str, text: str, **settings: Any) -> _Option:  # noqa: ANN401 - argparse's
+    """Return the option of `words`, its flags and what stands for its value; none for a switch.
+
+    A `dest` with a dot is the key of the setting that the option gives.
+    """
+    flags = [word for word in words.split() if word.startswith("-")]
+    value = words.rsplit(maxsplit=1)[-1]
+    settings["help"] = text
+    if not value.startswith("-"):
+        settings.setdefault("metavar", None if "choices" in settings else value)
+    elif "." in settings.get("dest", ""):
+        settings = {"action": "store_const", "const": True, **settings}
+    else:
+        settings["action"] = "store_true"
+    return flags or [settings.pop("dest")], settings
+
+
+_EVERYWHERE = [
+    _option("--json", "print one JSON object on stdout"),
+    _option("-q --quiet", "show warnings only"),
+    _option("-v --verbose", "show each detail"),
+]
+_SETTINGS = [
+    _option("--config FILE", "settings (default: repack.toml, if it is here)", type=Path),
+    _option(
+        "--set KEY=VALUE",
+        "any key of repack.toml, such as smoke.timeout=60",
+        dest="overrides",
+        action="append",
+        default=[],
+        completer=lambda **_: [f"{key}=" for key in sorted(SETTINGS)],
+    ),
+    _option("--offline", "use only what is cached; download nothing"),
+]
+_NAMES = _option(
+    "NAME",
+    "a [[build]] of repack.toml (default: all of them)",
+    dest="names",
+    nargs="*",
+    completer=_complete_builds,
+)
+_SOURCE = [
+    _option("--source SOURCE", "a file, a URL or a requirement, instead of repack.toml's source"),
+    *_SETTINGS,
+    _option("--update-lock", "renew repack.lock and say what changed"),
+]
+_WHEELS = _option("WHEEL", "a wheel file", dest="wheels", nargs="+", type=Path)
+_DIST = _option("DIST", "what a build left (default: build.out)", dest="dist", nargs="?", type=Path)
+_PYTHONS: dict[str, Any] = {
+    "nargs": "+",
+    "action": _Extend,
+    "type": _read_pythons,
+    "completer": lambda **_: DEFAULT_PYTHONS,
+}
+_MODES = ["patch", "depend", "vendor"]
+_MODE_HELP = "where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, the wheel"
+_STUB_HELP = "add stand-ins for the driver's DLLs, used where there is no driver"
+_PATH_HELP = "a directory put on PATH; none: the NVIDIA wheels that the wheel needs"
+_NAMED_HELP = "the index that has all of it, to be named in the files; alone: publish.index-url"
+_CHECK_HELP = "compare every file and page of the index with what its pages say; write nothing"
+
+#: Each command: what runs it, and its options; of those in a list of their own one may be given.
+COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Option]]]] = {
+    "init": (
+        run_init,
+        [
+            [
+                _option("--release OWNER/REPO", "build from a release of GitHub"),
+                _option("--requirement REQ", "build from what pip finds"),
+                _option("--file WHEEL", "build from a wheel on this machine"),
+                _option("--sample", "build from a sample, which needs no source (default)"),
+            ],
+            _option("--config FILE", "where to (default: repack.toml)", type=Path),
+        ],
+    ),
+    "build": (
+        run_build,
+        [
+            _NAMES,
+            *_SOURCE,
+            _option("--mode MODE", _MODE_HELP, dest="build.mode", choices=_MODES),
+            _option("--driver-stub", _STUB_HELP, dest="build.driver-stub"),
+            _option(
+                "--emit EMIT",
+                "a wheel for each Python, or one for all",
+                dest="build.emit",
+                choices=["per-python", "abi3"],
+            ),
+            _option("--python X.Y", "such as 3.12,3.13", dest="build.python", **_PYTHONS),
+            _option("-w --wheel-dir DIR", "where the wheels go", dest="build.out"),
+            _option("--no-smoke", "do not run the wheels", dest="smoke.enabled", const=False),
+            _option("--dry-run", "print the plan and stop"),
+            _option("--list", "print the names of the builds and stop"),
+        ],
+    ),
+    "fetch": (run_fetch, [_NAMES, *_SOURCE]),
+    "inspect": (run_inspect, [_WHEELS, _option("--strict", "exit 1 where there are findings")]),
+    "smoke": (
+        run_smoke,
+        [
+            _WHEELS,
+            _option("--python X.Y", "such as 3.12,3.13", dest="pythons", **_PYTHONS),
+            _option("--dll-dir DIR", _PATH_HELP, type=Path, action="append", default=[]),
+            _option(
+                "--env NAME=VALUE",
+                "an environment variable of the program under test",
+                type=_read_assignment,
+                action="append",
+                default=[],
+            ),
+            *_SETTINGS,
+        ],
+    ),
+    "pythons": (
+        run_pythons,
+        [
+            _option("--assemble X.Y", "put these together for Wine", default=[], **_PYTHONS),
+            *_SETTINGS,
+        ],
+    ),
+    "sample": (
+        run_sample,
+        [
+            _option("--opencv VERSION", "the release it is made from", dest="source.sample.opencv"),
+            _option("--cuda MAJOR", "the CUDA it imports", dest="source.sample.cuda", type=int),
+            _option("--driver", "import the driver's DLL too", dest="source.sample.driver"),
+            _option("-w --wheel-dir DIR", "where to", dest="out", type=Path, required=True),
+            *_SETTINGS,
+        ],
+    ),
+    "pin": (
+        run_pin,
+        [_DIST, _option("--index-url URL", _NAMED_HELP, nargs="?", const=""), *_SETTINGS],
+    ),
+    "publish": (
+        run_publish,
+        [
+            _DIST,
+            [
+                _option("--index-dir DIR", "a static index", dest="publish.index-dir"),
+                _option(
+                    "--repository-url URL",
+                    "an index that takes uploads, as twine's option",
+                    dest="publish.repository-url",
+                ),
+                _option(
+                    "--repository NAME",
+                    "an index that takes uploads, by its name in .pypirc",
+                    dest="publish.repository",
+                ),
+            ],
+            _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=Path),
+            _option("--index-url URL", "where pip installs from", dest="publish.index-url"),
+            [
+                _option("--yank VERSION", "let none but who pins it by == install this version"),
+                _option("--unyank VERSION", "take that back"),
+                _option("--remove VERSION", "take its files out of the index"),
+                _option("--check", _CHECK_HELP),
+            ],
+            _option("--reason TEXT", "why it is yanked", default=""),
+            _option("--project NAME", "whose version, where several projects have it"),
+            *_SETTINGS,
+        ],
+    ),
+    "report": (
+        run_report,
+        [_DIST, _option("--markdown", "print it as $GITHUB_STEP_SUMMARY takes it"), *_SETTINGS],
+    ),
+    "completion": (
+        run_completion,
+        [_option("SHELL", "the shell that completes them", dest="shell", choices=SHELLS)],
+    ),
+}
+
+
+# The parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    width = max(map(len, VARIABLES)) + 2
+    variables = "\n".join(f"  {name:{width}}{text}" for name, text in VARIABLES.items())
+    ending = f"environment:\n{variables}\n\n{_EXIT_CODES}"
+    parser = argparse.ArgumentParser(
+        prog="repack",
+        description="Make CUDA builds of opencv-python for Windows import on every Python, "
+        "and prove it.",
+        epilog=f"{ending}\nEach command has a help of its own: repack build --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"repack {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (run, options) in COMMANDS.items():
+        text, _, examples = (inspect.getdoc(run) or "").partition("\n\nExamples:\n")
+        summary, _, details = text.partition("\n\n")
+        command = commands.add_parser(
+            name,
+            help=f"{summary[0].lower()}{summary[1:].rstrip('.')}",
+            description=f"{summary}\n\n{textwrap.fill(details, _WIDTH)}".rstrip(),
+            epilog=f"examples:\n{textwrap.indent(textwrap.dedent(examples), '  ')}\n\n{ending}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_options(command, [*_EVERYWHERE, *options])
+    return parser
+
+
+def _add_options(
+    parser: argparse._ActionsContainer, options: Iterable[_Option | list[_Option]]
+) -> None:
+    for option in options:
+        if isinstance(option, list):
+            _add_options(parser.add_mutually_exclusive_group(), option)
+            continue
+        flags, settings = option
+        completer = settings.get("completer")
+        action = parser.add_argument(
+            *flags, **{name: value for name, value in settings.items() if name != "completer"}
+        )
+        if completer:
+            action.completer = completer  # type: ignore[attr-defined] # argcomplete looks for it
+
+
+# Running one
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code of the command line `argv` (default: this process's)."""
     parser = make_parser()
-    complete(parser)
+    # Answers a shell that asks how its line goes on, and ends; otherwise it does nothing.
+    autocomplete(parser, always_complete_options=False)
     options = parser.parse_args(argv)
     console = Console(sys.stderr, may_fail=True)
     verbosity = options.verbose - options.quiet
     log_to(console, verbosity)
     _end_on_terminate()
-    _say_what_cannot_be_written()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A character that stdout's encoding lacks is escaped rather than ends everything.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _done(options, Progress(console if verbosity >= 0 else None))
+        return _run(options, Progress(console if verbosity >= 0 else None))
     except KeyboardInterrupt:
         sys.stderr.write("repack: interrupted\n")
         return INTERRUPTED
@@ -48,52 +729,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _done(options: argparse.Namespace, progress: Progress) -> int:
+def _run(options: argparse.Namespace, progress: Progress) -> int:
     """Return the exit code of a command, once it has said what it has to say."""
-    # Whoever asks for help, or has mistyped, need not wait until all that a command needs is there.
-    from repack.cli.commands import COMMANDS  # noqa: PLC0415
-
+    run, _ = COMMANDS[options.command]
     try:
-        answer = COMMANDS[options.command](options, progress)
-        _tell(options, answer)
-    except RepackError as error:
-        _refuse(options, error)
-        return USAGE if isinstance(error, UsageError) else FAILED
+        answer = run(options, progress)
+        if options.json:
+            _print_json(answer.json)
+        else:
+            answer.show(Console(sys.stdout))
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except OSError as error:
-        # A disk or a system that fails where no step expects it: not a fault to be traced here.
-        _refuse(options, system_fault(error))
-        return FAILED
+    except (RepackError, OSError) as error:
+        # A disk or a system that fails where no step expects it is not a fault to be traced here.
+        fault = system_fault(error) if isinstance(error, OSError) else error
+        sys.stderr.write(f"repack: error: {fault}\n")
+        if options.json:
+            _print_json(results.error_json(fault))
+        return USAGE if isinstance(fault, UsageError) else FAILED
+    if answer.next_step:
+        _log.info("%s", answer.next_step)
     return FAILED if answer.failed else DONE
-
-
-def _tell(options: argparse.Namespace, answer: Answer) -> None:
-    if options.json:
-        _print_json(answer.json)
-    else:
-        answer.show(Console(sys.stdout))
-    sys.stdout.flush()
-
-
-def _refuse(options: argparse.Namespace, error: RepackError) -> None:
-    sys.stderr.write(f"repack: error: {error}\n")
-    if options.json:
-        from repack.results import error_json  # noqa: PLC0415 - as above
-
-        _print_json(error_json(error))
 
 
 def _print_json(document: Json) -> None:
     # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     sys.stdout.flush()
-
-
-def _say_what_cannot_be_written() -> None:
-    """Let a character that stdout's encoding lacks be escaped rather than end everything."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _end_on_terminate() -> None:

@@ -1,4 +1,4 @@
-"""The command that hands wheels on: to a static index, or by upload to one that others run."""
+"""The commands that pin wheels and hand them on: to a static index, or by upload to another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from repack.cli.given import Answer, config_of, supply_of
+from repack.config import load
 from repack.errors import RepackError, UsageError
 from repack.results import JSON_VERSION
 
@@ -24,8 +25,62 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Write requirements, constraints and pylock.toml with the hashes of what is installed.
+
+    Writes beside the wheels of a build requirements for each Python and for all, constraints and
+    pylock.toml: the wheel, NumPy and all that is required, each with the hash of its file. What
+    is pinned is what the smoke test used, as far as it was run.
+
+    Examples:
+        repack pin
+        repack pin dist --offline
+        repack pin dist --index-url https://index.example.com/simple
+
+    """
+    from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
+
+    config = config_of(options)
+    dist = (options.dist or config.build.out).absolute()
+    supply = supply_of(config, options, progress)
+    pinning = pin(
+        dist,
+        supply,
+        index_url=_named_index(options.index_url, config),
+        obeys=config.lock is not None,
+    )
+    lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
+    return Answer(
+        json={"version": JSON_VERSION, **pinning_json(pinning)},
+        show=lambda console: console.show_lines(lines),
+    )
+
+
+def _named_index(given: str | None, config: Config) -> str:
+    """Return the index that the pin files are to name; "" for none."""
+    if given is None:
+        return ""
+    url = given or config.publish.index_url or ""
+    if not url:
+        raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
+    return load(None, [("publish.index-url", url)]).publish.index_url or ""
+
+
 def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Put wheels into an index and pin them, or change what it says of those it has."""
+    """Put wheels into a package index.
+
+    Puts the wheels of a build into an index. A file that is there with the same hash is left
+    alone, with another it is refused before anything is written. What cannot be handed on whole
+    is not handed on at all. Then the pin files are written.
+
+    Examples:
+        repack publish --index-dir /srv/simple
+        repack publish wheelhouse --index-dir //server/share/simple --json
+        repack publish --repository-url https://pypi.example.com/
+        repack publish --index-dir s3://bucket/simple --check
+        repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"
+
+    """
     from repack.index import telling  # noqa: PLC0415 - slow to import
 
     config = config_of(options)
@@ -47,6 +102,15 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
     )
 
 
+#: The settings that name an index which takes uploads.
+_UPLOADS = ("publish.repository-url", "publish.repository")
+
+
+def _is_given(options: argparse.Namespace, key: str) -> bool:
+    """Return whether the option for a setting was given."""
+    return bool(getattr(options, key))
+
+
 def _changes(options: argparse.Namespace) -> bool:
     """Return whether a version that is there is to be changed, and nothing added."""
     return bool(options.yank or options.unyank or options.remove)
@@ -58,7 +122,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--reason belongs to --yank, which is not given")
     if options.project and not _changes(options):
         raise UsageError("--project belongs to --yank, --unyank or --remove; none is given")
-    if options.check and (options.repository_url or options.repository):
+    if options.check and any(_is_given(options, key) for key in _UPLOADS):
         raise UsageError("--check reads a static index", hint="name it with --index-dir")
     if options.dist and (options.check or _changes(options)):
         raise UsageError(
@@ -69,10 +133,10 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _uploads(options: argparse.Namespace, config: Config) -> bool:
     """Return whether wheels are uploaded; the command line decides, then the file."""
-    if options.index_dir or _changes(options):
+    if _is_given(options, "publish.index-dir") or _changes(options):
         return False
     named = config.publish.repository_url or config.publish.repository
-    if options.repository_url or options.repository:
+    if any(_is_given(options, key) for key in _UPLOADS):
         return True
     if named and config.publish.index_dir:
         raise UsageError(
@@ -93,7 +157,9 @@ def _upload(
         raise UsageError("--offline lets nothing be uploaded")
     settings = config.publish
     target = Target(
-        repository_url=None if options.repository else settings.repository_url,
+        repository_url=None
+        if _is_given(options, "publish.repository")
+        else settings.repository_url,
         repository=settings.repository,
         index_url=settings.index_url,
         config_file=options.config_file,
