@@ -131,16 +131,26 @@ class TestASource:
         assert config.source == SampleSource(cuda=13, driver=True)
 
     @pytest.mark.parametrize(
-        ("text", "key"),
+        ("text", "settings"),
         [
-            ("a.whl", "source.file"),
-            ("C:\\wheels\\a.whl", "source.file"),
-            ("http://host/a.whl", "source.url"),
-            ("https://host/a.whl", "source.url"),
+            ("a.whl", {"source.file": "a.whl"}),
+            ("C:\\wheels\\a.whl", {"source.file": "C:\\wheels\\a.whl"}),
+            ("wheels/a", {"source.file": "wheels/a"}),
+            ("file:///w/a%20b.whl", {"source.file": str(Path("/w/a b.whl"))}),
+            (
+                f"file:///w/a.whl#sha256={SHA}",
+                {"source.file": str(Path("/w/a.whl")), "source.sha256": SHA},
+            ),
+            ("https://h/a.whl", {"source.url": "https://h/a.whl"}),
+            (f"http://h/a#sha256={SHA}", {"source.url": "http://h/a", "source.sha256": SHA}),
+            ("opencv-cu126==4.12.0", {"source.requirement": "opencv-cu126==4.12.0"}),
+            ("opencv-cu126", {"source.requirement": "opencv-cu126"}),
         ],
     )
-    def test_option_is_a_url_or_a_file(self, text: str, key: str) -> None:
-        assert parse_source(text) == [(key, text)]
+    def test_option_is_a_file_a_url_or_a_requirement(
+        self, text: str, settings: dict[str, str]
+    ) -> None:
+        assert dict(parse_source(text)) == settings
 
     def test_that_is_wanted_and_not_there_says_how_to_name_one(self, folder: Path) -> None:
         path = write(folder, "")
@@ -225,6 +235,54 @@ def test_a_size_is_read_as_indexes_tell_theirs(folder: Path, text: str, size: in
     assert load(path).publish.max_size == size
 
 
+#: A setting of the file, its key, and how the line shows the value that the key does not take.
+WRONG_VALUES = {
+    "choice": ('[build]\nemit = "abi"', "build.emit", "'abi' (did you mean abi3?)"),
+    "mode": ('[build]\nmode = "vendr"', "build.mode", "'vendr' (did you mean vendor?)"),
+    "switch for a choice": ("[build]\nemit = true", "build.emit", "true"),
+    "Python as a number": ("[build]\npython = [3.10]", "build.python", "[3.1]"),
+    "old Python": ('[build]\npython = ["2.7"]', "build.python", '["2.7"]'),
+    "no list": ('[build]\npython = "3.12"', "build.python", "'3.12'"),
+    "empty list": ("[build]\npython = []", "build.python", "[]"),
+    "label": ('[build]\nlocal = "Cu 126"', "build.local", "'Cu 126'"),
+    "empty path": ('[build]\nout = ""', "build.out", "''"),
+    "number for a path": ("[build]\nout = 3", "build.out", "3"),
+    "NUL": ('[build]\nout = "a\\u0000b"', "build.out", "'a\\x00b'"),
+    "paths": ('[build]\npatches = "ours"', "build.patches", "'ours'"),
+    "number for a switch": ("[smoke]\nenabled = 1", "smoke.enabled", "1"),
+    "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"] (did you mean npp?)'),
+    "size": ('[publish]\nmax-size = "much"', "publish.max-size", "'much'"),
+    "negative size": ("[publish]\nmax-size = -1", "publish.max-size", "-1"),
+    "DLL": ('[allow]\nunlisted-dlls = ["nvJ"]', "allow.unlisted-dlls", '["nvJ"]'),
+    "range": ("[smoke]\ntimeout = 0", "smoke.timeout", "0"),
+    "text for a number": ('[smoke]\ntimeout = "60"', "smoke.timeout", "'60'"),
+    "switch for a number": ("[smoke]\ntimeout = true", "smoke.timeout", "true"),
+    "date": ("[smoke]\ntimeout = 2026-01-02", "smoke.timeout", '"2026-01-02"'),
+    "dlls": ('[smoke]\ndlls = "automatic"', "smoke.dlls", "'automatic' (did you mean auto?)"),
+    "version": ('[source]\nsample = {opencv = "new"}', "source.sample.opencv", "'new'"),
+    "CUDA": ("[source]\nsample = {cuda = 9}", "source.sample.cuda", "9"),
+    "hash": ('[source]\nfile = "a"\nsha256 = "abc"', "source.sha256", "'abc'"),
+    "URL": ('[source]\nurl = "host/a.whl"', "source.url", "'host/a.whl'"),
+    "space": ('[source]\nurl = "https://host/a b.whl"', "source.url", "'https://host/a b.whl'"),
+    "port": ('[source]\nurl = "https://host:x/a"', "source.url", "'https://host:x/a'"),
+    "bracket": ('[source]\nurl = "https://[host/a"', "source.url", "'https://[host/a'"),
+    "repository": ('[source]\nrelease = "https://h/a/b"', "source.release", "'https://h/a/b'"),
+    "API": ('[source]\nrelease = "a/b"\napi = "http://h/"', "source.api", "'http://h/'"),
+    "token": ('[source]\nrelease = "a/b"\ntoken-env = ["A-B"]', "source.token-env", '["A-B"]'),
+    "Python": ('[source]\nrequirement = "a"\npython = "3"', "source.python", "'3'"),
+    "platform": ('[source]\nrequirement = "a"\nplatform = "x"', "source.platform", "'x'"),
+    "at a URL": (
+        '[source]\nrequirement = "a @ https://h"',
+        "source.requirement",
+        "'a @ https://h'",
+    ),
+    "extras": ('[source]\nrequirement = "a[b]"', "source.requirement", "'a[b]'"),
+    "two words": ('[source]\nrequirement = "a b"', "source.requirement", "'a b'"),
+}
+CREDENTIALS = (
+    "holds a name or a password: put them into .netrc; for uploads into TWINE_USERNAME and "
+    "TWINE_PASSWORD, .pypirc or keyring"
+)
 #: A text of the file, and the line that a person reads of it.
 WRONG = {
     "key": ('[build]\nemut = "abi3"', "build.emut is not a setting (did you mean build.emit?)"),
@@ -237,83 +295,8 @@ WRONG = {
         "build.name is not a setting (did you mean build.mode?)",
     ),
     "no table": ("build = 3", "build is a table, not 3"),
-    "choice": (
-        '[build]\nemit = "abi"',
-        'build.emit takes "per-python" or "abi3", not \'abi\' (did you mean abi3?)',
-    ),
-    "mode": (
-        '[build]\nmode = "vendr"',
-        ('build.mode takes "patch", "depend" or "vendor", not \'vendr\' (did you mean vendor?)'),
-    ),
-    "switch for a choice": (
-        "[build]\nemit = true",
-        'build.emit takes "per-python" or "abi3", not true',
-    ),
-    "Python as a number": (
-        "[build]\npython = [3.10]",
-        ('build.python takes a list of Pythons in quotes such as ["3.10", "3.14t"], not [3.1]'),
-    ),
-    "old Python": (
-        '[build]\npython = ["2.7"]',
-        ('build.python takes a list of Pythons in quotes such as ["3.10", "3.14t"], not ["2.7"]'),
-    ),
-    "no list": (
-        '[build]\npython = "3.12"',
-        ('build.python takes a list of Pythons in quotes such as ["3.10", "3.14t"], not \'3.12\''),
-    ),
-    "empty list": (
-        "[build]\npython = []",
-        ('build.python takes a list of Pythons in quotes such as ["3.10", "3.14t"], not []'),
-    ),
+    "no source": ("source = 3", "source is a table, not 3"),
     "twice": ('[build]\npython = ["3.12", "3.12"]', "build.python names '3.12' twice"),
-    "label": (
-        '[build]\nlocal = "Cu 126"',
-        "build.local takes a label such as \"cu126.team\", not 'Cu 126'",
-    ),
-    "empty path": ('[build]\nout = ""', "build.out takes a path, not ''"),
-    "NUL": ('[build]\nout = "a\\u0000b"', "build.out takes a path, not 'a\\x00b'"),
-    "paths": ('[build]\npatches = "ours"', "build.patches takes a list of paths, not 'ours'"),
-    "number for a switch": ("[smoke]\nenabled = 1", "smoke.enabled takes true or false, not 1"),
-    "family": (
-        '[vendor]\nfamilies = ["nppp"]',
-        (
-            'vendor.families takes a list of "npp", "cudart", "cublas", "cufft", "cudnn", '
-            '"nvrtc", "curand", "cusolver", "cusparse", "nvjpeg", "nvjitlink", "nvvm", '
-            '"cupti", "nvtoolsext", or "all", not ["nppp"] (did you mean npp?)'
-        ),
-    ),
-    "size": (
-        '[publish]\nmax-size = "much"',
-        "publish.max-size takes a size such as \"2 GiB\", not 'much'",
-    ),
-    "negative size": (
-        "[publish]\nmax-size = -1",
-        'publish.max-size takes a size such as "2 GiB", not -1',
-    ),
-    "DLL": (
-        '[allow]\nunlisted-dlls = ["nvJ"]',
-        ('allow.unlisted-dlls takes a list of DLLs such as ["nvJitLink_120_0.dll"], not ["nvJ"]'),
-    ),
-    "range": ("[smoke]\ntimeout = 0", "smoke.timeout takes a number from 1 to 86400, not 0"),
-    "text for a number": (
-        '[smoke]\ntimeout = "60"',
-        "smoke.timeout takes a number from 1 to 86400, not '60'",
-    ),
-    "switch for a number": (
-        "[smoke]\ntimeout = true",
-        "smoke.timeout takes a number from 1 to 86400, not true",
-    ),
-    "date": (
-        "[smoke]\ntimeout = 2026-01-02",
-        'smoke.timeout takes a number from 1 to 86400, not "2026-01-02"',
-    ),
-    "dlls": (
-        '[smoke]\ndlls = "automatic"',
-        (
-            'smoke.dlls takes a list such as ["name==1.0"], or "auto", not \'automatic\' '
-            "(did you mean auto?)"
-        ),
-    ),
     "two sources": (
         '[source]\nfile = "a.whl"\nurl = "https://host/a.whl"',
         "source.file and source.url contradict each other: name one source",
@@ -321,10 +304,6 @@ WRONG = {
     "key of another source": (
         '[source]\nsample = {}\ntag = "1"',
         "source.tag belongs to source.release, which is not given",
-    ),
-    "key without a source": (
-        '[source]\npython = "3.9"',
-        "source.python belongs to source.requirement, which is not given",
     ),
     "hash without a source": (
         f'[source]\nsha256 = "{SHA}"',
@@ -337,90 +316,16 @@ WRONG = {
         "[source.sample]\ncud = 12",
         "source.sample.cud is not a setting (did you mean source.sample.cuda?)",
     ),
-    "sample's version": (
-        '[source]\nsample = {opencv = "new"}',
-        "source.sample.opencv takes a version such as \"4.14.0.94\", not 'new'",
-    ),
-    "sample's CUDA": (
-        "[source]\nsample = {cuda = 9}",
-        "source.sample.cuda takes a number from 10 to 99, not 9",
-    ),
     "sample that is no table": ("[source]\nsample = true", "source.sample is a table, not true"),
-    "hash": (
-        '[source]\nfile = "a"\nsha256 = "abc"',
-        "source.sha256 takes 64 hexadecimal digits, not 'abc'",
-    ),
-    "URL": (
-        '[source]\nurl = "host/a.whl"',
-        "source.url takes a URL that starts with https:// or http://, not 'host/a.whl'",
-    ),
-    "URL with a space": (
-        '[source]\nurl = "https://host/a b.whl"',
-        ("source.url takes a URL that starts with https:// or http://, not 'https://host/a b.whl'"),
-    ),
-    "port": (
-        '[source]\nurl = "https://host:x/a.whl"',
-        ("source.url takes a URL that starts with https:// or http://, not 'https://host:x/a.whl'"),
-    ),
-    "password": (
-        '[source]\nurl = "https://me:pw@host/a"',
-        (
-            "source.url holds a name or a password: put them into .netrc; for uploads into "
-            "TWINE_USERNAME and TWINE_PASSWORD, .pypirc or keyring"
-        ),
-    ),
-    "password that breaks the URL": (
-        '[source]\nurl = "https://me:p/w@host/a"',
-        (
-            "source.url holds a name or a password: put them into .netrc; for uploads into "
-            "TWINE_USERNAME and TWINE_PASSWORD, .pypirc or keyring"
-        ),
-    ),
+    "password": ('[source]\nurl = "https://me:pw@host/a"', f"source.url {CREDENTIALS}"),
+    "broken password": ('[source]\nurl = "https://me:p/w@host/a"', f"source.url {CREDENTIALS}"),
     "password of an upload": (
         '[publish]\nrepository-url = "https://me:pw@host/"',
-        (
-            "publish.repository-url holds a name or a password: put them into .netrc; for "
-            "uploads into TWINE_USERNAME and TWINE_PASSWORD, .pypirc or keyring"
-        ),
+        f"publish.repository-url {CREDENTIALS}",
     ),
     "fragment": (
         f'[source]\nurl = "https://h/a#sha256={SHA}"',
         f"source.url ends in #sha256={SHA}: a hash goes into sha256",
-    ),
-    "repository": (
-        '[source]\nrelease = "https://host/a/b"',
-        "source.release takes \"owner/name\", not 'https://host/a/b'",
-    ),
-    "API": (
-        '[source]\nrelease = "a/b"\napi = "http://h/"',
-        ("source.api takes an https:// URL, for a token may be sent there, not 'http://h/'"),
-    ),
-    "variables": (
-        '[source]\nrelease = "a/b"\ntoken-env = ["A-B"]',
-        'source.token-env takes a list of names of environment variables, not ["A-B"]',
-    ),
-    "Python of a requirement": (
-        '[source]\nrequirement = "a"\npython = "3"',
-        "source.python takes a Python in quotes such as \"3.12\", not '3'",
-    ),
-    "platform": (
-        '[source]\nrequirement = "a"\nplatform = "win32"',
-        "source.platform takes \"win_amd64\", not 'win32'",
-    ),
-    "requirement at a URL": (
-        '[source]\nrequirement = "a @ https://host/a.whl"',
-        (
-            'source.requirement takes "name==1.0" without URL, extras and markers, not \'a '
-            "@ https://host/a.whl'"
-        ),
-    ),
-    "requirement with extras": (
-        '[source]\nrequirement = "a[b]"',
-        ("source.requirement takes \"name==1.0\" without URL, extras and markers, not 'a[b]'"),
-    ),
-    "no requirement": (
-        '[source]\nrequirement = "a b"',
-        ("source.requirement takes \"name==1.0\" without URL, extras and markers, not 'a b'"),
     ),
     "abi3 for a free-threaded Python": (
         '[build]\nemit = "abi3"\npython = ["3.14t"]',
@@ -429,6 +334,13 @@ WRONG = {
             "installs no abi3 wheel"
         ),
     ),
+    "the first of two faults": (
+        '[build]\nmode = "move"\n[smoke]\ntimeout = -1',
+        'build.mode takes "patch", "depend" or "vendor", not \'move\'',
+    ),
+} | {
+    name: (text, f"{key} takes {SETTINGS[key].takes}, not {value}")
+    for name, (text, key, value) in WRONG_VALUES.items()
 }
 
 
