@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -11,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proof.page import page_of
+import msgspec
+from proof.page import render_page
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
-from proof.results import Proof, to_json
+from proof.results import Proof
 from proof.scenarios import read_scenarios
 from random_machines.trying import draw_machines, try_machines
 
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     _write(proof, options.out)
     _tell(proof)
-    return 0 if proof.right == len(proof.cells) else 1
+    return 0 if all(cell.right for cell in proof.cells) else 1
 
 
 def _try_random(options: argparse.Namespace, progress: Progress) -> int:
@@ -125,9 +127,16 @@ def _system(pythons: Pythons) -> str:
 
 def _write(proof: Proof, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"proof.json": to_json(proof), "index.html": page_of(proof)}.items():
+    document = {
+        "version": 1,
+        "right": sum(cell.right for cell in proof.cells),
+        "of": len(proof.cells),
+        **msgspec.to_builtins(proof),
+    }
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    for name, content in {"proof.json": text, "index.html": render_page(proof)}.items():
         with replacing(folder / name) as stream:
-            stream.write(text.encode())
+            stream.write(content.encode(errors="replace"))
 
 
 def _tell(proof: Proof) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from proof.proving import Prover, Run, prove, runs_of
 from proof.results import Cell
@@ -57,7 +57,7 @@ def test_a_machine_shows_what_must_be_seen(run: Run, cells: Mapping[Run, Cell]) 
 def scenario_run(wheel: str, **changes: object) -> Run:
     """A run of the plainest scenario, with changes."""
     scenario = next(each for each in read_scenarios("wine") if each.name == "cuda-path")
-    return Run(scenario=replace(scenario, **changes), python=PYTHON, wheel=wheel)  # type: ignore[arg-type]
+    return Run(scenario=msgspec.structs.replace(scenario, **changes), python=PYTHON, wheel=wheel)
 
 
 @pytest.mark.parametrize(

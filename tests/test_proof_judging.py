@@ -110,7 +110,7 @@ def seen(*files: str, sees: str = "imports", message: str = "", **more: object) 
     return Seen(sees=sees, line=sees, message=message, loaded=loaded, **more)  # type: ignore[arg-type]
 
 
-IMPORTS = Wanted(sees="imports", answers=(("npp*", "C:\\cuda\\bin"),))
+IMPORTS = Wanted(sees="imports", answers={"npp*": "C:\\cuda\\bin"})
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_every_difference_is_a_fault(wanted: Wanted, got: Seen, fault: str) -> N
 
 def test_what_is_wanted_is_said_in_a_line() -> None:
     wanted = Wanted(
-        sees="imports", says=("a",), answers=(("npp*", "{site}"),), silent=("C:\\planted",)
+        sees="imports", says=("a",), answers={"npp*": "{site}"}, silent=("C:\\planted",)
     )
     assert wanted_line(wanted, PLACES) == (
         "imports; says 'a'; npp* from C:\\site; nothing from C:\\planted"

@@ -25,9 +25,9 @@ def faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, 
 
 def wanted_line(wanted: Wanted, places: Mapping[str, str]) -> str:
     """Return in a line what must be seen."""
-    parts = [wanted.sees]
+    parts: list[str] = [wanted.sees]
     parts += [f"says {filled(text, places)!r}" for text in wanted.says]
-    parts += [f"{dll} from {filled(folder, places)}" for dll, folder in wanted.answers]
+    parts += [f"{dll} from {filled(folder, places)}" for dll, folder in wanted.answers.items()]
     parts += [f"nothing from {filled(folder, places)}" for folder in wanted.silent]
     return "; ".join(parts)
 
@@ -46,7 +46,7 @@ def _words(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[st
 
 def _answers(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[str]:
     """Yield where another file answered for a DLL than the one that should, or none."""
-    for pattern, folder in wanted.answers:
+    for pattern, folder in wanted.answers.items():
         place = PureWindowsPath(filled(folder, places))
         loaded = [each for each in seen.loaded if fnmatchcase(each.name, pattern.lower())]
         if not loaded:

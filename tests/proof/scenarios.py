@@ -1,24 +1,18 @@
 """Scenarios: files in, values out; what a file may say stands in tests/scenarios/README.md."""
 
-from __future__ import annotations
-
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-_T = TypeVar("_T")
+import msgspec
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 
 IMPORTS, FAILS, HANGS, CRASHES = "imports", "fails", "hangs", "crashes"
 LAYOUTS = ("plain", "venv", "conda", "store", "user-site")
-#: What a file can be in place of the genuine one.
-FORMS = ("", "x86", "arm64", "truncated", "older")
 LACKING = ("media-foundation",)
 UNTOUCHED = "untouched"
-SYSTEMS = ("wine", "windows")
 
 PROGRAM = """\
 import cv2
@@ -31,71 +25,70 @@ print("OpenCV", cv2.__version__)
 
 
 class ScenarioError(ValueError):
-    """A scenario that cannot be read: our own mistake, and said with the file's name."""
+    """A scenario that cannot be read: our own mistake, told with the file's name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dlls:
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a scenario's file."""
+
+
+class Dlls(Table, frozen=True):
     """DLLs that lie in one directory of a machine.
 
     `families` are all files of NVIDIA's for `cuda` (None: the wheel's own), but only those of
-    `only` where it is not empty, and none of `without`; `form` is what they are instead of
-    themselves. Of a DLL that is "older", the symbols in `lacks` are gone.
+    `only` where it is not empty, and none of `without`; `form` is what they are in place of the
+    genuine ones. Of a DLL that is "older", the symbols in `lacks` are gone.
     """
 
     into: str
-    families: tuple[str, ...]
+    # Two keys that read well in a file are keywords of Python.
+    families: tuple[str, ...] = msgspec.field(name="from")
+    form: Literal["", "x86", "arm64", "truncated", "older"] = msgspec.field(name="as", default="")
     cuda: int | None = None
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    form: str = ""
     lacks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Further:
+class Further(Table, frozen=True):
     """A wheel in the same site-packages, put there before cv2 or after it."""
 
     requirement: str
     after: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TextFile:
+class TextFile(Table, frozen=True):
     """A text file of a machine."""
 
     path: str
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
+class Machine(Table, frozen=True):
     """What a Windows machine has, beside Python, NumPy and cv2, and what it lacks."""
 
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: dict[str, str] = {}
     path: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    without: tuple[Literal["media-foundation"], ...] = ()
     dlls: tuple[Dlls, ...] = ()
     wheels: tuple[Further, ...] = ()
     files: tuple[TextFile, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What must be seen of one wheel; `answers` are pairs of a DLL's pattern and a directory.
+class Wanted(Table, frozen=True):
+    """What must be seen of one wheel; `answers` has the directory for each pattern of a DLL.
 
     `foreign` are DLLs that another package has loaded before: cv2 takes them as they are.
     """
 
-    sees: str
+    sees: Literal["imports", "fails"]
     says: tuple[str, ...] = ()
-    answers: tuple[tuple[str, str], ...] = ()
+    answers: dict[str, str] = {}
     silent: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Scenario:
+class Scenario(Table, frozen=True, eq=False):
     """One machine, one wheel, and what must be seen of it untouched and fixed."""
 
     name: str
@@ -105,12 +98,12 @@ class Scenario:
     text: str
     pythons: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
-    layout: str = "plain"
+    layout: Literal["plain", "venv", "conda", "store", "user-site"] = "plain"
     numpy: str = ""
     cwd: str = r"C:\Users\me"
     program: str = PROGRAM
-    machine: Machine = field(default_factory=Machine)
-    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    machine: Machine = Machine()
+    wanted: dict[str, Wanted] = {}
 
 
 def read_scenarios(system: str, folder: Path = FOLDER) -> tuple[Scenario, ...]:
@@ -122,10 +115,26 @@ def parse_scenario(path: Path, system: str) -> Scenario:
     """Return the scenario that the file `path` describes; raises ScenarioError."""
     text = path.read_text(encoding="utf-8")
     try:
-        told = tomllib.loads(text)
-        return _scenario(told, name=path.stem, text=text, system=system)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ScenarioError(f"{path.name}: {error!r}") from error
+        table = tomllib.loads(text)
+        # A table that is no field of a scenario says what is wanted of a wheel.
+        modes = table.keys() - set(Scenario.__struct_fields__)
+        wanted = {mode: _of_system(table.pop(mode), system) for mode in sorted(modes)}
+        table |= {"name": path.stem, "text": text, "wanted": wanted}
+        scenario = msgspec.convert(table, Scenario)
+    except ValueError as error:
+        raise ScenarioError(f"{path.name}: {error}") from error
+    if UNTOUCHED not in wanted or len(wanted) == 1:
+        raise ScenarioError(f"{path.name}: says not what must be seen untouched and fixed")
+    if scenario.pythons and not set(scenario.quick) <= set(scenario.pythons):
+        raise ScenarioError(f"{path.name}: quick: {scenario.quick} are not all in pythons")
+    return scenario
+
+
+def _of_system(table: dict[str, Any], system: str) -> dict[str, Any]:
+    """Return the table of what is wanted, as it is on one system."""
+    special = {name: table.pop(name, {}) for name in ("wine", "windows")}
+    merged: dict[str, Any] = table | special[system]
+    return merged
 
 
 def filled(text: str, places: Mapping[str, str]) -> str:
@@ -133,57 +142,3 @@ def filled(text: str, places: Mapping[str, str]) -> str:
     for name, value in places.items():
         text = text.replace(f"{{{name}}}", value)
     return text
-
-
-def _scenario(told: dict[str, Any], *, name: str, text: str, system: str) -> Scenario:
-    """Return the scenario of a file; a table in it that is no part of one says what is wanted."""
-    known = {each.name for each in fields(Scenario)}
-    machine = _machine(told.pop("machine", {}))
-    own = {key: value for key, value in told.items() if key in known}
-    wanted = {mode: _wanted(told[mode], system) for mode in told if mode not in known}
-    scenario = _read(Scenario, own, name=name, text=text, machine=machine, wanted=wanted)
-    _check(scenario)
-    return scenario
-
-
-def _check(scenario: Scenario) -> None:
-    faults = [
-        *_strangers("layout", [scenario.layout], LAYOUTS),
-        *_strangers("machine.without", scenario.machine.without, LACKING),
-        *_strangers("as", [dlls.form for dlls in scenario.machine.dlls], FORMS),
-        *_strangers("sees", [wanted.sees for wanted in scenario.wanted.values()], (IMPORTS, FAILS)),
-    ]
-    if scenario.pythons:
-        faults += _strangers("quick", scenario.quick, scenario.pythons)
-    if UNTOUCHED not in scenario.wanted or len(scenario.wanted) == 1:
-        faults.append("says what must be seen untouched and fixed")
-    if faults:
-        raise ScenarioError("; ".join(faults))
-
-
-def _strangers(key: str, values: Sequence[str], known: Sequence[str]) -> Iterator[str]:
-    yield from (f"{key}: {value!r} is none of {known}" for value in values if value not in known)
-
-
-def _machine(told: dict[str, Any]) -> Machine:
-    dlls = tuple(map(_dlls, told.pop("dlls", [])))
-    wheels = tuple(_read(Further, each) for each in told.pop("wheels", []))
-    files = tuple(_read(TextFile, each) for each in told.pop("files", []))
-    return _read(Machine, told, dlls=dlls, wheels=wheels, files=files)
-
-
-def _dlls(told: dict[str, Any]) -> Dlls:
-    # Two keys that read well in a file are words of Python's own.
-    return _read(Dlls, told, families=tuple(told.pop("from")), form=told.pop("as", ""))
-
-
-def _wanted(told: dict[str, Any], system: str) -> Wanted:
-    own = {each: told.pop(each, {}) for each in SYSTEMS}
-    told |= own[system]
-    return _read(Wanted, told, answers=tuple(sorted(told.pop("answers", {}).items())))
-
-
-def _read(kind: type[_T], told: dict[str, Any], **more: object) -> _T:
-    """Return the value that a table describes; a key that it does not have is a TypeError."""
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-    return kind(**{**plain, **more})
