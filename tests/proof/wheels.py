@@ -122,7 +122,7 @@ class Wheels:
 
     def _sample(self, wheel: Sample) -> Path:
         base = self._supply.wheel(BASE, _BASE_PYTHON)
-        recipe = files("repack").joinpath("sampling.py").read_bytes()
+        recipe = files("repack").joinpath("sample.py").read_bytes()
         key = hashlib.sha256(f"{base.sha256} {wheel!r}".encode() + recipe).hexdigest()[:16]
         folder = self.folder / "samples" / key
         made = next(folder.glob("*.whl"), None)
