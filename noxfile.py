@@ -140,10 +140,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers, in one run, on one real wheel; prints ratios."""
+    """Measure beside the peers, in one run; `nox -s bench -- --beside REPACK` another repack too."""
     install_with(session, "bench")
     session.run("python", "tests/bench.py", *session.posargs)
-    session.run("python", "tests/bench_import.py", *session.posargs)
+    session.run("python", "tests/bench_import.py")
 
 
 @nox.session(default=False)

@@ -6,6 +6,7 @@ slows down slows all of them. Run by `nox -s bench`; needs the package index for
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -29,7 +30,7 @@ from repack.fetch import Cache
 REQUIREMENT = "opencv-contrib-python==4.11.0.86"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ROUNDS = 5
-SCRIPTS = Path(sysconfig.get_path("scripts"))
+REPACK = Path(sysconfig.get_path("scripts")) / "repack"
 #: cp leaves it to the system when the bytes come to the disk; then so does the engine here.
 UNSYNCED = """
 import os
@@ -104,6 +105,9 @@ CONTESTS = (
 
 def main() -> int:
     """Measure, print a table of ratios, and return 1 where a limit is passed."""
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=main.__doc__)
+    parser.add_argument("--beside", type=Path, metavar="REPACK", help="another repack to measure")
+    beside = parser.parse_args().beside
     with (
         tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder,
         contextlib.chdir(folder),
@@ -121,6 +125,12 @@ def main() -> int:
             "cp": lambda: reported(COPY, wheel, place / "copied.whl"),
             "cp + sync": lambda: reported(COPY_SYNCED, wheel, place / "copied.whl"),
         }
+        if beside:
+            runs |= {
+                "one, beside": lambda: timed(build(wheel, place, PYTHONS[2:3], beside)),
+                "one, not fetched, beside": lambda: unseen(wheel, place, beside),
+                "five, beside": lambda: timed(build(wheel, place, PYTHONS, beside)),
+            }
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, run in runs.items():
@@ -155,7 +165,7 @@ def report(wheel: str, medians: dict[str, float], peaks: dict[str, int]) -> int:
 def fetch(place: Path) -> Path:
     """Return the real wheel that everything is measured on."""
     answer = subprocess.run(
-        [SCRIPTS / "repack", "fetch", "--json", "--set", f"source.requirement={REQUIREMENT}"],
+        [REPACK, "fetch", "--json", "--set", f"source.requirement={REQUIREMENT}"],
         check=True,
         cwd=place,
         stdout=subprocess.PIPE,
@@ -163,17 +173,19 @@ def fetch(place: Path) -> Path:
     return Path(json.loads(answer.stdout)["path"])
 
 
-def build(wheel: Path, place: Path, pythons: tuple[str, ...]) -> list[str | Path]:
+def build(
+    wheel: Path, place: Path, pythons: tuple[str, ...], repack: Path = REPACK
+) -> list[str | Path]:
     """Return our command: the whole of it but the smoke test."""
     options: list[str | Path] = ["--source", wheel, "-w", place / "out", "--python", *pythons]
-    return [SCRIPTS / "repack", "build", "--quiet", "--no-smoke", *options]
+    return [repack, "build", "--quiet", "--no-smoke", *options]
 
 
-def unseen(wheel: Path, place: Path) -> float:
+def unseen(wheel: Path, place: Path, repack: Path = REPACK) -> float:
     """Return the seconds that our command takes where no wheel has been seen before."""
     cache = place / "empty"
     shutil.rmtree(cache, ignore_errors=True)
-    return timed(build(wheel, place, PYTHONS[2:3]), REPACK_CACHE=str(cache))
+    return timed(build(wheel, place, PYTHONS[2:3], repack), REPACK_CACHE=str(cache))
 
 
 def unpack_and_pack(wheel: Path, place: Path) -> float:
@@ -203,7 +215,7 @@ def vendoring(place: Path) -> tuple[dict[str, float], dict[str, int]]:
     And the peak resident bytes of ours.
     """
     wheel, out = genuine_wheel(CUDA_12), place / "vendored"
-    command: list[str | Path] = [SCRIPTS / "repack", "build", "--quiet", "--no-smoke"]
+    command: list[str | Path] = [REPACK, "build", "--quiet", "--no-smoke"]
     ours = [*command, "--mode", "vendor", "--source", wheel, "--python", CUDA_12.python, "-w", out]
     # Whatever has to be downloaded is downloaded now.
     answer = subprocess.run([*ours, "--dry-run", "--json"], check=True, stdout=subprocess.PIPE)
