@@ -1,30 +1,21 @@
-"""Executes a plan: wheels are written into a staging folder and renamed to their final names.
+"""Writes what a plan says: into a staging folder first, then renamed to the final names.
 
 Nothing stands in the output folder under a wheel's name before it is whole, and tested where it
 can be. A wheel that an earlier build wrote from the same recipe is left as it is.
 """
 
-from __future__ import annotations
-
-import hashlib
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from repack import files
-from repack.wheel import splice
+from repack.console import Progress
+from repack.errors import InputError
+from repack.plan import Plan, PlannedWheel
+from repack.record import FILENAME, WheelRecord, read_record
+from repack.wheel import Wheel, splice
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from repack.console import Progress
-    from repack.plan import Plan, PlannedWheel
-    from repack.wheel import Wheel
-
-#: Changes whenever the same recipe gives other bytes than before.
-_FORMAT = "1"
 _FAILED = "failed"
 
 
@@ -37,23 +28,6 @@ class Emitted:
     size: int
     sha256: str
     fresh: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ledger:
-    """Remembers which bytes a recipe gave, so that the same is not written twice."""
-
-    folder: Path
-
-    def read(self, key: str) -> tuple[int, str] | None:
-        """Return size in bytes and SHA-256 of what the recipe `key` gave; None if not known."""
-        return files.Memory(self.folder).recall(
-            key, lambda entry: (int(entry["size"]), str(entry["sha256"]))
-        )
-
-    def write(self, key: str, size: int, sha256: str) -> None:
-        """Remember what the recipe `key` gave."""
-        files.Memory(self.folder).keep(key, {"size": size, "sha256": sha256})
 
 
 @contextmanager
@@ -74,7 +48,7 @@ def folder_for(out: Path) -> Iterator[None]:
     missing: list[Path] = []
     try:
         # An interrupt may come between any two steps.
-        missing += _missing(out)
+        missing += _list_missing(out)
         _make_folder(out)
         yield
     except BaseException:
@@ -84,28 +58,21 @@ def folder_for(out: Path) -> Iterator[None]:
         raise
 
 
-def emit(  # noqa: PLR0913 - the rim: all that touches the disk meets here
-    plan: Plan, wheel: Wheel, *, out: Path, stage: Path, ledger: Ledger, progress: Progress
+def emit(
+    plan: Plan, wheel: Wheel, *, out: Path, stage: Path, progress: Progress
 ) -> tuple[Emitted, ...]:
     """Return the plan's wheels, written into `stage`, or found unchanged in `out`."""
-
-    def one(planned: PlannedWheel) -> Emitted:
-        key = _key(planned, wheel, plan.timestamp)
-        known = ledger.read(key)
-        if known and stands(out / planned.filename, *known):
-            path, fresh = out / planned.filename, False
-            size, sha256 = known
-        else:
-            path, fresh = stage / planned.filename, True
-            written = splice(wheel.archive, planned.entries, path, timestamp=plan.timestamp)
-            size, sha256 = written.size, written.sha256
-            ledger.write(key, size, sha256)
-        task.advance(1)
-        return Emitted(planned=planned, path=path, size=size, sha256=sha256, fresh=fresh)
-
-    # One after the other: after an interrupt no thread goes on writing into the stage.
+    before = _read_wheels(out)
+    emitted = []
     with progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task:
-        return tuple(map(one, plan.wheels))
+        # One after the other: after an interrupt no thread goes on writing into the stage.
+        for planned in plan.wheels:
+            emitted.append(
+                _find_unchanged(planned, before.get(planned.filename), out)
+                or _write_wheel(planned, wheel, stage, plan.timestamp)
+            )
+            task.advance(1)
+    return tuple(emitted)
 
 
 def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
@@ -128,10 +95,37 @@ def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
     return out / name
 
 
-def _missing(folder: Path) -> list[Path]:
+def _read_wheels(out: Path) -> dict[str, WheelRecord]:
+    """Return what the build before left in `out`, by file name; a damaged record tells nothing."""
+    try:
+        return {wheel.filename: wheel for wheel in read_record(out / FILENAME).wheels}
+    except InputError:
+        return {}
+
+
+def _find_unchanged(planned: PlannedWheel, before: WheelRecord | None, out: Path) -> Emitted | None:
+    """Return the wheel that stands in `out`, if it is whole and was made by the same recipe."""
+    path = out / planned.filename
+    if before is None or before.recipe != planned.recipe:
+        return None
+    try:
+        if path.stat().st_size != before.size or files.sha256_of(path) != before.sha256:
+            return None
+    except (OSError, InputError):
+        return None
+    return Emitted(planned=planned, path=path, size=before.size, sha256=before.sha256, fresh=False)
+
+
+def _write_wheel(planned: PlannedWheel, wheel: Wheel, stage: Path, timestamp: int) -> Emitted:
+    path = stage / planned.filename
+    written = splice(wheel.archive, planned.entries, path, timestamp=timestamp)
+    return Emitted(planned=planned, path=path, size=written.size, sha256=written.sha256, fresh=True)
+
+
+def _list_missing(folder: Path) -> list[Path]:
     """Return `folder` and those it has to stand in, as far as they are not there."""
     try:
-        return list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+        return [it for it in (folder, *folder.parents) if not it.exists()]
     except OSError as error:
         raise files.not_written(folder, error) from error
 
@@ -141,17 +135,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise files.not_written(folder, error) from error
-
-
-def _key(planned: PlannedWheel, wheel: Wheel, timestamp: int) -> str:
-    """Return the digest of everything that decides a wheel's bytes."""
-    parts = (_FORMAT, planned.recipe, wheel.sha256, str(timestamp))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def stands(path: Path, size: int, sha256: str) -> bool:
-    """Return whether the file is there, whole and unchanged."""
-    try:
-        return path.stat().st_size == size and files.sha256_of(path) == sha256
-    except OSError:
-        return False

@@ -1,21 +1,23 @@
 """Decides what will be written: settings and analysis in, `Plan` out, nothing touched.
 
-What `repack build --dry-run` prints is this plan; `emit` executes the same.
+What `repack build --dry-run` prints is this plan; `emit` writes the same.
 """
-
-from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from packaging.specifiers import SpecifierSet
+from packaging.requirements import Requirement
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from repack.cargo import Supplement
-from repack.config import name_token
+from repack.config import Build, name_token
 from repack.dlls import (
+    Dll,
     Kind,
     classify,
     companions,
@@ -23,154 +25,243 @@ from repack.dlls import (
     distribution,
     general_cures,
     key_of,
-    required,
 )
 from repack.errors import InputError, OutputError
-from repack.inspect.findings import wrong_numpy
-from repack.record import Refusal
-from repack.wheel import Added, Copied, local_version, renamed, rewritten, size_of
+from repack.inspect import Analysis, Need
+from repack.patching import Patched
+from repack.record import Cargo, Finding, Refusal
+from repack.wheel import (
+    Added,
+    Copied,
+    Wheel,
+    local_version,
+    renamed,
+    requirement,
+    rewritten,
+    size_of,
+    with_metadata,
+)
+from repack.wheel.requiring import applicable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from repack.config import Build
-    from repack.dlls import Dll
-    from repack.inspect import Analysis, Need
-    from repack.patching import Patched
-    from repack.record import Cargo, Finding
-    from repack.wheel import Wheel
-
+#: Changes whenever the same recipe gives other bytes than before.
+_FORMAT = "2"
 _TOOLKIT = {Kind.CUDA, Kind.CUDNN}
-#: Python releases whose X.Y.0 alone does not tell whether a Requires-Python lets X.Y in.
-_MICRO_RELEASES = range(40)
-#: Python 3.8 dropped the "m" from its ABI tag.
+#: Python 3.8 dropped the "m" from its ABI tag (PEP 3149).
 _FIRST_WITHOUT_M = 8
 #: Two digits are a major version, three a major and a minor.
 _WITH_MINOR = 100
-#: What a library's own major version can be, at CUDA 13 and as long as anybody thinks ahead.
+#: What a library's own major version can be; other numbers count something else.
 _LIBRARY_MAJORS = range(10, _WITH_MINOR)
+#: Python 3.x -> the first NumPy that has a wheel for it; later Pythons have no earlier one.
+_FIRST_NUMPY = {12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
+#: NumPy 2, and any later release of it.
+_NUMPY_2 = ("2.0.0", "2.99.0")
+_UPPER_BOUNDS = {"<", "<=", "==", "~="}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedWheel:
-    """One wheel to be written."""
+    """One wheel to be written.
+
+    `recipe` is the SHA-256 of all that decides its bytes.
+    """
 
     filename: str
     version: str
     tag: str
     pythons: tuple[str, ...]
     entries: tuple[Copied | Added, ...]
+    recipe: str
 
     @property
     def size(self) -> int:
         """How large the file will be, in bytes; what is still to be deflated counts in full."""
         return size_of(self.entries)
 
-    @property
-    def recipe(self) -> str:
-        """The SHA-256 of all that decides the wheel's bytes, but for its source and its time."""
-        digest = hashlib.sha256(self.filename.encode())
-        for entry in self.entries:
-            digest.update(repr(_ingredients(entry)).encode())
-        return digest.hexdigest()
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """All that a build will write, and what it will not."""
+    """All that a build will write, and what it will not.
+
+    `requires` are the Requires-Dist lines that the mode adds, `requirements` all that stand in
+    the METADATA of every wheel; `timestamp` is in seconds since 1970.
+    """
 
     wheels: tuple[PlannedWheel, ...]
     refused: tuple[Refusal, ...]
-    notes: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
     timestamp: int
+    requirements: tuple[str, ...]
     cargo: tuple[Cargo, ...] = ()
     requires: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Python:
-    """A CPython that a wheel can be for: "3.12", or "3.14t" for the free-threaded build."""
-
-    minor: int
-    threaded: bool
-
-    @property
-    def interpreter(self) -> str:
-        """The first part of a tag: "cp312"."""
-        return f"cp3{self.minor}"
-
-    @property
-    def abi(self) -> str:
-        """The second part of a tag; up to 3.7 it names the memory allocator too (PEP 3149)."""
-        old = "m" if self.minor < _FIRST_WITHOUT_M else ""
-        return f"{self.interpreter}{'t' if self.threaded else old}"
-
-
-def parse_python(text: str) -> Python:
-    """Return the Python that `text` ("3.12", "3.14t") names; the configuration has checked it."""
-    minor = text.removeprefix("3.")
-    return Python(minor=int(minor.removesuffix("t")), threaded=minor.endswith("t"))
-
-
-def make_plan(
+def make_plan(  # noqa: PLR0913 - all that decides meets here
     build: Build,
     analysis: Analysis,
     patched: Patched,
     *,
     timestamp: int,
     supplement: Supplement | None = None,
+    missing: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return what will be written for the wheel that `analysis` describes.
 
-    `timestamp` is in seconds since 1970 and becomes the time of every member. Raises InputError
-    where no Python asked for can be served.
+    `timestamp` becomes the time of every member; `missing` are Pythons for which the index lacks
+    something that the wheel requires, with the reason. Raises InputError where no Python asked
+    for can be served.
     """
     more = supplement or Supplement()
-    refusals = {python: refusal(python, analysis) for python in build.python}
-    served = tuple(python for python, reason in refusals.items() if not reason)
-    refused = tuple(
-        Refusal(python=python, reason=reason) for python, reason in refusals.items() if reason
-    )
+    reasons = {it: refusal(it, analysis) or (missing or {}).get(it, "") for it in build.python}
+    served = [python for python, reason in reasons.items() if not reason]
     if not served:
         raise InputError(
-            f"no wheel for {_reasons(refused)}",
+            f"no wheel for {_group_reasons(reasons)}",
             code="no-python",
             file=analysis.wheel.path.name,
             hint="ask for a Python that the wheel was built for, with --python",
         )
-    version = emitted_version(build, analysis, more.label)
-    groups = [served] if build.emit == "abi3" else [(python,) for python in served]
+    groups = [served] if build.emit == "abi3" else [[python] for python in served]
     return Plan(
         wheels=tuple(
-            _planned(analysis, patched, more, version, group, build.emit) for group in groups
+            _plan_wheel(build, analysis, patched, more, group, timestamp) for group in groups
         ),
-        refused=refused,
-        notes=(*patched.notes, *more.findings),
+        refused=tuple(
+            Refusal(python=python, reason=reason) for python, reason in reasons.items() if reason
+        ),
+        findings=_merge_findings(
+            *patched.notes, *more.findings, *_report_lifted(analysis), *analysis.findings
+        ),
         timestamp=timestamp,
+        requirements=requirements_of(analysis, more),
         cargo=more.cargo,
         requires=more.requires,
         left_out=more.left_out,
     )
 
 
+def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
+    build: Build,
+    analysis: Analysis,
+    patched: Patched,
+    more: Supplement,
+    pythons: Sequence[str],
+    timestamp: int,
+) -> PlannedWheel:
+    """Return the wheel for these Pythons; METADATA is the same in all wheels of a version.
+
+    Upstream's Requires-Python stays, the tag selects: lockers read METADATA of one wheel alone.
+    """
+    wheel = analysis.wheel
+    tags = wheel.filename.tags
+    if build.emit != "abi3":
+        tags = frozenset(_tag_of(pythons[0], tag.platform) for tag in tags)
+    version = emitted_version(build, analysis, more.label)
+    name = renamed(wheel.filename, version=version, tags=tags)
+    entries = rewritten(
+        replace(wheel, metadata=_metadata(analysis)),
+        name,
+        {**patched.files, **more.files},
+        add_requires=more.requires,
+        add_extras=more.extras,
+        add_licence=more.licence,
+        carried=more.carried,
+    )
+    return PlannedWheel(
+        filename=str(name),
+        version=version,
+        tag=name.tag,
+        pythons=tuple(pythons),
+        entries=entries,
+        recipe=_recipe(str(name), entries, wheel.sha256, timestamp),
+    )
+
+
+def _recipe(filename: str, entries: Sequence[Copied | Added], source: str, timestamp: int) -> str:
+    """Return the digest of what decides the bytes: RECORD has the hash of every content."""
+    record = next(
+        entry.content
+        for entry in entries
+        if isinstance(entry, Added) and entry.name.endswith(".dist-info/RECORD")
+    )
+    packing = [(type(entry).__name__, entry.name) for entry in entries]
+    parts = (_FORMAT, filename, source, timestamp, packing, record)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _merge_findings(*findings: Finding) -> tuple[Finding, ...]:
+    """Return each finding once, by code and member; the first of several says it."""
+    first = {(finding.code, finding.member): finding for finding in reversed(findings)}
+    return tuple(first[key] for key in sorted(first))
+
+
+# Which Pythons
+
+
+def refusal(python: str, analysis: Analysis) -> str:
+    """Return why the wheel cannot serve `python` ("3.12", "3.14t"), or "" where it can."""
+    wheel = analysis.wheel
+    version = python.removesuffix("t")
+    if python.endswith("t") and analysis.abi3:
+        return (
+            "its binary uses the stable ABI (abi3), which free-threaded Python does not have; "
+            f"take {version}"
+        )
+    if wheel.filename.tags.isdisjoint(_supported_tags(python, wheel)):
+        return f"the wheel is for {wheel.filename.tag} alone"
+    linked = {need.dll.key for need in analysis.needs if need.dll.kind is Kind.PYTHON}
+    linked -= {"python3.dll", "python3t.dll"}
+    if linked and f"python{python.replace('.', '')}.dll" not in linked:
+        return f"its binary imports {min(linked)}"
+    allowed = SpecifierSet(wheel.requires_python)
+    if not any(allowed.contains(f"{version}.{micro}") for micro in (0, 99)):
+        return f"its Requires-Python is {wheel.requires_python}"
+    capped = next((it for it in _numpy_lines(analysis) if _excluding(it, _minor(python))), "")
+    return f"it requires {capped}, and no such NumPy has a wheel for {python}" if capped else ""
+
+
+def _group_reasons(reasons: Mapping[str, str]) -> str:
+    """Return which Pythons are refused for which reason, each reason once."""
+    pythons: dict[str, list[str]] = {}
+    for python, reason in reasons.items():
+        pythons.setdefault(reason, []).append(python)
+    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in pythons.items())
+
+
+def _minor(python: str) -> int:
+    return int(python.removeprefix("3.").removesuffix("t"))
+
+
+def _tag_of(python: str, platform: str) -> Tag:
+    """Return the tag of a wheel for one Python alone: cp312-cp312, cp314-cp314t, cp37-cp37m."""
+    minor = _minor(python)
+    flag = "t" if python.endswith("t") else "m" if minor < _FIRST_WITHOUT_M else ""
+    return Tag(f"cp3{minor}", f"cp3{minor}{flag}", platform)
+
+
+def _supported_tags(python: str, wheel: Wheel) -> set[Tag]:
+    """Return the tags that a Python on the wheel's platforms accepts."""
+    platforms = sorted({tag.platform for tag in wheel.filename.tags})
+    version, own = (3, _minor(python)), _tag_of(python, "")
+    return {
+        *cpython_tags(version, abis=[own.abi], platforms=platforms),
+        *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
+    }
+
+
+# Which version
+
+
 def emitted_version(build: Build, analysis: Analysis, label: str) -> str:
     """Return the version of the wheels, whose local part says what was done."""
-    done = build.local or default_label(analysis, label)
+    done = build.local or _default_label(analysis, label)
     return local_version(
         analysis.wheel.filename.version, named_label(done, build.name) if build.name else done
     )
 
 
-def _reasons(refused: Sequence[Refusal]) -> str:
-    """Return which Pythons are refused for which reason, each reason once."""
-    pythons: dict[str, list[str]] = {}
-    for refusal in refused:
-        pythons.setdefault(refusal.reason, []).append(refusal.python)
-    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in pythons.items())
-
-
-def default_label(analysis: Analysis, done: str) -> str:
+def _default_label(analysis: Analysis, done: str) -> str:
     """Return the local version that says what was done: "cu129.patched"."""
     version = str(analysis.wheel.filename.version.local or "")
     if analysis.cuda_major is None or version.startswith("cu"):
@@ -187,28 +278,98 @@ def named_label(done: str, name: str) -> str:
     separators never give two wheels of one file name. What the name says is not said twice:
     "cu13.vendored" and "cu13-team" give "vendored.cu13team".
     """
-    said = name.split("-")
-    before = [part for part in re.split(r"[._-]", done) if part not in said]
+    words = name.split("-")
+    before = [part for part in re.split(r"[._-]", done) if part not in words]
     return ".".join([*before, name_token(name)])
 
 
-def refusal(python: str, analysis: Analysis) -> str:
-    """Return why the binary cannot serve `python` ("3.12", "3.14t"), or "" where it can."""
-    wanted = parse_python(python)
-    wheel = analysis.wheel
-    if wanted.threaded and analysis.abi3:
-        return (
-            "its binary uses the stable ABI (abi3), which free-threaded Python does not have; "
-            f"take {python.removesuffix('t')}"
+# What METADATA requires
+
+
+def requirements_of(analysis: Analysis, supplement: Supplement) -> tuple[str, ...]:
+    """Return the Requires-Dist lines of every wheel that is made, whatever its Python."""
+    others = [line for line in analysis.wheel.requires if not _is_numpy(line)]
+    return (*others, *_numpy_lines(analysis), *supplement.requires)
+
+
+def _metadata(analysis: Analysis) -> bytes:
+    """Return METADATA with the lines for NumPy that are right for the binary."""
+    wheel, lines = analysis.wheel, _numpy_lines(analysis)
+    is_replaced = not set(filter(_is_numpy, wheel.requires)) <= set(lines)
+    return with_metadata(
+        wheel.metadata, drop_requires=("numpy",) if is_replaced else (), add_requires=lines
+    )
+
+
+def _numpy_lines(analysis: Analysis) -> tuple[str, ...]:
+    """Return the Requires-Dist lines for NumPy of every wheel that is made.
+
+    A binary built for NumPy 1 does not import with NumPy 2. One built for NumPy 2 imports with
+    all that came after it: where an upper bound leaves a Python without any NumPy, it goes.
+    """
+    lines = tuple(filter(_is_numpy, analysis.wheel.requires))
+    right = "numpy<2" if analysis.numpy == "1" else "numpy"
+    if analysis.numpy is None:
+        return lines
+    if not lines:
+        return (right,)
+    if analysis.numpy == "1":
+        specifiers = [Requirement(line).specifier for line in lines]
+        is_open = any(it.contains(version) for it in specifiers for version in _NUMPY_2)
+        return (*lines, right) if is_open and right not in lines else lines
+    return tuple(map(_lift_bounds, lines))
+
+
+def _is_numpy(line: str) -> bool:
+    parsed = requirement(line)
+    return parsed is not None and canonicalize_name(parsed.name) == "numpy"
+
+
+def _excluding(line: str, minor: int) -> list[Specifier]:
+    """Return the bounds in a line for NumPy that leave Python 3.`minor` without any."""
+    first = _FIRST_NUMPY.get(min(minor, max(_FIRST_NUMPY)))
+    return [
+        bound
+        for wanted in applicable([line] if first else [], f"3.{minor}")
+        for bound in wanted.specifier
+        if bound.operator in _UPPER_BOUNDS
+        and not bound.contains(str(first))
+        and Version(bound.version.removesuffix(".*")) <= Version(str(first))
+    ]
+
+
+def _lift_bounds(line: str) -> str:
+    """Return the line without the bounds that leave a Python without any NumPy.
+
+    They go for every Python: PDM takes one NumPy for all of them, and finds none where the lines
+    for two Pythons have nothing in common.
+    """
+    excluding = [bound for minor in _FIRST_NUMPY for bound in _excluding(line, minor)]
+    if not excluding:
+        return line
+    wanted = Requirement(line)
+    wanted.specifier = SpecifierSet(
+        ",".join(str(bound) for bound in wanted.specifier if bound not in excluding)
+    )
+    return str(wanted)
+
+
+def _report_lifted(analysis: Analysis) -> list[Finding]:
+    """Return a finding for each line for NumPy whose bounds were lifted."""
+    replaced = set(filter(_is_numpy, analysis.wheel.requires)) - set(_numpy_lines(analysis))
+    return [
+        Finding(
+            code="numpy-bound-lifted",
+            message=f"it requires {line}, which leaves a Python without any NumPy; its binary is "
+            f"built for NumPy 2, and the wheels made from it require {_lift_bounds(line)}",
+            member=f"{analysis.wheel.dist_info}/METADATA",
+            hint="set the bound where the wheels are installed, if you need it",
         )
-    if not wheel.filename.tags & _tags_of(wanted, wheel):
-        return f"the wheel is for {wheel.filename.tag} alone"
-    built_for = _python_of_binary(analysis)
-    if built_for not in {None, wanted.abi.removesuffix("m")}:
-        return f"its binary imports python{str(built_for)[2:]}.dll"
-    if not _lets_in(wheel.requires_python, wanted):
-        return f"its Requires-Python is {wheel.requires_python}"
-    return ""
+        for line in sorted(replaced)
+    ]
+
+
+# What the wheels weigh
 
 
 def check_sizes(plan: Plan, limit: int | None) -> None:
@@ -222,12 +383,12 @@ def check_sizes(plan: Plan, limit: int | None) -> None:
 
 
 def check_size(name: str, size: int, limit: int | None, cargo: Sequence[Cargo]) -> None:
-    """Raise OutputError if a wheel of that size is more than the index takes."""
+    """Raise OutputError if a wheel of that size, in bytes, is more than the index takes."""
     if limit is None or size <= limit:
         return
-    heaviest = sorted(cargo, key=lambda one: (-(one.packed or one.size), one.member))
+    heaviest = sorted(cargo, key=lambda it: (-(it.packed or it.size), it.member))
     weights = ", ".join(
-        f"{one.member.rpartition('/')[2]} {megabytes(one.packed or one.size)}" for one in heaviest
+        f"{it.member.rpartition('/')[2]} {megabytes(it.packed or it.size)}" for it in heaviest
     )
     raise OutputError(
         f"it has {megabytes(size)}, the index takes {megabytes(limit)}"
@@ -243,32 +404,7 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
-    """Return the needs that the machine has to meet where the planned wheels are installed.
-
-    What they carry is met, and what NVIDIA's wheels hold where they require these.
-    """
-    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.cargo}
-    required = _TOOLKIT if plan.requires else set()
-    return tuple(
-        need
-        for need in analysis.needs
-        if need.dll.key not in carried and need.dll.kind not in required
-    )
-
-
-def numpy_requirement(analysis: Analysis, pythons: Sequence[str]) -> tuple[str, ...]:
-    """Return the Requires-Dist that METADATA lacks, where it lets in no NumPy or a wrong one.
-
-    A binary built for NumPy 1 does not import with NumPy 2; one built for 2 imports with both.
-    `pythons` are those that the emitted wheel is for.
-    """
-    wanted = _numpy_range(analysis)
-    if not wanted:
-        return ()
-    missing = any(finding.code == "numpy-missing" for finding in analysis.findings)
-    minors = [parse_python(python).minor for python in pythons]
-    return (wanted,) if missing or wrong_numpy(analysis, minors) else ()
+# What the run-time module is told
 
 
 def build_facts(
@@ -287,6 +423,7 @@ def build_facts(
     toolkit = [classify(name) for name in files]
     dlls = [*(need.dll for need in outside), *toolkit]
     cures = {dll.family: cure(dll, cuda) for dll in dlls}
+    modules = analysis.cv2 or analysis.native
     return {
         "cuda": cuda,
         "cures": general_cures() | {family: text for family, text in cures.items() if text},
@@ -294,14 +431,16 @@ def build_facts(
         "families": _by_family(toolkit, lambda dll: dll.name),
         "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
         "kinds": {dll.key: dll.family for dll in dlls},
-        "machine": _machine(analysis),
-        "numpy": _numpy_range(analysis),
+        "machine": analysis.images[modules[0]].machine if modules else "x86-64",
+        "numpy": {None: None, "1": "numpy<2"}.get(analysis.numpy, "numpy"),
         "opencv": wheel.filename.version.public,
         "original": {"filename": wheel.path.name, "sha256": wheel.sha256},
         "others": tuple(
             need.dll.name for need in outside if need.dll.kind is Kind.UNKNOWN and not need.delayed
         ),
-        "requires": _by_family(toolkit, lambda dll: required(dll, cuda) if cuda else ""),
+        "requires": _by_family(
+            toolkit, lambda dll: "" if major is None else index_requirement(dll, major)
+        ),
         "stand_ins": dict(more.stand_ins),
         "vendored": tuple(sorted(more.folders)),
     }
@@ -331,19 +470,21 @@ def _by_family(dlls: Iterable[Dll], text: Callable[[Dll], str]) -> dict[str, tup
     return {family: tuple(sorted(texts - {""})) for family, texts in families.items()}
 
 
-def _machine(analysis: Analysis) -> str:
-    """Return the processor that the modules are for; that they agree is analysis's to say."""
-    modules = analysis.cv2 or analysis.native
-    return analysis.images[modules[0]].machine if modules else "x86-64"
+# What comes from where
 
 
-def _numpy_range(analysis: Analysis) -> str | None:
-    """Return which NumPy the binary can be used with, None where it uses none."""
-    if analysis.numpy is None:
-        return None
-    at_least = f">={analysis.numpy_floor}" if analysis.numpy_floor else ""
-    below = "<2" if analysis.numpy == "1" else ""
-    return f"numpy{','.join(filter(None, (at_least, below)))}"
+def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
+    """Return the needs that the machine has to meet where the planned wheels are installed.
+
+    What they carry is met, and what NVIDIA's wheels hold where they require these.
+    """
+    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.cargo}
+    required = _TOOLKIT if plan.requires else set()
+    return tuple(
+        need
+        for need in analysis.needs
+        if need.dll.key not in carried and need.dll.kind not in required
+    )
 
 
 def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
@@ -354,13 +495,8 @@ def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
     major = analysis.cuda_major
     if major is None:
         return ()
-    found = {_requirement(need.dll, major) for need in _toolkit_needs(analysis)}
-    return tuple(sorted(found - {""}))
-
-
-def index_requirement(dll: Dll, cuda_major: int) -> str:
-    """Return the index requirement of NVIDIA's wheel with `dll`, "" where there is none."""
-    return _requirement(dll, cuda_major)
+    wheels = {index_requirement(need.dll, major) for need in _toolkit_needs(analysis)}
+    return tuple(sorted(wheels - {""}))
 
 
 def unpublished_dlls(analysis: Analysis) -> tuple[str, ...]:
@@ -370,27 +506,20 @@ def unpublished_dlls(analysis: Analysis) -> tuple[str, ...]:
         sorted(
             need.dll.name
             for need in _toolkit_needs(analysis)
-            if not need.delayed and (major is None or not _requirement(need.dll, major))
+            if not need.delayed and (major is None or not index_requirement(need.dll, major))
         )
     )
 
 
-def _toolkit_needs(analysis: Analysis) -> list[Need]:
-    """Return the needs that a CUDA toolkit or cuDNN on the machine has to meet."""
-    return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in _TOOLKIT]
-
-
-def _requirement(dll: Dll, cuda_major: int) -> str:
+def index_requirement(dll: Dll, cuda_major: int) -> str:
     """Return the index requirement of the wheel with `dll`, "" where NVIDIA has none.
 
     Where the distribution's name does not say the major (cuDNN's always, the toolkit's from
     CUDA 13 on), its version has to: it follows the number in the DLL's name.
     """
-    name = distribution(dll, cuda_major)
-    if not name:
-        return ""
-    says_major = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
-    if says_major or dll.version is None:
+    name = distribution(dll, cuda_major) or ""
+    is_told = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
+    if not name or is_told or dll.version is None:
         return name
     # nvrtc64_130_0 and cudart64_110 carry the minor version as well.
     number = dll.version // 10 if dll.version >= _WITH_MINOR else dll.version
@@ -400,81 +529,6 @@ def _requirement(dll: Dll, cuda_major: int) -> str:
     return f"{name}=={number}.*"
 
 
-def _tags_of(python: Python, wheel: Wheel) -> set[Tag]:
-    """Return the tags that a Python on the wheel's platforms accepts."""
-    platforms = sorted({tag.platform for tag in wheel.filename.tags})
-    version = (3, python.minor)
-    return {
-        *cpython_tags(version, abis=[python.abi], platforms=platforms),
-        *compatible_tags(version, interpreter=python.interpreter, platforms=platforms),
-    }
-
-
-def _python_of_binary(analysis: Analysis) -> str | None:
-    """Return "cp39" for a binary that imports python39.dll; None for the stable ABI."""
-    names = [need.dll.name.lower() for need in analysis.needs if need.dll.kind is Kind.PYTHON]
-    exact = [name for name in names if name not in {"python3.dll", "python3t.dll"}]
-    return f"cp{exact[0].removeprefix('python').removesuffix('.dll')}" if exact else None
-
-
-def _lets_in(requires_python: str, python: Python) -> bool:
-    """Return whether any release of `python` meets the wheel's Requires-Python."""
-    return any(_met(requires_python, python))
-
-
-def _narrowed(requires_python: str, python: Python) -> str:
-    """Return the Requires-Python that lets in the releases of `python` that were let in before."""
-    exact = f"==3.{python.minor}.*"
-    return exact if all(_met(requires_python, python)) else f"{exact},{requires_python}"
-
-
-def _met(requires_python: str, python: Python) -> Iterator[bool]:
-    """Yield for each release of `python` whether it meets the specifiers."""
-    specifiers = SpecifierSet(requires_python)
-    return (specifiers.contains(f"3.{python.minor}.{micro}") for micro in _MICRO_RELEASES)
-
-
-def _planned(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
-    analysis: Analysis,
-    patched: Patched,
-    more: Supplement,
-    version: str,
-    group: Sequence[str],
-    emit: str,
-) -> PlannedWheel:
-    """Return the wheel for the Pythons of `group`."""
-    wheel = analysis.wheel
-    if emit == "abi3":
-        tags, requires_python = wheel.filename.tags, wheel.requires_python
-    else:
-        python = parse_python(group[0])
-        tags = frozenset(
-            Tag(python.interpreter, python.abi, tag.platform) for tag in wheel.filename.tags
-        )
-        requires_python = _narrowed(wheel.requires_python, python)
-    name = renamed(wheel.filename, version=version, tags=tags)
-    return PlannedWheel(
-        filename=str(name),
-        version=version,
-        tag=name.tag,
-        pythons=tuple(group),
-        entries=rewritten(
-            wheel,
-            name,
-            {**patched.files, **more.files},
-            requires_python=requires_python,
-            add_requires=(*numpy_requirement(analysis, group), *more.requires),
-            add_extras=more.extras,
-            add_licence=more.licence,
-            carried=more.carried,
-        ),
-    )
-
-
-def _ingredients(entry: Copied | Added) -> tuple[object, ...]:
-    """Return what decides the bytes that an entry becomes."""
-    if isinstance(entry, Copied):
-        # What lies in another archive has a row in RECORD, which is among what is written.
-        return ("copied", entry.name, entry.member.name)
-    content = entry.content if isinstance(entry.content, bytes) else "as RECORD says"
-    return ("added", entry.name, content, entry.mode, entry.deflate)
+def _toolkit_needs(analysis: Analysis) -> list[Need]:
+    """Return the needs that a CUDA toolkit or cuDNN on the machine has to meet."""
+    return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in _TOOLKIT]

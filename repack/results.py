@@ -88,7 +88,7 @@ def build_json(result: BuildResult) -> Json:
         "left_out": list(result.plan.left_out),
         "wheels": [_row_json(row) for row in result.rows],
         "refused": [_refusal_json(refusal) for refusal in result.plan.refused],
-        "findings": [_finding_json(finding) for finding in findings_of(result)],
+        "findings": [_finding_json(finding) for finding in result.plan.findings],
         "lock_changes": list(result.lock_changes),
     }
 
@@ -153,15 +153,6 @@ def plan_lines(result: BuildResult) -> list[str]:
 def _cargo_line(cargo: Cargo) -> str:
     packed = "" if cargo.packed is None else f", {megabytes(cargo.packed)} of the wheel"
     return f"{cargo.member} ({megabytes(cargo.size)}{packed}), from {cargo.origin}"
-
-
-def findings_of(result: BuildResult) -> list[Finding]:
-    """Return what analysis and patching noticed, each thing once."""
-    found: dict[tuple[str, str], Finding] = {}
-    items: tuple[Finding, ...] = (*result.plan.notes, *result.analysis.findings)
-    for item in items:
-        found.setdefault((item.code, item.member), item)
-    return sorted(found.values(), key=lambda item: (item.code, item.member))
 
 
 def source_json(analysis: Analysis, url: str) -> Json:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from indexing import served, simple_index
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
-from wheelmaking import cuda_wheel
+from wheelmaking import cuda_wheel, make_wheel
 
 from repack.cli import main
 from repack.patching import builtin_folder
@@ -85,7 +86,6 @@ def test_file_name_metadata_wheel_and_record_agree(
         dist_info = "opencv_contrib_python-4.13.0.90+cu12.patched.dist-info"
         metadata = archive.read(f"{dist_info}/METADATA").decode()
         assert "\nVersion: 4.13.0.90+cu12.patched\n" in metadata
-        assert "\nRequires-Python: ==3.12.*\n" in metadata
         assert "\nTag: cp312-cp312-win_amd64\n" in archive.read(f"{dist_info}/WHEEL").decode()
         assert archive.namelist()[-1] == f"{dist_info}/RECORD"
         assert "cv2/cuda_dlls.py" in archive.namelist()
@@ -212,15 +212,35 @@ def test_a_numpy_that_the_binary_cannot_use_is_ruled_out(
     ]
 
 
-def test_a_numpy_is_ruled_out_for_those_pythons_alone_on_which_it_is_let_in(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("requires", "reason"),
+    [
+        pytest.param("numpy>=2.4", "it requires numpy>=2.4, and the index", id="too new a NumPy"),
+        pytest.param("numpy==2.2.6", "it requires numpy==2.2.6, and the index", id="no wheel"),
+        pytest.param("moon>=1", "it requires moon>=1, and the index", id="another distribution"),
+    ],
+)
+def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
+    requires: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    requires = ["numpy<2; python_version < '3.13'", "numpy>=1.26; python_version >= '3.13'"]
-    source = cuda_wheel(tmp_path, numpy=b"numpy.core.multiarray", requires=requires)
-    result = build(source, "--python", "3.12", "3.13", capsys=capsys)
-    added = {}
-    for wheel in result["wheels"]:
-        with zipfile.ZipFile(wheel["path"]) as archive:
-            (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-            added[wheel["python"]] = b"Requires-Dist: numpy<2\n" in archive.read(metadata)
-    assert added == {"3.12": False, "3.13": True}
+    """A dry run asks the index too: what it prints is what is written."""
+    has = {"numpy-2.2.6": ["cp312"], "numpy-2.3.5": ["cp312", "cp313"], "moon-1": ["cp312"]}
+    wheels = [
+        make_wheel(tmp_path / f"{name}-{python}-{python}-win_amd64.whl", {"x.py": b""})
+        for name, pythons in has.items()
+        for python in pythons
+    ]
+    simple_index(tmp_path, wheels)
+    source = cuda_wheel(tmp_path, requires=[f"{requires}; python_version >= '3.13'"])
+    options = ["--source", str(source), "--dry-run", "--json", "-q", "--python", "3.12", "3.13"]
+    with served(tmp_path) as url:
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        assert main(["build", *options]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [wheel["pythons"] for wheel in result["plan"]] == [["3.12"]]
+    ((python, text),) = [(it["python"], it["reason"]) for it in result["refused"]]
+    assert (python, reason in text) == ("3.13", True)

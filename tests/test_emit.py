@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
+import test_record
 from driving import everything
 from wheelmaking import cuda_wheel
 
 from repack.config import Build
 from repack.console import SILENT
-from repack.emit import Emitted, Ledger, emit, folder_for, settle, staging
+from repack.emit import Emitted, emit, folder_for, settle, staging
 from repack.errors import OutputError
 from repack.files import sha256_of
 from repack.inspect import Analysis, analyse
 from repack.patching import Patched
 from repack.plan import Plan, make_plan
+from repack.record import BuildRecord, WheelRecord, write_record
 
 TIME = 315_532_800
 
@@ -27,7 +30,6 @@ class Job(NamedTuple):
 
     analysis: Analysis
     out: Path
-    ledger: Ledger
 
     def plan(self, *, text: bytes = b"new\n", time: int = TIME) -> Plan:
         build = Build(out=self.out, python=("3.12", "3.13"))
@@ -36,7 +38,7 @@ class Job(NamedTuple):
 
     def emitted(self, plan: Plan, stage: Path) -> tuple[Emitted, ...]:
         wheel = self.analysis.wheel
-        return emit(plan, wheel, out=self.out, stage=stage, ledger=self.ledger, progress=SILENT)
+        return emit(plan, wheel, out=self.out, stage=stage, progress=SILENT)
 
     def carried_out(self, plan: Plan | None = None) -> Sequence[Emitted]:
         """Return what was emitted, once it has been settled."""
@@ -44,7 +46,24 @@ class Job(NamedTuple):
             emitted = self.emitted(plan or self.plan(), stage)
             for each in emitted:
                 settle(each, self.out)
+        write_record(self.record(emitted), self.out)
         return emitted
+
+    def record(self, emitted: Sequence[Emitted]) -> BuildRecord:
+        """Return what is remembered of the wheels."""
+        wheels = [
+            WheelRecord(
+                path=each.path.name,
+                version=each.planned.version,
+                tag=each.planned.tag,
+                size=each.size,
+                sha256=each.sha256,
+                recipe=each.planned.recipe,
+                seen=(),
+            )
+            for each in emitted
+        ]
+        return msgspec.structs.replace(test_record.RECORD, wheels=tuple(wheels))
 
 
 @pytest.fixture
@@ -53,7 +72,6 @@ def job(tmp_path: Path) -> Job:
     return Job(
         analysis=analyse(cuda_wheel(tmp_path / "in")),
         out=tmp_path / "dist",
-        ledger=Ledger(folder=tmp_path / "ledger"),
     )
 
 
@@ -74,7 +92,7 @@ class TestEmit:
         assert [each.sha256 for each in second] == [each.sha256 for each in first]
         assert [each.path.parent for each in second] == [job.out, job.out]
 
-    @pytest.mark.parametrize("change", ["text", "time", "damage", "removal", "ledger"])
+    @pytest.mark.parametrize("change", ["text", "time", "damage", "removal", "record"])
     def test_writes_anew_what_is_not_the_same(self, change: str, job: Job) -> None:
         first = job.carried_out()
         wheel = job.out / first[0].planned.filename
@@ -86,9 +104,8 @@ class TestEmit:
             wheel.write_bytes(wheel.read_bytes()[:-1] + b"?")
         elif change == "removal":
             wheel.unlink()
-        elif change == "ledger":
-            for entry in job.ledger.folder.iterdir():
-                entry.write_text("what?")
+        elif change == "record":
+            (job.out / "build.json").write_text("what?")
         assert job.carried_out(plan)[0].fresh
         assert [each.fresh for each in job.carried_out(plan)] == [False, False]
 
@@ -99,15 +116,6 @@ class TestSettle:
         (job.out / "failed" / "notes.txt").write_text("mine")
         job.carried_out()
         assert [path.name for path in (job.out / "failed").iterdir()] == ["notes.txt"]
-
-
-class TestLedger:
-    @pytest.mark.parametrize(
-        "content", [b"", b"\xff", b"[]", b"7", b'{"size": 1}', b'{"size": "x", "sha256": ""}']
-    )
-    def test_knows_nothing_where_its_entry_is_damaged(self, content: bytes, tmp_path: Path) -> None:
-        (tmp_path / "key.json").write_bytes(content)
-        assert Ledger(folder=tmp_path).read("key") is None
 
 
 class TestStaging:

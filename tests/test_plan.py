@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from packaging.specifiers import SpecifierSet
 from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
@@ -27,10 +26,9 @@ from repack.plan import (
     build_facts,
     dll_requirements,
     make_plan,
-    parse_python,
     refusal,
 )
-from repack.plan import _narrowed as narrowed
+from repack.record import Refusal
 from repack.wheel import Added, Copied
 
 NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
@@ -53,21 +51,22 @@ class Shelf:
         delayed: Sequence[str] = (),
         version: str = VERSION,
         requires_python: str = "",
-        name: str = NAME,
+        requires: Sequence[str] = (),
+        numpy: str | None = None,
         beside: Sequence[str] = (),
-        binary: str = "cv2/cv2.pyd",
     ) -> Analysis:
         imports = {dll: ["symbol"] for dll in (python, *dlls) if dll}
         pyd = make_dll(
             "cv2.pyd", imports=imports, delay_imports={dll: ["symbol"] for dll in delayed}
         )
         lines = [f"Requires-Python: {requires_python}"] if requires_python else []
-        said = metadata(name.replace("_", "-"), version, *lines)
+        lines += [f"Requires-Dist: {line}" for line in requires]
+        text = metadata(NAME.replace("_", "-"), version, *lines)
         own = {f"cv2/{dll}": make_dll(dll) for dll in beside}
-        info = f"{name}-{version}.dist-info/METADATA"
-        path = self.folder / f"{name}-{version}-{tag}.whl"
-        files = {"cv2/__init__.py": b"from .cv2 import *\n", binary: pyd, **own, info: said}
-        return analyse(make_wheel(path, files))
+        info = f"{NAME}-{version}.dist-info/METADATA"
+        path = self.folder / f"{NAME}-{version}-{tag}.whl"
+        files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": pyd, **own, info: text}
+        return replace(analyse(make_wheel(path, files)), numpy=numpy)
 
 
 @pytest.fixture
@@ -75,9 +74,22 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path)
 
 
-def planned(analysis: Analysis, *python: str, **settings: Any) -> Plan:  # noqa: ANN401
+def planned(
+    analysis: Analysis,
+    *python: str,
+    supplement: Supplement | None = None,
+    missing: Mapping[str, str] | None = None,
+    **settings: Any,  # noqa: ANN401 - of a build
+) -> Plan:
     build = Build(out=Path("dist"), python=python or ("3.12",), **settings)
-    return make_plan(build, analysis, Patched(files={}, notes=()), timestamp=TIME)
+    return make_plan(
+        build,
+        analysis,
+        Patched(files={}, notes=()),
+        timestamp=TIME,
+        supplement=supplement,
+        missing=missing,
+    )
 
 
 def one(plan: Plan) -> PlannedWheel:
@@ -238,42 +250,99 @@ def test_the_version_says_what_was_done(
     assert f"\nVersion: {wheel.version}\n" in text_of(wheel, "METADATA")
 
 
-# Requires-Python
-
-RELEASES = st.integers(5, 15).flatmap(
-    lambda minor: st.integers(0, 20).map(lambda micro: f"3.{minor}.{micro}")
-)
-SPECIFIERS = st.lists(
-    st.tuples(st.sampled_from([">=", "<=", "<", ">", "==", "!="]), RELEASES).map("".join)
-    | st.integers(5, 15).flatmap(
-        lambda minor: st.sampled_from([f"!=3.{minor}.*", f"==3.{minor}.*", f"~=3.{minor}"])
-    ),
-    max_size=3,
-).map(",".join)
+# METADATA
 
 
-@given(before=SPECIFIERS, minor=st.integers(5, 15))
-def test_whom_a_wheel_let_in_it_lets_in_of_its_own_python_and_nobody_else(
-    before: str, minor: int
+def requirements(analysis: Analysis, *python: str, **settings: Any) -> list[str]:  # noqa: ANN401
+    """Return the Requires-Dist lines of the planned wheels, which all have the same METADATA."""
+    (text,) = {
+        text_of(wheel, "METADATA") for wheel in planned(analysis, *python, **settings).wheels
+    }
+    return re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("before", ["", ">=3.6", ">=3.12.4", "<4,>=3.8"])
+def test_all_wheels_have_the_same_metadata_with_upstreams_requires_python(
+    before: str, shelf: Shelf
 ) -> None:
-    after = SpecifierSet(narrowed(before, parse_python(f"3.{minor}")))
-    for version in (f"3.{each}.{micro}" for each in range(5, 16) for micro in range(22)):
-        own = version.startswith(f"3.{minor}.")
-        assert after.contains(version) == (own and SpecifierSet(before).contains(version))
+    analysis = shelf.wheel(requires_python=before, requires=["numpy>=2"], numpy="2")
+    wheels = planned(analysis, "3.12", "3.13", "3.14").wheels
+    (text,) = {text_of(wheel, "METADATA") for wheel in wheels}
+    lines = [f"Requires-Python: {before}"] if before else []
+    assert [line for line in text.splitlines() if line.startswith("Requires-Python")] == lines
+
+
+OF_4_12 = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("numpy", "before", "after"),
     [
-        pytest.param("", "==3.12.*", id="none"),
-        pytest.param(">=3.6", "==3.12.*", id="all of it let in"),
-        pytest.param(">=3.12.4", "==3.12.*,>=3.12.4", id="a part of it let in"),
-        pytest.param("==3.12.*", "==3.12.*", id="made before"),
+        pytest.param("2", ["numpy>=2"], ["numpy>=2"], id="open above"),
+        pytest.param("2", ["numpy<3,>=2"], ["numpy<3,>=2"], id="a bound that rules out none"),
+        pytest.param(
+            "2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"'], id="OpenCV 4.12"
+        ),
+        pytest.param("2", ["NumPy<2"], ["NumPy"], id="NumPy 1 alone, which it needs not be"),
+        pytest.param("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"], id="a compatible release"),
+        pytest.param("2", ["numpy==1.26.*"], ["numpy"], id="one release"),
+        pytest.param(
+            "2",
+            ["numpy<2; extra == 'old'", "numpy"],
+            ["numpy<2; extra == 'old'", "numpy"],
+            id="an extra's own",
+        ),
+        pytest.param("2", ["torch"], ["torch", "numpy"], id="none required"),
+        pytest.param("1", ["numpy>=1.19"], ["numpy>=1.19", "numpy<2"], id="lets in NumPy 2"),
+        pytest.param("1", ["numpy<2,>=1.19"], ["numpy<2,>=1.19"], id="NumPy 1 alone"),
+        pytest.param("1", [], ["numpy<2"], id="none required, built for NumPy 1"),
+        pytest.param(None, ["numpy<2"], ["numpy<2"], id="not built with NumPy"),
     ],
 )
-def test_requires_python_is_narrowed_in_metadata(before: str, after: str, shelf: Shelf) -> None:
-    wheel = one(planned(shelf.wheel(requires_python=before), "3.12"))
-    assert f"\nRequires-Python: {after}\n" in text_of(wheel, "METADATA")
+def test_the_lines_for_numpy_are_right_for_the_binary_on_every_python(
+    numpy: str | None, before: list[str], after: list[str], shelf: Shelf
+) -> None:
+    analysis = shelf.wheel(requires=before, numpy=numpy)
+    assert requirements(analysis, "3.10", "3.11") == after
+    assert requirements(analysis, "3.12") == after
+
+
+def test_a_bound_that_was_lifted_is_a_finding(shelf: Shelf) -> None:
+    plan = planned(shelf.wheel(requires=OF_4_12, numpy="2"), "3.13")
+    (message,) = (it.message for it in plan.findings if it.code == "numpy-bound-lifted")
+    assert OF_4_12[1] in message
+
+
+@pytest.mark.parametrize(
+    ("numpy", "requires", "python"),
+    [
+        pytest.param("1", ["numpy>=1.19"], "3.13", id="built for NumPy 1"),
+        pytest.param(None, ["numpy<2.3"], "3.14", id="bound, and nothing disproves it"),
+        pytest.param("1", ["numpy<2"], "3.15", id="a Python to come"),
+    ],
+)
+def test_a_python_for_which_there_can_be_no_numpy_is_refused(
+    numpy: str | None, requires: list[str], python: str, shelf: Shelf
+) -> None:
+    plan = planned(shelf.wheel(requires=requires, numpy=numpy), "3.12", python)
+    assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
+    (refused,) = plan.refused
+    assert refused.python == python
+    assert "no such NumPy has a wheel" in refused.reason
+
+
+def test_a_python_for_which_the_index_lacks_something_is_refused(shelf: Shelf) -> None:
+    plan = planned(shelf.wheel(), "3.12", "3.13", missing={"3.13": "it requires a moon"})
+    assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
+    assert plan.refused == (Refusal(python="3.13", reason="it requires a moon"),)
+
+
+def test_what_a_mode_requires_stands_in_every_wheel(shelf: Shelf) -> None:
+    added = Supplement(requires=('nvidia-cudnn-cu12<10; extra == "dnn"',), extras=("dnn",))
+    analysis = shelf.wheel(requires=["numpy"], numpy="2")
+    lines = requirements(analysis, "3.12", "3.13", supplement=added)
+    assert lines == ["numpy", 'nvidia-cudnn-cu12<10; extra == "dnn"']
+    assert list(planned(analysis, supplement=added).requirements) == lines
 
 
 # What is written
@@ -424,9 +493,9 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         "original": {"filename": analysis.wheel.path.name, "sha256": analysis.wheel.sha256},
         "others": ("Foo.dll",),
         "requires": {
-            "cudnn": ("nvidia-cudnn-cu12>=9,<10",),
-            "cufft": ("nvidia-cufft-cu12>=11.4.0,<12",),
-            "npp": ("nvidia-npp-cu12>=12.4.0,<13",),
+            "cudnn": ("nvidia-cudnn-cu12==9.*",),
+            "cufft": ("nvidia-cufft-cu12",),
+            "npp": ("nvidia-npp-cu12",),
         },
         "stand_ins": {},
         "vendored": (),

@@ -110,20 +110,17 @@ def obtain_source(config: Config, supply: Supply) -> tuple[Path, str]:
 
 def sample_of(base: Path, sha256: str, source: SampleSource, supply: Supply) -> Path:
     """Return the sample wheel made of the wheel `base`, from the cache where it is there."""
-    from repack.emit import Ledger, stands  # noqa: PLC0415 - as above: a build imports it later
-
     key = hashlib.sha256(repr((__version__, sha256, source)).encode()).hexdigest()
     folder = supply.cache.folder(f"samples/{key}")
-    ledger = Ledger(folder=supply.cache.folder("builds"))
-    known = ledger.read(key)
+    memory = files.Memory(folder)
     there = next(folder.glob("*.whl"), None)
-    if known and there and stands(there, *known):
+    if there and memory.recall("sample", str) == files.sha256_of(there):
         return there
     from repack.sample import make_sample  # noqa: PLC0415 - needed the first time alone
 
     with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
         sample = make_sample(base, cuda=source.cuda, driver=source.driver, folder=folder)
-    ledger.write(key, sample.stat().st_size, files.sha256_of(sample))
+    memory.keep("sample", files.sha256_of(sample))
     return sample
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from repack.building.supplementing import check_requirements, supplement
+from repack.building.supplementing import check_requirements, find_missing, supplement
 from repack.building.verdicts import Trial, Verdict
-from repack.emit import Ledger, emit, settle, staging
+from repack.emit import emit, settle, staging
 from repack.errors import OutputError
 from repack.patching import patch_wheel
 from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
@@ -40,7 +40,14 @@ def planned(
         folders=config.build.patches,
         file=wheel.path.name,
     )
-    plan = make_plan(config.build, analysis, patched, timestamp=timestamp, supplement=added)
+    plan = make_plan(
+        config.build,
+        analysis,
+        patched,
+        timestamp=timestamp,
+        supplement=added,
+        missing=find_missing(config, analysis, supply),
+    )
     check_sizes(plan, config.publish.max_size)
     return plan
 
@@ -50,11 +57,8 @@ def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) 
     pythons = [python for each in plan.wheels for python in each.pythons]
     check_requirements(plan.requires, pythons, supply)
     out = config.build.out
-    ledger = Ledger(folder=supply.cache.folder("builds"))
     with staging(out) as stage:
-        emitted = emit(
-            plan, analysis.wheel, out=out, stage=stage, ledger=ledger, progress=supply.progress
-        )
+        emitted = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)
         for each in emitted:
             check_size(each.path.name, each.size, config.publish.max_size, plan.cargo)
         if config.build.name:
@@ -95,13 +99,17 @@ def _seen(
     from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415
 
     folders = readable(config.smoke.dll_dirs)
-    left = replace(analysis, needs=needs_left(analysis, plan))
+    left = replace(
+        analysis,
+        wheel=replace(analysis.wheel, requires=plan.requirements),
+        needs=needs_left(analysis, plan),
+    )
     carried = tuple(
         cargo.member.rpartition("/")[2] for cargo in plan.cargo if cargo.family == "driver"
     )
     place = partial(place_for, left, config.smoke, supply, dll_dirs=folders, carried=carried)
     trials = [*after, *before]
-    return try_all(trials, left, place, config.smoke, supply, requires=plan.requires)
+    return try_all(trials, left, place, config.smoke, supply)
 
 
 def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:

@@ -17,7 +17,7 @@ from repack.record import (
     Seen,
     WheelRecord,
 )
-from repack.results import cuda_text, findings_of
+from repack.results import cuda_text
 from repack.wheel import Added, read_member
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def record_of(result: BuildResult, build: Build) -> BuildRecord:
             for need in analysis.needs
         ),
         changes=tuple(_changes(plan.wheels[0], analysis.wheel)),
-        findings=tuple(findings_of(result)),
+        findings=plan.findings,
         refused=plan.refused,
     )
 
@@ -88,6 +88,7 @@ def _wheels(result: BuildResult, build: Build) -> Iterator[WheelRecord]:
             tag=planned.tag,
             size=first.size,
             sha256=first.sha256,
+            recipe=planned.recipe,
             seen=_seen(those),
         )
 

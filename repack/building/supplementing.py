@@ -6,8 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from repack.cargo import Supplement, joined
+from repack.errors import FetchError
 from repack.fetch.pip import check_index
-from repack.plan import emitted_version
+from repack.plan import emitted_version, refusal, requirements_of
+from repack.smoke.requirements import requirements_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: NVIDIA's wheels hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
+#: Codes of the errors that tell what an index does not have.
+_NOT_THERE = {"no-such-version", "conflict"}
 
 
 def supplement(
@@ -57,6 +61,30 @@ def check_requirements(requires: Iterable[str], pythons: Sequence[str], supply: 
         of_python = [line for line in plain if python == pythons[0] or not _is_nvidia(line)]
         if of_python:
             check_index(of_python, python=python, progress=supply.progress)
+
+
+def find_missing(config: Config, analysis: Analysis, supply: Supply) -> dict[str, str]:
+    """Return the Pythons for which the index lacks what the wheel requires, with the reason.
+
+    What is fetched is what the trial installs. An index that cannot be asked tells nothing here:
+    the trial says so. What a mode adds is asked for by `check_requirements`.
+    """
+    missing: dict[str, str] = {}
+    if not config.smoke.enabled:
+        return missing
+    lines = requirements_of(analysis, Supplement())
+    for python in config.build.python:
+        if refusal(python, analysis):
+            continue
+        for requirement in requirements_for(lines, python, numpy_abi=analysis.numpy):
+            try:
+                supply.wheel(requirement, python)
+            except FetchError as error:
+                if error.code not in _NOT_THERE:
+                    return missing
+                missing[python] = f"it requires {requirement}, and {error.what}"
+                break
+    return missing
 
 
 def _is_nvidia(requirement: str) -> bool:

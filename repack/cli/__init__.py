@@ -199,7 +199,7 @@ def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     """Return what a build came to, and log its findings and what changed in the lock."""
     result = build(config, supply, dry_run=dry_run)
     name = f"build {config.build.name}: " if config.build.name else ""
-    for finding in results.findings_of(result):
+    for finding in result.plan.findings:
         _log.warning("%s%s", name, results.finding_line(result.analysis.wheel.path.name, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)

@@ -1,0 +1,118 @@
+"""Poetry, PDM and uv lock a project that pins a version that repack emitted (REPORTS B1)."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from indexing import served, simple_index
+from running import repack
+from wheelmaking import cuda_wheel, make_wheel, metadata
+
+pytestmark = pytest.mark.network
+
+VERSION = "4.13.0.90+cu12.patched"
+#: As OpenCV 4.12 asks: there is no such NumPy for Python 3.14.
+REQUIRES = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]
+PROJECT = """\
+[project]
+name = "theirs"
+version = "1"
+requires-python = ">=3.11,<3.15"
+dependencies = ["opencv-contrib-python=={version}"]
+authors = [{{ name = "A Team", email = "team@example.com" }}]
+
+[tool.poetry]
+package-mode = false
+
+[[tool.poetry.source]]
+name = "team"
+url = "{url}"
+priority = "primary"
+
+[[tool.pdm.source]]
+name = "pypi"
+url = "{url}"
+
+[[tool.uv.index]]
+url = "{url}"
+default = true
+"""
+#: What is installed for each tool: PDM names the versions of others that it was tested with.
+LOCKERS = {"poetry": "poetry", "pdm": "pdm[locked]", "uv": "uv"}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a static index that has the emitted wheels, and NumPy."""
+    place = tmp_path_factory.mktemp("lockers")
+    source = cuda_wheel(place, numpy=b"numpy._core.multiarray", requires=REQUIRES)
+    repack("build", "--source", source, "--no-smoke", cwd=place)
+    emitted = sorted((place / "dist").glob("*.whl"))
+    assert len(emitted) == 5
+    simple_index(place, [*emitted, numpy(place, "2.2.6"), numpy(place, "2.3.5")], hashes=True)
+    with served(place) as url:
+        yield url
+
+
+def numpy(folder: Path, version: str) -> Path:
+    """Write a NumPy of that version; it is the file's name that lockers go by."""
+    files = {
+        "numpy/__init__.py": b"",
+        f"numpy-{version}.dist-info/METADATA": metadata(
+            "numpy", version, "Requires-Python: >=3.11"
+        ),
+    }
+    return make_wheel(folder / f"numpy-{version}-py3-none-any.whl", files)
+
+
+def command_of(tool: str, place: Path) -> Path:
+    """Return the tool, installed into an environment of its own."""
+    environment = place / tool
+    uv = [sys.executable, "-m", "uv"]
+    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
+    subprocess.run([*uv, "venv", "--python", sys.executable, environment], check=True)
+    subprocess.run(
+        [*uv, "pip", "install", "--python", scripts / "python", LOCKERS[tool]], check=True
+    )
+    return scripts / tool
+
+
+@pytest.mark.parametrize("tool", LOCKERS)
+def test_a_project_that_pins_the_emitted_version_is_locked(
+    tool: str, index: str, tmp_path: Path
+) -> None:
+    project = tmp_path / "theirs"
+    project.mkdir()
+    text = PROJECT.format(version=VERSION, url=index)
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    program = command_of(tool, tmp_path)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
+    own = {
+        "HOME": str(tmp_path),
+        "NO_PROXY": "127.0.0.1",
+        "POETRY_VIRTUALENVS_CREATE": "false",
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        [program, "lock"],
+        cwd=project,
+        env={**kept, **own},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    locked = (project / f"{tool}.lock").read_text(encoding="utf-8")
+    packages = {(it["name"], it["version"]) for it in tomllib.loads(locked)["package"]}
+    assert ("opencv-contrib-python", VERSION) in packages
+    assert ("numpy", "2.3.5") in packages
+    tags = set(re.findall(r"patched-(cp\d+)-cp\d+-win_amd64\.whl", locked.replace("%2B", "+")))
+    assert tags >= {"cp311", "cp312", "cp313", "cp314"}
