@@ -38,13 +38,6 @@ class TestReplacing:
         assert (tmp_path / "out.txt").read_bytes() == b"content"
         assert names(tmp_path) == ["out.txt"]
 
-    def test_an_older_one_is_replaced(self, tmp_path: Path) -> None:
-        (tmp_path / "out.txt").write_bytes(b"old")
-        with files.replacing(tmp_path / "out.txt") as file:
-            file.write(b"new")
-            assert (tmp_path / "out.txt").read_bytes() == b"old"
-        assert (tmp_path / "out.txt").read_bytes() == b"new"
-
     @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
     def test_whatever_is_raised_the_older_one_stays_alone(
         self, error: type[BaseException], tmp_path: Path
@@ -85,12 +78,10 @@ class TestReplacing:
         ("number", "code", "reason"),
         [
             (errno.ENOSPC, "no-space", "no space left on the disk"),
-            (errno.EDQUOT, "no-space", "the disk quota is used up"),
-            (errno.EROFS, "read-only", "the file system is read-only"),
             (errno.EACCES, "no-permission", "permission denied"),
             (errno.EIO, "not-written", os.strerror(errno.EIO)),
         ],
-        ids=["full", "quota", "read-only", "permission", "bad-disk"],
+        ids=["full", "permission", "bad-disk"],
     )
     def test_a_failure_is_one_line_with_reason_and_hint(
         self, number: int, code: str, reason: str, tmp_path: Path
@@ -105,11 +96,6 @@ class TestReplacing:
 
 
 class TestReplace:
-    def test_a_finished_file_gets_its_name(self, tmp_path: Path) -> None:
-        (tmp_path / "a").write_bytes(b"a")
-        files.replace(tmp_path / "a", tmp_path / "b")
-        assert names(tmp_path) == ["b"]
-
     def test_an_absent_folder_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b"a")
         with pytest.raises(OutputError) as caught:
@@ -162,12 +148,6 @@ class TestSweep:
         files.sweep(tmp_path)
         assert names(tmp_path) == sorted(kept)
 
-    def test_a_file_being_written_stays(self, tmp_path: Path) -> None:
-        with files.replacing(tmp_path / "out.txt") as file:
-            files.sweep(tmp_path)
-            file.write(b"x")
-        assert names(tmp_path) == ["out.txt"]
-
     def test_a_file_being_written_by_another_process_stays(self, tmp_path: Path) -> None:
         child = writing_child(tmp_path / "out.txt", seconds=60)
         try:
@@ -218,9 +198,6 @@ class TestSweep:
         files.sweep(tmp_path)
         assert (tmp_path / "folder" / "file").exists()
 
-    def test_a_folder_that_is_not_there_is_no_error(self, tmp_path: Path) -> None:
-        files.sweep(tmp_path / "absent")
-
 
 class TestWorkspace:
     def test_it_is_there_and_then_gone(self, tmp_path: Path) -> None:
@@ -228,11 +205,6 @@ class TestWorkspace:
             (folder / "file").write_bytes(b"")
             files.sweep(tmp_path)
             assert (folder / "file").exists()
-        assert names(tmp_path) == []
-
-    def test_it_is_gone_after_an_error_too(self, tmp_path: Path) -> None:
-        with pytest.raises(KeyboardInterrupt), files.workspace(tmp_path):
-            raise KeyboardInterrupt
         assert names(tmp_path) == []
 
     def test_one_that_was_left_is_swept(self, tmp_path: Path) -> None:
@@ -288,21 +260,12 @@ class TestSha256:
             files.sha256_of(tmp_path / "absent")
         assert str(caught.value) == f"{tmp_path / 'absent'}: there is no such file [missing-file]"
 
-    def test_a_folder_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError) as caught:
-            files.sha256_of(tmp_path)
-        assert caught.value.code == "unreadable"
-
 
 class TestLinkOrCopy:
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
         (tmp_path / "source").write_bytes(b"content")
         return tmp_path / "source"
-
-    def test_a_link_is_made_where_it_can_be(self, source: Path, tmp_path: Path) -> None:
-        files.link_or_copy(source, tmp_path / "other")
-        assert (tmp_path / "other").samefile(source)
 
     def test_a_copy_is_made_where_it_cannot(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -322,7 +285,7 @@ class TestLinkOrCopy:
         for _ in range(2):
             files.link_or_copy(source, tmp_path / "other")
             assert names(tmp_path) == ["other", "source"]
-            assert (tmp_path / "other").read_bytes() == b"content"
+            assert (tmp_path / "other").samefile(source)
 
     def test_a_source_that_is_not_there_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(InputError):
@@ -340,13 +303,10 @@ class TestMemory:
         "content",
         [
             pytest.param(None, id="absent"),
-            pytest.param(b"", id="empty"),
             pytest.param(b"\xff", id="no text"),
             pytest.param(b"[" * 100_000, id="deep"),
-            pytest.param(b"[]", id="another shape"),
             pytest.param(b"{}", id="without the key"),
             pytest.param(b'{"size": "x"}', id="no number"),
-            pytest.param(b'{"size": null}', id="null"),
         ],
     )
     def test_what_is_damaged_counts_for_none(self, content: bytes | None, tmp_path: Path) -> None:
