@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import msgspec
+from msgspec.structs import fields, replace
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -321,7 +322,7 @@ def _list_settings() -> Iterator[tuple[str, Setting]]:
         (f"source.{kind}" if kind == "sample" else "source", SOURCES[kind]) for kind in SOURCES
     ]
     for table, struct in [*tables, *_TABLES.items()]:
-        for field in msgspec.structs.fields(struct):
+        for field in fields(struct):
             if meta := _find_meta(field.type):
                 key = f"{table}.{field.encode_name}"
                 read = (meta.extra or {})["read"]
@@ -435,7 +436,7 @@ def _convert_tree(path: Path | None, tree: Mapping[str, Any], given: frozenset[s
             f'build.emit = "abi3" contradicts build.python {threaded[0]!r}: '
             "a free-threaded Python installs no abi3 wheel"
         )
-    tables["build"] = msgspec.structs.replace(build, out=folder / build.out)
+    tables["build"] = replace(build, out=folder / build.out)
     lock = None if path is None else path.with_suffix(".lock")
     return Config(path=path, source=source, lock=lock, given=given, **tables)
 
@@ -452,7 +453,8 @@ def _convert_source(raw: object, folder: Path) -> Source | None:
         owners = [
             f"source.{kind}"
             for kind, struct in SOURCES.items()
-            if name == kind or (kind != "sample" and name in _names_of(struct))
+            if name == kind
+            or (kind != "sample" and name in {field.encode_name for field in fields(struct)})
         ]
         if not owners:
             raise _refuse_key(f"source.{name}")
@@ -465,10 +467,6 @@ def _convert_source(raw: object, folder: Path) -> Source | None:
     if kinds == ["sample"]:
         return _convert_table("source.sample", raw["sample"], SampleSource, folder)
     return _convert_table("source", raw, SOURCES[kinds[0]], folder)
-
-
-def _names_of(struct: type[_Table]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
 def _convert_table(name: str, raw: object, struct: type[_T], folder: Path) -> _T:
@@ -736,15 +734,15 @@ def _put_into_folder(config: Config, name: str, path: Path | None) -> Config:
 
     CUDA 12's wheel of an OpenCV and CUDA 13's have one name as often as not.
     """
-    build = msgspec.structs.replace(config.build, name=name, out=config.build.out / name)
+    build = replace(config.build, name=name, out=config.build.out / name)
     source = config.source
     if isinstance(source, FileSource) and path is not None:
         try:
             relative = Path(os.path.relpath(source.path, path.absolute().parent)).as_posix()
         except ValueError:  # another drive of Windows
             relative = source.path.as_posix()
-        source = msgspec.structs.replace(source, pinned_as=relative)
-    return msgspec.structs.replace(config, build=build, source=source)
+        source = replace(source, pinned_as=relative)
+    return replace(config, build=build, source=source)
 
 
 def _select_builds(builds: Sequence[Config], names: Collection[str]) -> tuple[Config, ...]:
