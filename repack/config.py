@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
@@ -592,20 +592,17 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
 def parse_override(text: str) -> tuple[str, object]:
     """Return key and value of a setting as the command line gives it: `build.emit=abi3`.
 
-    The value is a TOML literal; whatever is none is taken as the text it is. Numbers with a
-    point stay text too, because 3.10 is a Python here and not three and a tenth.
+    A list, a table and a text in quotes are TOML; anything else is the text it is, a Python
+    such as 3.10 too.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not re.fullmatch(r"[\w-]+(?:\.[\w-]+)*", key, re.ASCII):
         what = f"{key!r} is not a key" if equals else f"{text!r} sets nothing"
         raise UsageError(what, code="config", hint="write build.emit=abi3")
-    try:
-        literal = tomllib.loads(f"value={value}", parse_float=str)["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
-    is_number = type(literal) is int and str(literal) == value
-    is_literal = is_number or isinstance(literal, bool | str | list | dict)
-    return key, literal if is_literal and "\n" not in value else value
+    if value.startswith(("[", "{", '"', "'")) and "\n" not in value:
+        with suppress(tomllib.TOMLDecodeError):
+            return key, tomllib.loads(f"value={value}", parse_float=str)["value"]
+    return key, value
 
 
 def parse_source(text: str) -> list[tuple[str, object]]:
@@ -634,7 +631,7 @@ def _read_overrides(overrides: Sequence[tuple[str, object]]) -> dict[str, Any]:
         for parent in parents:
             table = table.setdefault(parent, {})
         if key in SETTINGS:
-            table[name] = _read_spelling(key, raw)
+            table[name] = _read_override(key, raw)
         elif isinstance(raw, dict):
             table[name] = table.get(name, {}) | raw
         else:
@@ -642,20 +639,15 @@ def _read_overrides(overrides: Sequence[tuple[str, object]]) -> dict[str, Any]:
     return tree
 
 
-def _read_spelling(key: str, raw: object) -> object:
-    """Return a value as a file has it; a number may be text, one thing a list of it."""
-    spellings = [raw, str(raw)] if type(raw) is int else [raw]
-    spellings += [[word] for word in spellings if not isinstance(word, list | dict)]
-    errors = []
-    for spelling in spellings:
-        try:
-            value = _read_value(key, spelling, Path.cwd())
-            msgspec.convert(value, SETTINGS[key].type, dec_hook=_make)
-        except ValueError as error:
-            errors.append(error)
-        else:
-            return value
-    raise errors[0] if isinstance(errors[0], _WrongValueError) else _refuse_value(key, raw)
+def _read_override(key: str, raw: object) -> object:
+    """Return the value of a setting; a text may be a number or a switch, or one thing of a list."""
+    setting = SETTINGS[key]
+    is_of_list = setting.takes.startswith("a list") and f'or "{raw}"' not in setting.takes
+    value = _read_value(key, [raw] if is_of_list and isinstance(raw, str) else raw, Path.cwd())
+    try:
+        return msgspec.convert(value, setting.type, strict=False, dec_hook=_make)
+    except msgspec.ValidationError:
+        raise _refuse_value(key, raw) from None
 
 
 # Several builds
