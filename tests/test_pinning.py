@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from driving import Ran, Repack
 from indexing import leave_record, served, simple_index, wheel_record
+from packaging.pylock import Pylock
+from packaging.tags import Tag
 from wheelmaking import make_wheel
 
 from repack.fetch import Cache
 from repack.files import sha256_of
-from repack.lock import Lock, Pin, write_lock
+from repack.wheel.requiring import windows_environment
 
 
 @dataclass
@@ -199,45 +201,6 @@ def test_a_hash_that_the_index_does_not_tell_is_that_of_the_file(place: Place) -
     assert sha256_of(wheel) in place.files()["requirements-3.12.txt"].decode()
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        pytest.param((), {"3.12": ["numpy==2"]}, id="somebody's, online"),
-        pytest.param(("--offline",), {"3.12": ["numpy==2"]}, id="somebody's, offline"),
-    ],
-)
-def test_what_was_not_tried_is_what_the_lock_pins(
-    words: Sequence[str], expected: dict[str, list[str]], place: Place
-) -> None:
-    place.build("numpy")
-    place.offer("numpy-3")
-    wheel = place.cached(place.offer("numpy-2"))
-    (place.repack.folder / "repack.toml").write_text("", encoding="utf-8")
-    lock_in(place.repack.folder / "repack.lock", wheel)
-    assert place.pinned(*words) == expected
-
-
-def test_the_memory_of_the_cache_is_asked_only_where_nobody_else_may_be(place: Place) -> None:
-    place.build("numpy")
-    place.offer("numpy-3")
-    wheel = place.cached(place.offer("numpy-2"))
-    (place.repack.cache / "pins").mkdir()
-    lock_in(place.repack.cache / "pins" / "repack.lock", wheel)
-    assert place.pinned() == {"3.12": ["numpy==3"]}
-    assert place.pinned("--offline") == {"3.12": ["numpy==2"]}
-
-
-def lock_in(path: Path, wheel: Path) -> None:
-    pin = Pin(
-        key="numpy for Python 3.12 on win_amd64",
-        filename=wheel.name,
-        url="pkg:pypi/numpy@2",
-        size=wheel.stat().st_size,
-        sha256=sha256_of(wheel),
-    )
-    write_lock(path, Lock(pins=(pin,)))
-
-
 def test_done_twice_the_files_are_left_alone(place: Place) -> None:
     place.build("numpy")
     place.offer("numpy-2")
@@ -312,133 +275,142 @@ def test_what_is_published_is_pinned(place: Place) -> None:
     assert b"numpy==2 " in place.files()["requirements-3.12.txt"]
 
 
-def test_what_cannot_be_pinned_is_published_all_the_same(place: Place) -> None:
-    place.build("numpy")
-    done = place.repack("publish", "--index-dir", "team", "--offline")
-    assert done.code == 0, done.err
-    assert "the wheels are published, and not pinned: Python 3.12: numpy" in done.err
+def test_where_pins_cannot_be_made_the_wheels_are_published_and_the_exit_code_is_1(
+    place: Place,
+) -> None:
+    place.build("never-there")
+    done = place.repack("publish", "--index-dir", "team")
+    assert done.code == 1
+    assert "Python 3.12 is not pinned: never-there for Python 3.12 on Windows: " in done.err
+    assert (place.repack.folder / "team" / "opencv-contrib-python" / "index.html").is_file()
     assert place.files() == {}
 
 
-def changed(wheel: Path) -> None:
+def test_a_python_that_does_not_resolve_is_named_and_the_others_are_pinned(place: Place) -> None:
+    place.build("numpy<2.3", pythons=["3.12", "3.14"])
+    place.offer("numpy-2.2.0-cp312-cp312-win_amd64")
+    place.offer("numpy-2.3.0-cp314-cp314-win_amd64")
+    done = place.pin("--json")
+    assert done.code == 1
+    assert [each["python"] for each in done.json["unresolved"]] == ["3.14"]
+    assert "Python 3.14 is not pinned: numpy<2.3 for Python 3.14 on Windows: " in done.err
+    assert set(place.files()) == {
+        "constraints.txt",
+        "pylock.toml",
+        "requirements-3.12.txt",
+        "requirements.txt",
+    }
+
+
+def test_a_password_of_pips_index_stands_in_no_file_and_no_message(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", place.url.replace("://", "://me:s3cret@"))
+    place.build("numpy")
+    place.offer("numpy-2")
+    done = place.pin("-v", "--json")
+    assert done.code == 0, done.err
+    place.build("never-there", name="other")
+    failed = place.pin("-v", "--json")
+    assert failed.code == 1
+    assert "s3cret" not in done.out + done.err + failed.out + failed.err
+    assert not any(b"s3cret" in text for text in place.files().values())
+
+
+def damage(wheel: Path) -> None:
     content = bytearray(wheel.read_bytes())
     content[len(content) // 2] ^= 1
     wheel.write_bytes(content)
 
 
-def refusals(place: Place) -> dict[str, Any]:
-    """What is done to a place, what is called, and what is said."""
+def prepare_nothing(place: Place) -> None:
+    place.dist.mkdir()
 
-    def nothing_built() -> None:
-        place.dist.mkdir()
 
-    def own_changed() -> None:
-        place.build("numpy")
-        changed(place.wheels[0])
+def prepare_failed(place: Place) -> None:
+    place.build("numpy", status="failed")
 
-    def all_failed() -> None:
-        place.build("numpy", status="failed")
 
-    def from_an_address() -> None:
-        place.build("numpy @ https://example.com/numpy-2-py3-none-any.whl")
+def prepare_changed(place: Place) -> None:
+    place.build("numpy")
+    damage(place.wheels[0])
 
-    def not_there() -> None:
-        place.build("numpy>=3")
-        place.offer("numpy-2")
 
-    def contradiction() -> None:
-        place.build("a", "b>=2")
-        place.offer("a-1", "b<2")
-        place.offer("b-1")
-        place.offer("b-2")
+def prepare_address(place: Place) -> None:
+    place.build("numpy @ https://example.com/numpy-2-py3-none-any.whl")
 
-    def another_file() -> None:
-        tried = place.cached(place.offer("numpy-2"))
-        place.build("numpy", beside=[tried])
-        tried.unlink()
-        place.offer("numpy-2", "something")
-        place.wheels.pop()
 
-    def another_for_the_rest() -> None:
-        tried = place.cached(place.offer("numpy-2"))
-        place.build("numpy", "a", beside=[tried])
-        tried.unlink()
-        place.offer("numpy-2", "something")
-        place.wheels.pop(0)
-        place.offer("a-1")
-        place.offer("something-1")
+def prepare_missing(place: Place) -> None:
+    place.build("never-there>=3")
+    place.offer("never_there-2")
 
-    def not_published() -> None:
-        place.build("numpy")
-        place.wheels.clear()
-        place.offer("numpy-2")
 
-    named = ("--index-url", place.url)
-    return {
-        "nothing built": (nothing_built, (), 1, "[nothing-to-pin]; run `repack build` first"),
-        "all failed": (all_failed, (), 1, "[nothing-to-pin]"),
-        "our wheel changed": (own_changed, (), 1, "[sha256]; build again"),
-        "from an address": (from_an_address, (), 1, "[url-requirement]"),
-        "no such version": (not_there, (), 1, "[no-such-version]; there are only 2"),
-        "contradiction": (contradiction, (), 1, "[conflict]"),
-        "offline": (not_there, ("--offline",), 1, "numpy>=3: neither tried with the wheel"),
-        "another file": (another_file, named, 1, "numpy-2-py3-none-any.whl: the index has it"),
-        "another file than tried": (
-            another_for_the_rest,
-            (),
-            1,
-            "[sha256]; publish the wheels of this build",
-        ),
-        "not published": (not_published, named, 1, "opencv-contrib-python==4.13.0.90+cu12"),
-        "named, offline": (another_file, (*named, "--offline"), 1, "leave out one of the two"),
-        "a password": (not_there, ("--index-url", "https://me:pw@x/simple"), 2, ".netrc"),
-        "no URL": (not_there, ("--index-url", "dist"), 2, "takes a URL"),
-        "no setting": (not_there, ("--index-url",), 2, "set publish.index-url"),
-    }
+def prepare_contradiction(place: Place) -> None:
+    place.build("a", "b>=2")
+    place.offer("a-1", "b<2")
+    place.offer("b-2")
+
+
+def prepare_another_file(place: Place) -> None:
+    tried = place.offer("numpy-2")
+    place.build("numpy", "a", beside=[tried])
+    tried.unlink()
+    place.offer("numpy-2", "something")
+    place.wheels.pop(0)
+    for name in ("a-1", "something-1"):
+        place.offer(name)
+
+
+def prepare_unpublished(place: Place) -> None:
+    place.build("numpy")
+    place.wheels.clear()
+    place.offer("numpy-2")
+
+
+NAMED = ("--index-url", "URL")
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("prepare", "words", "code", "message"),
     [
-        *("nothing built", "all failed", "our wheel changed", "from an address"),
-        *("no such version", "contradiction", "offline", "another file", "not published"),
-        "another file than tried",
-        *("named, offline", "a password", "no URL", "no setting"),
+        pytest.param(prepare_nothing, (), 1, "[nothing-to-pin]; run `repack", id="nothing built"),
+        pytest.param(prepare_failed, (), 1, "[nothing-to-pin]", id="all failed"),
+        pytest.param(prepare_changed, (), 1, "opencv_contrib_python-", id="our wheel changed"),
+        pytest.param(prepare_address, (), 1, "[url-requirement]", id="from an address"),
+        pytest.param(
+            prepare_missing,
+            (),
+            1,
+            "never-there>=3 for Python 3.12 on Windows: ",
+            id="no such version",
+        ),
+        pytest.param(
+            prepare_contradiction, (), 1, "a, b>=2 for Python 3.12 on Windows: ", id="contradiction"
+        ),
+        pytest.param(prepare_missing, ("--offline",), 1, "[unresolved]", id="offline"),
+        pytest.param(prepare_another_file, (), 1, "[sha256]; publish the", id="another file"),
+        pytest.param(prepare_another_file, NAMED, 1, "[sha256]; publish", id="another, named"),
+        pytest.param(prepare_unpublished, NAMED, 1, "opencv-contrib-python==", id="unpublished"),
+        pytest.param(
+            prepare_missing, ("--index-url", "https://me:pw@x/simple"), 2, ".netrc", id="password"
+        ),
+        pytest.param(prepare_missing, ("--index-url", "dist"), 2, "takes a URL", id="no URL"),
+        pytest.param(prepare_missing, ("--index-url",), 2, "publish.index-url", id="no setting"),
     ],
 )
 def test_what_cannot_be_pinned_is_told_in_one_line_and_leaves_nothing(
-    case: str, place: Place
+    prepare: Callable[[Place], None],
+    words: Sequence[str],
+    code: int,
+    message: str,
+    place: Place,
 ) -> None:
-    prepare, words, code, said = refusals(place)[case]
-    prepare()
-    done = place.pin(*words)
-    assert said in done.error
+    prepare(place)
+    done = place.pin(*(place.url if word == "URL" else word for word in words))
+    (line,) = [line for line in done.err.splitlines() if "error: " in line]
+    assert message in line
     assert done.code == code
     assert place.files() == {}
-
-
-def test_a_pip_that_evaluates_markers_for_this_machine_is_found_out(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = place.repack.folder / "plain_pip.py"
-    program.write_text(
-        "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main(sys.argv[2:]))\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setattr("repack.fetch.resolving._PROGRAM", program)
-    place.build("a", pythons=["3.9"])
-    place.offer("a-1", 'b; python_version == "3.9"')
-    place.offer("b-1")
-    assert "leaves out what is required on Windows: b [pip-markers]" in place.pin().error
-
-
-def test_pip_that_looks_in_several_indexes_is_warned_of(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", place.url.replace("127.0.0.1", "localhost"))
-    place.build("numpy")
-    place.offer("numpy-2")
-    assert "warning: pip looks in several indexes" in place.pin().err
 
 
 def test_a_build_that_told_nothing_of_what_lay_beside_is_read(place: Place) -> None:
@@ -449,3 +421,61 @@ def test_a_build_that_told_nothing_of_what_lay_beside_is_read(place: Place) -> N
     path.write_text(json.dumps(document), encoding="utf-8")
     place.offer("numpy-2")
     assert place.pinned() == {"3.12": ["numpy==2"]}
+
+
+def test_one_lock_file_serves_all_pythons_and_the_extra(place: Place) -> None:
+    extra = 'nvidia-cudnn-cu12; extra == "dnn"'
+    place.build("numpy", extra, pythons=["3.9", "3.12", "3.13"], extras=[extra])
+    place.offer("numpy-2.0.2-cp39-cp39-win_amd64")
+    for abi in ("cp312", "cp313"):
+        place.offer(f"numpy-2.5.5-{abi}-{abi}-win_amd64")
+    place.offer("nvidia_cudnn_cu12-9-py3-none-win_amd64")
+    assert place.pin().code == 0
+    lock = Pylock.from_dict(tomllib.loads(place.files()["pylock.toml"].decode()))
+    lock.validate()
+    for python, numpy in (("3.9", "2.0.2"), ("3.12", "2.5.5"), ("3.13", "2.5.5")):
+        for extras in ((), ("dnn",)):
+            abi = f"cp{python.replace('.', '')}"
+            tags = [
+                Tag(abi, abi, "win_amd64"),
+                Tag("py3", "none", "win_amd64"),
+                Tag("cp37", "abi3", "win_amd64"),
+            ]
+            environment = windows_environment(python)
+            chosen = lock.select(environment=environment, tags=tags, extras=extras)  # type: ignore[arg-type]
+            names = {f"{package.name}=={package.version}" for package, _ in chosen}
+            assert f"numpy=={numpy}" in names
+            assert ("nvidia-cudnn-cu12==9" in names) == bool(extras)
+    with pytest.raises(Exception, match="does not satisfy any of the environments"):
+        list(lock.select(environment=windows_environment("3.11"), tags=[]))  # type: ignore[arg-type]
+
+
+def test_the_file_for_all_pythons_tells_them_apart_by_markers(place: Place) -> None:
+    place.build("numpy", pythons=["3.9", "3.12", "3.13"])
+    place.offer("numpy-2.0.2-cp39-cp39-win_amd64")
+    for abi in ("cp312", "cp313"):
+        place.offer(f"numpy-2.5.5-{abi}-{abi}-win_amd64")
+    assert place.pin().code == 0
+    lines = place.files()["requirements.txt"].decode().splitlines()
+    assert [line for line in lines if line.startswith("numpy")] == [
+        'numpy==2.0.2 ; python_version == "3.9" \\',
+        'numpy==2.5.5 ; python_version == "3.12" or python_version == "3.13" \\',
+    ]
+    constraints = place.files()["constraints.txt"].decode()
+    assert 'numpy==2.0.2 ; python_version == "3.9"\n' in constraints
+    assert "--hash" not in constraints
+
+
+def test_a_free_threaded_python_has_its_own_file_and_no_part_in_the_others(place: Place) -> None:
+    place.build("numpy", pythons=["3.14"], name="plain")
+    place.offer("numpy-2.5.5-cp314-cp314-win_amd64")
+    threaded = place.offer("numpy-2.5.5-cp314-cp314t-win_amd64")
+    folder = place.build("numpy", pythons=["3.14t"], beside=[threaded], name="threaded")
+    (wheel,) = folder.glob("*.whl")
+    plain = wheel_record(folder, wheel, ["3.14"])
+    leave_record(folder, [plain, wheel_record(folder, wheel, ["3.14t"], beside=[threaded])])
+    assert place.pin().code == 0
+    files = {name: text.decode() for name, text in place.files().items()}
+    assert sha256_of(threaded) in files["threaded/requirements-3.14t.txt"]
+    together = files["threaded/requirements.txt"] + files["threaded/pylock.toml"]
+    assert sha256_of(threaded) not in together

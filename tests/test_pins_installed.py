@@ -249,7 +249,7 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
     for file in SHIPPED:
         shutil.copy(file, tmp_path)
     repack("build", "--no-smoke", "--python", PYTHON, cwd=tmp_path)
-    repack("pin", "--offline", cwd=tmp_path)
+    repack("pin", cwd=tmp_path)
     dist, cache, lock = tmp_path / "dist", Cache.default(), read_lock(SHIPPED[1])
     (wheel,) = dist.glob("*.whl")
     numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock, cache=cache).path

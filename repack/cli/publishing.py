@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repack.cli.given import Answer, config_of, supply_of
+from repack.cli.given import Answer, config_of
 from repack.config import load
 from repack.errors import RepackError, UsageError
 from repack.results import JSON_VERSION
@@ -14,12 +15,11 @@ from repack.results import JSON_VERSION
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from repack.building import Supply
     from repack.config import Config
     from repack.console import Progress
     from repack.index.publishing import Published, Terms
+    from repack.index.resolving import Index
     from repack.stores import Store
 
 _log = logging.getLogger(__name__)
@@ -38,21 +38,28 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
         repack pin dist --index-url https://index.example.com/simple
 
     """
-    from repack.building.pinning import pin, pinning_json  # noqa: PLC0415 - slow to import
+    from repack.index.resolving import open_index  # noqa: PLC0415 - slow to import
 
     config = config_of(options)
     dist = (options.dist or config.build.out).absolute()
-    supply = supply_of(config, options, progress)
-    pinning = pin(
-        dist,
-        supply,
-        index_url=_named_index(options.index_url, config),
-        obeys=config.lock is not None,
-    )
-    lines = [f"{file.path}: removed" if file.removed else f"{file.path}" for file in pinning.files]
+    index = open_index(named=_named_index(options.index_url, config), offline=options.offline)
+    return _pin_answer(dist, index, progress)
+
+
+def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
+    """Write the pin files and return what became of them; a Python without pins is a failure."""
+    from repack.index.pins import pin, pinning_json  # noqa: PLC0415 - slow to import
+
+    pinning = pin(dist, index, progress)
+    for folder, errors in pinning.unresolved.items():
+        for python, error in errors.items():
+            _log.error("%s: Python %s is not pinned: %s", folder, python, error)
+    lines = [str(path) for path in pinning.written]
+    lines += [f"{path}: removed" for path in pinning.removed]
     return Answer(
         json={"version": JSON_VERSION, **pinning_json(pinning)},
         show=lambda console: console.show_lines(lines),
+        failed=any(pinning.unresolved.values()),
     )
 
 
@@ -92,14 +99,23 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         published = _upload(dist, config, options, progress)
     else:
         published = _put_into_folder(dist, config, options, progress)
-    if not _changes(options):
-        _pin(dist, supply_of(config, options, progress), config)
+    pinned = _changes(options) or _pin(dist, _index(config, options), progress)
     return Answer(
         json={"version": JSON_VERSION, **telling.published_json(published)},
         show=lambda console: console.show_table(
             published.place, telling.HEADINGS, telling.published_rows(published)
         ),
+        failed=not pinned,
     )
+
+
+def _index(config: Config, options: argparse.Namespace) -> Index:
+    """Return where pins are looked for: in the folder just written, before pip's indexes."""
+    from repack.index.resolving import open_index  # noqa: PLC0415 - slow to import
+
+    folder = config.publish.index_dir
+    first = "" if folder is None or "://" in folder else Path(folder).absolute().as_uri()
+    return open_index(first=first, offline=options.offline)
 
 
 #: The settings that name an index which takes uploads.
@@ -237,17 +253,17 @@ def _change(
     return yank(subject, reason, store, terms, progress)
 
 
-def _pin(dist: Path, supply: Supply, config: Config) -> None:
-    """Write the pin files of builds that were handed on; what stops that undoes no publishing.
+def _pin(dist: Path, index: Index, progress: Progress) -> bool:
+    """Return whether all that was handed on is pinned, too; wheels of no build need no pins.
 
     No index is named in them: where this one is served, it may not be there yet.
     """
-    from repack.building.pinning import pin  # noqa: PLC0415 - slow to import
-    from repack.record import read_records  # noqa: PLC0415 - as above
+    from repack.record import read_records  # noqa: PLC0415 - slow to import
 
     if not read_records(dist):
-        return
+        return True
     try:
-        pin(dist, supply, obeys=config.lock is not None)
+        return not _pin_answer(dist, index, progress).failed
     except RepackError as error:
-        _log.warning("the wheels are published, and not pinned: %s", error)
+        _log.error("the wheels are published, and not pinned: %s", error)
+        return False

@@ -1,138 +1,270 @@
-"""What is pinned: for one Python, and for all of them at once."""
+"""What is pinned for each Python: what the smoke test ran with, and for the rest uv's choice."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from repack.console import Progress
+from repack.errors import InputError, RepackError
+from repack.files import not_read, not_written, replacing
+from repack.index.pinfiles import MARK, Pin, Target, pin_files, version_key
+from repack.index.resolving import Index, resolve
+from repack.record import BuildRecord, Seen, WheelRecord, read_records
+from repack.wheel import Wheel, read_wheel
+from repack.wheel.requiring import applicable
+
+_EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
+#: Every file that is ever written here has one of these names.
+_PATTERNS = ("requirements*.txt", "constraints.txt", "pylock.toml")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PinnedFile:
-    """A wheel's file, by its SHA-256; `url` is where the index has it, "" where none is named."""
+class Pinning:
+    """What was pinned: by the build's folder, the Pythons, and the files written or removed.
 
-    filename: str
-    sha256: str
-    url: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pinned:
-    """A distribution in the one version that is installed.
-
-    `extras` are those of our wheel that bring it, None where it comes without any. `own` is our
-    wheel itself.
+    `unresolved` has the reason for each Python that could not be pinned.
     """
 
-    name: str
-    version: str
-    file: PinnedFile
-    extras: frozenset[str] | None = None
-    own: bool = False
+    targets: Mapping[Path, tuple[Target, ...]]
+    unresolved: Mapping[Path, Mapping[str, RepackError]]
+    written: tuple[Path, ...]
+    changed: frozenset[Path]
+    removed: tuple[Path, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """A Python ("3.12", "3.14t") and all that is installed on it, our wheel first."""
+def pin(dist: Path, index: Index, progress: Progress) -> Pinning:
+    """Write the pin files beside the wheels of all builds in `dist`; equal ones are left alone.
 
-    python: str
-    pins: tuple[Pinned, ...]
-
-    @property
-    def extras(self) -> tuple[str, ...]:
-        """The extras that bring something."""
-        return tuple(sorted({extra for pin in self.pins for extra in pin.extras or ()}))
-
-    def chosen(self, extra: str | None) -> tuple[Pinned, ...]:
-        """Return what is installed without an extra, or with that one."""
-        return tuple(pin for pin in self.pins if pin.extras is None or extra in pin.extras)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Merged:
-    """A distribution in one version, on some of several Pythons.
-
-    `conditions` are the versions of Python that it comes on, by the extras that bring it there.
+    Raises InputError where no build has a wheel that may be handed on, and nothing is written
+    where one of the wheels is not what was built.
     """
-
-    name: str
-    version: str
-    files: tuple[PinnedFile, ...]
-    conditions: Mapping[frozenset[str] | None, tuple[str, ...]]
-    own: bool = False
-
-
-def told_apart(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """Return the targets that one file can be for, and the Pythons for which it cannot be.
-
-    No marker tells a free-threaded Python ("3.14t") from the other of its version: it is let in
-    where the same is installed on both, so that the tags of the wheels decide.
-    """
-    plain = {each.python: _versions(each) for each in targets if not each.python.endswith("t")}
-    kept = tuple(
-        each
-        for each in targets
-        if plain.get(each.python.removesuffix("t"), _versions(each)) == _versions(each)
-    )
-    return kept, tuple(each.python for each in targets if each not in kept)
-
-
-def merged(targets: Sequence[Target]) -> tuple[Merged, ...]:
-    """Return what is installed on all the targets, our wheel first, then by name and version."""
-    groups: dict[tuple[bool, str, str], list[tuple[str, Pinned]]] = {}
-    for target in targets:
-        for pin in target.pins:
-            group = groups.setdefault((not pin.own, pin.name, pin.version), [])
-            group.append((target.python.removesuffix("t"), pin))
-    return tuple(_merged(groups[key]) for key in sorted(groups))
-
-
-def marker(pin: Merged, pythons: Sequence[str]) -> str:
-    """Return the marker of a distribution in a file for all of `pythons`; "" for always."""
-    clauses = list(_clauses(pin, pythons))
-    if "" in clauses:
-        return ""
-    return clauses[0] if len(clauses) == 1 else " or ".join(f"({each})" for each in clauses)
-
-
-def version_key(python: str) -> tuple[int, int, bool]:
-    """Return what "3.9", "3.10" and "3.14t" are sorted by."""
-    major, minor = python.removesuffix("t").split(".")
-    return int(major), int(minor), python.endswith("t")
-
-
-def _merged(group: Sequence[tuple[str, Pinned]]) -> Merged:
-    first = group[0][1]
-    conditions: dict[frozenset[str] | None, set[str]] = {}
-    for python, pin in group:
-        conditions.setdefault(pin.extras, set()).add(python)
-    return Merged(
-        name=first.name,
-        version=first.version,
-        own=first.own,
-        files=tuple(sorted({pin.file for _, pin in group}, key=lambda file: file.filename)),
-        conditions={
-            extras: tuple(sorted(those, key=version_key)) for extras, those in conditions.items()
-        },
+    targets: dict[Path, tuple[Target, ...]] = {}
+    unresolved: dict[Path, dict[str, RepackError]] = {}
+    for folder, record in sorted(read_records(dist).items()):
+        targets[folder], unresolved[folder] = _pin_build(folder, record, index, progress)
+    if not any(targets.values()) and not any(unresolved.values()):
+        raise InputError(
+            "there is no build with a wheel that may be handed on",
+            code="nothing-to-pin",
+            file=dist,
+            hint="run `repack build` first",
+        )
+    contents = {
+        folder / name: text.encode()
+        for folder, pinned in targets.items()
+        for name, text in pin_files(pinned, index.named).items()
+    }
+    changed = frozenset(path for path, text in contents.items() if _content(path) != text)
+    removed = tuple(path for folder in targets for path in _ours(folder) if path not in contents)
+    for path in sorted(changed):
+        with replacing(path) as stream:
+            stream.write(contents[path])
+    for path in removed:
+        _remove(path)
+    return Pinning(
+        targets=targets,
+        unresolved=unresolved,
+        written=tuple(sorted(contents)),
+        changed=changed,
+        removed=removed,
     )
 
 
-def _clauses(pin: Merged, pythons: Sequence[str]) -> Iterator[str]:
-    """Yield a marker for each set of extras; the variable `extras` is a lock file's (PEP 751)."""
-    for extras, those in sorted(pin.conditions.items(), key=lambda each: sorted(each[0] or ())):
-        parts = []
-        if set(those) != {python.removesuffix("t") for python in pythons}:
-            parts.append([f'python_version == "{python}"' for python in those])
-        if extras is not None:
-            parts.append([f'"{extra}" in extras' for extra in sorted(extras)])
-        several = len(parts) > 1
-        yield " and ".join(
-            f"({' or '.join(part)})" if several and len(part) > 1 else " or ".join(part)
-            for part in parts
+def pinning_json(pinning: Pinning) -> dict[str, object]:
+    """Return what `repack pin --json` prints, without its version."""
+    files = [
+        *((path, path in pinning.changed, False) for path in pinning.written),
+        *((path, True, True) for path in pinning.removed),
+    ]
+    return {
+        "files": [
+            {"path": str(path), "changed": changed, "removed": removed}
+            for path, changed, removed in files
+        ],
+        "pins": [
+            {
+                "build": folder.name,
+                "python": target.python,
+                "name": pinned.name,
+                "version": pinned.version,
+                "filename": pinned.filename,
+                "sha256": pinned.sha256,
+                "extras": list(pinned.extras) or None,
+            }
+            for folder, targets in pinning.targets.items()
+            for target in targets
+            for pinned in target.pins
+        ],
+        "unresolved": [
+            {"build": folder.name, "python": python, "message": str(error)}
+            for folder, errors in pinning.unresolved.items()
+            for python, error in errors.items()
+        ],
+    }
+
+
+def _pin_build(
+    folder: Path, record: BuildRecord, index: Index, progress: Progress
+) -> tuple[tuple[Target, ...], dict[str, RepackError]]:
+    """Return what is pinned for each Python that got a wheel, and why another is not."""
+    extras = sorted({match[1] for line in record.requires for match in _EXTRA.finditer(line)})
+    targets: list[Target] = []
+    errors: dict[str, RepackError] = {}
+    for built in record.wheels:
+        if not built.works:
+            continue
+        wheel = _read_built(folder / built.path, built, progress)
+        for seen in built.seen:
+            try:
+                targets.append(_pin_python(wheel, seen, extras, index, progress))
+            except RepackError as error:
+                errors[seen.python] = error
+    return tuple(sorted(targets, key=lambda target: version_key(target.python))), errors
+
+
+def _read_built(path: Path, built: WheelRecord, progress: Progress) -> Wheel:
+    """Return the wheel; raises InputError where it is not what was built."""
+    with progress.task(f"Checking {path.name}", total=built.size) as task:
+        wheel = read_wheel(path, allow_startup_hook=True, task=task)
+    if wheel.sha256 != built.sha256:
+        raise InputError(
+            f"has SHA-256 {wheel.sha256}, build.json says {built.sha256}",
+            code="sha256",
+            file=path,
+            hint="build again: no other file has been tried",
+        )
+    return wheel
+
+
+def _pin_python(
+    wheel: Wheel, seen: Seen, extras: Sequence[str], index: Index, progress: Progress
+) -> Target:
+    """Return all that is pinned for the wheel on the Python of `seen`.
+
+    Extras are resolved together with what comes without them, so that whoever adds one later
+    gets no other version of anything.
+    """
+    tried = [_pin_of(beside.filename, beside.sha256) for beside in seen.beside]
+    ask = partial(_complete, wheel=wheel, python=seen.python, index=index, progress=progress)
+    everything = ask(tried, extras=extras)
+    always = {pinned.name for pinned in ask(tried, within=everything)} if extras else None
+    brought = {
+        extra: {pinned.name for pinned in ask(tried, within=everything, extras=[extra])}
+        for extra in extras
+    }
+    others = [
+        pinned
+        if always is None or pinned.name in always
+        else replace(pinned, extras=tuple(e for e in extras if pinned.name in brought[e]))
+        for pinned in everything
+    ]
+    own = replace(_pin_of(wheel.path.name, wheel.sha256), own=True)
+    target = Target(python=seen.python, pins=(own, *sorted(others, key=lambda pin: pin.name)))
+    return _located(target, index, progress) if index.named else target
+
+
+def _complete(  # noqa: PLR0913 - what is known, what is asked for, and where
+    tried: Sequence[Pin],
+    *,
+    wheel: Wheel,
+    python: str,
+    index: Index,
+    progress: Progress,
+    within: Sequence[Pin] = (),
+    extras: Sequence[str] = (),
+) -> list[Pin]:
+    """Return what was tried where it is all that is required, or else uv's choice around it.
+
+    What was tried is pinned as it was, whatever else the index has under its name; of what is in
+    `within` no other version is taken.
+    """
+    wanted = _requirements(wheel, python, extras)
+    versions = {pinned.name: pinned for pinned in tried}
+    if all(_meets(versions.get(canonicalize_name(line.name)), line) for line in wanted):
+        return list(tried)
+    constraints = sorted({f"{pinned.name}=={pinned.version}" for pinned in (*tried, *within)})
+    chosen = resolve([str(line) for line in wanted], constraints, python, index, progress=progress)
+    for pinned in chosen:
+        same = versions.get(pinned.name)
+        if same is not None and same.filename == pinned.filename:
+            _check_same(pinned, same)
+    return [*tried, *(pinned for pinned in chosen if pinned.name not in versions)]
+
+
+def _located(target: Target, index: Index, progress: Progress) -> Target:
+    """Return the target with the address of each file on the index that is to be named."""
+    exact = [f"{pinned.name}=={pinned.version}" for pinned in target.pins]
+    answers = resolve(exact, [], target.python, index, progress=progress, alone=True)
+    there = {pinned.name: pinned for pinned in answers}
+    pins = []
+    for pinned in target.pins:
+        _check_same(there[pinned.name], pinned)
+        pins.append(replace(pinned, url=there[pinned.name].url))
+    return replace(target, pins=tuple(pins))
+
+
+def _requirements(wheel: Wheel, python: str, extras: Sequence[str] = ()) -> list[Requirement]:
+    """Return what the wheel requires on a Windows `python`; an address is refused."""
+    requirements = applicable(wheel.requires, python, extras)
+    for line in requirements:
+        if line.url:
+            raise InputError(
+                f"requires {line.name} from an address, which no index can answer",
+                code="url-requirement",
+                file=wheel.path.name,
+                hint="correct the METADATA of the source",
+            )
+    return requirements
+
+
+def _meets(pinned: Pin | None, line: Requirement) -> bool:
+    """Return whether the pin answers the requirement; what its extras bring is not known."""
+    return (
+        pinned is not None
+        and not line.extras
+        and line.specifier.contains(pinned.version, prereleases=True)
+    )
+
+
+def _check_same(there: Pin, ours: Pin) -> None:
+    if (there.filename, there.sha256) != (ours.filename, ours.sha256):
+        raise InputError(
+            f"the index has {there.filename} with SHA-256 {there.sha256}, pinned is {ours.sha256}",
+            code="sha256",
+            file=ours.filename,
+            hint="publish the wheels of this build, and mirror NumPy and NVIDIA's as they are",
         )
 
 
-def _versions(target: Target) -> set[tuple[str, str, frozenset[str] | None]]:
-    return {(pin.name, pin.version, pin.extras) for pin in target.pins}
+def _pin_of(filename: str, sha256: str) -> Pin:
+    name, version, _, _ = parse_wheel_filename(filename)
+    return Pin(name=name, version=str(version), filename=filename, sha256=sha256)
+
+
+def _ours(folder: Path) -> Iterable[Path]:
+    """Return the files that an earlier call has left."""
+    paths = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
+    return [path for path in paths if (_content(path) or b"").startswith(MARK.encode())]
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise not_read(path, error) from error
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise not_written(path, error) from error
