@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from repack.dlls import make_dll
+from dllmaking import make_dll
+
 from repack.patching import Patched, patch_wheel
 
 DATA = Path(__file__).with_name("data")

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dllmaking import make_dll
 from wheelmaking import make_wheel
-
-from repack.dlls import make_dll
 
 #: Authenticode lies behind all sections, and any rewriting would lose it.
 SIGNATURE = b"a signature that must not be lost"

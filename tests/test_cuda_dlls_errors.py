@@ -31,7 +31,7 @@ from machines import (
     rows,
 )
 
-from repack.dlls.cures import _CURES
+from repack.dlls import FAMILIES
 
 GOLDEN = Path(__file__).parent / "golden" / "messages"
 PAGES = Path(__file__).parents[1] / "docs" / "import-failed"
@@ -141,7 +141,7 @@ def test_every_golden_message_has_its_case() -> None:
 def pages_of_the_module() -> set[str]:
     """Return the names of all pages that a message may name."""
     report = Machine({}).report
-    kinds = {*_CURES, "cuda", "cudnn", "unknown"}
+    kinds = {"cuda", "cudnn", "unknown"} | {name for name, row in FAMILIES.items() if row.cure}
     pages = {f"missing-{kind}" for kind in kinds} | {"symbol", "loaded-first", "several-opencv"}
     return pages | {*report.FAULT_PAGES.values(), *report.CAUSE_PAGES.values()}
 

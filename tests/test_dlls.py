@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repack.dlls import Dll, Kind, classify, common_major, distribution, key_of, possible_majors
+from repack.dlls import Dll, Kind, classify, distribution, key_of, may_be_shipped, possible_majors
 
+_HASH = "0123456789abcdef0123456789abcdef"
 _NPP = (
     *("nppc", "nppial", "nppicc", "nppidei", "nppif", "nppig"),
     *("nppim", "nppist", "nppisu", "nppitc", "npps"),
@@ -129,26 +132,60 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("names", "major"),
+    ("names", "majors"),
     [
-        pytest.param(["npps64_10.dll", "cufft64_10.dll", "cudnn64_7.dll"], 10, id="CUDA 10.2"),
-        pytest.param(["npps64_11.dll", "cufft64_10.dll", "cudnn64_8.dll"], 11, id="CUDA 11"),
-        pytest.param(["npps64_12.dll", "cufft64_11.dll", "cudnn64_8.dll"], 12, id="CUDA 12"),
-        pytest.param(["npps64_13.dll", "cufft64_12.dll", "cudnn64_9.dll"], 13, id="CUDA 13"),
-        pytest.param(["cusparse64_12.dll", "cusolver64_11.dll"], 12, id="told by two together"),
-        pytest.param(["cufft64_10.dll"], None, id="10 or 11"),
-        pytest.param(["nppc64_12.dll", "cufft64_10.dll"], None, id="a contradiction"),
+        pytest.param(["npps64_10.dll", "cufft64_10.dll", "cudnn64_7.dll"], {10}, id="CUDA 10.2"),
+        pytest.param(["npps64_11.dll", "cufft64_10.dll", "cudnn64_8.dll"], {11}, id="CUDA 11"),
+        pytest.param(["npps64_12.dll", "cufft64_11.dll", "cudnn64_8.dll"], {12}, id="CUDA 12"),
+        pytest.param(["npps64_13.dll", "cufft64_12.dll", "cudnn64_9.dll"], {13}, id="CUDA 13"),
+        pytest.param(["cusparse64_12.dll", "cusolver64_11.dll"], {12}, id="told by two together"),
+        pytest.param(["cufft64_10.dll"], {10, 11}, id="10 or 11"),
+        pytest.param(["nppc64_12.dll", "cudart64_110.dll"], set(), id="a contradiction"),
         pytest.param(["nvcuda.dll", "KERNEL32.dll"], None, id="nothing said"),
     ],
 )
-def test_the_dlls_together_tell_the_cuda_major(names: list[str], major: int | None) -> None:
-    assert common_major(map(classify, names)) == major
+def test_the_dlls_together_tell_the_cuda_major(names: list[str], majors: set[int] | None) -> None:
+    assert possible_majors(map(classify, names)) == majors
 
 
-def test_a_contradiction_and_silence_are_told_apart() -> None:
-    mixed = [classify("nppc64_12.dll"), classify("cudart64_110.dll")]
-    assert possible_majors(mixed) == frozenset()
-    assert possible_majors([classify("KERNEL32.dll")]) is None
+@pytest.mark.parametrize(
+    ("mangled", "original"),
+    [
+        pytest.param(f"nppc64_12-{_HASH}.dll", "nppc64_12.dll", id="of the toolkit"),
+        pytest.param("NPPIF64_12-0123abcd.DLL", "nppif64_12.dll", id="a short hash, in capitals"),
+        pytest.param(f"cublasLt64_12-{_HASH}.dll", "cublasLt64_12.dll", id="mixed case"),
+        pytest.param(f"nvrtc64_120_0.alt-{_HASH}.dll", "nvrtc64_120_0.alt.dll", id="with a dot"),
+        pytest.param(f"nvrtc-builtins64_129-{_HASH}.dll", "nvrtc-builtins64_129.dll", id="dashed"),
+        pytest.param(f"cudnn_ops64_9-{_HASH}.dll", "cudnn_ops64_9.dll", id="of cuDNN"),
+        pytest.param(f"nvcuda-{_HASH}.dll", "nvcuda.dll", id="of the driver"),
+        pytest.param(f"msvcp140-{_HASH}.dll", "msvcp140.dll", id="the C++ run-time"),
+        pytest.param(f"libopenblas-{_HASH}.dll", "libopenblas.dll", id="somebody's"),
+    ],
+)
+def test_a_name_that_delvewheel_has_mangled_tells_what_it_told_before(
+    mangled: str, original: str
+) -> None:
+    dll = classify(mangled)
+    assert dll == replace(classify(original), name=mangled)
+    assert (dll.key, dll.original) == (mangled.lower(), original.lower())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_listed"),
+    [
+        pytest.param("nppc64_12.dll", True, id="npp"),
+        pytest.param("cublasLt64_12.dll", True, id="cublasLt"),
+        pytest.param("cudnn_ops64_9.dll", True, id="cuDNN"),
+        pytest.param(f"cufft64_11-{_HASH}.dll", True, id="a mangled name"),
+        pytest.param("nvjpeg64_12.dll", False, id="nvJPEG"),
+        pytest.param("nvJitLink_120_0.dll", False, id="nvJitLink"),
+        pytest.param("cudss64_0.dll", False, id="what nobody knows"),
+        pytest.param("nvcuda.dll", False, id="the driver"),
+        pytest.param("libopenblas.dll", False, id="somebody's"),
+    ],
+)
+def test_only_what_the_licence_lists_may_be_shipped(name: str, *, is_listed: bool) -> None:
+    assert may_be_shipped(classify(name)) == is_listed
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from running import REPACK
 import repack
 from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, load, parse_override, read_toml
-from repack.dlls.cures import _CURES
+from repack.dlls import FAMILIES
 from repack.patching import builtin_folder
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def test_every_page_that_a_message_names_is_there_and_no_other(report: ModuleType) -> None:
-    kinds = {"cuda", "cudnn", "unknown", *_CURES}
+    kinds = {"cuda", "cudnn", "unknown"} | {name for name, row in FAMILIES.items() if row.cure}
     named = {f"missing-{kind}" for kind in kinds} | {"symbol", "loaded-first", "several-opencv"}
     named |= {*report.CAUSE_PAGES.values(), *report.FAULT_PAGES.values()}
     assert {path.stem for path in MESSAGES.glob("*.md")} - {"index"} == named

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dllmaking import make_dll
 from driving import Ran, Repack, everything
 from fetching import sha256
 from releases import GitHub
 from wheelmaking import make_pyd, make_wheel
 
 from repack.config import ReleaseSource, load
-from repack.dlls import make_dll
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]

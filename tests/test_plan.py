@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dllmaking import make_dll
 from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
@@ -16,7 +17,6 @@ from wheelmaking import make_wheel, metadata
 
 from repack.cargo import Supplement
 from repack.config import Build
-from repack.dlls import make_dll
 from repack.errors import InputError
 from repack.inspect import Analysis, analyse
 from repack.patching import Patched

@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dllmaking import make_dll
 from wheelmaking import make_wheel
 
 from repack.config import IndexSource
 from repack.console import SILENT
-from repack.dlls import make_dll, read_image
+from repack.dlls import read_image
 from repack.errors import FetchError, InputError, ToolError
 from repack.fetch import Cache, pin_key
 from repack.fetch.cache import Answer
@@ -352,7 +353,7 @@ def test_a_python_is_put_together_of_the_official_parts(recipe: Recipe, cache: C
         "Lib/site-packages/README.txt",
     }
     assert (tree / "python312.dll").read_bytes() == WHEEL["deploy_libs/python312.dll"]
-    assert read_image(tree / "python3.dll", name="python3.dll").dll
+    assert read_image(tree / "python3.dll").exports
 
 
 def test_it_is_put_together_once(recipe: Recipe, cache: Cache) -> None:

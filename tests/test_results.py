@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from dllmaking import make_dll
 from pretending import this_python
 from wheelmaking import make_pyd, make_wheel
 
 from repack import results
 from repack.cargo import Supplement
 from repack.config import Build
-from repack.dlls import make_dll
 from repack.errors import InputError
 from repack.inspect import Analysis, analyse
 from repack.patching import Patched

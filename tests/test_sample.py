@@ -5,9 +5,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from dllmaking import make_dll
 from wheelmaking import make_pyd, make_wheel
 
-from repack.dlls import make_dll
 from repack.errors import InputError, ToolError
 from repack.inspect import analyse
 from repack.sample import add_toolkit, make_sample

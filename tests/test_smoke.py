@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dllmaking import make_dll
 from pretending import CV2, cv2_wheel, numpy_wheel, pip_wheel, this_python
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
-from repack.dlls import make_dll
 from repack.fetch import Cache, Fetched, fetch_index
 from repack.files import sha256_of
 from repack.lock import Pin

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from dllmaking import make_dll
 from driving import Ran, Repack, everything
 from pretending import numpy_wheel, this_python
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
 from repack.building import trials
-from repack.dlls import make_dll
 from repack.errors import FetchError
 from repack.fetch import Fetched
 from repack.files import sha256_of

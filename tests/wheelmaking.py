@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repack.dlls import make_dll
+from dllmaking import make_dll
 
 Files = Mapping[str, "bytes | Path"]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dllmaking import make_dll
 from proof.disks import WineDisk, wine_disk
 from proof.layouts import lay_python, layout_of
 from proof.packages import link_tree
 
-from repack.dlls import make_dll
 from repack.process import Finished, run
 from repack.pythons import Interpreter, Pythons
 

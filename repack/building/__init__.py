@@ -11,7 +11,7 @@ from repack import __version__, files
 from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, require_source, source_date_epoch
 from repack.fetch import locate
-from repack.inspect import Memory, analyse, require_cv2, require_original, require_windows
+from repack.inspect import analyse, require_cv2, require_original, require_windows
 from repack.results import BuildResult
 from repack.wheel import parse_filename
 
@@ -27,7 +27,7 @@ __all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "tim
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
 #: What takes long to import and is needed once the source is read; and so in one mode alone.
-_IMPORTED = ("repack.inspect.judging", "repack.building.making", "repack.building.recording")
+_IMPORTED = ("repack.building.making", "repack.building.recording")
 _IMPORTED_TOO = {"vendor": ("repack.vendor.sbom",), "depend": ("repack.vendor",)}
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
 _SAMPLE_PYTHON = "3.12"
@@ -68,9 +68,10 @@ def look_through(path: Path, config: Config, supply: Supply, task: Task | None =
     """Return the analysis of the wheel at `path`; the content of a wheel is read once for all."""
     return analyse(
         path,
+        pythons=config.build.python,
         allow_startup_hook=config.allow.startup_hook,
         task=task,
-        memory=Memory(folder=supply.cache.folder("seen")),
+        memory=files.Memory(supply.cache.folder("seen")),
     )
 
 

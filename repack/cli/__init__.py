@@ -286,7 +286,7 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
     with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
         for wheel in options.wheels:
             try:
-                analyses.append(analyse(wheel, allow_startup_hook=True))
+                analyses.append(analyse(wheel, pythons=DEFAULT_PYTHONS, allow_startup_hook=True))
             except InputError as error:
                 errors.append(error)
             task.advance(1)

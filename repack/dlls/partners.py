@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from repack.dlls.rules import Kind
-
-if TYPE_CHECKING:
-    from repack.dlls.rules import Dll
+from repack.dlls.families import Dll, Kind
 
 #: What cuDNN has been made of since the major version; later releases have more parts than these.
 _CUDNN_PARTS = {
@@ -19,8 +15,8 @@ _CUDNN_PARTS = {
         *("engines_precompiled", "engines_runtime_compiled"),
     ),
 }
-_PARTS_SINCE = 8
-#: Which DLLs of the same number a DLL imports itself: NPP's all import its core.
+#: Which DLLs of the same number a DLL imports itself: NPP's all import its core, and cuBLAS has
+#: been two libraries since CUDA 10.1, from whose number on it is its own.
 _COMPANIONS = (
     (re.compile(r"cublas64_([1-4]\d)\.dll"), ("cublasLt64_{}.dll",)),
     (re.compile(r"nvblas64_([1-4]\d)\.dll"), ("cublas64_{}.dll", "cublasLt64_{}.dll")),
@@ -37,9 +33,8 @@ class Partner:
     `beside` where all of them must be of the same release, and so of one directory.
     """
 
-    family: str
     names: re.Pattern[str]
-    beside: bool
+    beside: bool = False
 
 
 def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
@@ -47,36 +42,29 @@ def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
 
     cuDNN's library is a shim that loads its parts, cuBLASLt and NVRTC; NVRTC loads its built-ins.
     """
-    if dll.kind is Kind.CUDNN and dll.version is not None and dll.version >= _PARTS_SINCE:
+    if dll.kind is Kind.CUDNN and (dll.version or 0) >= min(_CUDNN_PARTS):
         major = r"\d\d" if cuda_major is None else str(cuda_major)
         return (
-            _partner("cudnn", rf"cudnn\w*64_{dll.version}\.dll", beside=True),
-            _partner("cublas", rf"cublaslt64_{major}\.dll"),
-            _partner("nvrtc", rf"nvrtc64_{major}\d_0\.dll"),
+            Partner(names=re.compile(rf"cudnn\w*64_{dll.version}\.dll"), beside=True),
+            Partner(names=re.compile(rf"cublaslt64_{major}\.dll")),
+            Partner(names=re.compile(rf"nvrtc64_{major}\d_0\.dll")),
         )
     if dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
-        return (_partner("nvrtc", r"nvrtc-builtins64_\d+\.dll", beside=True),)
+        return (Partner(names=re.compile(r"nvrtc-builtins64_\d+\.dll"), beside=True),)
     return ()
 
 
 def companions(dll: Dll) -> tuple[str, ...]:
-    """Return the names of the DLLs that NVIDIA's `dll` imports at load time, of its own family.
-
-    cuBLAS has been two libraries since CUDA 10.1, from whose number on it is its own.
-    """
+    """Return the names of the DLLs that NVIDIA's `dll` imports at load time, of its own family."""
     for pattern, names in _COMPANIONS:
         if match := pattern.fullmatch(dll.key):
             return tuple(name.format(match[1]) for name in names)
     return ()
 
 
-def _partner(family: str, names: str, *, beside: bool = False) -> Partner:
-    return Partner(family=family, names=re.compile(names), beside=beside)
-
-
 def parts_of(dll: Dll) -> tuple[str, ...]:
     """Return the keys of the files without which `dll` loads and does not work."""
-    if dll.kind is not Kind.CUDNN or dll.key != f"cudnn64_{dll.version}.dll":
+    if dll.original != f"cudnn64_{dll.version}.dll":
         return ()
     parts = _CUDNN_PARTS.get(dll.version or 0, ())
     return tuple(f"cudnn_{part}64_{dll.version}.dll" for part in parts)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from repack.dlls.rules import Kind, distribution
-
-if TYPE_CHECKING:
-    from repack.dlls.rules import Dll
+from repack.dlls.families import Dll, Kind, distribution
 
 #: CUDA's major and, where it is known, minor version.
 Cuda = tuple[int, "int | None"]
@@ -62,7 +58,7 @@ def required(dll: Dll, cuda: Cuda) -> str:
     lower one is the version that came with the toolkit of the build, where that is known.
     """
     if dll.kind is Kind.VC_RUNTIME:
-        wanted = _VC_RUNTIME.fullmatch(dll.key) and not _OF_PYTHON.fullmatch(dll.key)
+        wanted = _VC_RUNTIME.fullmatch(dll.original) and not _OF_PYTHON.fullmatch(dll.original)
         return "msvc-runtime>=14,<15" if wanted else ""
     name = distribution(dll, cuda[0])
     if not name:

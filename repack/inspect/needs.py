@@ -1,72 +1,71 @@
-"""Follows import tables through the wheel: who needs which DLL, and which member answers."""
-
-from __future__ import annotations
+"""Follows import tables through a wheel: who needs which DLL, and which member answers."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from repack.dlls import classify, key_of
-from repack.inspect.values import Need
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from repack.dlls import Image
+from repack.dlls import Dll, Image, classify, key_of
 
 
-def follow(native: Iterable[str], images: Mapping[str, Image]) -> tuple[Need, ...]:
-    """Return every DLL that the modules `native` lead to, sorted by name."""
-    native = tuple(native)
-    loaded = _Walk(images=images, delayed=False).through(native)
-    everything = _Walk(images=images, delayed=True).through(native)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """A DLL that must be found before, or while, the wheel's modules run.
+
+    `needed_by` are the members whose import tables name it; `delayed` where no chain of load-time
+    imports leads to it; `in_wheel` the member that answers, if one does.
+    """
+
+    dll: Dll
+    needed_by: tuple[str, ...]
+    delayed: bool = False
+    in_wheel: str | None = None
+
+
+class _Request(NamedTuple):
+    name: str
+    asker: str
+    answer: str | None
+
+
+def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Need, ...]:
+    """Return every DLL that `modules`, and the members of `images` they reach, need, by key."""
+    modules = tuple(modules)
+    at_load_time = {key_of(request.name) for request in _walk(modules, images, delayed=False)}
+    requests: dict[str, list[_Request]] = defaultdict(list)
+    for request in _walk(modules, images, delayed=True):
+        requests[key_of(request.name)].append(request)
     return tuple(
         Need(
-            dll=classify(min(everything.names[key])),
-            needed_by=tuple(sorted(everything.needed_by[key])),
-            delayed=key not in loaded.needed_by,
-            in_wheel=everything.answers.get(key),
+            dll=classify(min(request.name for request in requests[key])),
+            needed_by=tuple(sorted({request.asker for request in requests[key]})),
+            delayed=key not in at_load_time,
+            in_wheel=next((request.answer for request in requests[key] if request.answer), None),
         )
-        for key in sorted(everything.needed_by)
+        for key in sorted(requests)
     )
 
 
-@dataclass(kw_only=True, slots=True)
-class _Walk:
-    """A walk along import tables, by delay-loads too where `delayed`."""
-
-    images: Mapping[str, Image]
-    delayed: bool
-    names: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    needed_by: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    answers: dict[str, str] = field(default_factory=dict)
-
-    def through(self, native: tuple[str, ...]) -> _Walk:
-        by_name: dict[str, list[str]] = defaultdict(list)
-        for member in sorted(self.images):
-            by_name[_base(member)].append(member)
-        seen = set(native)
-        waiting = [(member, _folder(member)) for member in native]
-        while waiting:
-            member, root = waiting.pop(0)
-            for name in self._wanted(member):
-                key = key_of(name)
-                self.names[key].add(name)
-                self.needed_by[key].add(member)
-                answer = _nearest(by_name.get(key, []), root, _folder(member))
-                if answer:
-                    self.answers.setdefault(key, answer)
-                if answer and answer not in seen:
-                    seen.add(answer)
-                    waiting.append((answer, root))
-        return self
-
-    def _wanted(self, member: str) -> Iterator[str]:
-        image = self.images[member]
-        tables = (image.imports, image.delay_imports) if self.delayed else (image.imports,)
-        for table in tables:
-            for wanted in table:
-                yield wanted.dll
+def _walk(
+    modules: tuple[str, ...], images: Mapping[str, Image], *, delayed: bool
+) -> list[_Request]:
+    """Return what is asked for along import tables, by delay-loads too where `delayed`."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for member in sorted(images):
+        members[member.rpartition("/")[2].lower()].append(member)
+    requests = []
+    seen = set(modules)
+    waiting = [(module, _folder(module)) for module in modules]
+    for asker, home in waiting:
+        image = images[asker]
+        for wanted in (*image.imports, *(image.delay_imports if delayed else ())):
+            candidates = members[key_of(wanted.dll)]
+            answer = _nearest(candidates, home, _folder(asker))
+            requests.append(_Request(wanted.dll, asker, answer))
+            if answer and answer not in seen:
+                seen.add(answer)
+                waiting.append((answer, home))
+    return requests
 
 
 def _nearest(members: list[str], *folders: str) -> str | None:
@@ -76,10 +75,6 @@ def _nearest(members: list[str], *folders: str) -> str | None:
             if _folder(member) == folder:
                 return member
     return members[0] if members else None
-
-
-def _base(member: str) -> str:
-    return member.rsplit("/", 1)[-1].lower()
 
 
 def _folder(member: str) -> str:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from repack.patching.applying import Patched, patch_wheel
 from repack.patching.build_module import BUILD_MODULE
+from repack.patching.config import machine_directories
 from repack.patching.overlays import builtin_folder, read_overlay
 
-__all__ = ["BUILD_MODULE", "Patched", "builtin_folder", "patch_wheel", "read_overlay"]
+__all__ = [
+    "BUILD_MODULE",
+    "Patched",
+    "builtin_folder",
+    "machine_directories",
+    "patch_wheel",
+    "read_overlay",
+]

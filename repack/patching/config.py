@@ -52,6 +52,15 @@ def clean_config(
     return new, tuple(notes)
 
 
+def machine_directories(content: bytes) -> list[str]:
+    """Return the elements of the lists that are directories of the build machine, as expressions.
+
+    PatchError where the file is not Python that can be read.
+    """
+    sources = [ast.unparse(element) for _, element in _elements(parse(content))]
+    return [source for source in sources if _ABSOLUTE.match(source)]
+
+
 def _elements(tree: ast.Module) -> list[tuple[str, ast.expr]]:
     """Return the elements of the list literals that the lists are given, with the list's name."""
     elements = [

@@ -165,7 +165,7 @@ def _check_symbols(analysis: Analysis, chosen: dict[str, Choice]) -> None:
     askers = {member for need in analysis.needs for member in need.needed_by}
     images = {member: analysis.images[member] for member in sorted(askers)}
     images |= {choice.file.name: choice.file.image for choice in chosen.values()}
-    exports = {key: frozenset(choice.file.exports) for key, choice in chosen.items()}
+    exports = {key: frozenset(choice.file.image.exports) for key, choice in chosen.items()}
     for asker, image in images.items():
         for wanted in _imports(image):
             key = key_of(wanted.dll)

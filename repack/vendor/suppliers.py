@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -12,35 +11,22 @@ from packaging.utils import parse_wheel_filename
 
 from repack import files
 from repack.console import Progress
-from repack.dlls import (
-    Image,
-    Kind,
-    LeftOutError,
-    Spooled,
-    classify,
-    key_of,
-    mere_content,
-    read_exports,
-    read_image,
-)
+from repack.dlls import Image, Kind, classify, key_of, read_image
 from repack.fetch import Cache, Fetched
+from repack.inspect import read_binaries
 from repack.wheel import (
     Added,
     Archive,
     Copied,
     Member,
     RecordEntry,
-    Sink,
-    Wheel,
     entry_of,
     open_archive,
     read_member,
-    read_pieces,
-    read_wheel,
 )
 
 #: Raise it when something else is remembered of a DLL.
-_FORMAT = "2"
+_FORMAT = "3"
 _LICENCE_NAMES = ("license", "licence", "eula", "notice")
 #: A toolkit's licence lies beside `bin`, or beside what is around that.
 _LEVELS = 3
@@ -60,7 +46,6 @@ class SuppliedDll:
     size: int
     packed: int | None
     image: Image
-    exports: tuple[str, ...]
     row: RecordEntry | None
 
 
@@ -119,46 +104,22 @@ def _parse_catalogue(value: Any) -> list[SuppliedDll]:  # noqa: ANN401 - JSON
 
 
 def _look_into(path: Path) -> list[SuppliedDll]:
-    """Return the DLLs of a wheel that agrees with its RECORD; only their tables lie on the disk."""
-    spools: dict[str, Spooled] = {}
-    with TemporaryDirectory(prefix="repack-") as folder:
-
-        def spool(member: Member) -> Sink | None:
-            if not member.name.lower().endswith(".dll"):
-                return None
-            spools[member.name] = Spooled(Path(folder, str(member.offset)), mere_content)
-            return spools[member.name].write
-
-        try:
-            wheel = read_wheel(path, sink=spool)
-        finally:
-            for spooled in spools.values():
-                spooled.close()
-        return [_read_dll(wheel, name, spools[name]) for name in sorted(spools)]
-
-
-def _read_dll(wheel: Wheel, name: str, spooled: Spooled) -> SuppliedDll:
-    """Return a DLL of a wheel; where a table lies in what was left out, all of it is read again."""
-    member = _member(wheel.archive, name)
-    try:
-        image = read_image(spooled.path, name=name, file=wheel.path, left_out=spooled.left_out)
-        exports = read_exports(spooled.path, left_out=spooled.left_out)
-    except LeftOutError:
-        whole = Spooled(spooled.path, None)
-        for piece in read_pieces(wheel.archive, member):
-            whole.write(piece)
-        whole.close()
-        image = read_image(whole.path, name=name, file=wheel.path)
-        exports = read_exports(whole.path)
-    return SuppliedDll(
-        name=PurePosixPath(name).name,
-        place=name,
-        size=member.size,
-        packed=member.compressed_size,
-        image=image,
-        exports=exports,
-        row=wheel.record[name],
-    )
+    """Return the DLLs of a wheel that agrees with its RECORD."""
+    wheel, binaries = read_binaries(path)
+    dlls = []
+    for name, image in binaries.images.items():
+        member = _member(wheel.archive, name)
+        dlls.append(
+            SuppliedDll(
+                name=PurePosixPath(name).name,
+                place=name,
+                size=member.size,
+                packed=member.compressed_size,
+                image=image,
+                row=wheel.record[name],
+            )
+        )
+    return dlls
 
 
 def _member(archive: Archive, name: str) -> Member:
@@ -180,8 +141,7 @@ def directory_supplier(folder: Path) -> Supplier:
             place=str(path),
             size=path.stat().st_size,
             packed=None,
-            image=read_image(path, name="", file=path),
-            exports=read_exports(path),
+            image=read_image(path),
             row=None,
         )
         for path in paths

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from dllmaking import make_dll
 from genuine import CUDA_10, unpacked_artifact
 
 from proof.scenarios import Dlls
 from repack.building import Supply
 from repack.console import SILENT
-from repack.dlls import make_dll, read_exports
+from repack.dlls import read_exports
 from repack.smoke import toolkit_of
 from repack.wheel import open_archive
 

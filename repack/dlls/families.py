@@ -1,0 +1,173 @@
+"""What the name of a DLL tells, by `families.toml`; the rules hold for CUDA versions to come."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+#: "12" is a number of the library's own, "65" is CUDA 6.5, "1210" is 12.10, "2025" is a year.
+_FIRST_OWN, _FIRST_VERSION, _FIRST_LONG_VERSION, _FIRST_YEAR = 10, 50, 1000, 2000
+#: NVIDIA's wheels begin with CUDA 11; since 13 their names no longer carry the major.
+_FIRST_WHEELS, _FIRST_PLAIN_NAMES = 11, 13
+
+# "nppc64_12", "nvrtc64_120_0.alt", "nvrtc-builtins64_129", "nvJitLink_120_0", "cupti64_2025.1.0"
+_NUMBERED = re.compile(
+    r"(?P<library>[a-z][a-z_-]*?)(32|64)?_(?P<number>\d{1,4})(_\d+|[.\d]+)?(\.alt)?"
+)
+#: delvewheel renames what it puts into a wheel: "nppc64_12-0123456789abcdef0123456789abcdef.dll".
+_MANGLED = re.compile(r"-[0-9a-f]{8,64}(?=\.dll$)")
+
+
+class Kind(Enum):
+    """Where a DLL comes from."""
+
+    CUDA = "cuda"
+    CUDNN = "cudnn"
+    DRIVER = "driver"
+    WINDOWS = "windows"
+    API_SET = "api-set"
+    PYTHON = "python"
+    VC_RUNTIME = "vc-runtime"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """A row of the table; the table says what its columns mean. A pattern left out fits nothing."""
+
+    kind: str
+    name: str = r"(?!)"
+    library: str = r"(?!)"
+    ahead: int | None = None
+    majors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    distribution: str = ""
+    first_wheels: int = _FIRST_WHEELS
+    listed: bool = False
+    cure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dll:
+    """What is known of a DLL by its name alone.
+
+    `name` is as it was asked for; `family` is the library it belongs to ("npp", "cublas", "driver",
+    "media-foundation", ...); `majors` are the CUDA majors it can be of, any when empty; `version`
+    is the number in its name, where that says something (cudnn64_9: 9).
+    """
+
+    name: str
+    family: str
+    kind: Kind
+    majors: frozenset[int] = frozenset()
+    version: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name as Windows compares it."""
+        return key_of(self.name)
+
+    @property
+    def original(self) -> str:
+        """The key of the DLL before delvewheel renamed it, if it did."""
+        return _MANGLED.sub("", self.key)
+
+
+FAMILIES: Mapping[str, Family] = {
+    name: Family(**row)
+    for name, row in tomllib.loads(
+        Path(__file__).with_name("families.toml").read_text("utf-8")
+    ).items()
+}
+_WINDOWS = frozenset(
+    name
+    for line in Path(__file__).with_name("windows.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+    for name in line.split()
+)
+
+
+def key_of(name: str) -> str:
+    """Return a DLL's name as Windows compares it: lower case, and ".dll" where it has no ending."""
+    lower = name.lower()
+    return lower if "." in lower else f"{lower}.dll"
+
+
+@cache
+def classify(name: str) -> Dll:
+    """Return what the name of a DLL tells; the family is "unknown" where no rule fits."""
+    key = _MANGLED.sub("", key_of(name))
+    stem = key.removesuffix(".dll")
+    numbered = _NUMBERED.fullmatch(stem)
+    for family, row in FAMILIES.items() if key.endswith(".dll") else ():
+        has_library = numbered and re.fullmatch(row.library, numbered["library"])
+        if has_library or re.fullmatch(row.name, stem):
+            number = numbered["number"] if numbered else ""
+            return Dll(
+                name=name,
+                family=family,
+                kind=Kind(row.kind),
+                majors=_majors(row, number) if number else frozenset(),
+                version=int(number) if number else None,
+            )
+    family = "windows" if key in _WINDOWS else "unknown"
+    return Dll(name=name, family=family, kind=Kind(family))
+
+
+def possible_majors(dlls: Iterable[Dll]) -> frozenset[int] | None:
+    """Return the CUDA majors that all of `dlls` can be of: none left where they contradict.
+
+    None where no name among them says anything.
+    """
+    told = [dll.majors for dll in dlls if dll.majors]
+    return frozenset.intersection(*told) if told else None
+
+
+def distribution(dll: Dll, cuda_major: int) -> str | None:
+    """Return the name of NVIDIA's distribution that holds `dll` of that CUDA major, if any does."""
+    row = FAMILIES.get(dll.family)
+    if row is None or not row.distribution or cuda_major < row.first_wheels:
+        return None
+    is_plain = cuda_major >= _FIRST_PLAIN_NAMES and dll.kind is not Kind.CUDNN
+    return row.distribution if is_plain else f"{row.distribution}-cu{cuda_major}"
+
+
+def may_be_shipped(dll: Dll) -> bool:
+    """Return whether NVIDIA's licences list the DLL among what may be passed on with a program."""
+    return dll.family in FAMILIES and FAMILIES[dll.family].listed
+
+
+def general_cures() -> dict[str, str]:
+    """Return what to do about DLLs that others need in their turn, by family."""
+    return {family: FAMILIES[family].cure for family in ("api-set", "vc-runtime", "windows")}
+
+
+def cure(dll: Dll, cuda: tuple[int, int | None] | None) -> str:
+    """Return what brings `dll` of that CUDA onto a machine, "" where its family does not tell."""
+    major, minor = cuda or ("", None)
+    toolkit = f"CUDA {major}".rstrip()
+    if dll.kind is Kind.CUDA:
+        best = "" if minor is None else f" (best {major}.{minor} or later)"
+        return f"set CUDA_PATH to a toolkit of {toolkit}{best}"
+    if dll.kind is Kind.CUDNN:
+        return f"set CUDNN_PATH to cuDNN {dll.version} for {toolkit}"
+    return FAMILIES[dll.family].cure if dll.family in FAMILIES else ""
+
+
+def _majors(row: Family, text: str) -> frozenset[int]:
+    """Return the CUDA majors that a library with the number `text` in its name can be of."""
+    number = int(text)
+    if number >= _FIRST_YEAR:
+        return frozenset()
+    if number >= _FIRST_VERSION:
+        return frozenset({int(text[: -2 if number >= _FIRST_LONG_VERSION else -1])})
+    if text in row.majors:
+        first, last = row.majors[text]
+        return frozenset(range(first, last + 1))
+    if row.ahead is None or number < _FIRST_OWN:
+        return frozenset()
+    return frozenset({number + row.ahead})
