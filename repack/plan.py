@@ -34,6 +34,7 @@ from repack.wheel import (
     Added,
     Copied,
     Wheel,
+    applicable,
     local_version,
     renamed,
     requirement,
@@ -41,7 +42,6 @@ from repack.wheel import (
     size_of,
     with_metadata,
 )
-from repack.wheel.requiring import applicable
 
 #: Changes whenever the same recipe gives other bytes than before.
 _FORMAT = "2"
@@ -163,8 +163,7 @@ def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
         replace(wheel, metadata=_metadata(analysis)),
         name,
         {**patched.files, **more.files},
-        add_requires=more.requires,
-        add_extras=more.extras,
+        add={"Requires-Dist": more.requires, "Provides-Extra": more.extras},
         add_licence=more.licence,
         carried=more.carried,
     )
@@ -296,9 +295,9 @@ def _metadata(analysis: Analysis) -> bytes:
     """Return METADATA with the lines for NumPy that are right for the binary."""
     wheel, lines = analysis.wheel, _numpy_lines(analysis)
     is_replaced = not set(filter(_is_numpy, wheel.requires)) <= set(lines)
-    return with_metadata(
-        wheel.metadata, drop_requires=("numpy",) if is_replaced else (), add_requires=lines
-    )
+    others = [line for line in wheel.requires if not _is_numpy(line)]
+    fields = {"Requires-Dist": others} if is_replaced else {}
+    return with_metadata(wheel.metadata, fields=fields, add={"Requires-Dist": lines})
 
 
 def _numpy_lines(analysis: Analysis) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def make_sample(
         files: dict[str, bytes | Path] = {_MODULE: module}
         if wheel.archive.member(_CONFIG):
             files[_CONFIG] = add_toolkit(read_member(wheel.archive, _CONFIG), cuda, file=base)
-        entries = rewritten(wheel, name, files, summary=summary.strip())
+        entries = rewritten(wheel, name, files, fields={"Summary": [summary.strip()]})
         folder.mkdir(parents=True, exist_ok=True)
         splice(wheel.archive, entries, folder / str(name), timestamp=_TIMESTAMP)
     _log.info("made %s of %s", name, base.name)

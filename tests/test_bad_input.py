@@ -222,25 +222,13 @@ def test_a_source_that_cannot_be_used_gets_one_line_and_leaves_nothing(
     assert told(line, file=bad.name, code=bad.code, member=bad.member, reason=bad.reason)
 
 
-@pytest.mark.parametrize("name", ["cut", "HTML", "a pyd that is ELF", "missing", "no cv2"])
-def test_the_console_script_says_the_same_and_traces_nothing(
-    name: str, repack: Repack, inputs: Path
-) -> None:
-    bad = BAD[name]
+def test_the_console_script_says_the_same_and_traces_nothing(repack: Repack, inputs: Path) -> None:
+    bad = BAD["a pyd that is ELF"]
     bad.make(inputs / bad.name)
     line = refused(repack, "--source", inputs / bad.name)
     ran = repack.script("build", "--no-smoke", "-q", "--source", inputs / bad.name)
     assert ran == Ran(code=1, out="", err=f"{ERROR}{line}\n")
     assert everything(repack.folder) == {}
-
-
-def test_steps_are_told_before_the_line_where_they_are_not_hushed(
-    repack: Repack, inputs: Path
-) -> None:
-    bad = BAD["a pyd that is ELF"]
-    bad.make(inputs / bad.name)
-    ran = repack("build", "--no-smoke", "--source", inputs / bad.name)
-    assert ran.err.splitlines()[-1] == f"{ERROR}{ran.error}"
 
 
 def test_with_json_the_error_is_an_object_too(repack: Repack, inputs: Path) -> None:
@@ -302,10 +290,6 @@ def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> 
     line = refused(repack)
     hint = told(line, file=NAME, code="sha256", reason="repack.lock says")
     assert "--update-lock" in hint
-
-
-def test_a_url_that_is_not_there(repack: Repack, server: FaultServer) -> None:
-    assert "404" in refused(repack, "--source", server.url(f"/{NAME}"))
 
 
 def test_offline_what_was_never_fetched(repack: Repack, server: FaultServer) -> None:
@@ -370,7 +354,7 @@ def test_a_patch_folder_that_does_not_fit(
     assert f"[{code}]; " in line
 
 
-@pytest.mark.parametrize("text", ["nonsense", "-5", "1e9", "1.5", " 7", "1_000", "4354819199"])
+@pytest.mark.parametrize("text", ["nonsense", "-5", "1_000", "4354819199"])
 def test_a_source_date_epoch_that_no_archive_can_hold(
     text: str, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,7 +364,7 @@ def test_a_source_date_epoch_that_no_archive_can_hold(
     assert "[source-date-epoch]; " in line
 
 
-@pytest.mark.parametrize("text", ["0", "315532799", "4354819198"], ids=["1970", "1979", "2107"])
+@pytest.mark.parametrize("text", ["0", "4354819198"], ids=["1970", "2107"])
 def test_a_source_date_epoch_from_1970_to_2107_is_obeyed(
     text: str, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,35 +382,34 @@ def test_no_python_that_can_be_served(repack: Repack, source: Path) -> None:
 # Where it goes
 
 
+WHEEL = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
+
+
 def full(file: str, line: str, *, code: str) -> str:
     return told(line, file=file, code=code, reason="cannot be written: ")
 
 
-def test_an_output_folder_that_is_a_file(repack: Repack, source: Path) -> None:
-    (repack.folder / "dist").write_text("a file")
-    assert full("dist", refused(repack, "--source", source), code="in-the-way")
+@pytest.mark.parametrize(
+    ("in_the_way", "out", "fault"),
+    [
+        pytest.param("dist", "dist", ("dist", "in-the-way"), id="it is a file"),
+        pytest.param("dist", "dist/wheels", ("dist/wheels", "not-a-folder"), id="under a file"),
+        pytest.param("", f"new/{'x' * 300}", ("x" * 300, "name-too-long"), id="an endless name"),
+        pytest.param(f"dist/{WHEEL}/kept", "dist", (WHEEL, "is-a-folder"), id="folder for a wheel"),
+    ],
+)
+def test_an_output_folder_that_cannot_be(
+    in_the_way: str, out: str, fault: tuple[str, str], repack: Repack, source: Path
+) -> None:
+    path = repack.folder / (in_the_way or "unrelated")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file")
+    line = refused(repack, "--source", source, "--python", "3.12", "-w", out)
+    assert full(fault[0], line, code=fault[1])
 
 
-def test_an_output_folder_under_a_file(repack: Repack, source: Path) -> None:
-    (repack.folder / "dist").write_text("a file")
-    line = refused(repack, "--source", source, "-w", "dist/wheels")
-    assert full("dist/wheels", line, code="not-a-folder")
-
-
-def test_an_output_folder_of_an_endless_name(repack: Repack, source: Path) -> None:
-    line = refused(repack, "--source", source, "-w", f"new/{'x' * 300}")
-    assert full("x" * 300, line, code="name-too-long")
-
-
-def test_a_folder_in_a_wheels_place(repack: Repack, source: Path) -> None:
-    wheel = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
-    (repack.folder / "dist" / wheel / "kept").mkdir(parents=True)
-    line = refused(repack, "--source", source, "--python", "3.12")
-    assert full(wheel, line, code="is-a-folder")
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
-@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_disk_that_fails_when_it_is_written_to(
     call: str, number: int, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from wheelmaking import make_wheel
 
 from repack.fetch import Cache
 from repack.files import sha256_of
-from repack.wheel.requiring import windows_environment
+from repack.wheel import windows_environment
 
 
 @dataclass

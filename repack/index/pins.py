@@ -17,8 +17,7 @@ from repack.files import not_read, not_written, replacing
 from repack.index.pinfiles import MARK, Pin, Target, pin_files, version_key
 from repack.index.resolving import Index, resolve
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
-from repack.wheel import Wheel, read_wheel
-from repack.wheel.requiring import applicable
+from repack.wheel import Wheel, applicable, read_wheel
 
 _EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
 #: Every file that is ever written here has one of these names.

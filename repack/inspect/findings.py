@@ -13,8 +13,7 @@ from repack.inspect.carried import find_carried
 from repack.inspect.claims import Claim, read_configs
 from repack.patching import machine_directories
 from repack.record import Finding
-from repack.wheel import Wheel, startup_hooks
-from repack.wheel.requiring import applicable
+from repack.wheel import Wheel, applicable, startup_hooks
 
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
 _PYTHON_DLL = re.compile(r"python3(\d+)(t?)\.dll")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from repack.wheel import open_archive, parse_metadata, read_member
-from repack.wheel.requiring import applicable
+from repack.wheel import applicable, open_archive, parse_metadata, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,60 +1,45 @@
 """A wheel at rest: read strictly, written by splicing; its name, METADATA, WHEEL and RECORD."""
 
-from repack.wheel.archive import open_archive
-from repack.wheel.contents import read_member, read_pieces
-from repack.wheel.filenames import WheelName, local_version, parse_filename, renamed
-from repack.wheel.manners import startup_hooks
-from repack.wheel.members import DEFLATED, STORED, Archive, Member
-from repack.wheel.metadata import (
-    Metadata,
-    parse_metadata,
-    requirement,
-    wheel_file_with_tags,
-    with_metadata,
-)
-from repack.wheel.reading import Wheel, read_wheel
-from repack.wheel.record import RecordEntry, entry_of, format_record, parse_record
-from repack.wheel.rewriting import Carried, rewritten
-from repack.wheel.verifying import (
-    LIMITS,
-    SHARES,
-    Limits,
-    Sink,
-    Work,
-    check_limits,
-    verify,
-    verifying,
-)
-from repack.wheel.writing import (
+from repack.wheel.archive import Archive, Member, open_archive
+from repack.wheel.content import Sink, read_member, read_pieces, verify
+from repack.wheel.entries import (
     Added,
+    Carried,
     Copied,
-    Written,
     canonical_order,
     name_of,
+    rewritten,
     size_of,
-    splice,
 )
+from repack.wheel.metadata import (
+    BrokenMetadataError,
+    Metadata,
+    applicable,
+    parse_metadata,
+    requirement,
+    windows_environment,
+    with_metadata,
+)
+from repack.wheel.names import WheelName, local_version, parse_filename, renamed
+from repack.wheel.reader import Wheel, read_wheel, startup_hooks
+from repack.wheel.record import RecordEntry, entry_of, format_record
+from repack.wheel.writer import Written, splice
 
 __all__ = [
-    "DEFLATED",
-    "LIMITS",
-    "SHARES",
-    "STORED",
     "Added",
     "Archive",
+    "BrokenMetadataError",
     "Carried",
     "Copied",
-    "Limits",
     "Member",
     "Metadata",
     "RecordEntry",
     "Sink",
     "Wheel",
     "WheelName",
-    "Work",
     "Written",
+    "applicable",
     "canonical_order",
-    "check_limits",
     "entry_of",
     "format_record",
     "local_version",
@@ -62,7 +47,6 @@ __all__ = [
     "open_archive",
     "parse_filename",
     "parse_metadata",
-    "parse_record",
     "read_member",
     "read_pieces",
     "read_wheel",
@@ -73,7 +57,6 @@ __all__ = [
     "splice",
     "startup_hooks",
     "verify",
-    "verifying",
-    "wheel_file_with_tags",
+    "windows_environment",
     "with_metadata",
 ]

@@ -1,117 +1,165 @@
-"""Which names a member may have, so that every installer on every system writes the same file."""
-
-from __future__ import annotations
+"""Names: that of a wheel's file, and those that the members of an archive may have."""
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
 
-from repack.errors import shown
-from repack.wheel.faults import Fault
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from repack.errors import InputError, shown
 
-#: Own limits: Windows' 260 characters must hold the path of site-packages as well.
-PATH_LIMIT = 200
-COMPONENT_LIMIT = 255
+#: Own limit: Windows' 260 characters must hold the path of site-packages as well.
+_PATH_LIMIT = 200
+_COMPONENT_LIMIT = 255
+_NAME_SHOWN = 400
 
-#: Names of devices in any folder and with any extension, whatever their case, as
-#: CPython's os.path.isreserved knows them; and the two that only older systems reserve.
-_DEVICES = frozenset(
-    [
-        *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"),
-        *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"),
-    ]
+#: Code, pattern and reason: what no part of a path may be.
+_FORBIDDEN = (
+    ("bad-path", r"\.{0,2}", "the path is absolute, or has an empty part, '.' or '..'"),
+    ("bad-path", r".*\\.*", "the name has a backslash, which Windows takes for a separator"),
+    ("windows-name", r'.*[<>:"|?*].*', 'Windows allows none of <>:"|?* in a name'),
+    ("windows-name", r".*[. ]", "Windows drops the dot or space at the end of a name"),
+    # As os.path.isreserved of CPython 3.13; CLOCK$ is older systems'.
+    (
+        "windows-name",
+        r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|CLOCK\$|(COM|LPT)[0-9¹²³]) *(\..*)?",
+        "the name is a device on Windows",
+    ),
 )
+_RULES = tuple((code, re.compile(rule, re.IGNORECASE), why) for code, rule, why in _FORBIDDEN)
 _DRIVE = re.compile(r"[A-Za-z]:")
-_FORBIDDEN_ON_WINDOWS = frozenset('<>:"|?*')
-_LINE_BREAKS = frozenset("\u2028\u2029")
 
 
-def decoded(raw: bytes, *, utf8: bool) -> str:
-    """Return a member's name; `utf8` is what its flag says. Raises Fault bad-encoding."""
-    try:
-        return raw.decode("utf-8" if utf8 else "ascii")
-    except UnicodeDecodeError:
-        reason = (
-            "the name is marked as UTF-8 and is not"
-            if utf8
-            else "the name is not ASCII and not marked as UTF-8, so tools read it differently"
-        )
-        raise Fault("bad-encoding", reason, raw.decode("utf-8", "backslashreplace")) from None
+def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -> NoReturn:
+    """Raise InputError: the file, or a member of it, cannot be accepted."""
+    raise InputError(
+        what,
+        code=code,
+        file=file,
+        member=member if len(member) <= _NAME_SHOWN else f"{member[:_NAME_SHOWN]}...",
+        hint=hint or "take the file from where it was published, or have it built again",
+    ) from None
 
 
-def check_name(name: str) -> None:
-    """Raise Fault bad-path, windows-name or path-too-long if a member may not be called so."""
-    _check_characters(name)
-    if name.startswith("/"):
-        raise Fault("bad-path", "the path is absolute")
-    if _DRIVE.match(name):
-        raise Fault("bad-path", "the path begins with a drive")
-    components = name.removesuffix("/").split("/")
-    for component in components:
-        if component in ("", ".", ".."):
-            raise Fault("bad-path", f"the path has a part {component!r}")
-    for component in components:
-        _check_for_windows(component)
-    _check_length(name, components)
+def check_names(names: Iterable[str], file: Path) -> None:
+    """Raise InputError unless every system and installer gives each member a path of its own.
 
-
-def check_collisions(names: Iterable[str]) -> None:
-    """Raise Fault duplicate-name if two names are one on some system, or one is in the other's way.
-
-    Upper and lower case, and composed and decomposed characters, count as the same.
+    Codes: bad-path, windows-name, path-too-long, duplicate-name. Upper and lower case, composed
+    and decomposed characters count as the same.
     """
-    files: dict[str, str] = {}
-    folders: dict[str, str] = {}
+    kinds: dict[str, tuple[str, bool]] = {}
     for name in names:
-        key = _folded(name.removesuffix("/"))
-        if key in files or (name.endswith("/") and folders.get(key, "").endswith("/")):
-            raise Fault("duplicate-name", _both(name, files.get(key) or folders[key]), name)
-        (folders if name.endswith("/") else files)[key] = name
-        parent = key.rpartition("/")[0]
-        while parent and parent not in folders:
-            folders[parent] = name.rpartition("/")[0]
-            parent = parent.rpartition("/")[0]
-    for key in files.keys() & folders.keys():
-        raise Fault("duplicate-name", "is a file and a folder at once", files[key])
+        _check_name(name, file)
+        key, is_folder = _folded(name.removesuffix("/")), name.endswith("/")
+        if key in kinds:
+            other = kinds[key][0]
+            what = "is there twice" if name == other else f"is the same as {shown(other)}"
+            refuse(file, f"{what} on some systems", "duplicate-name", name)
+        kinds[key] = name, is_folder
+    for key, (name, _) in kinds.items():
+        for at in range(len(key)):
+            if key[at] == "/" and not kinds.get(key[:at], ("", True))[1]:
+                other = kinds[key[:at]][0]
+                refuse(file, f"lies in {shown(other)}, which is a file", "duplicate-name", name)
 
 
-def _both(name: str, other: str) -> str:
-    if name == other:
-        return "is there twice"
-    return f"is the same name as {shown(other)} on some systems"
+def _check_name(name: str, file: Path) -> None:
+    for character in () if name.isascii() and name.isprintable() else name:
+        # C: control, format (bidirectional ones too), private; Zl, Zp: ends of lines.
+        if unicodedata.category(character)[0] == "C" or character in "\u2028\u2029":
+            what = f"the name has the invisible character U+{ord(character):04X}"
+            refuse(file, what, "bad-path", name)
+    if _DRIVE.match(name):
+        refuse(file, "the path begins with a drive", "bad-path", name)
+    for part in name.removesuffix("/").split("/"):
+        for code, rule, reason in _RULES:
+            if rule.fullmatch(part):
+                refuse(file, reason, code, name)
+        if len(part.encode()) > _COMPONENT_LIMIT:
+            what = f"a part of the path has more than {_COMPONENT_LIMIT} bytes"
+            refuse(file, what, "path-too-long", name)
+    if len(name.encode("utf-16-le")) // 2 > _PATH_LIMIT:
+        refuse(file, f"the path has more than {_PATH_LIMIT} characters", "path-too-long", name)
 
 
 def _folded(name: str) -> str:
-    # Unicode's canonical caseless matching (Unicode 3.13, D145), composed.
-    folded = unicodedata.normalize("NFD", name).casefold()
-    return unicodedata.normalize("NFC", folded)
+    """Return the name in Unicode's canonical caseless form (Unicode 3.13, D145), composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
-def _check_characters(name: str) -> None:
-    if not name:
-        raise Fault("bad-path", "the name is empty")
-    for char in () if name.isascii() and name.isprintable() else name:
-        # C: control, format (bidirectional ones too), surrogate, private, unassigned.
-        if unicodedata.category(char).startswith("C") or char in _LINE_BREAKS:
-            raise Fault("bad-path", f"the name has the invisible character U+{ord(char):04X}")
-    if "\\" in name:
-        raise Fault("bad-path", "the name has a backslash, which Windows takes for a separator")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelName:
+    """What a wheel's file name says; `str()` of it is the file name.
+
+    `name` is normalised ("opencv-contrib-python"), `distribution` is that part of the file name
+    ("opencv_contrib_python"), `build` the build tag ("" for none).
+    """
+
+    name: str
+    distribution: str
+    version: Version
+    build: str = ""
+    tags: frozenset[Tag]
+
+    @property
+    def tag(self) -> str:
+        """The tags as one: "cp37-abi3-win_amd64", "py2.py3-none-any"."""
+        parts = zip(*((tag.interpreter, tag.abi, tag.platform) for tag in self.tags), strict=True)
+        return "-".join(".".join(sorted(set(part))) for part in parts)
+
+    def __str__(self) -> str:
+        build = (self.build,) if self.build else ()
+        return "-".join((self.distribution, str(self.version), *build, self.tag)) + ".whl"
 
 
-def _check_for_windows(component: str) -> None:
-    if bad := sorted(_FORBIDDEN_ON_WINDOWS.intersection(component)):
-        raise Fault("windows-name", f"Windows allows no {bad[0]} in a name")
-    if component[-1] in ". ":
-        raise Fault("windows-name", "Windows drops the dot or space at the end of a name")
-    if component.partition(".")[0].rstrip(" ").upper() in _DEVICES:
-        raise Fault("windows-name", f"{component!r} is a device on Windows")
+def parse_filename(path: Path) -> WheelName:
+    """Return what the name of the wheel file says; raises InputError with code "filename"."""
+    try:
+        name, version, build, tags = parse_wheel_filename(path.name)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        refuse(
+            path,
+            f"not a name that a wheel can have: {error}",
+            "filename",
+            hint="a wheel is called name-version-python-abi-platform.whl; use the name it had "
+            "where it was published",
+        )
+    return WheelName(
+        name=name,
+        distribution=path.name.split("-", 1)[0],
+        version=version,
+        build="".join(map(str, build)),
+        tags=tags,
+    )
 
 
-def _check_length(name: str, components: list[str]) -> None:
-    if any(len(component.encode()) > COMPONENT_LIMIT for component in components):
-        raise Fault("path-too-long", f"a part of the path has more than {COMPONENT_LIMIT} bytes")
-    if len(name.encode("utf-16-le")) // 2 > PATH_LIMIT:
-        raise Fault("path-too-long", f"the path has more than {PATH_LIMIT} characters")
+def renamed(name: WheelName, *, version: str, tags: Collection[Tag] = ()) -> WheelName:
+    """Return the name with another version and, where given, other tags.
+
+    The distribution is written as the specification asks since 2021: lower case, "_" for each run
+    of "-", "_" and ".". Tags must be all combinations of their parts, or no name can say them.
+    """
+    return replace(
+        name,
+        distribution=re.sub(r"[-_.]+", "_", name.distribution).lower(),
+        version=Version(version),
+        tags=frozenset(tags) or name.tags,
+    )
+
+
+def local_version(version: Version | str, label: str) -> str:
+    """Return the version whose local part ends with `label`, which is added where it does not.
+
+    "4.14.0.94" and "cu12.patched" give "4.14.0.94+cu12.patched"; so does that, labelled again.
+    """
+    base = Version(str(version))
+    suffix = str(Version(f"0+{label}").local).split(".")
+    parts = str(base.local).split(".") if base.local else []
+    if parts[-len(suffix) :] != suffix:
+        parts += suffix
+    return f"{base.public}+{'.'.join(parts)}"

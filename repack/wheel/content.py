@@ -1,0 +1,116 @@
+"""A member's content, checked while it is read, in constant memory."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO
+
+from zlib_ng import zlib_ng
+
+from repack.console import Task
+from repack.files import not_read
+from repack.wheel.archive import DEFLATED, Archive, Member
+from repack.wheel.names import refuse
+
+#: Takes a member's content, piece by piece.
+Sink = Callable[[bytes], object]
+
+#: In bytes: DEFLATE makes at most 1,032 times as many of them.
+_PIECE = 1 << 15
+_RAW_DEFLATE = -15
+# The stub calls the class an instance.
+_NOT_DEFLATE: type[Exception] = zlib_ng.error  # type: ignore[assignment]
+
+
+def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
+    """Return the content of the member `name`, at most `limit` bytes; raises InputError."""
+    member = archive.member(name)
+    if member is None:
+        refuse(archive.path, "is not in the archive", "no-member", name)
+    if member.size > limit:
+        what = f"has {member.size:,} bytes, more than the {limit:,} that are read"
+        refuse(archive.path, what, "too-large", name)
+    return b"".join(read_pieces(archive, member))
+
+
+def read_pieces(archive: Archive, member: Member) -> Iterator[bytes]:
+    """Yield the member's content piece by piece; raises InputError, at its end at the latest."""
+    with archive.open() as file:
+        yield from _read_content(file, archive, member)
+
+
+def verify(
+    archive: Archive,
+    *,
+    algorithms: Mapping[str, str] | None = None,
+    sink: Callable[[Member], Sink | None] = lambda _: None,
+    task: Task | None = None,
+) -> dict[str, str]:
+    """Return each file's digest in hex; all content was inflated and agrees with the headers.
+
+    `algorithms` maps members to hash names where it is not sha256. `sink` is asked for each file,
+    in the order in which they lie, who takes its content; that may prove wrong at its end. `task`
+    advances by bytes of the archive. Raises InputError: bad-data, size-lie, crc.
+    """
+    digests = {}
+    with archive.open() as file:
+        for member in sorted(archive.members, key=lambda member: member.offset):
+            if member.directory:
+                continue
+            digest = hashlib.new((algorithms or {}).get(member.name, "sha256"))
+            receive = sink(member)
+            for piece in _read_content(file, archive, member):
+                digest.update(piece)
+                if receive is not None:
+                    receive(piece)
+            digests[member.name] = digest.hexdigest()
+            if task is not None:
+                task.advance(member.compressed_size)
+    return digests
+
+
+def _read_content(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
+    """Yield the member's content, never more than it announces."""
+    pieces = _read_packed(file, archive, member)
+    if member.method == DEFLATED:
+        pieces = _inflate(pieces, archive, member)
+    crc = 0
+    for piece in pieces:
+        crc = zlib_ng.crc32(piece, crc)
+        yield piece
+    if crc != member.crc:
+        what = f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"
+        refuse(archive.path, what, "crc", member.name)
+
+
+def _read_packed(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
+    """Yield the member's bytes as they lie."""
+    left = member.compressed_size
+    try:
+        file.seek(member.offset)
+        while left and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+    except OSError as error:
+        raise not_read(archive.path, error) from error
+    if left:
+        refuse(archive.path, "the file ends within it", "changed", member.name)
+
+
+def _inflate(pieces: Iterator[bytes], archive: Archive, member: Member) -> Iterator[bytes]:
+    inflater = zlib_ng.decompressobj(_RAW_DEFLATE)
+    left = member.size
+    for packed in pieces:
+        try:
+            piece = inflater.decompress(packed)
+        except _NOT_DEFLATE:
+            refuse(archive.path, "is no DEFLATE data", "bad-data", member.name)
+        left -= len(piece)
+        if left < 0 or inflater.unused_data:
+            what = f"inflates to more than the {member.size:,} bytes announced, or has more behind"
+            refuse(archive.path, what, "size-lie", member.name)
+        yield piece
+    if not inflater.eof:
+        refuse(archive.path, "its DEFLATE data has no end", "bad-data", member.name)
+    if left:
+        what = f"inflates to less than the {member.size:,} bytes announced"
+        refuse(archive.path, what, "size-lie", member.name)

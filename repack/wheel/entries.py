@@ -1,0 +1,137 @@
+"""What a new wheel is made of: members copied from archives, and members that are new."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repack.wheel.archive import CENTRAL, END, LOCAL, Archive, Member
+from repack.wheel.metadata import join_licence, lists_licenses, wheel_file_with_tags, with_metadata
+from repack.wheel.names import WheelName
+from repack.wheel.reader import Wheel
+from repack.wheel.record import RecordEntry, entry_of, format_record, unhashed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copied:
+    """A member that is copied as it lies; `name` and `archive` are its own, the source, if None."""
+
+    member: Member
+    name: str | None = None
+    archive: Archive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """A member that is new, with its content or the file that holds it.
+
+    The bytes of DEFLATE data may differ from one processor to the next; those stored never do.
+    """
+
+    name: str
+    content: bytes | Path
+    mode: int = 0o644
+    deflate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """A member that comes from another archive or a file, and the row that RECORD gets for it."""
+
+    path: str
+    entry: Copied | Added
+    row: RecordEntry
+
+
+def rewritten(  # noqa: PLR0913 - what a wheel is made of
+    wheel: Wheel,
+    name: WheelName,
+    files: Mapping[str, bytes | Path],
+    *,
+    fields: Mapping[str, Sequence[str]] | None = None,
+    add: Mapping[str, Sequence[str]] | None = None,
+    add_licence: str = "",
+    carried: Sequence[Carried] = (),
+) -> tuple[Copied | Added, ...]:
+    """Return the members of the wheel called `name`, in the order in which they are written.
+
+    They are `wheel`'s with `files` and `carried` added or put in place, under a .dist-info of the
+    new name; `fields` and `add` change METADATA as `with_metadata` does, and `add_licence` joins a
+    License-Expression. RECORD's signatures are left out: they are over bytes that change.
+    """
+    stem = f"{name.distribution}-{name.version}"
+    info, licenses = f"{stem}.dist-info", f"{stem}.dist-info/licenses/"
+
+    def move(path: str) -> str:
+        old = wheel.dist_info.removesuffix(".dist-info")
+        is_own = path.startswith((f"{old}.dist-info/", f"{old}.data/"))
+        return f"{stem}{path.removeprefix(old)}" if is_own else path
+
+    brought = {move(one.path): one for one in carried}
+    added_fields = dict(add or {})
+    if lists_licenses(wheel.metadata):
+        texts = [path.removeprefix(licenses) for path in brought if path.startswith(licenses)]
+        added_fields["License-File"] = [*added_fields.get("License-File", ()), *texts]
+    fields = {
+        "Version": [str(name.version)],
+        **join_licence(wheel.metadata, add_licence),
+        **(fields or {}),
+    }
+    written: dict[str, bytes | Path] = {
+        **{move(path): content for path, content in files.items()},
+        f"{info}/METADATA": with_metadata(wheel.metadata, fields=fields, add=added_fields),
+        f"{info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
+    }
+    kept = {
+        move(member.name): member
+        for member in wheel.archive.members
+        if not member.directory and member.name not in unhashed(f"{wheel.dist_info}/RECORD")
+    }
+    entries: dict[str, Copied | Added] = {
+        **{path: Copied(member=member, name=path) for path, member in kept.items()},
+        **{path: replace(one.entry, name=path) for path, one in brought.items()},
+        **{path: Added(name=path, content=content) for path, content in written.items()},
+    }
+    rows = {
+        **{path: wheel.record[member.name] for path, member in kept.items()},
+        **{path: one.row for path, one in brought.items()},
+        **{path: entry_of(content) for path, content in written.items()},
+    }
+    record = f"{info}/RECORD"
+    entries[record] = Added(name=record, content=format_record(rows, record))
+    return tuple(entries[path] for path in canonical_order(entries))
+
+
+def canonical_order(names: Iterable[str]) -> list[str]:
+    """Return the names in the order that wheels are written in: .dist-info last, RECORD at its end.
+
+    So PEP 427 recommends; a reader that streams has the rest by then.
+    """
+
+    def key(name: str) -> tuple[bool, bool, str]:
+        folder, _, rest = name.partition("/")
+        is_info = folder.endswith(".dist-info")
+        return is_info, is_info and rest == "RECORD", name
+
+    return sorted(names, key=key)
+
+
+def name_of(entry: Copied | Added) -> str:
+    """Return the name that the member will have."""
+    return entry.name or entry.member.name if isinstance(entry, Copied) else entry.name
+
+
+def size_of(entries: Sequence[Copied | Added]) -> int:
+    """Return how many bytes the archive of `entries` will have, but for ZIP64's records.
+
+    What is to be deflated counts as if it were stored.
+    """
+    total = END.size
+    for entry in entries:
+        if isinstance(entry, Copied):
+            size = entry.member.compressed_size
+        elif isinstance(entry.content, Path):
+            size = entry.content.stat().st_size
+        else:
+            size = len(entry.content)
+        total += LOCAL.size + CENTRAL.size + 2 * len(name_of(entry).encode()) + size
+    return total

@@ -1,0 +1,245 @@
+"""Reads a wheel and believes nothing: names, METADATA, WHEEL, RECORD and contents must agree."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from repack import files
+from repack.console import Task
+from repack.wheel.archive import Archive, Member, open_archive
+from repack.wheel.content import Sink, read_member, verify
+from repack.wheel.metadata import BrokenMetadataError, Metadata, parse_metadata, parse_wheel_file
+from repack.wheel.names import WheelName, parse_filename, refuse
+from repack.wheel.record import RecordEntry, make_entry, parse_record, unhashed
+
+_SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
+_REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
+_SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
+# A file of such a name in the folder for scripts, or in that of the Python itself, is run in
+# its place.
+_INTERPRETER = re.compile(r"python(w|\d[\d.]*t?)?(\.exe|\.dll|\.com|\.bat|\.cmd)?", re.IGNORECASE)
+_HOOK = re.compile(
+    r"([^/]+\.data/(purelib|platlib)/)?"
+    r"([^/]+\.(pth|start)|(site|user)customize(\.[^/]+|/__init__\.[^/]+))"
+    r"|[^/]+\.data/data/(.*/)?site-packages/[^/]+\.pth",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheel:
+    """A wheel whose every byte has been checked against its own RECORD.
+
+    `metadata` and `wheel_file` are the bytes of METADATA and WHEEL; `record` has a row for each
+    file but RECORD and its signatures; `size` is in bytes, `sha256` hexadecimal, of the file.
+    """
+
+    path: Path
+    filename: WheelName
+    archive: Archive
+    dist_info: str
+    metadata: bytes
+    wheel_file: bytes
+    record: Mapping[str, RecordEntry]
+    size: int
+    sha256: str
+    requires_python: str = ""
+    requires: tuple[str, ...] = ()
+    summary: str = ""
+    root_is_purelib: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files in the wheel, folders left out, in their order."""
+        return _files_in(self.archive)
+
+
+def read_wheel(
+    path: Path,
+    *,
+    sink: Callable[[Member], Sink | None] = lambda _: None,
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    checked: str | None = None,
+) -> Wheel:
+    """Return the wheel at `path`, checked wholly, in one pass over its content.
+
+    `sink` may give, for a member, who is to receive its content meanwhile; `task` advances by bytes
+    of the file. Where `checked`, the file's SHA-256, says that its content was compared with RECORD
+    before, all is checked but that. Raises InputError, whose code says which rule is broken;
+    "startup-hook", a file that Python would run at each start, only if not `allow_startup_hook`.
+    """
+    filename, archive = parse_filename(path), open_archive(path)
+    dist_info = _find_dist_info(archive, filename)
+    metadata = _read_required(archive, f"{dist_info}/METADATA", "metadata")
+    wheel_file = _read_required(archive, f"{dist_info}/WHEEL", "wheel-file")
+    own = _check_metadata(archive, dist_info, metadata, filename)
+    root_is_purelib = _check_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
+    _check_entry_points(archive, f"{dist_info}/entry_points.txt")
+    _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
+    record = _read_record(archive, f"{dist_info}/RECORD")
+    if checked is None:
+        algorithms = {name: entry.algorithm for name, entry in record.items()}
+        digests = verify(archive, algorithms=algorithms, sink=sink, task=task)
+        _check_contents(archive, record, digests)
+    return Wheel(
+        path=path,
+        filename=filename,
+        archive=archive,
+        dist_info=dist_info,
+        metadata=metadata,
+        wheel_file=wheel_file,
+        record=record,
+        size=archive.size,
+        sha256=checked or files.sha256_of(path),
+        requires_python=own.requires_python,
+        requires=own.requires,
+        summary=own.summary,
+        root_is_purelib=root_is_purelib,
+    )
+
+
+def startup_hooks(names: Iterable[str]) -> Iterator[str]:
+    """Yield the members that Python would run at each start, imported or not."""
+    return (name for name in names if _HOOK.fullmatch(name))
+
+
+def _files_in(archive: Archive) -> tuple[str, ...]:
+    return tuple(member.name for member in archive.members if not member.directory)
+
+
+def _find_dist_info(archive: Archive, filename: WheelName) -> str:
+    """Return the name of the one .dist-info folder, which must be this wheel's."""
+    tops = {name.partition("/")[0] for name in _files_in(archive) if "/" in name}
+    folders = sorted(top for top in tops if top.lower().endswith(".dist-info"))
+    if not folders:
+        what = "it has no .dist-info folder, so it is no wheel"
+        refuse(archive.path, what, "no-dist-info")
+    name, _, version = folders[0].removesuffix(".dist-info").rpartition("-")
+    try:
+        matches = len(folders) == 1 and Version(version) == filename.version
+    except InvalidVersion:
+        matches = False
+    if not matches or canonicalize_name(name) != filename.name:
+        what = f"its .dist-info is not that of {filename.name} {filename.version} alone"
+        refuse(archive.path, what, "dist-info", ", ".join(folders))
+    return folders[0]
+
+
+def _read_required(archive: Archive, member: str, code: str) -> bytes:
+    """Return a file that every wheel has."""
+    if archive.member(member) is None:
+        refuse(archive.path, "it is not in the wheel", code, member)
+    return read_member(archive, member)
+
+
+def _check_metadata(
+    archive: Archive, dist_info: str, content: bytes, filename: WheelName
+) -> Metadata:
+    member = f"{dist_info}/METADATA"
+    try:
+        metadata = parse_metadata(content)
+    except BrokenMetadataError as error:
+        refuse(archive.path, f"it cannot be understood: {error}", "metadata", member)
+    own = canonicalize_name(metadata.name), metadata.version
+    if own != (filename.name, filename.version):
+        what = f"it is of {own[0]} {own[1]}, not of {filename.name} {filename.version}"
+        refuse(archive.path, what, "metadata", member)
+    for name in metadata.license_files:
+        # Since PEP 639 under licenses/; setuptools put them beside METADATA before that.
+        if not {f"{dist_info}/licenses/{name}", f"{dist_info}/{name}"} & {*archive.names}:
+            refuse(archive.path, f"there is no {name!r}", "metadata", member)
+    return metadata
+
+
+def _check_wheel_file(path: Path, member: str, content: bytes, filename: WheelName) -> bool:
+    """Return Root-Is-Purelib; raises InputError for what WHEEL contradicts."""
+    try:
+        tags, root_is_purelib = parse_wheel_file(content)
+    except BrokenMetadataError as error:
+        refuse(path, f"it cannot be understood: {error}", "wheel-file", member)
+    if tags != filename.tags:
+        own, named = (", ".join(sorted(map(str, those))) for those in (tags, filename.tags))
+        hint = "give the file the name it had, or retag it with `python -m wheel tags`"
+        what = f"it says {own or 'no tag'}, the file name {named}"
+        refuse(path, what, "tag-mismatch", member, hint)
+    return root_is_purelib
+
+
+def _check_entry_points(archive: Archive, member: str) -> None:
+    """Raise InputError where a script's name is no plain word, or it calls no function."""
+    if archive.member(member) is None:
+        return
+    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
+    try:
+        parser.read_string(read_member(archive, member).decode("utf-8"))
+    except (UnicodeDecodeError, ConfigError) as error:
+        reason = str(error).splitlines()[0]
+        refuse(archive.path, f"cannot be read: {reason}", "entry-points", member)
+    for group in filter(parser.has_section, ("console_scripts", "gui_scripts")):
+        for name, value in parser.items(group):
+            if not _SCRIPT.fullmatch(name) or _INTERPRETER.fullmatch(name):
+                what = f"the script {name!r} is no plain word, or called as the interpreter"
+                refuse(archive.path, what, "entry-points", member)
+            if not _REFERENCE.fullmatch(value.strip()):
+                what = f"the script {name!r} calls {value!r}, which is not module:function"
+                refuse(archive.path, what, "entry-points", member)
+
+
+def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool) -> None:
+    """Raise InputError for what an installer would put where nobody expects it.
+
+    pip moves the content of any .data folder, uv that of the wheel's own.
+    """
+    own = f"{dist_info.removesuffix('.dist-info')}.data"
+    names = _files_in(archive)
+    for name in names:
+        folder, _, path = name.partition("/")
+        scheme, _, rest = path.partition("/")
+        if not path or not folder.lower().endswith(".data"):
+            continue
+        if folder != own or scheme not in _SCHEMES or not rest:
+            what = f"an installer knows {own}/ with {', '.join(_SCHEMES)}, and no other such place"
+            refuse(archive.path, what, "data-scheme", name)
+        if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rpartition("/")[2]):
+            what = "it would be run in place of the Python interpreter"
+            refuse(archive.path, what, "data-scheme", name)
+    for name in () if allow_startup_hook else startup_hooks(names):
+        what = "Python would run it at each start, whether the package is imported or not"
+        hint = "read it; a package that is meant to do so can be let through"
+        refuse(archive.path, what, "startup-hook", name, hint)
+
+
+def _read_record(archive: Archive, member: str) -> dict[str, RecordEntry]:
+    """Return RECORD's rows: each of a file, and one for each file."""
+    content = _read_required(archive, member, "record")
+    record = parse_record(content, name=member, file=archive.path)
+    for name in sorted(record.keys() ^ {*_files_in(archive)} - {*unhashed(member)}):
+        is_listed = name in record
+        what = f"RECORD {'lists it, but it is not there' if is_listed else 'does not list it'}"
+        refuse(archive.path, what, "record", name)
+    return record
+
+
+def _check_contents(
+    archive: Archive, record: Mapping[str, RecordEntry], digests: Mapping[str, str]
+) -> None:
+    """Compare every file's row with what it has to be."""
+    for member in archive.members:
+        entry = record.get(member.name)
+        if entry is None:
+            continue
+        expected = make_entry(digests[member.name], member.size, entry.algorithm)
+        if entry != expected:
+            what = (
+                f"it has {expected.size} bytes and {expected.algorithm}={expected.digest}, "
+                f"RECORD says {entry.size} and {entry.digest}"
+            )
+            refuse(archive.path, what, "record", member.name)
