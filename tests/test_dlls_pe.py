@@ -69,7 +69,7 @@ def test_a_section_is_read_from_whole_sectors_as_the_loader_does(
     saved: Callable[[bytes], Path],
 ) -> None:
     content = bytearray(whole_dll())
-    content[content.index(b".rdata") + 20] += 1
+    content[content.index(b".text") + 20] += 1
     assert list(imports_of(saved(bytes(content) + bytes(512)))) == ["KERNEL32.dll", "nppc64_12.dll"]
 
 

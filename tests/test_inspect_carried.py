@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from nvidia import (
+    CUBLAS,
+    CUBLAS_LT,
     CUDART,
     CUDNN,
     CUDNN_PARTS,
@@ -28,6 +30,8 @@ from repack.record import Finding
 NEEDS = {"nppif64_12.dll": ["nppiFilter_8u_C1R"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 CUDNN_NEEDS = {"cudnn64_9.dll": ["cudnnGetVersion"]}
 USED = (CUDART, NPPC, NPPIF)
+OPS = Pretended(name="cudnn_ops64_9.dll", imports={"cublas64_12.dll": ["cublasCreate_v2"]})
+OTHER_PARTS = tuple(part for part in CUDNN_PARTS if part.name != OPS.name)
 TERMS = "opencv_contrib_python-4.12.0.88.dist-info/licenses/EULA.txt"
 
 
@@ -74,6 +78,12 @@ def found(
             {**NEEDS, **CUDNN_NEEDS},
             [],
             id="NVRTC, which cuDNN loads by name",
+        ),
+        pytest.param(
+            (CUDNN, *OTHER_PARTS, OPS, CUBLAS, CUBLAS_LT),
+            CUDNN_NEEDS,
+            [],
+            id="what a DLL imports that is loaded by name",
         ),
         pytest.param(
             (CUDNN, *CUDNN_PARTS, NVRTC),

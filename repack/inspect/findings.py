@@ -34,8 +34,7 @@ def find(
         *_about_cuda(analysis, claims),
         *_unknown_dlls(analysis),
         *_about_configs(analysis.wheel),
-        *_other_machines(analysis),
-        *_other_pythons(analysis),
+        *_about_tag(analysis),
         *_about_layout(analysis),
         *_about_numpy(analysis, pythons),
         *find_carried(analysis),
@@ -43,7 +42,7 @@ def find(
     return tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message)))
 
 
-def lets_in_numpy_2(wheel: Wheel, python: str) -> bool:
+def _lets_in_numpy_2(wheel: Wheel, python: str) -> bool:
     """Return whether the wheel's requirements let in a NumPy 2 on `python` ("3.12")."""
     requirements = [
         requirement
@@ -121,29 +120,20 @@ def _about_configs(wheel: Wheel) -> Iterator[Finding]:
             )
 
 
-def _other_machines(analysis: Analysis) -> Iterator[Finding]:
+def _about_tag(analysis: Analysis) -> Iterator[Finding]:
+    name = analysis.wheel.filename
     reached = {need.in_wheel for need in analysis.needs if need.in_wheel} | set(analysis.native)
-    platforms = sorted({tag.platform for tag in analysis.wheel.filename.tags})
     for member in sorted(reached):
         machine = analysis.images[member].machine
-        if machine not in {_MACHINES.get(platform) for platform in platforms}:
-            yield Finding(
-                code="tag-mismatch",
-                message=f"it is for {machine}, the wheel's tag says {'.'.join(platforms)}",
-                member=member,
-                hint="Windows will not load it; take the wheel for your platform",
-            )
-
-
-def _other_pythons(analysis: Analysis) -> Iterator[Finding]:
-    name = analysis.wheel.filename
-    for member in analysis.native:
-        for problem in (*_linked_python(analysis, member), *_named_python(member, name.tags)):
+        problems = [*_linked_python(analysis, member), *_named_python(member, name.tags)]
+        if machine not in {_MACHINES.get(tag.platform) for tag in name.tags}:
+            problems.append(f"it is for {machine}")
+        for problem in problems:
             yield Finding(
                 code="tag-mismatch",
                 message=f"{problem}, the wheel's tag says {name.tag}",
                 member=member,
-                hint="an installer will offer the wheel to Pythons that cannot load it",
+                hint="an installer offers the wheel where it cannot be loaded; take another",
             )
 
 
@@ -200,7 +190,7 @@ def _about_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Findi
             hint='add "Requires-Dist: numpy' + ('<2"' if analysis.numpy == "1" else '"'),
         )
     elif analysis.numpy == "1" and (
-        wrong := [python for python in _served(wheel, pythons) if lets_in_numpy_2(wheel, python)]
+        wrong := [python for python in _served(wheel, pythons) if _lets_in_numpy_2(wheel, python)]
     ):
         yield Finding(
             code="numpy-contradicted",

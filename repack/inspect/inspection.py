@@ -83,14 +83,9 @@ def _cuda(analysis: Analysis, claims: list[Claim]) -> tuple[int | None, tuple[in
     if not analysis.is_cuda:
         return None, None
     majors = possible_majors(analysis.cuda_dlls)
-    fitting = [
-        claim for claim in claims if claim.major and (majors is None or claim.major in majors)
-    ]
+    fitting = [claim for claim in claims if majors is None or claim.major in majors]
+    major = next((claim.major for claim in fitting if claim.major), None)
     if majors and len(majors) == 1:
         (major,) = majors
-    elif fitting and fitting[0].major:
-        major = fitting[0].major
-    else:
-        return None, None
     minors = [claim.minor for claim in fitting if claim.major == major and claim.minor is not None]
-    return major, (major, minors[0]) if minors else None
+    return major, (major, minors[0]) if major and minors else None
