@@ -82,7 +82,7 @@ def test_more_symbols_than_pefile_would_read_are_all_read(saved: Callable[[bytes
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(b"", "empty", id="empty"),
+        pytest.param(b"", "it is empty", id="empty"),
         pytest.param(b"MZ", "Unable to read the DOS Header", id="two bytes"),
         pytest.param(
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00",

@@ -58,6 +58,8 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
     Raises InputError with code "not-pe" for what the Windows loader would not take.
     """
     try:
+        if not path.stat().st_size:
+            raise ValueError("it is empty")
         # Mapped and not read: it may be larger than memory.
         with (
             path.open("rb") as stream,
