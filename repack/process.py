@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -59,7 +59,7 @@ def run(  # noqa: PLR0913 - each is an independent setting of one run
     words = tuple(map(str, args))
     _log.debug("run: %s", redact(shlex.join(words)))
     began = time.monotonic()
-    process = _start(words, env, cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process = _start(words, env, cwd)
     try:
         assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
         reader = _Reader(process.stdout, on_line)
@@ -77,25 +77,6 @@ def run(  # noqa: PLR0913 - each is an independent setting of one run
         timed_out=timed_out,
         seconds=seconds,
     )
-
-
-@contextlib.contextmanager
-def kept_running(
-    args: Sequence[str | Path], *, env: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """Keep the program `args` running beside the block.
-
-    Its stdin is a pipe that nothing comes through and that ends with the block, or with us: a
-    program that reads it ends when we are killed, too. Nobody sees what it says.
-    """
-    words = tuple(map(str, args))
-    process = _start(words, env, None, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        assert process.stdin is not None  # noqa: S101 - for mypy: it is a pipe
-        process.stdin.close()
-        _kill(process)
 
 
 class _Reader(threading.Thread):
@@ -132,20 +113,15 @@ def _decode(data: bytes) -> str:
 
 
 def _start(
-    words: tuple[str, ...],
-    env: Mapping[str, str] | None,
-    cwd: Path | None,
-    *,
-    stdin: int,
-    stdout: int,
+    words: tuple[str, ...], env: Mapping[str, str] | None, cwd: Path | None
 ) -> subprocess.Popen[bytes]:
     """Return the running program, in a process group of its own."""
     try:
         return subprocess.Popen(
             words,
             bufsize=0,
-            stdin=stdin,
-            stdout=stdout,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=None if env is None else dict(env),
             cwd=cwd,

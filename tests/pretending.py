@@ -9,6 +9,9 @@ from pathlib import Path
 
 from wheelmaking import make_wheel
 
+from repack.fetch import Fetched
+from repack.files import sha256_of
+from repack.lock import Pin
 from repack.pythons import Interpreter
 
 _NUMPY = """\
@@ -45,9 +48,15 @@ def this_python(**env: str) -> Interpreter:
         version="{}.{}".format(*sys.version_info[:2]),
         full_version=".".join(map(str, sys.version_info[:3])),
         python=Path(sys.executable),
-        env=dict(os.environ) | env if os.name == "nt" else base | env,
+        environment=lambda: (dict(os.environ) if os.name == "nt" else base) | env,
         origin="given",
     )
+
+
+def fetched(path: Path) -> Fetched:
+    """Return what a wheel file is as one that was fetched."""
+    pin = Pin(key="", url="", filename=path.name, size=path.stat().st_size, sha256=sha256_of(path))
+    return Fetched(path=path, pin=pin)
 
 
 def pip_wheel(folder: Path) -> Path:

@@ -40,7 +40,7 @@ from repack.console import SILENT
 from repack.dlls import classify, read_image
 from repack.fetch import Cache, fetch_index
 from repack.lock import read_lock
-from repack.smoke import toolkit_of
+from repack.smoke import unpack_dlls
 
 NVIDIA = f"{SITE}\\nvidia"
 DEFAULT = "C:\\Program Files\\NVIDIA GPU Computing Toolkit\\CUDA"
@@ -527,7 +527,7 @@ def test_no_dll_of_nvidias_needs_another_family_or_the_c_runtime_at_load_time(cu
     needs = {}
     for requirement in REQUIREMENTS[cuda].values():
         wheel = fetch_index(requirement, python="3.12", lock=lock, cache=cache)
-        for path in toolkit_of([wheel], cache, SILENT).glob("*.dll"):
+        for path in unpack_dlls(wheel, cache, SILENT).glob("*.dll"):
             imports = read_image(path, name=path.name).imports
             families = {classify(table.dll).family for table in imports}
             own = {classify(path.name).family, "windows", "api-set", "driver"}

@@ -22,8 +22,7 @@ from repack.fetch import Cache, fetch_index
 from repack.files import sha256_of
 from repack.lock import read_lock
 from repack.pythons import Interpreter, Pythons
-from repack.smoke import toolkit_of
-from repack.smoke.running import Machine, _Trial, _unpacked
+from repack.smoke import Machine, Probe, unpack_dlls, unpack_pip
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -255,15 +254,11 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
     numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock, cache=cache).path
     shutil.copy(numpy, dist)
     simple_index(tmp_path / "index", [wheel, numpy])
-    toolkit = toolkit_of(
-        [
-            fetch_index(name, python=PYTHON, lock=lock, cache=cache)
-            for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
-        ],
-        cache,
-        SILENT,
+    toolkits = (
+        unpack_dlls(fetch_index(name, python=PYTHON, lock=lock, cache=cache), cache, SILENT)
+        for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
     )
-    machine = Machine(dll_dirs=(toolkit,))
+    machine = Machine(dll_dirs=tuple(toolkits))
     with Windows(tmp_path, cache, machine) as windows, served(tmp_path / "index") as url:
         pins = windows.path(dist / f"requirements-{PYTHON}.txt")
         ways = {
@@ -290,24 +285,17 @@ class Windows:
 
     def __init__(self, place: Path, cache: Cache, machine: Machine) -> None:
         self._place = place / "windows"
-        self._place.mkdir()
         self._cache = cache
         self._machine = machine
         self._pythons = Pythons(cache=cache, progress=SILENT)
 
     def __enter__(self) -> Windows:  # noqa: PYI034 - Self is newer than Python 3.10
-        pythons = self._pythons.__enter__()
-        python = pythons.provide(PYTHON)
+        python = self._pythons.__enter__().provide(PYTHON)
         assert isinstance(python, Interpreter), python
-        python.start()
-        wheel = fetch_index("pip", python=PYTHON, lock=None, cache=self._cache).path
-        self._pip = _unpacked(wheel, self._cache)
-        self._trial = _Trial(
-            interpreter=python,
-            machine=self._machine,
-            place=self._place,
-            timeout=600,
-            stop=None,
+        wheel = fetch_index("pip", python=PYTHON, lock=None, cache=self._cache)
+        self._pip = unpack_pip(wheel, self._cache)
+        self._probe = Probe(
+            interpreter=python, machine=self._machine, folder=self._place, timeout=600
         )
         return self
 
@@ -320,17 +308,11 @@ class Windows:
         self._pythons.__exit__(kind, error, trace)
 
     def path(self, path: Path) -> str:
-        return self._trial._path(path)
+        return self._probe.path(path)
 
     def install(self, *words: str) -> str:
         """What pip says; what it installs, `use` imports."""
-        for name in ("site-packages", "temporary", "home"):
-            (self._place / name).mkdir(exist_ok=True)
-        options = ("--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check")
-        target = ("--target", self.path(self._place / "site-packages"))
-        return self._trial._do(
-            "install", "", self._pip, ["install", *options, *target, *words]
-        ).output
+        return self._probe.run_pip(self._pip, "install", *words).output
 
     def use(self) -> str:
-        return self._trial._do("use", "").output
+        return self._probe.run_task("use").output

@@ -20,9 +20,8 @@ from repack.inspect import Analysis, analyse
 from repack.patching import Patched
 from repack.plan import make_plan
 from repack.pythons import Unavailable
-from repack.record import Cargo, Finding
+from repack.record import FAILED, NOT_RUN, PASSED, Cargo, Finding, Outcome
 from repack.results import BuildResult, Row, Smoked
-from repack.smoke import FAILED, NOT_RUN, PASSED, Outcome
 
 TAG = "cp37-abi3-win_amd64"
 NAME = f"opencv_contrib_python-4.13.0.90+cu129-{TAG}.whl"

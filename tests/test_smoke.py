@@ -1,34 +1,22 @@
 """What a trial of a wheel sees; in the marked tests on genuine Windows Pythons."""
 
-from __future__ import annotations
-
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dllmaking import make_dll
-from pretending import CV2, cv2_wheel, numpy_wheel, pip_wheel, this_python
-from wheelmaking import make_wheel
+from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
 
 from repack.console import SILENT
-from repack.fetch import Cache, Fetched, fetch_index
-from repack.files import sha256_of
-from repack.lock import Pin
+from repack.fetch import Cache, fetch_index
 from repack.process import Finished
 from repack.pythons import Interpreter, Pythons, Unavailable
-from repack.smoke import (
-    FAILED,
-    PASSED,
-    Machine,
-    Outcome,
-    identity,
-    requirements_for,
-    run_smoke,
-    toolkit_of,
-)
-from repack.smoke.judging import crash, facts_of, judge_use
+from repack.record import FAILED, PASSED, Outcome
+from repack.smoke import Machine, requirements_for, run_smoke, unpack_dlls
+from repack.smoke.judging import crash, facts_of, judge
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +43,7 @@ def tried(  # noqa: PLR0913 - each test turns one of them
         wheel,
         python or this_python(**env),
         beside=list(shelf.glob("numpy-*.whl")),
-        pip=pip,
+        pip=fetched(pip),
         machine=machine or Machine(),
         timeout=timeout,
         cache=Cache(shelf / "cäche"),
@@ -221,20 +209,6 @@ def test_nothing_stays_of_what_was_installed(shelf: Path, tmp_path: Path) -> Non
     assert list((shelf / "cäche" / "smoke").iterdir()) == []
 
 
-def test_a_trial_is_another_with_another_python_numpy_or_pip(shelf: Path, tmp_path: Path) -> None:
-    (pip,), (numpy,) = shelf.glob("pip-*.whl"), shelf.glob("numpy-*.whl")
-    other = tmp_path / numpy.name
-    other.write_bytes(numpy.read_bytes() + b" ")
-    names = {
-        identity(this_python(), [numpy], pip),
-        identity(this_python(), [other], pip),
-        identity(this_python(), [], pip),
-        identity(this_python(), [numpy], numpy),
-    }
-    assert len(names) == 4
-    assert identity(this_python(), [numpy], pip) in names
-
-
 @pytest.mark.parametrize(
     ("output", "said"),
     [
@@ -284,7 +258,7 @@ def test_the_log_says_once_which_dll_was_not_found() -> None:
             seconds=1,
         ),
     ]
-    log = judge_use(runs, 60, driver=False).log
+    log = judge(runs, 60, driver="").log
     assert log.count("not found: nppc64_12.dll (needed by cv2.pyd)") == 1
     assert log.count("\nx") == 2
 
@@ -315,43 +289,25 @@ def test_what_is_installed_beside_a_wheel(
 # NVIDIA's DLLs, in the layouts of CUDA 12 and 13.
 
 
-def nvidia_wheels(folder: Path) -> list[Fetched]:
-    layouts = {
-        "nvidia_npp_cu12": {"nvidia/npp/bin/nppc64_12.dll": b"MZ npp"},
-        "nvidia_cublas": {"nvidia/cu13/bin/x86_64/cublas64_13.dll": b"MZ cublas"},
-    }
-    wheels = []
-    for name, dlls in layouts.items():
-        files = {**dlls, f"nvidia/{name}/include/x.h": b"", "nvidia/__init__.py": b""}
-        path = make_wheel(folder / f"{name}-1.0-py3-none-win_amd64.whl", files)
-        digest = sha256_of(path)
-        pin = Pin(key=name, url="", filename=path.name, size=path.stat().st_size, sha256=digest)
-        wheels.append(Fetched(path=path, pin=pin))
-    return wheels
-
-
-def test_dlls_of_all_wheels_lie_in_one_folder_and_nothing_else_does(tmp_path: Path) -> None:
-    folder = toolkit_of(nvidia_wheels(tmp_path), Cache(tmp_path / "cache"), SILENT)
-    assert folder.name == "bin"
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
-        "nppc64_12.dll": b"MZ npp",
-        "cublas64_13.dll": b"MZ cublas",
-    }
-
-
-def test_they_are_unpacked_once(tmp_path: Path) -> None:
-    wheels, cache = nvidia_wheels(tmp_path), Cache(tmp_path / "cache")
-    first = (toolkit_of(wheels, cache, SILENT) / "nppc64_12.dll").stat()
-    again = (toolkit_of(wheels[::-1], cache, SILENT) / "nppc64_12.dll").stat()
-    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
-
-
-def test_a_toolkit_with_a_cut_dll_is_made_anew(tmp_path: Path) -> None:
-    wheels, cache = nvidia_wheels(tmp_path), Cache(tmp_path / "cache")
-    dll = toolkit_of(wheels, cache, SILENT) / "nppc64_12.dll"
-    dll.write_bytes(b"MZ")
-    assert toolkit_of(wheels, cache, SILENT) / "nppc64_12.dll" == dll
-    assert dll.read_bytes() == b"MZ npp"
+@pytest.mark.parametrize("layout", ["nvidia/npp/bin", "nvidia/cu13/bin/x86_64"])
+def test_the_dlls_of_a_wheel_lie_in_one_folder_and_are_unpacked_once(
+    layout: str, tmp_path: Path
+) -> None:
+    members = {f"{layout}/nppc64_12.dll": b"MZ npp", "nvidia/npp/x.h": b"", "a/../../b.DLL": b"MZ"}
+    wheel = tmp_path / "nvidia_npp-1.0-py3-none-win_amd64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    cache = Cache(tmp_path / "cache")
+    folder = unpack_dlls(fetched(wheel), cache, SILENT)
+    dlls = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert dlls == {"nppc64_12.dll": b"MZ npp", "b.DLL": b"MZ"}
+    before = (folder / "nppc64_12.dll").stat().st_ino
+    assert unpack_dlls(fetched(wheel), cache, SILENT) == folder
+    assert (folder / "nppc64_12.dll").stat().st_ino == before
+    (folder / "nppc64_12.dll").write_bytes(b"MZ")
+    assert unpack_dlls(fetched(wheel), cache, SILENT) == folder
+    assert (folder / "nppc64_12.dll").read_bytes() == b"MZ npp"
 
 
 # Genuine Windows Pythons from here on.
@@ -377,13 +333,11 @@ def test_the_index_wheel_works_on_the_oldest_and_the_newest_python(
 ) -> None:
     names = ("opencv-contrib-python==4.14.0.94", "numpy>=2", "pip")
     cache = Cache.default()
-    wheel, numpy, pip = (
-        fetch_index(name, python=python, lock=None, cache=cache).path for name in names
-    )
+    wheel, numpy, pip = (fetch_index(name, python=python, lock=None, cache=cache) for name in names)
     outcome = run_smoke(
-        wheel,
+        wheel.path,
         windows(pythons, python),
-        beside=[numpy],
+        beside=[numpy.path],
         pip=pip,
         machine=Machine(),
         timeout=300,

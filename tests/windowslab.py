@@ -250,7 +250,6 @@ def windows_machine(pythons: Pythons, folder: Path, version: str = "3.12") -> It
     """Give a machine with one Python."""
     interpreter = pythons.provide(version)
     assert isinstance(interpreter, Interpreter), interpreter
-    interpreter.start()
     folder.mkdir(parents=True, exist_ok=True)
     with wine_disk(interpreter, folder) as disk:
         lay_python(layout_of("plain", version), disk, interpreter)

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from repack.building.supplementing import check_requirements, find_missing, supplement
-from repack.building.verdicts import Trial, Verdict
 from repack.emit import emit, settle, staging
 from repack.errors import OutputError
 from repack.patching import patch_wheel
 from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
 from repack.record import FAILED, NOT_RUN, Outcome
 from repack.results import Row
+from repack.smoke import Kit, Trial, Verdict, try_wheels
 from repack.wheel import read_member
 
 if TYPE_CHECKING:
@@ -95,10 +95,6 @@ def _seen(
     before = [_untouched(analysis, trial.python) for trial in after]
     if not config.smoke.enabled:
         return _not_run([*after, *before], "the smoke test is switched off")
-    # What runs Windows programs takes long to import, and here none is run.
-    from repack.building.trials import place_for, readable, try_all  # noqa: PLC0415
-
-    folders = readable(config.smoke.dll_dirs)
     left = replace(
         analysis,
         wheel=replace(analysis.wheel, requires=plan.requirements),
@@ -107,9 +103,14 @@ def _seen(
     carried = tuple(
         cargo.member.rpartition("/")[2] for cargo in plan.cargo if cargo.family == "driver"
     )
-    place = partial(place_for, left, config.smoke, supply, dll_dirs=folders, carried=carried)
-    trials = [*after, *before]
-    return try_all(trials, left, place, config.smoke, supply)
+    kit = Kit(
+        settings=config.smoke,
+        fetch_wheel=supply.wheel,
+        cache=supply.cache,
+        progress=supply.progress,
+        offline=supply.offline,
+    )
+    return try_wheels([*after, *before], left, kit, carried=carried)
 
 
 def _not_run(trials: Sequence[Trial], reason: str) -> dict[Trial, Verdict]:

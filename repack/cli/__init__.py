@@ -24,10 +24,10 @@ from typing import Any
 
 from argcomplete import autocomplete
 from argcomplete.shell_integration import shellcode
+from msgspec import structs
 
 from repack import __version__, results
 from repack.building import Supply, build, look_through, obtain_source
-from repack.building.smoking import smoke_wheels
 from repack.cli.given import CONFIG, Answer, builds_of, config_of, supply_of
 from repack.cli.publishing import run_pin, run_publish
 from repack.config import DEFAULT_PYTHONS, SETTINGS, Config, SampleSource, load, load_builds
@@ -41,7 +41,8 @@ from repack.lock import format_value
 from repack.pythons import Pythons, Unavailable
 from repack.record import FAILED as SMOKE_FAILED
 from repack.report import write_report
-from repack.results import JSON_VERSION, BuildResult, Json
+from repack.results import JSON_VERSION, BuildResult, Json, Smoked
+from repack.smoke import Kit, smoke_wheels
 
 _log = logging.getLogger(__name__)
 
@@ -315,14 +316,23 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     """
     config = config_of(options)
     supply = supply_of(config, options, progress)
-    outcomes = smoke_wheels(
-        options.wheels,
-        options.pythons or config.build.python,
-        config,
-        supply,
-        dll_dirs=[folder.absolute() for folder in options.dll_dir],
-        env=dict(options.env),
+    dll_dirs = tuple(folder.absolute() for folder in options.dll_dir)
+    kit = Kit(
+        settings=structs.replace(config.smoke, dll_dirs=dll_dirs or config.smoke.dll_dirs),
+        fetch_wheel=supply.wheel,
+        cache=supply.cache,
+        progress=progress,
+        offline=options.offline,
     )
+    allowed = config.allow.startup_hook
+    tried = smoke_wheels(
+        [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels],
+        options.pythons or config.build.python,
+        kit,
+        dict(options.env),
+    )
+    supply.keep()
+    outcomes = [Smoked(path=path, python=python, outcome=seen) for path, python, seen in tried]
     return Answer(
         json=results.smoke_json(outcomes),
         show=lambda console: console.show_table(

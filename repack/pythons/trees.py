@@ -1,52 +1,62 @@
-"""Folders of many files that are there whole or not at all, and are known by a manifest."""
-
-from __future__ import annotations
+"""Folders of many files in the cache, which are there whole or not at all."""
 
 import json
+import logging
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
+from repack.console import Progress
+from repack.fetch import Cache
 from repack.files import not_written, replace, sweep, workspace
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-MANIFEST = "repack-manifest.json"
+_log = logging.getLogger(__name__)
+_MANIFEST = "repack-manifest.json"
 
 
-def is_whole(tree: Path) -> bool:
+def make_once(
+    folder: Path, fill: Callable[[Path], object], cache: Cache, progress: Progress
+) -> Path:
+    """Return `folder`, which `fill` has filled now or before; one that has lost a file, anew.
+
+    Safe for several processes at once.
+    """
+    if is_whole(folder):
+        return folder
+    with cache.lock(f"folder {folder}", progress):
+        if is_whole(folder):
+            return folder
+        if folder.exists():
+            _log.warning("%s was damaged and is made anew", folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
+        with workspace(folder.parent) as place:
+            made = place / "made"
+            try:
+                made.mkdir()
+                fill(made)
+                _write_manifest(made)
+                if folder.exists():
+                    shutil.rmtree(folder)
+                replace(made, folder)
+            except OSError as error:
+                raise not_written(folder, error) from error
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
     """Return whether every file of the manifest is there and has its size: a look, no reading."""
     try:
-        manifest = json.loads((tree / MANIFEST).read_bytes())
-        return all((tree / name).stat().st_size == size for name, size in manifest.items())
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        return all((folder / name).stat().st_size == size for name, size in manifest.items())
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def place_tree(
-    tree: Path,
-    contents: Iterator[tuple[str, bytes]],
-    advance: Callable[[int], None] = lambda _amount: None,
-) -> None:
-    """Write files and their manifest into the folder `tree`, which appears whole or not at all.
-
-    `contents` are relative paths of harmless names and what goes there.
-    """
-    sweep(tree.parent)
-    manifest = {}
-    with workspace(tree.parent) as place:
-        try:
-            for name, content in contents:
-                path = place / "tree" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-                manifest[name] = len(content)
-                advance(1)
-            listing = json.dumps(manifest, sort_keys=True)
-            (place / "tree" / MANIFEST).write_text(listing, encoding="utf-8")
-            if tree.exists():
-                shutil.rmtree(tree)
-            replace(place / "tree", tree)
-        except OSError as error:
-            raise not_written(tree, error) from error
+def _write_manifest(folder: Path) -> None:
+    sizes = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+    (folder / _MANIFEST).write_text(json.dumps(sizes), encoding="utf-8")

@@ -1,20 +1,21 @@
 """Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
 
-from repack.record import FAILED, NOT_RUN, PASSED, Outcome
-from repack.smoke.requirements import distribution_of, requirements_for, requirements_of
-from repack.smoke.running import Machine, identity, run_smoke
-from repack.smoke.toolkit import toolkit_of
+from repack.smoke.machine import Kit, Machine
+from repack.smoke.requirements import requirements_for
+from repack.smoke.running import Probe, run_smoke, unpack_pip
+from repack.smoke.toolkit import unpack_dlls
+from repack.smoke.trying import Trial, Verdict, smoke_wheels, try_wheels
 
 __all__ = [
-    "FAILED",
-    "NOT_RUN",
-    "PASSED",
+    "Kit",
     "Machine",
-    "Outcome",
-    "distribution_of",
-    "identity",
+    "Probe",
+    "Trial",
+    "Verdict",
     "requirements_for",
-    "requirements_of",
     "run_smoke",
-    "toolkit_of",
+    "smoke_wheels",
+    "try_wheels",
+    "unpack_dlls",
+    "unpack_pip",
 ]

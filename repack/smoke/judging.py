@@ -1,71 +1,43 @@
 """What the output of a trial means, in the fault's own words."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from repack.process import Finished
 from repack.record import FAILED, PASSED, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from repack.process import Finished
 
 _MARK = "@repack "
 # What the probe's watchdog says when the time is up.
 _TIME_IS_UP = re.compile(r"^Timeout \(\d+:\d\d:\d\d(\.\d+)?\)!$", re.MULTILINE)
-# What Wine says, even with its debug output off, when a program runs into something it lacks.
-_WINE_SAYS = (
-    re.compile(r"unimplemented function [\w.]+(?:\.dll|\.drv|\.exe)?\.\w+"),
-    re.compile(r"Unhandled exception[:,]? .*"),
-    re.compile(r"wine: Unhandled .*"),
-    re.compile(r".*Assertion .*failed.*"),
-    re.compile(r"Fatal Python error: .*|Windows fatal exception: .*"),
+# What Wine or Python says, even with Wine's debug output off, of what ended a program.
+_LAST_WORDS = re.compile(
+    r"unimplemented function [\w.]+"
+    r"|(?:wine: )?Unhandled [\w ]+?(?= (?:to|at) |[^\w ]|$)"
+    r"|.*Assertion .*failed.*"
+    r"|(?:Fatal Python error|Windows fatal exception): .*",
+    re.MULTILINE,
 )
 _NOT_FOUND = re.compile(
     r"[0-9a-f]+:err:module:import_dll Library (?P<dll>\S+) "
     r"\(which is needed by L\"(?:.*\\)?(?P<by>[^\\\"]+)\"\) not found"
 )
-_ADDRESSES = re.compile(r" (?:to|at) (?:address )?(?:0x)?[0-9A-Fa-f]{8,16}\b.*")
+_SMALL_EXIT_CODE = 0xFFFF
 
 
-def judge_installation(installed: Finished, timeout: float) -> Outcome | None:
-    """Return the outcome of a wheel that pip would not install, None where it did."""
-    said = facts_of(installed.output)
-    if installed.returncode == 0 and not hung(installed):
-        return None
-    errors = [line for line in installed.output.splitlines() if line.startswith("ERROR:")]
-    if hung(installed):
-        reason = f"hung: pip did not end within {timeout:g} s"
-    elif errors:
-        reason = f"pip: {errors[0].removeprefix('ERROR:').strip()}"
-    else:
-        reason = f"pip: {said.get('error') or crash(installed, 'pip')}"
+def judge(runs: Sequence[Finished], timeout: float, *, driver: str) -> Outcome:
+    """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
+    facts = [facts_of(finished.output) for finished in runs]
+    pairs = zip(runs, facts, strict=True)
+    faults = [fault for finished, own in pairs if (fault := _fault(finished, own, timeout))]
+    known = {name: value for own in facts for name, value in own.items()}
     return Outcome(
-        status=FAILED,
-        reason=reason,
-        seconds=installed.seconds,
-        log=_log([installed]),
-        repeatable=not hung(installed),
-    )
-
-
-def judge_use(runs: Sequence[Finished], timeout: float, *, driver: bool) -> Outcome:
-    """Return the outcome of a wheel that was installed by the first run and used by the others."""
-    said: dict[str, Any] = {}
-    reason = ""
-    for finished in runs[1:]:
-        facts = facts_of(finished.output)
-        said |= facts
-        reason = reason or _fault(finished, facts, timeout)
-    return Outcome(
-        status=FAILED if reason else PASSED,
-        reason=reason,
-        version=str(said.get("opencv", "")),
-        devices=str(said.get("devices", "")),
-        driver="stand-in" if driver else "",
+        status=FAILED if faults else PASSED,
+        reason=faults[0] if faults else "",
+        version=str(known.get("opencv", "")),
+        devices=str(known.get("devices", "")),
+        driver=driver,
         seconds=sum(finished.seconds for finished in runs),
         log=_log(runs),
         repeatable=not any(map(hung, runs)),
@@ -80,11 +52,9 @@ def facts_of(output: str) -> dict[str, Any]:
         _, mark, text = line.partition(_MARK)
         if mark:
             try:
-                said = json.loads(text)
-            except ValueError:
+                facts |= json.loads(text)
+            except (ValueError, TypeError):
                 continue
-            if isinstance(said, dict):
-                facts |= said
     return facts
 
 
@@ -96,28 +66,31 @@ def hung(finished: Finished) -> bool:
 def crash(finished: Finished, step: str) -> str:
     """Return in one line how a process ended that did not say why."""
     # Wine's assertions come in UTF-16.
-    output = finished.output.replace("\0", "")
-    words = next((found[0] for pattern in _WINE_SAYS if (found := pattern.search(output))), "")
-    detail = f": {_ADDRESSES.sub('', words).strip()}" if words else ""
-    return f"crashed in {step} (exit code {_exit_code(finished.returncode)}){detail}"
+    match = _LAST_WORDS.search(finished.output.replace("\0", ""))
+    detail = f": {match[0].strip()}" if match else ""
+    code = finished.returncode
+    # Windows' large ones are known by their hexadecimal digits.
+    number = f"0x{code:08X}" if code > _SMALL_EXIT_CODE else str(code)
+    return f"crashed in {step} (exit code {number}){detail}"
 
 
-def _fault(finished: Finished, said: Mapping[str, Any], timeout: float) -> str:
-    """Return in one line why the probe did not come to its end, "" where it did."""
-    step = str(said.get("step", "starting Python"))
+def _fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
+    """Return in one line why a task of the probe did not come to its end, "" where it did."""
+    step = str(facts.get("step", "starting Python"))
     if hung(finished):
         return f"hung: {step} did not end within {timeout:g} s"
-    if "error" in said:
+    if "error" in facts:
         # Of an import, the error's own words say all.
-        return str(said["error"]) if step == "import cv2" else f"{step}: {said['error']}"
-    if finished.returncode == 0 and said.get("done") is True:
+        return str(facts["error"]) if step == "import cv2" else f"{step}: {facts['error']}"
+    if step == "pip":
+        # pip ends the process itself.
+        errors = [line for line in finished.output.splitlines() if line.startswith("ERROR:")]
+        if finished.returncode and errors:
+            return f"pip: {errors[0].removeprefix('ERROR:').strip()}"
+        return crash(finished, step) if finished.returncode else ""
+    if finished.returncode == 0 and facts.get("done") is True:
         return ""
     return crash(finished, step)
-
-
-def _exit_code(code: int) -> str:
-    """Return an exit code as it is known: Windows' large ones in hexadecimal digits."""
-    return f"0x{code:08X}" if code > 0xFFFF else str(code)  # noqa: PLR2004 - where NTSTATUS begins
 
 
 def _log(runs: Sequence[Finished]) -> str:
@@ -133,9 +106,10 @@ def _log(runs: Sequence[Finished]) -> str:
 
 
 def _condensed(output: str) -> str:
-    lines: dict[str, None] = {}
+    """Return the output with each message about a DLL that was not found once, and short."""
+    lines: dict[object, str] = {}
     for number, line in enumerate(output.splitlines()):
-        found = _NOT_FOUND.match(line)
-        said = f"not found: {found['dll']} (needed by {found['by']})" if found else line
-        lines.setdefault(said if found else f"{number}\0{said}")
-    return "\n".join(line.rpartition("\0")[2] for line in lines)
+        match = _NOT_FOUND.match(line)
+        text = f"not found: {match['dll']} (needed by {match['by']})" if match else line
+        lines.setdefault(text if match else number, text)
+    return "\n".join(lines.values())

@@ -40,7 +40,7 @@ def prepare(job):
             os.add_dll_directory(job["driver"])
 
 
-def install(job):
+def run_pip(job):
     """Run pip with the job's arguments, as `python -m pip` would."""
     say(step="pip")
     sys.argv[1:] = job["arguments"]
@@ -108,7 +108,7 @@ def check(held, otherwise):
         raise ValueError(otherwise)
 
 
-TASKS = {"install": install, "use": use, "devices": ask_for_devices}
+TASKS = {"pip": run_pip, "use": use, "devices": ask_for_devices}
 
 
 def main(text):

@@ -13,10 +13,9 @@ from pathlib import Path, PureWindowsPath
 from repack.files import sweep, workspace
 from repack.process import run
 from repack.pythons import Interpreter
-from repack.pythons.wine import processes_in
+from repack.pythons.wine import copy_prefix
 
 _END_TIMEOUT = 20.0
-_REGISTRY = ("system.reg", "user.reg", "userdef.reg")
 # Wine starts its services for the first program of a prefix; no DLL is found otherwise for them.
 _NO_SERVICES = "wineboot.exe=d"
 
@@ -88,15 +87,10 @@ def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
 
     It is the prefix of the interpreter, by links: that costs neither time nor room.
     """
-    base = Path(interpreter.env["WINEPREFIX"])
     sweep(folder)  # what a run that was killed has left
     with workspace(folder) as place:
         prefix = place / "prefix"
-        shutil.copytree(*(base, prefix), symlinks=True, copy_function=os.link, ignore=_no_locks)
-        for name in _REGISTRY:
-            # Wine may write these in their place.
-            (prefix / name).unlink()
-            shutil.copyfile(base / name, prefix / name)
+        copy_prefix(Path(interpreter.env["WINEPREFIX"]), prefix)
         disk = WineDisk(prefix=prefix, interpreter=interpreter)
         try:
             yield disk
@@ -127,9 +121,15 @@ def _found(folder: Path, name: str) -> Path:
     return next(same, exact)
 
 
-def _no_locks(folder: str, names: list[str]) -> list[str]:
-    """Leave out what is no file of Windows': the mark that a server keeps there."""
-    return [name for name in names if name == "wineserver" and Path(folder, name).is_file()]
+def processes_in(prefix: Path) -> list[int]:
+    """Return the numbers of the processes that were started with this prefix."""
+    variable = f"WINEPREFIX={prefix}".encode()
+    numbers = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if variable in environ.read_bytes().split(b"\0"):
+                numbers.append(int(environ.parent.name))
+    return numbers
 
 
 def _end(disk: WineDisk) -> None:

@@ -15,7 +15,7 @@ from proof.scenarios import Dlls
 from repack.building import Supply
 from repack.console import SILENT
 from repack.dlls import read_exports
-from repack.smoke import toolkit_of
+from repack.smoke import unpack_dlls
 from repack.wheel import open_archive
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.
@@ -117,7 +117,7 @@ class Store:
     def _unpacked(self, requirement: str) -> tuple[Path, Path]:
         """Return one of NVIDIA's wheels, and the folder of its DLLs."""
         wheel = self._supply.wheel(requirement, _ANY_PYTHON)
-        return wheel.path, toolkit_of([wheel], self._supply.cache, SILENT)
+        return wheel.path, unpack_dlls(wheel, self._supply.cache, SILENT)
 
     def _driver(self) -> Path:
         folder = self._faulty / DRIVER

@@ -74,7 +74,6 @@ def _install(wheel: Path, version: str, folder: Path) -> None:
 
 def _compile(folder: Path, python: Interpreter) -> None:
     """Compile the modules, which otherwise takes each of many processes a second or two."""
-    python.start()
     # What does not parse on this Python stays as it is: nobody imports that.
     run(
         [*python.command, "-I", "-S", "-m", "compileall", "-q", "."],

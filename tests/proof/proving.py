@@ -100,8 +100,6 @@ class Prover:
     ) -> AbstractContextManager[WineDisk] | AbstractContextManager[WindowsDisk]:
         if ON_WINDOWS:
             return windows_disk(interpreter)
-        # The prefix that its own is made of has to be there.
-        interpreter.start()
         return wine_disk(interpreter, self._folder / "machines")
 
     def _parts(self, run: Run, interpreter: Interpreter) -> Parts:

@@ -87,7 +87,6 @@ class Seen:
 def open_bench(interpreter: Interpreter, folder: Path) -> Iterator[Bench]:
     """Give a warm Wine with a Python and the parts of cv2 that all machines share."""
     folder.mkdir(parents=True, exist_ok=True)
-    interpreter.start()
     with wine_disk(interpreter, folder) as disk:
         link_tree(interpreter.python.parent, disk.place(PYTHON), without=("site-packages",))
         windows = Windows(disk=disk, interpreter=interpreter, python=rf"{PYTHON}\python.exe")
