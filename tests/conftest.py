@@ -1,8 +1,4 @@
-"""Which tests run side by side: one process for all that run Windows programs, others for the rest.
-
-Wine's sessions are shared by whatever runs at the same time, and some tests look at how they begin
-and end. These tests take longest, so they come first.
-"""
+"""What all tests share; those that run Windows programs take longest, and come first."""
 
 from __future__ import annotations
 
@@ -20,8 +16,6 @@ from fetching import no_proxies
 from playwright.sync_api import Browser
 from releases import GitHub
 from s3server import S3Server
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from repack.fetch import Cache
 
@@ -45,20 +39,6 @@ def _log_as_it_was() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put first the files whose tests take longest."""
     items.sort(key=lambda item: not runs_wine(item.path))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Return what hands the files out, those that run Wine to one process."""
-    return Files(config, log)
-
-
-class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands out whole files, because their tests share what is made for them."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        name = nodeid.partition("::")[0]
-        return "wine" if runs_wine(self.config.rootpath / name) else name
 
 
 @functools.cache

@@ -1,12 +1,15 @@
-"""Folders of many files in the cache, which are there whole or not at all."""
+"""Folders in the cache: those made once, whole or not at all, and those to work in."""
 
+import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from repack.console import Progress
+from repack.errors import OutputError
 from repack.fetch import Cache
 from repack.files import not_written, replace, sweep, workspace
 
@@ -42,6 +45,23 @@ def make_once(
             except OSError as error:
                 raise not_written(folder, error) from error
     return folder
+
+
+@contextlib.contextmanager
+def work_folder(cache: Cache, name: str) -> Iterator[Path]:
+    """Give an empty folder in the cache's folder `name`, which is gone afterwards.
+
+    It lies among the system's temporary files where we may only read the cache.
+    """
+    parent = cache.root / name
+    with contextlib.ExitStack() as stack:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            sweep(parent)
+            place = stack.enter_context(workspace(parent))
+        except (OSError, OutputError):
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield place
 
 
 def is_whole(folder: Path) -> bool:

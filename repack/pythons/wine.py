@@ -13,9 +13,8 @@ from repack.console import Progress
 from repack.dlls import make_dll, read_exports
 from repack.errors import ToolError
 from repack.fetch import Cache
-from repack.files import sweep, workspace
 from repack.process import run
-from repack.pythons.trees import make_once
+from repack.pythons.trees import make_once, work_folder
 
 _HINT = "apt-get install -y --no-install-recommends wine64 wine"
 # Debian's wine64 is not on PATH; its `wine` on PATH is a script that asks for a 32-bit Wine too.
@@ -84,8 +83,7 @@ def run_wine(wine: Wine, cache: Cache, progress: Progress) -> Iterator[Mapping[s
     At the end all that runs in that prefix is ended, and the prefix is gone.
     """
     make_once(wine.base, lambda folder: _fill_prefix(folder, wine, progress), cache, progress)
-    sweep(wine.base.parent)
-    with workspace(wine.base.parent) as place:
+    with work_folder(cache, "wine") as place:
         copy_prefix(wine.base, place / "prefix")
         env = wine.environment(place / "prefix")
         # Wine starts its services with the first program and ends them with the last. One that

@@ -12,9 +12,8 @@ from pathlib import Path
 from repack.console import SILENT
 from repack.dlls import make_dll
 from repack.fetch import Cache, Fetched
-from repack.files import sweep, workspace
 from repack.process import Finished, run
-from repack.pythons import Interpreter, make_once, windows_path
+from repack.pythons import Interpreter, make_once, windows_path, work_folder
 from repack.record import FAILED, OWN_STAND_IN, Outcome
 from repack.smoke.judging import judge
 from repack.smoke.machine import Machine
@@ -46,9 +45,7 @@ def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
     the three processes, which end early when `stop` is set. What is installed lies in a folder of
     the cache that is gone afterwards.
     """
-    parent = cache.folder("smoke")
-    sweep(parent)
-    with workspace(parent) as folder:
+    with work_folder(cache, "smoke") as folder:
         probe = Probe(
             interpreter=interpreter, machine=machine, folder=folder, timeout=timeout, stop=stop
         )

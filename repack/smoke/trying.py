@@ -1,5 +1,6 @@
 """Tries wheels on Windows Pythons: gets Python, NumPy and pip, and remembers verdicts."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from threading import Event
 
 import msgspec
 
-from repack.errors import RepackError, ToolError
+from repack.errors import OutputError, RepackError, ToolError
 from repack.fetch import Fetched
 from repack.files import Memory
 from repack.inspect import Analysis
@@ -127,7 +128,7 @@ def _equip(interpreter: Interpreter | Unavailable, analysis: Analysis, kit: Kit)
 
 def _try_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dict[Trial, Verdict]:
     """Return what each wheel did, now or when the very same was tried before."""
-    memory = Memory(kit.cache.folder("verdicts"))
+    memory = Memory(kit.cache.root / "verdicts")
     keys = {trial: _key_of(trial, outfit, machine) for trial, outfit in trials.items()}
     recalled = {trial: memory.recall(key, _parse_outcome) for trial, key in keys.items()}
     known = {trial: outcome for trial, outcome in recalled.items() if outcome is not None}
@@ -136,7 +137,9 @@ def _try_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dic
     for trial, outcome in outcomes.items():
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
         if outcome.status == PASSED or (trial.untouched and outcome.repeatable):
-            memory.keep(keys[trial], msgspec.to_builtins(outcome))
+            # A cache that we may only read remembers nothing.
+            with contextlib.suppress(OSError, OutputError):
+                memory.keep(keys[trial], msgspec.to_builtins(outcome))
     return {
         trial: Verdict(
             outcome=(known | outcomes)[trial],
