@@ -36,12 +36,11 @@ def tried(  # noqa: PLR0913 - each test turns one of them
     python: Interpreter | None = None,
     timeout: float = 60,
     stop: threading.Event | None = None,
-    **env: str,
 ) -> Outcome:
     (pip,) = shelf.glob("pip-*.whl")
     return run_smoke(
         wheel,
-        python or this_python(**env),
+        python or this_python(),
         beside=list(shelf.glob("numpy-*.whl")),
         pip=fetched(pip),
         machine=machine or Machine(),
@@ -173,8 +172,8 @@ assert not os.listdir()
 assert os.environ['PATH'].startswith({";".join(map(str, folders))!r})
 assert os.environ['CUDA_PATH'] == r'C:\CUDA'
 """
-    env = {"PYTHONPATH": str(tmp_path / "poison"), "PYTHONSTARTUP": "x"}
-    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, **env)
+    python = this_python(PYTHONPATH=str(tmp_path / "poison"), PYTHONSTARTUP="x")
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=python)
     assert outcome.status == PASSED, outcome.log
 
 
