@@ -11,7 +11,7 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.inspect import analyse
 from repack.vendor import stand_ins
-from repack.vendor.standins import stand_in
+from repack.vendor.standins import make_stand_in
 
 NVCUDA = {"nvcuda.dll": ["cuInit"]}
 #: Code that was called: texts lie behind it.
@@ -36,7 +36,7 @@ def exports_of(content: bytes | None) -> dict[int, tuple[str, bytes]]:
 
 def called(dll: str, symbol: str, result: type, second: object = None) -> object:
     """Return what a stand-in's function returns; Windows hands its arguments over."""
-    ((_, code),) = exports_of(stand_in(dll, [symbol])).values()
+    ((_, code),) = exports_of(make_stand_in(dll, [symbol])).values()
     memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     memory.write(code)
     KEPT.append(memory)
@@ -79,7 +79,7 @@ def test_a_function_that_puts_a_text_somewhere_succeeds(symbol: str, text: bytes
 
 
 def test_what_is_imported_is_exported_by_name_or_number_and_nothing_else() -> None:
-    exports = exports_of(stand_in("nvcuda.dll", ["cuInit", "#7", "cuDeviceGet"]))
+    exports = exports_of(make_stand_in("nvcuda.dll", ["cuInit", "#7", "cuDeviceGet"]))
     assert {number: name for number, (name, _) in exports.items()} == {
         1: "cuDeviceGet",
         2: "cuInit",

@@ -2,11 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from repack.config import Config
-from repack.dlls import Dll, Image, Import, Kind, classify, key_of, may_be_shipped, partners
+from repack.dlls import Dll, Kind, classify, key_of, may_be_shipped, partners
 from repack.errors import InputError
 from repack.inspect import Analysis, Need
 from repack.vendor.suppliers import SuppliedDll, Supplier
@@ -28,8 +27,7 @@ class Request(NamedTuple):
     by_name: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A DLL that the wheel carries, and where it comes from."""
 
     dll: Dll
@@ -38,8 +36,7 @@ class Choice:
     by_name: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A DLL that is left to the machine; `asker` needs it, at load time where `required`."""
 
     dll: Dll
@@ -105,12 +102,8 @@ def select_dlls(analysis: Analysis, suppliers: Sequence[Supplier], config: Confi
         elif request.required and not reason:
             raise _nowhere(request, analysis)
         elif key not in left_out or request.required:
-            left_out[key] = LeftOut(
-                dll=request.dll,
-                reason=reason or NOWHERE,
-                asker=request.asker,
-                required=request.required,
-            )
+            reason = reason or NOWHERE
+            left_out[key] = LeftOut(request.dll, reason, request.asker, request.required)
     _check_symbols(analysis, chosen)
     return Selection(
         tuple(chosen[key] for key in sorted(chosen)),
@@ -121,7 +114,7 @@ def select_dlls(analysis: Analysis, suppliers: Sequence[Supplier], config: Confi
 def _find(request: Request) -> Choice | None:
     for supplier in request.suppliers:
         if file := supplier.dlls.get(request.dll.key):
-            return Choice(dll=request.dll, file=file, supplier=supplier, by_name=request.by_name)
+            return Choice(request.dll, file, supplier, request.by_name)
     return None
 
 
@@ -167,15 +160,11 @@ def _check_symbols(analysis: Analysis, chosen: dict[str, Choice]) -> None:
     images |= {choice.file.name: choice.file.image for choice in chosen.values()}
     exports = {key: frozenset(choice.file.image.exports) for key, choice in chosen.items()}
     for asker, image in images.items():
-        for wanted in _imports(image):
+        for wanted in (*image.imports, *image.delay_imports):
             key = key_of(wanted.dll)
             named = {symbol for symbol in wanted.symbols if not symbol.startswith("#")}
             if key in chosen and (missing := named - exports[key]):
                 raise _too_old(analysis, chosen[key], asker, missing)
-
-
-def _imports(image: Image) -> tuple[Import, ...]:
-    return (*image.imports, *image.delay_imports)
 
 
 def _too_old(analysis: Analysis, choice: Choice, asker: str, missing: Iterable[str]) -> InputError:

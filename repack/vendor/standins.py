@@ -4,22 +4,15 @@ cv2.pyd imports them at load time, so that without a driver it does not load at 
 made for one binary: it exports what that imports and nothing else.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from repack.cargo import Supplement
 from repack.dlls import Kind, make_dll
+from repack.inspect import Analysis, Need
 from repack.inspect.carried import STAND_INS
 from repack.record import Cargo, Finding
 from repack.wheel import Added, Carried, entry_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from repack.inspect import Analysis, Need
-
-_MACHINE = "x86-64"
 #: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;
 #: NVML_ERROR_DRIVER_NOT_LOADED; NV_OF_ERR_OF_NOT_AVAILABLE; no function of that number (NVAPI).
 _ANSWERS = {
@@ -31,35 +24,30 @@ _ANSWERS = {
     "nvapi64.dll": 0,
 }
 #: Functions that return something else: a state (cudaVideoState_Error), ...
-_NUMBERS = {("nvcuvid.dll", "cuvidGetVideoSourceState"): -1}
+_NUMBERS = {"cuvidGetVideoSourceState": -1}
 #: ... a text, ...
-_TEXTS = {("nvml.dll", "nvmlErrorString"): "Driver Not Loaded"}
+_TEXTS = {"nvmlErrorString": "Driver Not Loaded"}
 #: ... or success, with a text where their second argument points to.
 _TEXTS_BY_POINTER = {
-    ("nvcuda.dll", "cuGetErrorName"): "CUDA_ERROR_NO_DEVICE",
-    ("nvcuda.dll", "cuGetErrorString"): "no CUDA-capable device is detected",
+    "cuGetErrorName": "CUDA_ERROR_NO_DEVICE",
+    "cuGetErrorString": "no CUDA-capable device is detected",
 }
-
-
-def stand_in(dll: str, symbols: Iterable[str]) -> bytes | None:
-    """Return a DLL that exports `symbols`, by name or "#12"; None where no answer is known."""
-    answer = _ANSWERS.get(dll.lower())
-    if answer is None:
-        return None
-    return make_dll(dll, code={symbol: _code(dll.lower(), symbol, answer) for symbol in symbols})
 
 
 def stand_ins(analysis: Analysis) -> Supplement:
     """Return the stand-ins that the wheel needs, and a finding for each DLL that can have none."""
     made: dict[str, bytes] = {}
     findings = []
-    for need in _driver_needs(analysis):
-        supported = analysis.images[need.needed_by[0]].machine == _MACHINE
-        content = stand_in(need.dll.name, analysis.symbols(need)) if supported else None
+    for need in analysis.needs:
+        if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
+            continue
+        x86_64 = analysis.images[need.needed_by[0]].machine == "x86-64"
+        content = make_stand_in(need.dll.key, analysis.symbols(need)) if x86_64 else None
         if content is None:
             findings.append(_none_for(need))
         else:
             made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.key}"] = content
+    folders = [path.rpartition("/") for path in made]
     return Supplement(
         label="stub",
         carried=tuple(
@@ -67,20 +55,17 @@ def stand_ins(analysis: Analysis) -> Supplement:
             for path, content in made.items()
         ),
         cargo=tuple(_cargo(path, content) for path, content in made.items()),
-        stand_ins=_folders(made),
+        stand_ins={name: folder for folder, _, name in folders},
         findings=tuple(findings),
     )
 
 
-def _driver_needs(analysis: Analysis) -> list[Need]:
-    return [
-        need for need in analysis.needs if need.dll.kind is Kind.DRIVER and need.in_wheel is None
-    ]
-
-
-def _folders(paths: Iterable[str]) -> dict[str, str]:
-    """Return DLL -> folder of its stand-in."""
-    return {name: folder for folder, _, name in (path.rpartition("/") for path in paths)}
+def make_stand_in(dll: str, symbols: Iterable[str]) -> bytes | None:
+    """Return a DLL that exports `symbols`, by name or "#12"; None where no answer is known."""
+    answer = _ANSWERS.get(dll.lower())
+    if answer is None:
+        return None
+    return make_dll(dll, code={symbol: _code(symbol, answer) for symbol in symbols})
 
 
 def _cargo(path: str, content: bytes) -> Cargo:
@@ -104,19 +89,14 @@ def _none_for(need: Need) -> Finding:
     )
 
 
-def _code(dll: str, symbol: str, answer: int) -> bytes:
+def _code(symbol: str, answer: int) -> bytes:
     """Return the machine code of one function; it takes any arguments."""
-    key = (dll, symbol)
-    if key in _TEXTS:
+    if symbol in _TEXTS:
         # lea rax, [the text behind]; ret
-        return bytes.fromhex("488D0501000000 C3") + _text(_TEXTS[key])
-    if key in _TEXTS_BY_POINTER:
+        return bytes.fromhex("488D0501000000 C3") + _TEXTS[symbol].encode() + b"\0"
+    if symbol in _TEXTS_BY_POINTER:
         # lea rax, [the text behind]; mov [rdx], rax; xor eax, eax; ret
-        return bytes.fromhex("488D0506000000 488902 31C0 C3") + _text(_TEXTS_BY_POINTER[key])
+        code = bytes.fromhex("488D0506000000 488902 31C0 C3")
+        return code + _TEXTS_BY_POINTER[symbol].encode() + b"\0"
     # mov eax, number; ret
-    number = _NUMBERS.get(key, answer)
-    return b"\xb8" + number.to_bytes(4, "little", signed=True) + b"\xc3"
-
-
-def _text(text: str) -> bytes:
-    return text.encode("ascii") + b"\0"
+    return b"\xb8" + _NUMBERS.get(symbol, answer).to_bytes(4, "little", signed=True) + b"\xc3"
