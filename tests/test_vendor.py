@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from email.parser import BytesParser
@@ -34,7 +35,6 @@ from nvidia import (
 from packaging.licenses import canonicalize_license_expression
 from wheelmaking import make_pyd, make_wheel
 
-from repack.patching import builtin_folder
 from repack.wheel import open_archive
 
 LIBS = "opencv_contrib_python.libs"
@@ -204,31 +204,53 @@ def test_exactly_what_is_asked_for_is_in_the_wheel_as_nvidia_made_it(
 
 
 @pytest.mark.parametrize(
-    ("needs", "delayed", "files"),
+    "name",
     [
-        pytest.param(DNN, {}, {}, id="cuDNN, whose parts are loaded by name"),
-        pytest.param(JPEG, LATE, {}, id="delay-loaded, and one that may not be passed on"),
-        pytest.param({**SPARSE, "opencv_core.dll": ["function"]}, {}, BESIDE, id="a DLL beside"),
+        "what a DLL beside the module imports",
+        "cuDNN's parts, and what it loads by name",
+        "not what a chosen DLL imports and the licence does not list",
     ],
 )
-def test_delvewheel_puts_in_the_same_bytes_as_we_do(
-    needs: Any,  # noqa: ANN401 - DLL -> functions
-    delayed: Any,  # noqa: ANN401 - the same
-    files: Any,  # noqa: ANN401 - member -> content
-    shop: Shop,
-) -> None:
-    source = shop.source(needs, delayed=delayed, files=files)
-    theirs = shop.build(source, *DELVEWHEEL, "-w", "theirs")
-    ours = shop.build(source, "-w", "ours")
-    assert len(vendored(ours)) >= len(PLAIN)
-    assert vendored(theirs) == vendored(ours)
-    assert codes(theirs) == codes(ours)
+def test_delvewheel_puts_in_the_same_bytes(name: str, shop: Shop) -> None:
+    case = CASES[name]
+    source = shop.source(case.needs, delayed=case.delayed, files=case.files)
+    answer = shop.build(source, *DELVEWHEEL)
+    assert vendored(answer) == contents(*case.dlls)
+    assert codes(answer) == list(case.findings)
     assert not list((shop.repack.cache / "repaired").glob("*"))
 
 
 def test_what_delvewheel_cannot_repair_is_told_in_one_line(shop: Shop) -> None:
     source = shop.source(files={"cv2/__init__.py": b"print 'Python 2'\n"})
     assert "delvewheel cannot repair it: " in shop.refused(source, *DELVEWHEEL)
+
+
+#: A delvewheel that leaves two DLLs out and changes the others.
+FAKE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from wheelmaking import make_wheel
+given = dict(zip(sys.argv, sys.argv[1:]))
+dlls = sorted(Path(given["--add-path"]).iterdir())[2:]
+files = {{"{libs}/" + dll.name: dll.read_bytes() + b"!" for dll in dlls}}
+make_wheel(Path(given["-w"], Path(sys.argv[-1]).name), files)
+"""
+
+
+def test_a_delvewheel_that_puts_in_anything_else_is_refused(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shop.folder / "fake" / "delvewheel"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    fake = FAKE.format(tests=str(Path(__file__).parent), libs=LIBS)
+    (package / "__main__.py").write_text(fake)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent), prepend=os.pathsep)
+    assert (
+        "delvewheel has left out cudart64_12.dll, has left out nppc64_12.dll, has changed "
+        "nppif64_12.dll, repack would not [delvewheel-differs]"
+    ) in shop.refused(shop.source(), *DELVEWHEEL)
 
 
 @pytest.mark.parametrize("engine", ["splice", "delvewheel"])
@@ -267,47 +289,32 @@ def test_what_a_toolkit_lacks_is_a_finding(
     assert codes(answer) == [code]
 
 
-def refusals() -> dict[str, tuple[Any, tuple[str, ...], str]]:
-    newer = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
-    return {
-        "a DLL that a named wheel does not hold": (
-            NEEDS,
-            option("vendor.dlls", ["nvidia-npp-cu12"]),
-            SOURCE + ": cudart64_12.dll, which cv2/cv2.pyd needs, is nowhere to be had; looked "
-            "into: nvidia-npp-cu12 12.4.1.87 [no-dll]; name a directory that holds it under "
-            "vendor.dll-dirs, or leave its family out of vendor.families",
-        ),
-        "a DLL that is too old for the binary": (
-            newer,
-            (),
-            SOURCE + ": nppif64_12.dll of nvidia-npp-cu12 12.4.1.87 has no nppiNewer, which "
-            "cv2/cv2.pyd asks for [symbol-missing]; take the release of CUDA that the wheel was "
-            "built with, under vendor.dlls or vendor.dll-dirs",
-        ),
-        "a wheel larger than the index takes": (
-            NEEDS,
-            option("publish.max-size", "4 kB"),
-            "the index takes 0.0 MB: ",
-        ),
-        "a directory that is not there": (
-            NEEDS,
-            option("vendor.dll-dirs", ["nowhere"]),
-            "there is no such file",
-        ),
-        "a DLL of which the index has no wheel": (
-            {**NEEDS, "curand64_10.dll": ["curandGenerate"]},
-            (),
-            "nvidia-curand-cu12",
-        ),
-    }
+TOO_NEW = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
+NO_DLL = (
+    SOURCE + ": cudart64_12.dll, which cv2/cv2.pyd needs, is nowhere to be had; looked into: "
+    "nvidia-npp-cu12 12.4.1.87 [no-dll]; name a directory that holds it under vendor.dll-dirs, or "
+    "leave its family out of vendor.families"
+)
+NO_SYMBOL = (
+    SOURCE + ": nppif64_12.dll of nvidia-npp-cu12 12.4.1.87 has no nppiNewer, which cv2/cv2.pyd "
+    "asks for [symbol-missing]; take the release of CUDA that the wheel was built with, under "
+    "vendor.dlls or vendor.dll-dirs"
+)
 
 
-@pytest.mark.parametrize("case", refusals())
+@pytest.mark.parametrize(
+    ("needs", "key", "value", "line"),
+    [
+        pytest.param(NEEDS, "vendor.dlls", ["nvidia-npp-cu12"], NO_DLL, id="a DLL is nowhere"),
+        pytest.param(TOO_NEW, "vendor.families", "all", NO_SYMBOL, id="a DLL is too old"),
+        pytest.param(NEEDS, "publish.max-size", "4 kB", "[too-large]", id="it would be too large"),
+        pytest.param(NEEDS, "vendor.dll-dirs", ["nowhere"], "no such file", id="no directory"),
+    ],
+)
 def test_what_cannot_be_vendored_is_told_in_one_line_and_nothing_is_written(
-    case: str, shop: Shop
+    needs: Mapping[str, Sequence[str]], key: str, value: object, line: str, shop: Shop
 ) -> None:
-    needs, options, line = refusals()[case]
-    assert line in shop.refused(shop.source(needs), *options)
+    assert line in shop.refused(shop.source(needs), *option(key, value))
 
 
 def test_a_damaged_wheel_of_nvidias_is_refused(shop: Shop) -> None:
@@ -361,16 +368,6 @@ def test_metadata_says_whose_licences_hold_and_lists_their_texts(
     assert shop.repack("inspect", answer["wheels"][0]["path"], "-q").code == 0
 
 
-def test_in_patch_mode_the_licence_stays_as_it_was(shop: Shop) -> None:
-    metadata = (
-        b"Metadata-Version: 2.4\nName: opencv-contrib-python\nVersion: 4.13.0.90\n"
-        b"License-Expression: Apache-2.0\n\n"
-    )
-    source = shop.source(files={f"{INFO}/METADATA": metadata})
-    answer = shop.build(source, "--mode", "patch")
-    assert b"License-Expression: Apache-2.0\n" in read_member(answer, "/METADATA")
-
-
 def test_the_sbom_is_cyclonedx_and_names_each_dll_and_the_wheel_it_came_from(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,15 +400,6 @@ def test_the_plan_is_what_is_made_each_time_to_the_byte(shop: Shop) -> None:
         assert dry[key] == first[key]
     assert dry["plan"][0]["size"] == first["wheels"][0]["size"]
     assert first["wheels"][0]["sha256"] == second["wheels"][0]["sha256"]
-
-
-def test_every_mode_has_the_same_bytes_of_our_modules(shop: Shop) -> None:
-    source = shop.source({**NEEDS, "nvcuda.dll": ["cuInit"]})
-    modes = [("--mode", "patch"), ("--mode", "depend", "--driver-stub"), ("--mode", "vendor")]
-    answers = [shop.build(source, *mode, "-w", mode[1]) for mode in modes]
-    for name in ("cuda_dlls.py", "_cuda_report.py"):
-        ours = (builtin_folder() / "cv2" / name).read_bytes()
-        assert {read_member(answer, f"cv2/{name}") for answer in answers} == {ours}
 
 
 def test_a_wheel_that_delvewheel_has_repaired_keeps_what_it_has(shop: Shop) -> None:
