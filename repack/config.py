@@ -502,8 +502,8 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
     except ValueError:
         raise _refuse_value(key, raw) from None
     for value in values:
-        if values.count(value) > 1:
-            raise _WrongValueError(f"{key} names {shown(str(value))} twice")
+        if isinstance(value, str) and values.count(value) > 1:
+            raise _WrongValueError(f"{key} names {shown(value)} twice")
     return values
 
 
