@@ -1,28 +1,22 @@
 """Results as values, and as the JSON and the table rows that a command prints."""
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from repack.dlls import Kind
+from repack.errors import RepackError
+from repack.inspect import Analysis, Need
+from repack.lock import Pin
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
-from repack.plan import megabytes
-from repack.record import FAILED
-from repack.wheel import Added, name_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from repack.errors import RepackError
-    from repack.inspect import Analysis, Need
-    from repack.lock import Pin
-    from repack.plan import Plan, PlannedWheel
-    from repack.pythons import Interpreter, Unavailable
-    from repack.record import Cargo, Finding, Outcome, Refusal
-    from repack.wheel import Wheel
+from repack.plan import Plan, PlannedWheel, megabytes
+from repack.pythons import Interpreter, Unavailable
+from repack.record import FAILED, Cargo, Finding, Outcome
+from repack.wheel import Added, Wheel, name_of
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
 _SHOWN = 3
@@ -84,28 +78,28 @@ def build_json(result: BuildResult) -> Json:
         "dry_run": result.dry_run,
         "plan": [_planned_json(planned) for planned in result.plan.wheels],
         "requires": list(result.plan.requires),
-        "carried": [_cargo_json(cargo) for cargo in result.plan.cargo],
+        "carried": list(map(msgspec.to_builtins, result.plan.cargo)),
         "left_out": list(result.plan.left_out),
         "wheels": [_row_json(row) for row in result.rows],
-        "refused": [_refusal_json(refusal) for refusal in result.plan.refused],
-        "findings": [_finding_json(finding) for finding in result.plan.findings],
+        "refused": list(map(msgspec.to_builtins, result.plan.refused)),
+        "findings": list(map(msgspec.to_builtins, result.plan.findings)),
         "lock_changes": list(result.lock_changes),
     }
 
 
-def builds_json(made: Mapping[str, BuildResult | RepackError], *, dry_run: bool) -> Json:
+def builds_json(outcomes: Mapping[str, BuildResult | RepackError], *, dry_run: bool) -> Json:
     """Return the object that `repack build --json` prints for named builds.
 
     `wheels` has those of all, so that a script finds them where it finds those of one build.
     """
     builds: list[Json] = []
-    for name, each in made.items():
-        if isinstance(each, BuildResult):
-            told = {key: value for key, value in build_json(each).items() if key != "version"}
-            builds.append({"name": name, "error": None, **told})
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, BuildResult):
+            builds.append({"name": name, "error": None, **build_json(outcome)})
+            del builds[-1]["version"]
         else:
-            builds.append({"name": name, "error": _error_json(each), "wheels": []})
-    wheels = [{"build": told["name"], **wheel} for told in builds for wheel in told["wheels"]]
+            builds.append({"name": name, "error": _error_json(outcome), "wheels": []})
+    wheels = [{"build": build["name"], **wheel} for build in builds for wheel in build["wheels"]]
     return {"version": JSON_VERSION, "dry_run": dry_run, "builds": builds, "wheels": wheels}
 
 
@@ -180,8 +174,8 @@ def inspect_json(analyses: Sequence[Analysis], errors: Sequence[RepackError]) ->
     """Return the object that `repack inspect --json` prints."""
     return {
         "version": JSON_VERSION,
-        "wheels": [_analysis_json(each) for each in analyses],
-        "errors": [_error_json(each) for each in errors],
+        "wheels": [_analysis_json(analysis) for analysis in analyses],
+        "errors": [_error_json(error) for error in errors],
     }
 
 
@@ -263,70 +257,72 @@ def finding_line(file: str, finding: Finding) -> str:
 SMOKE_HEADINGS = ("Wheel", "Python", "what it did", "seconds")
 
 
-def smoke_json(results: Sequence[Smoked]) -> Json:
+def smoke_json(smoked: Sequence[Smoked]) -> Json:
     """Return the object that `repack smoke --json` prints."""
+    wheels = [
+        {
+            "path": str(trial.path),
+            "python": trial.python,
+            "smoke": {**_outcome_json(trial.outcome), "log": trial.outcome.log},
+        }
+        for trial in smoked
+    ]
+    return {"version": JSON_VERSION, "wheels": wheels}
+
+
+def _outcome_json(outcome: Outcome) -> Json:
     return {
-        "version": JSON_VERSION,
-        "wheels": [
-            {
-                "path": str(each.path),
-                "python": each.python,
-                "smoke": {
-                    "status": each.outcome.status,
-                    "reason": each.outcome.reason,
-                    "after": each.outcome.said,
-                    "driver": each.outcome.driver,
-                    "seconds": round(each.outcome.seconds, 1),
-                    "log": each.outcome.log,
-                },
-            }
-            for each in results
-        ],
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "after": outcome.said,
+        "driver": outcome.driver,
+        "seconds": round(outcome.seconds, 1),
     }
 
 
-def smoke_rows(results: Sequence[Smoked]) -> list[tuple[str, ...]]:
+def smoke_rows(smoked: Sequence[Smoked]) -> list[tuple[str, ...]]:
     """Return the table of `repack smoke`."""
     return [
-        (each.path.name, each.python, each.outcome.said, f"{each.outcome.seconds:.1f}")
-        for each in results
+        (trial.path.name, trial.python, trial.outcome.said, f"{trial.outcome.seconds:.1f}")
+        for trial in smoked
     ]
 
 
 PYTHONS_HEADINGS = ("Python", "version", "machine", "where from", "python.exe, or what to do")
 
 
-def pythons_json(found: Sequence[Interpreter | Unavailable]) -> Json:
+def pythons_json(pythons: Sequence[Interpreter | Unavailable]) -> Json:
     """Return the object that `repack pythons --json` prints."""
-    from repack.pythons import Unavailable  # noqa: PLC0415 - slow, and seldom needed
+    return {"version": JSON_VERSION, "pythons": [_python_json(python) for python in pythons]}
 
+
+def _python_json(python: Interpreter | Unavailable) -> Json:
+    if isinstance(python, Unavailable):
+        told = {"python": python.version, "available": False}
+        return {**told, "reason": python.reason, "hint": python.hint}
     return {
-        "version": JSON_VERSION,
-        "pythons": [
-            {"python": each.version, "available": False, "reason": each.reason, "hint": each.hint}
-            if isinstance(each, Unavailable)
-            else {
-                "python": each.version,
-                "available": True,
-                "version": each.full_version,
-                "machine": each.machine,
-                "origin": each.origin,
-                "path": str(each.python),
-            }
-            for each in found
-        ],
+        "python": python.version,
+        "available": True,
+        "version": python.full_version,
+        "machine": python.machine,
+        "origin": python.origin,
+        "path": str(python.python),
     }
 
 
-def pythons_rows(found: Sequence[Interpreter | Unavailable]) -> list[tuple[str, ...]]:
+def pythons_rows(pythons: Sequence[Interpreter | Unavailable]) -> list[tuple[str, ...]]:
     """Return the table of `repack pythons`."""
-    from repack.pythons import Unavailable  # noqa: PLC0415 - slow, and seldom needed
-
     return [
-        (each.version, "", "", each.reason, each.hint)
-        if isinstance(each, Unavailable)
-        else (each.version, each.full_version, each.machine, each.origin, str(each.python))
-        for each in found
+        (python.version, "", "", python.reason, python.hint)
+        if isinstance(python, Unavailable)
+        else (
+            python.version,
+            python.full_version,
+            python.machine,
+            python.origin,
+            str(python.python),
+        )
+        for python in pythons
     ]
 
 
@@ -352,7 +348,7 @@ def _analysis_json(analysis: Analysis) -> Json:
             for need in analysis.needs
         ],
         "modules": _modules_json(wheel),
-        "findings": [_finding_json(finding) for finding in analysis.findings],
+        "findings": list(map(msgspec.to_builtins, analysis.findings)),
     }
 
 
@@ -366,15 +362,6 @@ def _error_json(error: RepackError) -> Json:
     }
 
 
-def _finding_json(finding: Finding) -> Json:
-    return {
-        "code": finding.code,
-        "message": finding.message,
-        "member": finding.member,
-        "hint": finding.hint,
-    }
-
-
 def _row_json(row: Row) -> Json:
     return {
         "path": str(row.path),
@@ -384,12 +371,8 @@ def _row_json(row: Row) -> Json:
         "size": row.size,
         "unchanged": not row.fresh,
         "smoke": {
-            "status": row.after.status,
-            "reason": row.after.reason,
+            **_outcome_json(row.after),
             "before": row.before.said,
-            "after": row.after.said,
-            "driver": row.after.driver,
-            "seconds": round(row.after.seconds, 1),
             "remembered": row.remembered,
         },
     }
@@ -405,21 +388,6 @@ def _planned_json(planned: PlannedWheel) -> Json:
         "copied": len(planned.entries) - len(added),
         "written": [{"member": entry.name, "size": _size_of(entry)} for entry in added],
     }
-
-
-def _cargo_json(cargo: Cargo) -> Json:
-    return {
-        "member": cargo.member,
-        "family": cargo.family,
-        "origin": cargo.origin,
-        "size": cargo.size,
-        "packed": cargo.packed,
-        "sha256": cargo.sha256,
-    }
-
-
-def _refusal_json(refusal: Refusal) -> Json:
-    return {"python": refusal.python, "reason": refusal.reason}
 
 
 def _size_of(entry: Added) -> int:
