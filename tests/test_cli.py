@@ -273,11 +273,8 @@ def test_options_take_the_place_of_what_the_file_says(
 @pytest.mark.parametrize(
     ("words", "next_step"),
     [
-        pytest.param([], "`repack report` makes a page of it, `repack publish --index", id="dist"),
-        pytest.param(["-w", "made"], "`repack publish made --index-dir DIR` hands", id="elsewhere"),
-        pytest.param(
-            ["--set", "publish.index-dir=index"], "`repack publish` hands", id="an index is set"
-        ),
+        pytest.param([], "`repack report` makes a page of it, `repack publish` hands", id="dist"),
+        pytest.param(["-w", "made"], "`repack publish made` hands it on", id="elsewhere"),
         pytest.param(["--dry-run"], "without --dry-run it is", id="nothing was written"),
     ],
 )

@@ -235,13 +235,7 @@ def _name_next_step(config: Config, *, dry_run: bool) -> str:
     out = config.build.out.parent if config.build.name else config.build.out
     shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
     dist = "" if str(shown) == "dist" else f" {shlex.quote(str(shown))}"
-    publish = config.publish
-    is_set = publish.index_dir or publish.repository_url or publish.repository
-    where = "" if is_set else " --index-dir DIR"
-    return (
-        f"next: `repack report{dist}` makes a page of it, `repack publish{dist}{where}` hands "
-        "the wheels on"
-    )
+    return f"next: `repack report{dist}` makes a page of it, `repack publish{dist}` hands it on"
 
 
 def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
