@@ -31,29 +31,22 @@ _CHUNK = 1 << 20
 
 #: Temporary files, and folders that others make, are `.{name}.{pid}-{random}.tmp`.
 _TEMPORARY = re.compile(r"\..+\.(?P<pid>[0-9]{1,10})-[0-9a-f]{8,32}\.tmp")
-
 #: A file name may have 255 bytes; the temporary one is longer than the one it stands for.
 _NAME_KEPT = 100
-
 #: Windows: an antivirus or indexer holds a new file for moments (ERROR_ACCESS_DENIED,
 #: ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION); conan and others retry as well.
 _HELD_FOR_MOMENTS = (5, 32, 33)
 _RETRIES = 8
 _FIRST_PAUSE = 0.02
-
-_SPACE = "free some space, or write elsewhere"
-_LIMIT = "raise the limit on file sizes, or write elsewhere"
-_PERMISSION = "give the folder write permission, or write to another one"
-_ELSEWHERE = "write to another folder"
 #: Error number -> code, reason and hint.
 _REASONS = {
-    errno.ENOSPC: ("no-space", "no space left on the disk", _SPACE),
-    errno.EDQUOT: ("no-space", "the disk quota is used up", _SPACE),
-    errno.EFBIG: ("no-space", "the file would be larger than the system allows", _LIMIT),
-    errno.EROFS: ("read-only", "the file system is read-only", _ELSEWHERE),
-    errno.EACCES: ("no-permission", "permission denied", _PERMISSION),
-    errno.EPERM: ("no-permission", "operation not permitted", _PERMISSION),
-    errno.ENOTDIR: ("not-a-folder", "a part of its path is a file, not a folder", _ELSEWHERE),
+    errno.ENOSPC: ("no-space", "no space left on the disk", "free some space"),
+    errno.EDQUOT: ("no-space", "the disk quota is used up", "free some space"),
+    errno.EFBIG: ("no-space", "the file would be too large", "raise the limit on file sizes"),
+    errno.EROFS: ("read-only", "the file system is read-only", "write to another folder"),
+    errno.EACCES: ("no-permission", "permission denied", "give the folder write permission"),
+    errno.EPERM: ("no-permission", "not permitted", "give the folder write permission"),
+    errno.ENOTDIR: ("not-a-folder", "a part of its path is a file", "write to another folder"),
     errno.EEXIST: ("in-the-way", "a file of that name is in the way", "remove it"),
     errno.EISDIR: ("is-a-folder", "a folder of that name is in the way", "remove it"),
     errno.ENAMETOOLONG: ("name-too-long", "the name is too long", "write to a shorter path"),
@@ -83,24 +76,15 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
     The bytes are on the disk before the name is. OSErrors, those of the block as well, become
     an OutputError of one line.
     """
-    temporary = _temporary_name(destination)
     try:
-        while (descriptor := _make_locked(temporary, _open_new_file)) is None:
-            temporary = _temporary_name(destination)
-        # By its name, which a file of a bare descriptor would not have.
-        with open(temporary, "wb+", opener=lambda *_: descriptor) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            if sys.platform != "win32":
-                # Still locked: no sweep can come between.
-                _rename(temporary, destination)
-        if sys.platform == "win32":
+        with _make_temporary(destination, _open_new_file) as temporary:
+            with temporary.open("wb+") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             _rename(temporary, destination)
     except OSError as error:
         raise not_written(destination, error) from error
-    finally:
-        _remove(temporary)
 
 
 def replace(temporary: Path, destination: Path) -> None:
@@ -114,17 +98,8 @@ def replace(temporary: Path, destination: Path) -> None:
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
-    path = _temporary_name(folder / "work")
-    descriptor = None
-    try:
-        # An interrupt may come between any two steps.
-        while (descriptor := _make_locked(path, _open_new_folder)) is None:
-            path = _temporary_name(folder / "work")
+    with _make_temporary(folder / "work", _open_new_folder) as path:
         yield path
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-        _remove(path)
 
 
 def sweep(folder: Path) -> None:
@@ -203,7 +178,22 @@ def _temporary_name(destination: Path) -> Path:
     return destination.with_name(f".{kept}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
 
 
-def _make_locked(path: Path, open_new: Callable[[Path], int]) -> int | None:
+@contextmanager
+def _make_temporary(destination: Path, open_new: Callable[[Path], int]) -> Iterator[Path]:
+    """Give what is new beside `destination`, removed at the end; no sweep takes it before."""
+    path, descriptor = _temporary_name(destination), None
+    try:
+        # An interrupt may come between any two steps.
+        while (descriptor := _open_locked(path, open_new)) is None:
+            path = _temporary_name(destination)
+        yield path
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+        _remove(path)
+
+
+def _open_locked(path: Path, open_new: Callable[[Path], int]) -> int | None:
     """Return the descriptor that holds the lock of the new `path`, None where a sweep was faster.
 
     It may come between making and locking, and take what is new for a leftover.
@@ -217,12 +207,14 @@ def _make_locked(path: Path, open_new: Callable[[Path], int]) -> int | None:
 
 
 def _open_new_file(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o600)
-    if sys.platform != "win32":
-        # Whatever the umask; some mounts (FAT, SMB) keep no modes.
-        with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    if sys.platform == "win32":
+        # An open file could not be renamed there, and nobody locks.
+        os.close(descriptor)
+        return os.open(os.devnull, os.O_RDONLY)
+    # Whatever the umask; some mounts (FAT, SMB) keep no modes.
+    with contextlib.suppress(PermissionError):
+        os.fchmod(descriptor, 0o644)
     return descriptor
 
 
