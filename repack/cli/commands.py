@@ -1,0 +1,404 @@
+"""What each command does, and the answer it gives; the docstring is its help."""
+
+import argparse
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from argcomplete.shell_integration import shellcode
+from msgspec import structs
+
+from repack import results
+from repack.building import Supply, build, look_through, obtain_source
+from repack.cli.given import CONFIG, Answer, builds_of, config_of, supply_of
+from repack.config import DEFAULT_PYTHONS, Config, SampleSource, load
+from repack.console import Console, Progress
+from repack.emit import folder_for
+from repack.errors import InputError, OutputError, RepackError, UsageError, system_fault
+from repack.fetch import Cache
+from repack.files import link_or_copy
+from repack.inspect import analyse
+from repack.lock import format_value
+from repack.pythons import Pythons, Unavailable
+from repack.record import FAILED as SMOKE_FAILED
+from repack.report import write_report
+from repack.results import JSON_VERSION, BuildResult, Json, Smoked
+from repack.smoke import Kit, smoke_wheels
+
+_log = logging.getLogger(__name__)
+
+
+def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Write a repack.toml with comments.
+
+    The file has the settings that most builds need, with what each is for. A file that is there
+    already is left alone, and the exit code is 1.
+
+    Examples:
+        repack init
+        repack init --release cudawarped/opencv-python-cuda-wheels
+        repack init --requirement opencv-cu126==4.12.0
+        repack init --file wheels/opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
+
+    """
+    del progress  # there is nothing to wait for
+    path: Path = options.config or CONFIG
+    template = resources.files("repack") / "templates" / "repack.toml"
+    source = _describe_source(options, path.parent)
+    text = Template(template.read_text(encoding="utf-8")).substitute(source)
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise OutputError(
+            "is there already",
+            code="exists",
+            file=path,
+            hint="change it, or remove it and run again",
+        ) from None
+    json = {"version": JSON_VERSION, "path": str(path.absolute())}
+    lines = [f"{path}: what is built, and how; `repack build` does it"]
+    return Answer(json=json, show=lambda console: console.show_lines(lines))
+
+
+#: What `repack init` says of a source, and what else a kind of source takes.
+_ABOUT_SAMPLE = """\
+# The source here is a SAMPLE: the package index's real opencv-contrib-python, whose
+# cv2.pyd is given the load-time imports of a CUDA build, so that the whole job can be
+# seen on any machine. Replace the line by one of these to build from your own:"""
+_SAMPLE = 'sample = { opencv = "4.14.0.94", cuda = 12, driver = false }'
+_ABOUT_SOURCE = "# One source; it may also be one of these:"
+_MORE_OF_SOURCE = {
+    "file": "",
+    "release": """
+# tag = "4.13.0.90"                               # without it the latest release
+# asset = "*win_amd64.whl"                        # the one file of it that is meant""",
+    "requirement": """
+# python = "3.12"                                 # the Python that it is resolved for""",
+}
+
+
+def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """Return the lines of the source that an option names, and what is said of it.
+
+    A wheel is named as it is seen from `folder`, where the file will be.
+    """
+    for kind, more in _MORE_OF_SOURCE.items():
+        text = getattr(options, kind)
+        if text is not None:
+            load(None, [(f"source.{kind}", text)])
+            if kind == "file" and not Path(text).is_absolute():
+                text = Path(os.path.relpath(text, folder)).as_posix()
+            return {"about": _ABOUT_SOURCE, "source": f"{kind} = {format_value(text)}{more}"}
+    return {"about": _ABOUT_SAMPLE, "source": _SAMPLE}
+
+
+def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Fetch, verify, patch and smoke-test wheels for each Python.
+
+    Does the main job: takes the source that repack.toml or --source names, checks every member,
+    finds out which DLLs its binaries need, applies the patches, writes one wheel for each Python
+    and tries each on that genuine Windows Python, beside the untouched wheel. A wheel that fails
+    goes to failed/ below the wheel directory. What is there already and still right is not made,
+    fetched or tried again. Where repack.toml has [[build]] tables, all are built, or those named;
+    each into a folder of its name. --list prints these names; with --json, `names` is the list
+    that a CI system's matrix takes, whose machines then each run `repack build NAME`.
+
+    Examples:
+        repack build
+        repack build --source opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
+        repack build --python 3.12,3.13 --no-smoke -w wheelhouse
+        repack build --mode vendor --set 'vendor.families=["npp", "cudart"]'
+        repack build --dry-run --set build.emit=abi3
+        repack build cu12 cu13
+        repack build --list --json
+
+    """
+    configs = builds_of(options)
+    if options.list:
+        return _list_builds(configs)
+    supply = supply_of(configs[0], options, progress)
+    next_step = _name_next_step(configs[0], dry_run=options.dry_run)
+    if not configs[0].build.name:
+        result = _build(configs[0], supply, dry_run=options.dry_run)
+        return Answer(
+            json=results.build_json(result),
+            show=lambda console: _show_build(console, result, configs[0]),
+            failed=result.failed,
+            next_step=next_step,
+        )
+    outcomes = [_try_build(config, supply, dry_run=options.dry_run) for config in configs]
+
+    def show(console: Console) -> None:
+        for config, outcome in zip(configs, outcomes, strict=True):
+            if not isinstance(outcome, RepackError):
+                _show_build(console, outcome, config)
+
+    names = [config.build.name for config in configs]
+    return Answer(
+        json=results.builds_json(dict(zip(names, outcomes, strict=True)), dry_run=options.dry_run),
+        show=show,
+        failed=any(isinstance(outcome, RepackError) or outcome.failed for outcome in outcomes),
+        next_step=next_step,
+    )
+
+
+def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | RepackError:
+    """Return what a build came to; one that fails keeps no other from being made."""
+    name = config.build.name
+    _log.info("Build %s", name)
+    try:
+        result = _build(config, supply, dry_run=dry_run)
+    except (UsageError, BrokenPipeError):
+        raise
+    except (RepackError, OSError) as error:
+        supply.forget()
+        fault = system_fault(error) if isinstance(error, OSError) else error
+        _log.error("build %s: %s", name, fault)
+        return fault
+    if result.failed:
+        _log.error("build %s: %s", name, results.failure_line(result))
+    return result
+
+
+def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
+    """Return what a build came to, and log its findings and what changed in the lock."""
+    result = build(config, supply, dry_run=dry_run)
+    name = f"build {config.build.name}: " if config.build.name else ""
+    for finding in result.plan.findings:
+        _log.warning("%s%s", name, results.finding_line(result.analysis.wheel.path.name, finding))
+    for change in result.lock_changes:
+        _log.info("repack.lock: %s", change)
+    return result
+
+
+def _show_build(console: Console, result: BuildResult, config: Config) -> None:
+    name = f"{config.build.name}: " if config.build.name else ""
+    if result.dry_run:
+        lines = results.plan_lines(result)
+        console.show_lines([f"{name}{config.build.out}", *lines] if name else lines)
+    else:
+        title = f"{name}{result.analysis.wheel.path.name} -> {config.build.out}"
+        console.show_table(title, results.BUILD_HEADINGS, results.build_rows(result))
+
+
+def _list_builds(configs: Sequence[Config]) -> Answer:
+    """Return the builds there are; a single [build] has no name."""
+    builds = [config.build for config in configs]
+    names = [build.name for build in builds if build.name]
+    rows = [{"name": build.name, "mode": build.mode, "out": str(build.out)} for build in builds]
+    return Answer(
+        json={"version": JSON_VERSION, "names": names, "builds": rows},
+        show=lambda console: console.show_lines(names),
+    )
+
+
+def _name_next_step(config: Config, *, dry_run: bool) -> str:
+    """Return what is done after a build, as it can be typed here."""
+    if dry_run:
+        return "nothing was written; without --dry-run it is"
+    out = config.build.out.parent if config.build.name else config.build.out
+    shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    dist = "" if str(shown) == "dist" else f" {shlex.quote(str(shown))}"
+    return f"next: `repack report{dist}` makes a page of it, `repack publish{dist}` hands it on"
+
+
+def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Download and verify the source, and print its path.
+
+    Brings the source into the cache, compares it with repack.lock, and looks through it, so that
+    a build, even one with --offline, finds it there.
+
+    Examples:
+        repack fetch
+        repack fetch --source https://example.com/x.whl#sha256=...
+
+    """
+    configs = builds_of(options)
+    supply = supply_of(configs[0], options, progress)
+    sources: list[Json] = []
+    for config in configs:
+        path, url = obtain_source(config, supply)
+        look_through(path, config, supply)
+        sources.append({"name": config.build.name, "path": str(path), "url": url})
+    told: Json = {"builds": sources}
+    if not configs[0].build.name:
+        told = {"path": sources[0]["path"], "url": sources[0]["url"]}
+    return Answer(
+        json={"version": JSON_VERSION, **told, "lock_changes": list(supply.keep())},
+        show=lambda console: console.show_lines([source["path"] for source in sources]),
+    )
+
+
+def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Say what a wheel is, which DLLs it needs, and what is wrong with it.
+
+    Reads wheels of any origin without running anything of them. One that cannot be read does not
+    keep the others from being told. A finding is a code and a sentence; with --strict any finding
+    is a failed check.
+
+    Examples:
+        repack inspect dist/*.whl
+        repack inspect --strict --json upstream.whl
+
+    """
+    analyses, errors = [], []
+    with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
+        for wheel in options.wheels:
+            try:
+                analyses.append(analyse(wheel, pythons=DEFAULT_PYTHONS, allow_startup_hook=True))
+            except InputError as error:
+                errors.append(error)
+            task.advance(1)
+    for refusal in errors:
+        _log.error("%s", refusal)
+    lines = [line for analysis in analyses for line in results.inspect_lines(analysis)]
+    has_findings = any(analysis.findings for analysis in analyses)
+    return Answer(
+        json=results.inspect_json(analyses, errors),
+        show=lambda console: console.show_lines(lines),
+        failed=bool(errors) or (options.strict and has_findings),
+    )
+
+
+def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Install wheels on genuine Windows Pythons and import them.
+
+    Has the Windows Python's own pip install each wheel into an empty folder, then imports cv2,
+    resizes an array, encodes and decodes a picture and asks for CUDA devices, each in a process
+    of its own. Without --python on those of repack.toml.
+
+    Examples:
+        repack smoke dist/*.whl
+        repack smoke x.whl --python 3.12 --dll-dir cuda/bin --env CUDA_MODULE_LOADING=LAZY
+
+    """
+    config = config_of(options)
+    supply = supply_of(config, options, progress)
+    dll_dirs = tuple(folder.absolute() for folder in options.dll_dir)
+    kit = Kit(
+        settings=structs.replace(config.smoke, dll_dirs=dll_dirs or config.smoke.dll_dirs),
+        fetch_wheel=supply.wheel,
+        cache=supply.cache,
+        progress=progress,
+        offline=options.offline,
+    )
+    allowed = config.allow.startup_hook
+    tried = smoke_wheels(
+        [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels],
+        options.pythons or config.build.python,
+        kit,
+        dict(options.env),
+    )
+    supply.keep()
+    outcomes = [Smoked(path=path, python=python, outcome=seen) for path, python, seen in tried]
+    return Answer(
+        json=results.smoke_json(outcomes),
+        show=lambda console: console.show_table(
+            "", results.SMOKE_HEADINGS, results.smoke_rows(outcomes)
+        ),
+        failed=any(smoked.outcome.status == SMOKE_FAILED for smoked in outcomes),
+    )
+
+
+def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
+    """List the Windows Pythons at hand.
+
+    On Windows these are the installed ones, on Linux those given by smoke.interpreters and those
+    that were put together for Wine; --assemble puts some together first.
+
+    Examples:
+        repack pythons
+        repack pythons --assemble 3.12 3.13
+
+    """
+    config = config_of(options)
+    with Pythons(
+        cache=Cache.default(),
+        progress=progress,
+        given=config.smoke.interpreters,
+        offline=options.offline,
+    ) as pythons:
+        assembled = [pythons.provide(version) for version in options.assemble]
+        interpreters = pythons.at_hand()
+    missing = [python for python in assembled if isinstance(python, Unavailable)]
+    for python in missing:
+        place = "" if python.version in python.reason else f"Python {python.version}: "
+        _log.error("%s%s; %s", place, python.reason, python.hint)
+    return Answer(
+        json=results.pythons_json(interpreters),
+        show=lambda console: console.show_table(
+            "", results.PYTHONS_HEADINGS, results.pythons_rows(interpreters)
+        ),
+        failed=bool(missing),
+    )
+
+
+def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Make a sample CUDA wheel from the index's opencv-contrib-python.
+
+    The sample is a genuine OpenCV whose import table asks for CUDA's DLLs, to try everything on
+    where no CUDA build is at hand. It uses no GPU. Needs `pip install lief`.
+
+    Examples:
+        repack sample -w wheelhouse
+        repack sample --cuda 13 --driver -w wheelhouse
+
+    """
+    config = config_of(options, more=[("source.sample", {})])
+    if not isinstance(config.source, SampleSource):
+        raise UsageError("the source is no sample", hint="leave out --set source...")
+    supply = supply_of(config, options, progress)
+    sample, _ = obtain_source(config, supply)
+    supply.keep()
+    path = options.out.absolute() / sample.name
+    with folder_for(path.parent):
+        link_or_copy(sample, path)
+    json = {"version": JSON_VERSION, "path": str(path)}
+    return Answer(json=json, show=lambda console: console.show_lines([str(path)]))
+
+
+def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Show what the last build did: report.html, report.json and report.md beside its wheels.
+
+    Makes of build.json one page that can be handed on, the same as JSON and as Markdown: what
+    each wheel did on each Python beside the untouched one, what was changed in it, which DLLs it
+    carries or needs, and what was found. Of several builds, all.
+
+    Examples:
+        repack report
+        repack report wheelhouse --json
+        repack report --markdown
+
+    """
+    del progress  # there is nothing to wait for
+    if options.json and options.markdown:
+        raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
+    report = write_report((options.dist or config_of(options).build.out).absolute())
+    lines = [report.headline, str(report.page)]
+    if options.markdown:
+        lines = report.markdown.splitlines()
+    return Answer(json=report.json, show=lambda console: console.show_lines(lines))
+
+
+def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Print the script with which a shell completes repack's command lines.
+
+    The script asks repack itself how a line goes on, so that it knows every option of the repack
+    that is installed.
+
+    Examples:
+        repack completion bash > ~/.local/share/bash-completion/completions/repack
+        repack completion zsh > ~/.zfunc/_repack
+        repack completion fish > ~/.config/fish/completions/repack.fish
+        repack completion powershell >> $PROFILE
+
+    """
+    del progress  # there is nothing to wait for
+    script = shellcode(["repack"], shell=options.shell).strip()
+    json = {"version": JSON_VERSION, "shell": options.shell, "script": script + "\n"}
+    return Answer(json=json, show=lambda console: console.show_lines(script.splitlines()))
