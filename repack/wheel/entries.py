@@ -8,7 +8,7 @@ from repack.wheel.archive import CENTRAL, END, LOCAL, Archive, Member
 from repack.wheel.metadata import join_licence, lists_licenses, wheel_file_with_tags, with_metadata
 from repack.wheel.names import WheelName
 from repack.wheel.reader import Wheel
-from repack.wheel.record import RecordEntry, entry_of, format_record, unhashed
+from repack.wheel.record import RecordEntry, entry_of, format_record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,45 +59,40 @@ def rewritten(  # noqa: PLR0913 - what a wheel is made of
     License-Expression. RECORD's signatures are left out: they are over bytes that change.
     """
     stem = f"{name.distribution}-{name.version}"
-    info, licenses = f"{stem}.dist-info", f"{stem}.dist-info/licenses/"
+    info = f"{stem}.dist-info"
 
     def move(path: str) -> str:
         old = wheel.dist_info.removesuffix(".dist-info")
         is_own = path.startswith((f"{old}.dist-info/", f"{old}.data/"))
         return f"{stem}{path.removeprefix(old)}" if is_own else path
 
-    brought = {move(one.path): one for one in carried}
-    added_fields = dict(add or {})
-    if lists_licenses(wheel.metadata):
-        texts = [path.removeprefix(licenses) for path in brought if path.startswith(licenses)]
-        added_fields["License-File"] = [*added_fields.get("License-File", ()), *texts]
+    parts: dict[str, tuple[Copied | Added, RecordEntry]] = {}
+    for member in wheel.archive.members:
+        path = move(member.name)
+        if member.name in wheel.record:
+            parts[path] = Copied(member=member, name=path), wheel.record[member.name]
+    for each in carried:
+        path = move(each.path)
+        parts[path] = replace(each.entry, name=path), each.row
     fields = {
         "Version": [str(name.version)],
         **join_licence(wheel.metadata, add_licence),
         **(fields or {}),
     }
+    licenses = f"{wheel.dist_info}/licenses/"
+    texts = [one.path.removeprefix(licenses) for one in carried if one.path.startswith(licenses)]
+    if lists_licenses(wheel.metadata):
+        add = {**(add or {}), "License-File": texts}
     written: dict[str, bytes | Path] = {
         **{move(path): content for path, content in files.items()},
-        f"{info}/METADATA": with_metadata(wheel.metadata, fields=fields, add=added_fields),
+        f"{info}/METADATA": with_metadata(wheel.metadata, fields=fields, add=add),
         f"{info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
-    kept = {
-        move(member.name): member
-        for member in wheel.archive.members
-        if not member.directory and member.name not in unhashed(f"{wheel.dist_info}/RECORD")
-    }
-    entries: dict[str, Copied | Added] = {
-        **{path: Copied(member=member, name=path) for path, member in kept.items()},
-        **{path: replace(one.entry, name=path) for path, one in brought.items()},
-        **{path: Added(name=path, content=content) for path, content in written.items()},
-    }
-    rows = {
-        **{path: wheel.record[member.name] for path, member in kept.items()},
-        **{path: one.row for path, one in brought.items()},
-        **{path: entry_of(content) for path, content in written.items()},
-    }
-    record = f"{info}/RECORD"
-    entries[record] = Added(name=record, content=format_record(rows, record))
+    for path, content in written.items():
+        parts[path] = Added(name=path, content=content), entry_of(content)
+    entries = {path: entry for path, (entry, _) in parts.items()}
+    record = format_record({path: row for path, (_, row) in parts.items()}, f"{info}/RECORD")
+    entries[f"{info}/RECORD"] = Added(name=f"{info}/RECORD", content=record)
     return tuple(entries[path] for path in canonical_order(entries))
 
 

@@ -9,12 +9,12 @@ import hashlib
 import io
 import stat
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from zlib_ng import zlib_ng
 
@@ -38,6 +38,7 @@ from repack.wheel.archive import (
     ZIP64_EXTRA,
     ZIP64_VERSION,
     Archive,
+    Member,
 )
 from repack.wheel.entries import Added, Copied, name_of
 from repack.wheel.names import check_names, refuse
@@ -61,18 +62,6 @@ class Written:
     sha256: str
 
 
-class _Content(NamedTuple):
-    """What is to be written of a member: `compressed_size` bytes of `stream` from `offset` on."""
-
-    stream: BinaryIO
-    source: Path
-    offset: int
-    method: int
-    crc: int
-    compressed_size: int
-    size: int
-
-
 def splice(
     source: Archive | None,
     entries: Sequence[Copied | Added],
@@ -93,7 +82,7 @@ def splice(
     digest = hashlib.sha256()
     position = 0
     listing = []
-    with replacing(destination) as file, ExitStack() as streams:
+    with replacing(destination) as file, ExitStack() as sources:
 
         def write(piece: bytes) -> None:
             nonlocal position
@@ -103,134 +92,112 @@ def splice(
 
         opened: dict[Path, BinaryIO] = {}
         for entry in entries:
-            if isinstance(entry, Copied):
-                content = _open_copied(entry, source, opened, streams)
-            else:
-                content = _open_added(entry, destination.parent, streams)
-            local, central = _format_headers(entry, content, position, timestamp)
-            listing.append(central)
-            write(local)
-            _copy(content, write)
+            with ExitStack() as own:
+                if isinstance(entry, Copied):
+                    member, origin = entry.member, _origin_of(entry, source)
+                    if origin.path not in opened:
+                        opened[origin.path] = sources.enter_context(origin.open())
+                    path, stream = origin.path, opened[origin.path]
+                else:
+                    path = entry.content if isinstance(entry.content, Path) else destination
+                    stream, member = _pack(entry, destination.parent, own)
+                name = name_of(entry).encode()
+                local, central = _format_headers(name, member, position, timestamp)
+                listing.append(central)
+                write(local)
+                _copy(stream, path, member, write)
         directory = b"".join(listing)
         write(directory + _format_end(len(listing), len(directory), position))
     return Written(path=destination, size=position, sha256=digest.hexdigest())
 
 
-def _open_copied(
-    entry: Copied, source: Archive | None, opened: dict[Path, BinaryIO], streams: ExitStack
-) -> _Content:
-    archive, member = entry.archive or source, entry.member
+def _origin_of(entry: Copied, source: Archive | None) -> Archive:
+    archive = entry.archive or source
     if archive is None:
-        raise ValueError(f"no archive to copy {member.name!r} from")
-    if archive.path not in opened:
-        opened[archive.path] = streams.enter_context(archive.open())
-    return _Content(
-        stream=opened[archive.path],
-        source=archive.path,
-        offset=member.offset,
-        method=member.method,
-        crc=member.crc,
-        compressed_size=member.compressed_size,
-        size=member.size,
-    )
+        raise ValueError(f"no archive to copy {entry.member.name!r} from")
+    return archive
 
 
-def _open_added(entry: Added, folder: Path, streams: ExitStack) -> _Content:
-    """Return the content of a new member; what is to be deflated is so in a file in `folder`."""
+def _pack(entry: Added, folder: Path, streams: ExitStack) -> tuple[BinaryIO, Member]:
+    """Return a new member, and its content from byte 0 on; in `folder` what had to be deflated."""
+    stream: BinaryIO
     if isinstance(entry.content, bytes):
-        source = Path(entry.name)
-        stream: BinaryIO = io.BytesIO(entry.content)
+        stream = io.BytesIO(entry.content)
     else:
-        source = entry.content
         try:
-            stream = streams.enter_context(source.open("rb"))
+            stream = streams.enter_context(entry.content.open("rb"))
         except OSError as error:
-            raise not_read(source, error) from error
+            raise not_read(entry.content, error) from error
     packed: BinaryIO = stream
     if entry.deflate:
         packed = streams.enter_context(TemporaryFile(dir=folder))  # noqa: SIM115 - entered
     deflater = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -15)
     crc = size = 0
-    for piece in _read_pieces(stream, source):
+    while piece := stream.read(_PIECE):
         crc = zlib_ng.crc32(piece, crc)
         size += len(piece)
         if entry.deflate:
             packed.write(deflater.compress(piece))
     if entry.deflate:
         packed.write(deflater.flush())
-    return _Content(
-        stream=packed,
-        source=source,
-        offset=0,
-        method=DEFLATED if entry.deflate else STORED,
-        crc=crc,
-        compressed_size=packed.tell(),
+    member = Member(
+        name=entry.name,
         size=size,
+        compressed_size=packed.tell(),
+        crc=crc,
+        method=DEFLATED if entry.deflate else STORED,
+        offset=0,
+        mode=entry.mode,
+        directory=False,
     )
+    return packed, member
 
 
-def _read_pieces(stream: BinaryIO, source: Path, length: int = 1 << 64) -> Iterator[bytes]:
-    """Yield at most `length` bytes from where the stream stands."""
-    try:
-        while length and (piece := stream.read(min(length, _PIECE))):
-            length -= len(piece)
-            yield piece
-    except OSError as error:
-        raise not_read(source, error) from error
-
-
-def _copy(content: _Content, write: Callable[[bytes], object]) -> None:
-    """Write the content; raises InputError "changed" where it is not what it was."""
-    content.stream.seek(content.offset)
-    crc = length = 0
-    for piece in _read_pieces(content.stream, content.source, content.compressed_size):
-        write(piece)
-        length += len(piece)
-        if content.method == STORED:
+def _copy(stream: BinaryIO, path: Path, member: Member, write: Callable[[bytes], object]) -> None:
+    """Write the packed content of `member`, which `stream` has; raises InputError "changed"."""
+    stream.seek(member.offset)
+    crc, left = 0, member.compressed_size
+    while left:
+        try:
+            piece = stream.read(min(left, _PIECE))
+        except OSError as error:
+            raise not_read(path, error) from error
+        if not piece:
+            break
+        left -= len(piece)
+        if member.method == STORED:
             crc = zlib_ng.crc32(piece, crc)
-    is_whole = length == content.compressed_size
-    if not is_whole or (content.method == STORED and crc != content.crc):
-        refuse(content.source, "was changed while it was in use", "changed", hint="run again")
+        write(piece)
+    if left or (member.method == STORED and crc != member.crc):
+        refuse(path, "was changed while it was in use", "changed", hint="run again")
 
 
 def _format_headers(
-    entry: Copied | Added, content: _Content, offset: int, timestamp: int
+    name: bytes, member: Member, offset: int, timestamp: int
 ) -> tuple[bytes, bytes]:
     """Return the member's own header and the directory's entry.
 
     With ZIP64, both sizes are in the extra field of the one, what is too large in the other's.
     """
-    name = name_of(entry).encode()
-    mode = entry.member.mode if isinstance(entry, Copied) else entry.mode
-    sizes = (content.size, content.compressed_size)
-    wide = [size for size in (*sizes, offset) if size >= MAX32]
-    local_extra = _format_zip64(sizes if max(sizes) >= MAX32 else ())
-    central_extra = _format_zip64(wide)
-    size, packed = (MAX32, MAX32) if local_extra else sizes
-
-    def fields(size: int, packed: int, extra: bytes) -> tuple[int, ...]:
-        return (
-            ZIP64_VERSION if extra else _VERSION,
-            0 if name.isascii() else UTF8_FLAG,
-            content.method,
-            *_dos_time(timestamp),
-            content.crc,
-            packed,
-            size,
-            len(name),
-            len(extra),
-        )
-
-    local = fields(size, packed, local_extra)
-    central = fields(min(sizes[0], MAX32), min(sizes[1], MAX32), central_extra)
-    kind = _PROGRAM_MODE if mode & _ANY_EXECUTE else _FILE_MODE
-    rest = (0, 0, 0, kind << 16, min(offset, MAX32))
-    return (
-        LOCAL.pack(LOCAL_SIGNATURE, *local) + name + local_extra,
-        CENTRAL.pack(CENTRAL_SIGNATURE, _MADE_ON_UNIX | central[0], *central, *rest)
-        + name
-        + central_extra,
+    size, packed = member.size, member.compressed_size
+    is_wide = max(size, packed) >= MAX32
+    extra = _format_zip64([size, packed] if is_wide else [])
+    extra_listed = _format_zip64([value for value in (size, packed, offset) if value >= MAX32])
+    needed, needed_listed = (ZIP64_VERSION if each else _VERSION for each in (extra, extra_listed))
+    flags = 0 if name.isascii() else UTF8_FLAG
+    common = (flags, member.method, *_dos_time(timestamp), member.crc)
+    sizes = (MAX32, MAX32) if is_wide else (packed, size)
+    local = LOCAL.pack(LOCAL_SIGNATURE, needed, *common, *sizes, len(name), len(extra))
+    mode = _PROGRAM_MODE if member.mode & _ANY_EXECUTE else _FILE_MODE
+    central = CENTRAL.pack(
+        CENTRAL_SIGNATURE,
+        _MADE_ON_UNIX | needed_listed,
+        needed_listed,
+        *common,
+        *(min(packed, MAX32), min(size, MAX32), len(name), len(extra_listed)),
+        *(0, 0, 0, mode << 16, min(offset, MAX32)),
     )
+    return local + name + extra, central + name + extra_listed
 
 
 def _format_zip64(values: Sequence[int]) -> bytes:
