@@ -475,6 +475,10 @@ def listed_twice_at_other_places() -> bytes:
     return make_zip(altered(TEXT, before=local_header(TEXT.encode(), b"other content")))
 
 
+def cut(part: Callable[[bytes], bytes]) -> Callable[[], bytes]:
+    return lambda: part(make_zip(sound()))
+
+
 EVIL = make_zip([Entry(name="evil.py", content=b"import evil")])
 
 STRUCTURE = (
@@ -500,6 +504,11 @@ STRUCTURE = (
     case("gap-between-members", "hidden-data", lambda: make_zip(altered(TEXT, before=b"hidden"))),
     case("gap-of-zeros", "hidden-data", lambda: make_zip(altered(TEXT, before=bytes(64)))),
     ended("gap-before-directory", "hidden-data", gap=b"hidden"),
+    case(
+        "gap-before-the-end-record",
+        "end-record",
+        cut(lambda whole: whole[: -END.size] + b"hidden" + whole[-END.size :]),
+    ),
     ended("signing-block-before-directory", "hidden-data", gap=bytes(24) + b"APK Sig Block 42"),
     ended("stub-counted", "hidden-data", prefix=b"MZ" + bytes(100)),
     ended("stub-not-counted", "end-record", prefix=b"#!/usr/bin/python\n", shifted=False),
@@ -643,10 +652,6 @@ CONTENT = (
 
 
 # No archives
-
-
-def cut(part: Callable[[bytes], bytes]) -> Callable[[], bytes]:
-    return lambda: part(make_zip(sound()))
 
 
 NO_ARCHIVES = (
