@@ -825,6 +825,10 @@ WHEELS = (
     bad_wheel_file(
         "wheel-version-nonsense", wheel_file([TAG]).replace(b"Version: 1.0", b"Version: x")
     ),
+    bad_wheel_file(
+        "wheel-file-not-ascii", wheel_file([TAG]).replace(b"1.0", "\uff11.0".encode(), 1)
+    ),
+    bad_wheel_file("tag-not-ascii", wheel_file(["cp37-\u00e4bi3-win32"]), "tag-mismatch"),
     bad_wheel_file("tag-of-another-platform", wheel_file(["cp37-abi3-win32"]), "tag-mismatch"),
     bad_wheel_file("tag-too-many", wheel_file([TAG, "cp38-abi3-win_amd64"]), "tag-mismatch"),
     bad_wheel_file("tag-absent", wheel_file([]), "tag-mismatch"),

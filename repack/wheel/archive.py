@@ -38,7 +38,7 @@ _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
 
 #: Own limits, in bytes: of the directory, and of what all members inflate to. Below the floor no
 #: ratio is looked at; so the rule of the public index.
-_DIRECTORY_LIMIT, _TOTAL_LIMIT = 64 << 20, 64 << 30
+_DIRECTORY_LIMIT, _TOTAL_LIMIT = 16 << 20, 64 << 30
 _RATIO_FLOOR, _RATIO_LIMIT = 64 << 20, 50
 #: The shortest DEFLATE stream, of nothing.
 _EMPTY_STREAM = 2

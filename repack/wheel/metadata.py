@@ -3,8 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.parser import BytesParser
-from email.policy import compat32
+from email.parser import HeaderParser
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.metadata import parse_email
@@ -39,7 +38,7 @@ class Metadata:
 
 def parse_metadata(content: bytes) -> Metadata:
     """Return what METADATA says; raises BrokenMetadataError."""
-    raw, unparsed = parse_email(_check_utf8(content))
+    raw, unparsed = parse_email(_decode(content))
     for field in ("metadata-version", "name", "version", "requires-python"):
         if field in unparsed:
             raise BrokenMetadataError(f"{field.title()} is there twice")
@@ -67,9 +66,9 @@ def parse_metadata(content: bytes) -> Metadata:
 
 def parse_wheel_file(content: bytes) -> tuple[frozenset[Tag], bool]:
     """Return the tags that WHEEL lists and its Root-Is-Purelib; raises BrokenMetadataError."""
-    message = BytesParser(policy=compat32).parsebytes(_check_utf8(content), headersonly=True)
+    message = HeaderParser().parsestr(_decode(content))
     versions = message.get_all("Wheel-Version", [])
-    if len(versions) != 1 or not re.fullmatch(r"1\.\d+", versions[0].strip()):
+    if len(versions) != 1 or not re.fullmatch(r"1\.[0-9]+", versions[0].strip()):
         raise BrokenMetadataError(
             f"its Wheel-Version is {', '.join(versions) or 'absent'}, not 1.x"
         )
@@ -85,12 +84,11 @@ def parse_wheel_file(content: bytes) -> tuple[frozenset[Tag], bool]:
     return tags, purelib == {"true"}
 
 
-def _check_utf8(content: bytes) -> bytes:
+def _decode(content: bytes) -> str:
     try:
-        content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError:
         raise BrokenMetadataError("it is not UTF-8") from None
-    return content
 
 
 def requirement(line: str) -> Requirement | None:
