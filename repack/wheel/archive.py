@@ -195,7 +195,8 @@ def _read_zip64_end(path: Path, file: BinaryIO, position: int, narrow: _Director
         refuse(path, "the ZIP64 end record or its locator is wrong", "end-record")
     wide = _Directory(offset, size, count)
     limits = _Directory(MAX32, MAX32, MAX16)
-    if any(one not in both for one, *both in zip(narrow, wide, limits, strict=True)):
+    pairs = zip(narrow, wide, limits, strict=True)
+    if any(short not in (long, limit) for short, long, limit in pairs):
         refuse(path, "the end record and the ZIP64 end record contradict each other", "end-record")
     return wide
 
@@ -386,5 +387,5 @@ def _check_with_zipfile(path: Path, file: BinaryIO, members: tuple[Member, ...])
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         refuse(path, f"Python's zipfile refuses it: {error}", "end-record")
     listed = [(info.filename, info.file_size, info.compress_size, info.CRC) for info in infos]
-    if listed != [(each.name, each.size, each.compressed_size, each.crc) for each in members]:
+    if listed != [(own.name, own.size, own.compressed_size, own.crc) for own in members]:
         refuse(path, "Python's zipfile sees other members in it", "end-record")

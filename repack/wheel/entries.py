@@ -71,17 +71,18 @@ def rewritten(  # noqa: PLR0913 - what a wheel is made of
         path = move(member.name)
         if member.name in wheel.record:
             parts[path] = Copied(member=member, name=path), wheel.record[member.name]
-    for each in carried:
-        path = move(each.path)
-        parts[path] = replace(each.entry, name=path), each.row
+    for addition in carried:
+        path = move(addition.path)
+        parts[path] = replace(addition.entry, name=path), addition.row
     fields = {
         "Version": [str(name.version)],
         **join_licence(wheel.metadata, add_licence),
         **(fields or {}),
     }
     licenses = f"{wheel.dist_info}/licenses/"
-    texts = [one.path.removeprefix(licenses) for one in carried if one.path.startswith(licenses)]
     if lists_licenses(wheel.metadata):
+        paths = (addition.path for addition in carried)
+        texts = [path.removeprefix(licenses) for path in paths if path.startswith(licenses)]
         add = {**(add or {}), "License-File": texts}
     written: dict[str, bytes | Path] = {
         **{move(path): content for path, content in files.items()},

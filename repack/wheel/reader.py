@@ -165,7 +165,7 @@ def _check_wheel_file(path: Path, member: str, content: bytes, filename: WheelNa
     except BrokenMetadataError as error:
         refuse(path, f"it cannot be understood: {error}", "wheel-file", member)
     if tags != filename.tags:
-        own, named = (", ".join(sorted(map(str, those))) for those in (tags, filename.tags))
+        own, named = (", ".join(sorted(map(str, group))) for group in (tags, filename.tags))
         hint = "give the file the name it had, or retag it with `python -m wheel tags`"
         what = f"it says {own or 'no tag'}, the file name {named}"
         refuse(path, what, "tag-mismatch", member, hint)

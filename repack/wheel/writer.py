@@ -183,7 +183,8 @@ def _format_headers(
     is_wide = max(size, packed) >= MAX32
     extra = _format_zip64([size, packed] if is_wide else [])
     extra_listed = _format_zip64([value for value in (size, packed, offset) if value >= MAX32])
-    needed, needed_listed = (ZIP64_VERSION if each else _VERSION for each in (extra, extra_listed))
+    needed = ZIP64_VERSION if extra else _VERSION
+    needed_listed = ZIP64_VERSION if extra_listed else _VERSION
     flags = 0 if name.isascii() else UTF8_FLAG
     common = (flags, member.method, *_dos_time(timestamp), member.crc)
     sizes = (MAX32, MAX32) if is_wide else (packed, size)
