@@ -119,6 +119,10 @@ _Wheels = Annotated[
     tuple[str, ...] | Literal["auto"],
     _takes('a list such as ["name==1.0"], or "auto"', _read_requirement),
 ]
+_Wheel = Annotated[
+    str,
+    _takes('a name such as "name-1.0-cp312-cp312-win_amd64.whl"', pattern=r"^[\w.+!-]+\.whl\Z"),
+]
 _Repository = Annotated[str, _takes('"owner/name"', pattern=r"^[\w.-]+/[\w.-]+\Z")]
 _Variables = Annotated[
     tuple[Annotated[str, _matching(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")], ...],
@@ -181,9 +185,10 @@ class FileSource(_Table, frozen=True, kw_only=True, rename={"path": "file"}):
 
 
 class UrlSource(_Table, frozen=True, kw_only=True):
-    """A wheel at a URL whose path ends in its file name."""
+    """A wheel at a URL; `filename` is the wheel's where the URL's path does not end in it."""
 
     url: _Url
+    filename: _Wheel | None = None
     sha256: _Sha256 | None = None
 
 
@@ -207,6 +212,7 @@ class ReleaseSource(
     repository: _Repository
     tag: _Text | None = None
     asset: _Text = "*win_amd64.whl"
+    filename: _Wheel | None = None
     api: _Api = "https://api.github.com"
     token_env: _Variables = ("GH_TOKEN", "GITHUB_TOKEN")
     sha256: _Sha256 | None = None

@@ -83,7 +83,7 @@ class Exchange:
 
     def asked_start(self, resource: Resource) -> int | None:
         """Where the wanted range starts; None where everything is to be sent."""
-        match = re.fullmatch(r"bytes=(\d+)-", self.seen.headers.get("range", ""))
+        match = re.fullmatch(r"bytes=(\d+)-\d*", self.seen.headers.get("range", ""))
         condition = self.seen.headers.get("if-range")
         if not match or condition not in {None, resource.etag, resource.last_modified}:
             return None
@@ -99,13 +99,18 @@ def serve(exchange: Exchange, resource: Resource) -> None:
     start, size = exchange.asked_start(resource), len(resource.content)
     kind = {"Content-Type": resource.kind, **resource.marks()}
     if start is None:
-        exchange.send("200 OK", {**kind, "Content-Length": str(size)}, resource.content)
+        whole = {**kind, "Content-Length": str(size), "Accept-Ranges": "bytes"}
+        is_head = exchange.seen.method == "HEAD"
+        exchange.send("200 OK", whole, b"" if is_head else resource.content)
     elif start >= size:
         exchange.send("416 Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
     else:
-        part = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
-        length = {"Content-Length": str(size - start)}
-        exchange.send("206 Partial Content", {**kind, **part, **length}, resource.content[start:])
+        last = exchange.seen.headers["range"].rpartition("-")[2]
+        end = min(int(last) + 1, size) if last else size
+        part = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
+        length = {"Content-Length": str(end - start)}
+        content = resource.content[start:end]
+        exchange.send("206 Partial Content", {**kind, **part, **length}, content)
 
 
 def _cut(exchange: Exchange, resource: Resource, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of `sources` have in common: a small wheel, a clock that does not wait."""
+"""What the tests of `fetch` have in common: a small wheel, a session that does not wait."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+import requests
 
 from repack.console import Progress, Task
-from repack.fetch.http import Client
+from repack.fetch.client import Client
+from repack.fetch.http import PATIENCE, make_session
 from repack.fetch.patience import Patience
 from repack.lock import Lock, Pin
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+TRIES = 4
 
 
 def make_content(
@@ -47,6 +50,11 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+def fast_session() -> requests.Session:
+    """A session that tries TRIES times, and does not wait between."""
+    return make_session(PATIENCE.new(total=TRIES - 1, backoff_factor=0, backoff_jitter=0))
 
 
 @dataclass

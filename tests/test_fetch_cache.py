@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faultserver import FaultServer
-from fetching import NAME, Waits, locked, make_content, sha256
+from fetching import NAME, Told, fast_session, locked, make_content, sha256
 
 from repack.config import FileSource, UrlSource
 from repack.console import SILENT
@@ -37,7 +39,7 @@ def get(
     known: str | None = None,
 ) -> Fetched:
     source = UrlSource(url=server.url(PATH), sha256=known)
-    return fetch(source, lock=lock, cache=cache, offline=offline, client=Waits().client())
+    return fetch(source, lock=lock, cache=cache, offline=offline, session=fast_session())
 
 
 class TestTheFolder:
@@ -46,6 +48,9 @@ class TestTheFolder:
     ) -> None:
         monkeypatch.setenv("REPACK_CACHE", str(tmp_path))
         assert Cache.default().root == tmp_path
+        monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
+        with pytest.raises(UsageError, match="the cache is a folder of this machine"):
+            Cache.default()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="each system has its own place")
     def test_is_else_that_of_the_platform(
@@ -55,37 +60,13 @@ class TestTheFolder:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert Cache.default().root == tmp_path / "repack"
 
-    def test_is_no_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
-        with pytest.raises(UsageError, match="the cache is a folder of this machine"):
-            Cache.default()
-
-    def test_has_room_for_other_things(self, cache: Cache) -> None:
-        assert cache.folder("interpreters").is_dir()
-
-    def test_keeps_of_what_has_not_arrived_what_somebody_may_go_on_with(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        day = 86400.0
-        ages = {"old.part": 15, "old.json": 20, "kept.part": 13, "kept.json": 20, "work": 15}
-        for name, age in ages.items():
-            path = cache.folder("incoming") / name
-            if path.suffix:
-                path.write_bytes(b"x")
-            else:
-                (path / "wheels").mkdir(parents=True)
-            os.utime(path, (time.time() - age * day,) * 2)
-        get(server, cache)
-        assert {path.name for path in cache.incoming.iterdir()} == {"kept.part", "kept.json"}
-
 
 class TestAPinnedFile:
     def test_is_taken_from_the_cache_without_a_question(
         self, server: FaultServer, cache: Cache
     ) -> None:
         first = get(server, cache)
-        again = get(server, cache, lock=Lock().with_pin(first.pin))
-        assert again == first
+        assert get(server, cache, lock=Lock().with_pin(first.pin)) == first
         assert len(server.seen) == 1
 
     @pytest.mark.parametrize(
@@ -98,23 +79,16 @@ class TestAPinnedFile:
         ],
     )
     def test_damaged_in_the_cache_is_noticed_and_fetched_anew(
-        self, server: FaultServer, cache: Cache, damage: object
+        self, server: FaultServer, cache: Cache, damage: Callable[[bytes], bytes]
     ) -> None:
         first = get(server, cache)
-        stat = first.path.stat()
-        first.path.write_bytes(damage(CONTENT))  # type: ignore[operator]
+        lock, stat = Lock().with_pin(first.pin), first.path.stat()
+        first.path.write_bytes(damage(CONTENT))
         os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        again = get(server, cache, lock=Lock().with_pin(first.pin))
-        assert again.path.read_bytes() == CONTENT
+        with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
+            get(server, cache, lock=lock, offline=True)
+        assert get(server, cache, lock=lock).path.read_bytes() == CONTENT
         assert len(server.seen) == 2
-
-    def test_damaged_in_the_cache_is_not_used_offline(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        first = get(server, cache)
-        first.path.write_bytes(b"?")
-        with pytest.raises(FetchError, match="is not in the cache, and --offline asks nobody"):
-            get(server, cache, lock=Lock().with_pin(first.pin), offline=True)
 
     def test_is_taken_as_it_is_now_where_the_lock_is_renewed(
         self, server: FaultServer, cache: Cache
@@ -127,25 +101,27 @@ class TestAPinnedFile:
         self, server: FaultServer, cache: Cache
     ) -> None:
         lock = locked(server.url(PATH), CONTENT)
-        with pytest.raises(FetchError) as caught:
+        with pytest.raises(FetchError, match=f"is {'0' * 64}, repack.lock says {sha256(CONTENT)}"):
             get(server, cache, lock=lock, known="0" * 64)
-        assert caught.value.code == "pin"
-        assert f"is {'0' * 64}, repack.lock says {sha256(CONTENT)}" in str(caught.value)
         assert not server.seen
 
-
-class TestAKnownHash:
-    def test_saves_the_download_of_what_is_there(self, server: FaultServer, cache: Cache) -> None:
-        get(server, cache)
-        get(server, cache, known=sha256(CONTENT))
-        assert len(server.seen) == 1
-
-    def test_takes_nothing_else_from_the_cache_offline(
+    def test_of_a_url_is_the_same_whatever_its_query(
         self, server: FaultServer, cache: Cache
     ) -> None:
-        get(server, cache)
-        with pytest.raises(FetchError, match="--offline"):
-            get(server, cache, known="0" * 64, offline=True)
+        first = get(server, cache)
+        signed = UrlSource(url=server.url(f"{PATH}?X-Amz-Signature=secret"))
+        assert fetch(signed, lock=Lock().with_pin(first.pin), cache=cache) == first
+        assert len(server.seen) == 1
+
+
+def test_a_known_hash_saves_the_download_of_what_is_there(
+    server: FaultServer, cache: Cache
+) -> None:
+    get(server, cache)
+    get(server, cache, known=sha256(CONTENT))
+    assert len(server.seen) == 1
+    with pytest.raises(FetchError, match="--offline"):
+        get(server, cache, known="0" * 64, offline=True)
 
 
 class TestOffline:
@@ -154,55 +130,54 @@ class TestOffline:
             get(server, cache, lock=Lock(), offline=True)
         assert caught.value.code == "offline"
         assert "run `repack fetch` or `repack build` once" in caught.value.hint
-        assert not server.seen
 
     def test_with_a_pin_and_no_file_names_the_file(self, server: FaultServer, cache: Cache) -> None:
-        with pytest.raises(FetchError) as caught:
+        with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
             get(server, cache, lock=locked(server.url(PATH), CONTENT), offline=True)
-        assert f"{NAME} ({len(CONTENT)} bytes) is not in the cache" in str(caught.value)
-        assert not server.seen
 
     def test_takes_what_was_last_fetched_where_nothing_is_pinned(
         self, server: FaultServer, cache: Cache
     ) -> None:
         first = get(server, cache)
+        assert get(server, cache).sha256 == first.sha256
+        assert len(server.seen) == 2
         assert get(server, cache, offline=True) == first
-        assert len(server.seen) == 1
-
-
-class TestAnUnpinnedUrl:
-    def test_is_asked_for_each_time(self, server: FaultServer, cache: Cache) -> None:
-        get(server, cache)
-        get(server, cache)
         assert len(server.seen) == 2
 
-    def test_of_another_kind_of_archive_is_had_where_that_is_wanted(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        server.add("/python-3.12.10-embed-amd64.zip", CONTENT)
-        source = UrlSource(url=server.url("/python-3.12.10-embed-amd64.zip"))
-        fetched = fetch(source, lock=None, cache=cache, client=Waits().client(), wheel=False)
-        assert fetched.path.name == "python-3.12.10-embed-amd64.zip"
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users and modes of POSIX")
+def test_a_cache_that_may_only_be_read_is_used(server: FaultServer) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Cache(Path(folder))
+        first = get(server, cache)
+        folders = [cache.root, *(path for path in cache.root.rglob("*") if path.is_dir())]
+        for path in folders:
+            path.chmod(0o555)
+        user = os.geteuid()
+        # Whoever may do everything becomes somebody else.
+        os.seteuid(user or 65534)
+        try:
+            assert get(server, cache, lock=Lock().with_pin(first.pin)) == first
+            assert get(server, cache, offline=True) == first
+            with pytest.raises(OutputError, match="REPACK_CACHE name a folder you may write to"):
+                get(server, cache)
+        finally:
+            os.seteuid(user)
+            for path in folders:
+                path.chmod(0o755)
 
 
 class TestAFile:
-    def local(self, path: Path, cache: Cache, *, lock: Lock | None = None) -> Fetched:
-        return fetch(FileSource(path=path), lock=lock, cache=cache)
-
     def test_is_used_where_it_lies(self, tmp_path: Path, cache: Cache) -> None:
         path = tmp_path / NAME
         path.write_bytes(CONTENT)
-        fetched = self.local(path, cache)
+        fetched = fetch(FileSource(path=path), lock=None, cache=cache)
         assert fetched.path == path
-        assert fetched.pin == Lock().with_pin(fetched.pin).pin(f"file:{NAME}")
         assert (fetched.sha256, fetched.url) == (sha256(CONTENT), f"file:{NAME}")
         assert not cache.root.exists()
-
-    def test_that_differs_from_its_pin_is_refused(self, tmp_path: Path, cache: Cache) -> None:
-        path = tmp_path / NAME
         path.write_bytes(OTHER)
         with pytest.raises(FetchError, match=f"repack.lock says {sha256(CONTENT)}"):
-            self.local(path, cache, lock=locked(f"file:{NAME}", CONTENT))
+            fetch(FileSource(path=path), lock=Lock().with_pin(fetched.pin), cache=cache)
 
 
 #: What lies there, and what it is called.
@@ -230,29 +205,18 @@ def test_a_file_that_is_no_archive_is_called_what_it_is(
     assert reason in str(caught.value)
 
 
-class TestTheLocks:
-    def test_of_a_hung_process_end_the_wait(
-        self, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("repack.fetch.cache._LONGEST_WAIT", 0.2)
-        with (
-            cache.lock("key", SILENT),
-            pytest.raises(OutputError, match="another process has held this lock"),
-            cache.lock("key", SILENT),
-        ):
-            raise AssertionError
+def test_who_waits_for_another_says_so(cache: Cache) -> None:
+    told, is_held, may_end = Told(), threading.Event(), threading.Event()
 
-    def test_are_let_go_after_an_error(self, cache: Cache) -> None:
-        with pytest.raises(ValueError, match="once"), cache.lock("key", SILENT):
-            raise ValueError("once")
+    def hold() -> None:
         with cache.lock("key", SILENT):
-            pass
+            is_held.set()
+            may_end.wait(20)
 
-
-class TestAWorkspace:
-    def test_is_empty_though_a_killed_process_left_one(self, cache: Cache) -> None:
-        with cache.workspace("key") as folder:
-            (folder / "left").write_text("", encoding="utf-8")
-            with cache.workspace("key") as again:
-                assert list(again.iterdir()) == []
-        assert not folder.exists()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_held.wait(20)
+    threading.Timer(0.3, may_end.set).start()
+    with cache.lock("key", told):
+        assert told.texts == ["Waiting for another repack that does the same"]
+    holder.join()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -33,15 +31,16 @@ from faultserver import (
     serves_range,
     stalls_after,
 )
-from fetching import NAME, Told, Waits, locked, make_content, no_proxies, sha256
+from fetching import NAME, TRIES, Told, fast_session, locked, make_content, no_proxies, sha256
 
 from repack.config import UrlSource
-from repack.errors import FetchError, OutputError, RepackError
+from repack.errors import FetchError, RepackError
 from repack.fetch import Cache, Fetched, fetch
-from repack.lock import Lock
+from repack.fetch.http import PATIENCE
 
 CONTENT = make_content()
 OTHER = make_content(seed=1)
+SIZE = len(CONTENT)
 PATH = f"/files/{NAME}"
 
 
@@ -50,25 +49,18 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     no_proxies(monkeypatch)
 
 
-def get(  # noqa: PLR0913 - each test turns one of them
+def get(
     server: FaultServer,
     cache: Cache,
     *,
-    waits: Waits | None = None,
-    read: float = 5.0,
     known: bool = False,
-    lock: Lock | None = None,
     progress: Told | None = None,
 ) -> Fetched:
     """Fetch PATH; `known` says that the lock pins CONTENT for it."""
     url = server.url(PATH)
-    return fetch(
-        UrlSource(url=url),
-        lock=locked(url, CONTENT) if known else lock,
-        cache=cache,
-        client=(waits or Waits()).client(read=read),
-        progress=progress or Told(),
-    )
+    lock = locked(url, CONTENT) if known else None
+    session, told = fast_session(), progress or Told()
+    return fetch(UrlSource(url=url), lock=lock, cache=cache, session=session, progress=told)
 
 
 def refused(server: FaultServer, cache: Cache, *, known: bool = False) -> RepackError:
@@ -80,46 +72,33 @@ def refused(server: FaultServer, cache: Cache, *, known: bool = False) -> Repack
     return caught.value
 
 
+def incoming(cache: Cache) -> list[Path]:
+    return sorted((cache.root / "incoming").iterdir())
+
+
 def ranges(server: FaultServer) -> list[tuple[str | None, str | None]]:
     return [(seen.headers.get("range"), seen.headers.get("if-range")) for seen in server.seen]
 
 
-class TestAGoodServer:
-    def test_gives_the_file_under_its_hash_and_name(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        server.add(PATH, CONTENT)
-        fetched = get(server, cache)
-        assert fetched.path == cache.root / "files" / sha256(CONTENT) / NAME
-        assert fetched.path.read_bytes() == CONTENT
-        assert (fetched.size, fetched.sha256) == (len(CONTENT), sha256(CONTENT))
-        assert fetched.url == server.url(PATH)
-
-    def test_is_asked_for_the_content_as_it_is(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT)
-        get(server, cache)
-        assert server.seen[0].headers["accept-encoding"] == "identity"
-        assert server.seen[0].headers["user-agent"].startswith("repack/")
-
-    def test_leaves_no_partial_file(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT)
-        get(server, cache)
-        assert not list(cache.incoming.iterdir())
-
-    def test_is_shown_as_progress_to_the_last_byte(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT, resets_after(9_000), ignores_range)
-        told = Told()
-        get(server, cache, progress=told)
-        assert (told.done, told.total) == (len(CONTENT), len(CONTENT))
-        assert f"Downloading {NAME}" in told.texts
+def test_a_file_lies_under_its_hash_and_name(server: FaultServer, cache: Cache) -> None:
+    server.add(PATH, CONTENT, resets_after(9_000), ignores_range)
+    told = Told()
+    fetched = get(server, cache, progress=told)
+    assert fetched.path == cache.root / "files" / sha256(CONTENT) / NAME
+    assert fetched.path.read_bytes() == CONTENT
+    assert (fetched.size, fetched.sha256) == (SIZE, sha256(CONTENT))
+    assert fetched.url == server.url(PATH)
+    assert (told.done, told.total) == (SIZE, SIZE)
+    assert server.seen[0].headers["accept-encoding"] == "identity"
+    assert server.seen[0].headers["user-agent"].startswith("repack/")
+    assert not incoming(cache)
 
 
 CUT = ends_after(9_000)
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
-SIZE = len(CONTENT)
 DAMAGED = CONTENT[:20_000] + b"?" + CONTENT[20_001:]
 #: What a request asks for: range, and the mark that the content must have had.
-ANEW, REST = (None, None), ("bytes=9000-", '"one"')
+ANEW, REST, UNMARKED = (None, None), ("bytes=9000-", '"one"'), ("bytes=9000-", None)
 
 
 def partial(start: int, content: bytes, *, etag: str = '"one"', end: int = SIZE) -> Fault:
@@ -148,14 +127,15 @@ CHANGED = partial(9_000, OTHER[9_000:], etag='"two"')
 LESS = partial(9_000, CONTENT[9_000:10_000], end=10_000)
 NEGATIVE = plain("HTTP/1.1 200 OK\nContent-Length: -5")
 #: Faults, how the content is marked, whether the lock knows it, and what is asked for after them.
-PASSING: dict[str, tuple[list[Fault], dict[str, str | None], bool, list[object]]] = {
+PASSING: dict[str, tuple[list[Fault], dict[str, str | None], bool, list[object] | None]] = {
     "reset mid-body": ([resets_after(9_000)], {}, False, [REST]),
     "short body with a clean close": ([CUT], {}, False, [REST]),
+    "many of them": ([ends_after(1_000)] * 9, {"etag": None}, True, None),
     "resumed by the date": ([CUT], DATED, False, [("bytes=9000-", DATE)]),
     "ETag before date": ([CUT], {"last_modified": DATE}, False, [REST]),
     "weak ETag": ([CUT], WEAK, False, [ANEW]),
-    "weak ETag and a hash": ([CUT], WEAK, True, [ANEW]),
-    "no mark, and a hash": ([CUT], {"etag": None}, True, [("bytes=9000-", None)]),
+    "weak ETag and a hash": ([CUT], WEAK, True, [UNMARKED]),
+    "no mark, and a hash": ([CUT], {"etag": None}, True, [UNMARKED]),
     "range answered with everything": ([CUT, ignores_range], {}, False, [REST]),
     "range of changed content": ([CUT, CHANGED], {}, False, [REST, ANEW]),
     "range with a wrong start": ([CUT, WRONG], {}, False, [REST, ANEW]),
@@ -168,6 +148,12 @@ PASSING: dict[str, tuple[list[Fault], dict[str, str | None], bool, list[object]]
     "length of chunks": ([chunked(CONTENT, b"")], {}, False, []),
     "chunks that break off": ([chunked(CONTENT)], {}, False, [ANEW]),
     "wrong hash once": ([answers("200 OK", {"ETag": '"one"'}, DAMAGED)], {}, True, [ANEW]),
+    "a page once": ([answers("200 OK", {}, b"<html>")], {}, False, [ANEW]),
+    "a slow drip": ([drips(4_000, 0.05)], {}, False, []),
+    **{
+        f"status {status}": ([answers(f"{status} Sorry")], {}, False, [ANEW])
+        for status in (408, 429, 500, 502, 503, 504)
+    },
 }
 
 
@@ -176,158 +162,93 @@ def test_a_fault_that_passes_is_no_loss(case: str, server: FaultServer, cache: C
     faults, marks, known, asked = PASSING[case]
     server.add(PATH, CONTENT, *faults, **marks)
     assert get(server, cache, known=known).path.read_bytes() == CONTENT
-    assert ranges(server) == [ANEW, *asked]
+    if asked is not None:
+        assert ranges(server) == [ANEW, *asked]
 
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
 SIGN_IN = "is not a wheel but what looks like HTML with the title 'Sign in'"
 SHORT = plain(f"HTTP/1.1 200 OK\nContent-Length: {SIZE - 100}")
-LIMIT = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800001020"}
-UNTIL = "is used up until 2027-01-15 08:17 UTC, in 17 minutes"
+SOON = datetime(2033, 5, 18, 3, 33, 20, tzinfo=UTC).timestamp()
+LIMIT = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{SOON:.0f}"}
+BUSY = answers("403 Forbidden", {"Retry-After": "600"})
 
 
 def to(place: str) -> Fault:
     return answers("302 Found", {"Location": place})
 
 
-#: Faults, whether the lock knows the content, code and a part of the reason.
-STAYING: dict[str, tuple[list[Fault], bool, str, str]] = {
-    "wrong range twice": ([CUT, WRONG, CUT, WRONG], False, "bad-range", "'bytes 9007-"),
-    "more than announced": ([CUT, partial(9_000, CONTENT[9_000:] + b"x")], False, "size", "more"),
-    "more in chunks": ([chunked(CONTENT, b"more", b"")], True, "size", "more"),
-    "not the lock's length": ([answers("200 OK", {}, b"PK")], True, "size", "has 2 bytes"),
-    "no length, no hash": ([plain("HTTP/1.0 200 OK")], False, "no-length", ""),
-    "less announced than there is": ([SHORT], False, "not-a-zip", "without its end"),
-    "encoded": ([answers("200 OK", {"Content-Encoding": "gzip"})], False, "content-encoding", ""),
-    "sent to FTP": ([to("ftp://127.0.0.1/x")], False, "redirect", ""),
-    "sent to a file": ([to("file:///etc/passwd")], False, "redirect", ""),
-    "sent to no URL": ([to("http://[::1")], False, "redirect", ""),
-    "a page": ([answers("200 OK", HTML, PAGE)], False, "not-a-wheel", SIGN_IN),
-    "a page, pinned": ([answers("200 OK", HTML, PAGE)], True, "not-a-wheel", SIGN_IN),
-    "a page as bytes": ([answers("200 OK", {}, PAGE)], False, "not-a-zip", SIGN_IN),
-    "a page as bytes, pinned": ([answers("200 OK", {}, PAGE)], True, "not-a-wheel", SIGN_IN),
-    "nothing": ([answers("200 OK")], False, "not-a-zip", "an empty file, 0 bytes"),
-    "a rate limit": ([answers("403 Forbidden", LIMIT)], False, "rate-limit", UNTIL),
+#: What always comes, whether the lock knows the content, code, a part of the message, requests.
+STAYING: dict[str, tuple[Fault, bool, str, str, int]] = {
+    "cut each time": (ends_after(0), False, "network", "broke off (IncompleteRead(0", TRIES),
+    "more in chunks": (chunked(CONTENT, b"more", b""), True, "sha256", "repack.lock says", 2),
+    "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER), 2),
+    "no length, no hash": (plain("HTTP/1.0 200 OK"), False, "no-length", "source.sha256", 1),
+    "less than there is": (SHORT, False, "not-a-zip", "without its end", 2),
+    "encoded": (answers("200 OK", {"Content-Encoding": "gzip"}), False, "content-encoding", "", 1),
+    "sent to FTP": (to("ftp://127.0.0.1/x"), False, "insecure-redirect", "ftp://127.0.0.1/x", 1),
+    "sent to a file": (to("file:///etc/passwd"), False, "insecure-redirect", "is not https", 1),
+    "sent to no URL": (to("http://[::1"), False, "url", "IPv6", 1),
+    "sent to itself": (to(PATH), False, "redirect-loop", "without end", 31),
+    "a page": (answers("200 OK", HTML, PAGE), False, "not-a-zip", SIGN_IN, 2),
+    "a page, pinned": (answers("200 OK", HTML, PAGE), True, "not-a-zip", SIGN_IN, 2),
+    "nothing": (answers("200 OK"), False, "not-a-zip", "an empty file, 0 bytes", 2),
+    "a rate limit": (
+        answers("403 Forbidden", LIMIT),
+        False,
+        "rate-limit",
+        "until 2033-05-18 03:33 UTC",
+        1,
+    ),
+    "a pause": (BUSY, False, "rate-limit", "in 10 minutes", 1),
+    "503": (answers("503 Sorry"), False, "http-503", "the server says 503 Sorry", TRIES),
+    "400": (answers("400 No"), False, "http-400", "the server says 400 No", 1),
+    **{
+        str(status): (answers(f"{status} No"), False, f"http-{status}", "go into .netrc", 1)
+        for status in (401, 403, 404, 410)
+    },
 }
 
 
 @pytest.mark.parametrize("case", STAYING)
 def test_a_fault_that_stays_is_told(case: str, server: FaultServer, cache: Cache) -> None:
-    faults, known, code, reason = STAYING[case]
-    server.add(PATH, CONTENT, *faults)
+    fault, known, code, reason, requests = STAYING[case]
+    server.add(PATH, CONTENT, *[fault] * 40)
     error = refused(server, cache, known=known)
     assert error.code == code
     assert reason in str(error)
-    assert len(server.seen) == len(faults)
+    assert len(server.seen) == requests
 
 
-class TestABrokenBody:
-    def test_that_stalls_is_given_up_in_time_and_resumed(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        until = threading.Event()
-        server.add(PATH, CONTENT, stalls_after(9_000, until))
-        try:
-            assert get(server, cache, read=0.3).path.read_bytes() == CONTENT
-        finally:
-            until.set()
-        assert ranges(server)[1:] == [("bytes=9000-", '"one"')]
-
-    def test_that_drips_is_waited_for(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT, drips(4_000, 0.1))
-        assert get(server, cache, read=0.5).path.read_bytes() == CONTENT
-        assert len(server.seen) == 1
-
-    def test_renews_the_tries_with_every_new_byte(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT, *[ends_after(1_000)] * 20)
+def test_a_body_that_stalls_is_given_up_in_time_and_resumed(
+    server: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repack.fetch.http.TIMEOUT", (5.0, 0.3))
+    until = threading.Event()
+    server.add(PATH, CONTENT, stalls_after(9_000, until))
+    try:
         assert get(server, cache).path.read_bytes() == CONTENT
-        assert len(server.seen) == 21
-
-    def test_does_not_renew_them_where_the_same_bytes_come_again(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        server.add(PATH, CONTENT, *[ends_after(1_000)] * 20, etag=None)
-        error = refused(server, cache)
-        assert error.code == "network"
-        assert "4 times in a row" in str(error)
+    finally:
+        until.set()
+    assert ranges(server)[1:] == [REST]
 
 
-class TestARange:
-    def test_of_changed_content_begins_anew(self, server: FaultServer, cache: Cache) -> None:
-        def changes(exchange: object, resource: object) -> None:
-            cut(exchange, resource)  # type: ignore[arg-type]
-            server.add(PATH, OTHER, etag='"two"')
-
-        cut = ends_after(9_000)
-        server.add(PATH, CONTENT, changes)
-        assert get(server, cache).path.read_bytes() == OTHER
-
-    def test_of_a_part_that_is_whole_already_lets_the_hash_decide(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        everything = {"Content-Length": str(len(CONTENT) + 1), "ETag": '"one"'}
-        server.add(PATH, CONTENT, *[answers("200 OK", everything, CONTENT)] * 4)
-        with pytest.raises(FetchError):
-            get(server, cache)
-        # Now the announced size is right: what is here is all there is.
-        control = next(cache.incoming.glob("*.json"))
-        said = control.read_text(encoding="utf-8").replace(str(len(CONTENT) + 1), str(len(CONTENT)))
-        control.write_text(said, encoding="utf-8")
-        assert get(server, cache).path.read_bytes() == CONTENT
-        assert ranges(server)[-1] == (f"bytes={len(CONTENT)}-", '"one"')
-
-
-class TestAStatus:
-    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-    def test_that_passes_is_tried_again(
-        self, server: FaultServer, cache: Cache, status: int
-    ) -> None:
-        server.add(PATH, CONTENT, answers(f"{status} Sorry"))
-        waits = Waits()
-        assert get(server, cache, waits=waits).path.read_bytes() == CONTENT
-        assert waits.taken == [0.5]
-
-    def test_that_stays_fails_after_growing_waits(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT, *[answers("503 Sorry")] * 4)
-        waits = Waits()
-        with pytest.raises(FetchError, match=r"the server says 503 Sorry, 4 times in a row \[netw"):
-            get(server, cache, waits=waits)
-        assert waits.taken == [0.5, 1.0, 2.0]
-
-    @pytest.mark.parametrize(
-        ("said", "wait"),
-        [
-            pytest.param("7", 7.0, id="seconds"),
-            pytest.param("86400", 60.0, id="a day, capped"),
-            pytest.param(
-                format_datetime(datetime.fromtimestamp(1_800_000_012, UTC), usegmt=True),
-                12.0,
-                id="a date",
-            ),
-            pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0.0, id="a date gone by"),
-            pytest.param("soon", 0.5, id="nonsense"),
-        ],
-    )
-    def test_says_when_to_come_again(
-        self, server: FaultServer, cache: Cache, said: str, wait: float
-    ) -> None:
-        server.add(PATH, CONTENT, answers("429 Too Many Requests", {"Retry-After": said}))
-        waits = Waits()
-        get(server, cache, waits=waits)
-        assert waits.taken == [pytest.approx(wait)]
-
-    @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451, 501])
-    def test_that_stays_is_not_tried_again(
-        self, server: FaultServer, cache: Cache, status: int
-    ) -> None:
-        server.add(PATH, CONTENT, answers(f"{status} No"))
-        error = refused(server, cache)
-        assert str(error).startswith(
-            f"{server.url(PATH)}: the server says {status} No [http-{status}]"
-        )
-        assert (".netrc" in error.hint) is (status in {401, 403, 404, 410})
-        assert len(server.seen) == 1
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        pytest.param("7", 7.0, id="seconds"),
+        pytest.param("86400", 60.0, id="a day, capped"),
+        pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0.0, id="a date gone by"),
+        pytest.param("soon", 0.0, id="nonsense"),
+    ],
+)
+def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute_at_most(
+    answer: str, seconds: float
+) -> None:
+    assert PATIENCE.parse_retry_after(answer) == seconds
+    then = format_datetime(datetime.fromtimestamp(time.time() + 12, UTC), usegmt=True)
+    assert 10 < PATIENCE.parse_retry_after(then) <= 12
 
 
 class TestARedirect:
@@ -341,121 +262,105 @@ class TestARedirect:
     def test_is_asked_for_anew_when_the_body_broke_off(
         self, server: FaultServer, cache: Cache
     ) -> None:
-        first, second = (answers("302 Found", {"Location": place}) for place in ("/a", "/b"))
-        server.add(PATH, b"", first, second)
+        server.add(PATH, b"", to("/a"), to("/b"))
         server.add("/a", CONTENT, resets_after(9_000))
         server.add("/b", CONTENT)
         assert get(server, cache).path.read_bytes() == CONTENT
         assert server.paths() == [PATH, "/a", PATH, "/b"]
-        assert ranges(server)[3] == ("bytes=9000-", '"one"')
-
-    @pytest.mark.parametrize(
-        "places",
-        [
-            pytest.param(["/a", PATH], id="in a loop"),
-            pytest.param([f"/{number}" for number in range(20)], id="without end"),
-        ],
-    )
-    def test_fails(self, server: FaultServer, cache: Cache, places: list[str]) -> None:
-        for here, there in zip([PATH, *places], places, strict=False):
-            server.add(here, b"", *[answers("302 Found", {"Location": there})] * 9)
-        assert refused(server, cache).code == "redirect-loop"
-        assert len(server.seen) < 15
+        assert ranges(server)[3] == REST
 
 
-class TestContent:
-    def test_of_a_wrong_hash_twice_fails_with_both(self, server: FaultServer, cache: Cache) -> None:
-        damaged = CONTENT[:20_000] + b"?" + CONTENT[20_001:]
-        server.add(PATH, damaged)
-        assert str(refused(server, cache, known=True)) == (
-            f"{server.url(PATH)}: has SHA-256 {sha256(damaged)}, repack.lock says "
-            f"{sha256(CONTENT)} [sha256]; if the change is wanted, run again with --update-lock"
-        )
-        assert len(server.seen) == 2
-        assert not list(cache.incoming.iterdir())
-
-    def test_has_the_name_of_the_url_whatever_the_server_calls_it(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        named = {"Content-Disposition": 'attachment; filename="../../x.whl"'}
-        server.add(PATH, CONTENT, answers("200 OK", named, CONTENT))
-        assert get(server, cache).path.name == NAME
-
-    @pytest.mark.parametrize(
-        "path",
-        [
-            pytest.param("/..%2F..%2Fevil-1-py3-none-any.whl", id="encoded slashes"),
-            pytest.param("/..%5Cevil-1-py3-none-any.whl", id="encoded backslash"),
-            pytest.param("/%252e%252e%252fevil-1-py3-none-any.whl", id="encoded twice"),
-            pytest.param("/evil%00-1-py3-none-any.whl", id="NUL"),
-            pytest.param("/download?id=3", id="no wheel's name"),
-            pytest.param("/", id="no name"),
-            pytest.param("/cv2.zip", id="not a wheel"),
-            pytest.param("/opencv-4.13.whl", id="no tags"),
-        ],
-    )
-    def test_of_an_unsafe_or_foreign_name_is_not_asked_for(
-        self, server: FaultServer, cache: Cache, path: str
-    ) -> None:
-        source = UrlSource(url=server.url(path))
-        with pytest.raises(FetchError) as caught:
-            fetch(source, lock=None, cache=cache, client=Waits().client())
-        assert caught.value.code == "filename"
-        assert not server.seen
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/..%2F..%2Fevil-1-py3-none-any.whl", id="encoded slashes"),
+        pytest.param("/..%5Cevil-1-py3-none-any.whl", id="encoded backslash"),
+        pytest.param("/%252e%252e%252fevil-1-py3-none-any.whl", id="encoded twice"),
+        pytest.param("/evil%00-1-py3-none-any.whl", id="NUL"),
+        pytest.param("/download?id=3", id="no wheel's name"),
+        pytest.param("/", id="no name"),
+        pytest.param("/cv2.zip", id="not a wheel"),
+        pytest.param("/opencv-4.13.whl", id="no tags"),
+    ],
+)
+def test_a_name_that_is_no_wheels_is_refused_and_may_be_given(
+    server: FaultServer, cache: Cache, path: str
+) -> None:
+    server.add(path, CONTENT, answers("200 OK", {"Content-Disposition": "../../x.whl"}, CONTENT))
+    url = server.url(path)
+    with pytest.raises(FetchError, match=r"source\.filename gives") as caught:
+        fetch(UrlSource(url=url), lock=None, cache=cache, session=fast_session())
+    assert caught.value.code == "filename"
+    assert not server.seen
+    source = UrlSource(url=url, filename=NAME)
+    fetched = fetch(source, lock=None, cache=cache, session=fast_session())
+    assert fetched.path == cache.place(sha256(CONTENT), NAME)
 
 
 class TestTls:
     @pytest.fixture
-    def authority(self) -> trustme.CA:
-        return trustme.CA()
+    def bundle(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Certificates of an authority that nothing names as one to trust."""
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        return tmp_path / "ca.pem"
 
     @pytest.fixture
-    def secure(self, authority: trustme.CA) -> Iterator[FaultServer]:
+    def secure(self, bundle: Path) -> Iterator[FaultServer]:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(bundle))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(context)
         with listening(context) as server:
+            server.add(PATH, CONTENT)
             yield server
 
-    @pytest.fixture
-    def _trusted(
-        self, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        bundle = tmp_path / "ca.pem"
-        authority.cert_pem.write_to_path(str(bundle))
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-
     def test_of_an_unknown_authority_fails_at_once(self, secure: FaultServer, cache: Cache) -> None:
-        secure.add(PATH, CONTENT)
-        waits = Waits()
-        with pytest.raises(FetchError) as caught:
-            get(secure, cache, waits=waits)
-        assert caught.value.code == "tls"
-        assert "certificate" in str(caught.value)
-        assert "REQUESTS_CA_BUNDLE" in caught.value.hint
-        assert not waits.taken
+        error = refused(secure, cache)
+        assert error.code == "tls"
+        assert "certificate verify failed" in str(error)
+        assert "SSL_CERT_FILE or PIP_CERT" in error.hint
 
-    @pytest.mark.usefixtures("_trusted")
-    def test_of_an_authority_of_the_environment_is_trusted(
-        self, secure: FaultServer, cache: Cache
+    @pytest.mark.parametrize(
+        "variable",
+        ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "pip.conf"],
+    )
+    def test_of_an_authority_of_the_users_is_trusted(
+        self,
+        variable: str,
+        secure: FaultServer,
+        cache: Cache,
+        bundle: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        secure.add(PATH, CONTENT, resets_after(9_000))
+        monkeypatch.setenv(variable, str(bundle))
+        if variable == "pip.conf":
+            config = bundle.with_name("pip.conf")
+            config.write_text(f"[global]\ncert = {bundle}\nquiet = 3\n", encoding="utf-8")
+            monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
         assert get(secure, cache).path.read_bytes() == CONTENT
 
-    @pytest.mark.usefixtures("_trusted")
     def test_is_not_left_by_a_redirect(
-        self, secure: FaultServer, server: FaultServer, cache: Cache
+        self,
+        secure: FaultServer,
+        server: FaultServer,
+        cache: Cache,
+        bundle: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
         server.add("/plain", CONTENT)
-        secure.add(PATH, b"", answers("302 Found", {"Location": server.url("/plain")}))
-        error = refused(secure, cache)
-        assert error.code == "insecure-redirect"
+        secure.add(PATH, b"", to(server.url("/plain")))
+        assert refused(secure, cache).code == "insecure-redirect"
         assert not server.seen
 
     def test_bundle_that_is_missing_is_named(
-        self, secure: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+        self, secure: FaultServer, cache: Cache, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
-        assert "/no/such/bundle.pem" in str(refused(secure, cache))
+        missing = bundle.with_name("missing.pem")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(missing))
+        assert str(missing) in str(refused(secure, cache))
 
 
 class TestAProxy:
@@ -464,66 +369,46 @@ class TestAProxy:
     ) -> None:
         server.add(PATH, CONTENT)
         with ProxyServer() as proxy:
-            monkeypatch.setenv("HTTP_PROXY", proxy.url(""))
             monkeypatch.setenv("http_proxy", proxy.url(""))
             assert get(server, cache).path.read_bytes() == CONTENT
             assert proxy.paths() == [server.url(PATH)]
 
-    def test_that_is_not_there_is_named(
-        self, server: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-        assert "the proxy cannot be reached" in str(refused(server, cache))
-
-    def test_is_passed_by_where_no_proxy_says_so(
+    def test_that_is_not_there_is_named_unless_no_proxy_passes_it_by(
         self, server: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server.add(PATH, CONTENT)
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        assert "the proxy cannot be reached" in str(refused(server, cache))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert get(server, cache).path.read_bytes() == CONTENT
 
 
-class TestAServerThatIsNotThere:
-    def test_is_named_after_a_few_tries(self, cache: Cache) -> None:
-        with FaultServer() as gone:
-            pass
-        error = refused(gone, cache)
-        assert "Connection refused" in str(error)
-        assert "4 times in a row" in str(error)
-
-    def test_or_whose_name_is_unknown_is_named(self, cache: Cache) -> None:
-        source = UrlSource(url=f"http://no-such-host.invalid/{NAME}")
-        with pytest.raises(FetchError, match=r"http://no-such-host\.invalid/.*no connection"):
-            fetch(source, lock=None, cache=cache, client=Waits().client())
+def test_a_server_that_is_not_there_is_named(cache: Cache) -> None:
+    with FaultServer() as gone:
+        pass
+    assert "Connection refused" in str(refused(gone, cache))
+    source = UrlSource(url=f"http://no-such-host.invalid/{NAME}?signature=secret")
+    with pytest.raises(FetchError, match=r"http://no-such-host\.invalid/.*no connection") as caught:
+        fetch(source, lock=None, cache=cache, session=fast_session())
+    assert "secret" not in str(caught.value)
 
 
-class TestTheDisk:
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-    def test_that_is_full_is_named_and_nothing_stands_under_a_final_name(
-        self, server: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # /dev/full is a real device that is always full; unlink would only remove the link.
-        server.add(PATH, CONTENT)
-        touch = Path.touch
-        monkeypatch.setattr(
-            Path,
-            "touch",
-            lambda path: path.symlink_to("/dev/full") if path.suffix == ".part" else touch(path),
-        )
+def test_a_full_disk_is_named_and_nothing_stands_under_a_final_name(
+    server: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add(PATH, CONTENT)
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
+    monkeypatch.setattr(signal, "SIGXFSZ", signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
         error = refused(server, cache)
-        assert isinstance(error, OutputError)
-        assert "cannot be written: no space left on the disk [no-space]" in str(error)
-        assert "REPACK_CACHE" in error.hint
-
-    def test_without_room_for_it_is_named_before_anything_comes(
-        self, server: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        server.add(PATH, CONTENT)
-        usage = shutil.disk_usage("/")._replace(free=1000)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        error = refused(server, cache)
-        assert f"no room: {len(CONTENT)} bytes are needed and 1000 bytes are free" in str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "larger than the system allows [no-space]" in str(error)
+    assert "REPACK_CACHE" in error.hint
+    assert get(server, cache).path.read_bytes() == CONTENT
+    assert ranges(server)[-1][0] == "bytes=20000-"
 
 
 CHILD = """
@@ -545,18 +430,26 @@ def child(server: FaultServer, cache: Cache) -> subprocess.Popen[str]:
     )
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 class TestProcesses:
     def test_killed_in_the_middle_leave_what_the_next_run_goes_on_from(
         self, server: FaultServer, cache: Cache
     ) -> None:
         until = threading.Event()
         server.add(PATH, CONTENT, stalls_after(9_000, until))
+        parts = cache.root / "incoming"
         with child(server, cache) as process:
-            wait_for(lambda: sizes(cache.incoming) == [9_000])
+            wait_for(lambda: [path.stat().st_size for path in parts.glob("*.part")] == [9_000])
             process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
         until.set()
         assert get(server, cache).path.read_bytes() == CONTENT
-        assert ranges(server)[1:] == [("bytes=9000-", '"one"')]
+        assert ranges(server)[1:] == [REST]
 
     def test_two_at_once_make_one_download(self, server: FaultServer, cache: Cache) -> None:
         def slowly(exchange: object, resource: object) -> None:
@@ -569,60 +462,53 @@ class TestProcesses:
         assert places == {f"{cache.place(sha256(CONTENT), NAME)}\n"}
         assert len(server.seen) == 1
 
-    def test_that_wait_for_another_say_so(self, server: FaultServer, cache: Cache) -> None:
-        server.add(PATH, CONTENT)
-        told = Told()
-        held, release = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            with cache.lock(server.url(PATH), Told()):
-                held.set()
-                release.wait(20)
-
-        thread = threading.Thread(target=hold)
-        thread.start()
-        held.wait(20)
-        threading.Timer(0.3, release.set).start()
-        get(server, cache, progress=told)
-        thread.join()
-        assert told.texts[0] == "Waiting for another repack that fetches the same"
-
-
-def sizes(folder: Path) -> list[int]:
-    return [path.stat().st_size for path in folder.glob("*.part")]
-
-
-def wait_for(condition: object, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
 
 class TestAPartialFile:
-    def test_of_which_the_control_file_is_broken_is_not_used(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        server.add(PATH, CONTENT, *[ends_after(9_000)] * 1, *[answers("500 Sorry")] * 4)
+    @pytest.fixture
+    def part(self, server: FaultServer, cache: Cache) -> Path:
+        """The beginning of CONTENT, left by a fetch that failed."""
+        server.add(PATH, CONTENT, CUT, *[answers("500 Sorry")] * TRIES)
         with pytest.raises(FetchError):
             get(server, cache)
-        next(cache.incoming.glob("*.json")).write_text("{", encoding="utf-8")
-        assert get(server, cache).path.read_bytes() == CONTENT
-        assert ranges(server)[-1] == (None, None)
+        server.seen.clear()
+        return next((cache.root / "incoming").glob("*.part"))
 
-    def test_damaged_meanwhile_is_found_out_by_the_hash(
+    def test_whose_mark_is_broken_is_not_used(
+        self, server: FaultServer, cache: Cache, part: Path
+    ) -> None:
+        part.with_suffix(".json").write_text("{", encoding="utf-8")
+        assert get(server, cache).path.read_bytes() == CONTENT
+        assert ranges(server) == [ANEW]
+
+    def test_damaged_meanwhile_is_found_out(
+        self, server: FaultServer, cache: Cache, part: Path
+    ) -> None:
+        part.write_bytes(b"?" * 9_000)
+        assert get(server, cache, known=True).path.read_bytes() == CONTENT
+        assert ranges(server) == [REST, ANEW]
+
+    def test_that_is_whole_is_taken_as_it_is(
+        self, server: FaultServer, cache: Cache, part: Path
+    ) -> None:
+        part.write_bytes(CONTENT)
+        assert get(server, cache).path.read_bytes() == CONTENT
+        assert not server.seen
+
+    @pytest.mark.usefixtures("part")
+    def test_of_content_that_has_changed_begins_anew(
         self, server: FaultServer, cache: Cache
     ) -> None:
-        server.add(PATH, CONTENT, *[ends_after(9_000)] * 1, *[answers("500 Sorry")] * 4)
-        with pytest.raises(FetchError):
-            get(server, cache, known=True)
-        next(cache.incoming.glob("*.part")).write_bytes(b"?" * 9_000)
-        assert get(server, cache, known=True).path.read_bytes() == CONTENT
-        assert ranges(server)[-2:] == [("bytes=9000-", '"one"'), (None, None)]
+        server.add(PATH, OTHER, etag='"two"')
+        assert get(server, cache).path.read_bytes() == OTHER
 
-
-def test_secrets_of_a_url_are_not_shown(server: FaultServer, cache: Cache) -> None:
-    source = UrlSource(url=server.url(f"{PATH}?signature=secret"))
-    with pytest.raises(FetchError) as caught:
-        fetch(source, lock=None, cache=cache, client=Waits().client())
-    assert not re.search("secret", str(caught.value))
+    def test_that_nobody_goes_on_with_is_removed_after_two_weeks(
+        self, server: FaultServer, cache: Cache, part: Path
+    ) -> None:
+        long_ago = time.time() - 15 * 86400
+        for path in (part, part.with_suffix(".json")):
+            os.utime(path, (long_ago, long_ago))
+        other = f"/{NAME.replace('13', '14')}"
+        server.add(other, CONTENT)
+        source = UrlSource(url=server.url(other))
+        fetch(source, lock=None, cache=cache, session=fast_session())
+        assert not incoming(cache)

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
-from repack.config import FileSource, IndexSource
-from repack.console import SILENT
+import requests
+
+from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
+from repack.console import SILENT, Progress
+from repack.errors import FetchError, shown_url
+from repack.fetch.archive import filename_of, locate
 from repack.fetch.cache import Cache
-from repack.fetch.local import locate, read_local
-from repack.fetch.values import Fetchable, Fetched, is_exact, pin_key, wanted
+from repack.fetch.download import download_wheel
+from repack.fetch.http import Request, make_session
+from repack.fetch.pip import check_index, fetch_requirement
+from repack.fetch.release import fetch_release
+from repack.fetch.values import Expected, Fetchable, Fetched, Job, expect, is_exact, pin_key
+from repack.files import sha256_of
 from repack.lock import Lock
-
-if TYPE_CHECKING:
-    from repack.console import Progress
-    from repack.fetch.http import Client
 
 __all__ = [
     "Cache",
     "Fetchable",
     "Fetched",
+    "check_index",
     "fetch",
     "fetch_index",
     "locate",
     "pin_key",
 ]
+
+_URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 
 
 def fetch(  # noqa: PLR0913 - each is an independent setting of one fetch
@@ -34,32 +40,37 @@ def fetch(  # noqa: PLR0913 - each is an independent setting of one fetch
     cache: Cache,
     offline: bool = False,
     progress: Progress = SILENT,
-    client: Client | None = None,
-    wheel: bool = True,
+    session: requests.Session | None = None,
 ) -> Fetched:
     """Return the file that `source` names, verified against the lock, from the cache if it can be.
 
     What the lock pins is had in exactly that form or not at all; None, or a lock without the pin,
-    takes what comes. `wheel` False lets other ZIP archives through. With `offline` nothing
-    is asked for. Raises `FetchError`, `InputError` for what is no wheel, `OutputError` for the
-    cache's disk.
+    takes what comes. With `offline` nothing is asked for. Raises `FetchError`, `InputError` for
+    what is no wheel, `OutputError` for the cache's disk.
     """
-    said = wanted(source, lock, wheel=wheel)
+    expected = expect(source, lock)
     if isinstance(source, FileSource):
-        return read_local(source, said, progress)
-    # What asks servers takes long to import, and a build from a file asks nobody.
-    from repack.fetch.remote import Remote, not_offline  # noqa: PLC0415
-
-    remote = Remote(wanted=said, cache=cache, progress=progress, given_client=client)
+        return _read_local(source, expected, progress)
     # An exact version of an index is taken as it was when it was last asked for, as pip's own
     # cache does; a lock that has yet to be written asks, so that it pins what there is today.
-    remembered = offline or (lock is None and is_exact(source))
-    since = 0.0 if remembered else time.time()
-    with cache.lock(said.key, progress):
-        kept = remote.kept(source, since=since)
-        if kept is None and offline:
-            raise not_offline(said)
-        return kept or remote.fetched(source)
+    is_known = source.sha256 is not None or (lock is None and is_exact(source))
+    since = 0.0 if offline or is_known else time.time()
+    # Before the lock: a cache that we may only read has none.
+    kept = _find_kept(expected, cache, progress, since)
+    if kept is not None:
+        return kept
+    if offline:
+        raise _not_offline(expected)
+    with cache.lock(expected.key, progress):
+        # Of several that start together one asks: what it was told is as new for the others.
+        kept = _find_kept(expected, cache, progress, since)
+        if kept is not None:
+            return kept
+        with session or make_session() as open_session:
+            job = Job(expected=expected, cache=cache, session=open_session, progress=progress)
+            fetched = _fetch_remote(source, job)
+        cache.remember(fetched.pin)
+        return fetched
 
 
 def fetch_index(  # noqa: PLR0913 - see `fetch`
@@ -75,3 +86,45 @@ def fetch_index(  # noqa: PLR0913 - see `fetch`
     """Return the wheel of the index that `requirement` names for one Windows Python."""
     source = IndexSource(requirement=requirement, python=python, platform=platform)
     return fetch(source, lock=lock, cache=cache, offline=offline, progress=progress)
+
+
+def _fetch_remote(source: UrlSource | IndexSource | ReleaseSource, job: Job) -> Fetched:
+    """Return the file, got from where the source says."""
+    if isinstance(source, IndexSource):
+        return fetch_requirement(source, job)
+    if isinstance(source, ReleaseSource):
+        return fetch_release(source, job)
+    request = Request(url=source.url, hint=_URL_HINT)
+    name = source.filename or filename_of(source.url)
+    return download_wheel(job, request, name, recorded_url=shown_url(source.url))
+
+
+def _find_kept(
+    expected: Expected, cache: Cache, progress: Progress, since: float
+) -> Fetched | None:
+    """Return the file if the cache has it: by its pin, or by what it was when it was fetched."""
+    pin = expected.pin or cache.recall(expected.key, since=since)
+    if pin is None or expected.sha256 not in {None, pin.sha256}:
+        return None
+    path = cache.find(pin, progress)
+    return Fetched(path=path, pin=pin) if path else None
+
+
+def _read_local(source: FileSource, expected: Expected, progress: Progress) -> Fetched:
+    """Return the file where it lies, once it was seen to be the wanted one."""
+    path = locate(source)
+    size = path.stat().st_size
+    with progress.task(f"Hashing {path.name}", total=size) as task:
+        sha256 = sha256_of(path, task=task)
+    expected.check(sha256, file=path)
+    return Fetched(path=path, pin=expected.make_pin(path.name, f"file:{path.name}", size, sha256))
+
+
+def _not_offline(expected: Expected) -> FetchError:
+    """Return the error for what --offline would have to ask for."""
+    pin = expected.pin
+    reason = "is neither pinned in repack.lock nor in the cache, and --offline asks nobody"
+    if pin is not None:
+        reason = f"{pin.filename} ({pin.size} bytes) is not in the cache, and --offline asks nobody"
+    hint = "run `repack fetch` or `repack build` once without --offline"
+    return FetchError(reason, code="offline", file=expected.key, hint=hint)

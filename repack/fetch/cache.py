@@ -1,8 +1,4 @@
-"""The folder where fetched files are kept, for any number of processes at once.
-
-Locks are `filelock`'s: kept by the maintainers of tox, used by virtualenv and many more, and
-each system's own file locks (flock, LockFileEx) lie beneath, which a killed process lets go.
-"""
+"""The folder where fetched files are kept, for any number of processes at once."""
 
 from __future__ import annotations
 
@@ -10,36 +6,26 @@ import contextlib
 import hashlib
 import logging
 import os
-import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import filelock
 import msgspec
 import platformdirs
 
+from repack.console import Progress
 from repack.errors import InputError, OutputError, UsageError
-from repack.fetch.disk import writing
-from repack.files import replace, replacing, sha256_of, sweep
+from repack.files import Memory, not_written, replace, sha256_of, sweep
 from repack.lock import Pin
-from repack.stores import is_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import filelock
-
-    from repack.console import Progress
 
 _log = logging.getLogger(__name__)
-_LONGEST_WAIT = 3600.0
 #: Seconds that a partial file waits for whoever may go on with it.
 _KEPT_FOR = 14 * 86400.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a source was when it was last asked for, and when that was."""
 
     pin: Pin
@@ -51,9 +37,9 @@ class Cache:
     """`files/<sha256>/<filename>`: a file once in it never changes.
 
     Beside it lie `incoming/` (what has not fully arrived), `answers/` (which file a source was
-    last) and `locks/`. Every use hashes the whole file: OpenSSL does 1.8 GB a second, so that the
-    largest wheel costs under a second, and a stamp of size and time would not see a bad disk.
-    `sizes_only` looks at sizes alone, for whoever writes nothing.
+    last) and `locks/`. Every use hashes the whole file, so that a bad disk is seen; `sizes_only`
+    looks at sizes alone, for whoever writes nothing. Where the cache may only be read, what it
+    has is used.
     """
 
     root: Path
@@ -61,73 +47,65 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache:
-        """Return the user's cache: `REPACK_CACHE`, or where the platform keeps such things.
-
-        Raises UsageError where that is a URL.
-        """
-        named = os.environ.get("REPACK_CACHE", "")
-        if is_url(named):
+        """Return the user's cache: `REPACK_CACHE`, or where the platform keeps such things."""
+        folder = os.environ.get("REPACK_CACHE", "")
+        if "://" in folder:
             raise UsageError("REPACK_CACHE is a URL: the cache is a folder of this machine")
-        if named:
-            return cls(Path(named).expanduser().absolute())
+        if folder:
+            return cls(Path(folder).expanduser().absolute())
         return cls(platformdirs.user_cache_path("repack", appauthor=False))
 
-    @property
-    def incoming(self) -> Path:
-        """The folder of partial files."""
-        return self.root / "incoming"
-
     def folder(self, name: str) -> Path:
-        """Return the folder `name` of the cache, made if need be, for another room's things."""
+        """Return the folder `name` of the cache, made if need be."""
         with writing(self.root):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         return self.root / name
+
+    def place(self, sha256: str, filename: str) -> Path:
+        """Return where the file of that hash and name lies, if it is there."""
+        return self.root / "files" / sha256 / filename
+
+    def partial(self, key: str) -> Path:
+        """Return where the beginning of the file of the source `key` lies; others are swept."""
+        incoming = self.folder("incoming")
+        sweep(incoming)
+        for path in incoming.glob("*.*"):
+            # Another process may be done with it at this moment.
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - _KEPT_FOR:
+                    path.unlink()
+        return incoming / f"{_digest(key)}.part"
 
     @contextlib.contextmanager
     def lock(self, key: str, progress: Progress) -> Iterator[None]:
         """Keep every other process and thread from doing the same; waits for one that does."""
         path = self.folder("locks") / f"{_digest(key)}.lock"
-        import filelock  # noqa: PLC0415 - a build from a file locks nothing
-
         lock = filelock.FileLock(path)
         with writing(path):
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                self._wait(lock, path, progress)
+                with progress.task("Waiting for another repack that does the same", unit="steps"):
+                    lock.acquire()
         try:
             yield
         finally:
             lock.release()
 
-    def _wait(self, lock: filelock.BaseFileLock, path: Path, progress: Progress) -> None:
-        import filelock  # noqa: PLC0415 - as above
-
-        with progress.task("Waiting for another repack that fetches the same", unit="steps"):
-            try:
-                lock.acquire(timeout=_LONGEST_WAIT)
-            except filelock.Timeout:
-                raise OutputError(
-                    f"another process has held this lock for {_LONGEST_WAIT / 60:.0f} minutes",
-                    code="locked",
-                    file=path,
-                    hint="end the repack that hangs",
-                ) from None
-
     def find(self, pin: Pin, progress: Progress) -> Path | None:
         """Return the file that `pin` speaks of, if it is here; one that was damaged is removed."""
         path = self.place(pin.sha256, pin.filename)
-        if self.sizes_only and path.is_file() and path.stat().st_size == pin.size:
-            return path
-        try:
-            with progress.task(f"Checking {pin.filename}", total=pin.size) as task:
-                right = path.stat().st_size == pin.size and sha256_of(path, task=task) == pin.sha256
-        except FileNotFoundError:
+        if not path.is_file():
             return None
-        except (OSError, InputError) as error:
-            _log.warning("%s: %s", path, error)
-            right = False
-        if right:
+        is_right = path.stat().st_size == pin.size
+        if is_right and not self.sizes_only:
+            with progress.task(f"Checking {pin.filename}", total=pin.size) as task:
+                try:
+                    is_right = sha256_of(path, task=task) == pin.sha256
+                except (OSError, InputError) as error:
+                    _log.warning("%s: %s", path, error)
+                    is_right = False
+        if is_right:
             return path
         _log.warning("%s was damaged in the cache and is fetched anew", path)
         with writing(path):
@@ -138,66 +116,35 @@ class Cache:
         """Move the file at `path`, just downloaded, to its place, and return that."""
         destination = self.place(sha256, filename)
         with writing(destination):
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
             destination.parent.mkdir(parents=True, exist_ok=True)
             replace(path, destination)
         return destination
 
-    def place(self, sha256: str, filename: str) -> Path:
-        """Return where the file of that hash and name lies, if it is there."""
-        return self.root / "files" / sha256 / filename
-
-    def remember(self, answer: Answer) -> None:
+    def remember(self, pin: Pin) -> None:
         """Keep which file a source was, for `recall`."""
-        sweep(self.folder("answers"))
-        with replacing(self._answer_path(answer.pin.key)) as stream:
-            stream.write(msgspec.json.encode(answer))
+        answer = Answer(pin=pin, time=time.time())
+        Memory(self.folder("answers")).keep(_digest(pin.key), msgspec.to_builtins(answer))
 
-    def recall(self, key: str) -> Answer | None:
-        """Return which file the source `key` was when it was last asked for."""
-        try:
-            answer = msgspec.json.decode(self._answer_path(key).read_bytes(), type=Answer)
-        except (OSError, ValueError):
-            return None
-        return answer if answer.pin.key == key else None
-
-    def forget_abandoned(self) -> None:
-        """Remove what has not fully arrived, and has not got on for two weeks."""
-        parts: dict[str, list[Path]] = {}
-        for path in self.incoming.glob("*"):
-            parts.setdefault(path.stem, []).append(path)
-        for paths in parts.values():
-            # Another process may be done with one at this moment.
-            with contextlib.suppress(OSError):
-                if max(path.stat().st_mtime for path in paths) < time.time() - _KEPT_FOR:
-                    _remove(paths)
-
-    @contextlib.contextmanager
-    def workspace(self, key: str) -> Iterator[Path]:
-        """Give an empty folder for the work on `key`, whose lock has to be held.
-
-        One that a killed process left is emptied by whoever works on the same next.
-        """
-        path = self.folder("incoming") / _digest(key)
-        with writing(path):
-            if path.exists():
-                shutil.rmtree(path)
-            path.mkdir()
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
-
-    def _answer_path(self, key: str) -> Path:
-        return self.root / "answers" / f"{_digest(key)}.json"
+    def recall(self, key: str, *, since: float) -> Pin | None:
+        """Return which file the source `key` was when it was last asked for, if after `since`."""
+        memory = Memory(self.root / "answers")
+        answer = memory.recall(_digest(key), lambda value: msgspec.convert(value, Answer))
+        return answer.pin if answer and answer.pin.key == key and answer.time >= since else None
 
 
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-        _log.info("removed %s, which nobody has gone on with", path)
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into an OutputError about `path` in the cache."""
+    try:
+        yield
+    except OSError as error:
+        fault = not_written(path, error)
+        hint = "let REPACK_CACHE name a folder you may write to"
+        if fault.code == "no-space":
+            hint = "make room, or let REPACK_CACHE name a folder on a larger disk"
+        raise OutputError(fault.what, code=fault.code, file=path, hint=hint) from error
 
 
 def _digest(key: str) -> str:

@@ -1,245 +1,267 @@
-"""Index requirements, through pip: the user's indexes, proxies, certificates and keyring hold."""
+"""Requirements: pip chooses as the user has configured it, and the file is downloaded here."""
 
 from __future__ import annotations
 
-import os
-import re
-import sys
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TypeAlias
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import url2pathname
 
+import requests
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.config import IndexSource
+from repack.console import Progress
 from repack.errors import FetchError, ToolError
-from repack.fetch.disk import NO_ROOM_HINT
-from repack.process import run
+from repack.fetch.archive import check_archive, check_filename, filename_of
+from repack.fetch.download import download_wheel
+from repack.fetch.http import Request, get, make_session
+from repack.fetch.pipconfig import last_words, read_settings, run_pip
+from repack.fetch.values import Fetched, Job
+from repack.files import sha256_of, workspace
+from repack.process import Finished, run
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from repack.console import Progress, Task
-    from repack.fetch.values import Expected
-    from repack.process import Finished
-
-LONGEST = 4 * 3600.0
-COMMON = ("--no-input", "--no-color", "--disable-pip-version-check")
-_CONFIG_HINT = "look at the connection, HTTPS_PROXY and `python -m pip config list`"
-
-# What pip says, what we say, and what to do.
-_REASONS = (
-    ("No module named pip", "pip is not installed beside repack", "python -m ensurepip"),
-    ("No space left on device", "no room is left on the disk", NO_ROOM_HINT),
+_LOGIN_HINT = (
+    "give name and password for that host as for pip: in the index URL of pip.conf or "
+    "PIP_INDEX_URL, in .netrc or in keyring"
 )
-_NOT_FETCHED = re.compile(r"Could not fetch URL \S+: (.*?)(?: for url: \S+)? - skipping")
-_CAUSE = re.compile(r".*\(Caused by \w+\((.*)\)\)")
-_OBJECT = re.compile(r"<\S+ object at 0x[0-9a-f]+>: ")
-_OTHER_TAGS = re.compile(r"none of the wheel's tags \(([^)]*)\) are compatible")
-_MISMATCH = re.compile(r"Expected sha256 ([0-9a-f]{64}).*?Got\s+([0-9a-f]{64})", re.DOTALL)
-_CONFLICT = re.compile(r"The conflict is caused by:\n((?:    .*\n)+)")
-_VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
-_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
-_SHOWN = 6
+_INDEX_HINT = "look at the requirement, and at `python -m pip config list`: which index is meant?"
+#: What pip may yet be able to fetch: by another way to log in, from a host it is told to trust.
+_LEFT_TO_PIP = frozenset({"http-401", "http-403", "http-407", "tls"})
+_Login: TypeAlias = tuple[str, str]
 
 
-def pip_download(
-    source: IndexSource, expected: Expected, filename: str | None, folder: Path, progress: Progress
-) -> Path:
-    """Return the one wheel that pip puts into the empty `folder` for `source`.
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The file that pip has chosen; `sha256` is None where the index does not say it."""
 
-    With a file name and a hash known, pip is bound to exactly that version and content. pip's
-    own cache is left out: the wheels are large, and ours keeps the only copy.
-    """
-    destination, temporary = folder / "wheels", folder / "temporary"
-    temporary.mkdir()
-    said = _wanted(source, expected, filename, folder)
-    with progress.task(f"Asking the index for {source.requirement}", total=None) as task:
-        done = run(
-            [*_pip(), *target_options(source), "--dest", destination, *said],
-            timeout=LONGEST,
-            env=environment(temporary),
-            on_line=_show(task),
-        )
-    wheels = sorted(destination.glob("*.whl")) if destination.is_dir() else []
-    if done.returncode or done.timed_out or len(wheels) != 1:
-        raise pip_error(source, expected, done)
-    return wheels[0]
+    url: str
+    filename: str
+    sha256: str | None
+
+
+def fetch_requirement(source: IndexSource, job: Job) -> Fetched:
+    """Return the wheel that pip chooses for `source`; a pin binds it to that version and file."""
+    _configure(job.session)
+    requirement, pin = source.requirement, job.expected.pin
+    if pin is not None:
+        name, version, _, _ = parse_wheel_filename(pin.filename)
+        requirement = f"{name}=={version}"
+    with workspace(job.cache.folder("incoming")) as folder:
+        with job.progress.task(f"Asking the index for {source.requirement}", unit="steps"):
+            choice = _resolve(requirement, source, folder, job.session)
+        refusal = None
+        if pin is None or pin.filename == choice.filename:
+            job.expected.check(choice.sha256, file=_describe(source))
+            try:
+                return _download(choice, job, folder)
+            except FetchError as error:
+                if error.code not in _LEFT_TO_PIP:
+                    raise
+                refusal = error
+        with job.progress.task(f"Letting pip download {requirement}", unit="steps"):
+            return _keep(_let_pip_download(requirement, source, job, folder, refusal), job)
+
+
+def check_index(requirements: Sequence[str], *, python: str, progress: Progress) -> None:
+    """Raise FetchError unless the index has a wheel of each for that Windows Python."""
+    source = IndexSource(requirement="", python=python)
+    with (
+        progress.task("Asking the index for what the wheel requires", unit="steps"),
+        TemporaryDirectory(prefix="repack-") as folder,
+        make_session() as session,
+    ):
+        _configure(session)
+        for requirement in requirements:
+            _resolve(requirement, source, Path(folder), session)
 
 
 def package_url(filename: str) -> str:
     """Return the package URL of an index's file: what it is called, on whatever mirror it lies."""
     name, version, _, _ = parse_wheel_filename(filename)
-    said = str(version).replace("+", "%2B")
-    return f"pkg:pypi/{name}@{said}?file_name={filename.replace('+', '%2B')}"
+    escaped = str(version).replace("+", "%2B")
+    return f"pkg:pypi/{name}@{escaped}?file_name={filename.replace('+', '%2B')}"
 
 
-def environment(temporary: Path) -> dict[str, str]:
-    """Return our environment; the working directory stays too, relative paths may lean on it.
-
-    pip downloads into the temporary folder first, and that had better not be a small /tmp; and
-    a `pip.py` of the working directory is not the pip that is meant (Python 3.11 and later).
-    """
-    folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    return {**os.environ, **folders, "PYTHONSAFEPATH": "1"}
-
-
-def _pip() -> Sequence[str]:
-    return (
-        sys.executable,
-        "-m",
-        "pip",
-        *COMMON,
-        "download",
-        # Only so does pip say why it could not ask an index, and which wheels it has passed by.
-        "-vv",
-        "--progress-bar=raw",
-        "--no-cache-dir",
-        "--no-deps",
-        "--only-binary=:all:",
-    )
+def _configure(session: requests.Session) -> None:
+    """Let the session go to the index as pip does."""
+    settings = read_settings()
+    if settings.get("proxy"):
+        session.proxies = dict.fromkeys(("http", "https"), settings["proxy"])
+        session.trust_env = False
+    session.cert = settings.get("client-cert") or None
 
 
-def target_options(source: IndexSource) -> Sequence[str]:
+def _resolve(
+    requirement: str, source: IndexSource, folder: Path, session: requests.Session
+) -> _Choice:
+    """Return the file that pip would install."""
+    report = folder / "report.json"
+    command: list[str | Path] = [
+        *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
+        *(f"--target={folder / 'target'}", f"--report={report}"),
+        *_target_options(source),
+        requirement,
+    ]
+    # An index that does not serve the metadata of its wheels would have pip download each of
+    # them, just to look: `fast-deps` reads it by Range. Some servers cannot do that.
+    done = run_pip([*command, "--use-feature=fast-deps"], folder)
+    if done.returncode:
+        done = run_pip(command, folder)
+    if done.returncode or done.timed_out:
+        raise _explain(done, requirement, source, session)
+    try:
+        download = json.loads(report.read_bytes())["install"][0]["download_info"]
+        sha256 = download["archive_info"].get("hashes", {}).get("sha256")
+        return _Choice(download["url"], filename_of(download["url"]), sha256)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ToolError(
+            f"pip's report is not one that is known here: {error!r}",
+            code="pip-report",
+            hint="python -m pip install --upgrade pip",
+        ) from error
+
+
+def _target_options(source: IndexSource) -> Sequence[str]:
     """Return the options that say for which Python, which need not be the one that runs."""
     version = source.python.removesuffix("t")
-    options = [
+    abi = f"cp{version.replace('.', '')}t"
+    return (
         f"--platform={source.platform}",
         f"--python-version={version}",
         "--implementation=cp",
+        *([f"--abi={abi}"] if source.python.endswith("t") else []),
+    )
+
+
+def _download(choice: _Choice, job: Job, folder: Path) -> Fetched:
+    """Return the chosen file, got with the logins that are known, one after the other."""
+    place = urlsplit(choice.url)
+    if place.scheme == "file":
+        copy = shutil.copyfile(url2pathname(place.path), folder / choice.filename)
+        return _keep(copy, job)
+    refusals = []
+    for login in _find_logins(choice.url):
+        request = Request(url=choice.url, auth=login, hint=_LOGIN_HINT)
+        try:
+            url = package_url(choice.filename)
+            return download_wheel(job, request, choice.filename, recorded_url=url)
+        except FetchError as error:
+            if error.code not in _LEFT_TO_PIP:
+                raise
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _let_pip_download(
+    requirement: str, source: IndexSource, job: Job, folder: Path, refusal: FetchError | None
+) -> Path:
+    """Return the wheel that pip has downloaded into `folder`; a hash that is known binds it."""
+    sha256 = f" --hash=sha256:{job.expected.sha256}" if job.expected.sha256 else ""
+    requirements, wheels = folder / "requirements.txt", folder / "wheels"
+    requirements.write_text(f"{requirement}{sha256}\n", encoding="utf-8")
+    command = ("download", "--no-deps", "--only-binary=:all:", "--no-cache-dir")
+    files = (f"--dest={wheels}", f"--requirement={requirements}")
+    done = run_pip([*command, *files, *_target_options(source)], folder)
+    if done.returncode:
+        reason, hint = f"pip says: {last_words(done)}", job.expected.hint
+        raise refusal or FetchError(reason, code="index", file=_describe(source), hint=hint)
+    return next(wheels.iterdir())
+
+
+def _keep(path: Path, job: Job) -> Fetched:
+    """Return the wheel `path`, moved into the cache once it was seen to be the wanted one."""
+    check_filename(path.name, file=path.name)
+    check_archive(path, file=path.name)
+    size, sha256 = path.stat().st_size, sha256_of(path)
+    job.expected.check(sha256, file=path.name)
+    pin = job.expected.make_pin(path.name, package_url(path.name), size, sha256)
+    return Fetched(path=job.cache.add(path, sha256, path.name), pin=pin)
+
+
+def _find_logins(url: str) -> Iterator[_Login | None]:
+    """Yield the names and passwords to try, as pip finds them; None leaves it to .netrc."""
+    settings = read_settings()
+    place = urlsplit(url)
+    names = ("index-url", "pypi-url", "extra-index-url", "find-links")
+    indexes = [
+        index
+        for text in " ".join(settings.get(name, "") for name in names).split()
+        if _origin(index := urlsplit(text)) == _origin(place)
     ]
-    if source.python.endswith("t"):
-        options.append(f"--abi=cp{version.replace('.', '')}t")
-    return options
+    logins = [
+        (unquote(index.username), unquote(index.password))
+        for index in indexes
+        if index.username is not None and index.password is not None
+    ]
+    yield logins[0] if logins else None
+    user = next((unquote(index.username) for index in indexes if index.username), "")
+    if settings.get("keyring-provider") != "disabled":
+        services = [_without_login(index) for index in indexes]
+        yield from _ask_keyring([*dict.fromkeys(services), place.netloc.rpartition("@")[2]], user)
 
 
-def _wanted(
-    source: IndexSource, expected: Expected, filename: str | None, folder: Path
-) -> Sequence[str | Path]:
-    """Return what to ask for: the requirement, or exactly what it was when it was pinned."""
-    if expected.sha256 is None or filename is None:
-        return (source.requirement,)
-    name, version, _, _ = parse_wheel_filename(filename)
-    wanted = f"{canonicalize_name(name)}=={version}"
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{wanted} --hash=sha256:{expected.sha256}\n", encoding="utf-8")
-    return ("--require-hashes", "--requirement", requirements)
+def _ask_keyring(services: Sequence[str], user: str) -> Iterator[_Login]:
+    """Yield what the `keyring` command knows of the services."""
+    program = shutil.which("keyring")
+    for service in services if program else ():
+        command = [str(program), "--mode=creds", "--output=json", "get", service]
+        done = run([*command, *([user] if user else [])], timeout=60.0)
+        try:
+            credentials = json.loads(done.output.strip().splitlines()[-1])
+            yield credentials["username"], credentials["password"]
+        except (ValueError, LookupError, TypeError):
+            continue
 
 
-def _show(task: Task) -> Callable[[str], None]:
-    """Return what turns pip's lines into progress."""
-    done = 0
-
-    def show(line: str) -> None:
-        nonlocal done
-        match = _PROGRESS.fullmatch(line.strip())
-        if match:
-            now, total = int(match[1]), int(match[2])
-            task.resize(total)
-            task.advance(now - done)
-            done = now
-        elif line.strip().startswith("Downloading "):
-            task.describe(line.strip())
-
-    return show
-
-
-def check_index(requirements: Sequence[str], *, python: str, progress: Progress) -> None:
-    """Raise FetchError unless the index has a wheel of each for that Windows Python.
-
-    pip is told not to install them, so that it asks for their metadata alone.
-    """
-    with progress.task("Asking the index for what the wheel requires", total=None):
-        if _resolved(requirements, python).returncode == 0:
-            return
-        for requirement in requirements:
-            done = _resolved([requirement], python)
-            if done.returncode or done.timed_out:
-                source = IndexSource(requirement=requirement, python=python)
-                raise pip_error(source, None, done)
-    # Together they fail, and each for itself is there: another try is all that helps.
-    raise FetchError(
-        "the index has each of them, and not all at once",
-        code="index",
-        file=", ".join(requirements),
-        hint="run again",
-    )
+def _explain(
+    done: Finished, requirement: str, source: IndexSource, session: requests.Session
+) -> FetchError:
+    """Return why pip has found nothing: the index does not answer, or pip's own words."""
+    settings = read_settings()
+    where = _describe(source, requirement)
+    indexes = f"{settings.get('index-url', '')} {settings.get('extra-index-url', '')}".split()
+    for index in [] if settings.get("no-index") else indexes:
+        project = canonicalize_name(Requirement(requirement).name)
+        fault = _ask(f"{_without_login(urlsplit(index)).rstrip('/')}/{project}/", session)
+        if fault is not None:
+            reason = f"the index cannot be asked: {fault.file}: {fault.what}"
+            return FetchError(reason, code=fault.code, file=where, hint=fault.hint)
+    if done.output.rstrip().endswith("EOFError: EOF when reading a line"):
+        reason = "the index asks for a name and a password"
+        return FetchError(reason, code="http-401", file=where, hint=_LOGIN_HINT)
+    reason = f"pip says: {last_words(done)}"
+    return FetchError(reason, code="index", file=where, hint=_INDEX_HINT)
 
 
-def _resolved(requirements: Sequence[str], python: str) -> Finished:
-    options = (
-        *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
-        *("-vv", "--progress-bar=off"),
-        *target_options(IndexSource(requirement="", python=python)),
-    )
-    with TemporaryDirectory(prefix="repack-") as folder:
-        return run(
-            [
-                *(sys.executable, "-m", "pip", *COMMON, *options),
-                *("--target", folder, *requirements),
-            ],
-            timeout=LONGEST,
-            env=environment(Path(folder)),
-        )
+def _ask(url: str, session: requests.Session) -> FetchError | None:
+    """Return why an index does not answer; None where it does, as by not knowing the name."""
+    fault = None
+    for login in _find_logins(url):
+        try:
+            get(session, Request(url=url, auth=login, hint=_LOGIN_HINT)).close()
+        except FetchError as error:
+            fault = None if error.code == "http-404" else error
+        else:
+            return None
+    return fault
 
 
-def pip_error(
-    source: IndexSource, expected: Expected | None, done: Finished
-) -> FetchError | ToolError:
-    """Return in one line why pip has found nothing."""
-    what = f"{source.requirement} for Python {source.python} on {source.platform}"
-    if done.timed_out:
-        said = f"pip did not finish in {LONGEST / 3600:.0f} hours"
-        return ToolError(said, code="timeout", file=what, hint=_CONFIG_HINT)
-    mismatch = _MISMATCH.search(done.output)
-    if mismatch and expected:
-        said = f"has SHA-256 {mismatch[2]}, {expected.by} says {mismatch[1]}"
-        return FetchError(said, code="sha256", file=what, hint=expected.hint)
-    for words, reason, hint in _REASONS:
-        if words in done.output:
-            return FetchError(reason, code="index", file=what, hint=hint)
-    # A name that an index does not know is no fault of the index: 404 is its answer then.
-    reasons = [match[1] for match in _NOT_FETCHED.finditer(done.output)]
-    fault = next((reason for reason in reasons if not reason.startswith("404 ")), None)
-    if fault is not None:
-        cause = _OBJECT.sub("", _CAUSE.sub(r"\1", fault).strip("'\""))
-        said = f"the index cannot be asked: {cause}"
-        hint = _CERTIFICATE_HINT if "ssl certificate" in cause else _CONFIG_HINT
-        return FetchError(said, code="index", file=what, hint=hint)
-    return _without_choice(what, done)
+def _origin(place: SplitResult) -> tuple[str, str | None, int | None]:
+    port = place.port or {"https": 443, "http": 80}.get(place.scheme)
+    return place.scheme, place.hostname, port
 
 
-_CERTIFICATE_HINT = "a certificate authority of your own is named by PIP_CERT"
+def _without_login(place: SplitResult) -> str:
+    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl()
 
 
-def _without_choice(what: str, done: Finished) -> FetchError:
-    """Return the error for what an index that answers does not have."""
-    conflict = _CONFLICT.search(done.output)
-    if conflict:
-        both = "; ".join(line.strip() for line in conflict[1].splitlines())
-        hint = "ask for other versions, or look at what the index has"
-        return FetchError(f"no versions go together: {both}", code="conflict", file=what, hint=hint)
-    versions = _VERSIONS.search(done.output)
-    if versions:
-        return _no_such_version(what, versions[1], done.output)
-    lines = [line for line in done.output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR: ")]
-    said = (errors or lines or [f"exit code {done.returncode}"])[-1].removeprefix("ERROR: ")
-    return FetchError(f"pip says: {said}", code="index", file=what, hint=_CONFIG_HINT)
-
-
-def _no_such_version(what: str, versions: str, output: str) -> FetchError:
-    """Return the error for a requirement that no wheel of the index meets."""
-    known = [version for version in versions.split(", ") if version != "none"]
-    others = sorted(set(_OTHER_TAGS.findall(output)))
-    if known:
-        said = "the index has no such version"
-        more = "the newest are" if len(known) > _SHOWN else "there are only"
-        hint = f"{more} {', '.join(known[-_SHOWN:])}"
-    elif others:
-        said = "the index has it for others only"
-        hint = f"its wheels are for {', '.join(others[-_SHOWN:])}: look at source.python"
-    else:
-        said = "the index has no wheel of it"
-        hint = "look at the name, and at `python -m pip config list`: another index may be meant"
-    return FetchError(said, code="no-such-version", file=what, hint=hint)
+def _describe(source: IndexSource, requirement: str = "") -> str:
+    wanted = requirement or source.requirement
+    return f"{wanted} for Python {source.python} on {source.platform}"

@@ -1,24 +1,22 @@
-"""What is fetched, how it is called in the lock, and what is known of it beforehand."""
+"""What is fetched: how the lock calls it, what is known of it before, what it was found to be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
 
+import requests
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
-from repack.errors import FetchError
-from repack.fetch.content import check_any_name
+from repack.console import Progress
+from repack.errors import FetchError, shown_url
+from repack.fetch.cache import Cache
 from repack.lock import Lock, Pin
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from packaging.requirements import Requirement
-
-Asked: TypeAlias = UrlSource | IndexSource | ReleaseSource
-Fetchable: TypeAlias = FileSource | Asked
+Fetchable: TypeAlias = FileSource | UrlSource | IndexSource | ReleaseSource
 _RENEW = "if the change is wanted, run again with --update-lock"
 
 
@@ -36,7 +34,7 @@ class Fetched:
 
     @property
     def url(self) -> str:
-        """Where anybody may get it."""
+        """Where anybody may get it; without query, for that may be a secret."""
         return self.pin.url
 
     @property
@@ -49,101 +47,80 @@ class Fetched:
         """Its SHA-256 in hexadecimal digits."""
         return self.pin.sha256
 
-    @property
-    def key(self) -> str:
-        """What its source is called in the lock."""
-        return self.pin.key
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What is known of a file beforehand; `by` says who told us, `hint` what to do if it is not so.
+
+    `key` is what the lock calls its source.
+    """
+
+    key: str
+    pin: Pin | None = None
+    sha256: str | None = None
+    by: str = "source.sha256"
+    hint: str = "one of the two is wrong: find out which"
+
+    def check(self, sha256: str | None, *, file: object) -> None:
+        """Raise FetchError where a file has another SHA-256 than the expected one."""
+        if self.sha256 and sha256 and sha256 != self.sha256:
+            reason = f"has SHA-256 {sha256}, {self.by} says {self.sha256}"
+            raise FetchError(reason, code="sha256", file=file, hint=self.hint)
+
+    def make_pin(self, filename: str, url: str, size: int, sha256: str) -> Pin:
+        """Return the pin of the file that came."""
+        return Pin(key=self.key, filename=filename, url=url, size=size, sha256=sha256)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One file to be had: what is known of it, where it goes, and by what it is got."""
+
+    expected: Expected
+    cache: Cache
+    session: requests.Session = field(repr=False)
+    progress: Progress
+
+    def expecting(self, sha256: str | None, *, by: str, hint: str) -> Job:
+        """Return this job with a hash that somebody else tells, unless one is known."""
+        if self.expected.sha256 or not sha256:
+            return self
+        return replace(self, expected=replace(self.expected, sha256=sha256, by=by, hint=hint))
 
 
 def pin_key(source: Fetchable) -> str:
-    """Return what `source` is called in the lock: what was asked for, whatever machine asked."""
+    """Return what `source` is called in the lock: what was asked for, whatever machine asked.
+
+    A URL's query is not part of it: it may be a signature, another one each day.
+    """
     match source:
         case FileSource():
             return f"file:{source.pinned_as or source.path.name}"
         case UrlSource():
-            return source.url
+            return shown_url(source.url) + (f" {source.filename}" if source.filename else "")
         case IndexSource():
-            wanted = _requirement(source)
-            name = f"{canonicalize_name(wanted.name)}{wanted.specifier}"
+            requirement = Requirement(source.requirement)
+            name = f"{canonicalize_name(requirement.name)}{requirement.specifier}"
             return f"{name} for Python {source.python} on {source.platform}"
         case ReleaseSource():
             return f"{source.repository} {source.tag or '(latest release)'} {source.asset}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Expected:
-    """What is known beforehand; `by` says who told us, `hint` what to do where it is not so."""
-
-    size: int | None = None
-    sha256: str | None = None
-    by: str = ""
-    hint: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What a source is called in the lock, and what its file has to be.
-
-    `wheel` False lets other ZIP archives through.
-    """
-
-    key: str
-    pin: Pin | None
-    expected: Expected
-    wheel: bool = True
-
-    def check_name(self, name: str, *, file: object) -> None:
-        """Raise where `name` is not one that the file may have."""
-        check_any_name(name, file=file, wheel=self.wheel)
-
-    def check(self, size: int, sha256: str, *, file: object) -> None:
-        """Raise where a file is not the expected one."""
-        if self.expected.sha256 not in {None, sha256}:
-            raise FetchError(
-                f"has SHA-256 {sha256} and {size} bytes, "
-                f"{self.expected.by} says {self.expected.sha256}",
-                code="sha256",
-                file=file,
-                hint=self.expected.hint,
-            )
-
-    def pinned(self, filename: str, url: str, size: int, sha256: str) -> Pin:
-        """Return the pin of a file that was found to be the wanted one."""
-        return Pin(key=self.key, filename=filename, url=url, size=size, sha256=sha256)
-
-
-def wanted(source: Fetchable, lock: Lock | None, *, wheel: bool) -> Wanted:
+def expect(source: Fetchable, lock: Lock | None) -> Expected:
     """Return what the configuration and the lock say of the file that `source` names."""
     key = pin_key(source)
     pin = lock.pin(key) if lock else None
-    return Wanted(key=key, pin=pin, expected=_expected(source, pin), wheel=wheel)
+    if pin is None:
+        return Expected(key=key, sha256=source.sha256)
+    if source.sha256 not in {None, pin.sha256}:
+        reason = f"source.sha256 is {source.sha256}, repack.lock says {pin.sha256}"
+        raise FetchError(reason, code="pin", file=key, hint=_RENEW)
+    return Expected(key=key, pin=pin, sha256=pin.sha256, by="repack.lock", hint=_RENEW)
 
 
-def is_exact(source: Asked) -> bool:
+def is_exact(source: Fetchable) -> bool:
     """Return whether `source` names one version of an index."""
     if not isinstance(source, IndexSource):
         return False
-    return [
-        (spec.operator, spec.version.endswith(".*")) for spec in _requirement(source).specifier
-    ] == [("==", False)]
-
-
-def _requirement(source: IndexSource) -> Requirement:
-    from packaging.requirements import Requirement  # noqa: PLC0415 - slow; no other source has one
-
-    return Requirement(source.requirement)
-
-
-def _expected(source: Fetchable, pin: Pin | None) -> Expected:
-    """Return what is known of the file before it comes: by the configuration, by the lock."""
-    said = source.sha256
-    if said is not None and pin is not None and said != pin.sha256:
-        raise FetchError(
-            f"source.sha256 is {said}, repack.lock says {pin.sha256}",
-            code="pin",
-            file=pin.key,
-            hint=_RENEW,
-        )
-    if pin is not None:
-        return Expected(size=pin.size, sha256=pin.sha256, by="repack.lock", hint=_RENEW)
-    return Expected(sha256=said, by="source.sha256", hint="one of the two is wrong: find out which")
+    specifiers = Requirement(source.requirement).specifier
+    return [(each.operator, each.version[-2:] == ".*") for each in specifiers] == [("==", False)]

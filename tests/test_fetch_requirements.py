@@ -1,0 +1,444 @@
+"""Index requirements, through the real pip, from a small index on loopback."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faultserver import (
+    Exchange,
+    FaultServer,
+    Resource,
+    answers,
+    ends_after,
+    listening,
+    serve,
+)
+from fetching import TRIES, fast_session, locked, make_content, no_proxies, sha256
+
+from repack.config import IndexSource
+from repack.console import SILENT
+from repack.errors import FetchError, RepackError
+from repack.fetch import Cache, Fetched, check_index, fetch, fetch_index, pin_key
+from repack.lock import Lock
+
+CP39 = "sample_cu126-4.12.0-cp39-none-win_amd64.whl"
+ABI3 = "sample_cu126-4.13.0-cp37-abi3-win_amd64.whl"
+THREADED = "sample_cu126-4.13.0-cp314-cp314t-win_amd64.whl"
+LINUX = "sample_cu126-4.14.0-cp37-abi3-manylinux_2_28_x86_64.whl"
+LOCAL = "sample_cu126-4.11.0+cu126-py3-none-any.whl"
+NAMES = (CP39, ABI3, THREADED, LINUX, LOCAL)
+SOURCE = IndexSource(requirement="sample-cu126==4.13.0", python="3.12")
+
+
+def metadata(name: str) -> str:
+    return (
+        f"Metadata-Version: 2.1\nName: sample-cu126\nVersion: {name.split('-')[1]}\n"
+        "Requires-Dist: never-asked-for\n"
+    )
+
+
+def wheel(name: str) -> bytes:
+    """The wheel of that name, with metadata for pip."""
+    dist_info = "-".join(name.split("-")[:2])
+    files = {
+        f"{dist_info}.dist-info/METADATA": metadata(name),
+        f"{dist_info}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: false\n",
+    }
+    return make_content(700_000, seed=NAMES.index(name), files=files)
+
+
+def page(names: tuple[str, ...] = NAMES, *, is_modern: bool = True) -> bytes:
+    """The project's page; an old index says neither hashes nor that it has the metadata."""
+    links = ""
+    for name in names:
+        place = f"/files/{name.replace('+', '%2B')}"
+        if is_modern:
+            place += f'#sha256={sha256(wheel(name))}" data-core-metadata="true'
+        links += f'<a href="{place}">{name}</a>\n'
+    return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    """The index that the user's environment names."""
+    no_proxies(monkeypatch)
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_KEYRING_PROVIDER", "subprocess")
+    with listening() as server:
+        monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
+        server.add("/simple/sample-cu126/", page(), kind="text/html", etag=None)
+        for name in NAMES:
+            place = f"/files/{name.replace('+', '%2B')}"
+            server.add(place, wheel(name))
+            server.add(f"{place}.metadata", metadata(name).encode())
+        yield server
+
+
+def get(
+    cache: Cache, source: IndexSource = SOURCE, *, lock: Lock | None = None, offline: bool = False
+) -> Fetched:
+    session = fast_session()
+    return fetch(source, lock=lock or Lock(), cache=cache, offline=offline, session=session)
+
+
+def refused(cache: Cache, source: IndexSource = SOURCE, lock: Lock | None = None) -> RepackError:
+    with pytest.raises(RepackError) as caught:
+        get(cache, source, lock=lock)
+    assert "\n" not in str(caught.value)
+    assert not list((cache.root / "files").rglob("*.whl"))
+    assert not list((cache.root / "incoming").iterdir())
+    return caught.value
+
+
+def downloads(index: FaultServer) -> list[str]:
+    """The wheels that were asked for, by name."""
+    return [
+        seen.path.rpartition("/")[2]
+        for seen in index.seen
+        if seen.path.endswith(".whl") and seen.method == "GET"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "python", "name"),
+    [
+        pytest.param("sample-cu126==4.12.0", "3.9", CP39, id="for one Python"),
+        pytest.param("sample-cu126==4.13.0", "3.12", ABI3, id="abi3"),
+        pytest.param("Sample_CU126 == 4.13.0", "3.14", ABI3, id="a name written otherwise"),
+        pytest.param("sample-cu126==4.13.0", "3.14t", THREADED, id="free-threaded"),
+        pytest.param("sample-cu126<4.14", "3.10", ABI3, id="a range"),
+        pytest.param("sample-cu126==4.11.0+cu126", "3.12", LOCAL, id="a local version"),
+    ],
+)
+def test_pip_finds_the_wheel_for_that_windows_python(
+    index: FaultServer, cache: Cache, requirement: str, python: str, name: str
+) -> None:
+    fetched = get(cache, IndexSource(requirement=requirement, python=python))
+    assert fetched.path == cache.place(sha256(wheel(name)), name)
+    assert fetched.path.read_bytes() == wheel(name)
+    assert downloads(index) == [name.replace("+", "%2B")]
+
+
+def test_it_is_pinned_by_a_package_url_that_no_mirror_changes(
+    index: FaultServer, cache: Cache
+) -> None:
+    pin = get(cache, IndexSource(requirement="sample-cu126==4.11.0+cu126")).pin
+    assert pin.url == f"pkg:pypi/sample-cu126@4.11.0%2Bcu126?file_name={LOCAL.replace('+', '%2B')}"
+    assert pin.key == "sample-cu126==4.11.0+cu126 for Python 3.12 on win_amd64"
+    assert str(index.port) not in str(pin)
+
+
+def test_a_pin_binds_pip_to_its_version_and_hash(index: FaultServer, cache: Cache) -> None:
+    source = IndexSource(requirement="sample-cu126", python="3.9")
+    lock = locked(pin_key(source), wheel(CP39), name=CP39)
+    assert get(cache, source, lock=lock).filename == CP39
+    assert downloads(index) == [CP39]
+
+
+def test_what_differs_from_the_pin_is_refused_with_both_hashes(
+    index: FaultServer, cache: Cache
+) -> None:
+    index.add(f"/files/{ABI3}", wheel(LOCAL))
+    error = refused(cache, lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
+    assert str(error) == (
+        f"{index.url(f'/files/{ABI3}')}: has SHA-256 {sha256(wheel(LOCAL))}, "
+        f"repack.lock says {sha256(wheel(ABI3))} [sha256]; "
+        "if the change is wanted, run again with --update-lock"
+    )
+
+
+def test_what_the_cache_has_is_not_asked_for(index: FaultServer, cache: Cache) -> None:
+    lock = Lock().with_pin(get(cache).pin)
+    index.seen.clear()
+    assert get(cache, lock=lock).path.is_file()
+    assert not index.seen
+
+
+def test_one_exact_version_is_not_asked_for_twice_without_a_lock(
+    index: FaultServer, cache: Cache
+) -> None:
+    for _ in range(2):
+        fetch_index("sample-cu126==4.13.0", python="3.12", lock=None, cache=cache)
+    assert downloads(index) == [ABI3]
+
+
+def test_a_range_of_versions_is_asked_for_each_time_without_a_lock(
+    index: FaultServer, cache: Cache
+) -> None:
+    for _ in range(2):
+        fetch_index("sample-cu126<4.14", python="3.12", lock=None, cache=cache)
+    assert downloads(index) == [ABI3, ABI3]
+
+
+def test_offline_takes_what_the_cache_has(index: FaultServer, cache: Cache) -> None:
+    fetched = get(cache)
+    index.seen.clear()
+    assert get(cache, offline=True) == fetched
+    assert not index.seen
+
+
+def test_the_users_links_hold_even_relative_ones(
+    index: FaultServer, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / ABI3).write_bytes(wheel(ABI3))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "links")
+    assert get(cache).filename == ABI3
+    assert not index.seen
+
+
+def test_a_download_that_was_killed_goes_on(index: FaultServer, cache: Cache) -> None:
+    place = index.resources[f"/files/{ABI3}"]
+    place.faults.extend([ends_after(90_000), *[answers("500 Sorry")] * TRIES])
+    with pytest.raises(FetchError):
+        get(cache)
+    assert get(cache).path.read_bytes() == wheel(ABI3)
+    assert index.seen[-1].headers["range"] == "bytes=90000-"
+
+
+def test_an_old_index_is_asked_for_a_part_of_the_wheel_before_it_is_downloaded(
+    index: FaultServer, cache: Cache
+) -> None:
+    index.add("/simple/sample-cu126/", page(is_modern=False), kind="text/html", etag=None)
+    assert get(cache).path.read_bytes() == wheel(ABI3)
+    asked = [seen.headers.get("range", "") for seen in index.seen if seen.path.endswith(ABI3)]
+    assert [text for text in asked if not text.startswith("bytes=")] == ["", ""]  # HEAD and GET
+
+
+def test_an_index_that_gives_no_parts_is_read_all_the_same(
+    index: FaultServer, cache: Cache
+) -> None:
+    index.add("/simple/sample-cu126/", page(is_modern=False), kind="text/html", etag=None)
+    index.add(f"/files/{ABI3}", wheel(ABI3), answers("405 Method Not Allowed"))
+    assert get(cache).path.read_bytes() == wheel(ABI3)
+
+
+def test_a_pip_of_the_working_directory_is_not_run(
+    index: FaultServer, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text("raise SystemExit('planted')\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert get(cache).filename == ABI3
+    assert downloads(index) == [ABI3]
+
+
+#: What the user has told pip about how and where to install, and what it may say to us.
+SETTINGS = {
+    "user": "1",
+    "target": "elsewhere",
+    "prefix": "elsewhere",
+    "root": "elsewhere",
+    "require-hashes": "1",
+    "require-virtualenv": "1",
+    "no-deps": "0",
+    "no-binary": ":all:",
+    "only-binary": ":none:",
+    "dry-run": "0",
+    "report": "elsewhere.json",
+    "quiet": "3",
+    "verbose": "3",
+    "constraint": "missing.txt",
+    "requirement": "missing.txt",
+    "log": "elsewhere.log",
+    "no-input": "1",
+    "platform": "any",
+    "python-version": "2.7",
+    "abi": "none",
+    "pre": "1",
+    "upgrade": "1",
+    "dest": "elsewhere",
+    "editable": ".",
+    "group": "tests",
+}
+
+
+@pytest.mark.parametrize("where", ["variables", "pip.conf", "a section of pip.conf"])
+def test_settings_about_how_and_where_to_install_do_not_reach_us(
+    where: str,
+    index: FaultServer,
+    cache: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = "install" if where.startswith("a section") else "global"
+    lines = [f"[{section}]", f"index-url = {index.url('/simple/')}"]
+    for name, value in SETTINGS.items():
+        if where == "variables":
+            monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
+        else:
+            lines.append(f"{name} = {value}")
+    if where != "variables":
+        monkeypatch.delenv("PIP_INDEX_URL")
+        (tmp_path / "pip.conf").write_text("\n".join(lines), encoding="utf-8")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    assert get(cache).path.read_bytes() == wheel(ABI3)
+    assert downloads(index) == [ABI3]
+    assert {path.name for path in tmp_path.iterdir()} <= {"pip.conf", "cache", "elsewhere.log"}
+
+
+class TestAPrivateIndex:
+    """Whoever has no right name and password gets 401."""
+
+    @pytest.fixture
+    def index(self, index: FaultServer) -> FaultServer:
+        login = f"Basic {base64.b64encode(b'team:s3cr@t').decode()}"
+
+        def guard(exchange: Exchange, resource: Resource) -> None:
+            resource.faults.append(guard)
+            if exchange.seen.headers.get("authorization") == login:
+                serve(exchange, resource)
+            else:
+                asked = {"WWW-Authenticate": 'Basic realm="team"', "Content-Length": "0"}
+                exchange.send("401 Unauthorized", asked)
+
+        for resource in index.resources.values():
+            resource.faults.append(guard)
+        return index
+
+    def keyring(self, folder: Path, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+        """Put a `keyring` first on PATH that knows this password for the index."""
+        program = folder / "keyring"
+        reply = json.dumps({"username": "team", "password": password})
+        program.write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def test_is_read_with_the_password_of_its_url(
+        self, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = index.url("/simple/").replace("://", "://team:s3cr%40t@")
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        fetched = get(cache)
+        assert fetched.path.read_bytes() == wheel(ABI3)
+        assert "s3cr" not in str(fetched.pin)
+
+    def test_is_read_with_netrc(
+        self, index: FaultServer, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login team password s3cr@t\n", encoding="utf-8")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        assert get(cache).path.read_bytes() == wheel(ABI3)
+        assert index.seen
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
+    @pytest.mark.parametrize("user", ["", "team@"])
+    def test_is_read_with_keyring(
+        self,
+        user: str,
+        index: FaultServer,
+        cache: Cache,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.keyring(tmp_path, monkeypatch, "s3cr@t")
+        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{user}"))
+        assert get(cache).path.read_bytes() == wheel(ABI3)
+
+    def test_whose_files_pip_alone_gets_is_left_to_pip(
+        self, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = index.url("/simple/").replace("://", "://team:s3cr%40t@")
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+
+        def only_pip(exchange: Exchange, resource: Resource) -> None:
+            resource.faults.append(only_pip)
+            if exchange.seen.headers["user-agent"].startswith("pip/"):
+                serve(exchange, resource)
+            else:
+                exchange.send("403 Forbidden", {"Content-Length": "0"})
+
+        index.add(f"/files/{ABI3}", wheel(ABI3), only_pip)
+        assert get(cache).path.read_bytes() == wheel(ABI3)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
+    @pytest.mark.parametrize("login", ["", "team@", "team:wrong@"])
+    def test_that_refuses_is_said_to_want_a_password(
+        self,
+        login: str,
+        index: FaultServer,
+        cache: Cache,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.keyring(tmp_path, monkeypatch, "wrong")
+        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
+        error = refused(cache)
+        assert "the server says 401 Unauthorized [http-401]" in str(error)
+        assert "name and password" in error.hint
+        assert "wrong" not in str(error)
+
+
+ALL = page()
+#: What the index lists, what is asked of it for which Python, and a part of the reason.
+LACKING = {
+    "no such version": (ALL, "sample-cu126==9.9", "3.12", "4.11.0+cu126, 4.13.0"),
+    "not for this Python": (ALL, "sample-cu126==4.12.0", "3.14", "4.11.0+cu126, 4.13.0"),
+    "no such name": (ALL, "no-such-sample", "3.12", "(from versions: none)"),
+    "for others only": (page((CP39,)), "sample-cu126", "3.14", "(from versions: none)"),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_what_the_index_has_not_is_said_in_one_line(
+    case: str, index: FaultServer, cache: Cache
+) -> None:
+    listed, requirement, python, reason = LACKING[case]
+    index.add("/simple/sample-cu126/", listed, kind="text/html", etag=None)
+    error = refused(cache, IndexSource(requirement=requirement, python=python))
+    assert error.code == "index"
+    assert error.file == f"{requirement} for Python {python} on win_amd64"
+    assert "pip says: Could not find a version that satisfies the requirement" in str(error)
+    assert reason in str(error)
+
+
+def test_requirements_of_a_wheel_that_the_index_lacks_are_named(index: FaultServer) -> None:
+    check_index(["sample-cu126>=4.12,<5"], python="3.12", progress=SILENT)
+    assert not downloads(index)
+    with pytest.raises(FetchError, match=r"^never-asked-for<2 for Python 3\.12 on win_amd64: "):
+        check_index(["sample-cu126>=4.12", "never-asked-for<2"], python="3.12", progress=SILENT)
+    index.add("/simple/sample-cu126/", page((LINUX,)), kind="text/html", etag=None)
+    with pytest.raises(FetchError, match="from versions: none"):
+        check_index(["sample-cu126"], python="3.12", progress=SILENT)
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "500 Sorry"])
+def test_an_index_that_refuses_is_named_as_such(
+    index: FaultServer, cache: Cache, status: str
+) -> None:
+    index.add("/simple/sample-cu126/", b"", *[answers(status)] * 9)
+    error = refused(cache)
+    assert f"/simple/sample-cu126/: the server says {status} [http-{status[:3]}]" in str(error)
+
+
+def test_an_index_that_is_not_there_is_named_as_such(
+    index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(refused(cache))
+    assert not index.seen
+
+
+def test_what_is_no_archive_is_refused(index: FaultServer, cache: Cache) -> None:
+    index.add(f"/files/{ABI3}", b"<!DOCTYPE html><title>Sign in</title>", kind="text/html")
+    assert isinstance(refused(cache), RepackError)
+
+
+def test_a_hash_of_the_configuration_is_held(index: FaultServer, cache: Cache) -> None:
+    source = IndexSource(requirement="sample-cu126==4.13.0", sha256="0" * 64)
+    assert f"source.sha256 says {'0' * 64}" in str(refused(cache, source))
+    assert index.seen
