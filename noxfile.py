@@ -90,7 +90,7 @@ def build(session: nox.Session) -> None:
 @nox.session(default=False)
 def publish(session: nox.Session) -> None:
     """Hand what was built on, as [publish] says; `nox -s publish -- --index-dir index`."""
-    session.install(".[s3]")
+    session.install(".[bucket]")
     session.run("repack", "publish", *session.posargs)
 
 

@@ -14,9 +14,7 @@ import pytest
 import requests
 
 from repack.console import Progress, Task
-from repack.fetch.client import Client
 from repack.fetch.http import PATIENCE, make_session
-from repack.fetch.patience import Patience
 from repack.lock import Lock, Pin
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
@@ -55,31 +53,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 def fast_session() -> requests.Session:
     """A session that tries TRIES times, and does not wait between."""
     return make_session(PATIENCE.new(total=TRIES - 1, backoff_factor=0, backoff_jitter=0))
-
-
-@dataclass
-class Waits:
-    """A clock: it notes the waits instead of waiting."""
-
-    now: float = 1_800_000_000.0
-    taken: list[float] = field(default_factory=list)
-
-    def sleep(self, seconds: float) -> None:
-        self.taken.append(seconds)
-        self.now += seconds
-
-    def client(self, *, read: float = 5.0, tries: int = 4, answer: float = 20.0) -> Client:
-        return Client(
-            Patience(
-                sleep=self.sleep,
-                now=lambda: self.now,
-                jitter=lambda: 1.0,
-                read=read,
-                answer=answer,
-                connect=5.0,
-                tries=tries,
-            )
-        )
 
 
 @dataclass

@@ -23,7 +23,6 @@ import venv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from repack.console import SILENT
 from repack.fetch import Cache
@@ -106,17 +105,18 @@ class S3Server:
             **changed,
         }
 
-    def file_system(self) -> Any:  # noqa: ANN401 - s3fs has no types
-        import s3fs  # noqa: PLC0415 - slow
-
-        return s3fs.S3FileSystem(
-            key=ACCESS_KEY, secret=SECRET_KEY, endpoint_url=self.endpoint, use_listings_cache=False
-        )
-
     def new_bucket(self, name: str, *, public: bool = False) -> str:
         """Make the bucket; where it is public, anybody may read it, by a browser or by pip."""
-        files = self.file_system()
-        files.mkdir(name)
+        import botocore.session  # noqa: PLC0415 - slow
+
+        client = botocore.session.get_session().create_client(
+            "s3",
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name="us-east-1",
+            endpoint_url=self.endpoint,
+        )
+        client.create_bucket(Bucket=name)
         if public:
             everybody = {
                 "Effect": "Allow",
@@ -125,9 +125,9 @@ class S3Server:
                 "Resource": [f"arn:aws:s3:::{name}/*"],
             }
             policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
-            files.call_s3("put_bucket_policy", Bucket=name, Policy=policy)
+            client.put_bucket_policy(Bucket=name, Policy=policy)
             index = {"IndexDocument": {"Suffix": "index.html"}}
-            files.call_s3("put_bucket_website", Bucket=name, WebsiteConfiguration=index)
+            client.put_bucket_website(Bucket=name, WebsiteConfiguration=index)
         return name
 
 

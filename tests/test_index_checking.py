@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
-from publishing import PROJECT, checked, published, snapshot, tiny, what
+from publishing import (
+    PROJECT,
+    Negotiating,
+    Plain,
+    checked,
+    published,
+    served,
+    snapshot,
+    tiny,
+    what,
+)
 
 from repack.cli import main
 from repack.console import SILENT
-from repack.index import checking
-from repack.stores import LocalStore
+from repack.index.check import check_place
+from repack.index.folder import Folder
 
 Capture = pytest.CaptureFixture[str]
 WHEEL = f"{PROJECT}/tiny_thing-1.0-py3-none-any.whl"
@@ -136,7 +149,7 @@ def test_whoever_publishes_meanwhile_makes_no_fault(
     assert old["files"]
     published(capsys, tiny(tmp_path / "new", "3.0").parent, "--index-dir", index)
 
-    class Late(LocalStore):
+    class Late(Folder):
         turned = False
 
         def sha256(self, key: str) -> str:
@@ -145,5 +158,81 @@ def test_whoever_publishes_meanwhile_makes_no_fault(
                 published(capsys, "--index-dir", index, "--remove", "1.0")
             return super().sha256(key)
 
-    found = checking.check(Late(index), SILENT)
-    assert (found.faults, found.files) == ((), 2)
+    found = check_place(Late(index), SILENT)
+    assert (found.faults, found.files) == ([], 2)
+
+
+class NoMetadata(Plain):
+    """A web server that knows no type `.metadata`, as IIS."""
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        if self.path.endswith(".metadata"):
+            self.send_error(404)
+            return None
+        return super().send_head()
+
+
+class NoWheels(Plain):
+    """A web server that knows no type `.whl`."""
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        if self.path.endswith(".whl"):
+            self.send_error(404)
+            return None
+        return super().send_head()
+
+
+class PlainText(Plain):
+    """A web server that takes pages for text."""
+
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        del path
+        return "text/plain"
+
+
+@pytest.mark.parametrize("handler", [Plain, Negotiating], ids=["HTML", "JSON"])
+def test_what_is_served_as_it_should_be_has_no_fault(
+    handler: type[Plain], index: Path, capsys: Capture
+) -> None:
+    with served(index, handler) as url:
+        answer = published(capsys, "--check", url)
+    assert (answer["files"], answer["faults"]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("handler", "codes"),
+    [
+        pytest.param(NoMetadata, {f"{WHEEL}.metadata": "http-404"}, id="no .metadata"),
+        pytest.param(NoWheels, {WHEEL: "http-404"}, id="no .whl"),
+        pytest.param(
+            PlainText, {"": "media-type", f"{PROJECT}/": "media-type"}, id="pages that are no pages"
+        ),
+    ],
+)
+def test_what_a_client_would_stumble_over_is_told(
+    handler: type[Plain], codes: dict[str, str], index: Path, capsys: Capture
+) -> None:
+    published(capsys, "--index-dir", index, "--remove", "2.0")
+    with served(index, handler) as url:
+        answer = published(capsys, "--check", f"{url}/", code=1)
+    assert {fault["file"].removeprefix(f"{url}/"): fault["code"] for fault in answer["faults"]} == (
+        codes
+    )
+
+
+@pytest.mark.parametrize("name", [WHEEL, f"{WHEEL}.metadata"], ids=["wheel", "metadata"])
+@pytest.mark.parametrize("form", [Plain, Negotiating], ids=["HTML", "JSON"])
+def test_other_bytes_than_the_page_says_are_told(
+    form: type[Plain], name: str, index: Path, capsys: Capture
+) -> None:
+    flip(index / name)
+    with served(index, form) as url:
+        answer = published(capsys, "--check", f"{url}/", code=1)
+    (fault,) = answer["faults"]
+    assert (fault["file"], fault["code"]) == (f"{url}/{name}", "damaged")
+
+
+def test_a_url_without_an_index_is_told(tmp_path: Path, capsys: Capture) -> None:
+    with served(tmp_path) as url:
+        answer = published(capsys, "--check", f"{url}/nothing/", code=1)
+    assert answer["error"]["code"] == "no-index"

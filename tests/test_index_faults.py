@@ -1,25 +1,43 @@
-"""An index stays whole: killed in the middle, changed by two at once, on a full disk."""
+"""An index stays whole: killed at each write, changed by several at once, on a full disk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import shutil
+import stat
 import subprocess
+import sys
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from platforms import POSIX
-from publishing import one_after_another, published, tiny
+from publishing import PROJECT, checked, one_after_another, published, tiny
 from running import REPACK
 
-from repack.errors import OutputError
-from repack.stores import LocalStore
+Capture = pytest.CaptureFixture[str]
+#: Runs a command line, and is killed at the n-th change of a file's name.
+KILLED = """
+import os, signal, sys
+left = int(sys.argv[1])
+def counted(call):
+    def wrapper(*args, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **named)
+    return wrapper
+os.replace, os.unlink = counted(os.replace), counted(os.unlink)
+from repack.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 class Links(HTMLParser):
@@ -37,16 +55,16 @@ class Links(HTMLParser):
             self.found[unquote(place)] = digest
 
 
-def whole(index: Path, *, removing: bool = False) -> set[str]:
-    """Check that all that the pages tell of is there, and return the versions' files.
-
-    While something is removed a page may have been read just before; then that is not asked for.
-    """
+def whole(index: Path) -> set[str]:
+    """Check that all that the pages tell of is there, and return the files of the HTML pages."""
     told: set[str] = set()
     root = index / "index.html"
     if root.exists():
         for folder in Links(root.read_text("utf-8")).found:
-            assert (index / folder / "index.html").exists() or removing
+            assert (index / folder / "index.html").exists()
+    if (index / "index.json").exists():
+        for project in json.loads((index / "index.json").read_bytes())["projects"]:
+            assert (index / project["name"] / "index.html").exists()
     for page in index.glob("*/index.html"):
         links = Links(page.read_text("utf-8")).found
         assert page.read_bytes().endswith(b"</html>\n")
@@ -61,51 +79,62 @@ def whole(index: Path, *, removing: bool = False) -> set[str]:
     return told
 
 
-def start(*words: str | Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [str(REPACK), "publish", *map(str, words), "-q"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def killed_at(number: int, words: Sequence[object]) -> bool:
+    """Whether the command line was killed at that change; it came to its end otherwise."""
+    command = [sys.executable, "-c", KILLED, str(number), *map(str, words), "-q"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode in {0, -9}, done.stderr
+    return done.returncode != 0
 
 
-def ended(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
-
-
-def test_a_publish_that_is_killed_leaves_what_can_be_read_and_goes_on_where_it_was(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def whole_after_kills(
+    tmp_path: Path, capsys: Capture, words: Sequence[object], files: set[str]
 ) -> None:
-    index, dist = tmp_path / "index", tmp_path / "dist"
-    chance = random.Random(691)  # noqa: S311 - moments, not secrets
-    for turn in range(10):
-        for each in range(6):
-            tiny(dist, f"{turn}.{each}")
-        process = start(dist, "--index-dir", index)
-        began = time.monotonic()
-        if turn % 2:  # in the midst of writing, not of importing
-            seen = set(index.rglob("*"))
-            while set(index.rglob("*")) <= seen and time.monotonic() - began < 30:
-                pass
-        process.kill() if chance.random() < 0.5 else process.terminate()
-        process.communicate(timeout=60)
-        if index.exists():
-            whole(index)
-    published(capsys, dist, "--index-dir", index)
-    assert whole(index) == {path.name for path in dist.glob("*.whl")}
-    assert not list(index.rglob("*.tmp"))
+    """Kill the command at each write of its own on an index as it was, and run it once more."""
+    before, number, killed = tmp_path / "before", 0, True
+    while killed:
+        index = tmp_path / f"index-{number}"
+        shutil.copytree(before, index)
+        killed = killed_at(number, ["publish", *words, "--index-dir", index])
+        whole(index)
+        if killed:
+            published(capsys, *map(str, words), "--index-dir", index)
+        assert whole(index) == files
+        assert {path.name for path in index.rglob("*.whl")} == files
+        assert not list(index.rglob("*.tmp"))
+        assert checked(capsys, index)["faults"] == []
+        number += 1
+    assert number >= 7
+
+
+@POSIX
+def test_a_publish_that_is_killed_at_any_write_leaves_a_whole_index_and_the_next_mends_it(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    names = {tiny(tmp_path / "old", "1.0").name, tiny(tmp_path / "new", "2.0").name}
+    published(capsys, tmp_path / "old", "--index-dir", tmp_path / "before")
+    whole_after_kills(tmp_path, capsys, [tmp_path / "new"], names)
+
+
+@POSIX
+def test_a_removal_that_is_killed_at_any_write_leaves_no_page_that_tells_of_it(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    kept = {tiny(tmp_path / "old", "1.0").name}
+    tiny(tmp_path / "old", "2.0")
+    published(capsys, tmp_path / "old", "--index-dir", tmp_path / "before")
+    whole_after_kills(tmp_path, capsys, ["--remove", "2.0"], kept)
 
 
 def test_three_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_told_of(
     tmp_path: Path,
 ) -> None:
     index = tmp_path / "index"
-    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    folders = [tmp_path / name for name in ("a", "b", "c")]
     for number, folder in enumerate(folders):
-        for each in range(8):
-            tiny(folder / str(each), f"{number}.{each}")
+        for part in range(5):
+            tiny(folder / str(part), f"{number}.{part}")
+            tiny(folder / f"other-{part}", f"{number}.{part}", name=f"thing_{number}")
     processes = [one_after_another(folder, index) for folder in folders]
     faults: list[BaseException] = []
 
@@ -118,38 +147,17 @@ def test_three_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_tol
 
     reader = threading.Thread(target=read)
     reader.start()
-    ended(processes)
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
     reader.join()
     assert not faults
     assert whole(index) == {path.name for folder in folders for path in folder.rglob("*.whl")}
 
 
-def test_a_removal_that_is_stopped_at_any_file_leaves_no_page_that_tells_of_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index, dist = tmp_path / "index", tmp_path / "dist"
-    for version in ("1.0", "2.0"):
-        tiny(dist, version)
-    published(capsys, dist, "--index-dir", index)
-    kept = whole(index) - {"tiny_thing-1.0-py3-none-any.whl"}
-    genuine = LocalStore.delete
-
-    def stopped(store: LocalStore, key: str) -> None:
-        if key.endswith(".whl"):
-            raise OutputError("cannot be written: permission denied", file=store.locate(key))
-        genuine(store, key)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "delete", stopped)
-        published(capsys, "--index-dir", index, "--remove", "1.0", code=1)
-    assert whole(index) == kept
-    published(capsys, "--index-dir", index, "--remove", "1.0")
-    assert {path.name for path in index.rglob("*.whl")} == kept
-
-
 @POSIX
 def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: Capture
 ) -> None:
     import resource  # noqa: PLC0415 - POSIX alone has it
 
@@ -170,3 +178,52 @@ def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(
     assert len(done.stderr.splitlines()) == 1
     assert whole(index) == before
     assert not list(index.rglob("*.tmp"))
+
+
+@pytest.fixture
+def umask() -> Iterable[Callable[[int], int]]:
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode"),
+    [
+        pytest.param(None, 0o644, id="made by publish"),
+        pytest.param(0o755, 0o644, id="read by all"),
+        pytest.param(0o2775, 0o664, id="of a group"),
+        pytest.param(0o750, 0o640, id="read by a group"),
+        pytest.param(0o700, 0o600, id="private"),
+    ],
+)
+def test_modes_follow_the_folder_of_the_index_whatever_the_umask(
+    folder_mode: int | None,
+    file_mode: int,
+    tmp_path: Path,
+    capsys: Capture,
+    umask: Callable[[int], int],
+) -> None:
+    index = tmp_path / "index"
+    tmp_path.chmod(0o755)
+    if folder_mode is not None:
+        index.mkdir()
+        index.chmod(folder_mode)
+    tiny(tmp_path / "dist")
+    umask(0o077)
+    published(capsys, tmp_path / "dist", "--index-dir", index)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in index.rglob("*")}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {file_mode}
+    assert modes[index / PROJECT] == stat.S_IMODE(index.stat().st_mode) == (folder_mode or 0o755)
+
+
+@POSIX
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() == 0, reason="root reads everything")
+def test_what_cannot_be_read_is_called_so_and_not_damaged(tmp_path: Path, capsys: Capture) -> None:
+    index = tmp_path / "index"
+    name = tiny(tmp_path / "dist").name
+    published(capsys, tmp_path / "dist", "--index-dir", index)
+    (index / PROJECT / name).chmod(0)
+    (fault,) = checked(capsys, index, code=1)["faults"]
+    assert fault["code"] == "unreadable"

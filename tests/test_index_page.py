@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from browsing import check_looks, contrasts, opened
 from playwright.sync_api import Browser, Page
 
-from repack.index import facts
-from repack.index.page import project_page, root_page
-from repack.index.values import File, Remarks, in_order
+from repack.index.page import format_project_page, format_root_page, join_pythons
+from repack.index.project import Facts, File, make_project
 
 NAME = "opencv-contrib-python"
 ALL = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
@@ -21,7 +20,7 @@ NVIDIA = ("cublas", "cuda-runtime", "cudnn", "cufft", "npp")
 
 
 def wheels(
-    version: str, mode: str, *, yanked: str | None = None, cuda: str = "12.9", size: int = 0
+    version: str, mode: str, *, yanked: str | bool = False, cuda: str = "12.9", size: int = 0
 ) -> tuple[File, ...]:
     """Return the wheels of a version, one for each Python."""
     requires = ["numpy>=2; python_version>='3.9'", "numpy<2; python_version<'3.9'"]
@@ -31,12 +30,13 @@ def wheels(
         File(
             filename=f"opencv_contrib_python-{version}-{tag}-{tag}-win_amd64.whl",
             size=size + 182_334_101,
-            sha256=f"{number:x}" * 64,
+            url=f"opencv_contrib_python-{version}-{tag}-{tag}-win_amd64.whl",
+            hashes={"sha256": f"{number:x}" * 64},
             upload_time="2026-11-24T09:30:00Z",
             requires_python=f"=={python}.*",
-            metadata_sha256="ab" * 32,
+            core_metadata={"sha256": "ab" * 32},
             yanked=yanked,
-            remarks=Remarks(
+            facts=Facts(
                 summary=SUMMARY,
                 requires=tuple(requires),
                 mode=mode,
@@ -50,7 +50,7 @@ def wheels(
     )
 
 
-SEVERAL = in_order(
+SEVERAL = make_project(
     NAME,
     (
         *wheels("4.13.0.90+cu129.vendor", "vendor", size=1_400_000_000),
@@ -60,34 +60,38 @@ SEVERAL = in_order(
     ),
 )
 #: Names as long as file systems take them, and files that no build is known of.
-STRANGE = in_order(
+STRANGE = make_project(
     NAME,
     (
         *wheels("5.0rc1", "patch"),
         *wheels("4.13.0.90+cu129.team.x86.windows.server.2025.internal.build.20261124", "depend"),
         File(
             filename="opencv_contrib_python-4.11.0.86-cp37-abi3-win_amd64.whl",
+            url="opencv_contrib_python-4.11.0.86-cp37-abi3-win_amd64.whl",
             size=46_000,
-            sha256="0" * 64,
+            hashes={"sha256": "0" * 64},
             upload_time="2025-01-01T00:00:00Z",
         ),
         File(
             filename="opencv_contrib_python-4.10.0.tar.gz",
+            url="opencv_contrib_python-4.10.0.tar.gz",
             size=46_000_000,
-            sha256="0" * 64,
+            hashes={"sha256": "0" * 64},
             upload_time="2025-01-01T00:00:00Z",
-            yanked="",
+            yanked=True,
         ),
     ),
 )
 LONG = "a-package-whose-name-" + "goes-on-" * 12 + "end"
 URL = "https://index.example.com/team/simple/"
 PAGES = {
-    "project": project_page(SEVERAL, URL),
-    "strange": project_page(STRANGE, ""),
-    "all yanked": project_page(replace(SEVERAL, files=SEVERAL.files[:6]), URL),
-    "root": root_page([SEVERAL, replace(STRANGE, name=LONG)]),
-    "empty": root_page([]),
+    "project": format_project_page(SEVERAL, URL),
+    "strange": format_project_page(STRANGE, ""),
+    "all yanked": format_project_page(
+        msgspec.structs.replace(SEVERAL, files=SEVERAL.files[:6]), URL
+    ),
+    "root": format_root_page([SEVERAL, msgspec.structs.replace(STRANGE, name=LONG)]),
+    "empty": format_root_page([]),
 }
 
 
@@ -122,7 +126,7 @@ class TestInABrowser:
             [cell.inner_text() for cell in row.locator("th, td").all()]
             for row in project.locator(".overview tbody tr").all()
         ]
-        on, tested = "3.9 to 3.14 on Windows", "imports on 3.9 to 3.13; not run on 3.14"
+        on, tested = "3.9 to 3.14", "imports on 3.9 to 3.13; not run on 3.14"
         carries = "carries the CUDA DLLs, has stand-ins for the driver"
         finds = "finds the CUDA DLLs on the machine"
         assert rows == [
@@ -166,16 +170,18 @@ def test_what_is_to_be_installed_is_what_an_installer_would_choose() -> None:
     ],
 )
 def test_pythons_are_told_in_order_and_short(pythons: list[str], shown: str) -> None:
-    assert facts.in_runs(pythons) == shown
+    assert join_pythons(pythons) == shown
 
 
 def test_a_file_that_failed_somewhere_or_was_not_tried_is_not_called_tested() -> None:
     file = wheels("1.0", "patch")[0]
-    failed = replace(file, remarks=replace(file.remarks, seen=(("3.9", "failed"),)))
-    untried = replace(file, remarks=Remarks())
-    assert facts.verdict([file]) == "passed"
-    assert facts.verdict([file, failed]) == "failed"
-    assert facts.verdict([file, untried]) == "open"
-    assert facts.tested([file, failed]) == "imports on 3.9; does not import on 3.9"
-    assert facts.tested([file, untried]) == "imports on 3.9; some files: not known"
-    assert facts.tested_alone(untried) == "not known"
+    failed = msgspec.structs.replace(file, facts=Facts(mode="patch", seen=(("3.9", "failed"),)))
+    untried = msgspec.structs.replace(file, facts=Facts())
+    for files, text in (
+        ((file,), '"passed"><span class="label">Tested: </span>imports on 3.9<'),
+        ((file, failed), '"failed"><span class="label">Tested: </span>imports on 3.9; does not'),
+        ((file, untried), '"open"><span class="label">Tested: </span>imports on 3.9; some files'),
+        ((untried,), '"open"><span class="label">Tested: </span>not known<'),
+    ):
+        shown = format_project_page(make_project(NAME, files), URL).decode()
+        assert text in shown

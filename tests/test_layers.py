@@ -17,23 +17,20 @@ import repack
 ADAPTERS = {
     "argcomplete": {"cli"},
     "delvewheel": {"vendor"},
-    "filelock": {"stores", "fetch", "pythons"},
-    "fsspec": {"stores"},
+    "filelock": {"index", "fetch", "pythons"},
     "jinja2": {"pages"},
     "lief": {"sample"},
+    "obstore": {"index"},
     "pefile": {"dlls"},
     "pip": {"fetch"},
     "platformdirs": {"fetch"},
-    "requests": {"fetch"},
+    "requests": {"fetch", "index"},
     "rich": {"console"},
-    "requests_toolbelt": {"index"},
-    "twine": {"index"},
     "unidiff": {"patching"},
     "urllib3": {"fetch"},
     "zlib_ng": {"wheel"},
 }
 ROOT = Path(repack.__file__).parent
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def room_of(path: Path) -> str:
@@ -65,12 +62,17 @@ def test_a_library_is_imported_by_its_adapter_alone(path: Path) -> None:
     assert not strays
 
 
+def declared_requirements() -> list[str]:
+    """Every requirement of the project, of its extras too."""
+    text = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    extras = project["optional-dependencies"].values()
+    return [*project["dependencies"], *(line for lines in extras for line in lines)]
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_library_that_is_imported_is_declared_as_a_dependency(path: Path) -> None:
-    project = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
-    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
-    names = {Requirement(line).name for line in lines}
+    names = {Requirement(line).name for line in declared_requirements()}
     declared = {name.replace("-", "_") for name in names}
     known = declared | sys.stdlib_module_names | {"repack"}
     imports = {name.split(".")[0] for name in imported(path)}

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import base64
+import email
 import hashlib
 import json
 import re
 import ssl
-import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from faultserver import Exchange, Fault, FaultServer, Resource
-from fetching import Waits, no_proxies
+from fetching import no_proxies
 from indexservers import SECRET, USER
 from publishing import JSON_TYPE
-from requests_toolbelt import MultipartDecoder
 
 from repack.cli import main
-from repack.index import uploading
 
 FILE = "tiny_thing-1.0-py3-none-any.whl"
 
@@ -35,17 +34,16 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, str(home))
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TWINE_CERT", "TWINE_CLIENT_CERT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     monkeypatch.setenv("TWINE_USERNAME", USER)
     monkeypatch.setenv("TWINE_PASSWORD", SECRET)
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
-    """A clock that does not wait between tries; it notes how long it would have."""
-    clock = Waits()
-    monkeypatch.setattr(uploading, "Client", clock.client)
-    return clock
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """No pause is made between tries; they are noted."""
+    taken: list[float] = []
+    monkeypatch.setattr(time, "sleep", taken.append)
+    return taken
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class TakingIndex(FaultServer):
         super().__init__(context)
         self.files: dict[str, bytes] = {}
         self.manners = manners
-        self.detours: dict[str, str] = {}
+        self.pages: dict[str, Fault] = {}
         self.login = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
         self._faults = iter(manners.faults)
 
@@ -114,10 +112,10 @@ class TakingIndex(FaultServer):
         if exchange.seen.method == "POST":
             next(self._faults, self.take)(exchange, Resource(content=b""))
             return
-        detour = self.detours.pop(exchange.seen.path, None)
+        page = self.pages.get(exchange.seen.path) if not self.posts else None
         *_, folder, name = exchange.seen.path.split("/")
-        if detour is not None:
-            exchange.send("303 See Other", {"Location": detour, "Content-Length": "0"})
+        if page is not None:
+            page(exchange, Resource(content=b""))
         elif folder == "files" and name in self.files:
             exchange.send("200 OK", {}, self.files[name])
         elif exchange.seen.path == "/simple/" or self._listed():
@@ -136,13 +134,11 @@ class TakingIndex(FaultServer):
 
     def keep(self, exchange: Exchange) -> bool:
         """Keep the file that came, unless there is one of its name."""
-        parts = MultipartDecoder(exchange.body(), exchange.seen.headers["content-type"]).parts
-        named = [
-            (match[1].decode(), part.content)
-            for part in parts
-            if (match := re.search(rb'filename="([^"]+)"', part.headers[b"Content-Disposition"]))
-        ]
-        [(name, content)] = named
+        head = f"Content-Type: {exchange.seen.headers['content-type']}\r\n\r\n".encode()
+        message = email.message_from_bytes(head + exchange.body())
+        parts = {part.get_filename(): part.get_payload(decode=True) for part in message.walk()}
+        [(name, content)] = [(name, content) for name, content in parts.items() if name]
+        assert isinstance(content, bytes)
         if name in self.files:
             return False
         self.files[name] = content[:-1] + b"!" if self.manners.spoils else content
@@ -192,17 +188,6 @@ def cuts_after(count: int) -> Fault:
         del resource
         exchange.body(count)
         exchange.reset()
-
-    return fault
-
-
-def reads(count: int | None, until: threading.Event) -> Fault:
-    """Read so much of the upload, and then neither read nor answer."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        del resource
-        exchange.body(count)
-        until.wait(30)
 
     return fault
 

@@ -164,7 +164,7 @@ _MODE_HELP = "where the CUDA DLLs come from: the machine, NVIDIA's wheels throug
 _STUB_HELP = "add stand-ins for the driver's DLLs, used where there is no driver"
 _PATH_HELP = "a directory put on PATH; none: the NVIDIA wheels that the wheel needs"
 _NAMED_HELP = "the index that has all of it, to be named in the files; alone: publish.index-url"
-_CHECK_HELP = "compare every file and page of the index with what its pages say; write nothing"
+_CHECK_HELP = "compare every file of the index, or what a URL serves, with what its pages say"
 
 #: Each command: what runs it, and its options; of those in a list of their own one may be given.
 COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Option]]]] = {
@@ -262,7 +262,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
                 _option("--yank VERSION", "let none but who pins it by == install this version"),
                 _option("--unyank VERSION", "take that back"),
                 _option("--remove VERSION", "take its files out of the index"),
-                _option("--check", _CHECK_HELP),
+                _option("--check URL", _CHECK_HELP, nargs="?", const=""),
             ],
             _option("--reason TEXT", "why it is yanked", default=""),
             _option("--project NAME", "whose version, where several projects have it"),

@@ -1,28 +1,41 @@
-"""The commands that pin wheels and hand them on: to a static index, or by upload to another."""
+"""The commands that hand wheels on: into an index, and into the files that pin them."""
 
-from __future__ import annotations
-
+import argparse
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from repack.cli.given import Answer, config_of
-from repack.config import load
+from repack.config import Config, load
+from repack.console import Progress
 from repack.errors import RepackError, UsageError
+from repack.index.account import read_account
+from repack.index.check import Checked, check_place, check_url
+from repack.index.pins import pin, pinning_json
+from repack.index.publishing import (
+    Done,
+    Place,
+    open_place,
+    parse_reason,
+    parse_version,
+    publish,
+    remove,
+    upload_time,
+    yank,
+)
+from repack.index.resolving import Index, open_index
+from repack.index.upload import upload
+from repack.index.wheels import Offer, read_offers
+from repack.record import read_records
 from repack.results import JSON_VERSION
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
-    from repack.config import Config
-    from repack.console import Progress
-    from repack.index.publishing import Published, Terms
-    from repack.index.resolving import Index
-    from repack.stores import Store
-
 _log = logging.getLogger(__name__)
+#: The settings that name an index which takes uploads, and the one that names a folder.
+_UPLOADS = ("publish.repository-url", "publish.repository")
+_FOLDER = "publish.index-dir"
+_HEADINGS = ("project", "version", "file", "what")
 
 
 def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -38,29 +51,10 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
         repack pin dist --index-url https://index.example.com/simple
 
     """
-    from repack.index.resolving import open_index  # noqa: PLC0415 - slow to import
-
     config = config_of(options)
     dist = (options.dist or config.build.out).absolute()
     index = open_index(named=_named_index(options.index_url, config), offline=options.offline)
     return _pin_answer(dist, index, progress)
-
-
-def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
-    """Write the pin files and return what became of them; a Python without pins is a failure."""
-    from repack.index.pins import pin, pinning_json  # noqa: PLC0415 - slow to import
-
-    pinning = pin(dist, index, progress)
-    for folder, errors in pinning.unresolved.items():
-        for python, error in errors.items():
-            _log.error("%s: Python %s is not pinned: %s", folder, python, error)
-    lines = [str(path) for path in pinning.written]
-    lines += [f"{path}: removed" for path in pinning.removed]
-    return Answer(
-        json={"version": JSON_VERSION, **pinning_json(pinning)},
-        show=lambda console: console.show_lines(lines),
-        failed=any(pinning.unresolved.values()),
-    )
 
 
 def _named_index(given: str | None, config: Config) -> str:
@@ -85,46 +79,61 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         repack publish wheelhouse --index-dir //server/share/simple --json
         repack publish --repository-url https://pypi.example.com/
         repack publish --index-dir s3://bucket/simple --check
+        repack publish --check https://index.example.com/simple/
         repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"
 
     """
-    from repack.index import telling  # noqa: PLC0415 - slow to import
-
     config = config_of(options)
     _check_options(options)
-    if options.check:
-        return _check(config, progress)
+    if options.check is not None:
+        return _check(config, options, progress)
+    if _changes(options):
+        changed = _place(config)
+        return _answer(changed.name, _change(changed, options, progress))
     dist = (options.dist or config.build.out).absolute()
-    if _uploads(options, config):
-        published = _upload(dist, config, options, progress)
+    place = None if _uploads(options, config) else _place(config)
+    offers = read_offers(
+        dist,
+        time=upload_time(),
+        allow_startup_hook=config.allow.startup_hook,
+        max_size=config.publish.max_size,
+        progress=progress,
+    )
+    if place is None:
+        name, done, first = _upload(offers, config, options, progress)
     else:
-        published = _put_into_folder(dist, config, options, progress)
-    pinned = _changes(options) or _pin(dist, _index(config, options), progress)
+        index_url = config.publish.index_url or ""
+        done = publish(offers, place, progress, index_url=index_url)
+        name = place.name
+        first = Path(name).as_uri() if place.near else ""
+    pinned = _pin(dist, open_index(first=first, offline=options.offline), progress)
+    return _answer(name, done, failed=not pinned)
+
+
+def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
+    """Write the pin files and return what became of them; a Python without pins is a failure."""
+    pinning = pin(dist, index, progress)
+    for folder, errors in pinning.unresolved.items():
+        for python, error in errors.items():
+            _log.error("%s: Python %s is not pinned: %s", folder, python, error)
+    lines = [str(path) for path in pinning.written]
+    lines += [f"{path}: removed" for path in pinning.removed]
     return Answer(
-        json={"version": JSON_VERSION, **telling.published_json(published)},
-        show=lambda console: console.show_table(
-            published.place, telling.HEADINGS, telling.published_rows(published)
-        ),
-        failed=not pinned,
+        json={"version": JSON_VERSION, **pinning_json(pinning)},
+        show=lambda console: console.show_lines(lines),
+        failed=any(pinning.unresolved.values()),
     )
 
 
-def _index(config: Config, options: argparse.Namespace) -> Index:
-    """Return where pins are looked for: in the folder just written, before pip's indexes."""
-    from repack.index.resolving import open_index  # noqa: PLC0415 - slow to import
-
-    folder = config.publish.index_dir
-    first = "" if folder is None or "://" in folder else Path(folder).absolute().as_uri()
-    return open_index(first=first, offline=options.offline)
-
-
-#: The settings that name an index which takes uploads.
-_UPLOADS = ("publish.repository-url", "publish.repository")
-
-
-def _is_given(options: argparse.Namespace, key: str) -> bool:
-    """Return whether the option for a setting was given."""
-    return bool(getattr(options, key))
+def _answer(place: str, done: list[Done], *, failed: bool = False) -> Answer:
+    done = sorted(done, key=lambda file: (file.project, file.filename))
+    rows = [(file.project, file.version, file.filename, file.what) for file in done]
+    json = {"version": JSON_VERSION, "index": place, "files": msgspec.to_builtins(done)}
+    return Answer(
+        json=json,
+        show=lambda console: console.show_table(place, _HEADINGS, rows),
+        failed=failed,
+    )
 
 
 def _changes(options: argparse.Namespace) -> bool:
@@ -134,13 +143,21 @@ def _changes(options: argparse.Namespace) -> bool:
 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
+    checks = options.check is not None
     if options.reason and not options.yank:
         raise UsageError("--reason belongs to --yank, which is not given")
     if options.project and not _changes(options):
         raise UsageError("--project belongs to --yank, --unyank or --remove; none is given")
-    if options.check and any(_is_given(options, key) for key in _UPLOADS):
-        raise UsageError("--check reads a static index", hint="name it with --index-dir")
-    if options.dist and (options.check or _changes(options)):
+    if checks and any(getattr(options, key) for key in _UPLOADS):
+        raise UsageError("--check takes the URL that pip installs from", hint="write --check URL")
+    if options.check and getattr(options, _FOLDER):
+        raise UsageError("--check is given an index twice", hint="leave out one of the two")
+    if options.check and "://" not in options.check:
+        raise UsageError(
+            f"--check takes a URL, which {options.check} is not",
+            hint="name a folder by --index-dir",
+        )
+    if options.dist and (checks or _changes(options)):
         raise UsageError(
             f"nothing of {options.dist} is published by --check, --yank, --unyank and --remove",
             hint="leave it out, and publish in a command of its own",
@@ -149,10 +166,10 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _uploads(options: argparse.Namespace, config: Config) -> bool:
     """Return whether wheels are uploaded; the command line decides, then the file."""
-    if _is_given(options, "publish.index-dir") or _changes(options):
+    if getattr(options, _FOLDER):
         return False
     named = config.publish.repository_url or config.publish.repository
-    if any(_is_given(options, key) for key in _UPLOADS):
+    if any(getattr(options, key) for key in _UPLOADS):
         return True
     if named and config.publish.index_dir:
         raise UsageError(
@@ -164,93 +181,63 @@ def _uploads(options: argparse.Namespace, config: Config) -> bool:
 
 
 def _upload(
-    dist: Path, config: Config, options: argparse.Namespace, progress: Progress
-) -> Published:
-    """Upload by twine."""
-    from repack.index.uploading import Target, upload  # noqa: PLC0415 - slow to import
-
+    offers: list[Offer], config: Config, options: argparse.Namespace, progress: Progress
+) -> tuple[str, list[Done], str]:
+    """Return the index's URL, what was done, and the URL by which pins are looked for there."""
     if options.offline:
         raise UsageError("--offline lets nothing be uploaded")
     settings = config.publish
-    target = Target(
-        repository_url=None
-        if _is_given(options, "publish.repository")
-        else settings.repository_url,
-        repository=settings.repository,
-        index_url=settings.index_url,
-        config_file=options.config_file,
-        allow_startup_hook=config.allow.startup_hook,
-        max_size=settings.max_size,
-    )
-    return upload(dist, target, progress)
+    url = None if getattr(options, "publish.repository") else settings.repository_url
+    account = read_account(url, settings.repository, options.config_file)
+    return upload(offers, account, settings.index_url or "", progress)
 
 
-def _put_into_folder(
-    dist: Path, config: Config, options: argparse.Namespace, progress: Progress
-) -> Published:
-    """Change a static index."""
-    from repack.index.publishing import Terms, publish  # noqa: PLC0415 - slow to import
-
-    store = _store(config)
-    terms = Terms(
-        allow_startup_hook=config.allow.startup_hook,
-        max_size=config.publish.max_size,
-        index_url=config.publish.index_url or "",
-    )
-    if _changes(options):
-        published = _change(options, store, terms, progress)
+def _check(config: Config, options: argparse.Namespace, progress: Progress) -> Answer:
+    """Compare a static index with itself, or what is served with what its pages say."""
+    if options.check:
+        checked = check_url(options.check, progress)
     else:
-        published = publish(dist, store, terms, progress)
-    _tell_strays(store, published.strays)
-    return published
-
-
-def _check(config: Config, progress: Progress) -> Answer:
-    """Compare a static index with itself."""
-    from repack.index import telling  # noqa: PLC0415 - slow to import
-    from repack.index.checking import check  # noqa: PLC0415
-
-    store = _store(config)
-    checked = check(store, progress)
-    _tell_strays(store, checked.strays)
+        place = _place(config)
+        checked = check_place(place, progress)
+        for key in checked.unlisted:
+            _log.warning(
+                "%s: no page lists it; publish it from where it came, or remove it",
+                place.locate(key),
+            )
     return Answer(
-        json={"version": JSON_VERSION, **telling.checked_json(checked)},
-        show=lambda console: console.show_lines(telling.checked_lines(checked)),
+        json={"version": JSON_VERSION, **msgspec.to_builtins(checked)},
+        show=lambda console: console.show_lines(_fault_lines(checked)),
         failed=bool(checked.faults),
     )
 
 
-def _store(config: Config) -> Store:
-    """Return where the static index lies."""
-    from repack.stores import open_store  # noqa: PLC0415 - slow to import
+def _fault_lines(checked: Checked) -> list[str]:
+    """Return a line for each fault, and one that counts."""
+    faults = [
+        f"{fault.file}: {fault.message} [{fault.code}]" + (f"; {fault.hint}" if fault.hint else "")
+        for fault in checked.faults
+    ]
+    return [*faults, f"{checked.index}: files: {checked.files}, faults: {len(faults)}"]
 
+
+def _place(config: Config) -> Place:
+    """Return where the static index lies."""
     if not config.publish.index_dir:
         raise UsageError(
             "no index is named",
             hint="give --index-dir DIR or --repository-url URL, or set them under [publish]",
         )
-    return open_store(config.publish.index_dir)
+    return open_place(config.publish.index_dir)
 
 
-def _tell_strays(store: Store, keys: Sequence[str]) -> None:
-    for key in keys:
-        _log.warning(
-            "%s: no page lists it; publish it from where it came, or remove it", store.locate(key)
-        )
-
-
-def _change(
-    options: argparse.Namespace, store: Store, terms: Terms, progress: Progress
-) -> Published:
+def _change(place: Place, options: argparse.Namespace, progress: Progress) -> list[Done]:
     """Yank a version, or take it out."""
-    from repack.index.changes import parse_reason, parse_subject  # noqa: PLC0415 - as above
-    from repack.index.publishing import remove, yank  # noqa: PLC0415
-
-    subject = parse_subject(options.yank or options.unyank or options.remove, options.project)
+    version = parse_version(options.yank or options.unyank or options.remove)
+    project = options.project or ""
     if options.remove:
-        return remove(subject, store, terms, progress)
+        return remove(place, version, project, progress)
     reason = parse_reason(options.reason) if options.yank else None
-    return yank(subject, reason, store, terms, progress)
+    return yank(place, version, reason, project, progress)
 
 
 def _pin(dist: Path, index: Index, progress: Progress) -> bool:
@@ -258,8 +245,6 @@ def _pin(dist: Path, index: Index, progress: Progress) -> bool:
 
     No index is named in them: where this one is served, it may not be there yet.
     """
-    from repack.record import read_records  # noqa: PLC0415 - slow to import
-
     if not read_records(dist):
         return True
     try:

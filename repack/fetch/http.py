@@ -21,31 +21,8 @@ import urllib3.exceptions
 
 import repack
 from repack.errors import FetchError
-from repack.fetch.client import (  # for index/, until it stands on sessions
-    ELSEWHERE,
-    PASSING_STATUSES,
-    Client,
-    Page,
-    explained,
-    origin,
-)
 from repack.fetch.pipconfig import read_settings
 
-__all__ = [
-    "ELSEWHERE",
-    "PASSING_STATUSES",
-    "PATIENCE",
-    "Client",
-    "Page",
-    "Patience",
-    "Request",
-    "bear",
-    "explain",
-    "explained",
-    "get",
-    "make_session",
-    "origin",
-]
 _Auth: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 # 520 and 527 are a well-known CDN's way to say that it could not reach the origin.
 _PASSING_STATUSES = (408, 429, 500, 502, 503, 504, 520, 527)

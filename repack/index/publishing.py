@@ -1,265 +1,348 @@
 """Changes a static index so that whoever reads it meanwhile finds all that a page tells of.
 
-Files come first, then their metadata, then the pages that list them: JSON, which is the state,
-before HTML, the project's before the one of all projects. A removal goes the other way. Whoever
-is killed on the way leaves files that no page lists yet, or none lists any more.
+Files come first, then their metadata, then the JSON page of the project, which is its state; all
+other pages are derived from those. A removal goes the other way. Whoever is killed on the way
+leaves files that no page lists yet, or none lists any more, and the next change mends the pages.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from repack.config import source_date_epoch
-from repack.index import changes, page, simple
-from repack.index.changes import ADDED, ADOPTED, REMOVED, RESTORED, THERE, UNCHANGED, done
-from repack.index.offers import offers_of
-from repack.index.reading import HTML, JSON, METADATA, adopted, read_index, with_adopted
-from repack.index.values import Done, Offer, Project, named
+from repack.console import Progress
+from repack.errors import InputError, UsageError, shown
+from repack.index.bucket import SCHEMES, Bucket
+from repack.index.folder import Folder
+from repack.index.page import format_project_page, format_root_page
+from repack.index.project import (
+    HTML,
+    JSON,
+    METADATA,
+    File,
+    Project,
+    format_page,
+    is_distribution,
+    make_project,
+    make_root,
+    parse_filename,
+    project_of,
+    read_project,
+    read_root,
+)
+from repack.index.wheels import Offer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from repack.console import Progress
-    from repack.index.changes import Subject
-    from repack.index.reading import Held
-    from repack.stores import Store
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
-    """What holds for every change: what the index takes, and its URL, "" for the one it knows."""
-
-    allow_startup_hook: bool = False
-    max_size: int | None = None
-    index_url: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Published:
-    """What was done to each file, and the keys of files that no page lists."""
-
-    place: str
-    files: tuple[Done, ...]
-    strays: tuple[str, ...] = ()
+Place = Folder | Bucket
 
 
-def publish(dist: Path, store: Store, terms: Terms, progress: Progress) -> Published:
-    """Add the wheels of `dist`; nothing is written where one of them is refused."""
-    time = _now()
-    offers = offers_of(
-        dist,
-        time=time,
-        allow_startup_hook=terms.allow_startup_hook,
-        max_size=terms.max_size,
-        progress=progress,
-    )
-    with store.lock(progress):
-        held = read_index(store)
-        found = _adopted(store, held, terms, time, progress)
-        before = with_adopted(held, found)
-        after = {**before, **_extended(before, offers)}
-        _check_files(store, held, offers)
-        done_now = [_put(store, held, before, offer, progress) for offer in offers]
-        _put_metadata(store, (*found, *offers))
-        _write_pages(store, after, terms.index_url or held.index_url)
-    told = [done(offer.project, offer.file, ADOPTED) for offer in found]
-    names = {each.filename for each in done_now}
-    told = [each for each in told if each.filename not in names]
-    return Published(
-        place=store.place, files=_sorted([*told, *done_now]), strays=_left(held, after)
-    )
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to one file: "added", "there already", "restored", "yanked", "removed", ..."""
+
+    project: str
+    version: str
+    filename: str
+    what: str
+    sha256: str = ""
+    size: int = 0
+
+
+def open_place(text: str) -> Place:
+    """Return the folder, which need not be there yet, or the bucket that `text` names."""
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return Folder(Path(text))
+    if scheme.lower() not in SCHEMES:
+        raise UsageError(
+            f"{scheme}:// is no place for an index",
+            code="bad-url",
+            file=text,
+            hint="name a folder, or a bucket: s3://, gs://, az://",
+        )
+    try:
+        return Bucket(text)
+    except ImportError:
+        raise UsageError(
+            "obstore is not installed",
+            code="driver-missing",
+            file=text,
+            hint='python -m pip install "cv2-repack[bucket]"',
+        ) from None
+
+
+def publish(
+    offers: Sequence[Offer], place: Place, progress: Progress, *, index_url: str = ""
+) -> list[Done]:
+    """Add the wheels; nothing is written where one of them is refused."""
+    with place.locked(progress):
+        sizes = place.sizes()
+        projects = read_projects(place, sizes)
+        for offer in offers:
+            _check_offer(offer, projects, place, sizes)
+        done = [_put(offer, projects, place, sizes, progress) for offer in offers]
+        for name in sorted({offer.project for offer in offers}):
+            ours = [offer for offer in offers if offer.project == name]
+            _update(place, name, partial(_with_offers, offers=ours))
+        write_pages(place, index_url)
+    return done
 
 
 def yank(
-    subject: Subject, reason: str | None, store: Store, terms: Terms, progress: Progress
-) -> Published:
+    place: Place, version: Version, reason: str | None, project: str, progress: Progress
+) -> list[Done]:
     """Yank a version for that reason, or, for None, take that back."""
-    what = changes.UNYANKED if reason is None else changes.YANKED
-    with store.lock(progress):
-        held, before = _existing(store, terms, progress)
-        chosen = changes.chosen(before, subject)
-        after = changes.yanked(chosen, subject.version, reason)
-        _write_pages(store, {**before, chosen.name: after}, terms.index_url or held.index_url)
-    told = [
-        done(after.name, file, UNCHANGED if file == chosen.file(file.filename) else what)
-        for file in after.files
-        if file.version == subject.version
+    yanked = False if reason is None else reason or True
+    with place.locked(progress):
+        sizes = place.sizes()
+        projects = read_projects(place, sizes)
+        before = projects[_choose_project(projects, (), version, project)]
+        _update(place, before.name, partial(_with_yank, version=version, yanked=yanked))
+        write_pages(place)
+    what = "no longer yanked" if reason is None else "yanked"
+    return [
+        _done(before.name, file, "unchanged" if file.yanked == yanked else what)
+        for file in before.files
+        if file.version == version
     ]
-    return Published(place=store.place, files=_sorted(told))
 
 
-def remove(subject: Subject, store: Store, terms: Terms, progress: Progress) -> Published:
-    """Take a version's files out: from the pages first, so that no page tells of what is gone."""
-    with store.lock(progress):
-        held, before = _existing(store, terms, progress)
-        left = _leftovers(held, subject)
-        if left and not _lists(before, subject):
-            told = [_done_to_leftover(store, held, key) for key in left]
-        else:
-            chosen = changes.chosen(before, subject)
-            version = subject.version
-            told = [
-                done(chosen.name, file, REMOVED) for file in changes.of_version(chosen, version)
-            ]
-            after = {**before, chosen.name: changes.without(chosen, version)}
-            _write_pages(store, after, terms.index_url or held.index_url)
-        for each in told:
-            _delete(store, each)
-        _drop_empty(store, {each.project for each in told})
-    return Published(place=store.place, files=_sorted(told))
+def remove(place: Place, version: Version, project: str, progress: Progress) -> list[Done]:
+    """Take a version's files out: from the pages first, so that no page tells of what is gone.
+
+    What an earlier removal, or a publish, has left when it was killed goes as well.
+    """
+    with place.locked(progress):
+        sizes = place.sizes()
+        projects = read_projects(place, sizes)
+        left = [key for key in sizes if is_stray(key, projects) and _version_of(key) == version]
+        name = _choose_project(projects, left, version, project)
+        files = [file for file in projects[name].files if file.version == version]
+        _update(place, name, partial(_without, version=version))
+        write_pages(place)
+        names = {file.filename for file in files}
+        names |= {key.rpartition("/")[2] for key in left if project_of(key) == name}
+        for filename in sorted(names):
+            place.delete(f"{name}/{filename}{METADATA}")
+            place.delete(f"{name}/{filename}")
+    told = {file.filename: _done(name, file, "removed") for file in files}
+    nothing = Done(project=name, version=str(version), filename="", what="removed")
+    return [
+        told.get(filename) or msgspec.structs.replace(nothing, filename=filename)
+        for filename in sorted(names)
+    ]
 
 
-def _existing(store: Store, terms: Terms, progress: Progress) -> tuple[Held, dict[str, Project]]:
-    """Return the index, what lies in it by hand taken over."""
-    held = read_index(store)
-    found = _adopted(store, held, terms, _now(), progress)
-    _put_metadata(store, found)
-    return held, with_adopted(held, found)
+def read_projects(place: Place, sizes: Mapping[str, int]) -> dict[str, Project]:
+    """Return the projects by name; InputError where pages are somebody else's."""
+    projects = {}
+    if root := place.read(JSON):
+        read_root(root, place.locate(JSON))
+    for key in sizes:
+        name, _, rest = key.rpartition("/")
+        if rest == HTML and f"{name}/{JSON}".lstrip("/") not in sizes and "/" not in name:
+            raise InputError(
+                "somebody else has written this page, and it may list what lies elsewhere",
+                code="foreign-index",
+                file=place.locate(key),
+                hint="name another folder, or move that page away",
+            )
+        if rest == JSON and project_of(key) and (content := place.read(key)) is not None:
+            projects[name] = read_project(content, name, place.locate(key))
+    return projects
 
 
-def _adopted(
-    store: Store, held: Held, terms: Terms, time: str, progress: Progress
-) -> tuple[Offer, ...]:
-    return tuple(
-        adopted(
-            store,
-            held,
-            time=time,
-            allow_startup_hook=terms.allow_startup_hook,
-            progress=progress,
-        )
-    )
+def write_pages(place: Place, index_url: str = "") -> None:
+    """Write the pages that follow from the projects' own, until those have not changed meanwhile.
+
+    Where two write at once, the last to write has read what the other has changed.
+    """
+    projects = read_projects(place, place.sizes())
+    while True:
+        root = place.read(JSON)
+        kept = read_root(root, place.locate(JSON)).index_url if root is not None else ""
+        for key, content in derive_pages(projects, index_url or kept).items():
+            if place.read(key) != content:
+                place.write(key, content)
+        before, projects = projects, read_projects(place, place.sizes())
+        if projects == before:
+            return
 
 
-def _extended(before: Mapping[str, Project], offers: Sequence[Offer]) -> dict[str, Project]:
-    names = sorted({offer.project for offer in offers})
-    return {
-        name: changes.with_offers(
-            before.get(name, Project(name=name, files=())),
-            [offer for offer in offers if offer.project == name],
-        )
-        for name in names
+def derive_pages(projects: Mapping[str, Project], index_url: str) -> dict[str, bytes]:
+    """Return the pages that follow from the projects' own, in the order to write them in."""
+    listed = [project for _, project in sorted(projects.items()) if project.files]
+    pages = {
+        f"{name}/{HTML}": format_project_page(project, index_url)
+        for name, project in sorted(projects.items())
     }
+    pages[JSON] = format_page(make_root([project.name for project in listed], index_url))
+    pages[HTML] = format_root_page(listed)
+    return pages
 
 
-def _check_files(store: Store, held: Held, offers: Sequence[Offer]) -> None:
-    """Refuse, before anything is written, a file that lies there unlisted with other bytes."""
-    for offer in offers:
-        key = _key(offer)
-        if key in held.strays:
-            changes.check_same(offer, store.sha256(key))
+def is_stray(key: str, projects: Mapping[str, Project]) -> bool:
+    """Return whether that is a wheel or an sdist which no page lists."""
+    project, filename = projects.get(project_of(key)), key.rpartition("/")[2]
+    return is_distribution(filename) and (project is None or project.file(filename) is None)
+
+
+def parse_version(text: str) -> Version:
+    """Return the version that a command line speaks of."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        raise UsageError(f"{shown(text)} is not a version") from None
+
+
+def parse_reason(text: str) -> str:
+    """Return a reason for yanking on one line."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        raise UsageError(f"--reason holds a character that no page can show: {shown(text)}")
+    return line
+
+
+def upload_time() -> str:
+    """Return the time that a file is said to be uploaded: SOURCE_DATE_EPOCH, or the present."""
+    epoch = source_date_epoch()
+    now = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_offer(
+    offer: Offer, projects: Mapping[str, Project], place: Place, sizes: Mapping[str, int]
+) -> None:
+    """Refuse an offer whose name the index has with other bytes, on a page or on none."""
+    key, project = f"{offer.project}/{offer.file.filename}", projects.get(offer.project)
+    listed = project.file(offer.file.filename) if project else None
+    if listed is not None:
+        _check_bytes(offer, listed.sha256)
+    elif place.near and key in sizes:
+        _check_bytes(offer, place.sha256(key))
+
+
+def _check_bytes(offer: Offer, sha256: str) -> None:
+    if offer.file.sha256 != sha256:
+        raise InputError(
+            f"the index has a file of that name with other bytes, SHA-256 {sha256}",
+            code="other-bytes",
+            file=offer.path,
+            hint="pins and caches know the old one: give the new one another version with "
+            "build.local",
+        )
 
 
 def _put(
-    store: Store,
-    held: Held,
-    before: Mapping[str, Project],
     offer: Offer,
+    projects: Mapping[str, Project],
+    place: Place,
+    sizes: Mapping[str, int],
     progress: Progress,
 ) -> Done:
-    """Put one file where it belongs, unless it is there; far away its size has to say so."""
-    key = _key(offer)
-    project = before.get(offer.project)
+    """Put one file and its metadata in place; far away a listed file is known by its size."""
+    key, project = f"{offer.project}/{offer.file.filename}", projects.get(offer.project)
     listed = project is not None and project.file(offer.file.filename) is not None
-    there = held.sizes.get(key) == offer.file.size
-    if there and not (store.near and store.sha256(key) != offer.file.sha256):
-        return done(offer.project, offer.file, THERE if listed else ADDED)
-    with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
-        store.put(key, offer.content, offer.file.sha256)
-        task.advance(offer.file.size)
-    return done(offer.project, offer.file, RESTORED if listed else ADDED)
+    there = sizes.get(key) == offer.file.size and (listed or place.near)
+    if there and place.near:
+        there = place.sha256(key) == offer.file.sha256
+    if not there:
+        if listed and not place.near:
+            place.delete(key)
+        with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
+            place.put(key, offer.path, offer.file.sha256)
+            task.advance(offer.file.size)
+    if place.read(key + METADATA) != offer.metadata:
+        place.write(key + METADATA, offer.metadata)
+    what = "added" if not listed else "there already" if there else "restored"
+    return _done(offer.project, offer.file, what)
 
 
-def _put_metadata(store: Store, offers: Sequence[Offer]) -> None:
+def _update(place: Place, name: str, change: Callable[[Project], Project]) -> None:
+    """Let the project be what `change` returns for it."""
+    key = f"{name}/{JSON}"
+
+    def change_page(content: bytes | None) -> bytes:
+        known = read_project(content, name, place.locate(key)) if content else Project(name=name)
+        return format_page(change(known))
+
+    place.update(key, change_page)
+
+
+def _with_offers(project: Project, *, offers: Iterable[Offer]) -> Project:
+    """Return the project with what is offered; what it has keeps its time and its yanking."""
+    files = {file.filename: file for file in project.files}
     for offer in offers:
-        if offer.metadata is not None:
-            _write(store, _key(offer) + METADATA, offer.metadata)
+        new, known = offer.file, files.get(offer.file.filename)
+        if known is not None:
+            _check_bytes(offer, known.sha256)
+            # A folder of wheels alone, published once more, knows nothing of what a build saw.
+            facts = new.facts if new.facts.mode else known.facts
+            new = msgspec.structs.replace(
+                new, upload_time=known.upload_time, yanked=known.yanked, facts=facts
+            )
+        files[new.filename] = new
+    return make_project(project.name, files.values())
 
 
-def _write_pages(store: Store, projects: Mapping[str, Project], index_url: str) -> None:
-    """Write the pages that say something else than they did."""
-    for name, project in sorted(projects.items()):
-        _write(store, f"{name}/{JSON}", simple.project_json(project))
-        _write(store, f"{name}/{HTML}", page.project_page(project, index_url))
-    listed = [project for project in projects.values() if project.files]
-    _write(store, JSON, simple.root_json([project.name for project in listed], index_url))
-    _write(store, HTML, page.root_page(listed))
-
-
-def _write(store: Store, key: str, content: bytes) -> None:
-    if store.read(key) != content:
-        store.write(key, content)
-
-
-def _key(offer: Offer) -> str:
-    return f"{offer.project}/{offer.file.filename}"
-
-
-def _delete(store: Store, gone: Done) -> None:
-    key = f"{gone.project}/{gone.filename}"
-    store.delete(key + METADATA)
-    store.delete(key)
-
-
-def _drop_empty(store: Store, names: set[str]) -> None:
-    """Remove the pages of projects that have no file left, the state last."""
-    held = read_index(store)
-    for name in sorted(names):
-        project = held.projects.get(name)
-        stray = any(key.startswith(f"{name}/") for key in held.strays)
-        if project is not None and not project.files and not stray:
-            store.delete(f"{name}/{HTML}")
-            store.delete(f"{name}/{JSON}")
-
-
-def _leftovers(held: Held, subject: Subject) -> list[str]:
-    """Return the files of a version that a killed publish or removal left beside a page."""
-    return [
-        key
-        for key in held.strays
-        if key.partition("/")[0] in held.projects
-        and subject.project in {None, key.partition("/")[0]}
-        and named(key.rpartition("/")[2])[1] == subject.version
-    ]
-
-
-def _lists(projects: Mapping[str, Project], subject: Subject) -> bool:
-    return any(
-        file.version == subject.version
-        for project in projects.values()
-        if subject.project in {None, project.name}
+def _with_yank(project: Project, *, version: Version, yanked: bool | str) -> Project:
+    files = (
+        msgspec.structs.replace(file, yanked=yanked) if file.version == version else file
         for file in project.files
     )
+    return make_project(project.name, files)
 
 
-def _done_to_leftover(store: Store, held: Held, key: str) -> Done:
-    project, _, filename = key.rpartition("/")
+def _without(project: Project, *, version: Version) -> Project:
+    return make_project(project.name, (f for f in project.files if f.version != version))
+
+
+def _choose_project(
+    projects: Mapping[str, Project], left: Iterable[str], version: Version, named: str
+) -> str:
+    """Return the project that is spoken of: the one named, or the only one with that version."""
+    name = canonicalize_name(named)
+    if named and name not in projects:
+        raise InputError(
+            f"the index has no project {shown(name)}",
+            code="no-project",
+            hint=f"it has {', '.join(sorted(projects)) or 'none'}",
+        )
+    having = {
+        project.name
+        for project in projects.values()
+        if any(file.version == version for file in project.files)
+    }
+    having |= {project_of(key) for key in left} & set(projects)
+    choice = sorted(having & {name} if named else having)
+    if len(choice) > 1:
+        raise UsageError(
+            f"several projects have {version}: {', '.join(choice)}",
+            hint="name one with --project",
+        )
+    if not choice:
+        versions = {file.version for project in projects.values() for file in project.files}
+        raise InputError(
+            f"the index has no version {version}",
+            code="no-version",
+            hint=f"it has {', '.join(map(str, sorted(versions))) or 'none'}",
+        )
+    return choice[0]
+
+
+def _version_of(key: str) -> Version:
+    return parse_filename(key.rpartition("/")[2])[1]
+
+
+def _done(project: str, file: File, what: str) -> Done:
     return Done(
         project=project,
-        filename=filename,
-        version=str(named(filename)[1]),
-        sha256=store.sha256(key),
-        size=held.sizes[key],
-        what=REMOVED,
+        version=str(file.version),
+        filename=file.filename,
+        what=what,
+        sha256=file.sha256,
+        size=file.size,
     )
-
-
-def _left(held: Held, after: Mapping[str, Project]) -> tuple[str, ...]:
-    """Return the files that lie in the store and in no page."""
-    listed = {f"{name}/{file.filename}" for name, each in after.items() for file in each.files}
-    return tuple(key for key in held.strays if key not in listed)
-
-
-def _sorted(told: Sequence[Done]) -> tuple[Done, ...]:
-    return tuple(sorted(told, key=lambda each: (each.project, each.filename)))
-
-
-def _now() -> str:
-    """Return the time that a file is said to be uploaded: SOURCE_DATE_EPOCH, or the present."""
-    epoch = source_date_epoch()
-    utc = UTC
-    now = datetime.now(utc) if epoch is None else datetime.fromtimestamp(epoch, utc)
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.console import Progress
 from repack.errors import FetchError, ToolError, redact
+from repack.fetch.pipconfig import read_settings
 from repack.index.pinfiles import Pin
 from repack.process import run
 
@@ -55,10 +55,12 @@ def open_index(*, named: str = "", first: str = "", offline: bool = False) -> In
     """
     replaced = {variable for variable, _ in _VARIABLES.values() if variable.startswith("UV_")}
     environment = {name: value for name, value in os.environ.items() if name not in replaced}
-    settings = _read_pip_settings()
+    settings = read_settings()
     for key, (variable, separator) in _VARIABLES.items():
         if key in settings:
             environment[variable] = separator.join(settings[key].split())
+    if settings.get("no-index"):
+        environment["UV_NO_INDEX"] = "1"
     if named:
         for variable in ("UV_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX"):
             environment.pop(variable, None)
@@ -128,29 +130,6 @@ def find_uv() -> str:
     if program is None:
         raise ToolError("uv is not installed", code="tool-missing", hint="python -m pip install uv")
     return program
-
-
-def _read_pip_settings() -> Mapping[str, str]:
-    """Return pip's settings for `install`, from its files and its environment."""
-    done = run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"],
-        timeout=60,
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
-    )
-    if done.returncode or done.timed_out:
-        reason = (done.output.strip().splitlines() or ["it says nothing"])[-1]
-        raise ToolError(
-            f"pip cannot read its configuration: {reason}",
-            code="pip-config",
-            hint="look at `python -m pip config debug`",
-        )
-    settings: dict[str, str] = {}
-    for section in ("global", "install", ":env:"):
-        for line in done.output.splitlines():
-            key, equals, value = line.partition("=")
-            if equals and key.startswith(f"{section}."):
-                settings[key.removeprefix(f"{section}.")] = str(ast.literal_eval(value))
-    return settings
 
 
 def _error(requirements: str, python: str, output: str) -> FetchError:

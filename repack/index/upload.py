@@ -1,0 +1,270 @@
+"""Uploads wheels by `uv publish`, and proves that the index serves what was sent.
+
+First all wheels are looked at and compared with what the index has; where one of them is refused,
+nothing is sent. A file is done once its bytes have been read back: whoever runs it again after a
+failure sends what lacks.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import urljoin
+
+from repack.console import Progress
+from repack.errors import FetchError, InputError, redact, shown_url
+from repack.index.publishing import Done
+from repack.index.resolving import find_uv
+from repack.index.web import PAGE_TYPES, Link, Login, Page, Web, origin, read_links
+from repack.index.wheels import Offer
+from repack.plan import megabytes
+from repack.process import run
+
+#: Seconds for one upload: gigabytes on a slow line.
+_LONGEST = 4 * 3600.0
+#: Bytes: so much of a page tells whether it is one of an index, which may list everything.
+_HEAD = 4096
+#: Seconds between the looks at a page that the server writes later, and between tries.
+_PAUSES = (1.0, 2.0, 4.0)
+#: Where indexes have their simple pages, seen from the URL that takes uploads: pypiserver, GitLab,
+#: Artifactory and Nexus; devpi; and those that have both at one place.
+_PLACES = ("simple/", "+simple/", "")
+_STATUS = re.compile(r"status code (\d{3})[^.]*\. ?(?:Server says: )?(.*)", re.DOTALL)
+_HINTS = {
+    401: "set TWINE_USERNAME and TWINE_PASSWORD, or let .pypirc hold them",
+    # What some say where name or password are wrong.
+    403: "look at TWINE_USERNAME and TWINE_PASSWORD, and at whether that user may upload there",
+    404: "look at the URL: --repository-url is where twine and uv upload to",
+    405: "look at the URL: --repository-url is where twine and uv upload to",
+}
+_AGAIN = "ask the index's keeper, and run again: only what lacks is sent"
+
+
+class ServedIndex:
+    """An index that takes uploads, as those who install from it see it."""
+
+    def __init__(self, web: Web, url: str) -> None:
+        self._web = web
+        root = web.read_page(url, most=_HEAD)
+        #: Where the index is by its own word: an old host name may lead to it.
+        self.url = root.url if root is not None else url
+        self._is_known = root is not None
+
+    def find(self, offer: Offer) -> Link | None:
+        """Return the file of that name; raises FetchError where that cannot be looked at.
+
+        pypiserver and GitLab send whoever asks for what they have not to a public index. What that
+        has is not this index's, even under the same name.
+        """
+        url = f"{self.url.rstrip('/')}/{offer.project}/"
+        page = self._web.read_page(url)
+        if page is None:
+            return None
+        if origin(page.url) != origin(self.url):
+            if self._is_known:
+                return None
+            raise FetchError(
+                f"leads to {shown_url(page.url)}, so what the index has cannot be compared",
+                code="redirect",
+                file=shown_url(url),
+                hint="say where pip installs from: --index-url URL, or publish.index-url",
+            )
+        return next(
+            (link for link in read_links(page) if link.filename == offer.file.filename), None
+        )
+
+    def sha256(self, link: Link) -> str:
+        """Return the SHA-256 of what is there: as the page says, or else by its bytes."""
+        return link.sha256 or self._web.hash_file(link.url)[0]
+
+    def served_sha256(self, link: Link) -> str:
+        """Return the SHA-256 of the bytes that are served."""
+        return self._web.hash_file(link.url)[0]
+
+
+def upload(
+    offers: Sequence[Offer], account: Login, index_url: str, progress: Progress
+) -> tuple[str, list[Done], str]:
+    """Upload the wheels that the index has not; each is read back and compared.
+
+    Returns where the index is, what was done, and the same place with the account, for uv.
+    """
+    with Web(progress, account) as web:
+        index = ServedIndex(web, index_url or _find_index(account.url, web))
+        missing = _find_missing(offers, index)
+        sent = {offer.file.filename: _send(offer, account, index, progress) for offer in missing}
+    done = [
+        Done(
+            project=offer.project,
+            version=str(offer.file.version),
+            filename=offer.file.filename,
+            what=sent.get(offer.file.filename, "there already"),
+            sha256=offer.file.sha256,
+            size=offer.file.size,
+        )
+        for offer in offers
+    ]
+    return shown_url(index.url), done, account.at(index.url)
+
+
+def _find_index(upload_url: str, web: Web) -> str:
+    """Return the URL of the simple pages of the index that takes uploads there."""
+    base = upload_url.rstrip("/") + "/"
+    for place in _PLACES:
+        url = urljoin(base, place)
+        try:
+            page = web.read_page(url, most=_HEAD)
+        except FetchError as error:
+            if error.code not in {"http-400", "http-405"}:
+                raise
+            continue
+        if page is not None and _is_simple(page):
+            return page.url
+    raise FetchError(
+        "no simple page of the index is found from there, so what it has cannot be compared",
+        code="no-index-url",
+        file=shown_url(upload_url),
+        hint="say where pip installs from: --index-url URL, or publish.index-url",
+    )
+
+
+def _is_simple(page: Page) -> bool:
+    """Return whether a page is the list of an index's projects rather than one for people."""
+    text = page.content.lower()
+    words = (b"pypi:repository-version", b"simple index", b"links for", b'"api-version"')
+    return page.kind in PAGE_TYPES and any(word in text for word in words)
+
+
+def _find_missing(offers: Sequence[Offer], index: ServedIndex) -> list[Offer]:
+    """Return the offers that the index has not; raises where it has one with other bytes."""
+    links = [(offer, index.find(offer)) for offer in offers]
+    there = [(offer, index.sha256(link)) for offer, link in links if link is not None]
+    _check_bytes([offer for offer, _ in there], [sha256 for _, sha256 in there], index)
+    return [offer for offer, link in links if link is None]
+
+
+def _check_bytes(offers: Sequence[Offer], hashes: Sequence[str], index: ServedIndex) -> None:
+    pairs = zip(offers, hashes, strict=True)
+    wrong = [offer.file.filename for offer, sha256 in pairs if offer.file.sha256 != sha256]
+    if wrong:
+        raise InputError(
+            f"the index has other bytes under the name of {', '.join(wrong)}; yours were not sent",
+            code="other-bytes",
+            file=shown_url(index.url),
+            hint="build with another build.local: a file name stands for the same bytes for ever",
+        )
+
+
+def _send(offer: Offer, account: Login, index: ServedIndex, progress: Progress) -> str:
+    """Upload a wheel and read it back, and return what was done.
+
+    After a refusal the index is asked whether it has it: each says so in words of its own.
+    """
+    pauses = iter(_PAUSES)
+    while (output := _run_uv(offer, account, progress)) is not None:
+        link = index.find(offer)
+        if link is not None:
+            _check_bytes([offer], [index.sha256(link)], index)
+            break
+        refusal, passes = _explain(output, offer, account)
+        pause = next(pauses, None)
+        if pause is None or not passes:
+            raise refusal
+        time.sleep(pause)
+    _prove(offer, index)
+    return "added" if output is None else "there already"
+
+
+def _run_uv(offer: Offer, account: Login, progress: Progress) -> str | None:
+    """Return what uv says where the upload has failed, None where it has not.
+
+    Name and password stand in its environment, and in no command line.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("UV_PUBLISH")
+    }
+    environment |= {
+        "UV_PUBLISH_USERNAME": account.username,
+        "UV_PUBLISH_PASSWORD": account.password,
+        **({"SSL_CERT_FILE": account.cacert} if account.cacert else {}),
+        **({"SSL_CLIENT_CERT": account.client_cert} if account.client_cert else {}),
+    }
+    if account.username and not account.password and shutil.which("keyring"):
+        del environment["UV_PUBLISH_PASSWORD"]
+        environment["UV_KEYRING_PROVIDER"] = "subprocess"
+    command = [find_uv(), "publish", "--no-config", "--no-attestations"]
+    command += ["--trusted-publishing", "never", "--publish-url", account.url, str(offer.path)]
+    with progress.task(f"Uploading {offer.file.filename}", total=None):
+        done = run(command, timeout=_LONGEST, env=environment)
+    if done.timed_out:
+        return "it did not end in time"
+    return done.output if done.returncode else None
+
+
+def _explain(output: str, offer: Offer, account: Login) -> tuple[FetchError, bool]:
+    """Return why uv has failed, and whether another try may help."""
+    place = f"{offer.file.filename} -> {shown_url(account.url)}"
+    match = _STATUS.search(output)
+    if match is None:
+        causes = re.findall(r"cause: (.*)", output) or output.strip().splitlines()[-1:]
+        reason = redact(": ".join(_without_secrets(causes, account)))
+        passes = "error sending request" in output
+        return FetchError(reason, code="upload", file=place, hint=_AGAIN), passes
+    status = int(match[1])
+    words = " ".join(_without_secrets([match[2]], account)).strip()
+    known = status in set(HTTPStatus)
+    reason = f"the server says {status} {HTTPStatus(status).phrase if known else ''}".rstrip()
+    reason += f": {redact(' '.join(words.split())[:300])}" if words else ""
+    hint = (
+        _size_hint(offer)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        else _HINTS.get(status, _AGAIN)
+    )
+    error = FetchError(reason, code=f"http-{status}", file=place, hint=hint)
+    return error, status in {408, 429} or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _without_secrets(texts: Sequence[str], account: Login) -> list[str]:
+    """Return the texts that repeat no password: a server's words are not ours to trust."""
+    return [text for text in texts if not account.password or account.password not in text]
+
+
+def _prove(offer: Offer, index: ServedIndex) -> None:
+    """Raise where the index does not serve what was sent; some write their pages afterwards."""
+    link = index.find(offer)
+    for pause in _PAUSES:
+        if link is not None:
+            break
+        time.sleep(pause)
+        link = index.find(offer)
+    if link is None:
+        raise FetchError(
+            "the server took it, and the index does not list it",
+            code="not-listed",
+            file=f"{offer.file.filename} at {shown_url(index.url)}",
+            hint="is publish.index-url of the same index? It may also take longer: run again",
+        )
+    sha256, served = offer.file.sha256, index.served_sha256(link)
+    for actual, verb in ((link.sha256 or sha256, "its page says"), (served, "it serves")):
+        if actual != sha256:
+            raise FetchError(
+                f"has SHA-256 {sha256}, {verb} {actual}",
+                code="other-bytes",
+                file=f"{offer.file.filename} at {shown_url(link.url)}",
+                hint="let nobody install it: remove it there, and ask the index's keeper",
+            )
+
+
+def _size_hint(offer: Offer) -> str:
+    """Return what to do where a server does not take a file of that size."""
+    heaviest = sorted(offer.carried, key=lambda dll: -(dll.packed or dll.size))[:3]
+    weights = ", ".join(
+        f"{dll.member.rpartition('/')[2]} {megabytes(dll.packed or dll.size)}" for dll in heaviest
+    )
+    most = f"; most of it is {weights}" if weights else ""
+    return (
+        f"it has {megabytes(offer.file.size)}{most}: leave families out, or let the server take "
+        "more, and set publish.max-size to its limit"
+    )

@@ -1,0 +1,209 @@
+"""The reading side of an index that is served: pages as HTML (PEP 503) or JSON (PEP 691)."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import parse_qsl, quote, unquote, urldefrag, urljoin, urlsplit
+
+import msgspec
+import requests
+
+from repack.console import Progress, Task
+from repack.errors import FetchError, shown_url
+from repack.fetch.http import Request, explain, get, make_session
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+#: What pip takes for a page of an index.
+PAGE_TYPES = frozenset({_JSON, "application/vnd.pypi.simple.v1+html", "text/html"})
+_HEADERS = {
+    "Accept": f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
+    # A cache on the way may hold the page of before the upload.
+    "Cache-Control": "max-age=0",
+}
+_ABSENT = frozenset({"http-404", "http-410"})
+_CHUNK = 1 << 20
+_TRIES = 3
+
+
+class Page(NamedTuple):
+    """A page: where it was found, redirects followed, its media type, its bytes."""
+
+    url: str
+    kind: str
+    content: bytes
+
+
+class Link(NamedTuple):
+    """A file or project that a page lists; "" and None for what the page does not say.
+
+    `metadata` is the SHA-256 of the metadata that is announced, "" without a hash.
+    """
+
+    url: str
+    filename: str = ""
+    sha256: str = ""
+    size: int | None = None
+    metadata: str | None = None
+
+
+class Login(NamedTuple):
+    """An account, and the one address that it is for."""
+
+    url: str
+    username: str = ""
+    password: str = ""
+    cacert: str = ""
+    client_cert: str = ""
+
+    def at(self, url: str) -> str:
+        """Return a URL with name and password in it, where it is of the host they are for."""
+        if not self.username or origin(url) != origin(self.url):
+            return url
+        scheme, mark, rest = url.partition("://")
+        secrets = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}"
+        return f"{scheme}{mark}{secrets}@{rest}"
+
+
+class Web:
+    """Reads an index; what is known of the account goes to the host that it is for alone."""
+
+    def __init__(self, progress: Progress, login: Login | None = None) -> None:
+        self._progress = progress
+        self._login = login
+        self._session = make_session()
+        self._verify = self._session.verify
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session.close()
+
+    def read_page(self, url: str, most: int | None = None) -> Page | None:
+        """Return the page, or `most` bytes of it; None where there is none."""
+        with self._progress.task(f"Asking {urlsplit(url).hostname}", unit="steps"):
+            try:
+                response = self._get(url, _HEADERS)
+            except FetchError as error:
+                if error.code in _ABSENT:
+                    return None
+                raise
+            with response:
+                try:
+                    chunks = response.iter_content(most or _CHUNK)
+                    content = next(chunks, b"") if most else b"".join(chunks)
+                except (OSError, ValueError) as error:
+                    raise explain(error, url) from None
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return Page(response.url, kind, content)
+
+    def hash_file(self, url: str) -> tuple[str, int]:
+        """Return SHA-256 and size of what is served; what breaks off is asked for again."""
+        with self._progress.task(f"Reading {unquote(url.rpartition('/')[2])}") as task:
+            for _ in range(_TRIES - 1):
+                with contextlib.suppress(OSError, ValueError):
+                    return self._hash(url, task)
+            try:
+                return self._hash(url, task)
+            except (OSError, ValueError) as error:
+                raise explain(error, url) from None
+
+    def _hash(self, url: str, task: Task) -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        with self._get(url, {}) as response:
+            for chunk in response.iter_content(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+                task.advance(len(chunk))
+        return digest.hexdigest(), size
+
+    def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
+        login = self._login
+        known = login is not None and origin(url) == origin(login.url)
+        account = login if known else None
+        self._session.verify = account.cacert if account and account.cacert else self._verify
+        self._session.cert = account.client_cert if account and account.client_cert else None
+        pair = (account.username, account.password) if account and account.username else None
+        hint = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
+        return get(self._session, Request(url=url, headers=headers, auth=pair, hint=hint))
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return what has to be equal for two URLs to be of one host: scheme, name and port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+def read_links(page: Page) -> Iterator[Link]:
+    """Yield the files, or the projects, that a page lists."""
+    if page.kind.endswith("json"):
+        yield from _read_json(page)
+        return
+    anchors = _Anchors(page.content)
+    base = urljoin(page.url, anchors.base)
+    for attributes in anchors.links:
+        url, fragment = urldefrag(urljoin(base, attributes.get("href") or ""))
+        hashes = {name.lower(): value for name, value in parse_qsl(fragment)}
+        metadata = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
+        yield Link(
+            url=url,
+            filename=unquote(urlsplit(url).path.rpartition("/")[2]),
+            sha256=hashes.get("sha256", "").lower(),
+            metadata=None if metadata is None else metadata.partition("sha256=")[2],
+        )
+
+
+def read_anchors(content: bytes) -> list[list[tuple[str, str]]]:
+    """Return the attributes of each link of a page, in an order of their own."""
+    return sorted(sorted(attributes.items()) for attributes in _Anchors(content).links)
+
+
+def _read_json(page: Page) -> Iterator[Link]:
+    try:
+        document = msgspec.json.decode(page.content, type=dict[str, Any])
+        for project in document.get("projects", []):
+            yield Link(url=urljoin(page.url, project["name"] + "/"))
+        for file in document.get("files", []):
+            announced = file.get("core-metadata", file.get("dist-info-metadata", False))
+            metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
+            yield Link(
+                url=urldefrag(urljoin(page.url, file["url"]))[0],
+                filename=file["filename"],
+                sha256=(file.get("hashes") or {}).get("sha256", "").lower(),
+                size=file.get("size"),
+                metadata=metadata if announced else None,
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise FetchError(
+            "is no page of the Simple API",
+            code="index-page",
+            file=shown_url(page.url),
+            hint="is publish.index-url what pip installs from?",
+        ) from None
+
+
+class _Anchors(HTMLParser):
+    """The attributes of a page's links, and its base."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.base = ""
+        self.links: list[dict[str, str]] = []
+        self.feed(content.decode("utf-8", "replace"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep a link."""
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes)
+        elif tag == "base":
+            self.base = attributes.get("href", "")
