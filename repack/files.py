@@ -155,10 +155,11 @@ class Memory:
             return None
 
     def keep(self, key: str, value: object) -> None:
-        """Remember `value` under `key`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self._path(key)) as stream:
-            stream.write(json.dumps(value).encode())
+        """Remember `value` under `key`, if the folder may be written to."""
+        with contextlib.suppress(OSError, OutputError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(self._path(key)) as stream:
+                stream.write(json.dumps(value).encode())
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

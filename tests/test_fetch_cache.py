@@ -17,6 +17,7 @@ from repack.config import FileSource, UrlSource
 from repack.console import SILENT
 from repack.errors import FetchError, InputError, OutputError, UsageError
 from repack.fetch import Cache, Fetched, fetch
+from repack.files import Memory
 from repack.lock import Lock
 
 CONTENT = make_content()
@@ -159,6 +160,7 @@ def test_a_cache_that_may_only_be_read_is_used(server: FaultServer) -> None:
         try:
             assert get(server, cache, lock=Lock().with_pin(first.pin)) == first
             assert get(server, cache, offline=True) == first
+            Memory(cache.folder("new")).keep("key", "what would be nice to know")
             with pytest.raises(OutputError, match="REPACK_CACHE name a folder you may write to"):
                 get(server, cache)
         finally:

@@ -259,16 +259,16 @@ def test_a_release_that_is_not_there_is_told_with_those_that_are(
     "document",
     [
         pytest.param([], id="a list"),
-        pytest.param({"message": "hello"}, id="no assets"),
-        pytest.param({"assets": [{"name": "x.whl"}]}, id="half an asset"),
-        pytest.param({"assets": ["x.whl"]}, id="names"),
+        pytest.param({"message": "hello"}, id="no release"),
+        pytest.param({"tag_name": "1", "assets": [{"name": "x.whl"}]}, id="half an asset"),
+        pytest.param({"tag_name": "1", "assets": ["x.whl"]}, id="names"),
     ],
 )
 def test_an_api_that_answers_something_else_is_named(
     github: GitHub, cache: Cache, document: object
 ) -> None:
     github.api.add_json(RELEASE, document)
-    assert "the answer is no release" in str(refused(github.source(), cache))
+    assert "does not answer with releases" in str(refused(github.source(), cache))
     github.api.add(RELEASE, b"<!DOCTYPE html>", kind="text/html")
     assert refused(github.source(), cache).code == "not-json"
 

@@ -56,8 +56,8 @@ class Cache:
         return cls(platformdirs.user_cache_path("repack", appauthor=False))
 
     def folder(self, name: str) -> Path:
-        """Return the folder `name` of the cache, made if need be."""
-        with writing(self.root):
+        """Return the folder `name` of the cache, made if need be, and if it may be."""
+        with contextlib.suppress(OSError):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         return self.root / name
 

@@ -123,8 +123,8 @@ def _make_range(whole: _Whole | None, offset: int, *, is_known: bool) -> Mapping
 
 def _goes_on(response: requests.Response, whole: _Whole, offset: int) -> bool:
     """Return whether the answer goes on at `offset` with the content that `whole` speaks of."""
-    said = response.headers.get("Content-Range", "").strip()
-    match = re.fullmatch(r"bytes\s+(\d+)-\d+/(\d+|\*)", said)
+    header = response.headers.get("Content-Range", "").strip()
+    match = re.fullmatch(r"bytes\s+(\d+)-\d+/(\d+|\*)", header)
     if response.status_code != requests.codes.partial_content or not match:
         return False
     etag, mark = response.headers.get("ETag"), whole.mark or ""

@@ -74,12 +74,15 @@ def check_index(requirements: Sequence[str], *, python: str, progress: Progress)
     source = IndexSource(requirement="", python=python)
     with (
         progress.task("Asking the index for what the wheel requires", unit="steps"),
-        TemporaryDirectory(prefix="repack-") as folder,
-        make_session() as session,
+        TemporaryDirectory(prefix="repack-") as name,
     ):
-        _configure(session)
-        for requirement in requirements:
-            _resolve(requirement, source, Path(folder), session)
+        folder = Path(name)
+        if _run_resolver(requirements, source, folder).returncode == 0:
+            return
+        with make_session() as session:
+            _configure(session)
+            for requirement in requirements:
+                _resolve(requirement, source, folder, session)
 
 
 def package_url(filename: str) -> str:
@@ -102,22 +105,11 @@ def _resolve(
     requirement: str, source: IndexSource, folder: Path, session: requests.Session
 ) -> _Choice:
     """Return the file that pip would install."""
-    report = folder / "report.json"
-    command: list[str | Path] = [
-        *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
-        *(f"--target={folder / 'target'}", f"--report={report}"),
-        *_target_options(source),
-        requirement,
-    ]
-    # An index that does not serve the metadata of its wheels would have pip download each of
-    # them, just to look: `fast-deps` reads it by Range. Some servers cannot do that.
-    done = run_pip([*command, "--use-feature=fast-deps"], folder)
-    if done.returncode:
-        done = run_pip(command, folder)
+    done = _run_resolver([requirement], source, folder)
     if done.returncode or done.timed_out:
         raise _explain(done, requirement, source, session)
     try:
-        download = json.loads(report.read_bytes())["install"][0]["download_info"]
+        download = json.loads((folder / "report.json").read_bytes())["install"][0]["download_info"]
         sha256 = download["archive_info"].get("hashes", {}).get("sha256")
         return _Choice(download["url"], filename_of(download["url"]), sha256)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -126,6 +118,20 @@ def _resolve(
             code="pip-report",
             hint="python -m pip install --upgrade pip",
         ) from error
+
+
+def _run_resolver(requirements: Sequence[str], source: IndexSource, folder: Path) -> Finished:
+    """Return what came of pip, which writes what it would install into `folder`/report.json."""
+    command = [
+        *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
+        *(f"--target={folder / 'target'}", f"--report={folder / 'report.json'}"),
+        *_target_options(source),
+        *requirements,
+    ]
+    # An index that does not serve the metadata of its wheels would have pip download each of
+    # them, just to look: `fast-deps` reads it by Range. Some servers cannot do that.
+    done = run_pip([*command, "--use-feature=fast-deps"], folder)
+    return run_pip(command, folder) if done.returncode else done
 
 
 def _target_options(source: IndexSource) -> Sequence[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
+import msgspec
 import requests
 
 from repack.config import ReleaseSource
@@ -21,6 +21,7 @@ from repack.fetch.values import Fetched, Job
 from repack.lock import Pin
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 #: Variables whose token is one of github.com, as for `gh`; in a workflow of another GitHub, of
 #: the server that GITHUB_API_URL names.
 _GITHUB_VARIABLES = ("GH_TOKEN", "GITHUB_TOKEN")
@@ -28,35 +29,43 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SHOWN_NAMES = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asset:
-    """One file of a release; `url` is where a browser gets it, so this is what is pinned.
-
-    `sha256` is of the digest that GitHub publishes; older assets and older servers have none.
-    """
+class _Asset(msgspec.Struct, frozen=True):
+    """One file of a release; `browser_download_url` is the same for everybody, so it is pinned."""
 
     name: str
-    identity: int
-    url: str
+    id: int
+    browser_download_url: str
     size: int
-    sha256: str | None
+    state: str = "uploaded"
+    digest: Any = None
+
+    @property
+    def sha256(self) -> str | None:
+        """What GitHub publishes as its digest; older assets and older servers have none."""
+        match = re.fullmatch(r"sha256:([0-9a-f]{64})", str(self.digest).lower())
+        return match[1] if match else None
+
+
+class _Release(msgspec.Struct, frozen=True):
+    tag_name: str
+    assets: tuple[_Asset, ...] = ()
 
 
 def fetch_release(source: ReleaseSource, job: Job) -> Fetched:
     """Return the asset that is wanted; a pin names it exactly, else the pattern has to fit one."""
     api = _Api(source, job.session)
     with job.progress.task(f"Asking for the release of {source.repository}", unit="steps"):
-        asset = _choose(_read_assets(_find_release(api, job.expected.pin), source), source, job)
+        asset = _choose(_find_release(api, job.expected.pin), source, job.expected.pin)
     hint = "the release may be changing at this moment: run again"
     job = job.expecting(asset.sha256, by="the release", hint=hint)
-    filename, sha256 = source.filename or asset.name, job.expected.sha256 or ""
-    pin = job.expected.make_pin(filename, asset.url, asset.size, sha256)
-    path = job.cache.find(pin, job.progress) if sha256 else None
+    filename, url = source.filename or asset.name, asset.browser_download_url
+    pin = job.expected.make_pin(filename, url, asset.size, job.expected.sha256 or "")
+    path = job.cache.find(pin, job.progress) if pin.sha256 else None
     if path is not None:
         return Fetched(path=path, pin=pin)
     # By the API: it serves the assets of private repositories too.
-    request = api.make_request(f"/assets/{asset.identity}", "application/octet-stream")
-    return download_wheel(job, request, filename, recorded_url=asset.url)
+    request = api.make_request(f"/assets/{asset.id}", "application/octet-stream")
+    return download_wheel(job, request, filename, recorded_url=url)
 
 
 class _Api:
@@ -67,16 +76,16 @@ class _Api:
         self.variable, self.token = _find_token(source)
         self._session = session
 
-    def ask(self, path: str) -> Any:  # noqa: ANN401 - what the server says
-        """Return the JSON document at `path`; a public one is read without a stale token."""
+    def ask(self, path: str, kind: type[_T]) -> _T:
+        """Return the document at `path`; a public one is read without a stale token."""
         try:
-            return self._ask(path)
+            return self._ask(path, kind)
         except FetchError as error:
             if not self.token or error.code not in {"http-401", "http-403"}:
                 raise
             self.token, refusal = "", error
         try:
-            document = self._ask(path)
+            document = self._ask(path, kind)
         except FetchError:
             reason = f"{refusal.what}: the token in {self.variable} is refused"
             hint = f"put a new token into {self.variable}; for a public repository, unset it"
@@ -84,13 +93,14 @@ class _Api:
         _log.warning("the token in %s is refused, and not used; renew it", self.variable)
         return document
 
-    def _ask(self, path: str) -> Any:  # noqa: ANN401 - as above
+    def _ask(self, path: str, kind: type[_T]) -> _T:
         request = self.make_request(path, "application/vnd.github+json")
         with get(self._session, request) as response:
             try:
-                return response.json()
-            except requests.exceptions.JSONDecodeError:
-                reason, hint = "does not answer with JSON", "is source.api the URL of an API?"
+                return msgspec.json.decode(response.content, type=kind)
+            except msgspec.DecodeError as error:
+                reason = f"does not answer with releases: {error}"
+                hint = "source.api is the base of a GitHub API, such as https://HOST/api/v3"
                 raise FetchError(reason, code="not-json", file=request.url, hint=hint) from None
 
     def make_request(self, path: str, kind: str) -> Request:
@@ -128,7 +138,7 @@ def _may_use(variable: str, api: str) -> bool:
     return variable not in _GITHUB_VARIABLES or is_github or is_own
 
 
-def _find_release(api: _Api, pin: Pin | None) -> Any:  # noqa: ANN401 - what the server says
+def _find_release(api: _Api, pin: Pin | None) -> _Release:
     """Return the release of the tag; "latest" was another one when it was pinned, perhaps."""
     tag = api.source.tag
     if tag is None and pin is not None:
@@ -136,33 +146,30 @@ def _find_release(api: _Api, pin: Pin | None) -> Any:  # noqa: ANN401 - what the
         tag = unquote(match[1]) if match else None
     try:
         # A tag may hold a slash, which is no separator then.
-        return api.ask("/latest" if tag is None else f"/tags/{quote(tag, safe='')}")
+        return api.ask("/latest" if tag is None else f"/tags/{quote(tag, safe='')}", _Release)
     except FetchError as error:
         if error.code != "http-404":
             raise
-    raise _explain_missing(api.ask(""), tag, api.source)
-
-
-def _explain_missing(releases: Any, tag: str | None, source: ReleaseSource) -> FetchError:  # noqa: ANN401
-    """Return the error for a release that is not there, with those that are."""
-    tags = [str(entry.get("tag_name")) for entry in releases if isinstance(entry, dict)]
-    reason = f"there is no release of the tag {tag!r}"
-    hint = f"there are {_list_names(tags)}" if tags else "there is no release at all"
-    if tag is None:
+    tags = [release.tag_name for release in api.ask("", list[_Release])]
+    reason, hint = f"there is no release of the tag {tag!r}", f"there are {_list_names(tags)}"
+    if tag is None and tags:
+        reason = f"the repository has pre-releases only: {_list_names(tags)}"
+        hint = f'choose one: source.tag = "{tags[0]}"'
+    elif tag is None:
         reason, hint = "the repository has no release", "look at owner and name"
-        if tags:
-            reason = f"the repository has pre-releases only: {_list_names(tags)}"
-            hint = f'choose one: source.tag = "{tags[0]}"'
-    return FetchError(reason, code="http-404", file=_place(source), hint=hint)
+    raise FetchError(reason, code="http-404", file=_place(api.source), hint=hint)
 
 
-def _choose(assets: Sequence[_Asset], source: ReleaseSource, job: Job) -> _Asset:
+def _choose(release: _Release, source: ReleaseSource, pin: Pin | None) -> _Asset:
     """Return the pinned asset, else the only one that matches the pattern."""
-    pin = job.expected.pin
+    assets = [asset for asset in release.assets if asset.state == "uploaded"]
     matching = [asset for asset in assets if fnmatchcase(asset.name, source.asset)]
     reason, hint = f"no asset matches {source.asset!r}", "give source.asset another pattern"
     if pin is not None:
-        matching = [asset for asset in assets if pin.filename == asset.name or pin.url == asset.url]
+        known = (pin.filename, pin.url)
+        matching = [
+            asset for asset in assets if asset.name in known or asset.browser_download_url in known
+        ]
         reason = f"the release has {pin.filename} no more"
         hint = "run again with --update-lock if another asset is to be taken"
     if len(matching) == 1:
@@ -171,28 +178,6 @@ def _choose(assets: Sequence[_Asset], source: ReleaseSource, job: Job) -> _Asset
     if matching:
         reason = f"{len(matching)} assets match {source.asset!r}"
     raise FetchError(f"{reason}; there are {names}", code="asset", file=_place(source), hint=hint)
-
-
-def _read_assets(release: Any, source: ReleaseSource) -> list[_Asset]:  # noqa: ANN401 - the server's
-    """Return the release's assets that have been uploaded whole."""
-    try:
-        entries = release["assets"]
-        return [_read_asset(entry) for entry in entries if entry.get("state") != "starter"]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        hint = "source.api has to be the base of a GitHub API, such as https://HOST/api/v3"
-        reason = "the answer is no release"
-        raise FetchError(reason, code="not-json", file=_place(source), hint=hint) from None
-
-
-def _read_asset(entry: Mapping[str, Any]) -> _Asset:
-    digest = re.fullmatch(r"sha256:([0-9a-f]{64})", str(entry.get("digest") or "").lower())
-    return _Asset(
-        name=str(entry["name"]),
-        identity=int(entry["id"]),
-        url=str(entry["browser_download_url"]),
-        size=int(entry["size"]),
-        sha256=digest[1] if digest else None,
-    )
 
 
 def _list_names(names: Sequence[str]) -> str:

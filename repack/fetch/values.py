@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -122,5 +123,5 @@ def is_exact(source: Fetchable) -> bool:
     """Return whether `source` names one version of an index."""
     if not isinstance(source, IndexSource):
         return False
-    specifiers = Requirement(source.requirement).specifier
-    return [(each.operator, each.version[-2:] == ".*") for each in specifiers] == [("==", False)]
+    specifiers = list(Requirement(source.requirement).specifier)
+    return len(specifiers) == 1 and re.fullmatch(r"==[^*]+", str(specifiers[0])) is not None
