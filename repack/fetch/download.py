@@ -33,10 +33,17 @@ class _Whole(msgspec.Struct, frozen=True):
 def download_wheel(job: Job, request: Request, filename: str, *, recorded_url: str) -> Fetched:
     """Return the wheel that a URL gives, in the cache as `filename`; pinned by `recorded_url`.
 
-    What an earlier run has left of it is gone on with. Wrong content is given one clean retry,
-    because it may be of bytes that an earlier run left.
+    One that the cache has by its SHA-256 is not asked for. What an earlier run has left of it is
+    gone on with. Wrong content is given one clean retry, because it may be of bytes that an
+    earlier run left.
     """
     check_filename(filename, file=request.url)
+    known = job.cache.place(job.expected.sha256 or "unknown", filename)
+    if known.is_file():
+        size, sha256 = known.stat().st_size, known.parent.name
+        pin = job.expected.make_pin(filename, recorded_url, size, sha256)
+        if job.cache.find(pin, job.progress):
+            return Fetched(path=known, pin=pin)
     part = job.cache.partial(job.expected.key)
     with job.progress.task(f"Downloading {filename}") as task:
         _download(job, request, part, task)

@@ -99,12 +99,15 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where the answer leads; away from https, or to no web server, is nowhere."""
         target = super().get_redirect_target(resp)
-        place = urljoin(resp.url, target or "")
-        scheme = urlsplit(place).scheme
+        try:
+            place = urljoin(resp.url, target or "")
+            scheme = urlsplit(place).scheme
+        except ValueError:
+            place, scheme = target or "", ""
         if scheme == "https" or (scheme == "http" and urlsplit(resp.url).scheme == "http"):
             return target
         resp.close()
-        reason = f"is redirected to {place}, which is not https"
+        reason = f"is redirected to {place}, which is no https URL"
         hint = "what comes from there could be anybody's; ask the server's keeper"
         raise FetchError(reason, code="insecure-redirect", file=resp.url, hint=hint)
 

@@ -59,6 +59,8 @@ def fetch_requirement(source: IndexSource, job: Job) -> Fetched:
         refusal = None
         if pin is None or pin.filename == choice.filename:
             job.expected.check(choice.sha256, file=_describe(source))
+            hint = "the index may be changing at this moment: run again"
+            job = job.expecting(choice.sha256, by="the index", hint=hint)
             try:
                 return _download(choice, job, folder)
             except FetchError as error:

@@ -35,7 +35,6 @@ class _Asset(msgspec.Struct, frozen=True):
     name: str
     id: int
     browser_download_url: str
-    size: int
     state: str = "uploaded"
     digest: Any = None
 
@@ -59,10 +58,6 @@ def fetch_release(source: ReleaseSource, job: Job) -> Fetched:
     hint = "the release may be changing at this moment: run again"
     job = job.expecting(asset.sha256, by="the release", hint=hint)
     filename, url = source.filename or asset.name, asset.browser_download_url
-    pin = job.expected.make_pin(filename, url, asset.size, job.expected.sha256 or "")
-    path = job.cache.find(pin, job.progress) if pin.sha256 else None
-    if path is not None:
-        return Fetched(path=path, pin=pin)
     # By the API: it serves the assets of private repositories too.
     request = api.make_request(f"/assets/{asset.id}", "application/octet-stream")
     return download_wheel(job, request, filename, recorded_url=url)
