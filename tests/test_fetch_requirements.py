@@ -376,9 +376,9 @@ def test_what_the_index_has_not_is_said_in_one_line(
     listed, requirement, python, reason = LACKING[case]
     index.add("/simple/sample-cu126/", listed, kind="text/html", etag=None)
     error = refused(cache, IndexSource(requirement=requirement, python=python))
-    assert error.code == "index"
+    assert error.code == "no-such-version"
     assert error.file == f"{requirement} for Python {python} on win_amd64"
-    assert "pip says: Could not find a version that satisfies the requirement" in str(error)
+    assert "the index has no such wheel: Could not find a version that satisfies" in str(error)
     assert reason in str(error)
 
 

@@ -244,8 +244,11 @@ def _explain(
     if done.output.rstrip().endswith("EOFError: EOF when reading a line"):
         reason = "the index asks for a name and a password"
         return FetchError(reason, code="http-401", file=where, hint=_LOGIN_HINT)
-    reason = f"pip says: {last_words(done)}"
-    return FetchError(reason, code="index", file=where, hint=_INDEX_HINT)
+    if done.timed_out or "WARNING: " in done.output:
+        reason = f"the index cannot be asked: {last_words(done)}"
+        return FetchError(reason, code="index", file=where, hint=_INDEX_HINT)
+    reason = f"the index has no such wheel: {last_words(done)}"
+    return FetchError(reason, code="no-such-version", file=where, hint=_INDEX_HINT)
 
 
 def _ask(url: str, session: requests.Session) -> FetchError | None:

@@ -23,6 +23,7 @@ _ABOUT_INDEXES = (
     *("cache-dir", "no-cache-dir", "uploaded-prior-to"),
 )
 _SECTIONS = ("global", "install", ":env:")
+_MANY_VERSIONS = re.compile(r"\(from versions: [^)]*?, ((?:[^,)]+, ){5}[^,)]+)\)")
 _SETTING = re.compile(r"^(\S+)\.([\w-]+)=(['\"].*['\"])$", re.MULTILINE)
 
 
@@ -75,10 +76,12 @@ def last_words(done: Finished) -> str:
     if done.timed_out:
         return f"it did not finish in {_LONGEST / 3600:.0f} hours"
     lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
     warnings = [line for line in lines if line.startswith("WARNING: ")]
-    words = [*warnings[-1:], *errors[:1]] or lines[-1:] or [f"exit code {done.returncode}"]
-    return "; ".join(re.sub("^(?:WARNING|ERROR): ", "", line) for line in words)
+    # The last says only that there is none.
+    errors = [line for line in lines if re.match("ERROR: (?!Exception:)", line)][-2:]
+    words = next(iter([*warnings[-1:], *errors, *lines[-1:]]), f"exit code {done.returncode}")
+    words = re.sub("^(?:WARNING|ERROR): ", "", words)
+    return _MANY_VERSIONS.sub(r"(newest versions: \1)", words)
 
 
 _PIP = (sys.executable, "-m", "pip", "--no-color", "--disable-pip-version-check")
