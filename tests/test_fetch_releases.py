@@ -15,6 +15,7 @@ from repack.fetch import Cache, Fetched, fetch, pin_key
 from repack.lock import Lock
 
 CONTENT = make_content()
+RELEASE = f"/repos/{REPOSITORY}/releases/tags/4.13.0.90"
 LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl"
 
 
@@ -30,62 +31,36 @@ def refused(source: ReleaseSource, cache: Cache, *, lock: Lock | None = None) ->
     return caught.value
 
 
-class TestTheAsset:
-    def test_that_matches_is_fetched_and_pinned_by_its_download_url(
-        self, github: GitHub, cache: Cache
-    ) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT, LINUX: make_content(seed=1)})
-        fetched = get(github.source(), cache)
-        assert fetched.path.read_bytes() == CONTENT
-        assert fetched.filename == NAME
-        assert fetched.url == (
-            f"https://github.com/{REPOSITORY}/releases/download/4.13.0.90/{NAME}"
-        )
+def test_the_asset_that_matches_is_fetched_by_the_api_and_pinned_by_its_download_url(
+    github: GitHub, cache: Cache
+) -> None:
+    github.release("4.13.0.90", {NAME: CONTENT, LINUX: make_content(seed=1)})
+    signed = github.storage.resources["/storage/1?X-Amz-Signature=secret"]
+    signed.faults.append(resets_after(9_000))
+    fetched = get(github.source(), cache)
+    assert fetched.path.read_bytes() == CONTENT
+    assert fetched.url == f"https://github.com/{REPOSITORY}/releases/download/4.13.0.90/{NAME}"
+    # A signed address does not live long: the API is asked for another.
+    assert github.api.paths() == [RELEASE, *[f"/repos/{REPOSITORY}/releases/assets/1"] * 2]
+    accepted = [seen.headers["accept"] for seen in github.api.seen[:2]]
+    assert accepted == ["application/vnd.github+json", "application/octet-stream"]
+    assert github.storage.seen[1].headers["range"] == "bytes=9000-"
+    get(github.source(), cache, lock=Lock())
+    assert len(github.storage.seen) == 2
 
-    def test_is_asked_for_as_bytes_by_the_api(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT})
-        get(github.source(), cache)
-        assert github.api.paths() == [
-            f"/repos/{REPOSITORY}/releases/tags/4.13.0.90",
-            f"/repos/{REPOSITORY}/releases/assets/1",
-        ]
-        accepted = [seen.headers["accept"] for seen in github.api.seen]
-        assert accepted == ["application/vnd.github+json", "application/octet-stream"]
 
-    def test_is_resumed_from_the_api_and_not_from_the_signed_url(
-        self, github: GitHub, cache: Cache
-    ) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT})
-        github.storage.resources["/storage/1?X-Amz-Signature=secret"].faults.append(
-            resets_after(9_000)
-        )
-        assert get(github.source(), cache).path.read_bytes() == CONTENT
-        assert github.api.paths()[1:] == [f"/repos/{REPOSITORY}/releases/assets/1"] * 2
-        assert github.storage.seen[1].headers["range"] == "bytes=9000-"
-
-    def test_of_a_tag_with_a_slash_is_found(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.9.80_13/05/24", {NAME: CONTENT})
-        fetched = get(github.source(tag="4.9.80_13/05/24"), cache)
-        assert github.api.paths()[0].endswith("/releases/tags/4.9.80_13%2F05%2F24")
-        assert fetched.path.read_bytes() == CONTENT
-
-    def test_of_the_latest_release_is_taken_where_no_tag_is_given(
-        self, github: GitHub, cache: Cache
-    ) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT})
-        assert get(github.source(tag=None), cache).pin.key == (
-            f"{REPOSITORY} (latest release) *win_amd64.whl"
-        )
-
-    def test_of_what_was_the_latest_when_it_was_pinned_is_had_again(
-        self, github: GitHub, cache: Cache, tmp_path: Path
-    ) -> None:
-        github.release("4.13.0/90", {NAME: CONTENT})
-        source = github.source(tag=None)
-        lock = Lock().with_pin(get(source, cache).pin)
-        github.release("4.14", {NAME.replace("13", "14"): make_content(seed=1)})
-        again = get(source, Cache(tmp_path / "another"), lock=lock)
-        assert again.path.read_bytes() == CONTENT
+def test_a_tag_may_hold_a_slash_and_the_latest_release_is_that_of_the_pin(
+    github: GitHub, cache: Cache, tmp_path: Path
+) -> None:
+    github.release("4.13.0/90", {NAME: CONTENT})
+    get(github.source(tag="4.13.0/90"), cache)
+    assert github.api.paths()[0].endswith("/releases/tags/4.13.0%2F90")
+    source = github.source(tag=None)
+    pin = get(source, cache).pin
+    assert pin.key == f"{REPOSITORY} (latest release) *win_amd64.whl"
+    github.release("4.14", {NAME.replace("13", "14"): make_content(seed=1)})
+    again = get(source, Cache(tmp_path / "another"), lock=Lock().with_pin(pin))
+    assert again.path.read_bytes() == CONTENT
 
 
 MANY = {f"{number}.zip": b"" for number in range(30)}
@@ -107,40 +82,29 @@ def test_assets_of_which_not_one_matches_are_told(case: str, github: GitHub, cac
     assert reason in str(refused(github.source(asset=pattern), cache))
 
 
-class TestTheDigest:
-    @pytest.mark.parametrize("digest", [None, "", "sha512:abc", 7])
-    def test_that_is_none_is_no_mismatch(
-        self, github: GitHub, cache: Cache, digest: object
-    ) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT}, digest=digest)
-        assert get(github.source(), cache).sha256 == sha256(CONTENT)
+WRONG = f"sha256:{'0' * 64}"
 
-    def test_that_differs_is_refused_with_both(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT}, digest=f"sha256:{'0' * 64}")
-        error = refused(github.source(), cache)
-        assert f"has SHA-256 {sha256(CONTENT)}, the release says {'0' * 64}" in str(error)
 
-    def test_yields_to_the_hash_of_the_configuration(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT}, digest=f"sha256:{'0' * 64}")
-        assert get(github.source(sha256=sha256(CONTENT)), cache).sha256 == sha256(CONTENT)
+@pytest.mark.parametrize("digest", [None, "", "sha512:abc", 7])
+def test_a_digest_that_is_none_is_no_mismatch(github: GitHub, cache: Cache, digest: object) -> None:
+    github.release("4.13.0.90", {NAME: CONTENT}, digest=digest)
+    assert get(github.source(), cache).sha256 == sha256(CONTENT)
 
-    def test_does_not_help_what_the_lock_contradicts(self, github: GitHub, cache: Cache) -> None:
-        other = make_content(seed=1)
-        github.release("4.13.0.90", {NAME: other})
-        lock = locked(pin_key(github.source()), CONTENT)
-        error = refused(github.source(), cache, lock=lock)
-        assert f"has SHA-256 {sha256(other)}, repack.lock says {sha256(CONTENT)}" in str(error)
-        assert "--update-lock" in error.hint
 
-    def test_saves_a_download_of_what_is_there(self, github: GitHub, cache: Cache) -> None:
-        github.release("4.13.0.90", {NAME: CONTENT})
-        get(github.source(), cache)
-        get(github.source(), cache, lock=Lock())
-        assert len(github.storage.seen) == 1
+def test_a_digest_is_held_unless_configuration_or_lock_say_otherwise(
+    github: GitHub, cache: Cache
+) -> None:
+    github.release("4.13.0.90", {NAME: CONTENT}, digest=WRONG)
+    error = refused(github.source(), cache)
+    assert f"has SHA-256 {sha256(CONTENT)}, the release says {'0' * 64}" in str(error)
+    lock = locked(pin_key(github.source()), make_content(seed=1))
+    error = refused(github.source(), cache, lock=lock)
+    assert f"has SHA-256 {sha256(CONTENT)}, repack.lock says" in str(error)
+    assert "--update-lock" in error.hint
+    assert get(github.source(sha256=sha256(CONTENT)), cache).sha256 == sha256(CONTENT)
 
 
 OURS = ("GH_TOKEN", "GITHUB_TOKEN", "OUR_TOKEN")
-RELEASE = f"/repos/{REPOSITORY}/releases/tags/4.13.0.90"
 
 
 class TestTheToken:
