@@ -57,6 +57,9 @@ class Cache:
 
     def folder(self, name: str) -> Path:
         """Return the folder `name` of the cache, made if need be, and if it may be."""
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        # A cache that may only be read; whoever writes there is told.
         with contextlib.suppress(OSError):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         return self.root / name
