@@ -56,16 +56,16 @@ def fetch(  # noqa: PLR0913 - each is an independent setting of one fetch
     is_known = source.sha256 is not None or (lock is None and is_exact(source))
     since = 0.0 if offline or is_known else time.time()
     # Before the lock: a cache that we may only read has none.
-    kept = _find_kept(expected, cache, progress, since)
-    if kept is not None:
-        return kept
+    fetched = _find_cached(expected, cache, progress, since)
+    if fetched is not None:
+        return fetched
     if offline:
         raise _not_offline(expected)
     with cache.lock(expected.key, progress):
         # Of several that start together one asks: what it was told is as new for the others.
-        kept = _find_kept(expected, cache, progress, since)
-        if kept is not None:
-            return kept
+        fetched = _find_cached(expected, cache, progress, since)
+        if fetched is not None:
+            return fetched
         with session or make_session() as open_session:
             job = Job(expected=expected, cache=cache, session=open_session, progress=progress)
             fetched = _fetch_remote(source, job)
@@ -99,7 +99,7 @@ def _fetch_remote(source: UrlSource | IndexSource | ReleaseSource, job: Job) -> 
     return download_wheel(job, request, name, recorded_url=shown_url(source.url))
 
 
-def _find_kept(
+def _find_cached(
     expected: Expected, cache: Cache, progress: Progress, since: float
 ) -> Fetched | None:
     """Return the file if the cache has it: by its pin, or by what it was when it was fetched."""

@@ -38,12 +38,12 @@ def download_wheel(job: Job, request: Request, filename: str, *, recorded_url: s
     earlier run left.
     """
     check_filename(filename, file=request.url)
-    known = job.cache.place(job.expected.sha256 or "unknown", filename)
-    if known.is_file():
-        size, sha256 = known.stat().st_size, known.parent.name
+    place = job.cache.place(job.expected.sha256 or "unknown", filename)
+    if place.is_file():
+        size, sha256 = place.stat().st_size, place.parent.name
         pin = job.expected.make_pin(filename, recorded_url, size, sha256)
         if job.cache.find(pin, job.progress):
-            return Fetched(path=known, pin=pin)
+            return Fetched(path=place, pin=pin)
     part = job.cache.partial(job.expected.key)
     with job.progress.task(f"Downloading {filename}") as task:
         _download(job, request, part, task)

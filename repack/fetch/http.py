@@ -39,12 +39,12 @@ _MET_BY = re.compile(r"^(<.* object at 0x\w+>|HTTPS?Connection(Pool)?\([^)]*\)):
 class Patience(urllib3.Retry):
     """urllib3's Retry; a wrong certificate stays so, and no Retry-After is obeyed for long."""
 
-    def increment(self, *args: Any, **named: Any) -> Self:  # noqa: ANN401 - urllib3's
+    def increment(self, *args: Any, **options: Any) -> Self:  # noqa: ANN401 - urllib3's
         """Return what is left of the tries."""
-        error = named.get("error")
+        error = options.get("error")
         if isinstance(error, urllib3.exceptions.SSLError):
             raise error
-        return super().increment(*args, **named)
+        return super().increment(*args, **options)
 
     def parse_retry_after(self, retry_after: str) -> float:
         """Return the seconds that the server asks for."""
@@ -76,22 +76,22 @@ def make_session(patience: Patience = PATIENCE) -> requests.Session:
     session.mount("http://", _Adapter(max_retries=patience))
     session.headers["User-Agent"] = f"repack/{repack.__version__}"
     session.headers["Accept-Encoding"] = "identity"
-    named = os.environ.get("SSL_CERT_FILE", "")
-    session.verify = read_settings().get("cert") or (Path(named).is_file() and named) or True
+    bundle = os.environ.get("SSL_CERT_FILE", "")
+    session.verify = read_settings().get("cert") or (Path(bundle).is_file() and bundle) or True
     return session
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
     """Trusts the system's authorities, and what `verify` names besides."""
 
-    def init_poolmanager(self, *args: Any, **named: Any) -> None:  # noqa: ANN401 - requests'
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - requests'
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        super().init_poolmanager(*args, **named, ssl_context=context)
+        super().init_poolmanager(*args, **options, ssl_context=context)
 
-    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:  # noqa: ANN401 - requests'
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - requests'
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return super().proxy_manager_for(
-            proxy, **named, ssl_context=context, proxy_ssl_context=context
+            proxy, **options, ssl_context=context, proxy_ssl_context=context
         )
 
 

@@ -161,9 +161,10 @@ def _choose(release: _Release, source: ReleaseSource, pin: Pin | None) -> _Asset
     matching = [asset for asset in assets if fnmatchcase(asset.name, source.asset)]
     reason, hint = f"no asset matches {source.asset!r}", "give source.asset another pattern"
     if pin is not None:
-        known = (pin.filename, pin.url)
         matching = [
-            asset for asset in assets if asset.name in known or asset.browser_download_url in known
+            asset
+            for asset in assets
+            if asset.name == pin.filename or asset.browser_download_url == pin.url
         ]
         reason = f"the release has {pin.filename} no more"
         hint = "run again with --update-lock if another asset is to be taken"
