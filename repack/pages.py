@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,6 +29,13 @@ def rendered(
     `values` go by the names that the template uses, and so do its own `filters`. With `reveal`,
     for a page that people alone read, texts are as `visible` has them.
     """
+    from jinja2 import (  # noqa: PLC0415 - slow to import
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
+
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=select_autoescape(("html.jinja", "css")),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from indexing import served, simple_index
+from publishing import Negotiating, served
 from running import repack
 from wheelmaking import cuda_wheel, make_wheel, metadata
 
@@ -50,15 +50,20 @@ LOCKERS = {"poetry": "poetry", "pdm": "pdm[locked]", "uv": "uv"}
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a static index that has the emitted wheels, and NumPy."""
+    """The URL of a static index where the emitted wheels, and NumPy, were published."""
     place = tmp_path_factory.mktemp("lockers")
     source = cuda_wheel(place, numpy=b"numpy._core.multiarray", requires=REQUIRES)
     repack("build", "--source", source, "--no-smoke", cwd=place)
     emitted = sorted((place / "dist").glob("*.whl"))
     assert len(emitted) == 5
-    simple_index(place, [*emitted, numpy(place, "2.2.6"), numpy(place, "2.3.5")], hashes=True)
-    with served(place) as url:
-        yield url
+    (place / "numpy").mkdir()
+    for version in ("2.2.6", "2.3.5"):
+        numpy(place / "numpy", version)
+    repack("publish", "numpy", "--index-dir", "index", cwd=place)
+    # For Python 3.10 the index has no NumPy: that is told, and pins the others.
+    repack("publish", "dist", "--index-dir", "index", cwd=place, codes=[1])
+    with served(place / "index", Negotiating) as url:
+        yield f"{url}/"
 
 
 def numpy(folder: Path, version: str) -> Path:

@@ -19,7 +19,6 @@ from wheelmaking import make_wheel
 
 from repack.console import SILENT
 from repack.fetch import Cache, fetch_index
-from repack.files import sha256_of
 from repack.lock import read_lock
 from repack.pythons import Interpreter, Pythons
 from repack.smoke import Machine, Probe, unpack_dlls, unpack_pip
@@ -27,7 +26,6 @@ from repack.smoke import Machine, Probe, unpack_dlls, unpack_pip
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
 OWN = "opencv_contrib_python-4.13.0.90+cu12.patched"
-HERE = "{}.{}".format(*sys.version_info[:2])
 PYTHON = "3.12"
 
 
@@ -184,62 +182,6 @@ def test_a_lock_file_that_names_the_index_serves_from_anywhere(
     done = shelf.run(*uv("sync", lock), "--target", tmp_path / "t")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "cv2" / "of.py").is_file()
-
-
-PROJECT = """\
-[project]
-name = "theirs"
-version = "1"
-requires-python = "=={here}.*"
-dependencies = ["opencv-contrib-python"]
-
-[tool.uv]
-constraint-dependencies = ["opencv-contrib-python==4.13.0.90+cu12.patched"]
-
-[[tool.uv.index]]
-name = "team"
-url = "{team}"
-explicit = true
-
-[[tool.uv.index]]
-name = "public"
-url = "{public}"
-default = true
-
-[tool.uv.sources]
-opencv-contrib-python = {{ index = "team" }}
-"""
-
-
-def test_a_project_of_uv_takes_our_wheel_from_the_explicit_index_alone(
-    shelf: Shelf, tmp_path: Path
-) -> None:
-    for name in ("team", "public"):
-        (tmp_path / name).mkdir()
-    wheel = make_wheel(
-        tmp_path / "team" / f"{OWN}-py3-none-any.whl", {"cv2/__init__.py": b""}, requires=["numpy"]
-    )
-    planted = make_wheel(
-        tmp_path / "public" / "opencv_contrib_python-99-py3-none-any.whl",
-        {"cv2/__init__.py": b"planted"},
-    )
-    numpy = make_wheel(
-        tmp_path / "public" / "numpy-2.5.5-py3-none-any.whl", {"numpy/__init__.py": b""}
-    )
-    simple_index(tmp_path / "1", [wheel], hashes=True)
-    simple_index(tmp_path / "2", [planted, numpy], hashes=True)
-    project = tmp_path / "theirs"
-    project.mkdir()
-    with served(tmp_path / "1") as team, served(tmp_path / "2") as public:
-        text = PROJECT.format(team=team, public=public, here=HERE)
-        (project / "pyproject.toml").write_text(text, encoding="utf-8")
-        done = shelf.run(UV, "sync", "--python", sys.executable, cwd=project)
-    assert done.returncode == 0, done.stderr
-    locked = (project / "uv.lock").read_text(encoding="utf-8")
-    assert sha256_of(wheel) in locked
-    assert sha256_of(planted) not in locked
-    (installed,) = (project / ".venv").rglob("cv2/__init__.py")
-    assert installed.read_bytes() == b""
 
 
 @pytest.mark.network

@@ -48,7 +48,7 @@ class Folder:
     def sizes(self) -> Mapping[str, int]:
         """Return the size of every file in the folder and the folders in it, by its key."""
         sizes = {}
-        for folder, names, filenames in os.walk(self._path):
+        for folder, names, filenames in os.walk(self._path, onerror=_raise_unreadable):
             names[:] = [name for name in names if not name.startswith(".")]
             for path in (Path(folder, name) for name in filenames if not name.startswith(".")):
                 with contextlib.suppress(FileNotFoundError):
@@ -157,6 +157,12 @@ def changed_source(source: Path, found: str, sha256: str) -> InputError:
         file=source,
         hint="publish again, once nobody writes to it",
     )
+
+
+def _raise_unreadable(error: OSError) -> None:
+    """Let a folder that cannot be read not be taken for one that is empty."""
+    if not isinstance(error, FileNotFoundError):
+        raise files.not_read(Path(error.filename), error) from error
 
 
 def _set_mode(path: Path, mode: int) -> None:

@@ -175,7 +175,8 @@ def is_distribution(filename: str) -> bool:
 
 
 def _check_file(file: File, name: str) -> None:
-    if parse_filename(file.filename)[0] != name or file.url != link_to(file.filename):
+    plain = file.url == link_to(file.filename) and not {"/", "\\"} & set(file.filename)
+    if not plain or parse_filename(file.filename)[0] != name:
         message = f"{file.filename} is no file of {name} that lies beside it"
         raise ValueError(message)
     if not _SHA256.fullmatch(file.sha256):

@@ -29,7 +29,6 @@ _VARIABLES = {
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
     "trusted-host": ("UV_INSECURE_HOST", " "),
-    "cert": ("SSL_CERT_FILE", " "),
     "client-cert": ("SSL_CLIENT_CERT", " "),
     "proxy": ("ALL_PROXY", " "),
 }
@@ -39,12 +38,12 @@ _VARIABLES = {
 class Index:
     """Where pins are looked for, as `open_index` has it.
 
-    `named` is the only index, and is written into the pin files; "" for those of pip. The
-    environment is uv's, and may hold passwords.
+    `named` is the only index, and is written into the pin files; "" for those of pip. Options and
+    environment are uv's, and the environment may hold passwords.
     """
 
     named: str
-    offline: bool
+    options: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
 
 
@@ -55,19 +54,22 @@ def open_index(*, named: str = "", first: str = "", offline: bool = False) -> In
     """
     replaced = {variable for variable, _ in _VARIABLES.values() if variable.startswith("UV_")}
     environment = {name: value for name, value in os.environ.items() if name not in replaced}
+    environment |= trust_settings()
     settings = read_settings()
     for key, (variable, separator) in _VARIABLES.items():
         if key in settings:
             environment[variable] = separator.join(settings[key].split())
-    if settings.get("no-index"):
-        environment["UV_NO_INDEX"] = "1"
     if named:
-        for variable in ("UV_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX"):
+        for variable in ("UV_INDEX", "UV_FIND_LINKS"):
             environment.pop(variable, None)
         environment["UV_DEFAULT_INDEX"] = named
     elif first:
         environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}".strip()
-    return Index(named=named, offline=offline, environment=environment)
+    options = [
+        *(["--offline"] if offline else []),
+        *(["--no-index"] if settings.get("no-index") and not named else []),
+    ]
+    return Index(named=named, options=options, environment=environment)
 
 
 def resolve(  # noqa: PLR0913 - what is asked for, and where
@@ -112,7 +114,7 @@ def resolve(  # noqa: PLR0913 - what is asked for, and where
                     Path(folder, "pylock.toml"),
                 ),
                 *(["--no-deps"] if alone else []),
-                *(["--offline"] if index.offline else []),
+                *index.options,
             ],
             timeout=_LONGEST,
             env=index.environment,
@@ -121,6 +123,13 @@ def resolve(  # noqa: PLR0913 - what is asked for, and where
             raise _error(", ".join(requirements), python, done.output)
         document = tomllib.loads(Path(folder, "pylock.toml").read_text(encoding="utf-8"))
     return [_read_package(package, python) for package in document.get("packages", [])]
+
+
+def trust_settings() -> dict[str, str]:
+    """Return the variables by which uv trusts whom pip trusts: the system's authorities too."""
+    named = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    cert = next(filter(None, map(os.environ.get, named)), read_settings().get("cert"))
+    return {"UV_SYSTEM_CERTS": "true", **({"SSL_CERT_FILE": cert} if cert else {})}
 
 
 def find_uv() -> str:
@@ -133,8 +142,8 @@ def find_uv() -> str:
 
 
 def _error(requirements: str, python: str, output: str) -> FetchError:
-    """Return uv's reason in one line: without frame, and without what it says of caches."""
-    words = redact(" ".join(output.split()))
+    """Return uv's reason in one line; its hints are about options of its own."""
+    words = redact(" ".join(output.split())).partition(" hint: ")[0]
     for mark in ("error: ", "No solution found when resolving dependencies "):
         words = words.removeprefix(mark)
     return FetchError(

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 from repack.console import Progress
 from repack.errors import FetchError, InputError, redact, shown_url
 from repack.index.publishing import Done
-from repack.index.resolving import find_uv
+from repack.index.resolving import find_uv, trust_settings
 from repack.index.web import PAGE_TYPES, Link, Login, Page, Web, origin, read_links
 from repack.index.wheels import Offer
 from repack.plan import megabytes
@@ -185,6 +185,7 @@ def _run_uv(offer: Offer, account: Login, progress: Progress) -> str | None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("UV_PUBLISH")
     }
+    environment |= trust_settings()
     environment |= {
         "UV_PUBLISH_USERNAME": account.username,
         "UV_PUBLISH_PASSWORD": account.password,
