@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import obstore
@@ -153,6 +154,40 @@ def test_a_publish_that_is_killed_at_any_write_leaves_a_whole_index_and_the_next
         assert checked(capsys, place)["faults"] == []
         number += 1
     assert number >= 7
+
+
+def test_whoever_is_overtaken_by_another_at_any_write_loses_nothing_of_either(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another publishes, and is done, just before the n-th change of an object."""
+    for name, version, project in (("one", "1.0", "tiny_thing"), ("two", "2.0", "tiny_thing")):
+        tiny(tmp_path / name, version, name=project)
+    tiny(tmp_path / "two", "1.0", name="other_thing")
+    originals = {name: getattr(obstore, name) for name in ("put", "copy", "delete")}
+    number, left = 0, -1
+
+    while number == 0 or left < 0:
+        left = number
+        place = f"s3://team/{uuid.uuid4().hex}"
+
+        def overtaken(call: Callable[..., object], place: str) -> Callable[..., object]:
+            def wrapper(*args: object, **named: object) -> object:
+                nonlocal left
+                left -= 1
+                if left == -1:
+                    published(capsys, tmp_path / "two", "--index-dir", place)
+                return call(*args, **named)
+
+            return wrapper
+
+        with monkeypatch.context() as patch:
+            for name, call in originals.items():
+                patch.setattr(obstore, name, overtaken(call, place))
+            published(capsys, tmp_path / "one", "--index-dir", place)
+        answer = checked(capsys, place)
+        assert (answer["files"], answer["faults"]) == (3 if left < 0 else 1, []), number
+        number += 1
+    assert number > 8
 
 
 @pytest.mark.parametrize(
