@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,35 +129,6 @@ def test_other_bytes_that_no_page_lists_are_refused_too(
     assert snapshot(index) == before
 
 
-@pytest.mark.parametrize(
-    ("spoil", "code"),
-    [
-        pytest.param(lambda path: path.write_text("<html>"), "not-a-zip", id="not a wheel"),
-        pytest.param(
-            lambda path: make_wheel(path, {f"{INFO}/RECORD": b"tiny_thing.py,sha256=x,1\n"}),
-            "record",
-            id="RECORD is wrong",
-        ),
-        pytest.param(lambda path: path.rename(path.with_name("tiny.whl")), "filename", id="name"),
-    ],
-)
-def test_a_wheel_that_is_none_leaves_no_index(
-    dist: Path, index: Path, capsys: Capture, spoil: object, code: str
-) -> None:
-    tiny(dist, "0.9")
-    spoil(tiny(dist, "1.0"))  # type: ignore[operator]
-    answer = published(capsys, dist, "--index-dir", index, code=1)
-    assert answer["error"]["code"] == code
-    assert not index.exists()
-
-
-def test_an_empty_folder_and_none_are_refused(dist: Path, index: Path, capsys: Capture) -> None:
-    answer = published(capsys, dist, "--index-dir", index, code=1)
-    assert answer["error"]["code"] == "missing-folder"
-    dist.mkdir()
-    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "no-wheels"
-
-
 def record_of(folder: Path, *wheels: Path, status: str = "passed") -> None:
     """Leave the record of a build of these wheels."""
     leave_record(folder, [wheel_record(folder, wheel, ["3.12"], status=status) for wheel in wheels])
@@ -177,24 +149,67 @@ def test_wheels_are_taken_from_the_folders_of_builds_and_from_no_other(
         assert fact in shown
 
 
-def test_a_wheel_that_its_build_does_not_know_as_it_is_is_refused(
-    dist: Path, index: Path, capsys: Capture
-) -> None:
+def no_folder(dist: Path) -> None:
+    shutil.rmtree(dist)
+
+
+def no_wheels(dist: Path) -> None:
+    for path in dist.iterdir():
+        path.unlink()
+
+
+def no_archive(dist: Path) -> None:
+    tiny(dist, "1.0").write_text("<html>")
+
+
+def wrong_record(dist: Path) -> None:
+    make_wheel(tiny(dist, "1.0"), {f"{INFO}/RECORD": b"tiny_thing.py,sha256=x,1\n"})
+
+
+def wrong_name(dist: Path) -> None:
+    tiny(dist, "1.0").rename(dist / "tiny.whl")
+
+
+def changed_since(dist: Path) -> None:
     record_of(dist, tiny(dist, "1.0"))
     tiny(dist, "1.0", value=2)
-    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "changed"
+
+
+def failed(dist: Path) -> None:
     record_of(dist, tiny(dist, "1.0"), status="failed")
-    answer = published(capsys, dist, "--index-dir", index, code=1)
-    assert answer["error"]["code"] == "failed-wheel"
-    assert not index.exists()
 
 
-def test_two_builds_with_one_name_for_two_wheels_are_refused(
-    dist: Path, index: Path, capsys: Capture
-) -> None:
+def one_name_for_two(dist: Path) -> None:
     record_of(dist / "a", tiny(dist / "a", "1.0"))
     record_of(dist / "b", tiny(dist / "b", "1.0", value=2))
-    assert published(capsys, dist, "--index-dir", index, code=1)["error"]["code"] == "other-bytes"
+
+
+def too_large(dist: Path) -> None:
+    tiny(dist, "1.0", "Keywords: " + "x" * 3000)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(no_folder, "missing-folder", id="no folder"),
+        pytest.param(no_wheels, "no-wheels", id="no wheels"),
+        pytest.param(no_archive, "not-a-zip", id="no archive"),
+        pytest.param(wrong_record, "record", id="RECORD is wrong"),
+        pytest.param(wrong_name, "filename", id="no name of a wheel"),
+        pytest.param(changed_since, "changed", id="changed since its build"),
+        pytest.param(failed, "failed-wheel", id="did not work"),
+        pytest.param(one_name_for_two, "other-bytes", id="two of one name"),
+        pytest.param(too_large, "too-large", id="larger than the index takes"),
+    ],
+)
+def test_what_may_not_be_handed_on_leaves_no_index(
+    dist: Path, index: Path, capsys: Capture, spoil: Callable[[Path], None], code: str
+) -> None:
+    tiny(dist, "0.9")
+    spoil(dist)
+    words = ("--index-dir", index, "--set", "publish.max-size=910")
+    assert published(capsys, dist, *words, code=1)["error"]["code"] == code
+    assert not index.exists()
 
 
 def test_a_version_is_yanked_with_its_reason_and_taken_back(
@@ -363,12 +378,3 @@ def test_the_settings_name_the_index(
     published(capsys, "--config", "../repack.toml")
     assert (tmp_path / "team" / PROJECT / "index.html").is_file()
     assert published(capsys, code=2)["error"]["message"].startswith("no index is named")
-
-
-def test_a_larger_wheel_than_the_index_takes_is_refused(
-    dist: Path, index: Path, capsys: Capture
-) -> None:
-    tiny(dist, "1.0")
-    words = ("--index-dir", index, "--set", "publish.max-size=100")
-    assert published(capsys, dist, *words, code=1)["error"]["code"] == "too-large"
-    assert not index.exists()
