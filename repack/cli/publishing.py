@@ -106,7 +106,7 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         done = publish(offers, place, progress, index_url=index_url)
         name = place.name
         first = Path(name).as_uri() if place.near else ""
-    pinned = _pin(dist, open_index(first=first, offline=options.offline), progress)
+    pinned = _pin(dist, first, progress, offline=options.offline)
     return _answer(name, done, failed=not pinned)
 
 
@@ -240,14 +240,16 @@ def _change(place: Place, options: argparse.Namespace, progress: Progress) -> li
     return yank(place, version, reason, project, progress)
 
 
-def _pin(dist: Path, index: Index, progress: Progress) -> bool:
+def _pin(dist: Path, first: str, progress: Progress, *, offline: bool) -> bool:
     """Return whether all that was handed on is pinned, too; wheels of no build need no pins.
 
-    No index is named in them: where this one is served, it may not be there yet.
+    They are looked for in the index `first`, and it is not named in them: where it is served, it
+    may not be there yet.
     """
     if not read_records(dist):
         return True
     try:
+        index = open_index(first=first, offline=offline)
         return not _pin_answer(dist, index, progress).failed
     except RepackError as error:
         _log.error("the wheels are published, and not pinned: %s", error)
