@@ -196,6 +196,15 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
         assert upload(dist, "--repository-url", server.url("/")).what == {FILE: "added"}
 
 
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_who_may_not_list_all_projects_may_upload_to_one(
+    status: str, dist: Path, upload: Uploading
+) -> None:
+    with index() as server:
+        server.pages["/simple/"] = server.pages["/+simple/"] = server.pages["/"] = answers(status)
+        assert upload(dist, "--repository-url", server.url("/")).what == {FILE: "added"}
+
+
 def test_the_roots_page_is_not_read_whole(dist: Path, upload: Uploading) -> None:
     with index() as server:
         server.pages["/simple/"] = answers(

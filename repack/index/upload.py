@@ -5,6 +5,7 @@ nothing is sent. A file is done once its bytes have been read back: whoever runs
 failure sends what lacks.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -47,7 +48,10 @@ class ServedIndex:
 
     def __init__(self, web: Web, url: str) -> None:
         self._web = web
-        root = web.read_page(url, most=_HEAD)
+        root = None
+        # Who may not list all projects may still look at one of them.
+        with contextlib.suppress(FetchError):
+            root = web.read_page(url, most=_HEAD)
         #: Where the index is by its own word: an old host name may lead to it.
         self.url = root.url if root is not None else url
         self._is_known = root is not None
@@ -111,17 +115,20 @@ def upload(
 
 def _find_index(upload_url: str, web: Web) -> str:
     """Return the URL of the simple pages of the index that takes uploads there."""
-    base = upload_url.rstrip("/") + "/"
+    base, denied = upload_url.rstrip("/") + "/", ""
     for place in _PLACES:
         url = urljoin(base, place)
         try:
             page = web.read_page(url, most=_HEAD)
         except FetchError as error:
-            if error.code not in {"http-400", "http-405"}:
+            if not error.code.startswith("http-4"):
                 raise
+            denied = denied or url if error.code in {"http-401", "http-403"} else denied
             continue
         if page is not None and _is_simple(page):
             return page.url
+    if denied:
+        return denied
     raise FetchError(
         "no simple page of the index is found from there, so what it has cannot be compared",
         code="no-index-url",
@@ -133,8 +140,10 @@ def _find_index(upload_url: str, web: Web) -> str:
 def _is_simple(page: Page) -> bool:
     """Return whether a page is the list of an index's projects rather than one for people."""
     text = page.content.lower()
-    words = (b"pypi:repository-version", b"simple index", b"links for", b'"api-version"')
-    return page.kind in PAGE_TYPES and any(word in text for word in words)
+    words = (b"pypi:repository-version", b"simple index", b"links for")
+    if page.kind != "text/html":
+        return page.kind in PAGE_TYPES
+    return any(word in text for word in words)
 
 
 def _find_missing(offers: Sequence[Offer], index: ServedIndex) -> list[Offer]:
