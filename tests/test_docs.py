@@ -241,7 +241,7 @@ def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> N
         (packages,) = re.findall(r"--no-install-recommends ([\w ]+)", text)
         assert all(f'"{package.strip()}"' in setup for package in packages.split()), recipe.name
         assert {"maven", "wine", "wine64"} == set(packages.split())
-        called = re.findall(r"(?:^RUN |^ +run: |^ +- |\$\()(repack [^|>)\n]+)", text, re.MULTILINE)
+        called = re.findall(r"(?:^RUN |^ +run: |^ +- |\$\()(repack [^|>)&\n]+)", text, re.MULTILINE)
         assert called
         for line in called:
             words = shlex.split(line.replace('${NAME:+"$NAME"}', "name"))
