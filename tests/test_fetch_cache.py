@@ -125,25 +125,22 @@ def test_a_known_hash_saves_the_download_of_what_is_there(
         get(server, cache, known="0" * 64, offline=True)
 
 
-class TestOffline:
-    def test_with_nothing_pinned_says_what_to_do(self, server: FaultServer, cache: Cache) -> None:
-        with pytest.raises(FetchError) as caught:
-            get(server, cache, lock=Lock(), offline=True)
-        assert caught.value.code == "offline"
-        assert "run `repack fetch` or `repack build` once" in caught.value.hint
-
-    def test_with_a_pin_and_no_file_names_the_file(self, server: FaultServer, cache: Cache) -> None:
-        with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
-            get(server, cache, lock=locked(server.url(PATH), CONTENT), offline=True)
-
-    def test_takes_what_was_last_fetched_where_nothing_is_pinned(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        first = get(server, cache)
-        assert get(server, cache).sha256 == first.sha256
-        assert len(server.seen) == 2
-        assert get(server, cache, offline=True) == first
-        assert len(server.seen) == 2
+def test_offline_takes_what_was_last_fetched_and_asks_nobody(
+    server: FaultServer, cache: Cache
+) -> None:
+    with pytest.raises(FetchError) as caught:
+        get(server, cache, lock=Lock(), offline=True)
+    assert caught.value.code == "offline"
+    assert "run `repack fetch` or `repack build` once" in caught.value.hint
+    with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
+        get(server, cache, lock=locked(server.url(PATH), CONTENT), offline=True)
+    assert not server.seen
+    first = get(server, cache)
+    # What is not pinned is asked for each time.
+    assert get(server, cache).sha256 == first.sha256
+    assert len(server.seen) == 2
+    assert get(server, cache, offline=True) == first
+    assert len(server.seen) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users and modes of POSIX")

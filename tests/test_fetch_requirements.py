@@ -211,33 +211,12 @@ def test_a_pip_of_the_working_directory_is_not_run(
 
 
 #: What the user has told pip about how and where to install, and what it may say to us.
-SETTINGS = {
-    "user": "1",
-    "target": "elsewhere",
-    "prefix": "elsewhere",
-    "root": "elsewhere",
-    "require-hashes": "1",
-    "require-virtualenv": "1",
-    "no-deps": "0",
-    "no-binary": ":all:",
-    "only-binary": ":none:",
-    "dry-run": "0",
-    "report": "elsewhere.json",
-    "quiet": "3",
-    "verbose": "3",
-    "constraint": "missing.txt",
-    "requirement": "missing.txt",
-    "log": "elsewhere.log",
-    "no-input": "1",
-    "platform": "any",
-    "python-version": "2.7",
-    "abi": "none",
-    "pre": "1",
-    "upgrade": "1",
-    "dest": "elsewhere",
-    "editable": ".",
-    "group": "tests",
-}
+SETTINGS = """
+user=1 target=elsewhere prefix=elsewhere root=elsewhere dest=elsewhere report=elsewhere.json
+require-hashes=1 require-virtualenv=1 no-deps=0 no-binary=:all: only-binary=:none: dry-run=0
+quiet=3 verbose=3 log=elsewhere.log no-input=1 constraint=missing.txt requirement=missing.txt
+platform=any python-version=2.7 abi=none pre=1 upgrade=1 editable=. group=tests
+"""
 
 
 @pytest.mark.parametrize("where", ["variables", "pip.conf", "a section of pip.conf"])
@@ -251,11 +230,12 @@ def test_settings_about_how_and_where_to_install_do_not_reach_us(
     monkeypatch.chdir(tmp_path)
     section = "install" if where.startswith("a section") else "global"
     lines = [f"[{section}]", f"index-url = {index.url('/simple/')}"]
-    for name, value in SETTINGS.items():
+    for setting in SETTINGS.split():
+        name, _, value = setting.partition("=")
         if where == "variables":
             monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
         else:
-            lines.append(f"{name} = {value}")
+            lines.append(setting)
     if where != "variables":
         monkeypatch.delenv("PIP_INDEX_URL")
         (tmp_path / "pip.conf").write_text("\n".join(lines), encoding="utf-8")
@@ -292,38 +272,31 @@ class TestAPrivateIndex:
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
-    def test_is_read_with_the_password_of_its_url(
-        self, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        url = index.url("/simple/").replace("://", "://team:s3cr%40t@")
-        monkeypatch.setenv("PIP_INDEX_URL", url)
-        fetched = get(cache)
-        assert fetched.path.read_bytes() == wheel(ABI3)
-        assert "s3cr" not in str(fetched.pin)
-
-    def test_is_read_with_netrc(
-        self, index: FaultServer, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        netrc = tmp_path / "netrc"
-        netrc.write_text("machine 127.0.0.1 login team password s3cr@t\n", encoding="utf-8")
-        netrc.chmod(0o600)
-        monkeypatch.setenv("NETRC", str(netrc))
-        assert get(cache).path.read_bytes() == wheel(ABI3)
-        assert index.seen
-
     @pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
-    @pytest.mark.parametrize("user", ["", "team@"])
-    def test_is_read_with_keyring(
+    @pytest.mark.parametrize(
+        ("login", "way"),
+        [("team:s3cr%40t@", "URL"), ("", "netrc"), ("", "keyring"), ("team@", "keyring")],
+    )
+    def test_is_read_with_the_password_that_pip_knows(  # noqa: PLR0913, PLR0917 - of pytest
         self,
-        user: str,
+        login: str,
+        way: str,
         index: FaultServer,
         cache: Cache,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        self.keyring(tmp_path, monkeypatch, "s3cr@t")
-        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{user}"))
-        assert get(cache).path.read_bytes() == wheel(ABI3)
+        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
+        if way == "netrc":
+            netrc = tmp_path / "netrc"
+            netrc.write_text("machine 127.0.0.1 login team password s3cr@t\n", encoding="utf-8")
+            netrc.chmod(0o600)
+            monkeypatch.setenv("NETRC", str(netrc))
+        elif way == "keyring":
+            self.keyring(tmp_path, monkeypatch, "s3cr@t")
+        fetched = get(cache)
+        assert fetched.path.read_bytes() == wheel(ABI3)
+        assert "s3cr" not in str(fetched.pin)
 
     def test_whose_files_pip_alone_gets_is_left_to_pip(
         self, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
