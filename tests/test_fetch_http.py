@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 import trustme
 from faultserver import (
+    Exchange,
     Fault,
     FaultServer,
     ProxyServer,
+    Resource,
     answers,
     drips,
     ends_after,
@@ -179,9 +181,16 @@ def to(place: str) -> Fault:
     return answers("302 Found", {"Location": place})
 
 
+def too_long(exchange: Exchange, resource: Resource) -> None:
+    """Cut the body, and send a byte too many of the rest."""
+    more = partial(9_000, CONTENT[9_000:] + b"x") if "range" in exchange.seen.headers else CUT
+    more(exchange, resource)
+
+
 #: What always comes, whether the lock knows the content, code, a part of the message, requests.
 STAYING: dict[str, tuple[Fault, bool, str, str, int]] = {
     "cut each time": (ends_after(0), False, "network", "broke off (IncompleteRead(0", TRIES),
+    "more than announced": (too_long, False, "size", f"more bytes come than the {SIZE}", 2),
     "more in chunks": (chunked(CONTENT, b"more", b""), True, "sha256", "repack.lock says", 2),
     "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER), 2),
     "no length, no hash": (plain("HTTP/1.0 200 OK"), False, "no-length", "source.sha256", 1),
