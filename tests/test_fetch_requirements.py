@@ -296,6 +296,7 @@ class TestAPrivateIndex:
             self.keyring(tmp_path, monkeypatch, "s3cr@t")
         fetched = get(cache)
         assert fetched.path.read_bytes() == wheel(ABI3)
+        assert index.seen[-1].headers["user-agent"].startswith("repack/")
         assert "s3cr" not in str(fetched.pin)
 
     def test_whose_files_pip_alone_gets_is_left_to_pip(
