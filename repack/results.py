@@ -298,8 +298,8 @@ def pythons_json(pythons: Sequence[Interpreter | Unavailable]) -> Json:
 
 def _python_json(python: Interpreter | Unavailable) -> Json:
     if isinstance(python, Unavailable):
-        told = {"python": python.version, "available": False}
-        return {**told, "reason": python.reason, "hint": python.hint}
+        why = {"reason": python.reason, "hint": python.hint}
+        return {"python": python.version, "available": False, **why}
     return {
         "python": python.version,
         "available": True,
@@ -397,8 +397,8 @@ def _size_of(entry: Added) -> int:
 
 def _after(row: Row) -> str:
     """Return what the fixed wheel did; a failure stands out without colour."""
-    said = f"FAILED: {row.after.said}" if row.after.status == FAILED else row.after.said
-    return f"{said} (seen before)" if row.remembered else said
+    text = f"FAILED: {row.after.said}" if row.after.status == FAILED else row.after.said
+    return f"{text} (seen before)" if row.remembered else text
 
 
 def _file(row: Row) -> str:

@@ -344,7 +344,10 @@ def test_a_second_build_leaves_all_as_it_is(three: Repack) -> None:
     assert everything(three.folder) == before
 
 
-def test_one_publish_hands_on_what_all_builds_made(three: Repack) -> None:
+def test_one_publish_hands_on_what_all_builds_made(
+    three: Repack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", str(three.cache / "uv"))
     three("build")
     words = ("publish", "--index-dir", three.folder / "index", "--offline")
     # Nothing was tried and nobody is asked: it is pinned only where uv's cache knows NumPy.

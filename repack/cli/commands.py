@@ -202,8 +202,8 @@ def _name_next_step(config: Config, *, dry_run: bool) -> str:
     if dry_run:
         return "nothing was written; without --dry-run it is"
     out = config.build.out.parent if config.build.name else config.build.out
-    shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
-    dist = "" if str(shown) == "dist" else f" {shlex.quote(str(shown))}"
+    folder = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    dist = "" if str(folder) == "dist" else f" {shlex.quote(str(folder))}"
     return f"next: `repack report{dist}` makes a page of it, `repack publish{dist}` hands it on"
 
 
@@ -225,11 +225,11 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
         path, url = obtain_source(config, supply)
         look_through(path, config, supply)
         sources.append({"name": config.build.name, "path": str(path), "url": url})
-    told: Json = {"builds": sources}
+    place: Json = {"builds": sources}
     if not configs[0].build.name:
-        told = {"path": sources[0]["path"], "url": sources[0]["url"]}
+        place = {"path": sources[0]["path"], "url": sources[0]["url"]}
     return Answer(
-        json={"version": JSON_VERSION, **told, "lock_changes": list(supply.keep())},
+        json={"version": JSON_VERSION, **place, "lock_changes": list(supply.keep())},
         show=lambda console: console.show_lines([source["path"] for source in sources]),
     )
 
