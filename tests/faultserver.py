@@ -83,6 +83,8 @@ class Exchange:
 
     def asked_start(self, resource: Resource) -> int | None:
         """Where the wanted range starts; None where everything is to be sent."""
+        if match := re.fullmatch(r"bytes=-(\d+)", self.seen.headers.get("range", "")):
+            return max(0, len(resource.content) - int(match[1]))
         match = re.fullmatch(r"bytes=(\d+)-\d*", self.seen.headers.get("range", ""))
         condition = self.seen.headers.get("if-range")
         if not match or condition not in {None, resource.etag, resource.last_modified}:
@@ -105,7 +107,8 @@ def serve(exchange: Exchange, resource: Resource) -> None:
     elif start >= size:
         exchange.send("416 Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
     else:
-        last = exchange.seen.headers["range"].rpartition("-")[2]
+        first, _, last = exchange.seen.headers["range"].removeprefix("bytes=").partition("-")
+        last = last if first else ""
         end = min(int(last) + 1, size) if last else size
         part = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
         length = {"Content-Length": str(end - start)}

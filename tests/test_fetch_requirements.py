@@ -22,9 +22,8 @@ from faultserver import (
 from fetching import TRIES, fast_session, locked, make_content, no_proxies, sha256
 
 from repack.config import IndexSource
-from repack.console import SILENT
 from repack.errors import FetchError, RepackError
-from repack.fetch import Cache, Fetched, check_index, fetch, fetch_index, pin_key
+from repack.fetch import Cache, Fetched, fetch, fetch_index, pin_key
 from repack.lock import Lock
 
 CP39 = "sample_cu126-4.12.0-cp39-none-win_amd64.whl"
@@ -354,16 +353,6 @@ def test_what_the_index_has_not_is_said_in_one_line(
     assert error.file == f"{requirement} for Python {python} on win_amd64"
     assert "the index has no such wheel: Could not find a version that satisfies" in str(error)
     assert reason in str(error)
-
-
-def test_requirements_of_a_wheel_that_the_index_lacks_are_named(index: FaultServer) -> None:
-    check_index(["sample-cu126>=4.12,<5"], python="3.12", progress=SILENT)
-    assert not downloads(index)
-    with pytest.raises(FetchError, match=r"^never-asked-for<2 for Python 3\.12 on win_amd64: "):
-        check_index(["sample-cu126>=4.12", "never-asked-for<2"], python="3.12", progress=SILENT)
-    index.add("/simple/sample-cu126/", page((LINUX,)), kind="text/html", etag=None)
-    with pytest.raises(FetchError, match="from versions: none"):
-        check_index(["sample-cu126"], python="3.12", progress=SILENT)
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "500 Sorry"])

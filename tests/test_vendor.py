@@ -13,6 +13,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from driving import Ran, Repack, everything
+from faultserver import listening
 from nvidia import (
     CUBLAS,
     CUBLAS_LT,
@@ -74,13 +75,13 @@ class Shop:
         folder = toolkit(self.folder / "toolkit", *dlls, licence=licence)
         return option("vendor.dll-dirs", [str(folder)])
 
-    def run(self, source: Path, *options: object) -> Ran:
+    def run(self, source: Path | str, *options: object) -> Ran:
         return self.repack(
             *("build", "--source", source, "--mode", "vendor", "--no-smoke", "--json", "-q"),
             *("--python", "3.12", *options),
         )
 
-    def build(self, source: Path, *options: object) -> dict[str, Any]:
+    def build(self, source: Path | str, *options: object) -> dict[str, Any]:
         """Return what `repack build` tells of a wheel that it made."""
         ran = self.run(source, *options)
         assert ran.code == 0, ran.err
@@ -388,6 +389,18 @@ def test_the_sbom_is_cyclonedx_and_names_each_dll_and_the_wheel_it_came_from(
     (source,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
     assert source["hashes"][0]["content"] == answer["source"]["sha256"]
     assert sbom["metadata"]["component"]["version"].endswith("+cu12.vendored")
+
+
+def test_no_signature_of_an_address_gets_into_the_wheel(shop: Shop) -> None:
+    source = shop.source()
+    with listening() as server:
+        server.add(f"/{SOURCE}?X-Amz-Signature=secret", source.read_bytes())
+        answer = shop.build(server.url(f"/{SOURCE}?X-Amz-Signature=secret"))
+        place = server.url(f"/{SOURCE}")
+    ancestor = json.loads(read_member(answer, "/sboms/"))["metadata"]["component"]["pedigree"]
+    assert ancestor["ancestors"][0]["externalReferences"][0]["url"] == place
+    with opened(answer) as wheel:
+        assert not [name for name in wheel.namelist() if b"secret" in wheel.read(name)]
 
 
 def test_the_plan_is_what_is_made_each_time_to_the_byte(shop: Shop) -> None:

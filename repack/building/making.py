@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from repack.building.supplementing import check_requirements, find_missing, supplement
+from repack.building.supplementing import find_missing, supplement
 from repack.emit import emit, settle, staging
 from repack.errors import OutputError
 from repack.patching import patch_wheel
@@ -54,8 +54,6 @@ def planned(
 
 def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) -> tuple[Row, ...]:
     """Return how each planned wheel fared, once it stands where it belongs."""
-    pythons = [python for each in plan.wheels for python in each.pythons]
-    check_requirements(plan.requires, pythons, supply)
     out = config.build.out
     with staging(out) as stage:
         emitted = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 from repack.cargo import Supplement, joined
 from repack.errors import FetchError
-from repack.fetch.pip import check_index
 from repack.plan import emitted_version, refusal, requirements_of
 from repack.smoke.requirements import requirements_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from repack.building.supply import Supply
     from repack.config import Config
     from repack.inspect import Analysis
@@ -39,7 +36,7 @@ def supplement(
     from repack import vendor  # noqa: PLC0415
 
     if config.build.mode == "depend":
-        added = vendor.dependencies(analysis)
+        added = vendor.require_distributions(analysis, supply.list_wheel)
     elif config.build.mode == "vendor":
         wheel = partial(supply.wheel, python=_ANY_PYTHON)
         suppliers = vendor.find_suppliers(config, analysis, wheel, supply.cache, supply.progress)
@@ -52,22 +49,11 @@ def supplement(
     return added
 
 
-def check_requirements(requires: Iterable[str], pythons: Sequence[str], supply: Supply) -> None:
-    """Raise FetchError for a requirement that the index has no Windows wheel for."""
-    if supply.offline:
-        return
-    plain = [line.partition(";")[0] for line in requires]
-    for python in pythons:
-        of_python = [line for line in plain if python == pythons[0] or not _is_nvidia(line)]
-        if of_python:
-            check_index(of_python, python=python, progress=supply.progress)
-
-
 def find_missing(config: Config, analysis: Analysis, supply: Supply) -> dict[str, str]:
     """Return the Pythons for which the index lacks what the wheel requires, with the reason.
 
     What is fetched is what the trial installs. An index that cannot be asked tells nothing here:
-    the trial says so. What a mode adds is asked for by `check_requirements`.
+    the trial says so.
     """
     missing: dict[str, str] = {}
     if not config.smoke.enabled:
@@ -85,10 +71,6 @@ def find_missing(config: Config, analysis: Analysis, supply: Supply) -> dict[str
                 missing[python] = f"it requires {requirement}, and {error.what}"
                 break
     return missing
-
-
-def _is_nvidia(requirement: str) -> bool:
-    return requirement.startswith("nvidia-")
 
 
 def _whole_label(config: Config, label: str) -> str:

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repack.console import Progress
-    from repack.fetch import Cache, Fetchable, Fetched
+    from repack.fetch import Cache, Fetchable, Fetched, Listing
     from repack.lock import Pin
+
+
+#: NVIDIA's wheels hold no Python and are the same for each.
+_ANY_PYTHON = "3.12"
 
 
 class Supply:
@@ -49,14 +53,30 @@ class Supply:
             progress=self.progress,
         )
         if pinned:
-            with self._turn:
-                self._now = self._now.with_pin(fetched.pin)
-                self._obeyed = self._obeyed.with_pin(fetched.pin)
+            self._pin(fetched.pin)
         return fetched
 
     def wheel(self, requirement: str, python: str) -> Fetched:
         """Return the index's wheel for `requirement` on one Windows Python."""
         return self.fetch(IndexSource(requirement=requirement, python=python))
+
+    def list_wheel(self, requirement: str, platform: str) -> Listing | None:
+        """Return which files the index's wheel for `requirement` holds; None for not known."""
+        listing = fetch.list_wheel(
+            IndexSource(requirement=requirement, python=_ANY_PYTHON, platform=platform),
+            lock=self._obeyed,
+            cache=self.cache,
+            offline=self.offline,
+            progress=self.progress,
+        )
+        if listing is not None and listing.pin is not None:
+            self._pin(listing.pin)
+        return listing
+
+    def _pin(self, pin: Pin) -> None:
+        with self._turn:
+            self._now = self._now.with_pin(pin)
+            self._obeyed = self._obeyed.with_pin(pin)
 
     @property
     def pins(self) -> tuple[Pin, ...]:

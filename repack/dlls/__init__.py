@@ -14,12 +14,10 @@ from repack.dlls.families import (
 )
 from repack.dlls.partners import Partner, companions, partners, parts_of
 from repack.dlls.pe import Image, Import, read_exports, read_image
-from repack.dlls.requirements import Cuda, required
 from repack.dlls.writing import make_dll
 
 __all__ = [
     "FAMILIES",
-    "Cuda",
     "Dll",
     "Image",
     "Import",
@@ -38,5 +36,4 @@ __all__ = [
     "possible_majors",
     "read_exports",
     "read_image",
-    "required",
 ]

@@ -13,7 +13,8 @@ from repack.fetch.archive import filename_of, locate
 from repack.fetch.cache import Cache
 from repack.fetch.download import download_wheel
 from repack.fetch.http import Request, make_session
-from repack.fetch.pip import check_index, fetch_requirement
+from repack.fetch.listing import Listing, list_wheel
+from repack.fetch.pip import fetch_requirement
 from repack.fetch.release import fetch_release
 from repack.fetch.values import Expected, Fetchable, Fetched, Job, expect, is_exact, pin_key
 from repack.files import sha256_of
@@ -23,9 +24,10 @@ __all__ = [
     "Cache",
     "Fetchable",
     "Fetched",
-    "check_index",
+    "Listing",
     "fetch",
     "fetch_index",
+    "list_wheel",
     "locate",
     "pin_key",
 ]

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import url2pathname
@@ -17,17 +16,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.config import IndexSource
-from repack.console import Progress
 from repack.errors import FetchError, ToolError
 from repack.fetch.archive import check_archive, check_filename, filename_of
 from repack.fetch.download import download_wheel
-from repack.fetch.http import Request, get, make_session
+from repack.fetch.http import Request, get
 from repack.fetch.pipconfig import last_words, read_settings, run_pip
 from repack.fetch.values import Fetched, Job
 from repack.files import sha256_of, workspace
 from repack.process import Finished, run
 
-_LOGIN_HINT = (
+LOGIN_HINT = (
     "give name and password for that host as for pip: in the index URL of pip.conf or "
     "PIP_INDEX_URL, in .netrc or in keyring"
 )
@@ -38,7 +36,7 @@ _Login: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class Choice:
     """The file that pip has chosen; `sha256` is None where the index does not say it."""
 
     url: str
@@ -48,14 +46,14 @@ class _Choice:
 
 def fetch_requirement(source: IndexSource, job: Job) -> Fetched:
     """Return the wheel that pip chooses for `source`; a pin binds it to that version and file."""
-    _configure(job.session)
+    configure(job.session)
     requirement, pin = source.requirement, job.expected.pin
     if pin is not None:
         name, version, _, _ = parse_wheel_filename(pin.filename)
         requirement = f"{name}=={version}"
     with workspace(job.cache.folder("incoming")) as folder:
         with job.progress.task(f"Asking the index for {source.requirement}", unit="steps"):
-            choice = _resolve(requirement, source, folder, job.session)
+            choice = resolve(requirement, source, folder, job.session)
         refusal = None
         if pin is None or pin.filename == choice.filename:
             job.expected.check(choice.sha256, file=_describe(source))
@@ -71,22 +69,6 @@ def fetch_requirement(source: IndexSource, job: Job) -> Fetched:
             return _keep(_let_pip_download(requirement, source, job, folder, refusal), job)
 
 
-def check_index(requirements: Sequence[str], *, python: str, progress: Progress) -> None:
-    """Raise FetchError unless the index has a wheel of each for that Windows Python."""
-    source = IndexSource(requirement="", python=python)
-    with (
-        progress.task("Asking the index for what the wheel requires", unit="steps"),
-        TemporaryDirectory(prefix="repack-") as name,
-    ):
-        folder = Path(name)
-        if _run_resolver(requirements, source, folder).returncode == 0:
-            return
-        with make_session() as session:
-            _configure(session)
-            for requirement in requirements:
-                _resolve(requirement, source, folder, session)
-
-
 def package_url(filename: str) -> str:
     """Return the package URL of an index's file: what it is called, on whatever mirror it lies."""
     name, version, _, _ = parse_wheel_filename(filename)
@@ -94,7 +76,7 @@ def package_url(filename: str) -> str:
     return f"pkg:pypi/{name}@{escaped}?file_name={filename.replace('+', '%2B')}"
 
 
-def _configure(session: requests.Session) -> None:
+def configure(session: requests.Session) -> None:
     """Let the session go to the index as pip does."""
     settings = read_settings()
     if settings.get("proxy"):
@@ -103,9 +85,9 @@ def _configure(session: requests.Session) -> None:
     session.cert = settings.get("client-cert") or None
 
 
-def _resolve(
+def resolve(
     requirement: str, source: IndexSource, folder: Path, session: requests.Session
-) -> _Choice:
+) -> Choice:
     """Return the file that pip would install."""
     done = _run_resolver([requirement], source, folder)
     if done.returncode or done.timed_out:
@@ -113,7 +95,7 @@ def _resolve(
     try:
         download = json.loads((folder / "report.json").read_bytes())["install"][0]["download_info"]
         sha256 = download["archive_info"].get("hashes", {}).get("sha256")
-        return _Choice(download["url"], filename_of(download["url"]), sha256)
+        return Choice(download["url"], filename_of(download["url"]), sha256)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ToolError(
             f"pip's report is not one that is known here: {error!r}",
@@ -148,15 +130,15 @@ def _target_options(source: IndexSource) -> Sequence[str]:
     )
 
 
-def _download(choice: _Choice, job: Job, folder: Path) -> Fetched:
+def _download(choice: Choice, job: Job, folder: Path) -> Fetched:
     """Return the chosen file, got with the logins that are known, one after the other."""
     place = urlsplit(choice.url)
     if place.scheme == "file":
         copy = shutil.copyfile(url2pathname(place.path), folder / choice.filename)
         return _keep(copy, job)
     refusals = []
-    for login in _find_logins(choice.url):
-        request = Request(url=choice.url, auth=login, hint=_LOGIN_HINT)
+    for login in find_logins(choice.url):
+        request = Request(url=choice.url, auth=login, hint=LOGIN_HINT)
         try:
             url = package_url(choice.filename)
             return download_wheel(job, request, choice.filename, recorded_url=url)
@@ -193,7 +175,7 @@ def _keep(path: Path, job: Job) -> Fetched:
     return Fetched(path=job.cache.add(path, sha256, path.name), pin=pin)
 
 
-def _find_logins(url: str) -> Iterator[_Login | None]:
+def find_logins(url: str) -> Iterator[_Login | None]:
     """Yield the names and passwords to try, as pip finds them; None leaves it to .netrc."""
     settings = read_settings()
     place = urlsplit(url)
@@ -243,7 +225,7 @@ def _explain(
             return FetchError(reason, code=fault.code, file=where, hint=fault.hint)
     if done.output.rstrip().endswith("EOFError: EOF when reading a line"):
         reason = "the index asks for a name and a password"
-        return FetchError(reason, code="http-401", file=where, hint=_LOGIN_HINT)
+        return FetchError(reason, code="http-401", file=where, hint=LOGIN_HINT)
     if done.timed_out or "WARNING: " in done.output:
         reason = f"the index cannot be asked: {last_words(done)}"
         return FetchError(reason, code="index", file=where, hint=_INDEX_HINT)
@@ -254,9 +236,9 @@ def _explain(
 def _ask(url: str, session: requests.Session) -> FetchError | None:
     """Return why an index does not answer; None where it does, as by not knowing the name."""
     fault = None
-    for login in _find_logins(url):
+    for login in find_logins(url):
         try:
-            get(session, Request(url=url, auth=login, hint=_LOGIN_HINT)).close()
+            get(session, Request(url=url, auth=login, hint=LOGIN_HINT)).close()
         except FetchError as error:
             fault = None if error.code == "http-404" else error
         else:

@@ -111,8 +111,9 @@ def _check(analysis: Analysis, repaired: Path, rows: Mapping[str, RecordEntry]) 
         return
     more = [f"has put in {name}" for name in sorted(added.keys() - rows.keys())]
     less = [f"has left out {name}" for name in sorted(rows.keys() - added.keys())]
-    same = sorted(added.keys() & rows.keys())
-    changed = [f"has changed {name}" for name in same if added[name] != rows[name]]
+    changed = [
+        f"has changed {name}" for name, row in sorted(added.items()) if rows.get(name, row) != row
+    ]
     raise ToolError(
         f"delvewheel {', '.join([*more, *less, *changed])}, repack would not",
         code="delvewheel-differs",

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 import msgspec
 from packaging.utils import parse_wheel_filename
@@ -26,27 +26,30 @@ from repack.wheel import (
 )
 
 #: Raise it when something else is remembered of a DLL.
-_FORMAT = "3"
+_FORMAT = "4"
 _LICENCE_NAMES = ("license", "licence", "eula", "notice")
 #: A toolkit's licence lies beside `bin`, or beside what is around that.
 _LEVELS = 3
 _OF_NVIDIA = {Kind.CUDA, Kind.CUDNN, Kind.DRIVER}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SuppliedDll:
+class SuppliedDll(NamedTuple):
     """One DLL of a supplier: `place` is the member of its wheel, or the path of a file.
 
     `size` and `packed`, the size in the wheel, are in bytes. A file of a directory has no `packed`,
     and no `row` until it is hashed.
     """
 
-    name: str
     place: str
     size: int
     packed: int | None
     image: Image
     row: RecordEntry | None
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return PurePath(self.place).name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +76,8 @@ class Supplier:
         known = next((dll.row for dll in self.dlls.values() if dll.place == place), None)
         if known is not None:
             return known
-        if self.archive is None:
-            return entry_of(Path(place))
-        return entry_of(read_member(self.archive, place))
+        content = Path(place) if self.archive is None else read_member(self.archive, place)
+        return entry_of(content)
 
 
 def wheel_supplier(fetched: Fetched, cache: Cache, progress: Progress) -> Supplier:
@@ -106,20 +108,11 @@ def _parse_catalogue(value: Any) -> list[SuppliedDll]:  # noqa: ANN401 - JSON
 def _look_into(path: Path) -> list[SuppliedDll]:
     """Return the DLLs of a wheel that agrees with its RECORD."""
     wheel, binaries = read_binaries(path)
-    dlls = []
-    for name, image in binaries.images.items():
-        member = _member(wheel.archive, name)
-        dlls.append(
-            SuppliedDll(
-                name=PurePosixPath(name).name,
-                place=name,
-                size=member.size,
-                packed=member.compressed_size,
-                image=image,
-                row=wheel.record[name],
-            )
-        )
-    return dlls
+    members = {name: _member(wheel.archive, name) for name in binaries.images}
+    return [
+        SuppliedDll(name, member.size, member.compressed_size, image, wheel.record[name])
+        for (name, member), image in zip(members.items(), binaries.images.values(), strict=True)
+    ]
 
 
 def _member(archive: Archive, name: str) -> Member:
@@ -136,14 +129,7 @@ def directory_supplier(folder: Path) -> Supplier:
     except OSError as error:
         raise files.not_read(folder, error) from error
     dlls = {
-        key_of(path.name): SuppliedDll(
-            name=path.name,
-            place=str(path),
-            size=path.stat().st_size,
-            packed=None,
-            image=read_image(path),
-            row=None,
-        )
+        key_of(path.name): SuppliedDll(str(path), path.stat().st_size, None, read_image(path), None)
         for path in paths
         if classify(path.name).kind in _OF_NVIDIA
     }
