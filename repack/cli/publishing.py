@@ -13,7 +13,7 @@ from repack.console import Progress
 from repack.errors import RepackError, UsageError
 from repack.index.account import read_account
 from repack.index.check import Checked, check_place, check_url
-from repack.index.pins import pin, pinning_json
+from repack.index.pins import pinning_json, write_pins
 from repack.index.publishing import (
     Done,
     Place,
@@ -112,7 +112,7 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
 
 def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
     """Write the pin files and return what became of them; a Python without pins is a failure."""
-    pinning = pin(dist, index, progress)
+    pinning = write_pins(dist, index, progress)
     for folder, errors in pinning.unresolved.items():
         for python, error in errors.items():
             _log.error("%s: Python %s is not pinned: %s", folder, python, error)

@@ -93,9 +93,9 @@ class Bucket:
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
         """Make what `change` returns for the content the content, whoever else changes it."""
         for _ in range(_TRIES):
-            before, seen = self._read(key)
+            before, tag = self._read(key)
             after = change(before)
-            if after == before or self._exchange(key, after, seen):
+            if after == before or self._exchange(key, after, tag):
                 return
         raise OutputError(
             "others change it all the time",
@@ -122,8 +122,8 @@ class Bucket:
                     use_multipart=True,
                     max_concurrency=3,
                 )
-                if (found := self.sha256(temporary)) != sha256:
-                    raise self._damaged(key, source, found, sha256)
+                if (actual := self.sha256(temporary)) != sha256:
+                    raise self._damaged(key, source, actual, sha256)
                 self._obstore.copy(self._store, temporary, key, overwrite=False)
             except exceptions.AlreadyExistsError:
                 if self.sha256(key) != sha256:
@@ -153,16 +153,16 @@ class Bucket:
         with self._faults(key):
             try:
                 answer = self._obstore.get(self._store, key)
-                seen = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
+                tag = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
                 content = bytes(answer.bytes())
-                return content, {name: value for name, value in seen.items() if value is not None}
+                return content, {name: value for name, value in tag.items() if value is not None}
             except FileNotFoundError:
                 return None, {}
 
-    def _exchange(self, key: str, content: bytes, seen: dict[str, str]) -> bool:
-        """Write the object unless it is another by now than the one that was seen."""
+    def _exchange(self, key: str, content: bytes, tag: dict[str, str]) -> bool:
+        """Write the object unless it is another by now than the one of that tag."""
         exceptions = self._obstore.exceptions
-        mode: Any = seen or "create"
+        mode: Any = tag or "create"
         with self._faults(key):
             try:
                 self._obstore.put(self._store, key, content, mode=mode, attributes=_attributes(key))
@@ -170,11 +170,11 @@ class Bucket:
                 return False
         return True
 
-    def _damaged(self, key: str, source: Path, found: str, sha256: str) -> RepackError:
-        if (now := sha256_of(source)) != sha256:
-            return changed_source(source, now, sha256)
+    def _damaged(self, key: str, source: Path, actual: str, sha256: str) -> RepackError:
+        if (current := sha256_of(source)) != sha256:
+            return changed_source(source, current, sha256)
         return OutputError(
-            f"what came back has SHA-256 {found}, not {sha256}; it was removed",
+            f"what came back has SHA-256 {actual}, not {sha256}; it was removed",
             code="damaged",
             file=self.locate(key),
             hint="publish again; if it stays so, the store or a proxy before it is at fault",

@@ -80,8 +80,8 @@ def check_url(url: str, progress: Progress) -> Checked:
             for file in read_links(page):
                 files += 1
                 faults += _served_faults(web, file)
-    shown = [msgspec.structs.replace(fault, file=shown_url(fault.file)) for fault in faults]
-    return Checked(index=shown_url(root_url), files=files, faults=sorted(shown), unlisted=[])
+    printable = [msgspec.structs.replace(fault, file=shown_url(fault.file)) for fault in faults]
+    return Checked(index=shown_url(root_url), files=files, faults=sorted(printable), unlisted=[])
 
 
 def _read_pages(place: Place) -> dict[str, bytes]:
@@ -177,10 +177,10 @@ def _type_faults(url: str, kind: str) -> Iterator[Fault]:
 
 def _served_faults(web: Web, link: Link) -> Iterator[Fault]:
     """Fetch a file, and the metadata that is announced, as an installer does."""
-    wanted = [(link.url, link.sha256, link.size)]
+    expected = [(link.url, link.sha256, link.size)]
     if link.metadata is not None:
-        wanted.append((link.url + METADATA, link.metadata, None))
-    for url, sha256, size in wanted:
+        expected.append((link.url + METADATA, link.metadata, None))
+    for url, sha256, size in expected:
         try:
             actual, length = web.hash_file(url)
         except FetchError as error:

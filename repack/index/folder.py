@@ -149,10 +149,10 @@ class Folder:
                 os.fchmod(descriptor, self._mode() & 0o666 | stat.S_IRUSR | stat.S_IWUSR)
 
 
-def changed_source(source: Path, found: str, sha256: str) -> InputError:
+def changed_source(source: Path, actual: str, sha256: str) -> InputError:
     """Return the error for a wheel that is written to while it is published."""
     return InputError(
-        f"it changed while it was copied: its SHA-256 is {found}, not {sha256}",
+        f"it changed while it was copied: its SHA-256 is {actual}, not {sha256}",
         code="changed",
         file=source,
         hint="publish again, once nobody writes to it",

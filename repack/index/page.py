@@ -55,12 +55,12 @@ def format_project_page(project: Project, index_url: str) -> bytes:
 
 def format_root_page(projects: Iterable[Project]) -> bytes:
     """Return the page of all projects, each with the version that one installs by its name."""
-    shown = [
+    rows = [
         (project.name, _newest(releases) or releases[0])
         for project in projects
         for releases in [_releases(project)]
     ]
-    values: dict[str, object] = {"api_version": API_VERSION, "projects": shown}
+    values: dict[str, object] = {"api_version": API_VERSION, "projects": rows}
     return rendered("index/root.html.jinja", values, filters=_FILTERS).encode()
 
 
@@ -131,11 +131,11 @@ def _pythons(files: Sequence[File]) -> str:
 
 def _tested(files: Sequence[File]) -> str:
     """Return on which Pythons files were tried, and what they did."""
-    seen = [pair for file in files for pair in file.facts.seen]
+    results = [pair for file in files for pair in file.facts.seen]
     words = [
-        f"{verdict} on {join_pythons(python for python, known in seen if known == status)}"
+        f"{verdict} on {join_pythons(python for python, outcome in results if outcome == status)}"
         for status, verdict in _VERDICTS.items()
-        if any(known == status for _, known in seen)
+        if any(outcome == status for _, outcome in results)
     ]
     if any(not file.facts.seen for file in files):
         words.append("some files: not known" if words else "not known")

@@ -38,7 +38,7 @@ class Pinning:
     removed: tuple[Path, ...]
 
 
-def pin(dist: Path, index: Index, progress: Progress) -> Pinning:
+def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
     """Write the pin files beside the wheels of all builds in `dist`; equal ones are left alone.
 
     Raises InputError where no build has a wheel that may be handed on, and nothing is written
@@ -57,8 +57,8 @@ def pin(dist: Path, index: Index, progress: Progress) -> Pinning:
         )
     contents = {
         folder / name: text.encode()
-        for folder, pinned in targets.items()
-        for name, text in pin_files(pinned, index.named).items()
+        for folder, its_targets in targets.items()
+        for name, text in pin_files(its_targets, index.named).items()
     }
     changed = frozenset(path for path, text in contents.items() if _content(path) != text)
     removed = tuple(path for folder in targets for path in _ours(folder) if path not in contents)
@@ -91,15 +91,15 @@ def pinning_json(pinning: Pinning) -> dict[str, object]:
             {
                 "build": folder.name,
                 "python": target.python,
-                "name": pinned.name,
-                "version": pinned.version,
-                "filename": pinned.filename,
-                "sha256": pinned.sha256,
-                "extras": list(pinned.extras) or None,
+                "name": entry.name,
+                "version": entry.version,
+                "filename": entry.filename,
+                "sha256": entry.sha256,
+                "extras": list(entry.extras) or None,
             }
             for folder, targets in pinning.targets.items()
             for target in targets
-            for pinned in target.pins
+            for entry in target.pins
         ],
         "unresolved": [
             {"build": folder.name, "python": python, "message": str(error)}
@@ -153,16 +153,16 @@ def _pin_python(
     tried = [_pin_of(beside.filename, beside.sha256) for beside in seen.beside]
     ask = partial(_complete, wheel=wheel, python=seen.python, index=index, progress=progress)
     everything = ask(tried, extras=extras)
-    always = {pinned.name for pinned in ask(tried, within=everything)} if extras else None
-    brought = {
-        extra: {pinned.name for pinned in ask(tried, within=everything, extras=[extra])}
+    always = {entry.name for entry in ask(tried, within=everything)} if extras else None
+    names_by_extra = {
+        extra: {entry.name for entry in ask(tried, within=everything, extras=[extra])}
         for extra in extras
     }
     others = [
-        pinned
-        if always is None or pinned.name in always
-        else replace(pinned, extras=tuple(e for e in extras if pinned.name in brought[e]))
-        for pinned in everything
+        entry
+        if always is None or entry.name in always
+        else replace(entry, extras=tuple(e for e in extras if entry.name in names_by_extra[e]))
+        for entry in everything
     ]
     own = replace(_pin_of(wheel.path.name, wheel.sha256), own=True)
     target = Target(python=seen.python, pins=(own, *sorted(others, key=lambda pin: pin.name)))
@@ -185,27 +185,27 @@ def _complete(  # noqa: PLR0913 - what is known, what is asked for, and where
     `within` no other version is taken.
     """
     wanted = _requirements(wheel, python, extras)
-    versions = {pinned.name: pinned for pinned in tried}
+    versions = {entry.name: entry for entry in tried}
     if all(_meets(versions.get(canonicalize_name(line.name)), line) for line in wanted):
         return list(tried)
-    constraints = sorted({f"{pinned.name}=={pinned.version}" for pinned in (*tried, *within)})
-    chosen = resolve([str(line) for line in wanted], constraints, python, index, progress=progress)
-    for pinned in chosen:
-        same = versions.get(pinned.name)
-        if same is not None and same.filename == pinned.filename:
-            _check_same(pinned, same)
-    return [*tried, *(pinned for pinned in chosen if pinned.name not in versions)]
+    constraints = sorted({f"{entry.name}=={entry.version}" for entry in (*tried, *within)})
+    answers = resolve([str(line) for line in wanted], constraints, python, index, progress=progress)
+    for entry in answers:
+        same = versions.get(entry.name)
+        if same is not None and same.filename == entry.filename:
+            _check_same(entry, same)
+    return [*tried, *(entry for entry in answers if entry.name not in versions)]
 
 
 def _located(target: Target, index: Index, progress: Progress) -> Target:
     """Return the target with the address of each file on the index that is to be named."""
-    exact = [f"{pinned.name}=={pinned.version}" for pinned in target.pins]
+    exact = [f"{entry.name}=={entry.version}" for entry in target.pins]
     answers = resolve(exact, [], target.python, index, progress=progress, alone=True)
-    there = {pinned.name: pinned for pinned in answers}
+    on_index = {entry.name: entry for entry in answers}
     pins = []
-    for pinned in target.pins:
-        _check_same(there[pinned.name], pinned)
-        pins.append(replace(pinned, url=there[pinned.name].url))
+    for entry in target.pins:
+        _check_same(on_index[entry.name], entry)
+        pins.append(replace(entry, url=on_index[entry.name].url))
     return replace(target, pins=tuple(pins))
 
 
@@ -223,12 +223,12 @@ def _requirements(wheel: Wheel, python: str, extras: Sequence[str] = ()) -> list
     return requirements
 
 
-def _meets(pinned: Pin | None, line: Requirement) -> bool:
+def _meets(entry: Pin | None, line: Requirement) -> bool:
     """Return whether the pin answers the requirement; what its extras bring is not known."""
     return (
-        pinned is not None
+        entry is not None
         and not line.extras
-        and line.specifier.contains(pinned.version, prereleases=True)
+        and line.specifier.contains(entry.version, prereleases=True)
     )
 
 

@@ -118,20 +118,22 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
     with place.locked(progress):
         sizes = place.sizes()
         projects = read_projects(place, sizes)
-        left = [key for key in sizes if is_stray(key, projects) and _version_of(key) == version]
-        name = _choose_project(projects, left, version, project)
+        leftovers = [
+            key for key in sizes if is_stray(key, projects) and _version_of(key) == version
+        ]
+        name = _choose_project(projects, leftovers, version, project)
         files = [file for file in projects[name].files if file.version == version]
         _update(place, name, partial(_without, version=version))
         write_pages(place)
         names = {file.filename for file in files}
-        names |= {key.rpartition("/")[2] for key in left if project_of(key) == name}
+        names |= {key.rpartition("/")[2] for key in leftovers if project_of(key) == name}
         for filename in sorted(names):
             place.delete(f"{name}/{filename}{METADATA}")
             place.delete(f"{name}/{filename}")
-    told = {file.filename: _done(name, file, "removed") for file in files}
-    nothing = Done(project=name, version=str(version), filename="", what="removed")
+    done = {file.filename: _done(name, file, "removed") for file in files}
+    leftover = Done(project=name, version=str(version), filename="", what="removed")
     return [
-        told.get(filename) or msgspec.structs.replace(nothing, filename=filename)
+        done.get(filename) or msgspec.structs.replace(leftover, filename=filename)
         for filename in sorted(names)
     ]
 
@@ -163,8 +165,8 @@ def write_pages(place: Place, index_url: str = "") -> None:
     projects = read_projects(place, place.sizes())
     while True:
         root = place.read(JSON)
-        kept = read_root(root, place.locate(JSON)).index_url if root is not None else ""
-        for key, content in derive_pages(projects, index_url or kept).items():
+        known_url = read_root(root, place.locate(JSON)).index_url if root is not None else ""
+        for key, content in derive_pages(projects, index_url or known_url).items():
             if place.read(key) != content:
                 place.write(key, content)
         before, projects = projects, read_projects(place, place.sizes())
@@ -174,13 +176,13 @@ def write_pages(place: Place, index_url: str = "") -> None:
 
 def derive_pages(projects: Mapping[str, Project], index_url: str) -> dict[str, bytes]:
     """Return the pages that follow from the projects' own, in the order to write them in."""
-    listed = [project for _, project in sorted(projects.items()) if project.files]
+    filled = [project for _, project in sorted(projects.items()) if project.files]
     pages = {
         f"{name}/{HTML}": format_project_page(project, index_url)
         for name, project in sorted(projects.items())
     }
-    pages[JSON] = format_page(make_root([project.name for project in listed], index_url))
-    pages[HTML] = format_root_page(listed)
+    pages[JSON] = format_page(make_root([project.name for project in filled], index_url))
+    pages[HTML] = format_root_page(filled)
     return pages
 
 
@@ -218,9 +220,9 @@ def _check_offer(
 ) -> None:
     """Refuse an offer whose name the index has with other bytes, on a page or on none."""
     key, project = f"{offer.project}/{offer.file.filename}", projects.get(offer.project)
-    listed = project.file(offer.file.filename) if project else None
-    if listed is not None:
-        _check_bytes(offer, listed.sha256)
+    current = project.file(offer.file.filename) if project else None
+    if current is not None:
+        _check_bytes(offer, current.sha256)
     elif place.near and key in sizes:
         _check_bytes(offer, place.sha256(key))
 
@@ -245,19 +247,19 @@ def _put(
 ) -> Done:
     """Put one file and its metadata in place; far away a listed file is known by its size."""
     key, project = f"{offer.project}/{offer.file.filename}", projects.get(offer.project)
-    listed = project is not None and project.file(offer.file.filename) is not None
-    there = sizes.get(key) == offer.file.size and (listed or place.near)
-    if there and place.near:
-        there = place.sha256(key) == offer.file.sha256
-    if not there:
-        if listed and not place.near:
+    is_listed = project is not None and project.file(offer.file.filename) is not None
+    is_whole = sizes.get(key) == offer.file.size and (is_listed or place.near)
+    if is_whole and place.near:
+        is_whole = place.sha256(key) == offer.file.sha256
+    if not is_whole:
+        if is_listed and not place.near:
             place.delete(key)
         with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
             place.put(key, offer.path, offer.file.sha256)
             task.advance(offer.file.size)
     if place.read(key + METADATA) != offer.metadata:
         place.write(key + METADATA, offer.metadata)
-    what = "added" if not listed else "there already" if there else "restored"
+    what = "added" if not is_listed else "there already" if is_whole else "restored"
     return _done(offer.project, offer.file, what)
 
 
@@ -266,8 +268,8 @@ def _update(place: Place, name: str, change: Callable[[Project], Project]) -> No
     key = f"{name}/{JSON}"
 
     def change_page(content: bytes | None) -> bytes:
-        known = read_project(content, name, place.locate(key)) if content else Project(name=name)
-        return format_page(change(known))
+        project = read_project(content, name, place.locate(key)) if content else Project(name=name)
+        return format_page(change(project))
 
     place.update(key, change_page)
 
@@ -276,13 +278,13 @@ def _with_offers(project: Project, *, offers: Iterable[Offer]) -> Project:
     """Return the project with what is offered; what it has keeps its time and its yanking."""
     files = {file.filename: file for file in project.files}
     for offer in offers:
-        new, known = offer.file, files.get(offer.file.filename)
-        if known is not None:
-            _check_bytes(offer, known.sha256)
+        new, current = offer.file, files.get(offer.file.filename)
+        if current is not None:
+            _check_bytes(offer, current.sha256)
             # A folder of wheels alone, published once more, knows nothing of what a build saw.
-            facts = new.facts if new.facts.mode else known.facts
+            facts = new.facts if new.facts.mode else current.facts
             new = msgspec.structs.replace(
-                new, upload_time=known.upload_time, yanked=known.yanked, facts=facts
+                new, upload_time=current.upload_time, yanked=current.yanked, facts=facts
             )
         files[new.filename] = new
     return make_project(project.name, files.values())
@@ -301,36 +303,36 @@ def _without(project: Project, *, version: Version) -> Project:
 
 
 def _choose_project(
-    projects: Mapping[str, Project], left: Iterable[str], version: Version, named: str
+    projects: Mapping[str, Project], leftovers: Iterable[str], version: Version, wanted_name: str
 ) -> str:
     """Return the project that is spoken of: the one named, or the only one with that version."""
-    name = canonicalize_name(named)
-    if named and name not in projects:
+    name = canonicalize_name(wanted_name)
+    if wanted_name and name not in projects:
         raise InputError(
             f"the index has no project {shown(name)}",
             code="no-project",
             hint=f"it has {', '.join(sorted(projects)) or 'none'}",
         )
-    having = {
+    candidates = {
         project.name
         for project in projects.values()
         if any(file.version == version for file in project.files)
     }
-    having |= {project_of(key) for key in left} & set(projects)
-    choice = sorted(having & {name} if named else having)
-    if len(choice) > 1:
+    candidates |= {project_of(key) for key in leftovers} & set(projects)
+    names = sorted(candidates & {name} if wanted_name else candidates)
+    if len(names) > 1:
         raise UsageError(
-            f"several projects have {version}: {', '.join(choice)}",
+            f"several projects have {version}: {', '.join(names)}",
             hint="name one with --project",
         )
-    if not choice:
+    if not names:
         versions = {file.version for project in projects.values() for file in project.files}
         raise InputError(
             f"the index has no version {version}",
             code="no-version",
             hint=f"it has {', '.join(map(str, sorted(versions))) or 'none'}",
         )
-    return choice[0]
+    return names[0]
 
 
 def _version_of(key: str) -> Version:

@@ -97,12 +97,20 @@ def resolve(  # noqa: PLR0913 - what is asked for, and where
         TemporaryDirectory(prefix="repack-") as folder,
         progress.task(f"Asking the index what is installed on Python {python}", total=None),
     ):
-        wanted, limits = Path(folder, "requirements.in"), Path(folder, "constraints.txt")
-        wanted.write_text("\n".join([*requirements, ""]), encoding="utf-8")
-        limits.write_text("\n".join([*constraints, ""]), encoding="utf-8")
+        requirements_file = Path(folder, "requirements.in")
+        constraints_file = Path(folder, "constraints.txt")
+        requirements_file.write_text("\n".join([*requirements, ""]), encoding="utf-8")
+        constraints_file.write_text("\n".join([*constraints, ""]), encoding="utf-8")
         done = run(
             [
-                *(find_uv(), "pip", "compile", wanted, "--constraints", limits),
+                *(
+                    find_uv(),
+                    "pip",
+                    "compile",
+                    requirements_file,
+                    "--constraints",
+                    constraints_file,
+                ),
                 *("--python-platform", "windows", "--python-version", python),
                 *("--python", sys.executable, "--no-python-downloads", "--no-config"),
                 *("--only-binary", ":all:", "--index-strategy", "first-index"),
@@ -127,8 +135,8 @@ def resolve(  # noqa: PLR0913 - what is asked for, and where
 
 def trust_settings() -> dict[str, str]:
     """Return the variables by which uv trusts whom pip trusts: the system's authorities too."""
-    named = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-    cert = next(filter(None, map(os.environ.get, named)), read_settings().get("cert"))
+    variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    cert = next(filter(None, map(os.environ.get, variables)), read_settings().get("cert"))
     return {"UV_SYSTEM_CERTS": "true", **({"SSL_CERT_FILE": cert} if cert else {})}
 
 

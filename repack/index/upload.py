@@ -98,13 +98,15 @@ def upload(
     with Web(progress, account) as web:
         index = ServedIndex(web, index_url or _find_index(account.url, web))
         missing = _find_missing(offers, index)
-        sent = {offer.file.filename: _send(offer, account, index, progress) for offer in missing}
+        outcomes = {
+            offer.file.filename: _send(offer, account, index, progress) for offer in missing
+        }
     done = [
         Done(
             project=offer.project,
             version=str(offer.file.version),
             filename=offer.file.filename,
-            what=sent.get(offer.file.filename, "there already"),
+            what=outcomes.get(offer.file.filename, "there already"),
             sha256=offer.file.sha256,
             size=offer.file.size,
         )
@@ -115,7 +117,7 @@ def upload(
 
 def _find_index(upload_url: str, web: Web) -> str:
     """Return the URL of the simple pages of the index that takes uploads there."""
-    base, denied = upload_url.rstrip("/") + "/", ""
+    base, forbidden_url = upload_url.rstrip("/") + "/", ""
     for place in _PLACES:
         url = urljoin(base, place)
         try:
@@ -123,12 +125,13 @@ def _find_index(upload_url: str, web: Web) -> str:
         except FetchError as error:
             if not error.code.startswith("http-4"):
                 raise
-            denied = denied or url if error.code in {"http-401", "http-403"} else denied
+            if error.code in {"http-401", "http-403"}:
+                forbidden_url = forbidden_url or url
             continue
         if page is not None and _is_simple(page):
             return page.url
-    if denied:
-        return denied
+    if forbidden_url:
+        return forbidden_url
     raise FetchError(
         "no simple page of the index is found from there, so what it has cannot be compared",
         code="no-index-url",
@@ -149,17 +152,18 @@ def _is_simple(page: Page) -> bool:
 def _find_missing(offers: Sequence[Offer], index: ServedIndex) -> list[Offer]:
     """Return the offers that the index has not; raises where it has one with other bytes."""
     links = [(offer, index.find(offer)) for offer in offers]
-    there = [(offer, index.sha256(link)) for offer, link in links if link is not None]
-    _check_bytes([offer for offer, _ in there], [sha256 for _, sha256 in there], index)
+    present = [(offer, index.sha256(link)) for offer, link in links if link is not None]
+    _check_bytes([offer for offer, _ in present], [sha256 for _, sha256 in present], index)
     return [offer for offer, link in links if link is None]
 
 
 def _check_bytes(offers: Sequence[Offer], hashes: Sequence[str], index: ServedIndex) -> None:
     pairs = zip(offers, hashes, strict=True)
-    wrong = [offer.file.filename for offer, sha256 in pairs if offer.file.sha256 != sha256]
-    if wrong:
+    conflicts = [offer.file.filename for offer, sha256 in pairs if offer.file.sha256 != sha256]
+    if conflicts:
         raise InputError(
-            f"the index has other bytes under the name of {', '.join(wrong)}; yours were not sent",
+            f"the index has other bytes under the name of {', '.join(conflicts)}; "
+            "yours were not sent",
             code="other-bytes",
             file=shown_url(index.url),
             hint="build with another build.local: a file name stands for the same bytes for ever",
@@ -224,8 +228,8 @@ def _explain(output: str, offer: Offer, account: Login) -> tuple[FetchError, boo
         return FetchError(reason, code="upload", file=place, hint=_AGAIN), passes
     status = int(match[1])
     words = " ".join(_without_secrets([match[2]], account)).strip()
-    known = status in set(HTTPStatus)
-    reason = f"the server says {status} {HTTPStatus(status).phrase if known else ''}".rstrip()
+    is_standard = status in set(HTTPStatus)
+    reason = f"the server says {status} {HTTPStatus(status).phrase if is_standard else ''}".rstrip()
     reason += f": {redact(' '.join(words.split())[:300])}" if words else ""
     hint = (
         _size_hint(offer)

@@ -127,8 +127,8 @@ class Web:
 
     def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
         login = self._login
-        known = login is not None and origin(url) == origin(login.url)
-        account = login if known else None
+        is_ours = login is not None and origin(url) == origin(login.url)
+        account = login if is_ours else None
         self._session.verify = account.cacert if account and account.cacert else self._verify
         self._session.cert = account.client_cert if account and account.client_cert else None
         pair = (account.username, account.password) if account and account.username else None

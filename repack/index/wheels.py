@@ -67,10 +67,10 @@ def _find_wheels(dist: Path) -> list[tuple[Path, BuildRecord | None]]:
 def _make_offer(wheel: Wheel, record: BuildRecord | None, time: str) -> Offer:
     """Return the wheel as a file of an index, uploaded at `time`."""
     wheels = record.wheels if record else ()
-    built = next((each for each in wheels if each.filename == wheel.path.name), None)
+    built = next((it for it in wheels if it.filename == wheel.path.name), None)
     if built is not None:
         _check_built(wheel, built)
-    known = record if built else None
+    build = record if built else None
     metadata_sha256 = {"sha256": hashlib.sha256(wheel.metadata).hexdigest()}
     file = File(
         filename=wheel.path.name,
@@ -84,13 +84,13 @@ def _make_offer(wheel: Wheel, record: BuildRecord | None, time: str) -> Offer:
         facts=Facts(
             summary=wheel.summary,
             requires=tuple(wheel.requires),
-            mode=known.mode if known else "",
-            cuda=known.source.cuda if known else "",
-            driver_stub=known.driver_stub if known else False,
+            mode=build.mode if build else "",
+            cuda=build.source.cuda if build else "",
+            driver_stub=build.driver_stub if build else False,
             seen=tuple((seen.python, seen.status) for seen in built.seen) if built else (),
         ),
     )
-    carried = known.carried if known else ()
+    carried = build.carried if build else ()
     return Offer(wheel.filename.name, file, wheel.path, wheel.metadata, carried)
 
 
