@@ -1,7 +1,5 @@
 """Programs that are run: always with a time limit, and never left behind."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -11,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,29 +38,27 @@ class Finished:
     seconds: float
 
 
-def run(  # noqa: PLR0913 - each is an independent setting of one run
+def run(
     args: Sequence[str | Path],
     *,
     timeout: float,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    on_line: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Finished:
     """Return what came of the program `args`, whatever its exit code.
 
     It reads nothing (stdin is empty) and is a group of its own, which is killed whole at the end,
     after `timeout` seconds, when `stop` is set, and when the caller is interrupted. `env` None:
-    ours. `on_line` gets each line, in another thread. Raises ToolError where the program cannot
-    be started.
+    ours. Raises ToolError where the program cannot be started.
     """
     words = tuple(map(str, args))
     _log.debug("run: %s", redact(shlex.join(words)))
     began = time.monotonic()
     process = _start(words, env, cwd)
+    output = bytearray()
+    reader = threading.Thread(target=_read_output, args=(process.stdout, output), daemon=True)
     try:
-        assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
-        reader = _Reader(process.stdout, on_line)
         reader.start()
         timed_out = _wait(process, reader, began + timeout, stop)
     finally:
@@ -73,43 +69,10 @@ def run(  # noqa: PLR0913 - each is an independent setting of one run
     return Finished(
         args=words,
         returncode=process.returncode,
-        output=reader.text(),
+        output=_decode(bytes(output)),
         timed_out=timed_out,
         seconds=seconds,
     )
-
-
-class _Reader(threading.Thread):
-    """Reads a program's output, which has no end where a daemon keeps the pipe."""
-
-    def __init__(self, stream: IO[bytes], on_line: Callable[[str], None] | None) -> None:
-        super().__init__(daemon=True)
-        self._stream = stream
-        self._on_line = on_line
-        self._output = bytearray()
-        self._is_cut = False
-
-    def run(self) -> None:
-        line = b""
-        with self._stream, contextlib.suppress(OSError, ValueError):
-            while chunk := self._stream.read(_CHUNK):
-                self._output += chunk
-                self._is_cut |= len(self._output) > KEPT_OUTPUT
-                del self._output[:-KEPT_OUTPUT]
-                if self._on_line is not None:
-                    *lines, line = (line[-_CHUNK:] + chunk).split(b"\n")
-                    for text in lines:
-                        self._on_line(_decode(text).rstrip("\r"))
-
-    def text(self) -> str:
-        """Return the newest part of the output."""
-        mark = "[earlier output dropped]\n" if self._is_cut else ""
-        return mark + _decode(bytes(self._output))
-
-
-def _decode(data: bytes) -> str:
-    """Return program output as text; Windows programs end lines with CR LF."""
-    return data.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _start(
@@ -134,6 +97,21 @@ def _start(
             code="tool-missing" if isinstance(error, FileNotFoundError) else "tool-failed",
             file=error.filename if error.filename and str(error.filename) != words[0] else "",
         ) from error
+
+
+def _read_output(stream: IO[bytes], output: bytearray) -> None:
+    """Put what the program prints into `output`; it has no end where a daemon keeps the pipe."""
+    with stream, contextlib.suppress(OSError, ValueError):
+        while chunk := stream.read(_CHUNK):
+            output += chunk
+            # One byte more than is kept tells that something was dropped.
+            del output[: -KEPT_OUTPUT - 1]
+
+
+def _decode(output: bytes) -> str:
+    """Return program output as text; Windows programs end lines with CR LF."""
+    mark = "[earlier output dropped]\n" if len(output) > KEPT_OUTPUT else ""
+    return mark + output[-KEPT_OUTPUT:].decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _wait(

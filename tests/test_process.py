@@ -43,12 +43,6 @@ def test_a_program_comes_back_with_its_output(code: str, output: str, returncode
     assert not finished.timed_out
 
 
-def test_each_line_is_handed_on() -> None:
-    lines: list[str] = []
-    run_python(r"import sys; sys.stdout.buffer.write(b'a\r\n\nb\n')", on_line=lines.append)
-    assert lines == ["a", "", "b"]
-
-
 def test_environment_and_folder_are_those_given(tmp_path: Path) -> None:
     env = {**os.environ, "REPACK_TEST": "x"}
     code = "import os; print(os.environ['REPACK_TEST'], os.getcwd())"
@@ -111,16 +105,20 @@ def test_what_a_program_started_ends_with_it(rest: str, timed_out: bool) -> None
 
 
 @posix_only
-def test_an_interrupted_caller_leaves_nothing_running() -> None:
-    pids: list[int] = []
+def test_an_interrupted_caller_leaves_nothing_running(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    tell = f"open({str(pid)!r}, 'w').write(f'{{child.pid}}.')"
+    code = CHILD.replace("print(child.pid, flush=True)", tell)
 
-    def interrupt(line: str) -> None:
-        pids.append(int(line))
+    def interrupt() -> None:
+        while not (pid.exists() and pid.read_text(encoding="utf-8").endswith(".")):
+            time.sleep(0.02)
         _thread.interrupt_main()
 
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        run_python(CHILD + "time.sleep(60)", on_line=interrupt)
-    assert has_ended(pids[0])
+        run_python(code + "time.sleep(60)")
+    assert has_ended(int(pid.read_text(encoding="utf-8").rstrip(".")))
 
 
 @posix_only
