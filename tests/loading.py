@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dllmaking import make_dll
+from machines import BUILD, IMPORTS
 
 from repack.patching import Patched, patch_wheel
 
@@ -22,22 +23,6 @@ CONFIGS = {
     for folder in sorted(DATA.glob("configs/*"))
 }
 INIT = "cv2/__init__.py"
-BUILD = {
-    "cuda": (12, 9),
-    "cures": {"npp": "set CUDA_PATH to a toolkit of CUDA 12"},
-    "delayed": (),
-    "families": {"npp": ("nppc64_12.dll",)},
-    "help_url": "",
-    "kinds": {"nppc64_12.dll": "npp"},
-    "machine": "x86-64",
-    "numpy": "numpy",
-    "opencv": "4.14.0",
-    "original": {"filename": "opencv_python-4.14.0-cp37-abi3-win_amd64.whl", "sha256": "00"},
-    "others": (),
-    "requires": {"npp": ("nvidia-npp-cu12",)},
-    "stand_ins": {},
-    "vendored": (),
-}
 
 # It fails as an extension does whose DLL is missing, until a variable is set. (It stands for a
 # .pyd: what an ImportError about one says in `path` is what counts.)
@@ -77,14 +62,14 @@ def attempt():
 os.name = "nt"
 os.environ["PATH"] = "C:/before"
 path = list(sys.path)
-said = {"first": attempt(), "second": attempt(), "path": os.environ["PATH"]}
-said["sys.path kept"] = sys.path == path
-said["flag left"] = hasattr(sys, "OpenCV_LOADER")
+outcome = {"first": attempt(), "second": attempt(), "path": os.environ["PATH"]}
+outcome["sys.path kept"] = sys.path == path
+outcome["flag left"] = hasattr(sys, "OpenCV_LOADER")
 os.environ["CURED"] = "1"
-said["cured"] = attempt()
-said["again"] = attempt()
-said["from the package"] = hasattr(sys.modules.get("cv2"), "__path__")
-print(json.dumps(said))
+outcome["cured"] = attempt()
+outcome["again"] = attempt()
+outcome["from the package"] = hasattr(sys.modules.get("cv2"), "__path__")
+print(json.dumps(outcome))
 """
 
 
@@ -96,21 +81,20 @@ def patch(
     return patch_wheel(members, texts.__getitem__, BUILD, folders=tuple(folders), file="team.whl")
 
 
-def patched(texts: Mapping[str, bytes]) -> dict[str, bytes]:
+def patch_texts(texts: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return `texts` with what is made of them."""
     return {**texts, **patch(texts).files}
 
 
-def run(folder: Path, texts: Mapping[str, bytes], python: str = sys.executable) -> dict[str, Any]:
-    """Write `texts` beside the stand-ins, import cv2 as the script does, return what it said."""
-    pyd = make_dll("cv2.pyd", imports={"nppc64_12.dll": ["nppGetLibVersion"]})
+def run(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Any]:
+    """Write `texts` beside the stand-ins, import cv2 as the script does, return what came of it."""
     neighbours = {name: text.encode() for name, text in NEIGHBOURS.items()}
-    files = {**neighbours, **texts, "cv2/cv2.py": NATIVE.encode(), "cv2/cv2.pyd": pyd}
-    for name, content in files.items():
+    native = {"cv2/cv2.py": NATIVE.encode(), "cv2/cv2.pyd": make_dll("cv2.pyd", imports=IMPORTS)}
+    for name, content in {**neighbours, **texts, **native}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     done = subprocess.run(
-        [python, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT],
         env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=folder.parent,
         capture_output=True,
@@ -119,5 +103,5 @@ def run(folder: Path, texts: Mapping[str, bytes], python: str = sys.executable) 
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return said
+    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return outcome

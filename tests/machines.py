@@ -32,14 +32,18 @@ PREFIX = "C:\\Python312"
 SITE = f"{PREFIX}\\Lib\\site-packages"
 CV2 = f"{SITE}\\cv2\\cv2.pyd"
 SYSTEM = "C:\\Windows\\System32"
+RETURN_0 = bytes.fromhex("31C0C3")
 
 Imports = Mapping[str, Sequence[str]]
 
 
-def dll(*exports: str, imports: Imports | None = None, machine: str = "x86-64") -> bytes:
-    """Return a DLL."""
-    code = dict.fromkeys(exports, b"\xc3")
-    return make_dll("any.dll", code=code, imports=imports, machine=machine)
+def dll(
+    *exports: str, imports: Imports | None = None, machine: str = "x86-64", starts: bool = True
+) -> bytes:
+    """Return a DLL whose functions return 0; one that does not start gives error 1114."""
+    code = dict.fromkeys(exports, RETURN_0)
+    entry_point = b"" if starts else RETURN_0
+    return make_dll("any.dll", code=code, imports=imports, machine=machine, entry_point=entry_point)
 
 
 def arm64_dll(imports: Imports | None = None, metadata: int = 1) -> bytes:
@@ -67,7 +71,10 @@ IMPORTS = {
 }
 DLLS = tuple(
     classify(name)
-    for name in (*NPP, *CUBLAS, *CUDNN, "nvcuda.dll", "MF.dll", "MSVCP140.dll", "python3.dll")
+    for name in (
+        *(*NPP, *CUBLAS, *CUDNN, "nvcuda.dll", "MF.dll", "dxgi.dll", "MSVCP140.dll"),
+        *("python3.dll", "python39.dll", "python312.dll"),
+    )
 )
 BUILD: dict[str, Any] = {
     "cuda": (12, 9),

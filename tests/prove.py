@@ -17,7 +17,7 @@ from proof.page import render_page
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
 from proof.results import Proof
 from proof.scenarios import read_scenarios
-from random_machines.trying import draw_machines, try_machines
+from random_machines.judging import draw_machines, try_machines
 
 from repack.building import Supply
 from repack.console import Console, Progress, log_to

@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
-from loading import NATIVE, patched
+from loading import NATIVE, patch_texts
 from machines import (
     ARM64,
     ARM64X,
@@ -213,18 +214,6 @@ def test_the_working_directory_is_known_by_its_number_and_else_by_its_text(
     assert (machine.choose() == {}) == (is_numbered or "WORK\\" in spelling)
 
 
-def test_a_working_directory_that_was_removed_ends_nothing() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    machine.os.getcwd = lambda: machine.listdir("D:\\gone")
-    assert machine.choose() == {"npp": BIN}
-
-
-def test_a_directory_whose_links_windows_cannot_follow_ends_nothing() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    machine.os.path.realpath = lambda _: machine.listdir("D:\\gone")
-    assert machine.choose() == {"npp": BIN}
-
-
 # By file, each for this processor
 
 
@@ -316,51 +305,58 @@ def test_what_another_package_loaded_is_neither_loaded_again_nor_freed() -> None
     loaded = machine.kernel.modules = {NPP[0]: f"C:\\torch\\{NPP[0]}"}
     assert machine.choose() == {"npp": "C:\\torch"}
     assert machine.kernel.loads == [f"C:\\torch\\{NPP[1]}"]
+    assert machine.environ["PATH"] == f"C:\\torch;{SYSTEM}"
     machine.loading.attempt = None
     machine.fail(KeyboardInterrupt())
     assert loaded[NPP[0]] == f"C:\\torch\\{NPP[0]}"
     assert f"C:\\torch\\{NPP[0]}" not in machine.kernel.frees
 
 
-@pytest.mark.parametrize("error", [ImportError("x"), KeyboardInterrupt()], ids=repr)
-def test_after_a_failure_what_was_loaded_for_it_is_freed_the_last_first(
-    error: BaseException,
-) -> None:
-    machine = Machine({BIN: SOUND}, TOOLKIT_SET)
-    machine.fail(error)
-    assert machine.kernel.frees == [f"{BIN}\\{name}" for name in reversed(NPP)]
-    assert machine.kernel.modules == {}
-    assert machine.registered == []
-
-
-def test_after_success_nothing_is_freed_and_a_second_import_loads_nothing() -> None:
+def test_after_success_nothing_is_loaded_again_or_freed_not_even_by_a_later_failure() -> None:
     machine = Machine({BIN: NPP}, TOOLKIT_SET)
     for _ in range(2):
         assert machine.load() == [BIN]
+    machine.fail(ImportError("cv2 was taken out of sys.modules, and something else is wrong"))
+    assert machine.registered == [BIN]
     assert len(machine.kernel.loads) == len(NPP)
     assert machine.kernel.frees == []
 
 
-def test_a_failure_after_success_frees_nothing_that_the_first_import_uses() -> None:
+def refuse(*_: object) -> NoReturn:
+    raise FileNotFoundError(2, "Das System kann den Pfad nicht finden")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "registered", "loaded"),
+    rows(
+        {
+            "the-working-directory-is-gone": (
+                lambda machine: setattr(machine.os, "getcwd", refuse),
+                [BIN],
+                NPP,
+            ),
+            "links-cannot-be-followed": (
+                lambda machine: setattr(machine.os.path, "realpath", refuse),
+                [BIN],
+                NPP,
+            ),
+            "a-directory-cannot-be-registered": (
+                lambda machine: setattr(machine.os, "add_dll_directory", refuse),
+                [],
+                NPP,
+            ),
+            "no-ctypes": (lambda machine: setattr(machine.kernel, "ctypes", None), [BIN], ()),
+        }
+    ),
+)
+def test_what_windows_cannot_do_ends_nothing(
+    spoil: Callable[[Machine], None], registered: list[str], loaded: Sequence[str]
+) -> None:
     machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    machine.load()
-    machine.fail(ImportError("cv2 was taken out of sys.modules, and something else is wrong"))
-    assert machine.registered == [BIN]
-    assert machine.kernel.frees == []
-
-
-def test_without_ctypes_directories_are_registered_and_nothing_is_loaded() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    machine.kernel.ctypes = None
-    assert machine.load() == [BIN]
-    assert machine.kernel.loads == []
-
-
-def test_a_directory_that_windows_does_not_register_has_its_dlls_loaded() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    machine.os.add_dll_directory = lambda _: machine.listdir("D:\\gone")
-    assert machine.load() == []
-    assert machine.kernel.loads == [f"{BIN}\\{name}" for name in NPP]
+    spoil(machine)
+    assert machine.choose() == {"npp": BIN}
+    assert machine.registered == registered
+    assert machine.kernel.loads == [f"{BIN}\\{name}" for name in loaded]
 
 
 STAND_IN = f"{SITE}\\cv2\\stand-ins\\nvcuda"
@@ -408,15 +404,21 @@ def test_an_empty_entry_that_opencvs_loader_puts_into_path_is_taken_out() -> Non
 
 
 @pytest.mark.parametrize("path", [SYSTEM, None], ids=["PATH", "no-PATH"])
-def test_a_failure_leaves_nothing_behind(path: str | None) -> None:
+@pytest.mark.parametrize("error", [ImportError("x"), KeyboardInterrupt()], ids=repr)
+def test_a_failure_leaves_nothing_behind_and_frees_the_last_first(
+    error: BaseException, path: str | None
+) -> None:
     machine = Machine({BIN: SOUND}, {**TOOLKIT_SET, "PATH": path})
     package, folders = ModuleType("cv2"), list(machine.sys.path)
     machine.sys.modules["cv2"] = package
-    machine.fail(KeyboardInterrupt())
+    machine.fail(error)
     assert machine.sys.path == folders
     assert machine.sys.modules == {"cv2": package}
     assert machine.environ.get("PATH") == path
     assert not hasattr(machine.sys, "OpenCV_LOADER")
+    assert machine.kernel.frees == [f"{BIN}\\{name}" for name in reversed(NPP)]
+    assert machine.kernel.modules == {}
+    assert machine.registered == []
 
 
 def test_a_recursion_is_still_seen_by_the_loaders_own_check() -> None:
@@ -465,6 +467,87 @@ def test_the_search_asks_little_where_cuda_path_is_right() -> None:
     assert not [call for call in machine.calls if "tools" in call]
 
 
+# The report, and each step
+
+GOLDEN = Path(__file__).parent / "golden" / "reports" / "text.txt"
+
+
+def make_machine() -> Machine:
+    """Return a machine with npp, a broken cuDNN that is delay-loaded, and a stand-in."""
+    return Machine(
+        {
+            BIN: SOUND,
+            "D:\\cudnn": {CUDNN[0]: X86},
+            SITE: ["opencv_python-4.9.0.80.dist-info", "numpy-2.1.dist-info"],
+            STAND_IN: ["nvcuda.dll"],
+        },
+        {**TOOLKIT_SET, "PATH": "D:\\cudnn"},
+        families={"npp": NPP, "cudnn": CUDNN},
+        delayed=CUDNN,
+        stand_ins={"nvcuda.dll": "cv2/stand-ins/nvcuda"},
+    )
+
+
+def test_the_report_is_the_golden_one() -> None:
+    assert make_machine().ask() == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_the_report_for_programs_says_the_same() -> None:
+    facts = json.loads(make_machine().ask("--json"))
+    stand_in = f"{STAND_IN}\\nvcuda.dll"
+    assert (facts["version"], facts["imports"], facts["message"]) == (1, True, "")
+    choice = {"family": "npp", "directory": BIN, "source": "CUDA_PATH", "files": list(NPP)}
+    assert (facts["chosen"], facts["missing"]) == ([choice], {"cudnn": list(CUDNN)})
+    assert (facts["drivers"], facts["stand_ins"]) == ({"nvcuda.dll": stand_in}, [stand_in])
+    assert {"other-machine", "holds-none"} <= {refusal["reason"] for refusal in facts["refused"]}
+
+
+def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
+    machine = Machine({"D:\\库": NPP}, {"PATH": "D:\\库"})
+    assert "npp: D:\\\\u5e93 (PATH)" in machine.ask(encoding="cp1252")
+
+
+LINES = {
+    "python -m cv2.cuda_dlls --json": ("-m", True),
+    "python -Im cv2.cuda_dlls": ("-m", True),
+    "python -W error -m cv2.cuda_dlls": ("-m", True),
+    "python -mcv2.cuda_dlls": ("-m", True),
+    "python -m tool.cuda_dlls": ("-m", False),
+    "python -m pytest -m cv2.cuda_dlls": ("-m", False),
+    "python program.py -m cv2.cuda_dlls": ("program.py", False),
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "first", "is_asked"),
+    rows({line: (line, *LINES[line]) for line in LINES}),
+)
+@pytest.mark.parametrize("python", [(3, 9), (3, 12)], ids=["3.9", "3.12"])
+def test_it_knows_when_it_is_asked(
+    line: str, first: str, python: tuple[int, int], *, is_asked: bool
+) -> None:
+    machine = Machine({}, python=python)
+    machine.sys.argv = [first]
+    machine.kernel.command_line = line
+    if python >= (3, 10):
+        machine.sys.orig_argv = line.split()
+    with machine.run():
+        assert machine.module.is_run_as_program() == is_asked
+
+
+@pytest.mark.parametrize(("value", "is_printed"), [("1", True), ("0", False), ("", False)])
+def test_each_step_is_printed_where_that_is_asked_for(value: str, *, is_printed: bool) -> None:
+    machine = Machine({BIN: NPP}, {**TOOLKIT_SET, "OPENCV_CUDA_DEBUG": value})
+    machine.load()
+    lines = machine.sys.stderr.getvalue().splitlines()
+    steps = [
+        f"cv2.cuda_dlls: npp: {BIN} (CUDA_PATH) is chosen",
+        f"cv2.cuda_dlls: load {BIN}\\{NPP[1]}: 0",
+    ]
+    assert [step in lines for step in steps] == [is_printed] * 2
+    assert bool(lines) == is_printed
+
+
 # In a genuine process
 
 SCRIPT = """\
@@ -491,7 +574,7 @@ os._exit(0)
     "flags", [[], ["-I"], ["-S"], ["-I", "-S"], ["-OO"], ["-W", "error"]], ids=" ".join
 )
 def test_four_threads_import_it_at_once_under_every_flag(flags: list[str], tmp_path: Path) -> None:
-    texts = patched({"cv2/__init__.py": b"from .cv2 import *\n"})
+    texts = patch_texts({"cv2/__init__.py": b"from .cv2 import *\n"})
     (tmp_path / "cv2").mkdir()
     for name, content in {**texts, "cv2/cv2.py": NATIVE.encode()}.items():
         (tmp_path / name).write_bytes(content)

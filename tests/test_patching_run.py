@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from loading import CONFIGS, INIT, LOADERS, patched, run
+from loading import CONFIGS, INIT, LOADERS, patch_texts, run
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
-GENUINE = [pytest.param(content, id=name) for name, content in LOADERS.items()]
+LATE = "opencv-python-headless-4.10.0.84"
 
 
-def texts(loader: bytes, release: str = "opencv-python-3.4.16.57") -> dict[str, bytes]:
+def texts(loader: bytes, release: str) -> dict[str, bytes]:
     """Return the loader with its configuration, if it reads one, as if made for this Python."""
     if b"config.py" not in loader:
         return {INIT: loader}
@@ -22,34 +22,33 @@ def texts(loader: bytes, release: str = "opencv-python-3.4.16.57") -> dict[str, 
     }
 
 
-def check(said: dict[str, object]) -> None:
-    assert said["first"] == said["second"]
-    assert str(said["first"]).startswith("ImportError: DLL load failed while importing cv2: ")
-    assert "nppc64_12.dll" in str(said["first"])
-    assert said["path"] == "C:/before"
-    assert said["sys.path kept"]
-    assert not said["flag left"]
-    assert said["cured"] == said["again"] == "resized"
-
-
-@pytest.mark.parametrize("loader", GENUINE)
+@pytest.mark.parametrize(
+    ("loader", "release"),
+    [
+        *(
+            pytest.param(content, "opencv-python-3.4.16.57", id=name)
+            for name, content in LOADERS.items()
+        ),
+        *(pytest.param(LOADERS[LATE], release, id=f"{LATE} with {release}") for release in CONFIGS),
+    ],
+)
 def test_a_patched_loader_repeats_its_error_and_works_after_the_cure(
-    loader: bytes, tmp_path: Path
+    loader: bytes, release: str, tmp_path: Path
 ) -> None:
-    said = run(tmp_path / "site", patched(texts(loader)))
-    check(said)
+    outcome = run(tmp_path / "site", patch_texts(texts(loader, release)))
+    assert outcome["first"] == outcome["second"]
+    assert outcome["first"].startswith("ImportError: DLL load failed while importing cv2: ")
+    assert "nppc64_12.dll" in outcome["first"]
+    assert outcome["path"] == "C:/before"
+    assert outcome["sys.path kept"]
+    assert not outcome["flag left"]
+    assert outcome["cured"] == outcome["again"] == "resized"
     # OpenCV 3.4.16 to 3.4.18 puts the native module in the place of the package.
-    assert said["from the package"] == (b"del sys.modules['cv2']" not in loader)
-
-
-@pytest.mark.parametrize("release", CONFIGS)
-def test_it_does_so_with_every_configuration(release: str, tmp_path: Path) -> None:
-    loader = LOADERS["opencv-python-headless-4.10.0.84"]
-    check(run(tmp_path / "site", patched(texts(loader, release))))
+    assert outcome["from the package"] == (b"del sys.modules['cv2']" not in loader)
 
 
 def test_an_unpatched_loader_hides_its_error_which_is_what_the_patch_mends(tmp_path: Path) -> None:
-    said = run(tmp_path / "site", texts(LOADERS["opencv-python-headless-4.10.0.84"]))
-    assert said["flag left"]
-    assert not said["sys.path kept"]
-    assert not said["from the package"]
+    outcome = run(tmp_path / "site", texts(LOADERS[LATE], "opencv-python-3.4.16.57"))
+    assert outcome["flag left"]
+    assert not outcome["sys.path kept"]
+    assert not outcome["from the package"]

@@ -3,11 +3,10 @@
 Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
+from machines import rows
 from random_machines.drawing import (
     ADDED,
     CUT_OFF,
@@ -15,12 +14,11 @@ from random_machines.drawing import (
     OVERRIDE,
     SOUND,
     Machine,
-    draw_machine,
 )
 from random_machines.expecting import expect
-from random_machines.judging import find_faults
-from random_machines.running import Bench, Seen, open_bench
-from random_machines.trying import describe_disagreement, draw_machines
+from random_machines.judging import describe_disagreement, draw_machines, find_faults
+from random_machines.running import Outcome, open_bench
+from windowslab import Windows
 
 from repack.console import SILENT
 from repack.fetch import Cache
@@ -77,7 +75,7 @@ FOUND = {
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     """A warm Wine with a genuine Python."""
     with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
         interpreter = pythons.provide("3.12")
@@ -87,17 +85,17 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.mark.wine
-@pytest.mark.parametrize("seed", [seed for seed, _, _ in DRAWN])
-def test_a_random_machine_does_what_the_specification_says(seed: int, bench: Bench) -> None:
-    machine = draw_machine(seed)
+@pytest.mark.parametrize(
+    ("seed", "machine"),
+    [
+        *(pytest.param(seed, machine, id=str(seed)) for seed, machine, _ in DRAWN),
+        *(pytest.param(0, machine, id=name) for name, machine in FOUND.items()),
+    ],
+)
+def test_a_machine_does_what_the_specification_says(
+    seed: int, machine: Machine, bench: Windows
+) -> None:
     assert not describe_disagreement(bench, seed, machine, expect(machine))
-
-
-@pytest.mark.wine
-@pytest.mark.parametrize("name", FOUND)
-def test_what_random_machines_found_stays_right(name: str, bench: Bench) -> None:
-    machine = FOUND[name]
-    assert not describe_disagreement(bench, 0, machine, expect(machine))
 
 
 def test_the_drawn_machines_fail_and_work_in_about_equal_numbers() -> None:
@@ -105,29 +103,34 @@ def test_the_drawn_machines_fail_and_work_in_about_equal_numbers() -> None:
     assert 60 < sum(works) < 140
 
 
-ALONE = Machine(imports=("cudnn64_9.dll",), files={r"C:\override\cudnn64_9.dll": SOUND},
-                env={OVERRIDE: r"C:\override"})  # fmt: skip
+ALONE = Machine(
+    imports=("cudnn64_9.dll",),
+    files={r"C:\override\cudnn64_9.dll": SOUND},
+    env={OVERRIDE: r"C:\override"},
+)
 NOTHING = Machine(imports=("cudnn64_9.dll",), files={})
 CHOICE = {"directory": r"C:\override", "source": OVERRIDE, "files": ["cudnn64_9.dll"]}
 CHOSEN = {"chosen": [CHOICE]}
 MISSING = {"causes": [{"code": "missing", "names": ["cudnn64_9.dll"], "file": ""}]}
-WRONG = {
-    "an import that fails": (ALONE, "ImportError: x", {}, r"C:\override", 1),
-    "a report that names no directory": (ALONE, "", {"chosen": []}, r"C:\override", 0),
-    "a report that names another directory": (ALONE, "", CHOSEN, r"C:\x", 0),
-    "a report that ends as if the import failed": (ALONE, "", CHOSEN, r"C:\override", 1),
-    "an import that works": (NOTHING, "", {}, "", 0),
-    "a message that names too much": (NOTHING, "cudnn64_9.dll, x.dll not found", MISSING, "", 1),
-    "a report without causes": (NOTHING, "cudnn64_9.dll not found", {"causes": []}, "", 1),
-}
 
 
 @pytest.mark.parametrize(
-    ("machine", "message", "report", "folder", "code"), WRONG.values(), ids=WRONG
+    ("machine", "message", "report", "folder", "code"),
+    rows(
+        {
+            "an import that fails": (ALONE, "ImportError: x", {}, r"C:\override", 1),
+            "a report without choices": (ALONE, "", {"chosen": []}, r"C:\override", 0),
+            "another directory": (ALONE, "", CHOSEN, r"C:\x", 0),
+            "an exit code of a failure": (ALONE, "", CHOSEN, r"C:\override", 1),
+            "an import that works": (NOTHING, "", {}, "", 0),
+            "a message that names too much": (NOTHING, "cudnn64_9.dll, x.dll", MISSING, "", 1),
+            "a report without causes": (NOTHING, "cudnn64_9.dll", {"causes": []}, "", 1),
+        }
+    ),
 )
-def test_what_is_wrong_with_a_machine_is_found(
+def test_what_is_wrong_with_a_machine_is_noticed(
     machine: Machine, message: str, report: dict[str, object], folder: str, code: int
 ) -> None:
     files = {"cudnn64_9.dll": rf"{folder}\cudnn64_9.dll"}
-    seen = Seen(message=message, files=files, report=report, exit_code=code, output="")
-    assert find_faults(machine, expect(machine), seen)
+    outcome = Outcome(message=message, files=files, report=report, exit_code=code)
+    assert find_faults(machine, expect(machine), outcome)

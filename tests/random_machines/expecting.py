@@ -6,15 +6,12 @@ the rest Windows searches the folder of the native module, that of the program, 
 are registered. The import works where every DLL that loads with the native module is found.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
+from ntpath import basename, dirname
 
 from random_machines.drawing import (
     ADDED,
-    ARM64,
     CUDNNS,
-    CUT_OFF,
     CV2,
     DRIVER,
     IMPORTS,
@@ -28,8 +25,6 @@ from random_machines.drawing import (
     VENDORED,
     X86,
     Machine,
-    folder_of,
-    name_of,
 )
 
 STAND_IN = rf"{CV2}\stand-ins\nvcuda"
@@ -76,13 +71,13 @@ class Loader:
 
     def load(self, path: str, folder: str) -> bool:
         """Load a file and what it imports; `folder` is that of the file first asked for."""
-        if name_of(path) in self.modules:
+        if basename(path) in self.modules:
             return True
         if self.files[path] != SOUND:
             return False
         before = dict(self.modules)
-        self.modules[name_of(path)] = path
-        needed = IMPORTS.get(name_of(path))
+        self.modules[basename(path)] = path
+        needed = IMPORTS.get(basename(path))
         if needed and not self.load_name(needed, folder):
             self.modules = before
             return False
@@ -94,31 +89,33 @@ class Loader:
         return path is not None and self.load(path, folder)
 
     def find(self, name: str, folder: str) -> str | None:
-        """Return the file that answers to a name; where all are for other processors, the first."""
+        """Return the file that answers to a name; where all are for other processors, the first.
+
+        Raises Undetermined where it is one of several in directories that are registered.
+        """
         if name in self.modules:
             return self.modules[name]
         fixed = [rf"{place}\{name}" for place in (folder, PYTHON) if place]
         unordered = [rf"{place}\{name}" for place in self.registered]
-        found = [path for path in fixed if path in self.files]
-        found += self._check_order([path for path in unordered if path in self.files])
-        fitting = [path for path in found if self.files[path] in (SOUND, CUT_OFF)]
-        if fitting and any(self.files[path] == ARM64 for path in found[: found.index(fitting[0])]):
-            raise Undetermined("Wine stops at a file for ARM64, Windows passes over it")
-        return next(iter(fitting or found), None)
-
-    def _check_order(self, paths: list[str]) -> list[str]:
-        states = {self.files[path] for path in paths}
-        if len(states - {X86}) > 1 or (len(paths) > 1 and SOUND not in states):
+        unordered = [path for path in unordered if path in self.files]
+        states = {self.files[path] for path in unordered}
+        if len(states - {X86}) > 1 or (len(unordered) > 1 and SOUND not in states):
             raise Undetermined("registered directories are searched in no defined order")
-        return paths
+        paths = [path for path in fixed if path in self.files] + unordered
+        return next((path for path in paths if self.files[path] != X86), next(iter(paths), None))
 
 
+@dataclass(kw_only=True)
 class Search:
     """The choice of directories."""
 
-    def __init__(self, machine: Machine, loader: Loader) -> None:
-        self.machine, self.loader = machine, loader
-        self.folders = {folder_of(path) for path in machine.files}
+    machine: Machine
+    loader: Loader
+    candidates: list[tuple[str, str]] = field(init=False)
+    folders: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folders = {dirname(path) for path in self.machine.files}
         self.candidates = [
             (folder, source)
             for root, source in self._list_sources()
@@ -133,10 +130,10 @@ class Search:
             loaded = [name for name in files if name in self.loader.modules]
             rest = list(files)
             if loaded:
-                folder = folder_of(self.loader.modules[loaded[0]])
+                folder = dirname(self.loader.modules[loaded[0]])
                 there = [name for name in files if self._is_whole(folder, [name])]
                 chosen |= dict.fromkeys(there, (folder, LOADED))
-                chosen |= {name: (folder_of(self.loader.modules[name]), LOADED) for name in loaded}
+                chosen |= {name: (dirname(self.loader.modules[name]), LOADED) for name in loaded}
                 rest = [name for name in files if name not in chosen]
             place = next(
                 (place for place in self.candidates if self._is_whole(place[0], rest)), None
@@ -186,11 +183,11 @@ def expect(machine: Machine) -> Expectation:
     files = machine.files | {rf"{STAND_IN}\{DRIVER}": SOUND}
     loader = Loader(files=files, registered=[ADDED] if machine.has_added else [])
     for path in machine.loaded:
-        loader.load(path, folder_of(path))
+        loader.load(path, dirname(path))
     override = machine.env.get(OVERRIDE)
     if override and not any(path.startswith(override + "\\") for path in machine.files):
         return Expectation(works=False, causes={("override", override)})
-    search = Search(machine, loader)
+    search = Search(machine=machine, loader=loader)
     expectation = Expectation(chosen=search.choose())
     loader.registered += [folder for folder, _ in expectation.chosen.values()]
     for name, (folder, _) in expectation.chosen.items():
