@@ -107,7 +107,7 @@ def rows(table: Mapping[str, tuple[object, ...]]) -> Any:  # noqa: ANN401 - what
 class Machine:
     """One Windows machine; a directory's files are given by name (sound DLLs) or with content."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a machine has these parts, and each is optional
         self,
         directories: Mapping[str, Sequence[str] | Mapping[str, bytes]],
         environ: Mapping[str, str | None] | None = None,
@@ -115,6 +115,9 @@ class Machine:
         python: tuple[int, int] = (3, 12),
         program: bytes = GOOD,
         imports: Imports = IMPORTS,
+        modules: Mapping[str, str] | None = None,
+        numbers: Mapping[str, int] | None = None,
+        has_ctypes: bool = True,
         **build: object,
     ) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
@@ -134,7 +137,9 @@ class Machine:
             self.add(directory, files)
         variables = {**ENVIRON, **(environ or {})}
         self.environ = {name: value for name, value in variables.items() if value is not None}
-        self.kernel = Kernel(self)
+        self.kernel = Kernel(self, dict(modules or {}), dict(numbers or {}))
+        if not has_ctypes:
+            self.kernel.ctypes = None
         self.sys = _make_sys(python)
         self.os = self._make_os()
         self.build = {**BUILD, **build}
@@ -266,10 +271,10 @@ class Machine:
             self.sys.modules["cv2"] = self.sys.modules["cv2.cv2"] = ModuleType("cv2")
             raise error
 
-    def explain(self, number: int | None = None, path: str = CV2) -> str:
-        """Return the message of a failed import; loading `path` gives that error number."""
+    def explain(self, number: int | None = None) -> str:
+        """Return the message of a failed import; loading the native module gives that number."""
         if number is not None:
-            self.kernel.numbers[path] = number
+            self.kernel.numbers[CV2] = number
         return str(self.fail(make_native_error()))
 
     def ask(self, *arguments: str, encoding: str = "utf-8") -> str:
@@ -286,12 +291,10 @@ class Machine:
 class Kernel:
     """kernel32: what is loaded, what does not load, and a record of loads, frees and modes."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine, modules: dict[str, str], numbers: dict[str, int]) -> None:
+        self._machine, self.modules, self.numbers = machine, modules, numbers
         self.program = f"{PREFIX}\\python.exe"
         self.command_line = "python"
-        self.numbers: dict[str, int] = {}
-        self.modules: dict[str, str] = {}
         #: Names that Windows finds in a directory which nobody else knows of.
         self.elsewhere: dict[str, str] = {}
         self.loads: list[str] = []

@@ -36,19 +36,37 @@ from repack.dlls import FAMILIES
 GOLDEN = Path(__file__).parent / "golden" / "messages"
 PAGES = Path(__file__).parents[1] / "docs" / "import-failed"
 NVIDIA = f"{SITE}\\nvidia\\npp\\bin"
-SET_AND_PATH = {**TOOLKIT_SET, "PATH": "D:\\foo"}
+CUBLAS_DLL = dll("f", imports={"cublasLt64_12.dll": ["g"]})
+APP = {"zlib.dll": dll("old")}
+WINDOWS = {
+    "kernel32.dll": dll("Sleep", imports={"what-Windows-needs-is-its-business.dll": ["f"]}),
+    "dxgi.dll": GOOD,
+}
 OLD = {**SOUND, NPP[0]: dll("nppOld")}
 
 
-def make_sound(**options: Any) -> Machine:  # noqa: ANN401 - whatever a machine takes
-    """Return a machine that has all that is needed."""
-    return Machine({BIN: SOUND}, TOOLKIT_SET, **options)
+def make_sound(
+    environ: Mapping[str, str] = TOOLKIT_SET,
+    beside: Mapping[str, bytes] | None = None,
+    **options: Any,  # noqa: ANN401 - whatever a machine takes
+) -> Machine:
+    """Return a machine that has all that is needed, and more; `beside` lies with cv2.pyd."""
+    toolkit = {**SOUND, CUBLAS[0]: CUBLAS_DLL, CUDNN[0]: dll("old")}
+    places = {BIN: toolkit, SYSTEM: WINDOWS, "D:\\foo": {"foo.dll": GOOD}, "C:\\app": APP}
+    return Machine({**places, f"{SITE}\\cv2": beside or {}}, environ, **options)
 
 
-def make_old(place: str, environ: Mapping[str, str] | None = None) -> Machine:
+def make_old(
+    place: str,
+    environ: Mapping[str, str] | None = None,
+    **options: Any,  # noqa: ANN401 - whatever a machine takes
+) -> Machine:
     """Return a machine whose only DLL lacks a symbol that the native module asks for."""
-    imports = {NPP[0]: ["nppGetLibVersion"]}
-    return Machine({place: OLD}, environ, imports=imports, families={"npp": NPP[:1]})
+    facts: dict[str, Any] = {
+        "imports": {NPP[0]: ["nppGetLibVersion"]},
+        "families": {"npp": NPP[:1]},
+    }
+    return Machine({place: OLD}, environ, **facts, **options)
 
 
 def explain_numpy(version: str, **options: Any) -> str:  # noqa: ANN401 - whatever a machine takes
@@ -73,18 +91,11 @@ def toolkits_for_other_processors() -> str:
     return Machine(places, {**TOOLKIT_SET, "PATH": "D:\\arm"}).explain()
 
 
-def an_older_dll_that_another_package_loaded() -> str:
-    machine = make_old("C:\\torch\\lib")
-    machine.kernel.modules = {NPP[0]: f"C:\\torch\\lib\\{NPP[0]}"}
-    return machine.explain(127)
-
-
 def an_old_run_time_of_a_host_program() -> str:
-    machine = make_sound()
+    machine = make_sound(modules={"msvcp140.dll": "C:\\Blender\\msvcp140.dll"})
     machine.kernel.program = "C:\\Blender\\blender.exe"
     version = b"\xbd\x04\xef\xfe\0\0\1\0\x1b\0\x0e\0\0\0\x98\x73"
     machine.add("C:\\Blender", {"blender.exe": GOOD, "msvcp140.dll": GOOD + version})
-    machine.kernel.modules = {"msvcp140.dll": "C:\\Blender\\msvcp140.dll"}
     return machine.explain(1114)
 
 
@@ -106,7 +117,9 @@ CASES: dict[str, Callable[[], str]] = {
     "a_toolkit_of_another_major": lambda: Machine(
         {"D:\\13": ["nppc64_13.dll"]}, {"CUDA_PATH": "D:\\13"}
     ).explain(),
-    "an_older_dll_that_another_package_loaded": an_older_dll_that_another_package_loaded,
+    "an_older_dll_that_another_package_loaded": lambda: make_old(
+        "C:\\torch\\lib", modules={NPP[0]: f"C:\\torch\\lib\\{NPP[0]}"}
+    ).explain(127),
     "an_old_run_time_of_a_host_program": an_old_run_time_of_a_host_program,
     "an_override_that_is_gone": an_override_that_is_gone,
     "another_numpy": lambda: explain_numpy("2.3.1"),
@@ -236,11 +249,11 @@ def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
 ) -> None:
     machine = make_sound()
     machine.sys.prefix = machine.sys.exec_prefix = prefix
-    machine.kernel.numbers[CV2] = 1114  # as it needs the other
+    machine.kernel.numbers = dict.fromkeys([CV2, STARTING], 1114)  # cv2 needs the other
     if runtime:
         machine.add(runtime, [] if "gone" in runtime else ["msvcp140.dll"])
         machine.kernel.modules = {"msvcp140.dll": f"{runtime}\\msvcp140.dll"}
-    message = machine.explain(1114, STARTING)
+    message = machine.explain()
     assert f"{STARTING} fails to start (error 1114). To fix it: {fix}" in message
     assert ("msvcp140.dll is still loaded: start Python again" in message) == bool(runtime)
 
@@ -248,116 +261,85 @@ def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
 # Other causes
 
 
-def a_symbol_of_another_dll(modules: dict[str, str]) -> str:
-    facts: dict[str, Any] = {"imports": {"zlib.dll": ["inflate"]}, "families": {}}
-    machine = Machine({"C:\\app": {"zlib.dll": dll("old")}}, **facts)
-    machine.kernel.modules = modules
-    return machine.explain(127)
-
-
-def a_symbol_of_cudnn() -> str:
-    places = {"D:\\cudnn\\bin": {CUDNN[0]: dll("old")}}
-    facts: dict[str, Any] = {"imports": {CUDNN[0]: ["new"]}, "families": {"cudnn": CUDNN}}
-    return Machine(places, {"CUDNN_PATH": "D:\\cudnn"}, **facts).explain(127)
-
-
-def a_number_of_a_file_and_of_the_native_module() -> str:
-    machine = make_sound()
-    machine.kernel.numbers[CV2] = 126
-    return machine.explain(5, f"{BIN}\\{NPP[0]}")
-
-
-def several_that_fail_to_start() -> str:
-    machine = make_sound()
-    machine.kernel.numbers = dict.fromkeys([CV2, STARTING], 1114)
-    return machine.explain(1114, f"{BIN}\\{NPP[0]}")
-
-
-def a_dll_that_a_dll_needs() -> str:
-    core = dll("cv", imports={"cublas64_12.dll": ["f"]})
-    cublas = dll("f", imports={"cublasLt64_12.dll": ["g"]})
-    places = {BIN: {CUBLAS[0]: cublas}, f"{SITE}\\cv2": {"core.dll": core}}
-    facts: dict[str, Any] = {"imports": {"core.dll": ["cv"]}, "families": {"cublas": CUBLAS}}
-    return Machine(places, TOOLKIT_SET, **facts).explain()
-
-
-def a_dll_of_the_wheel_that_is_cut_off() -> str:
-    machine = make_sound(imports={**IMPORTS, "core.dll": ["cv"]})
-    machine.add(f"{SITE}\\cv2", {"core.dll": GOOD[:-1]})
-    return machine.explain()
-
-
-def a_dll_of_windows_that_does_not_load() -> str:
-    machine = make_sound(imports={**IMPORTS, "MF.dll": ["f"]})
-    machine.add(SYSTEM, ["mf.dll"])
-    return machine.explain(126, "MF.dll")
-
-
-def a_symbol_where_there_is_no_ctypes() -> str:
-    machine = make_old(BIN, TOOLKIT_SET)
-    machine.kernel.ctypes = None
-    return machine.explain()
-
-
-def another_language() -> str:
-    error = ImportError("DLL load failed: 找不到指定的模块。", name="cv2", path=CV2)
-    return str(Machine({}).fail(error))
-
-
 ZLIB = "C:\\app\\zlib.dll"
-TOLD: dict[str, tuple[Callable[[], str], str]] = {
+FIRST = f"{BIN}\\{NPP[0]}"
+#: A machine that is not sound, the error number, and a part of what is said.
+TOLD: dict[str, tuple[Machine, int | None, str]] = {
     "a-symbol-of-Windows": (
-        lambda: make_sound(imports={"KERNEL32.dll": ["NewInEleven"]}).explain(127),
+        make_sound(imports={"KERNEL32.dll": ["NewInEleven"]}),
+        127,
         "To fix it: update Windows",
     ),
-    "a-symbol-of-a-program": (
-        lambda: a_symbol_of_another_dll({"zlib.dll": ZLIB}),
-        f"To fix it: remove or replace {ZLIB}",
-    ),
-    "the-DLL-of-a-program-is-loaded": (
-        lambda: a_symbol_of_another_dll({"zlib.dll": ZLIB}),
+    "a-symbol-of-a-DLL-that-is-loaded": (
+        make_sound(imports={"zlib.dll": ["inflate"]}, modules={"zlib.dll": ZLIB}),
+        127,
         f"{ZLIB} is still loaded: start Python again after the fix",
     ),
-    "a-symbol-of-cuDNN": (a_symbol_of_cudnn, "cuDNN 9"),
+    "a-symbol-of-a-program": (
+        make_sound(imports={"zlib.dll": ["inflate"]}, modules={"zlib.dll": ZLIB}),
+        127,
+        f"To fix it: remove or replace {ZLIB}",
+    ),
+    "a-symbol-of-cuDNN": (
+        make_sound(imports={CUDNN[0]: ["new"]}, families={"cudnn": CUDNN}),
+        127,
+        "cuDNN 9",
+    ),
     "a-symbol-where-there-is-no-ctypes": (
-        a_symbol_where_there_is_no_ctypes,
-        f"{BIN}\\{NPP[0]} has no nppGetLibVersion",
+        make_old(BIN, TOOLKIT_SET, has_ctypes=False),
+        None,
+        f"{FIRST} has no nppGetLibVersion",
     ),
     "a-number-that-no-table-has": (
-        lambda: make_sound().explain(1359),
+        make_sound(),
+        1359,
         f"{CV2} does not load: Windows' words for 1359 (error 1359)",
     ),
     "the-file-that-failed-not-the-native-module": (
-        a_number_of_a_file_and_of_the_native_module,
-        f"{BIN}\\{NPP[0]} does not load: access is denied (error 5)",
+        make_sound(numbers={FIRST: 5}),
+        126,
+        f"{FIRST} does not load: access is denied (error 5)",
     ),
     "a-file-that-Windows-rejects-for-a-reason-of-its-own": (
-        lambda: make_sound().explain(193, f"{BIN}\\{NPP[0]}"),
+        make_sound(numbers={FIRST: 193}),
+        None,
         "update or replace what is in",
     ),
     "of-DLLs-that-fail-to-start-the-one-that-others-need": (
-        several_that_fail_to_start,
-        f"{BIN}\\{NPP[0]} fails to start",
+        make_sound(numbers={FIRST: 1114, STARTING: 1114}),
+        1114,
+        f"{FIRST} fails to start",
     ),
     "a-DLL-that-a-DLL-needs": (
-        a_dll_that_a_dll_needs,
+        make_sound(
+            imports={"core.dll": ["cv"]},
+            beside={"core.dll": dll("cv", imports={CUBLAS[0]: ["f"]})},
+            families={"cublas": CUBLAS},
+        ),
+        None,
         "\n  needed by cublas64_12.dll: cublasLt64_12.dll\n",
     ),
     "a-DLL-of-the-wheel-that-is-cut-off": (
-        a_dll_of_the_wheel_that_is_cut_off,
+        make_sound(imports={**IMPORTS, "core.dll": ["cv"]}, beside={"core.dll": GOOD[:-1]}),
+        None,
         f"in {SITE}\\cv2, core.dll is cut off. To fix it: {REINSTALL}",
     ),
     "a-DLL-of-Windows-that-does-not-load": (
-        a_dll_of_windows_that_does_not_load,
-        "MF.dll was not found",
+        make_sound(imports={**IMPORTS, "dxgi.dll": ["f"]}, numbers={"dxgi.dll": 126}),
+        None,
+        "dxgi.dll was not found",
     ),
-    "another-language": (another_language, "nppc64_12.dll, nppif64_12.dll were not found"),
+    "no-directory-has-all": (
+        Machine({"D:\\a": NPP[:1], "D:\\b": NPP[1:]}, {"PATH": "D:\\a;D:\\b"}),
+        None,
+        "no directory holds all of nppc64_12.dll, nppif64_12.dll",
+    ),
 }
 
 
-@pytest.mark.parametrize(("explain", "part"), rows(TOLD))
-def test_the_message_tells(explain: Callable[[], str], part: str) -> None:
-    assert part in explain()
+@pytest.mark.parametrize(("machine", "number", "part"), rows(TOLD))
+def test_the_message_tells(machine: Machine, number: int | None, part: str) -> None:
+    assert part in machine.explain(number)
 
 
 def test_a_dll_that_several_files_ask_in_vain_is_told_once() -> None:
@@ -395,11 +377,8 @@ ON_PATH: dict[str, Any] = {"python": (3, 7), "imports": {**IMPORTS, "foo.dll": [
 def test_an_error_that_no_file_explains_passes_unchanged(
     options: dict[str, Any], beside: dict[str, bytes]
 ) -> None:
-    machine = Machine({BIN: SOUND, "D:\\foo": {"foo.dll": GOOD}}, SET_AND_PATH, **options)
+    machine = make_sound({"PATH": f"{BIN};D:\\foo"}, beside, **options)
     machine.kernel.elsewhere["libfoo.dll"] = "E:\\x\\libfoo.dll"
-    needy = dll("Sleep", imports={"what-Windows-needs-is-its-business.dll": ["f"]})
-    machine.add(SYSTEM, {"kernel32.dll": needy})
-    machine.add(f"{SITE}\\cv2", beside)
     error = make_native_error()
     assert machine.fail(error) is error
 

@@ -54,7 +54,7 @@ def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
             ),
             "as in issue 17632 of opencv, with PATH": (
                 (
-                    'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program Files/CUDA"\n'
+                    'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program/CUDA"\n'
                     '] + BINARIES_PATHS + os.getenv("PATH").split(";")\n'
                 ),
                 'BINARIES_PATHS = [\n] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',

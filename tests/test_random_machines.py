@@ -6,7 +6,6 @@ Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 from collections.abc import Iterator
 
 import pytest
-from machines import rows
 from random_machines.drawing import (
     ADDED,
     CUT_OFF,
@@ -16,8 +15,8 @@ from random_machines.drawing import (
     Machine,
 )
 from random_machines.expecting import expect
-from random_machines.judging import describe_disagreement, draw_machines, find_faults
-from random_machines.running import Outcome, open_bench
+from random_machines.judging import describe_disagreement, draw_machines
+from random_machines.running import open_bench
 from windowslab import Windows
 
 from repack.console import SILENT
@@ -101,36 +100,3 @@ def test_a_machine_does_what_the_specification_says(
 def test_the_drawn_machines_fail_and_work_in_about_equal_numbers() -> None:
     works = [expected.works for _, _, expected in draw_machines(SEED, 200)]
     assert 60 < sum(works) < 140
-
-
-ALONE = Machine(
-    imports=("cudnn64_9.dll",),
-    files={r"C:\override\cudnn64_9.dll": SOUND},
-    env={OVERRIDE: r"C:\override"},
-)
-NOTHING = Machine(imports=("cudnn64_9.dll",), files={})
-CHOICE = {"directory": r"C:\override", "source": OVERRIDE, "files": ["cudnn64_9.dll"]}
-CHOSEN = {"chosen": [CHOICE]}
-MISSING = {"causes": [{"code": "missing", "names": ["cudnn64_9.dll"], "file": ""}]}
-
-
-@pytest.mark.parametrize(
-    ("machine", "message", "report", "folder", "code"),
-    rows(
-        {
-            "an import that fails": (ALONE, "ImportError: x", {}, r"C:\override", 1),
-            "a report without choices": (ALONE, "", {"chosen": []}, r"C:\override", 0),
-            "another directory": (ALONE, "", CHOSEN, r"C:\x", 0),
-            "an exit code of a failure": (ALONE, "", CHOSEN, r"C:\override", 1),
-            "an import that works": (NOTHING, "", {}, "", 0),
-            "a message that names too much": (NOTHING, "cudnn64_9.dll, x.dll", MISSING, "", 1),
-            "a report without causes": (NOTHING, "cudnn64_9.dll", {"causes": []}, "", 1),
-        }
-    ),
-)
-def test_what_is_wrong_with_a_machine_is_noticed(
-    machine: Machine, message: str, report: dict[str, object], folder: str, code: int
-) -> None:
-    files = {"cudnn64_9.dll": rf"{folder}\cudnn64_9.dll"}
-    outcome = Outcome(message=message, files=files, report=report, exit_code=code)
-    assert find_faults(machine, expect(machine), outcome)
