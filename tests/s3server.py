@@ -11,13 +11,11 @@ import contextlib
 import json
 import os
 import re
-import select
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import venv
 from collections.abc import Iterator, Mapping
@@ -90,19 +88,18 @@ class S3Server:
         """Where the bucket `SITE` is to be seen without any key."""
         return f"http://{SITE}:{self.site_port}"
 
-    def environment(self, port: int = 0, **changed: str) -> dict[str, str]:
-        """What the drivers read of the environment; `port` is that of a relay before the server."""
+    def environment(self) -> dict[str, str]:
+        """What obstore reads of the environment."""
         return {
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
             # A machine's own settings stay out.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1,localhost",
-            **changed,
         }
 
     def new_bucket(self, name: str, *, public: bool = False) -> str:
@@ -189,60 +186,6 @@ def _is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
         else:
             return True
     return False
-
-
-class Relay:
-    """Passes connections on to a server, and cuts them all once so many bytes have gone up."""
-
-    def __init__(self, server: S3Server, *, cut_after: int) -> None:
-        self._server = server
-        self._left = cut_after
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._threads: list[threading.Thread] = []
-
-    def __enter__(self) -> Relay:  # noqa: PYI034 - Python 3.10 has no Self
-        thread = threading.Thread(target=self._accept, daemon=True)
-        thread.start()
-        self._threads.append(thread)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._left = 0
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def has_cut(self) -> bool:
-        return self._left <= 0
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                if not select.select([self._listener], [], [], 0.1)[0]:
-                    continue
-                client, _ = self._listener.accept()
-            except (OSError, ValueError):
-                return
-            thread = threading.Thread(target=self._pass_on, args=(client,), daemon=True)
-            thread.start()
-            self._threads.append(thread)
-
-    def _pass_on(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._server.port)) as server:
-            while not self.has_cut():
-                for ready in select.select([client, server], [], [], 0.1)[0]:
-                    try:
-                        content = ready.recv(65536)
-                    except OSError:
-                        return
-                    if not content:
-                        return
-                    if ready is client:
-                        self._left -= len(content)
-                        if self.has_cut():
-                            return
-                    (server if ready is client else client).sendall(content)
 
 
 def secrets_in(text: str, environment: Mapping[str, str]) -> list[str]:

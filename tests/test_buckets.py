@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import uuid
@@ -16,8 +15,7 @@ from fetching import no_proxies
 from obstore.store import from_url
 from platforms import POSIX
 from publishing import PROJECT, checked, one_after_another, published, tiny
-from s3server import SITE, Relay, S3Server, secrets_in
-from wheelmaking import make_wheel
+from s3server import SITE, S3Server, secrets_in
 
 pytestmark = POSIX
 Capture = pytest.CaptureFixture[str]
@@ -221,32 +219,6 @@ def test_a_fault_is_one_line_without_a_key(  # noqa: PLR0913, PLR0917 - fixtures
     (line,) = run.stderr.splitlines()
     assert f"[{code}]" in line
     assert not secrets_in(run.stdout + run.stderr, s3.environment())
-
-
-def test_an_upload_that_is_cut_leaves_the_old_index_and_is_made_good_by_the_next(
-    tmp_path: Path,
-    s3: S3Server,
-    prefix: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Capture,
-) -> None:
-    dist, place = tmp_path / "dist", f"s3://team/{prefix}"
-    tiny(dist, "1.0")
-    published(capsys, dist, "--index-dir", place)
-    before = objects(s3, prefix)
-    ballast = random.Random(1).randbytes(11 << 20)  # noqa: S311 - no secret
-    files = {"tiny.py": b"", "ballast.bin": ballast}
-    wheel = make_wheel(dist, files, name="tiny_thing", version="2.0", tag="py3-none-any")
-    with Relay(s3, cut_after=7 << 20) as relay, monkeypatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
-        answer = published(capsys, dist, "--index-dir", place, code=1)
-        assert relay.has_cut()
-    assert answer["error"]["code"] == "unreachable"
-    assert objects(s3, prefix) == before
-    answer = published(capsys, dist, "--index-dir", place)
-    assert sorted(file["what"] for file in answer["files"]) == ["added", "there already"]
-    assert objects(s3, prefix)[f"{PROJECT}/{wheel.name}"] == wheel.read_bytes()
-    assert checked(capsys, place)["faults"] == []
 
 
 @pytest.mark.parametrize(
