@@ -12,27 +12,22 @@ from repack.wheel.entries import (
     size_of,
 )
 from repack.wheel.metadata import (
-    BrokenMetadataError,
-    Metadata,
     applicable,
-    parse_metadata,
     requirement,
     windows_environment,
     with_metadata,
 )
 from repack.wheel.names import WheelName, local_version, parse_filename, renamed
 from repack.wheel.reader import Wheel, read_wheel, startup_hooks
-from repack.wheel.record import RecordEntry, entry_of, format_record
+from repack.wheel.record import RecordEntry, entry_of
 from repack.wheel.writer import Written, splice
 
 __all__ = [
     "Added",
     "Archive",
-    "BrokenMetadataError",
     "Carried",
     "Copied",
     "Member",
-    "Metadata",
     "RecordEntry",
     "Sink",
     "Wheel",
@@ -41,12 +36,10 @@ __all__ = [
     "applicable",
     "canonical_order",
     "entry_of",
-    "format_record",
     "local_version",
     "name_of",
     "open_archive",
     "parse_filename",
-    "parse_metadata",
     "read_member",
     "read_pieces",
     "read_wheel",

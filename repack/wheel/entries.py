@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.metadata import parse_email
+
 from repack.wheel.archive import CENTRAL, END, LOCAL, Archive, Member
 from repack.wheel.metadata import join_licence, lists_licenses, wheel_file_with_tags, with_metadata
 from repack.wheel.names import WheelName
@@ -80,7 +82,7 @@ def rewritten(  # noqa: PLR0913 - what a wheel is made of
         **(fields or {}),
     }
     licenses = f"{wheel.dist_info}/licenses/"
-    if lists_licenses(wheel.metadata):
+    if lists_licenses(parse_email(wheel.metadata)[0]):
         paths = (addition.path for addition in carried)
         texts = [path.removeprefix(licenses) for path in paths if path.startswith(licenses)]
         add = {**(add or {}), "License-File": texts}

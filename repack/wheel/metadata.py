@@ -2,93 +2,65 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from email.parser import HeaderParser
+from pathlib import Path
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.metadata import parse_email
+from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, parse_tag
 from packaging.version import InvalidVersion, Version
 
-_LICENSES_LISTED_SINCE = Version("2.4")
+from repack.wheel.names import refuse
 
 
-class BrokenMetadataError(ValueError):
-    """METADATA or WHEEL cannot be understood; the text says why."""
+def parse_metadata(content: bytes, file: Path, member: str) -> RawMetadata:
+    """Return what METADATA says, with name and version; raises InputError for the wheel `file`.
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metadata:
-    """What METADATA says, as far as it matters here.
-
-    `requires_python` is "" where there is none, or one that nobody understands, which pip takes
-    for none as well. `requires` are the lines as they stand. `license_files` are those that must
-    be in the wheel.
+    A Requires-Python that nobody understands is left out, as by pip.
     """
-
-    name: str
-    version: Version
-    requires_python: str = ""
-    requires: tuple[str, ...] = ()
-    summary: str = ""
-    license_files: tuple[str, ...] = ()
-
-
-def parse_metadata(content: bytes) -> Metadata:
-    """Return what METADATA says; raises BrokenMetadataError."""
-    raw, unparsed = parse_email(_decode(content))
-    for field in ("metadata-version", "name", "version", "requires-python"):
-        if field in unparsed:
-            raise BrokenMetadataError(f"{field.title()} is there twice")
-    for required in ("metadata_version", "name", "version"):
-        if not raw.get(required):
-            raise BrokenMetadataError(f"it has no {required.title().replace('_', '-')}")
+    raw, unparsed = parse_email(_decode(content, file, member, "metadata"))
+    twice = unparsed.keys() & {"metadata-version", "name", "version", "requires-python"}
+    missing = {"metadata_version", "name", "version"} - {key for key, value in raw.items() if value}
+    if twice or missing:
+        what = f"is not there, or there twice: {', '.join(sorted(twice | missing))}"
+        refuse(file, what, "metadata", member)
     try:
-        form, version = Version(raw["metadata_version"]), Version(raw["version"])
+        Version(raw["metadata_version"])
+        Version(raw["version"])
     except InvalidVersion as error:
-        raise BrokenMetadataError(str(error)) from None
-    requires_python = raw.get("requires_python", "")
+        refuse(file, f"it cannot be understood: {error}", "metadata", member)
     try:
-        SpecifierSet(requires_python)
+        SpecifierSet(raw.get("requires_python", ""))
     except InvalidSpecifier:
-        requires_python = ""
-    return Metadata(
-        name=raw["name"],
-        version=version,
-        requires_python=requires_python,
-        requires=tuple(raw.get("requires_dist", [])),
-        summary=raw.get("summary", ""),
-        license_files=tuple(raw.get("license_files", []) if form >= _LICENSES_LISTED_SINCE else ()),
-    )
+        del raw["requires_python"]
+    return raw
 
 
-def parse_wheel_file(content: bytes) -> tuple[frozenset[Tag], bool]:
-    """Return the tags that WHEEL lists and its Root-Is-Purelib; raises BrokenMetadataError."""
-    message = HeaderParser().parsestr(_decode(content))
-    versions = message.get_all("Wheel-Version", [])
+def parse_wheel_file(content: bytes, file: Path, member: str) -> tuple[frozenset[Tag], bool]:
+    """Return the tags that WHEEL lists and its Root-Is-Purelib; raises InputError for `file`."""
+    message = HeaderParser().parsestr(_decode(content, file, member, "wheel-file"))
+    versions, lines = message.get_all("Wheel-Version", []), message.get_all("Tag", [])
     if len(versions) != 1 or not re.fullmatch(r"1\.[0-9]+", versions[0].strip()):
-        raise BrokenMetadataError(
-            f"its Wheel-Version is {', '.join(versions) or 'absent'}, not 1.x"
-        )
+        what = f"its Wheel-Version is {', '.join(versions) or 'absent'}, not 1.x"
+        refuse(file, what, "wheel-file", member)
     purelib = {value.strip().lower() for value in message.get_all("Root-Is-Purelib", [])}
     if len(purelib) > 1:
-        raise BrokenMetadataError("it contradicts itself about Root-Is-Purelib")
-    lines = message.get_all("Tag", [])
+        refuse(file, "it contradicts itself about Root-Is-Purelib", "wheel-file", member)
     try:
         # A line ought to be one tag, but some tools write "py2.py3-none-any".
         tags = frozenset(tag for line in lines for tag in parse_tag(line.strip()))
     except ValueError:
-        raise BrokenMetadataError(f"one of {lines!r} is no tag") from None
+        refuse(file, f"one of {lines!r} is no tag", "wheel-file", member)
     return tags, purelib == {"true"}
 
 
-def _decode(content: bytes) -> str:
+def _decode(content: bytes, file: Path, member: str, code: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise BrokenMetadataError("it is not UTF-8") from None
+        refuse(file, "it is not UTF-8", code, member)
 
 
 def requirement(line: str) -> Requirement | None:
@@ -177,10 +149,9 @@ def wheel_file_with_tags(content: bytes, tags: Iterable[Tag]) -> bytes:
     return with_metadata(content, fields=fields)
 
 
-def lists_licenses(metadata: bytes) -> bool:
+def lists_licenses(metadata: RawMetadata) -> bool:
     """Return whether METADATA is of a form that has License-File (PEP 639)."""
-    version = parse_email(metadata)[0].get("metadata_version", "0")
-    return Version(version) >= _LICENSES_LISTED_SINCE
+    return Version(metadata["metadata_version"]) >= Version("2.4")
 
 
 def join_licence(metadata: bytes, licence: str) -> dict[str, Sequence[str]]:

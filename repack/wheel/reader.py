@@ -7,6 +7,7 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.metadata import RawMetadata
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -14,7 +15,7 @@ from repack import files
 from repack.console import Task
 from repack.wheel.archive import Archive, Member, open_archive
 from repack.wheel.content import Sink, read_member, verify
-from repack.wheel.metadata import BrokenMetadataError, Metadata, parse_metadata, parse_wheel_file
+from repack.wheel.metadata import lists_licenses, parse_metadata, parse_wheel_file
 from repack.wheel.names import WheelName, parse_filename, refuse
 from repack.wheel.record import RecordEntry, make_entry, parse_record, unhashed
 
@@ -37,7 +38,8 @@ class Wheel:
     """A wheel whose every byte has been checked against its own RECORD.
 
     `metadata` and `wheel_file` are the bytes of METADATA and WHEEL; `record` has a row for each
-    file but RECORD and its signatures; `size` is in bytes, `sha256` hexadecimal, of the file.
+    file but RECORD and its signatures; `size` is in bytes, `sha256` hexadecimal, of the file;
+    `requires_python` is "" where there is none, or one that nobody understands.
     """
 
     path: Path
@@ -79,7 +81,7 @@ def read_wheel(
     dist_info = _find_dist_info(archive, filename)
     metadata = _read_required(archive, f"{dist_info}/METADATA", "metadata")
     wheel_file = _read_required(archive, f"{dist_info}/WHEEL", "wheel-file")
-    own = _check_metadata(archive, dist_info, metadata, filename)
+    own = _check_metadata(archive, f"{dist_info}/METADATA", metadata, filename)
     root_is_purelib = _check_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
     _check_entry_points(archive, f"{dist_info}/entry_points.txt")
     _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
@@ -98,9 +100,9 @@ def read_wheel(
         record=record,
         size=archive.size,
         sha256=checked or files.sha256_of(path),
-        requires_python=own.requires_python,
-        requires=own.requires,
-        summary=own.summary,
+        requires_python=own.get("requires_python", ""),
+        requires=tuple(own.get("requires_dist", [])),
+        summary=own.get("summary", ""),
         root_is_purelib=root_is_purelib,
     )
 
@@ -140,30 +142,24 @@ def _read_required(archive: Archive, member: str, code: str) -> bytes:
 
 
 def _check_metadata(
-    archive: Archive, dist_info: str, content: bytes, filename: WheelName
-) -> Metadata:
-    member = f"{dist_info}/METADATA"
-    try:
-        metadata = parse_metadata(content)
-    except BrokenMetadataError as error:
-        refuse(archive.path, f"it cannot be understood: {error}", "metadata", member)
-    own = canonicalize_name(metadata.name), metadata.version
+    archive: Archive, member: str, content: bytes, filename: WheelName
+) -> RawMetadata:
+    metadata = parse_metadata(content, archive.path, member)
+    own = canonicalize_name(metadata["name"]), Version(metadata["version"])
     if own != (filename.name, filename.version):
         what = f"it is of {own[0]} {own[1]}, not of {filename.name} {filename.version}"
         refuse(archive.path, what, "metadata", member)
-    for name in metadata.license_files:
+    folder = member.rpartition("/")[0]
+    for name in metadata.get("license_files", []) if lists_licenses(metadata) else ():
         # Since PEP 639 under licenses/; setuptools put them beside METADATA before that.
-        if not {f"{dist_info}/licenses/{name}", f"{dist_info}/{name}"} & {*archive.names}:
+        if not {f"{folder}/licenses/{name}", f"{folder}/{name}"} & {*archive.names}:
             refuse(archive.path, f"there is no {name!r}", "metadata", member)
     return metadata
 
 
 def _check_wheel_file(path: Path, member: str, content: bytes, filename: WheelName) -> bool:
     """Return Root-Is-Purelib; raises InputError for what WHEEL contradicts."""
-    try:
-        tags, root_is_purelib = parse_wheel_file(content)
-    except BrokenMetadataError as error:
-        refuse(path, f"it cannot be understood: {error}", "wheel-file", member)
+    tags, root_is_purelib = parse_wheel_file(content, path, member)
     if tags != filename.tags:
         own, named = (", ".join(sorted(map(str, group))) for group in (tags, filename.tags))
         hint = "give the file the name it had, or retag it with `python -m wheel tags`"
