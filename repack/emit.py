@@ -4,6 +4,7 @@ Nothing stands in the output folder under a wheel's name before it is whole, and
 can be. A wheel that an earlier build wrote from the same recipe is left as it is.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -45,10 +46,9 @@ def folder_for(out: Path) -> Iterator[None]:
 
     Raises OutputError.
     """
-    missing: list[Path] = []
+    # Path.exists raises where a name is too long.
+    missing = [path for path in (out, *out.parents) if not os.path.exists(path)]  # noqa: PTH110
     try:
-        # An interrupt may come between any two steps.
-        missing += _list_missing(out)
         _make_folder(out)
         yield
     except BaseException:
@@ -120,14 +120,6 @@ def _write_wheel(planned: PlannedWheel, wheel: Wheel, stage: Path, timestamp: in
     path = stage / planned.filename
     written = splice(wheel.archive, planned.entries, path, timestamp=timestamp)
     return Emitted(planned=planned, path=path, size=written.size, sha256=written.sha256, fresh=True)
-
-
-def _list_missing(folder: Path) -> list[Path]:
-    """Return `folder` and those it has to stand in, as far as they are not there."""
-    try:
-        return [it for it in (folder, *folder.parents) if not it.exists()]
-    except OSError as error:
-        raise files.not_written(folder, error) from error
 
 
 def _make_folder(folder: Path) -> None:

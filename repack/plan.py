@@ -5,8 +5,10 @@ What `repack build --dry-run` prints is this plan; `emit` writes the same.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import unified_diff
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
@@ -14,7 +16,6 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from repack.cargo import Supplement
 from repack.config import Build, name_token
 from repack.dlls import (
     Dll,
@@ -29,13 +30,23 @@ from repack.dlls import (
 from repack.errors import InputError, OutputError
 from repack.inspect import Analysis, Need
 from repack.patching import Patched
-from repack.record import Cargo, Finding, Refusal
+from repack.record import (
+    BuildRecord,
+    Cargo,
+    Change,
+    Finding,
+    NeededDll,
+    Origin,
+    Refusal,
+)
 from repack.wheel import (
     Added,
+    Carried,
     Copied,
     Wheel,
     applicable,
     local_version,
+    read_member,
     renamed,
     requirement,
     rewritten,
@@ -56,7 +67,31 @@ _LIBRARY_MAJORS = range(10, _WITH_MINOR)
 _FIRST_NUMPY = {12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
 #: NumPy 2, and any later release of it.
 _NUMPY_2 = ("2.0.0", "2.99.0")
+#: In bytes; more is no text that a person would read as a diff.
+_LONGEST_TEXT = 1 << 20
 _UPPER_BOUNDS = {"<", "<=", "==", "~="}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Supplement:
+    """What a mode adds to each wheel, beside the patches.
+
+    `label` says what was done; `files` are members by name, those of .dist-info under the
+    source's; `cargo` are the DLLs among the members that are `carried`; `licence` is the SPDX
+    identifier for them. `families`, family -> DLLs, are those that the binaries do not ask for
+    themselves, and `left_out` are the DLLs that are left to the machine.
+    """
+
+    label: str = "patched"
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    carried: tuple[Carried, ...] = ()
+    cargo: tuple[Cargo, ...] = ()
+    requires: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    licence: str = ""
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,37 +118,36 @@ class PlannedWheel:
 class Plan:
     """All that a build will write, and what it will not.
 
-    `requires` are the Requires-Dist lines that the mode adds, `requirements` all that stand in
-    the METADATA of every wheel; `timestamp` is in seconds since 1970.
+    `record` is the build's, in which the wheels are still to come; `requirements` are the
+    Requires-Dist lines of every wheel; `timestamp` is in seconds since 1970.
     """
 
     wheels: tuple[PlannedWheel, ...]
-    refused: tuple[Refusal, ...]
-    findings: tuple[Finding, ...]
-    timestamp: int
+    record: BuildRecord
     requirements: tuple[str, ...]
-    cargo: tuple[Cargo, ...] = ()
-    requires: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    timestamp: int
 
 
 def make_plan(  # noqa: PLR0913 - all that decides meets here
     build: Build,
     analysis: Analysis,
     patched: Patched,
+    supplement: Supplement,
     *,
     timestamp: int,
-    supplement: Supplement | None = None,
+    url: str = "",
     missing: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return what will be written for the wheel that `analysis` describes.
 
-    `timestamp` becomes the time of every member; `missing` are Pythons for which the index lacks
-    something that the wheel requires, with the reason. Raises InputError where no Python asked
-    for can be served.
+    `timestamp` becomes the time of every member; `url` is where anybody gets the source;
+    `missing` are Pythons for which the index lacks something that the wheel requires, with the
+    reason. Raises InputError where no Python asked for can be served.
     """
-    more = supplement or Supplement()
-    reasons = {it: refusal(it, analysis) or (missing or {}).get(it, "") for it in build.python}
+    reasons = {
+        python: refusal(python, analysis) or (missing or {}).get(python, "")
+        for python in build.python
+    }
     served = [python for python, reason in reasons.items() if not reason]
     if not served:
         raise InputError(
@@ -123,21 +157,32 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
             hint="ask for a Python that the wheel was built for, with --python",
         )
     groups = [served] if build.emit == "abi3" else [[python] for python in served]
-    return Plan(
-        wheels=tuple(
-            _plan_wheel(build, analysis, patched, more, group, timestamp) for group in groups
+    wheels = tuple(
+        _plan_wheel(build, analysis, patched, supplement, group, timestamp) for group in groups
+    )
+    record = BuildRecord(
+        source=_describe_source(analysis, url),
+        name=build.name,
+        mode=build.mode,
+        driver_stub=build.driver_stub,
+        wheels=(),
+        requires=supplement.requires,
+        carried=supplement.cargo,
+        left_out=supplement.left_out,
+        needs=_list_needs(analysis),
+        changes=tuple(_list_changes(wheels[0], analysis.wheel)),
+        findings=_merge_findings(
+            *patched.notes, *supplement.findings, *_report_lifted(analysis), *analysis.findings
         ),
         refused=tuple(
             Refusal(python=python, reason=reason) for python, reason in reasons.items() if reason
         ),
-        findings=_merge_findings(
-            *patched.notes, *more.findings, *_report_lifted(analysis), *analysis.findings
-        ),
+    )
+    return Plan(
+        wheels=wheels,
+        record=record,
+        requirements=requirements_of(analysis, supplement),
         timestamp=timestamp,
-        requirements=requirements_of(analysis, more),
-        cargo=more.cargo,
-        requires=more.requires,
-        left_out=more.left_out,
     )
 
 
@@ -145,7 +190,7 @@ def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
     build: Build,
     analysis: Analysis,
     patched: Patched,
-    more: Supplement,
+    supplement: Supplement,
     pythons: Sequence[str],
     timestamp: int,
 ) -> PlannedWheel:
@@ -157,15 +202,15 @@ def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
     tags = wheel.filename.tags
     if build.emit != "abi3":
         tags = frozenset(_tag_of(pythons[0], tag.platform) for tag in tags)
-    version = emitted_version(build, analysis, more.label)
+    version = emitted_version(build, analysis, supplement.label)
     name = renamed(wheel.filename, version=version, tags=tags)
     entries = rewritten(
         replace(wheel, metadata=_metadata(analysis)),
         name,
-        {**patched.files, **more.files},
-        add={"Requires-Dist": more.requires, "Provides-Extra": more.extras},
-        add_licence=more.licence,
-        carried=more.carried,
+        {**patched.files, **supplement.files},
+        add={"Requires-Dist": supplement.requires, "Provides-Extra": supplement.extras},
+        add_licence=supplement.licence,
+        carried=supplement.carried,
     )
     return PlannedWheel(
         filename=str(name),
@@ -216,8 +261,10 @@ def refusal(python: str, analysis: Analysis) -> str:
     allowed = SpecifierSet(wheel.requires_python)
     if not any(allowed.contains(f"{version}.{micro}") for micro in (0, 99)):
         return f"its Requires-Python is {wheel.requires_python}"
-    capped = next((it for it in _numpy_lines(analysis) if _excluding(it, _minor(python))), "")
-    return f"it requires {capped}, and no such NumPy has a wheel for {python}" if capped else ""
+    for line in _numpy_lines(analysis):
+        if _excluding(line, _minor(python)):
+            return f"it requires {line}, and no such NumPy has a wheel for {python}"
+    return ""
 
 
 def _group_reasons(reasons: Mapping[str, str]) -> str:
@@ -314,7 +361,7 @@ def _numpy_lines(analysis: Analysis) -> tuple[str, ...]:
         return (right,)
     if analysis.numpy == "1":
         specifiers = [Requirement(line).specifier for line in lines]
-        is_open = any(it.contains(version) for it in specifiers for version in _NUMPY_2)
+        is_open = any(part.contains(version) for part in specifiers for version in _NUMPY_2)
         return (*lines, right) if is_open and right not in lines else lines
     return tuple(map(_lift_bounds, lines))
 
@@ -376,18 +423,19 @@ def check_sizes(plan: Plan, limit: int | None) -> None:
 
     A wheel with DLLs that are still to be deflated is judged once it is written.
     """
-    if all(cargo.packed is not None for cargo in plan.cargo):
+    cargo = plan.record.carried
+    if all(part.packed is not None for part in cargo):
         for planned in plan.wheels:
-            check_size(planned.filename, planned.size, limit, plan.cargo)
+            check_size(planned.filename, planned.size, limit, cargo)
 
 
 def check_size(name: str, size: int, limit: int | None, cargo: Sequence[Cargo]) -> None:
     """Raise OutputError if a wheel of that size, in bytes, is more than the index takes."""
     if limit is None or size <= limit:
         return
-    heaviest = sorted(cargo, key=lambda it: (-(it.packed or it.size), it.member))
+    heaviest = sorted(cargo, key=lambda dll: (-(dll.packed or dll.size), dll.member))
     weights = ", ".join(
-        f"{it.member.rpartition('/')[2]} {megabytes(it.packed or it.size)}" for it in heaviest
+        f"{dll.member.rpartition('/')[2]} {megabytes(dll.packed or dll.size)}" for dll in heaviest
     )
     raise OutputError(
         f"it has {megabytes(size)}, the index takes {megabytes(limit)}"
@@ -407,22 +455,22 @@ def megabytes(size: int) -> str:
 
 
 def build_facts(
-    analysis: Analysis, added: Supplement | None = None, help_url: str = ""
+    analysis: Analysis, supplement: Supplement, help_url: str = ""
 ) -> dict[str, object]:
     """Return what the run-time module has to know of this build: its `BUILD`.
 
-    `added` is what the mode puts into the wheel; `help_url` is where the pages on the module's
+    `supplement` is what the mode puts into the wheel; `help_url` is where the pages on the module's
     messages are served, "" for nowhere.
     """
-    more = added or Supplement()
     wheel, major = analysis.wheel, analysis.cuda_major
     cuda = analysis.cuda_version or (None if major is None else (major, None))
     outside = [need for need in analysis.needs if need.in_wheel is None]
-    files = _toolkit_files(analysis, more)
+    files = _toolkit_files(analysis, supplement)
     toolkit = [classify(name) for name in files]
     dlls = [*(need.dll for need in outside), *toolkit]
     cures = {dll.family: cure(dll, cuda) for dll in dlls}
     modules = analysis.cv2 or analysis.native
+    places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in supplement.cargo]
     return {
         "cuda": cuda,
         "cures": general_cures() | {family: text for family, text in cures.items() if text},
@@ -440,20 +488,20 @@ def build_facts(
         "requires": _by_family(
             toolkit, lambda dll: "" if major is None else index_requirement(dll, major)
         ),
-        "stand_ins": dict(more.stand_ins),
-        "vendored": tuple(sorted(more.folders)),
+        "stand_ins": {name: folder for family, folder, name in places if family == "driver"},
+        "vendored": tuple(sorted({folder for family, folder, _ in places if family != "driver"})),
     }
 
 
-def _toolkit_files(analysis: Analysis, added: Supplement) -> dict[str, bool]:
+def _toolkit_files(analysis: Analysis, supplement: Supplement) -> dict[str, bool]:
     """Return the DLLs of CUDA and cuDNN outside the wheel, True for those only delay-loaded.
 
-    They are those that the binaries name, those that `added` leaves to the machine, and what
+    They are those that the binaries name, those that `supplement` leaves to the machine, and what
     these import in their turn.
     """
     inside = {key_of(member.rpartition("/")[2]) for member in analysis.images}
     named = [(need.dll, need.delayed) for need in _toolkit_needs(analysis)]
-    named += [(classify(name), False) for names in added.families.values() for name in names]
+    named += [(classify(name), False) for names in supplement.families.values() for name in names]
     partners = [(classify(name), delayed) for dll, delayed in named for name in companions(dll)]
     named += [(dll, delayed) for dll, delayed in partners if dll.key not in inside]
     names = {dll.key: dll.name for dll, _ in reversed(named)}
@@ -477,8 +525,8 @@ def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
 
     What they carry is met, and what NVIDIA's wheels hold where they require these.
     """
-    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.cargo}
-    required = _TOOLKIT if plan.requires else set()
+    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.record.carried}
+    required = _TOOLKIT if plan.record.requires else set()
     return tuple(
         need
         for need in analysis.needs
@@ -531,3 +579,63 @@ def index_requirement(dll: Dll, cuda_major: int) -> str:
 def _toolkit_needs(analysis: Analysis) -> list[Need]:
     """Return the needs that a CUDA toolkit or cuDNN on the machine has to meet."""
     return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in _TOOLKIT]
+
+
+# What is recorded
+
+
+def _describe_source(analysis: Analysis, url: str) -> Origin:
+    wheel = analysis.wheel
+    return Origin(
+        filename=wheel.path.name,
+        name=wheel.filename.name,
+        version=str(wheel.filename.version),
+        url=url,
+        size=wheel.size,
+        sha256=wheel.sha256,
+        cuda=".".join(map(str, analysis.cuda_version or [analysis.cuda_major or ""])),
+    )
+
+
+def _list_needs(analysis: Analysis) -> tuple[NeededDll, ...]:
+    return tuple(
+        NeededDll(
+            dll=need.dll.name,
+            kind=need.dll.kind.value,
+            family=need.dll.family,
+            needed_by=need.needed_by,
+            delayed=need.delayed,
+            in_wheel=need.in_wheel or "",
+        )
+        for need in analysis.needs
+    )
+
+
+def _list_changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:
+    """Yield the texts of a wheel that are not the source's; RECORD follows from the others."""
+    name, version = planned.filename.split("-")[:2]
+    dist_info = f"{name}-{version}.dist-info/"
+    for entry in planned.entries:
+        if not isinstance(entry, Added) or entry.name == f"{dist_info}RECORD":
+            continue
+        origin = entry.name
+        if origin.startswith(dist_info):
+            origin = f"{wheel.dist_info}/{origin.removeprefix(dist_info)}"
+        before = _decode(read_member(wheel.archive, origin)) if origin in wheel.names else ""
+        after = _decode(entry.content)
+        if before is not None and after is not None and before != after:
+            lines = unified_diff(
+                before.splitlines(), after.splitlines(), origin, entry.name, lineterm=""
+            )
+            is_new = origin not in wheel.names
+            yield Change(member=entry.name, new=is_new, diff="\n".join(lines) + "\n")
+
+
+def _decode(content: bytes | Path) -> str | None:
+    """Return the content as text, None where no person would read it as a diff."""
+    if isinstance(content, Path) or len(content) > _LONGEST_TEXT or b"\0" in content:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None

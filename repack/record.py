@@ -1,7 +1,7 @@
 """`build.json`, the one model of what a build did: pins, report and index are made from it."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,12 +11,10 @@ from repack.errors import InputError
 #: Beside the wheels that it tells of.
 FILENAME = "build.json"
 #: A change that could break a reader raises it.
-RECORD_VERSION = 2
+RECORD_VERSION: Final = 2
 #: What became of a wheel on a Python.
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
 OWN_STAND_IN = "stand-in in the wheel"
-
-_T = TypeVar("_T")
 
 
 class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,11 +188,7 @@ class BuildRecord(_Model, frozen=True):
     refused: tuple[Refusal, ...] = ()
     name: str = ""
     tool: str = __version__
-    version: int = RECORD_VERSION
-
-
-class _Header(msgspec.Struct):
-    version: object = None
+    version: Literal[2] = RECORD_VERSION
 
 
 def write_record(record: BuildRecord, folder: Path) -> None:
@@ -213,29 +207,18 @@ def read_record(path: Path) -> BuildRecord:
         content = path.read_bytes()
     except OSError as error:
         raise files.not_read(path, error) from error
-    version = _decode(content, _Header, path).version
-    if version != RECORD_VERSION:
-        raise _no_record(path, f"its version is {version}, not {RECORD_VERSION}")
-    return _decode(content, BuildRecord, path)
+    try:
+        return msgspec.json.decode(content, type=BuildRecord)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InputError(
+            f"is not what a build leaves: {error}",
+            code="build-record",
+            file=path,
+            hint="build again, with this version of repack",
+        ) from None
 
 
 def read_records(dist: Path) -> dict[Path, BuildRecord]:
     """Return the records of a folder and of the folders in it, each by the folder it is of."""
     places = sorted({dist / FILENAME, *dist.glob(f"*/{FILENAME}")})
     return {path.parent: read_record(path) for path in places if path.is_file()}
-
-
-def _decode(content: bytes, kind: type[_T], path: Path) -> _T:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _no_record(path, str(error)) from None
-
-
-def _no_record(path: Path, why: str) -> InputError:
-    return InputError(
-        f"is not what a build leaves: {why}",
-        code="build-record",
-        file=path,
-        hint="build again, with this version of repack",
-    )

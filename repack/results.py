@@ -11,11 +11,10 @@ import msgspec
 from repack.dlls import Kind
 from repack.errors import RepackError
 from repack.inspect import Analysis, Need
-from repack.lock import Pin
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import Plan, PlannedWheel, megabytes
 from repack.pythons import Interpreter, Unavailable
-from repack.record import FAILED, Cargo, Finding, Outcome
+from repack.record import FAILED, BuildRecord, Cargo, Finding, Outcome, Seen, WheelRecord
 from repack.wheel import Added, Wheel, name_of
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
@@ -24,24 +23,6 @@ _SHOWN = 3
 JSON_VERSION = 1
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One emitted wheel on one Python: what it did, and what the untouched one did before it."""
-
-    path: Path
-    python: str
-    tag: str
-    sha256: str
-    size: int
-    fresh: bool
-    before: Outcome
-    after: Outcome
-    #: True where an earlier run tried the very same wheel on the very same Python.
-    remembered: bool = False
-    #: The wheels of the index that it was tried with.
-    beside: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,35 +36,40 @@ class Smoked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """What a build found, planned and made; `rows` is empty after a dry run."""
+    """What a build planned and made; after a dry run the record has no wheels.
 
-    analysis: Analysis
+    Of this run alone it is true that wheels were `unchanged`, by file name, since an earlier build
+    had left the same, and that trials were `remembered`, by file name and Python.
+    """
+
     plan: Plan
-    rows: tuple[Row, ...]
-    url: str
+    record: BuildRecord
+    out: Path
     lock_changes: tuple[str, ...]
     dry_run: bool
+    unchanged: frozenset[str] = frozenset()
+    remembered: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def failed(self) -> bool:
         """Whether a wheel was seen not to work."""
-        return any(row.after.status == FAILED for row in self.rows)
+        return not all(wheel.works for wheel in self.record.wheels)
 
 
 def build_json(result: BuildResult) -> Json:
     """Return the object that `repack build --json` prints."""
+    record = msgspec.to_builtins(result.record)
+    shared = ("requires", "carried", "left_out", "refused", "findings")
     return {
         "version": JSON_VERSION,
-        "source": source_json(result.analysis, result.url),
+        "source": {**record["source"], "cuda": result.record.source.cuda or None},
         "dry_run": result.dry_run,
         "plan": [_planned_json(planned) for planned in result.plan.wheels],
-        "requires": list(result.plan.requires),
-        "carried": list(map(msgspec.to_builtins, result.plan.cargo)),
-        "left_out": list(result.plan.left_out),
-        "wheels": [_row_json(row) for row in result.rows],
-        "refused": list(map(msgspec.to_builtins, result.plan.refused)),
-        "findings": list(map(msgspec.to_builtins, result.plan.findings)),
+        "wheels": [
+            _seen_json(result, wheel, seen) for wheel in result.record.wheels for seen in wheel.seen
+        ],
         "lock_changes": list(result.lock_changes),
+        **{field: list(record[field]) for field in shared},
     }
 
 
@@ -105,16 +91,20 @@ def builds_json(outcomes: Mapping[str, BuildResult | RepackError], *, dry_run: b
 
 def failure_line(result: BuildResult) -> str:
     """Return on which Pythons a wheel did not work."""
-    failed = [row for row in result.rows if row.after.status == FAILED]
-    pythons = ", ".join(row.python for row in failed)
-    return f"it does not work on {pythons}: {failed[0].after.reason}"
+    seen = [seen for wheel in result.record.wheels for seen in wheel.seen]
+    failed = [it for it in seen if it.status == FAILED]
+    return f"it does not work on {', '.join(it.python for it in failed)}: {failed[0].after.reason}"
 
 
 def build_rows(result: BuildResult) -> list[tuple[str, ...]]:
     """Return the before/after table: Python, untouched wheel, fixed wheel, file."""
-    rows = [(row.python, row.before.said, _after(row), _file(row)) for row in result.rows]
+    rows = [
+        (seen.python, seen.before.said, _after(result, wheel, seen), _file(result, wheel))
+        for wheel in result.record.wheels
+        for seen in wheel.seen
+    ]
     refused = [
-        (refusal.python, "", f"no wheel: {refusal.reason}", "") for refusal in result.plan.refused
+        (refusal.python, "", f"no wheel: {refusal.reason}", "") for refusal in result.record.refused
     ]
     return sorted([*rows, *refused], key=lambda row: _by_version(row[0]))
 
@@ -125,10 +115,10 @@ BUILD_HEADINGS = ("Python", "untouched wheel", "fixed wheel", "file")
 def plan_lines(result: BuildResult) -> list[str]:
     """Return the plan as text: each wheel, and each member that is not copied as it lies."""
     lines = []
-    plan = result.plan
-    carried = {cargo.member for cargo in plan.cargo}
-    at_most = "" if all(cargo.packed is not None for cargo in plan.cargo) else "at most "
-    for planned in plan.wheels:
+    record = result.record
+    carried = {cargo.member for cargo in record.carried}
+    at_most = "" if all(cargo.packed is not None for cargo in record.carried) else "at most "
+    for planned in result.plan.wheels:
         own = [entry for entry in planned.entries if name_of(entry) not in carried]
         added = [entry for entry in own if isinstance(entry, Added)]
         copied = len(own) - len(added)
@@ -136,11 +126,11 @@ def plan_lines(result: BuildResult) -> list[str]:
         lines.append(f"{planned.filename}  for {pythons}  {at_most}{megabytes(planned.size)}")
         lines.append(f"  {copied} members copied as they lie")
         lines += [f"  write {entry.name} ({_size_of(entry)} bytes)" for entry in added]
-    lines += [f"in each: {_cargo_line(cargo)}" for cargo in plan.cargo]
-    lines += [f"each requires {line}" for line in plan.requires]
-    if plan.left_out:
-        lines.append(f"left to the machine: {', '.join(plan.left_out)}")
-    lines += [f"no wheel for {refusal.python}: {refusal.reason}" for refusal in result.plan.refused]
+    lines += [f"in each: {_cargo_line(cargo)}" for cargo in record.carried]
+    lines += [f"each requires {line}" for line in record.requires]
+    if record.left_out:
+        lines.append(f"left to the machine: {', '.join(record.left_out)}")
+    lines += [f"no wheel for {refusal.python}: {refusal.reason}" for refusal in record.refused]
     return lines
 
 
@@ -263,7 +253,11 @@ def smoke_json(smoked: Sequence[Smoked]) -> Json:
         {
             "path": str(trial.path),
             "python": trial.python,
-            "smoke": {**_outcome_json(trial.outcome), "log": trial.outcome.log},
+            "smoke": {
+                **_outcome_json(trial.outcome),
+                "seconds": round(trial.outcome.seconds, 1),
+                "log": trial.outcome.log,
+            },
         }
         for trial in smoked
     ]
@@ -276,7 +270,6 @@ def _outcome_json(outcome: Outcome) -> Json:
         "reason": outcome.reason,
         "after": outcome.said,
         "driver": outcome.driver,
-        "seconds": round(outcome.seconds, 1),
     }
 
 
@@ -362,18 +355,18 @@ def _error_json(error: RepackError) -> Json:
     }
 
 
-def _row_json(row: Row) -> Json:
+def _seen_json(result: BuildResult, wheel: WheelRecord, seen: Seen) -> Json:
     return {
-        "path": str(row.path),
-        "python": row.python,
-        "tag": row.tag,
-        "sha256": row.sha256,
-        "size": row.size,
-        "unchanged": not row.fresh,
+        "path": str(result.out / wheel.path),
+        "python": seen.python,
+        "tag": wheel.tag,
+        "sha256": wheel.sha256,
+        "size": wheel.size,
+        "unchanged": wheel.filename in result.unchanged,
         "smoke": {
-            **_outcome_json(row.after),
-            "before": row.before.said,
-            "remembered": row.remembered,
+            **_outcome_json(seen.after),
+            "before": seen.before.said,
+            "remembered": (wheel.filename, seen.python) in result.remembered,
         },
     }
 
@@ -395,14 +388,15 @@ def _size_of(entry: Added) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _after(row: Row) -> str:
+def _after(result: BuildResult, wheel: WheelRecord, seen: Seen) -> str:
     """Return what the fixed wheel did; a failure stands out without colour."""
-    text = f"FAILED: {row.after.said}" if row.after.status == FAILED else row.after.said
-    return f"{text} (seen before)" if row.remembered else text
+    text = f"FAILED: {seen.after.said}" if seen.status == FAILED else seen.after.said
+    is_remembered = (wheel.filename, seen.python) in result.remembered
+    return f"{text} (seen before)" if is_remembered else text
 
 
-def _file(row: Row) -> str:
-    return row.path.name if row.fresh else f"{row.path.name} (unchanged)"
+def _file(result: BuildResult, wheel: WheelRecord) -> str:
+    return f"{wheel.filename}{' (unchanged)' if wheel.filename in result.unchanged else ''}"
 
 
 def _by_version(python: str) -> tuple[int, str]:

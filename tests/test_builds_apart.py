@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from driving import Repack, everything
 from wheelmaking import make_pyd, make_wheel
 
 from repack.building import Supply
-from repack.config import FileSource, load_builds
+from repack.config import FileSource
 from repack.console import SILENT
-from repack.emit import emit
 from repack.errors import FetchError
 from repack.fetch import Cache
 from repack.lock import Pin, read_lock, write_lock
+from repack.wheel import splice
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 #: The same OpenCV for CUDA 12 and 13: two files of one name, as they are published.
@@ -81,20 +82,6 @@ def test_each_of_them_has_to_be_ever_after_what_it_was(repack: Repack) -> None:
     assert "repack.lock says" in ran.error
 
 
-def test_the_only_build_calls_its_file_as_it_ever_did(repack: Repack) -> None:
-    settings(repack, f'[source]\nfile = "12/{WHEEL}"\n[smoke]\nenabled = false\n')
-    assert repack("build", "-q", "--python", "3.12").code == 0
-    assert pinned(repack) == [f"file:{WHEEL}"]
-
-
-def test_a_file_in_another_folder_is_called_as_it_is_seen_from_the_lock(tmp_path: Path) -> None:
-    (tmp_path / "team").mkdir()
-    path = tmp_path / "team" / "repack.toml"
-    path.write_text('[[build]]\nname = "a"\nsource = {file = "../in/x.whl"}\n', encoding="utf-8")
-    (config,) = load_builds(path)
-    assert config.source == FileSource(path=tmp_path / "in" / "x.whl", pinned_as="../in/x.whl")
-
-
 def test_a_build_that_fails_pins_nothing_though_others_are_pinned_after_it(
     repack: Repack,
 ) -> None:
@@ -108,14 +95,15 @@ def test_a_build_that_fails_pins_nothing_though_others_are_pinned_after_it(
 def test_a_system_that_fails_in_one_build_keeps_no_other_from_being_built(
     repack: Repack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A disk that is full for the first build alone cannot be had; the step that writes fails so.
+    # A disk that is full for the first build alone cannot be had; writing the first wheel fails so.
+    faults = [OSError(28, "No space left on device")]
 
-    def full(*arguments: object, out: Path, **named: object) -> object:
-        if out.name == "cu12":
-            raise OSError(28, "No space left on device", str(out))
-        return emit(*arguments, out=out, **named)  # type: ignore[arg-type] # as they came
+    def full_once(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - as they came
+        if faults:
+            raise faults.pop()
+        return splice(*arguments, **named)
 
-    monkeypatch.setattr("repack.building.making.emit", full)
+    monkeypatch.setattr("repack.emit.splice", full_once)
     ran = repack("build", "-q", "--json")
     assert ran.code == 1
     assert ran.error.startswith("build cu12: ")

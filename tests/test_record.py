@@ -102,11 +102,9 @@ def test_the_records_of_several_builds_are_told_by_their_folders(tmp_path: Path)
         pytest.param(b'{"version": 2, "mode": "\xff"}', "utf-8", id="not UTF-8"),
         pytest.param(b'{"version": 2, "mode": "pa', "truncated", id="cut off"),
         pytest.param(b"[" * 100_000, "Expected `object`", id="deep"),
-        pytest.param(b'{"x": ' + b"[" * 100_000, "recursion", id="deep inside"),
         pytest.param(b"[]", "Expected `object`", id="no object"),
-        pytest.param(b"{}", "its version is None, not 2", id="no version"),
-        pytest.param(b'{"version": 1}', "its version is 1, not 2", id="an earlier version"),
-        pytest.param(b'{"version": 2}', "missing required field `source`", id="nothing in it"),
+        pytest.param(b'{"version": 1}', "enum value 1 - at `$.version`", id="an earlier version"),
+        pytest.param(b"{}", "missing required field `source`", id="nothing in it"),
     ],
 )
 def test_what_no_build_has_left_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:

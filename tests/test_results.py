@@ -13,15 +13,14 @@ from pretending import this_python
 from wheelmaking import make_pyd, make_wheel
 
 from repack import results
-from repack.cargo import Supplement
 from repack.config import Build
 from repack.errors import InputError
 from repack.inspect import Analysis, analyse
 from repack.patching import Patched
-from repack.plan import make_plan
+from repack.plan import Supplement, make_plan
 from repack.pythons import Unavailable
-from repack.record import FAILED, NOT_RUN, PASSED, Cargo, Finding, Outcome
-from repack.results import BuildResult, Row, Smoked
+from repack.record import FAILED, NOT_RUN, PASSED, Cargo, Finding, Outcome, Seen, WheelRecord
+from repack.results import BuildResult, Smoked
 
 TAG = "cp37-abi3-win_amd64"
 NAME = f"opencv_contrib_python-4.13.0.90+cu129-{TAG}.whl"
@@ -63,28 +62,28 @@ def result(analysis: Analysis) -> BuildResult:
     added = Supplement(
         cargo=(carried,), requires=("nvidia-cufft-cu12>=11",), left_out=("nvJitLink_120_0.dll",)
     )
-    plan = make_plan(build, analysis, patched, timestamp=315_532_800, supplement=added)
-    rows = tuple(
-        Row(
-            path=Path("dist", planned.filename),
-            python=planned.pythons[0],
+    plan = make_plan(
+        build, analysis, patched, added, timestamp=315_532_800, url="https://e.org/x.whl"
+    )
+    wheels = [
+        WheelRecord(
+            path=planned.filename,
+            version=planned.version,
             tag=planned.tag,
-            sha256="ab" * 32,
             size=1234,
-            fresh=planned.pythons == ("3.10",),
-            before=FAILS,
-            after=WORKS,
-            remembered=planned.pythons == ("3.9",),
+            sha256="ab" * 32,
+            seen=(Seen(python=planned.pythons[0], before=FAILS, after=WORKS),),
         )
         for planned in plan.wheels
-    )
+    ]
     return BuildResult(
-        analysis=analysis,
         plan=plan,
-        rows=rows,
-        url="https://e.org/x.whl",
+        record=msgspec.structs.replace(plan.record, wheels=tuple(wheels)),
+        out=Path("dist"),
         lock_changes=("+ x",),
         dry_run=False,
+        unchanged=frozenset([wheels[0].filename]),
+        remembered=frozenset([(wheels[0].filename, "3.9")]),
     )
 
 
@@ -106,7 +105,7 @@ SOURCE = {
     "url": "str",
     "version": "str",
 }
-SEEN = {"after": "str", "driver": "str", "reason": "str", "seconds": "float", "status": "str"}
+SEEN = {"after": "str", "driver": "str", "reason": "str", "status": "str"}
 
 
 class TestBuild:
@@ -174,11 +173,11 @@ class TestBuild:
         old, new, _ = results.build_rows(result)
         assert "unchanged" in old[3]
         assert "seen before" in old[2]
-        assert new[3] == result.rows[1].path.name
+        assert new[3] == result.record.wheels[1].filename
         assert "seen before" not in new[2]
 
     def test_findings_are_told_once_and_sorted(self, result: BuildResult) -> None:
-        found = result.plan.findings
+        found = result.record.findings
         assert [each.code for each in found] == sorted({each.code for each in found})
 
 
@@ -196,8 +195,10 @@ class TestPlan:
     def test_a_size_that_is_not_known_yet_is_told_as_the_most_it_can_be(
         self, result: BuildResult
     ) -> None:
-        cargo = tuple(msgspec.structs.replace(each, packed=None) for each in result.plan.cargo)
-        lines = results.plan_lines(replace(result, plan=replace(result.plan, cargo=cargo)))
+        cargo = tuple(msgspec.structs.replace(each, packed=None) for each in result.record.carried)
+        lines = results.plan_lines(
+            replace(result, record=msgspec.structs.replace(result.record, carried=cargo))
+        )
         assert "at most 0.0 MB" in lines[0]
 
 
@@ -269,7 +270,13 @@ class TestSmoke:
     def test_json_has_the_keys_that_scripts_rely_on(self) -> None:
         assert keys(results.smoke_json(self.SMOKED)) == {
             "version": "int",
-            "wheels": [{"path": "str", "python": "str", "smoke": {**SEEN, "log": "str"}}],
+            "wheels": [
+                {
+                    "path": "str",
+                    "python": "str",
+                    "smoke": {**SEEN, "log": "str", "seconds": "float"},
+                }
+            ],
         }
 
 

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from repack import __version__, files
 from repack.building.supply import Supply
 from repack.config import FileSource, SampleSource, require_source, source_date_epoch
@@ -27,7 +29,7 @@ __all__ = ["Supply", "build", "look_through", "obtain_source", "sample_of", "tim
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
 #: What takes long to import and is needed once the source is read; and so in one mode alone.
-_IMPORTED = ("repack.building.making", "repack.building.recording")
+_IMPORTED = ("repack.building.making",)
 _IMPORTED_TOO = {"vendor": ("repack.vendor.sbom",), "depend": ("repack.vendor",)}
 #: The Python that opencv-contrib-python's stable-ABI wheel is resolved for.
 _SAMPLE_PYTHON = "3.12"
@@ -39,29 +41,24 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     path, url = _named_file(config) or obtain_source(config, supply)
     require_windows(parse_filename(path))
     analysis = _looked_through(path, config, supply)
-    from repack.building.making import carried_out, planned  # noqa: PLC0415 - was imported there
-
-    plan = planned(config, analysis, supply, url=url, timestamp=time)
-    rows = () if dry_run else carried_out(config, supply, analysis, plan)
-    result = BuildResult(
-        analysis=analysis,
-        plan=plan,
-        rows=rows,
-        url=url,
-        lock_changes=supply.keep(),
-        dry_run=dry_run,
-    )
-    if not dry_run:
-        _record(result, config)
-    return result
-
-
-def _record(result: BuildResult, config: Config) -> None:
-    """Leave beside the wheels what pins, report and index are made from."""
-    from repack.building.recording import record_of  # noqa: PLC0415 - was imported with the making
+    from repack.building.making import Made, carried_out, planned  # noqa: PLC0415 - as above
     from repack.record import write_record  # noqa: PLC0415 - the same
 
-    write_record(record_of(result, config.build), config.build.out)
+    plan = planned(config, analysis, supply, url=url, timestamp=time)
+    made = Made() if dry_run else carried_out(config, supply, analysis, plan)
+    record = msgspec.structs.replace(plan.record, wheels=made.wheels)
+    changes = supply.keep()
+    if not dry_run:
+        write_record(record, config.build.out)
+    return BuildResult(
+        plan=plan,
+        record=record,
+        out=config.build.out,
+        lock_changes=changes,
+        dry_run=dry_run,
+        unchanged=made.unchanged,
+        remembered=made.remembered,
+    )
 
 
 def look_through(path: Path, config: Config, supply: Supply, task: Task | None = None) -> Analysis:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from repack.building.supplementing import find_missing, supplement
 from repack.emit import emit, settle, staging
 from repack.errors import OutputError
 from repack.patching import patch_wheel
 from repack.plan import build_facts, check_size, check_sizes, make_plan, needs_left
-from repack.record import FAILED, NOT_RUN, Outcome
-from repack.results import Row
+from repack.record import FAILED, NOT_RUN, Beside, Outcome, Seen, WheelRecord
 from repack.smoke import Kit, Trial, Verdict, try_wheels
 from repack.wheel import read_member
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from repack.emit import Emitted
     from repack.inspect import Analysis
     from repack.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """The wheels that stand where they belong; `unchanged` and `remembered` as in BuildResult."""
+
+    wheels: tuple[WheelRecord, ...] = ()
+    unchanged: frozenset[str] = frozenset()
+    remembered: frozenset[tuple[str, str]] = frozenset()
 
 
 def planned(
@@ -44,25 +54,34 @@ def planned(
         config.build,
         analysis,
         patched,
+        added,
         timestamp=timestamp,
-        supplement=added,
+        url=url,
         missing=find_missing(config, analysis, supply),
     )
     check_sizes(plan, config.publish.max_size)
     return plan
 
 
-def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) -> tuple[Row, ...]:
-    """Return how each planned wheel fared, once it stands where it belongs."""
+def carried_out(config: Config, supply: Supply, analysis: Analysis, plan: Plan) -> Made:
+    """Return the planned wheels, once each stands where it belongs."""
     out = config.build.out
     with staging(out) as stage:
         emitted = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)
         for each in emitted:
-            check_size(each.path.name, each.size, config.publish.max_size, plan.cargo)
+            check_size(each.path.name, each.size, config.publish.max_size, plan.record.carried)
         if config.build.name:
             _check_siblings(emitted, out)
         found = _seen(config, supply, analysis, plan, emitted)
-        return tuple(row for each in emitted for row in _settled(each, out, analysis, found))
+        return Made(
+            wheels=tuple(_settled(each, out, analysis, found) for each in emitted),
+            unchanged=frozenset(each.planned.filename for each in emitted if not each.fresh),
+            remembered=frozenset(
+                (trial.wheel.name, trial.python)
+                for trial, verdict in found.items()
+                if verdict.remembered
+            ),
+        )
 
 
 def _check_siblings(emitted: Sequence[Emitted], out: Path) -> None:
@@ -99,7 +118,7 @@ def _seen(
         needs=needs_left(analysis, plan),
     )
     carried = tuple(
-        cargo.member.rpartition("/")[2] for cargo in plan.cargo if cargo.family == "driver"
+        cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
     )
     kit = Kit(
         settings=config.smoke,
@@ -127,8 +146,8 @@ def _untouched(analysis: Analysis, python: str) -> Trial:
 
 def _settled(
     emitted: Emitted, out: Path, analysis: Analysis, found: Mapping[Trial, Verdict]
-) -> list[Row]:
-    """Return the rows of one wheel, which now stands in `out`, or in its folder of failures."""
+) -> WheelRecord:
+    """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
     seen = {python: found[_trial(emitted, python)] for python in emitted.planned.pythons}
     failures = [
         f"Python {python}: {verdict.outcome.reason}\n{verdict.outcome.log}"
@@ -136,18 +155,28 @@ def _settled(
         if verdict.outcome.status == FAILED
     ]
     path = settle(emitted, out, "\n".join(failures))
-    return [
-        Row(
-            path=path,
-            python=python,
-            tag=emitted.planned.tag,
-            sha256=emitted.sha256,
-            size=emitted.size,
-            fresh=emitted.fresh,
-            before=found[_untouched(analysis, python)].outcome,
-            after=verdict.outcome,
-            remembered=verdict.remembered,
-            beside=verdict.beside,
-        )
-        for python, verdict in seen.items()
-    ]
+    return WheelRecord(
+        path=path.relative_to(out).as_posix(),
+        version=emitted.planned.version,
+        tag=emitted.planned.tag,
+        size=emitted.size,
+        sha256=emitted.sha256,
+        recipe=emitted.planned.recipe,
+        seen=tuple(
+            Seen(
+                python=python,
+                before=_lasting(found[_untouched(analysis, python)].outcome),
+                after=_lasting(verdict.outcome),
+                beside=tuple(
+                    Beside(filename=pin.filename, size=pin.size, sha256=pin.sha256)
+                    for pin in sorted(verdict.beside, key=lambda pin: pin.filename)
+                ),
+            )
+            for python, verdict in seen.items()
+        ),
+    )
+
+
+def _lasting(outcome: Outcome) -> Outcome:
+    """Return the outcome without how long it took, which is another each time."""
+    return msgspec.structs.replace(outcome, seconds=0.0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from repack.cargo import Supplement, joined
 from repack.errors import FetchError
-from repack.plan import emitted_version, refusal, requirements_of
+from repack.plan import Supplement, emitted_version, refusal, requirements_of
 from repack.smoke.requirements import requirements_for
 
 if TYPE_CHECKING:
@@ -45,7 +45,14 @@ def supplement(
             config, analysis, suppliers, supply.cache, version, url, timestamp
         )
     if config.build.driver_stub:
-        added = joined(added, vendor.stand_ins(analysis))
+        stubs = vendor.stand_ins(analysis)
+        added = replace(
+            added,
+            label=f"{added.label}.{stubs.label}",
+            carried=(*added.carried, *stubs.carried),
+            cargo=(*added.cargo, *stubs.cargo),
+            findings=(*added.findings, *stubs.findings),
+        )
     return added
 
 

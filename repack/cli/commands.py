@@ -169,8 +169,8 @@ def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     """Return what a build came to, and log its findings and what changed in the lock."""
     result = build(config, supply, dry_run=dry_run)
     name = f"build {config.build.name}: " if config.build.name else ""
-    for finding in result.plan.findings:
-        _log.warning("%s%s", name, results.finding_line(result.analysis.wheel.path.name, finding))
+    for finding in result.record.findings:
+        _log.warning("%s%s", name, results.finding_line(result.record.source.filename, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)
     return result
@@ -182,7 +182,7 @@ def _show_build(console: Console, result: BuildResult, config: Config) -> None:
         lines = results.plan_lines(result)
         console.show_lines([f"{name}{config.build.out}", *lines] if name else lines)
     else:
-        title = f"{name}{result.analysis.wheel.path.name} -> {config.build.out}"
+        title = f"{name}{result.record.source.filename} -> {config.build.out}"
         console.show_table(title, results.BUILD_HEADINGS, results.build_rows(result))
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
-from repack.cargo import Supplement
 from repack.config import Config
 from repack.console import Progress
 from repack.dlls import Kind, classify, may_be_shipped, parts_of
 from repack.errors import ConfigError
 from repack.fetch import Cache, Fetched
 from repack.inspect import Analysis
-from repack.plan import index_requirement
+from repack.plan import Supplement, index_requirement
 from repack.record import Cargo, Finding
 from repack.vendor import delvewheel
 from repack.vendor.sbom import FILENAME, make_sbom
@@ -89,7 +88,6 @@ def carry_dlls(  # noqa: PLR0913, PLR0917 - what a build knows of itself
         carried=(*dlls, *_licences(analysis, selection)),
         cargo=cargo,
         licence=_LICENCE,
-        folders=(folder,),
         families=_left_families(selection),
         findings=findings,
         left_out=tuple(left.dll.name for left in selection.left_out),

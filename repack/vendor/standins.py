@@ -6,10 +6,10 @@ made for one binary: it exports what that imports and nothing else.
 
 from collections.abc import Iterable
 
-from repack.cargo import Supplement
 from repack.dlls import Kind, make_dll
 from repack.inspect import Analysis, Need
 from repack.inspect.carried import STAND_INS
+from repack.plan import Supplement
 from repack.record import Cargo, Finding
 from repack.wheel import Added, Carried, entry_of
 
@@ -47,7 +47,6 @@ def stand_ins(analysis: Analysis) -> Supplement:
             findings.append(_none_for(need))
         else:
             made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.key}"] = content
-    folders = [path.rpartition("/") for path in made]
     return Supplement(
         label="stub",
         carried=tuple(
@@ -55,7 +54,6 @@ def stand_ins(analysis: Analysis) -> Supplement:
             for path, content in made.items()
         ),
         cargo=tuple(_cargo(path, content) for path, content in made.items()),
-        stand_ins={name: folder for folder, _, name in folders},
         findings=tuple(findings),
     )
 
