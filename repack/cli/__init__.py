@@ -23,6 +23,8 @@ from argcomplete import autocomplete
 
 from repack import __version__, results
 from repack.cli.commands import (
+    CONFIG,
+    Answer,
     run_build,
     run_completion,
     run_fetch,
@@ -33,7 +35,6 @@ from repack.cli.commands import (
     run_sample,
     run_smoke,
 )
-from repack.cli.given import CONFIG, Answer
 from repack.cli.publishing import run_pin, run_publish
 from repack.config import DEFAULT_PYTHONS, SETTINGS, load_builds
 from repack.console import Console, Progress, log_to

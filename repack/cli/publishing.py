@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from repack.cli.given import Answer, config_of
+from repack.cli.commands import Answer, config_of
 from repack.config import Config, load
 from repack.console import Progress
 from repack.errors import RepackError, UsageError
