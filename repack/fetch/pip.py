@@ -29,6 +29,7 @@ LOGIN_HINT = (
     "give name and password for that host as for pip: in the index URL of pip.conf or "
     "PIP_INDEX_URL, in .netrc or in keyring"
 )
+_PIP_HINT = "python -m pip install --upgrade pip"
 _INDEX_HINT = "look at the requirement, and at `python -m pip config list`: which index is meant?"
 #: What pip may yet be able to fetch: by another way to log in, from a host it is told to trust.
 _LEFT_TO_PIP = frozenset({"http-401", "http-403", "http-407", "tls"})
@@ -88,34 +89,27 @@ def configure(session: requests.Session) -> None:
 def resolve(
     requirement: str, source: IndexSource, folder: Path, session: requests.Session
 ) -> Choice:
-    """Return the file that pip would install."""
-    done = _run_resolver([requirement], source, folder)
-    if done.returncode or done.timed_out:
-        raise _explain(done, requirement, source, session)
-    try:
-        download = json.loads((folder / "report.json").read_bytes())["install"][0]["download_info"]
-        sha256 = download["archive_info"].get("hashes", {}).get("sha256")
-        return Choice(download["url"], filename_of(download["url"]), sha256)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ToolError(
-            f"pip's report is not one that is known here: {error!r}",
-            code="pip-report",
-            hint="python -m pip install --upgrade pip",
-        ) from error
-
-
-def _run_resolver(requirements: Sequence[str], source: IndexSource, folder: Path) -> Finished:
-    """Return what came of pip, which writes what it would install into `folder`/report.json."""
+    """Return the file that pip would install, whose report comes into `folder`."""
+    report = folder / "report.json"
     command = [
         *("install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"),
-        *(f"--target={folder / 'target'}", f"--report={folder / 'report.json'}"),
-        *_target_options(source),
-        *requirements,
+        *(f"--target={folder / 'target'}", f"--report={report}"),
+        *(*_target_options(source), requirement),
     ]
     # An index that does not serve the metadata of its wheels would have pip download each of
     # them, just to look: `fast-deps` reads it by Range. Some servers cannot do that.
     done = run_pip([*command, "--use-feature=fast-deps"], folder)
-    return run_pip(command, folder) if done.returncode else done
+    if done.returncode:
+        done = run_pip(command, folder)
+    if done.returncode:
+        raise _explain(done, requirement, source, session)
+    try:
+        download = json.loads(report.read_bytes())["install"][0]["download_info"]
+        sha256 = download["archive_info"].get("hashes", {}).get("sha256")
+        return Choice(download["url"], filename_of(download["url"]), sha256)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason, hint = f"pip's report is not one that is known here: {error!r}", _PIP_HINT
+        raise ToolError(reason, code="pip-report", hint=hint) from error
 
 
 def _target_options(source: IndexSource) -> Sequence[str]:
