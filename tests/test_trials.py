@@ -11,7 +11,7 @@ from driving import Ran, Repack, everything
 from pretending import fetched, numpy_wheel, this_python
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
-from repack.errors import FetchError
+from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched
 from repack.pythons import Interpreter, Unavailable
 from repack.record import FAILED, PASSED, Outcome
@@ -33,6 +33,7 @@ class Bench:
     before: Outcome = FAILS
     after: dict[str, Outcome] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    broken: bool = False
     runs: list[tuple[str, str]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -48,7 +49,11 @@ class Bench:
     def provide(self, version: str) -> Interpreter | Unavailable:
         if version in self.missing:
             return Unavailable(version=version, reason="Wine is not installed", hint="apt-get")
-        return replace(this_python(), version=version, full_version=f"{version}.1")
+        python = replace(this_python(), version=version, full_version=f"{version}.1")
+        return replace(python, environment=self.start) if self.broken else python
+
+    def start(self) -> dict[str, str]:
+        raise ToolError("wineboot did not end", hint="reinstall Wine")
 
     def run(self, wheel: Path, python: Interpreter, **_: object) -> Outcome:
         self.runs.append((wheel.name, python.version))
@@ -311,6 +316,18 @@ def test_what_a_trial_lacks_is_told(
     assert (ran.code, seen["status"]) == (0, "not-run")
     assert all(words in seen["reason"] for words in reason), seen
     assert bench.runs == []
+
+
+def test_where_wine_does_not_start_that_is_told_and_not_remembered(
+    repack: Repack, bench: Bench, source: Path
+) -> None:
+    bench.broken = True
+    seen = smoke(build(repack, source))
+    assert (seen["status"], seen["reason"]) == ("not-run", "wineboot did not end; reinstall Wine")
+    assert seen["before"].startswith("not run: wineboot did not end")
+    bench.broken = False
+    assert smoke(build(repack, source))["status"] == "passed"
+    assert len(bench.runs) == 2
 
 
 def test_switched_off_it_says_that(repack: Repack, bench: Bench, source: Path) -> None:

@@ -1,8 +1,10 @@
 """The machine that a wheel is tried on: what the binary needs is there, and nothing else."""
 
+import shutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from repack.config import Smoke
 from repack.console import Progress
@@ -11,7 +13,7 @@ from repack.errors import ToolError
 from repack.fetch import Cache, Fetched
 from repack.inspect import Analysis
 from repack.plan import dll_requirements, unpublished_dlls
-from repack.smoke.toolkit import unpack_dlls
+from repack.pythons import make_once
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
@@ -67,6 +69,27 @@ def machine_for(
         wheels = [kit.fetch_wheel(requirement, _ANY_PYTHON) for requirement in requirements]
         folders = tuple(unpack_dlls(wheel, kit.cache, kit.progress) for wheel in wheels)
     return Machine(dll_dirs=folders, env=env, driver=_driver_needs(analysis), carried=carried)
+
+
+def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
+    """Return a folder with the DLLs of a wheel, unpacked once and kept in the cache.
+
+    Its layout does not matter (`nvidia/npp/bin`, `nvidia/cu13/bin/x86_64`): its DLLs do.
+    """
+
+    def fill(folder: Path) -> None:
+        with (
+            zipfile.ZipFile(wheel.path) as archive,
+            progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
+        ):
+            (folder / "bin").mkdir()
+            for name in archive.namelist():
+                if name.lower().endswith(".dll"):
+                    target = folder / "bin" / PurePosixPath(name).name
+                    with archive.open(name) as member, target.open("wb") as file:
+                        shutil.copyfileobj(member, file, 1 << 20)
+
+    return make_once(cache.root / "toolkits" / wheel.sha256, fill, cache, progress) / "bin"
 
 
 def list_folder(folder: Path) -> list[object]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from threading import Event
@@ -20,7 +21,7 @@ from repack.inspect import Analysis
 from repack.lock import Pin
 from repack.plan import refusal
 from repack.pythons import Interpreter, Pythons, Unavailable
-from repack.record import NOT_RUN, PASSED, Outcome
+from repack.record import FAILED, NOT_RUN, PASSED, Outcome
 from repack.smoke.machine import Kit, Machine, list_folder, machine_for
 from repack.smoke.requirements import distribution_of, requirements_for, requirements_of
 from repack.smoke.running import run_smoke
@@ -130,13 +131,15 @@ def _try_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dic
     """Return what each wheel did, now or when the very same was tried before."""
     memory = Memory(kit.cache.root / "verdicts")
     keys = {trial: _key_of(trial, outfit, machine) for trial, outfit in trials.items()}
-    recalled = {trial: memory.recall(key, _parse_outcome) for trial, key in keys.items()}
+    parse = partial(msgspec.convert, type=Outcome)
+    recalled = {trial: memory.recall(key, parse) for trial, key in keys.items()}
     known = {trial: outcome for trial, outcome in recalled.items() if outcome is not None}
     pending = {trial: outfit for trial, outfit in trials.items() if trial not in known}
     outcomes = _run_all(pending, machine, kit) if pending else {}
     for trial, outcome in outcomes.items():
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
-        if outcome.status == PASSED or (trial.untouched and outcome.repeatable):
+        is_lasting = outcome.status == FAILED and outcome.repeatable and trial.untouched
+        if outcome.status == PASSED or is_lasting:
             # A cache that we may only read remembers nothing.
             with contextlib.suppress(OSError, OutputError):
                 memory.keep(keys[trial], msgspec.to_builtins(outcome))
@@ -186,10 +189,6 @@ def _run_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dic
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _parse_outcome(value: object) -> Outcome:
-    return msgspec.convert(value, Outcome)
 
 
 def _key_of(trial: Trial, outfit: _Outfit, machine: Machine) -> str:
