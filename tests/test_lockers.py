@@ -52,7 +52,7 @@ LOCKERS = {"poetry": "poetry", "pdm": "pdm[locked]", "uv": "uv"}
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a static index where the emitted wheels, and NumPy, were published."""
     place = tmp_path_factory.mktemp("lockers")
-    source = cuda_wheel(place, numpy=b"numpy._core.multiarray", requires=REQUIRES)
+    source = cuda_wheel(place, numpy=b"numpy._core._multiarray_umath", requires=REQUIRES)
     repack("build", "--source", source, "--no-smoke", cwd=place)
     emitted = sorted((place / "dist").glob("*.whl"))
     assert len(emitted) == 5
