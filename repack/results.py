@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
+from repack.build import BuildResult
 from repack.dlls import Kind
 from repack.errors import RepackError
 from repack.inspect import Analysis, Need
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
-from repack.plan import Plan, PlannedWheel, megabytes
+from repack.plan import PlannedWheel, megabytes
 from repack.pythons import Interpreter, Unavailable
-from repack.record import FAILED, BuildRecord, Cargo, Finding, Outcome, Seen, WheelRecord
+from repack.record import FAILED, Cargo, Finding, Outcome, Seen, WheelRecord
 from repack.wheel import Added, Wheel, name_of
 
 #: Of many that need a DLL, so many are named to a person; JSON has all.
@@ -32,28 +33,6 @@ class Smoked:
     path: Path
     python: str
     outcome: Outcome
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildResult:
-    """What a build planned and made; after a dry run the record has no wheels.
-
-    Of this run alone it is true that wheels were `unchanged`, by file name, since an earlier build
-    had left the same, and that trials were `remembered`, by file name and Python.
-    """
-
-    plan: Plan
-    record: BuildRecord
-    out: Path
-    lock_changes: tuple[str, ...]
-    dry_run: bool
-    unchanged: frozenset[str] = frozenset()
-    remembered: frozenset[tuple[str, str]] = frozenset()
-
-    @property
-    def failed(self) -> bool:
-        """Whether a wheel was seen not to work."""
-        return not all(wheel.works for wheel in self.record.wheels)
 
 
 def build_json(result: BuildResult) -> Json:

@@ -15,9 +15,9 @@ from proof.proving import Prover, Run
 from proof.scenarios import UNTOUCHED, read_scenarios
 from prove import LOCK
 
-from repack.building import Supply
 from repack.console import SILENT
 from repack.fetch import Cache
+from repack.fetch.supply import Supply
 from repack.pythons import Pythons
 
 ROUNDS = 10

@@ -19,9 +19,9 @@ from proof.results import Proof
 from proof.scenarios import read_scenarios
 from random_machines.judging import draw_machines, try_machines
 
-from repack.building import Supply
 from repack.console import Console, Progress, log_to
 from repack.fetch import Cache
+from repack.fetch.supply import Supply
 from repack.files import replacing
 from repack.process import run
 from repack.pythons import Interpreter, Pythons, Unavailable

@@ -10,11 +10,11 @@ import pytest
 from driving import Repack, everything
 from wheelmaking import make_pyd, make_wheel
 
-from repack.building import Supply
 from repack.config import FileSource
 from repack.console import SILENT
 from repack.errors import FetchError
 from repack.fetch import Cache
+from repack.fetch.supply import Supply
 from repack.lock import Pin, read_lock, write_lock
 from repack.wheel import splice
 

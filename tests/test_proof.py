@@ -15,9 +15,10 @@ from proof.scenarios import Wanted, read_scenarios
 from proof.wheels import Wheels
 from prove import LOCK, main
 
-from repack.building import Supply, timestamp
+from repack.build import read_timestamp
 from repack.console import SILENT
 from repack.fetch import Cache
+from repack.fetch.supply import Supply
 from repack.pythons import Pythons, Unavailable
 from repack.wheel import read_member, read_wheel, rewritten, splice
 
@@ -139,7 +140,7 @@ class Lying(Wheels):
         entries = rewritten(wheel, wheel.filename, {"cv2/cuda_dlls.py": text})
         folder = self.folder / "lies"
         folder.mkdir(exist_ok=True)
-        splice(wheel.archive, entries, folder / wheel.path.name, timestamp=timestamp())
+        splice(wheel.archive, entries, folder / wheel.path.name, timestamp=read_timestamp())
         return folder / wheel.path.name
 
 

@@ -13,6 +13,7 @@ from pretending import this_python
 from wheelmaking import make_pyd, make_wheel
 
 from repack import results
+from repack.build import BuildResult
 from repack.config import Build
 from repack.errors import InputError
 from repack.inspect import Analysis, analyse
@@ -20,7 +21,7 @@ from repack.patching import Patched
 from repack.plan import Supplement, make_plan
 from repack.pythons import Unavailable
 from repack.record import FAILED, NOT_RUN, PASSED, Cargo, Finding, Outcome, Seen, WheelRecord
-from repack.results import BuildResult, Smoked
+from repack.results import Smoked
 
 TAG = "cp37-abi3-win_amd64"
 NAME = f"opencv_contrib_python-4.13.0.90+cu129-{TAG}.whl"

@@ -76,9 +76,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     numpy_wheel(bench.folder)
     monkeypatch.setattr(trying, "Pythons", bench.pythons)
     monkeypatch.setattr(trying, "run_smoke", bench.run)
-    monkeypatch.setattr(
-        "repack.building.supply.Supply.wheel", lambda _, *words: bench.wheel(*words)
-    )
+    monkeypatch.setattr("repack.fetch.supply.Supply.wheel", lambda _, *words: bench.wheel(*words))
     return bench
 
 

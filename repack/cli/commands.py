@@ -14,7 +14,7 @@ from argcomplete.shell_integration import shellcode
 from msgspec import structs
 
 from repack import results
-from repack.building import Supply, build, look_through, obtain_source
+from repack.build import BuildResult, build, fetch_source, inspect_source
 from repack.config import (
     DEFAULT_PYTHONS,
     INIT_HINT,
@@ -29,13 +29,14 @@ from repack.console import Console, Progress
 from repack.emit import folder_for
 from repack.errors import InputError, OutputError, RepackError, UsageError, shown, system_fault
 from repack.fetch import Cache
+from repack.fetch.supply import Supply
 from repack.files import link_or_copy
 from repack.inspect import analyse
 from repack.lock import format_value
 from repack.pythons import Pythons, Unavailable
 from repack.record import FAILED as SMOKE_FAILED
 from repack.report import write_report
-from repack.results import JSON_VERSION, BuildResult, Json, Smoked
+from repack.results import JSON_VERSION, Json, Smoked
 from repack.smoke import Kit, smoke_wheels
 
 _log = logging.getLogger(__name__)
@@ -299,8 +300,8 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
     supply = supply_of(configs[0], options, progress)
     sources: list[Json] = []
     for config in configs:
-        path, url = obtain_source(config, supply)
-        look_through(path, config, supply)
+        path, url = fetch_source(config, supply, verified=True)
+        inspect_source(path, config, supply)
         sources.append({"name": config.build.name, "path": str(path), "url": url})
     place: Json = {"builds": sources}
     if not configs[0].build.name:
@@ -430,7 +431,7 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     if not isinstance(config.source, SampleSource):
         raise UsageError("the source is no sample", hint="leave out --set source...")
     supply = supply_of(config, options, progress)
-    sample, _ = obtain_source(config, supply)
+    sample, _ = fetch_source(config, supply)
     supply.keep()
     path = options.out.absolute() / sample.name
     with folder_for(path.parent):

@@ -12,9 +12,9 @@ from dllmaking import make_dll
 from genuine import CUDA_10, unpacked_artifact
 
 from proof.scenarios import Dlls
-from repack.building import Supply
 from repack.console import SILENT
 from repack.dlls import read_exports
+from repack.fetch.supply import Supply
 from repack.smoke import unpack_dlls
 from repack.wheel import open_archive
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from repack.building import Supply
+from repack.fetch.supply import Supply
 from repack.files import link_or_copy, sha256_of
 from repack.process import run
 from repack.pythons import Interpreter

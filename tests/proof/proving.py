@@ -20,9 +20,9 @@ from proof.results import Answer, Cell, Story
 from proof.running import Seen, run_program
 from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
 from proof.wheels import NotMadeError, Wheels, cuda_of, pythons_of
-from repack.building import Supply
 from repack.console import Progress
 from repack.errors import RepackError
+from repack.fetch.supply import Supply
 from repack.inspect import analyse
 from repack.pythons import Interpreter, Pythons, Unavailable
 from repack.smoke import requirements_for

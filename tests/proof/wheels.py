@@ -16,7 +16,7 @@ from pathlib import Path
 
 from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel
 
-from repack.building import Supply
+from repack.fetch.supply import Supply
 from repack.files import sha256_of
 from repack.sample import make_sample
 

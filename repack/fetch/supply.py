@@ -1,22 +1,14 @@
 """What the steps are supplied with: files fetched once, pinned, and the same ever after."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from repack import fetch
 from repack.config import IndexSource
+from repack.console import Progress
 from repack.errors import FetchError
-from repack.lock import Lock, difference, read_lock, write_lock
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from repack.console import Progress
-    from repack.fetch import Cache, Fetchable, Fetched, Listing
-    from repack.lock import Pin
-
+from repack.fetch import Cache, Fetchable, Fetched, Listing
+from repack.lock import Lock, Pin, difference, read_lock, write_lock
 
 #: NVIDIA's wheels hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"

@@ -1,0 +1,326 @@
+"""The main job, one road: fetch, inspect, patch, plan, write, try, record."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from repack import __version__, files, vendor
+from repack.config import Config, FileSource, SampleSource, require_source, source_date_epoch
+from repack.emit import Emitted, emit, settle, staging
+from repack.errors import FetchError, OutputError
+from repack.fetch import locate
+from repack.fetch.supply import Supply
+from repack.inspect import Analysis, analyse, require_cv2, require_original, require_windows
+from repack.patching import patch_wheel
+from repack.plan import (
+    Plan,
+    Supplement,
+    build_facts,
+    check_size,
+    check_sizes,
+    emitted_version,
+    make_plan,
+    needs_left,
+    refusal,
+    requirements_of,
+)
+from repack.record import (
+    FAILED,
+    NOT_RUN,
+    Beside,
+    BuildRecord,
+    Outcome,
+    Seen,
+    WheelRecord,
+    read_records,
+    write_record,
+)
+from repack.smoke import Kit, Trial, Verdict, try_wheels
+from repack.smoke.requirements import requirements_for
+from repack.wheel import parse_filename, read_member
+
+#: 1980-01-01, the first day that a ZIP archive can name.
+_FIRST_DAY = 315_532_800
+#: What is asked for where a wheel is the same for all Pythons: the sample's base, NVIDIA's.
+_ANY_PYTHON = "3.12"
+#: Codes of the errors that tell what an index does not have.
+_NOT_THERE = {"no-such-version", "conflict"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildResult:
+    """What a build planned and made; after a dry run the record has no wheels.
+
+    Of this run alone it is true that wheels were `unchanged`, by file name, since an earlier build
+    had left the same, and that trials were `remembered`, by file name and Python.
+    """
+
+    plan: Plan
+    record: BuildRecord
+    out: Path
+    lock_changes: tuple[str, ...]
+    dry_run: bool
+    unchanged: frozenset[str] = frozenset()
+    remembered: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a wheel was seen not to work."""
+        return not all(wheel.works for wheel in self.record.wheels)
+
+
+def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
+    """Return what was made of the configured source; the wheels stand in `config.build.out`."""
+    timestamp = read_timestamp()
+    path, url = fetch_source(config, supply)
+    require_windows(parse_filename(path))
+    analysis = inspect_source(path, config, supply)
+    require_cv2(analysis)
+    require_original(analysis)
+    supplement = supplement_mode(config, analysis, supply, url, timestamp)
+    patched = patch_wheel(
+        analysis.wheel.names,
+        partial(read_member, analysis.wheel.archive),
+        build_facts(analysis, supplement, config.build.help_url),
+        folders=config.build.patches,
+        file=path.name,
+    )
+    missing = find_missing(config, analysis, supply)
+    plan = make_plan(
+        config.build, analysis, patched, supplement, timestamp=timestamp, url=url, missing=missing
+    )
+    check_sizes(plan, config.publish.max_size)
+    if dry_run:
+        return BuildResult(
+            plan=plan,
+            record=plan.record,
+            out=config.build.out,
+            lock_changes=supply.keep(),
+            dry_run=True,
+        )
+    out = config.build.out
+    with staging(out) as stage:
+        wheels = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)
+        check_wheels(wheels, plan, config)
+        verdicts = try_plan(config, supply, analysis, plan, wheels)
+        records = tuple(_settle(wheel, out, analysis, verdicts) for wheel in wheels)
+    record = msgspec.structs.replace(plan.record, wheels=records)
+    lock_changes = supply.keep()
+    write_record(record, out)
+    return BuildResult(
+        plan=plan,
+        record=record,
+        out=out,
+        lock_changes=lock_changes,
+        dry_run=False,
+        unchanged=frozenset(wheel.planned.filename for wheel in wheels if not wheel.fresh),
+        remembered=frozenset(
+            (trial.wheel.name, trial.python)
+            for trial, verdict in verdicts.items()
+            if verdict.remembered
+        ),
+    )
+
+
+def read_timestamp() -> int:
+    """Return the time of all members, in seconds since 1970: SOURCE_DATE_EPOCH, or 1980."""
+    given = source_date_epoch()
+    return _FIRST_DAY if given is None else given
+
+
+def fetch_source(config: Config, supply: Supply, *, verified: bool = False) -> tuple[Path, str]:
+    """Return the wheel to start from, and where anybody may get it.
+
+    A file of the command line is the very file that is meant, whatever the lock of some
+    configuration says; `verified` has its hash computed here, which reading it does as well.
+    """
+    source = require_source(config)
+    if isinstance(source, SampleSource):
+        return _make_sample(source, supply)
+    is_plain = config.source_is_given and source.sha256 is None and not verified
+    if is_plain and isinstance(source, FileSource):
+        return locate(source), f"file:{source.path.name}"
+    fetched = supply.fetch(source, pinned=not config.source_is_given)
+    return fetched.path, fetched.url
+
+
+def inspect_source(path: Path, config: Config, supply: Supply) -> Analysis:
+    """Return the analysis of the wheel at `path`, remembered where it was read before."""
+    with supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task:
+        return analyse(
+            path,
+            pythons=config.build.python,
+            allow_startup_hook=config.allow.startup_hook,
+            task=task,
+            memory=files.Memory(supply.cache.folder("seen")),
+        )
+
+
+def supplement_mode(
+    config: Config, analysis: Analysis, supply: Supply, url: str, timestamp: int
+) -> Supplement:
+    """Return what the mode adds to the patches; `url` is where anybody may get the source.
+
+    Raises RepackError where something that it needs cannot be had, or may not be done.
+    """
+    supplement = Supplement()
+    if config.build.mode == "depend":
+        supplement = vendor.require_distributions(analysis, supply.list_wheel)
+    elif config.build.mode == "vendor":
+        fetch_wheel = partial(supply.wheel, python=_ANY_PYTHON)
+        suppliers = vendor.find_suppliers(
+            config, analysis, fetch_wheel, supply.cache, supply.progress
+        )
+        label = "vendored.stub" if config.build.driver_stub else "vendored"
+        version = emitted_version(config.build, analysis, label)
+        supplement = vendor.carry_dlls(
+            config, analysis, suppliers, supply.cache, version, url, timestamp
+        )
+    if config.build.driver_stub:
+        stubs = vendor.stand_ins(analysis)
+        supplement = replace(
+            supplement,
+            label=f"{supplement.label}.{stubs.label}",
+            carried=(*supplement.carried, *stubs.carried),
+            cargo=(*supplement.cargo, *stubs.cargo),
+            findings=(*supplement.findings, *stubs.findings),
+        )
+    return supplement
+
+
+def find_missing(config: Config, analysis: Analysis, supply: Supply) -> dict[str, str]:
+    """Return the Pythons for which the index lacks what the wheel requires, with the reason.
+
+    What is fetched is what the trial installs. An index that cannot be asked tells nothing here:
+    the trial says so.
+    """
+    missing: dict[str, str] = {}
+    if not config.smoke.enabled:
+        return missing
+    lines = requirements_of(analysis, Supplement())
+    for python in config.build.python:
+        if refusal(python, analysis):
+            continue
+        for requirement in requirements_for(lines, python, numpy_abi=analysis.numpy):
+            try:
+                supply.wheel(requirement, python)
+            except FetchError as error:
+                if error.code not in _NOT_THERE:
+                    return missing
+                missing[python] = f"it requires {requirement}, and {error.what}"
+                break
+    return missing
+
+
+def check_wheels(wheels: Sequence[Emitted], plan: Plan, config: Config) -> None:
+    """Raise OutputError for a wheel that is too large, or whose name another build has taken."""
+    for wheel in wheels:
+        check_size(wheel.path.name, wheel.size, config.publish.max_size, plan.record.carried)
+    if not config.build.name:
+        return
+    out = config.build.out
+    ours = {wheel.planned.filename: wheel.sha256 for wheel in wheels}
+    for folder, record in read_records(out.parent).items():
+        for theirs in record.wheels if folder != out else ():
+            if ours.get(theirs.filename, theirs.sha256) != theirs.sha256:
+                raise OutputError(
+                    f"{folder} has the same name and other bytes",
+                    code="other-bytes",
+                    file=theirs.filename,
+                    hint="remove that folder where no build is called so any more, or give one of "
+                    "the two another name",
+                )
+
+
+def try_plan(
+    config: Config, supply: Supply, analysis: Analysis, plan: Plan, wheels: Iterable[Emitted]
+) -> dict[Trial, Verdict]:
+    """Return what the emitted wheels and the untouched one did, on all their Pythons.
+
+    The machine has what the emitted wheels leave to it, and nothing else.
+    """
+    after = [_make_trial(wheel, python) for wheel in wheels for python in wheel.planned.pythons]
+    trials = [*after, *(_make_untouched_trial(analysis, trial.python) for trial in after)]
+    if not config.smoke.enabled:
+        outcome = Outcome(status=NOT_RUN, reason="the smoke test is switched off")
+        return dict.fromkeys(trials, Verdict(outcome=outcome))
+    left = replace(
+        analysis,
+        wheel=replace(analysis.wheel, requires=plan.requirements),
+        needs=needs_left(analysis, plan),
+    )
+    stand_ins = tuple(
+        cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
+    )
+    kit = Kit(
+        settings=config.smoke,
+        fetch_wheel=supply.wheel,
+        cache=supply.cache,
+        progress=supply.progress,
+        offline=supply.offline,
+    )
+    return try_wheels(trials, left, kit, carried=stand_ins)
+
+
+def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
+    """Return the sample wheel, from the cache where it is there, and where its base comes from."""
+    base = supply.wheel(f"opencv-contrib-python=={source.opencv}", _ANY_PYTHON)
+    key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
+    folder = supply.cache.folder(f"samples/{key}")
+    memory = files.Memory(folder)
+    sample = next(folder.glob("*.whl"), None)
+    if sample and memory.recall("sample", str) == files.sha256_of(sample):
+        return sample, base.url
+    from repack.sample import make_sample  # noqa: PLC0415 - lief is optional
+
+    with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
+        sample = make_sample(base.path, cuda=source.cuda, driver=source.driver, folder=folder)
+    memory.keep("sample", files.sha256_of(sample))
+    return sample, base.url
+
+
+def _make_trial(wheel: Emitted, python: str) -> Trial:
+    return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python)
+
+
+def _make_untouched_trial(analysis: Analysis, python: str) -> Trial:
+    wheel = analysis.wheel
+    return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python, untouched=True)
+
+
+def _settle(
+    wheel: Emitted, out: Path, analysis: Analysis, verdicts: Mapping[Trial, Verdict]
+) -> WheelRecord:
+    """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
+    seen = []
+    for python in wheel.planned.pythons:
+        verdict = verdicts[_make_trial(wheel, python)]
+        before = verdicts[_make_untouched_trial(analysis, python)].outcome
+        beside = tuple(
+            Beside(filename=pin.filename, size=pin.size, sha256=pin.sha256)
+            for pin in sorted(verdict.beside, key=lambda pin: pin.filename)
+        )
+        # How long it took is different each time; the same build leaves the same record.
+        before, after = (
+            msgspec.structs.replace(outcome, seconds=0.0) for outcome in (before, verdict.outcome)
+        )
+        seen.append(Seen(python=python, before=before, after=after, beside=beside))
+    failures = [
+        f"Python {it.python}: {it.after.reason}\n{it.after.log}"
+        for it in seen
+        if it.status == FAILED
+    ]
+    path = settle(wheel, out, "\n".join(failures))
+    return WheelRecord(
+        path=path.relative_to(out).as_posix(),
+        version=wheel.planned.version,
+        tag=wheel.planned.tag,
+        size=wheel.size,
+        sha256=wheel.sha256,
+        recipe=wheel.planned.recipe,
+        seen=tuple(seen),
+    )
