@@ -39,7 +39,7 @@ from repack.record import (
     read_records,
     write_record,
 )
-from repack.smoke import Kit, Trial, Verdict, try_wheels
+from repack.smoke import Trial, Verdict, try_wheels
 from repack.smoke.requirements import requirements_for
 from repack.wheel import parse_filename, read_member
 
@@ -256,14 +256,7 @@ def try_plan(
     stand_ins = tuple(
         cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
     )
-    kit = Kit(
-        settings=config.smoke,
-        fetch_wheel=supply.wheel,
-        cache=supply.cache,
-        progress=supply.progress,
-        offline=supply.offline,
-    )
-    return try_wheels(trials, left, kit, carried=stand_ins)
+    return try_wheels(trials, left, config.smoke, supply, carried=stand_ins)
 
 
 def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:

@@ -37,7 +37,7 @@ from repack.pythons import Pythons, Unavailable
 from repack.record import FAILED as SMOKE_FAILED
 from repack.report import write_report
 from repack.results import JSON_VERSION, Json, Smoked
-from repack.smoke import Kit, smoke_wheels
+from repack.smoke import smoke_wheels
 
 _log = logging.getLogger(__name__)
 
@@ -358,18 +358,12 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     config = config_of(options)
     supply = supply_of(config, options, progress)
     dll_dirs = tuple(folder.absolute() for folder in options.dll_dir)
-    kit = Kit(
-        settings=structs.replace(config.smoke, dll_dirs=dll_dirs or config.smoke.dll_dirs),
-        fetch_wheel=supply.wheel,
-        cache=supply.cache,
-        progress=progress,
-        offline=options.offline,
-    )
     allowed = config.allow.startup_hook
     tried = smoke_wheels(
         [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels],
         options.pythons or config.build.python,
-        kit,
+        structs.replace(config.smoke, dll_dirs=dll_dirs or config.smoke.dll_dirs),
+        supply,
         dict(options.env),
     )
     supply.keep()

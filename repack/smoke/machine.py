@@ -2,7 +2,7 @@
 
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -11,27 +11,13 @@ from repack.console import Progress
 from repack.dlls import Kind, key_of
 from repack.errors import ToolError
 from repack.fetch import Cache, Fetched
+from repack.fetch.supply import Supply
 from repack.inspect import Analysis
 from repack.plan import dll_requirements, unpublished_dlls
 from repack.pythons import make_once
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kit:
-    """What trials are made with.
-
-    `fetch_wheel` returns the index's wheel for a requirement on a Windows Python "3.12", or raises
-    RepackError.
-    """
-
-    settings: Smoke
-    fetch_wheel: Callable[[str, str], Fetched]
-    cache: Cache
-    progress: Progress
-    offline: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,20 +40,24 @@ class Machine:
 
 
 def machine_for(
-    analysis: Analysis, kit: Kit, env: Mapping[str, str], carried: tuple[str, ...]
+    analysis: Analysis,
+    settings: Smoke,
+    supply: Supply,
+    env: Mapping[str, str],
+    carried: tuple[str, ...],
 ) -> Machine:
     """Return a machine that has what the binary needs: its DLLs on PATH, stand-ins for a driver.
 
     Raises RepackError where the DLLs cannot be had.
     """
-    folders = kit.settings.dll_dirs
+    folders = settings.dll_dirs
     if not folders:
-        requirements = kit.settings.dlls
+        requirements = settings.dlls
         if requirements == "auto":
             _check_published(analysis)
             requirements = dll_requirements(analysis)
-        wheels = [kit.fetch_wheel(requirement, _ANY_PYTHON) for requirement in requirements]
-        folders = tuple(unpack_dlls(wheel, kit.cache, kit.progress) for wheel in wheels)
+        wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
+        folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
     return Machine(dll_dirs=folders, env=env, driver=_driver_needs(analysis), carried=carried)
 
 

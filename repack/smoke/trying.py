@@ -14,15 +14,17 @@ from threading import Event
 
 import msgspec
 
+from repack.config import Smoke
 from repack.errors import OutputError, RepackError, ToolError
 from repack.fetch import Fetched
+from repack.fetch.supply import Supply
 from repack.files import Memory
 from repack.inspect import Analysis
 from repack.lock import Pin
 from repack.plan import refusal
 from repack.pythons import Interpreter, Pythons, Unavailable
 from repack.record import FAILED, NOT_RUN, PASSED, Outcome
-from repack.smoke.machine import Kit, Machine, list_folder, machine_for
+from repack.smoke.machine import Machine, list_folder, machine_for
 from repack.smoke.requirements import distribution_of, requirements_for, requirements_of
 from repack.smoke.running import run_smoke
 
@@ -61,10 +63,11 @@ class _Outfit:
     beside: tuple[Fetched, ...]
 
 
-def try_wheels(
+def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
     trials: Sequence[Trial],
     analysis: Analysis,
-    kit: Kit,
+    settings: Smoke,
+    supply: Supply,
     *,
     env: Mapping[str, str] | None = None,
     carried: tuple[str, ...] = (),
@@ -76,29 +79,31 @@ def try_wheels(
     be tried has the reason in its verdict. Raises ToolError for a folder of DLLs that is named
     and cannot be read.
     """
-    for folder in kit.settings.dll_dirs:
+    for folder in settings.dll_dirs:
         list_folder(folder)
     outfits: dict[str, _Outfit] = {}
     reasons: dict[str, str] = {}
     verdicts: dict[Trial, Verdict] = {}
-    given, offline = kit.settings.interpreters, kit.offline
-    with Pythons(cache=kit.cache, progress=kit.progress, given=given, offline=offline) as pythons:
+    given, offline = settings.interpreters, supply.offline
+    with Pythons(
+        cache=supply.cache, progress=supply.progress, given=given, offline=offline
+    ) as pythons:
         for python in dict.fromkeys(trial.python for trial in trials):
             try:
-                outfits[python] = _equip(pythons.provide(python), analysis, kit)
+                outfits[python] = _equip(pythons.provide(python), analysis, supply)
             except RepackError as error:
                 reasons[python] = str(error)
         if outfits:
             # Only now: its DLLs are large.
             try:
-                machine = machine_for(analysis, kit, env or {}, carried)
+                machine = machine_for(analysis, settings, supply, env or {}, carried)
             except RepackError as error:
                 reasons |= dict.fromkeys(outfits, str(error))
             else:
                 possible = {
                     trial: outfits[trial.python] for trial in trials if trial.python in outfits
                 }
-                verdicts = _try_all(possible, machine, kit)
+                verdicts = _try_all(possible, machine, settings, supply)
     for trial in trials:
         if trial not in verdicts:
             outcome = Outcome(status=NOT_RUN, reason=reasons[trial.python])
@@ -106,7 +111,7 @@ def try_wheels(
     return verdicts
 
 
-def _equip(interpreter: Interpreter | Unavailable, analysis: Analysis, kit: Kit) -> _Outfit:
+def _equip(interpreter: Interpreter | Unavailable, analysis: Analysis, supply: Supply) -> _Outfit:
     """Return what trials on a Python need; raises RepackError where that cannot be had.
 
     NVIDIA's wheels require others of theirs in their turn.
@@ -120,22 +125,24 @@ def _equip(interpreter: Interpreter | Unavailable, analysis: Analysis, kit: Kit)
         requirement = waiting.pop(0)
         name = distribution_of(requirement)
         if name not in beside:
-            beside[name] = kit.fetch_wheel(requirement, python)
+            beside[name] = supply.wheel(requirement, python)
             if name.startswith("nvidia-"):
                 waiting += requirements_of(beside[name].path, python)
-    pip = kit.fetch_wheel("pip", python)
+    pip = supply.wheel("pip", python)
     return _Outfit(interpreter=interpreter, pip=pip, beside=tuple(beside.values()))
 
 
-def _try_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dict[Trial, Verdict]:
+def _try_all(
+    trials: Mapping[Trial, _Outfit], machine: Machine, settings: Smoke, supply: Supply
+) -> dict[Trial, Verdict]:
     """Return what each wheel did, now or when the very same was tried before."""
-    memory = Memory(kit.cache.root / "verdicts")
+    memory = Memory(supply.cache.root / "verdicts")
     keys = {trial: _key_of(trial, outfit, machine) for trial, outfit in trials.items()}
     parse = partial(msgspec.convert, type=Outcome)
     recalled = {trial: memory.recall(key, parse) for trial, key in keys.items()}
     known = {trial: outcome for trial, outcome in recalled.items() if outcome is not None}
     pending = {trial: outfit for trial, outfit in trials.items() if trial not in known}
-    outcomes = _run_all(pending, machine, kit) if pending else {}
+    outcomes = _run_all(pending, machine, settings, supply) if pending else {}
     for trial, outcome in outcomes.items():
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
         is_lasting = outcome.status == FAILED and outcome.repeatable and trial.untouched
@@ -153,7 +160,9 @@ def _try_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dic
     }
 
 
-def _run_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dict[Trial, Outcome]:
+def _run_all(
+    trials: Mapping[Trial, _Outfit], machine: Machine, settings: Smoke, supply: Supply
+) -> dict[Trial, Outcome]:
     """Return what each wheel does, tried now."""
     stop = Event()
 
@@ -165,15 +174,15 @@ def _run_all(trials: Mapping[Trial, _Outfit], machine: Machine, kit: Kit) -> dic
             beside=[fetched.path for fetched in outfit.beside],
             pip=outfit.pip,
             machine=machine,
-            timeout=kit.settings.timeout,
-            cache=kit.cache,
+            timeout=settings.timeout,
+            cache=supply.cache,
             stop=stop,
         )
         task.advance(1)
         return outcome
 
     with (
-        kit.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
+        supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
         try:
@@ -200,7 +209,11 @@ def _key_of(trial: Trial, outfit: _Outfit, machine: Machine) -> str:
 
 
 def smoke_wheels(
-    analyses: Sequence[Analysis], pythons: Sequence[str], kit: Kit, env: Mapping[str, str]
+    analyses: Sequence[Analysis],
+    pythons: Sequence[str],
+    settings: Smoke,
+    supply: Supply,
+    env: Mapping[str, str],
 ) -> list[tuple[Path, str, Outcome]]:
     """Return what each wheel did on each Python that it says it is for.
 
@@ -215,7 +228,7 @@ def smoke_wheels(
             for python in pythons
             if not refusals[python]
         ]
-        verdicts = try_wheels(trials, analysis, kit, env=env)
+        verdicts = try_wheels(trials, analysis, settings, supply, env=env)
         outcomes += [(path, trial.python, verdicts[trial].outcome) for trial in trials]
         if not trials:
             outcomes += [
