@@ -105,6 +105,31 @@ def test_a_toolkit_counts_by_its_major(
     assert chosen == ({"npp": place} if is_taken else {})
 
 
+PUBLIC = "C:\\Users\\Public\\Python312"
+
+
+@pytest.mark.parametrize(
+    ("below", "prefix", "folder", "cwd", "is_taken"),
+    rows(
+        {
+            "conda": ("Library\\bin", PUBLIC, "", "C:\\work", True),
+            "on-PATH-below-the-prefix": ("tools", PUBLIC, "", "C:\\work", True),
+            "a-prefix-that-is-the-working-directory": ("tools", PUBLIC, "", PUBLIC, True),
+            "where-Python-imports-from": ("tools", PREFIX, PUBLIC, "C:\\work", True),
+            "as-the-working-directory": ("tools", PREFIX, PUBLIC, PUBLIC, False),
+            "nobody-trusts-it": ("tools", PREFIX, "", "C:\\work", False),
+        }
+    ),
+)
+def test_where_every_user_may_write_only_what_is_below_a_trusted_folder_is_taken(
+    below: str, prefix: str, folder: str, cwd: str, *, is_taken: bool
+) -> None:
+    place = f"{PUBLIC}\\{below}"
+    machine = Machine({place: NPP}, {"PATH": place})
+    machine.sys.prefix, machine.sys.path, machine.cwd = prefix, ["", SITE, folder], cwd
+    assert machine.choose() == ({"npp": place} if is_taken else {})
+
+
 ODD = GOOD.replace(b"PE\0\0\x64\x86", b"PE\0\0\x32\x50")
 
 

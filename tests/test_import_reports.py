@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from machines import X86, dll, rows
-from proof.packages import link_tree
+from proof.disks import wine_disk
+from proof.layouts import lay_python, layout_of
 from windowslab import (
     IMPORTS,
     NPP,
@@ -20,12 +21,11 @@ from windowslab import (
     Windows,
     cleared,
     native,
-    windows_machine,
 )
 
 from repack.console import SILENT
 from repack.fetch import Cache
-from repack.pythons import Pythons
+from repack.pythons import Interpreter, Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
 CV2 = rf"{SITE}\cv2"
@@ -37,12 +37,12 @@ WORKS = "works"
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
-    folder = tmp_path_factory.mktemp("machine")
-    with (
-        Pythons(cache=Cache.default(), progress=SILENT) as pythons,
-        windows_machine(pythons, folder) as made,
-    ):
-        yield made
+    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+        interpreter = pythons.provide("3.12")
+        assert isinstance(interpreter, Interpreter), interpreter
+        with wine_disk(interpreter, tmp_path_factory.mktemp("machine")) as disk:
+            lay_python(layout_of("plain", "3.12"), disk, interpreter)
+            yield Windows(disk=disk, interpreter=interpreter)
 
 
 @pytest.fixture
@@ -81,28 +81,6 @@ def test_the_dlls_are_found_in_every_layout_whoever_names_the_directory(
 ) -> None:
     windows.fill({place: NPP})
     windows.env[variable or "UNUSED"] = value
-    assert windows.chosen() == {"npp": place}
-
-
-PUBLIC = r"C:\Users\Public\Python312"
-
-
-@pytest.mark.parametrize(
-    "place",
-    rows(
-        {
-            "conda": (rf"{PUBLIC}\Library\bin",),
-            "NVIDIA's-wheel": (rf"{PUBLIC}\Lib\site-packages\nvidia\npp\bin",),
-            "on-PATH-below-the-prefix": (rf"{PUBLIC}\tools",),
-        }
-    ),
-)
-def test_a_python_that_is_installed_for_all_users_is_trusted(windows: Windows, place: str) -> None:
-    link_tree(windows.interpreter.python.parent, windows.place(PUBLIC), without=("site-packages",))
-    windows.python = rf"{PUBLIC}\python.exe"
-    windows.install(rf"{PUBLIC}\Lib\site-packages")
-    windows.fill({place: NPP})
-    windows.env = {**PUBLIC_SET, "PATH": place}
     assert windows.chosen() == {"npp": place}
 
 
@@ -246,13 +224,6 @@ FAILURES = {
         says=(rf"{BY_ALL}C:\junction\cuda (CUDA_PATH)",),
         files={r"C:\Users\Public\cuda": NPP, r"C:\junction": "users/Public"},
         env={**PUBLIC_SET, "CUDA_PATH": r"C:\junction\cuda"},
-    ),
-    "the-working-directory-lends-no-trust": Failure(
-        says=(BY_ALL,),
-        files={r"C:\Users\Public\work\nvidia\npp\bin": NPP},
-        env={**PUBLIC_SET, "PATH": r"C:\Users\Public\work\nvidia\npp\bin"},
-        cwd=r"C:\Users\Public\work",
-        before=r"sys.path[:0] = ['', r'C:\Users\Public\work']",
     ),
     # The native module
     **{

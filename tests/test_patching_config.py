@@ -1,11 +1,8 @@
 """The clean-up of config.py and its neighbours: what is dropped, what takes its place."""
 
-import os
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from loading import CONFIGS
 from machines import rows
 
@@ -152,23 +149,3 @@ NOT_IN_IT = "gives a list what should not be in it"
 def test_what_cannot_be_cleaned_is_refused_with_its_line(text: str, reason: str) -> None:
     with pytest.raises(PatchError, match=re.escape(reason)):
         clean_config(text.encode(), CONFIG, NAMES)
-
-
-HARMLESS = (OWN, "LOADER_DIR", "'rel'")
-ELEMENT = st.sampled_from([*HARMLESS, CUDA, BUILD, "os.environ['CUDA_PATH_V13_0']"])
-
-
-@given(
-    st.lists(ELEMENT, max_size=6),
-    st.sampled_from([", ", ",\n    ", " ,\r\n", ",  # c\n"]),
-    st.sampled_from(["", ","]),
-)
-def test_what_is_left_is_what_was_harmless(
-    elements: list[str], separator: str, trailing: str
-) -> None:
-    text = f"BINARIES_PATHS = [{separator.join(elements)}{trailing if elements else ''}\n]\n"
-    content, _ = clean_config(text.encode(), CONFIG, NAMES)
-    scope: dict[str, object] = {"os": os, "LOADER_DIR": "here"}
-    exec(content, scope)  # noqa: S102 - our own text
-    kept = [element for element in elements if element in HARMLESS]
-    assert scope["BINARIES_PATHS"] == eval(f"[{', '.join(kept)}]", scope)  # noqa: S307

@@ -13,6 +13,7 @@ from repack.patching import BUILD_MODULE, builtin_folder, patch_wheel
 
 MEMBER = "cv2/version.py"
 LOADER = b"from .cv2 import *\n"
+RENAMING = "--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n"
 OLD = "one = 1\ntwo = 2\nthree = 3\nfour = 4\nfive = 5\nsix = 6\nseven = 7\n"
 NEW = OLD.replace("four = 4\n", "four = 40\nmore = 5\n")
 
@@ -90,34 +91,43 @@ def test_a_teams_folders_come_in_the_order_given(team: Path, tmp_path: Path) -> 
     assert patch({INIT: LOADER}, folders=[team, other]).files["cv2/team.txt"] == b"second\n"
 
 
+OVERLAY_REASON = "it cannot go into a wheel"
+OWN_REASON = "it is one of repack's own files"
+
+
 @pytest.mark.parametrize(
-    ("name", "code"),
+    ("name", "text", "reason"),
     rows(
         {
-            "beside the packages": ("team.py", "bad-overlay"),
-            "a startup hook": ("team.pth", "bad-overlay"),
-            "a recipe of old": ("patch.toml", "bad-overlay"),
-            "the installer's": ("cv2-4.dist-info/RECORD", "bad-overlay"),
-            "data of the installer": ("cv2-4.data/scripts/x", "bad-overlay"),
-            "ours": ("cv2/cuda_dlls.py", "bad-overlay"),
-            "written by us": ("cv2/_cuda_build.py", "bad-overlay"),
-            "no diff": ("cv2/bad.patch", "bad-diff"),
+            "beside the packages": ("team.py", "", OVERLAY_REASON),
+            "a startup hook": ("team.pth", "", OVERLAY_REASON),
+            "a recipe of old": ("patch.toml", "", OVERLAY_REASON),
+            "the installer's": ("cv2-4.dist-info/RECORD", "", OVERLAY_REASON),
+            "data of the installer": ("cv2-4.data/scripts/x", "", OVERLAY_REASON),
+            "ours": ("cv2/cuda_dlls.py", "", OWN_REASON),
+            "written by us": ("cv2/_cuda_build.py", "", OWN_REASON),
+            "no diff": ("a.patch", "hello\n", "names no file"),
+            "a diff cut off": (
+                "a.patch",
+                "--- a/x\n+++ b/x\n@@ -1,3 +1,1 @@\n a\n",
+                "not a unified",
+            ),
+            "a removal": ("a.patch", "--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", "nothing else"),
+            "a renaming": ("a.patch", RENAMING, "nothing else"),
+            "nothing there": ("", "", "no such folder"),
         }
     ),
 )
 def test_what_cannot_go_into_a_wheel_is_refused_with_its_path(
-    name: str, code: str, team: Path
+    name: str, text: str, reason: str, tmp_path: Path
 ) -> None:
-    (team / name).parent.mkdir(exist_ok=True, parents=True)
-    (team / name).write_text("hello\n")
-    with pytest.raises(ConfigError) as caught:
-        lay(team)
-    assert (caught.value.code, caught.value.file) == (code, str(team / name))
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
-        lay(tmp_path / "gone")
+    path = tmp_path / "folder" / name
+    if name:
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        lay(tmp_path / "folder")
+    assert caught.value.file == str(path)
 
 
 # Unified diffs
@@ -179,21 +189,3 @@ def test_a_diff_that_does_not_fit_names_wheel_member_diff_and_hunk(
         lay(team, before)
     assert str(caught.value).startswith("team.whl: 'cv2/version.py': ours.patch: ")
     assert reason in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    rows(
-        {
-            "no diff": ("hello\n", "names no file"),
-            "cut off": ("--- a/x\n+++ b/x\n@@ -1,3 +1,1 @@\n a\n", "not a unified diff"),
-            "removal": ("--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", "nothing else"),
-        }
-    ),
-)
-def test_a_diff_that_a_wheel_cannot_take_is_refused_when_it_is_read(
-    text: str, reason: str, team: Path
-) -> None:
-    write(team, text)
-    with pytest.raises(ConfigError, match=reason):
-        lay(team)

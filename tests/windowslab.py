@@ -16,11 +16,10 @@ from typing import Any
 import machines
 from dllmaking import make_dll
 from machines import FILE, Imports
-from proof.disks import WineDisk, wine_disk
-from proof.layouts import lay_python, layout_of
+from proof.disks import WineDisk
 
 from repack.process import Finished, run
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Interpreter
 
 PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"
 SITE = rf"{PYTHON}\Lib\site-packages"
@@ -166,17 +165,6 @@ else:
     def chosen(self) -> dict[str, str]:
         """Return the directory that each family comes from, by the report."""
         return {choice["family"]: choice["directory"] for choice in self.facts()["chosen"]}
-
-
-@contextlib.contextmanager
-def windows_machine(pythons: Pythons, folder: Path, version: str = "3.12") -> Iterator[Windows]:
-    """Give a machine with one Python."""
-    interpreter = pythons.provide(version)
-    assert isinstance(interpreter, Interpreter), interpreter
-    folder.mkdir(parents=True, exist_ok=True)
-    with wine_disk(interpreter, folder) as disk:
-        lay_python(layout_of("plain", version), disk, interpreter)
-        yield Windows(disk=disk, interpreter=interpreter)
 
 
 @contextlib.contextmanager
