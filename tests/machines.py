@@ -117,6 +117,7 @@ class Machine:
         imports: Imports = IMPORTS,
         modules: Mapping[str, str] | None = None,
         numbers: Mapping[str, int] | None = None,
+        errors: Mapping[str, Exception] | None = None,
         has_ctypes: bool = True,
         **build: object,
     ) -> None:
@@ -125,7 +126,7 @@ class Machine:
         self.aliases: dict[str, str] = {}
         self.is_numbered = True
         #: What comes of looking at a file or directory.
-        self.errors: dict[str, Exception] = {}
+        self.errors = errors or {}
         self.cwd = "C:\\work"
         self.registered: list[str] = []
         self.calls: list[str] = []

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from loading import NATIVE, patch_texts
@@ -87,6 +87,7 @@ OTHER_DRIVE = "E:\\Apps\\NVIDIA GPU Computing Toolkit\\CUDA\\v12.1\\bin"
         {
             "no-minor-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, (12, None), True),
             "no-CUDA-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, None, True),
+            "a-capital-V": (f"{DEFAULT}\\V12.6\\bin", {}, (12, 9), True),
             "newer-than-the-build": (f"{DEFAULT}\\v13.3\\bin\\x64", {}, (13, 1), True),
             "its-variable": ("D:\\c\\bin", {"CUDA_PATH_V13_3": "D:\\c"}, (13, 1), True),
             "PROGRAMFILES-unset": (f"{DEFAULT}\\v12.1\\bin", {"PROGRAMFILES": ""}, (12, 9), True),
@@ -255,17 +256,16 @@ def test_the_working_directory_is_known_by_its_number_and_else_by_its_text(
 )
 def test_a_file_is_taken_where_windows_loads_it(content: bytes | None, reason: str) -> None:
     files = {NPP[0]: GOOD, NPP[1]: content or b""}
-    machine = Machine({BIN: files, LATER: NPP}, {**TOOLKIT_SET, "PATH": LATER})
-    if content is None:
-        machine.errors[f"{BIN}\\{NPP[1]}"] = PermissionError(13, "Zugriff verweigert")
+    error = PermissionError(13, "Zugriff verweigert")
+    errors = {f"{BIN}\\{NPP[1]}": error} if content is None else {}
+    machine = Machine({BIN: files, LATER: NPP}, {**TOOLKIT_SET, "PATH": LATER}, errors=errors)
     assert machine.choose() == {"npp": LATER if reason else BIN}
     assert ((BIN, "CUDA_PATH", reason, NPP[1]) in machine.refuse()) == bool(reason)
 
 
 @pytest.mark.parametrize("error", [NotADirectoryError(20, "x"), PermissionError(13, "x")])
 def test_a_place_that_cannot_be_listed_is_passed_over(error: Exception) -> None:
-    machine = Machine({LATER: NPP}, {"PATH": f"D:\\a;{LATER}"})
-    machine.errors["D:\\a"] = error
+    machine = Machine({LATER: NPP}, {"PATH": f"D:\\a;{LATER}"}, errors={"D:\\a": error})
     assert machine.choose() == {"npp": LATER}
     assert ("D:\\a", "PATH", "unreadable", "") in machine.refuse()
 
@@ -329,6 +329,13 @@ def test_what_another_package_loaded_is_neither_loaded_again_nor_freed() -> None
     assert f"C:\\torch\\{NPP[0]}" not in machine.kernel.frees
 
 
+def test_what_the_folder_of_a_loaded_dll_lacks_is_looked_for_as_usual() -> None:
+    modules = {NPP[0]: f"C:\\torch\\{NPP[0]}"}
+    machine = Machine({BIN: SOUND, "C:\\torch": NPP[:1]}, TOOLKIT_SET, modules=modules)
+    assert machine.load() == ["C:\\torch", BIN]
+    assert machine.kernel.loads == [f"{BIN}\\{NPP[1]}"]
+
+
 def test_after_success_nothing_is_loaded_again_or_freed_not_even_by_a_later_failure() -> None:
     machine = Machine({BIN: NPP}, TOOLKIT_SET)
     for _ in range(2):
@@ -379,18 +386,29 @@ def test_what_windows_cannot_do_ends_nothing(
 STAND_IN = f"{SITE}\\cv2\\stand-ins\\nvcuda"
 
 
+DRIVER = "nvcuda.dll"
+STAND_IN_FILE = f"{STAND_IN}\\{DRIVER}"
+
+
 @pytest.mark.parametrize(
-    ("system", "registered"),
-    rows({"no-driver": ([], [STAND_IN]), "a-driver": (["NvCuda.dll"], [])}),
+    ("system", "options", "registered", "loads"),
+    rows(
+        {
+            "no-driver": ([], {}, [], [DRIVER, STAND_IN_FILE]),
+            "a-driver": ([DRIVER], {}, [], [DRIVER]),
+            "a-driver-that-is-loaded": ([], {"modules": {DRIVER: "C:\\x\\nvcuda.dll"}}, [], []),
+            "no-driver-and-no-ctypes": ([], {"has_ctypes": False}, [STAND_IN], []),
+            "a-driver-and-no-ctypes": (["NvCuda.dll"], {"has_ctypes": False}, [], []),
+        }
+    ),
 )
-def test_without_ctypes_the_folder_of_a_stand_in_is_registered_unless_there_is_a_driver(
-    system: list[str], registered: list[str]
+def test_a_stand_in_is_used_only_where_the_process_can_load_no_driver(
+    system: list[str], options: dict[str, Any], registered: list[str], loads: list[str]
 ) -> None:
-    stand_ins = {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
-    places = {STAND_IN: ["nvcuda.dll"], SYSTEM: system}
-    machine = Machine(places, families={}, stand_ins=stand_ins)
-    machine.kernel.ctypes = None
+    facts: dict[str, Any] = {"families": {}, "stand_ins": {DRIVER: "cv2/stand-ins/nvcuda"}}
+    machine = Machine({STAND_IN: [DRIVER], SYSTEM: system}, **facts, **options)
     assert machine.load() == registered
+    assert machine.kernel.loads == loads
     assert machine.environ["PATH"] == SYSTEM
 
 

@@ -37,7 +37,6 @@ GOLDEN = Path(__file__).parent / "golden" / "messages"
 PAGES = Path(__file__).parents[1] / "docs" / "import-failed"
 NVIDIA = f"{SITE}\\nvidia\\npp\\bin"
 CUBLAS_DLL = dll("f", imports={"cublasLt64_12.dll": ["g"]})
-APP = {"zlib.dll": dll("old")}
 WINDOWS = {
     "kernel32.dll": dll("Sleep", imports={"what-Windows-needs-is-its-business.dll": ["f"]}),
     "dxgi.dll": GOOD,
@@ -51,9 +50,15 @@ def make_sound(
     **options: Any,  # noqa: ANN401 - whatever a machine takes
 ) -> Machine:
     """Return a machine that has all that is needed, and more; `beside` lies with cv2.pyd."""
-    toolkit = {**SOUND, CUBLAS[0]: CUBLAS_DLL, CUDNN[0]: dll("old")}
-    places = {BIN: toolkit, SYSTEM: WINDOWS, "D:\\foo": {"foo.dll": GOOD}, "C:\\app": APP}
-    return Machine({**places, f"{SITE}\\cv2": beside or {}}, environ, **options)
+    places: dict[str, Mapping[str, bytes]] = {
+        BIN: {**SOUND, CUBLAS[0]: CUBLAS_DLL, CUDNN[0]: dll("old")},
+        PREFIX: {"core.dll": GOOD},
+        SYSTEM: WINDOWS,
+        "C:\\app": {"zlib.dll": dll("old")},
+        "D:\\foo": {"foo.dll": GOOD},
+        f"{SITE}\\cv2": beside or {},
+    }
+    return Machine(places, environ, **options)
 
 
 def make_old(
@@ -280,6 +285,26 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         127,
         f"To fix it: remove or replace {ZLIB}",
     ),
+    "a-symbol-of-a-wheel-of-NVIDIA's-that-nobody-knows": (
+        make_old(NVIDIA, requires={}),
+        127,
+        f"To fix it: remove or replace {NVIDIA}\\{NPP[0]}",
+    ),
+    "a-file-that-may-not-be-read": (
+        make_sound(errors={FIRST: PermissionError(13, "x")}),
+        None,
+        f"(PermissionError). To fix it: give yourself the right to read {FIRST}.",
+    ),
+    "pages-by-what-is-the-matter-with-each-family": (
+        Machine(
+            {"D:\\11": ["cublas64_11.dll"]},
+            {"PATH": "D:\\11"},
+            imports={**IMPORTS, CUBLAS[0]: ["f"]},
+            families={"npp": NPP, "cublas": CUBLAS},
+        ),
+        None,
+        "More: https://help.example.com/version/ https://help.example.com/missing-cuda/",
+    ),
     "a-symbol-of-cuDNN": (
         make_sound(imports={CUDNN[0]: ["new"]}, families={"cudnn": CUDNN}),
         127,
@@ -329,6 +354,11 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         None,
         "dxgi.dll was not found",
     ),
+    "a-wheel-of-NVIDIA's-lacks-a-DLL": (
+        Machine({NVIDIA: NPP[:1]}),
+        None,
+        f'importing cv2: {NPP[1]} was not found. To fix it: python -m pip install --upgrade "nvi',
+    ),
     "no-directory-has-all": (
         Machine({"D:\\a": NPP[:1], "D:\\b": NPP[1:]}, {"PATH": "D:\\a;D:\\b"}),
         None,
@@ -361,11 +391,17 @@ ON_PATH: dict[str, Any] = {"python": (3, 7), "imports": {**IMPORTS, "foo.dll": [
         {
             "nothing-is-wrong": ({}, {}),
             "delay-loaded-DLLs-are-missing": ({**NOTHING_AT_LOAD_TIME, "delayed": ["x.dll"]}, {}),
-            "a-symbol-that-Windows-gives": ({"imports": {"KERNEL32.dll": ["GivenOtherwise"]}}, {}),
-            "a-symbol-by-its-number": ({"imports": {"KERNEL32.dll": ["#7"]}}, {}),
+            "a-symbol-that-Windows-gives": (
+                {"imports": {"KERNEL32.dll": ["GivenOtherwise"]}, "has_ctypes": False},
+                {},
+            ),
+            "a-symbol-by-its-number": (
+                {"imports": {NPP[0]: ["#7", "nppGetLibVersion"]}, "has_ctypes": False},
+                {},
+            ),
             "Windows-knows-where": ({"imports": {"libfoo.dll": ["f"]}}, {}),
             "a-file-for-ARM64X-is-loaded": (WITH_CORE, {"core.dll": ARM64X}),
-            "a-search-passes-over-a-file-for-x86": (WITH_CORE, {"core.dll": GOOD, NPP[0]: X86}),
+            "a-search-passes-over-a-file-for-x86": (WITH_CORE, {"core.dll": X86}),
             "a-native-module-for-ARM64X": (
                 {},
                 {"cv2.pyd": arm64_dll({**IMPORTS, "core.dll": []}), "core.dll": GOOD},

@@ -292,15 +292,6 @@ FAILURES = {
         before="sys.frozen = True",
         build={**NO_FAMILIES, "imports": {"nvcuda.dll": ["cuInit"]}},
     ),
-    "NVIDIA's-wheel-lacks-a-DLL": Failure(
-        says=(
-            (
-                "importing cv2: nppif64_12.dll was not found. To fix it: "
-                'python -m pip install --upgrade "nvidia-npp-cu12>=12.4.0,<13"'
-            ),
-        ),
-        files={rf"{SITE}\nvidia\npp\bin": {"nppc64_12.dll": NPP["nppc64_12.dll"]}},
-    ),
 }
 
 

@@ -71,6 +71,7 @@ def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
                 KEPT.format("    os.path.join(os.getenv('CUDA_PATH' , 'C:/CUDA/V10.2'), 'bin'),\n"),
                 KEPT.format(""),
             ),
+            "cuDNN": ("BINARIES_PATHS = [os.environ['CUDNN_PATH'], y]\n", "BINARIES_PATHS = [y]\n"),
             "extended": (
                 "BINARIES_PATHS.extend([os.path.expandvars(r'%CUDA_PATH%\\bin'), y])\n",
                 "BINARIES_PATHS.extend([y])\n",
