@@ -1,19 +1,16 @@
 """What is pinned for each Python: what the smoke test ran with, and for the rest uv's choice."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.console import Progress
 from repack.errors import InputError, RepackError
-from repack.files import not_read, not_written, replacing
+from repack.index.folder import Folder
 from repack.index.pinfiles import MARK, Pin, Target, pin_files, version_key
 from repack.index.resolving import Index, resolve
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
@@ -24,18 +21,17 @@ _EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
 _PATTERNS = ("requirements*.txt", "constraints.txt", "pylock.toml")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pinning:
+class Pinning(NamedTuple):
     """What was pinned: by the build's folder, the Pythons, and the files written or removed.
 
     `unresolved` has the reason for each Python that could not be pinned.
     """
 
-    targets: Mapping[Path, tuple[Target, ...]]
+    targets: Mapping[Path, Sequence[Target]]
     unresolved: Mapping[Path, Mapping[str, RepackError]]
-    written: tuple[Path, ...]
+    written: Sequence[Path]
     changed: frozenset[Path]
-    removed: tuple[Path, ...]
+    removed: Sequence[Path]
 
 
 def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
@@ -44,7 +40,7 @@ def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
     Raises InputError where no build has a wheel that may be handed on, and nothing is written
     where one of the wheels is not what was built.
     """
-    targets: dict[Path, tuple[Target, ...]] = {}
+    targets: dict[Path, list[Target]] = {}
     unresolved: dict[Path, dict[str, RepackError]] = {}
     for folder, record in sorted(read_records(dist).items()):
         targets[folder], unresolved[folder] = _pin_build(folder, record, index, progress)
@@ -55,25 +51,23 @@ def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
             file=dist,
             hint="run `repack build` first",
         )
-    contents = {
-        folder / name: text.encode()
-        for folder, its_targets in targets.items()
-        for name, text in pin_files(its_targets, index.named).items()
-    }
-    changed = frozenset(path for path, text in contents.items() if _content(path) != text)
-    removed = tuple(path for folder in targets for path in _ours(folder) if path not in contents)
-    for path in sorted(changed):
-        with replacing(path) as stream:
-            stream.write(contents[path])
-    for path in removed:
-        _remove(path)
-    return Pinning(
-        targets=targets,
-        unresolved=unresolved,
-        written=tuple(sorted(contents)),
-        changed=changed,
-        removed=removed,
-    )
+    written: list[Path] = []
+    changed: list[Path] = []
+    removed: list[Path] = []
+    for folder, its_targets in targets.items():
+        place, files = Folder(folder), pin_files(its_targets, index.named)
+        before = _read_pin_files(folder)
+        stale = [name for name, text in files.items() if before.get(name) != text.encode()]
+        for name in sorted(stale):
+            place.write(name, files[name].encode())
+        ours = [name for name, text in before.items() if text.startswith(MARK.encode())]
+        gone = [name for name in ours if name not in files]
+        for name in gone:
+            place.delete(name)
+        written += [folder / name for name in files]
+        changed += [folder / name for name in stale]
+        removed += [folder / name for name in gone]
+    return Pinning(targets, unresolved, sorted(written), frozenset(changed), removed)
 
 
 def pinning_json(pinning: Pinning) -> dict[str, object]:
@@ -109,9 +103,15 @@ def pinning_json(pinning: Pinning) -> dict[str, object]:
     }
 
 
+def _read_pin_files(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file that has the name of a pin file."""
+    names = sorted(path.name for pattern in _PATTERNS for path in folder.glob(pattern))
+    return {name: Folder(folder).read(name) or b"" for name in names}
+
+
 def _pin_build(
     folder: Path, record: BuildRecord, index: Index, progress: Progress
-) -> tuple[tuple[Target, ...], dict[str, RepackError]]:
+) -> tuple[list[Target], dict[str, RepackError]]:
     """Return what is pinned for each Python that got a wheel, and why another is not."""
     extras = sorted({match[1] for line in record.requires for match in _EXTRA.finditer(line)})
     targets: list[Target] = []
@@ -125,7 +125,7 @@ def _pin_build(
                 targets.append(_pin_python(wheel, seen, extras, index, progress))
             except RepackError as error:
                 errors[seen.python] = error
-    return tuple(sorted(targets, key=lambda target: version_key(target.python))), errors
+    return sorted(targets, key=lambda target: version_key(target.python)), errors
 
 
 def _read_built(path: Path, built: WheelRecord, progress: Progress) -> Wheel:
@@ -151,71 +151,36 @@ def _pin_python(
     gets no other version of anything.
     """
     tried = [_pin_of(beside.filename, beside.sha256) for beside in seen.beside]
-    ask = partial(_complete, wheel=wheel, python=seen.python, index=index, progress=progress)
-    everything = ask(tried, extras=extras)
-    always = {entry.name for entry in ask(tried, within=everything)} if extras else None
-    names_by_extra = {
-        extra: {entry.name for entry in ask(tried, within=everything, extras=[extra])}
-        for extra in extras
-    }
-    others = [
-        entry
-        if always is None or entry.name in always
-        else replace(entry, extras=tuple(e for e in extras if entry.name in names_by_extra[e]))
-        for entry in everything
-    ]
-    own = replace(_pin_of(wheel.path.name, wheel.sha256), own=True)
-    target = Target(python=seen.python, pins=(own, *sorted(others, key=lambda pin: pin.name)))
-    return _located(target, index, progress) if index.named else target
+
+    def complete(extras: Sequence[str], within: Sequence[Pin] = ()) -> list[Pin]:
+        requirements = _requirements(wheel, seen.python, extras)
+        if _is_met(requirements, tried):
+            return tried
+        lines, fixed = list(map(str, requirements)), (*tried, *within)
+        return _add_answers(tried, resolve(lines, fixed, seen.python, index, progress))
+
+    pins = complete(extras)
+    if extras:
+        always = {pin.name for pin in complete([], within=pins)}
+        names = {extra: {pin.name for pin in complete([extra], within=pins)} for extra in extras}
+        pins = [
+            pin
+            if pin.name in always
+            else pin._replace(extras=tuple(extra for extra in extras if pin.name in names[extra]))
+            for pin in pins
+        ]
+    own = _pin_of(wheel.path.name, wheel.sha256)._replace(own=True)
+    target = Target(seen.python, (own, *sorted(pins, key=lambda pin: pin.name)))
+    return _locate(target, index, progress) if index.named else target
 
 
-def _complete(  # noqa: PLR0913 - what is known, what is asked for, and where
-    tried: Sequence[Pin],
-    *,
-    wheel: Wheel,
-    python: str,
-    index: Index,
-    progress: Progress,
-    within: Sequence[Pin] = (),
-    extras: Sequence[str] = (),
-) -> list[Pin]:
-    """Return what was tried where it is all that is required, or else uv's choice around it.
-
-    What was tried is pinned as it was, whatever else the index has under its name; of what is in
-    `within` no other version is taken.
-    """
-    wanted = _requirements(wheel, python, extras)
-    versions = {entry.name: entry for entry in tried}
-    if all(_meets(versions.get(canonicalize_name(line.name)), line) for line in wanted):
-        return list(tried)
-    constraints = sorted({f"{entry.name}=={entry.version}" for entry in (*tried, *within)})
-    answers = resolve([str(line) for line in wanted], constraints, python, index, progress=progress)
-    for entry in answers:
-        same = versions.get(entry.name)
-        if same is not None and same.filename == entry.filename:
-            _check_same(entry, same)
-    return [*tried, *(entry for entry in answers if entry.name not in versions)]
-
-
-def _located(target: Target, index: Index, progress: Progress) -> Target:
-    """Return the target with the address of each file on the index that is to be named."""
-    exact = [f"{entry.name}=={entry.version}" for entry in target.pins]
-    answers = resolve(exact, [], target.python, index, progress=progress, alone=True)
-    on_index = {entry.name: entry for entry in answers}
-    pins = []
-    for entry in target.pins:
-        _check_same(on_index[entry.name], entry)
-        pins.append(replace(entry, url=on_index[entry.name].url))
-    return replace(target, pins=tuple(pins))
-
-
-def _requirements(wheel: Wheel, python: str, extras: Sequence[str] = ()) -> list[Requirement]:
+def _requirements(wheel: Wheel, python: str, extras: Sequence[str]) -> list[Requirement]:
     """Return what the wheel requires on a Windows `python`; an address is refused."""
     requirements = applicable(wheel.requires, python, extras)
-    for line in requirements:
-        if line.url:
+    for requirement in requirements:
+        if requirement.url:
             raise InputError(
-                f"requires {line.name} from an address, which no index can answer",
+                f"requires {requirement.name} from an address, which no index can answer",
                 code="url-requirement",
                 file=wheel.path.name,
                 hint="correct the METADATA of the source",
@@ -223,13 +188,38 @@ def _requirements(wheel: Wheel, python: str, extras: Sequence[str] = ()) -> list
     return requirements
 
 
-def _meets(entry: Pin | None, line: Requirement) -> bool:
-    """Return whether the pin answers the requirement; what its extras bring is not known."""
-    return (
-        entry is not None
-        and not line.extras
-        and line.specifier.contains(entry.version, prereleases=True)
+def _is_met(requirements: Sequence[Requirement], pins: Sequence[Pin]) -> bool:
+    """Return whether the pins are all that is required; what extras of theirs bring is unknown."""
+    versions = {pin.name: pin.version for pin in pins}
+    return all(
+        canonicalize_name(requirement.name) in versions
+        and not requirement.extras
+        and requirement.specifier.contains(
+            versions[canonicalize_name(requirement.name)], prereleases=True
+        )
+        for requirement in requirements
     )
+
+
+def _add_answers(tried: Sequence[Pin], answers: Sequence[Pin]) -> list[Pin]:
+    """Return what was tried, as it was, and what the index has beside it."""
+    by_name = {pin.name: pin for pin in tried}
+    for answer in answers:
+        same = by_name.get(answer.name)
+        if same is not None and same.filename == answer.filename:
+            _check_same(answer, same)
+    return [*tried, *(answer for answer in answers if answer.name not in by_name)]
+
+
+def _locate(target: Target, index: Index, progress: Progress) -> Target:
+    """Return the target with the address of each file on the index that is to be named."""
+    exact = [f"{pin.name}=={pin.version}" for pin in target.pins]
+    alone = index._replace(options=[*index.options, "--no-deps"])
+    answers = {pin.name: pin for pin in resolve(exact, [], target.python, alone, progress)}
+    for pin in target.pins:
+        _check_same(answers[pin.name], pin)
+    pins = tuple(pin._replace(url=answers[pin.name].url) for pin in target.pins)
+    return Target(target.python, pins)
 
 
 def _check_same(there: Pin, ours: Pin) -> None:
@@ -245,25 +235,3 @@ def _check_same(there: Pin, ours: Pin) -> None:
 def _pin_of(filename: str, sha256: str) -> Pin:
     name, version, _, _ = parse_wheel_filename(filename)
     return Pin(name=name, version=str(version), filename=filename, sha256=sha256)
-
-
-def _ours(folder: Path) -> Iterable[Path]:
-    """Return the files that an earlier call has left."""
-    paths = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
-    return [path for path in paths if (_content(path) or b"").startswith(MARK.encode())]
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise not_read(path, error) from error
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise not_written(path, error) from error

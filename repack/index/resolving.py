@@ -1,25 +1,24 @@
 """What uv would install on a Windows Python, from the index that pip is configured for."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from packaging.pylock import PackageWheel, Pylock, PylockSelectError
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from repack.console import Progress
 from repack.errors import FetchError, ToolError, redact
 from repack.fetch.pipconfig import read_settings
 from repack.index.pinfiles import Pin
 from repack.process import run
+from repack.wheel import windows_environment
 
 #: Seconds: an index may tell no hashes, and then each file is downloaded for its own.
 _LONGEST = 3600.0
@@ -32,11 +31,15 @@ _VARIABLES = {
     "client-cert": ("SSL_CLIENT_CERT", " "),
     "proxy": ("ALL_PROXY", " "),
 }
+_OPTIONS = (
+    *("--python", sys.executable, "--no-python-downloads", "--no-config", "--quiet"),
+    *("--only-binary", ":all:", "--index-strategy", "first-index"),
+    *("--format", "pylock.toml", "--python-platform", "windows"),
+)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Index:
-    """Where pins are looked for, as `open_index` has it.
+class Index(NamedTuple):
+    """Where pins are looked for.
 
     `named` is the only index, and is written into the pin files; "" for those of pip. Options and
     environment are uv's, and the environment may hold passwords.
@@ -44,7 +47,7 @@ class Index:
 
     named: str
     options: Sequence[str]
-    environment: Mapping[str, str] = field(repr=False)
+    environment: Mapping[str, str]
 
 
 def open_index(*, named: str = "", first: str = "", offline: bool = False) -> Index:
@@ -60,77 +63,52 @@ def open_index(*, named: str = "", first: str = "", offline: bool = False) -> In
         if key in settings:
             environment[variable] = separator.join(settings[key].split())
     if named:
-        for variable in ("UV_INDEX", "UV_FIND_LINKS"):
-            environment.pop(variable, None)
-        environment["UV_DEFAULT_INDEX"] = named
+        environment |= {"UV_DEFAULT_INDEX": named, "UV_INDEX": "", "UV_FIND_LINKS": ""}
     elif first:
         environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}".strip()
-    options = [
-        *(["--offline"] if offline else []),
-        *(["--no-index"] if settings.get("no-index") and not named else []),
-    ]
-    return Index(named=named, options=options, environment=environment)
+    options = ["--offline"] if offline else []
+    if settings.get("no-index") and not named:
+        options.append("--no-index")
+    return Index(named, options, environment)
 
 
-def resolve(  # noqa: PLR0913 - what is asked for, and where
+def resolve(
     requirements: Sequence[str],
-    constraints: Sequence[str],
+    fixed: Iterable[Pin],
     python: str,
     index: Index,
-    *,
     progress: Progress,
-    alone: bool = False,
 ) -> list[Pin]:
     """Return the wheels that meet the requirements on a Windows `python`, by uv.
 
-    With `alone` nothing is added that they require in their turn. Raises FetchError in uv's words
-    where there is no choice.
+    Of what is in `fixed` no other version is taken. Raises FetchError in uv's words where there
+    is no choice.
     """
+    subject = f"{', '.join(requirements)} for Python {python} on Windows"
     if python.endswith("t"):
         raise FetchError(
             "uv resolves for no free-threaded Python",
             code="unresolved",
-            file=f"{', '.join(requirements)} for Python {python} on Windows",
+            file=subject,
             hint="build with the smoke test: what it ran with is pinned",
         )
+    constraints = sorted({f"{pin.name}=={pin.version}" for pin in fixed})
     with (
-        TemporaryDirectory(prefix="repack-") as folder,
+        TemporaryDirectory(prefix="repack-") as name,
         progress.task(f"Asking the index what is installed on Python {python}", total=None),
     ):
-        requirements_file = Path(folder, "requirements.in")
-        constraints_file = Path(folder, "constraints.txt")
-        requirements_file.write_text("\n".join([*requirements, ""]), encoding="utf-8")
-        constraints_file.write_text("\n".join([*constraints, ""]), encoding="utf-8")
-        done = run(
-            [
-                *(
-                    find_uv(),
-                    "pip",
-                    "compile",
-                    requirements_file,
-                    "--constraints",
-                    constraints_file,
-                ),
-                *("--python-platform", "windows", "--python-version", python),
-                *("--python", sys.executable, "--no-python-downloads", "--no-config"),
-                *("--only-binary", ":all:", "--index-strategy", "first-index"),
-                *(
-                    "--format",
-                    "pylock.toml",
-                    "--quiet",
-                    "--output-file",
-                    Path(folder, "pylock.toml"),
-                ),
-                *(["--no-deps"] if alone else []),
-                *index.options,
-            ],
-            timeout=_LONGEST,
-            env=index.environment,
+        source, limits, lock = (
+            Path(name, part) for part in ("in.txt", "limits.txt", "pylock.toml")
         )
+        source.write_text("\n".join(requirements), encoding="utf-8")
+        limits.write_text("\n".join(constraints), encoding="utf-8")
+        command: list[str | Path] = [find_uv(), "pip", "compile", source, "--constraints", limits]
+        command += ["--output-file", lock, "--python-version", python, *_OPTIONS, *index.options]
+        done = run(command, timeout=_LONGEST, env=index.environment)
         if done.returncode or done.timed_out:
-            raise _error(", ".join(requirements), python, done.output)
-        document = tomllib.loads(Path(folder, "pylock.toml").read_text(encoding="utf-8"))
-    return [_read_package(package, python) for package in document.get("packages", [])]
+            raise _explain(done.output, subject)
+        document = tomllib.loads(lock.read_text(encoding="utf-8"))
+    return _read_pins(Pylock.from_dict(document), python, subject)
 
 
 def trust_settings() -> dict[str, str]:
@@ -149,41 +127,42 @@ def find_uv() -> str:
     return program
 
 
-def _error(requirements: str, python: str, output: str) -> FetchError:
+def _explain(output: str, subject: str) -> FetchError:
     """Return uv's reason in one line; its hints are about options of its own."""
     words = redact(" ".join(output.split())).partition(" hint: ")[0]
-    for mark in ("error: ", "No solution found when resolving dependencies "):
+    for mark in ("error: ", "No solution found when resolving dependencies ", "cause: "):
         words = words.removeprefix(mark)
     return FetchError(
-        words.removeprefix("cause: ") or "uv did not end in time",
+        words or "uv did not end in time",
         code="unresolved",
-        file=f"{requirements} for Python {python} on Windows",
+        file=subject,
         hint="look at what the index has, and at `python -m pip config list`",
     )
 
 
-def _read_package(package: Mapping[str, object], python: str) -> Pin:
-    """Return the package with the wheel that an installer of that Python prefers."""
-    wheels = package.get("wheels", [])
-    order = {tag: number for number, tag in enumerate(_supported_tags(python))}
-    candidates: list[tuple[int, str, str, str]] = []
-    for wheel in wheels if isinstance(wheels, list) else []:
-        url = str(wheel.get("url") or wheel.get("path"))
-        parts = urlsplit(url)
-        filename = unquote(parts.path.rpartition("/")[2])
-        ranks = [order[tag] for tag in parse_wheel_filename(filename)[3] if tag in order]
-        if ranks:
-            plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-            candidates.append((min(ranks), filename, plain, wheel["hashes"]["sha256"]))
-    name, version = canonicalize_name(str(package["name"])), str(package["version"])
-    if not candidates:
-        raise FetchError(
-            f"the index has no wheel of {version} for it",
-            code="unresolved",
-            file=f"{name} for Python {python} on Windows",
-        )
-    _, filename, url, sha256 = min(candidates)
-    return Pin(name=name, version=version, filename=filename, sha256=sha256, url=url)
+def _read_pins(lock: Pylock, python: str, subject: str) -> list[Pin]:
+    """Return each package with the wheel that an installer of that Python prefers."""
+    environment = windows_environment(python)
+    try:
+        chosen = list(lock.select(environment=environment, tags=_supported_tags(python)))  # type: ignore[arg-type]
+    except PylockSelectError as error:
+        raise FetchError(str(error), code="unresolved", file=subject) from None
+    return [
+        _make_pin(package.name, str(package.version), wheel)
+        for package, wheel in chosen
+        if isinstance(wheel, PackageWheel)
+    ]
+
+
+def _make_pin(name: str, version: str, wheel: PackageWheel) -> Pin:
+    parts = urlsplit(wheel.url or wheel.path or "")
+    return Pin(
+        name=name,
+        version=version,
+        filename=unquote(parts.path.rpartition("/")[2]),
+        sha256=wheel.hashes["sha256"],
+        url=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
+    )
 
 
 def _supported_tags(python: str) -> list[Tag]:
