@@ -1,13 +1,8 @@
 """Pages for people, from the templates in `templates/`: all that is put in is escaped."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: They stand beside this module, and are installed with it.
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -1,16 +1,14 @@
 """`nox -s proof`: every scenario, a figure, `proof.json` and a page to look at."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from proof.page import render_page
@@ -25,10 +23,6 @@ from repack.fetch.supply import Supply
 from repack.files import replacing
 from repack.process import run
 from repack.pythons import Interpreter, Pythons, Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 LOCK = Path(__file__).with_name("proof") / "proof.lock"
 

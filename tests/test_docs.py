@@ -1,7 +1,5 @@
 """The documentation says what the code has: every setting, code and variable, and no other."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import importlib
@@ -11,9 +9,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import msgspec
 import pytest
@@ -25,10 +24,6 @@ from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, load, parse_override, read_toml
 from repack.dlls import FAMILIES
 from repack.patching import builtin_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"

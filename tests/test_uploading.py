@@ -1,12 +1,10 @@
 """Uploads to the indexes that teams run: sent once, compared, read back, installed by hash."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from indexing import leave_record, wheel_record
@@ -15,9 +13,6 @@ from publishing import ENVIRONMENT, tiny
 from uploads import Uploading, account, upload
 
 from repack.files import sha256_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["account", "upload"]
 UV = Path(sysconfig.get_path("scripts")) / "uv"
