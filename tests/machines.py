@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import importlib.machinery
 import io
 import ntpath
 import sys
@@ -91,17 +90,12 @@ BUILD: dict[str, Any] = {
         "npp": ("nvidia-npp-cu12>=12.4.0,<13",),
     },
 }
-ENVIRON = {
-    "PATH": SYSTEM,
-    "PROGRAMFILES": "C:\\Program Files",
-    "PUBLIC": "C:\\Users\\Public",
-}
-SUFFIXES = [".cp312-win_amd64.pyd", ".pyd"]
+ENVIRON = {"PATH": SYSTEM, "PROGRAMFILES": "C:\\Program Files", "PUBLIC": "C:\\Users\\Public"}
 
 
-def rows(table: Mapping[str, tuple[object, ...]]) -> Any:  # noqa: ANN401 - what parametrize takes
-    """Return parameters by their ids."""
-    return [pytest.param(*table[key], id=key) for key in table]
+def table(names: str, rows: Mapping[str, tuple[object, ...]]) -> pytest.MarkDecorator:
+    """Return the mark that runs a test for each row of a table; its key is the row's id."""
+    return pytest.mark.parametrize(names, [pytest.param(*rows[key], id=key) for key in rows])
 
 
 class Machine:
@@ -172,7 +166,7 @@ class Machine:
         path.realpath = self.resolve
         path.os = SimpleNamespace(name="nt", path=path, environ=self.environ, fspath=str)
         path.os.getcwd = lambda: self.cwd
-        path.os.listdir, path.os.stat, path.os.walk = self.listdir, self.stat, self.walk
+        path.os.listdir, path.os.stat = self.listdir, self.stat
         if self.sys.version_info >= (3, 8):
             path.os.add_dll_directory = self.add_dll_directory
         return path.os
@@ -201,11 +195,6 @@ class Machine:
         self._files_of(directory)
         number = sorted(self.files).index(self.resolve(directory)) + 1
         return SimpleNamespace(st_dev=7, st_ino=number if self.is_numbered else 0)
-
-    def walk(self, top: str) -> Iterator[tuple[str, list[str], list[str]]]:
-        for directory, files in list(self.files.items()):
-            if f"{directory}\\".startswith(f"{self.resolve(top)}\\"):
-                yield top + directory[len(top) :], [], list(files)
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
@@ -238,7 +227,6 @@ class Machine:
         """Have what is imported in the block be this machine's."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(sys.modules, "ctypes", self.kernel.ctypes)
-            patch.setattr(importlib.machinery, "EXTENSION_SUFFIXES", SUFFIXES)
             yield
 
     def load(self) -> list[str]:

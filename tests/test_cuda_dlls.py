@@ -32,7 +32,7 @@ from machines import (
     Machine,
     arm64_dll,
     execute,
-    rows,
+    table,
 )
 
 NVIDIA = f"{SITE}\\nvidia"
@@ -81,23 +81,21 @@ def test_a_place_is_taken_before_all_that_come_after_it(rank: int) -> None:
 OTHER_DRIVE = "E:\\Apps\\NVIDIA GPU Computing Toolkit\\CUDA\\v12.1\\bin"
 
 
-@pytest.mark.parametrize(
-    ("place", "environ", "cuda", "is_taken"),
-    rows(
-        {
-            "no-minor-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, (12, None), True),
-            "no-CUDA-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, None, True),
-            "a-capital-V": (f"{DEFAULT}\\V12.6\\bin", {}, (12, 9), True),
-            "newer-than-the-build": (f"{DEFAULT}\\v13.3\\bin\\x64", {}, (13, 1), True),
-            "its-variable": ("D:\\c\\bin", {"CUDA_PATH_V13_3": "D:\\c"}, (13, 1), True),
-            "PROGRAMFILES-unset": (f"{DEFAULT}\\v12.1\\bin", {"PROGRAMFILES": ""}, (12, 9), True),
-            "another-drive": (OTHER_DRIVE, {"PROGRAMFILES": "E:\\Apps"}, (12, 9), True),
-            "another-major": (f"{DEFAULT}\\v13.0\\bin", {}, (12, 9), False),
-            "a-variable-of-it": ("D:\\c\\bin", {"CUDA_PATH_V13_0": "D:\\c"}, (12, 9), False),
-            "a-variable-of-none": ("D:\\c\\bin", {"CUDA_PATH_V12_X": "D:\\c"}, None, False),
-            "a-folder-of-none": (f"{DEFAULT}\\docs\\bin", {}, None, False),
-        }
-    ),
+@table(
+    "place, environ, cuda, is_taken",
+    {
+        "no-minor-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, (12, None), True),
+        "no-CUDA-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, None, True),
+        "a-capital-V": (f"{DEFAULT}\\V12.6\\bin", {}, (12, 9), True),
+        "newer-than-the-build": (f"{DEFAULT}\\v13.3\\bin\\x64", {}, (13, 1), True),
+        "its-variable": ("D:\\c\\bin", {"CUDA_PATH_V13_3": "D:\\c"}, (13, 1), True),
+        "PROGRAMFILES-unset": (f"{DEFAULT}\\v12.1\\bin", {"PROGRAMFILES": ""}, (12, 9), True),
+        "another-drive": (OTHER_DRIVE, {"PROGRAMFILES": "E:\\Apps"}, (12, 9), True),
+        "another-major": (f"{DEFAULT}\\v13.0\\bin", {}, (12, 9), False),
+        "a-variable-of-it": ("D:\\c\\bin", {"CUDA_PATH_V13_0": "D:\\c"}, (12, 9), False),
+        "a-variable-of-none": ("D:\\c\\bin", {"CUDA_PATH_V12_X": "D:\\c"}, None, False),
+        "a-folder-of-none": (f"{DEFAULT}\\docs\\bin", {}, None, False),
+    },
 )
 def test_a_toolkit_counts_by_its_major(
     place: str, environ: Mapping[str, str], cuda: tuple[int, int] | None, *, is_taken: bool
@@ -109,18 +107,16 @@ def test_a_toolkit_counts_by_its_major(
 PUBLIC = "C:\\Users\\Public\\Python312"
 
 
-@pytest.mark.parametrize(
-    ("below", "prefix", "folder", "cwd", "is_taken"),
-    rows(
-        {
-            "conda": ("Library\\bin", PUBLIC, "", "C:\\work", True),
-            "on-PATH-below-the-prefix": ("tools", PUBLIC, "", "C:\\work", True),
-            "a-prefix-that-is-the-working-directory": ("tools", PUBLIC, "", PUBLIC, True),
-            "where-Python-imports-from": ("tools", PREFIX, PUBLIC, "C:\\work", True),
-            "as-the-working-directory": ("tools", PREFIX, PUBLIC, PUBLIC, False),
-            "nobody-trusts-it": ("tools", PREFIX, "", "C:\\work", False),
-        }
-    ),
+@table(
+    "below, prefix, folder, cwd, is_taken",
+    {
+        "conda": ("Library\\bin", PUBLIC, "", "C:\\work", True),
+        "on-PATH-below-the-prefix": ("tools", PUBLIC, "", "C:\\work", True),
+        "a-prefix-that-is-the-working-directory": ("tools", PUBLIC, "", PUBLIC, True),
+        "where-Python-imports-from": ("tools", PREFIX, PUBLIC, "C:\\work", True),
+        "as-the-working-directory": ("tools", PREFIX, PUBLIC, PUBLIC, False),
+        "nobody-trusts-it": ("tools", PREFIX, "", "C:\\work", False),
+    },
 )
 def test_where_every_user_may_write_only_what_is_below_a_trusted_folder_is_taken(
     below: str, prefix: str, folder: str, cwd: str, *, is_taken: bool
@@ -135,8 +131,7 @@ ODD = GOOD.replace(b"PE\0\0\x64\x86", b"PE\0\0\x32\x50")
 
 
 @pytest.mark.parametrize(
-    ("machine", "folder"),
-    [("x86-64", "\\x64"), ("arm64", "\\arm64"), ("x86", ""), ("0x5032", "")],
+    ("machine", "folder"), [("x86-64", "\\x64"), ("arm64", "\\arm64"), ("x86", ""), ("0x5032", "")]
 )
 def test_the_folder_of_another_processor_is_not_looked_at(machine: str, folder: str) -> None:
     contents = {"\\x64": GOOD, "\\arm64": ARM64, "": ODD if machine == "0x5032" else X86}
@@ -160,43 +155,39 @@ def test_a_frozen_program_finds_the_dlls_that_were_put_into_it(maker: str, place
 # What is read from variables
 
 
-@pytest.mark.parametrize(
-    ("place", "environ"),
-    rows(
-        {
-            "quotes-and-spaces": (BIN, {"CUDA_PATH": ' "C:\\CUDA/v12.9\\" '}),
-            "the-second-of-two": (BIN, {"CUDA_PATH": "D:\\no;C:\\CUDA\\v12.9"}),
-            "a-variable": (BIN, {"CUDA_PATH": "%root%\\v12.9", "root": "C:\\CUDA"}),
-            "a-semicolon": ("C:\\a;ä\\库 [1]", {"PATH": 'C:\\a;"C:\\a;ä\\库 [1]";C:\\b'}),
-            "one-percent-sign": ("C:\\a%b", {"PATH": "C:\\a%b"}),
-            "no-such-variable": ("C:\\%no%", {"PATH": "C:\\%no%"}),
-            "not-Temp": ("C:\\Windows\\Temporary", {"PATH": "C:\\Windows\\Temporary"}),
-            "below-the-working-directory": ("C:\\work\\bin", {"PATH": "C:\\work\\bin"}),
-            "by-the-users-order": ("C:\\work", {"OPENCV_CUDA_DLL_DIRS": "C:\\work"}),
-        }
-    ),
+@table(
+    "place, environ",
+    {
+        "quotes-and-spaces": (BIN, {"CUDA_PATH": ' "C:\\CUDA/v12.9\\" '}),
+        "the-second-of-two": (BIN, {"CUDA_PATH": "D:\\no;C:\\CUDA\\v12.9"}),
+        "a-variable": (BIN, {"CUDA_PATH": "%root%\\v12.9", "root": "C:\\CUDA"}),
+        "a-semicolon": ("C:\\a;ä\\库 [1]", {"PATH": 'C:\\a;"C:\\a;ä\\库 [1]";C:\\b'}),
+        "one-percent-sign": ("C:\\a%b", {"PATH": "C:\\a%b"}),
+        "no-such-variable": ("C:\\%no%", {"PATH": "C:\\%no%"}),
+        "not-Temp": ("C:\\Windows\\Temporary", {"PATH": "C:\\Windows\\Temporary"}),
+        "below-the-working-directory": ("C:\\work\\bin", {"PATH": "C:\\work\\bin"}),
+        "by-the-users-order": ("C:\\work", {"OPENCV_CUDA_DLL_DIRS": "C:\\work"}),
+    },
 )
 def test_a_variable_leads_to_a_directory(place: str, environ: Mapping[str, str]) -> None:
     assert Machine({place: [name.upper() for name in NPP]}, environ).choose() == {"npp": place}
 
 
-@pytest.mark.parametrize(
-    ("place", "environ", "reason"),
-    rows(
-        {
-            "PATH-turned-off": (BIN, {"PATH": BIN, "OPENCV_CUDA_SEARCH_PATH": "0"}, None),
-            "empty": (BIN, {"CUDA_PATH": ""}, None),
-            "relative": ("bin", {"PATH": "bin"}, "not-absolute"),
-            "drive-alone": ("C:cuda", {"PATH": "C:cuda"}, "not-absolute"),
-            "no-drive": ("\\cuda", {"PATH": "\\cuda"}, "not-absolute"),
-            "below-what-is-the-working-directory": (
-                "C:\\work\\bin",
-                {"PATH": "C:\\work"},
-                "working-directory",
-            ),
-            "Temp": ("C:\\Windows\\Temp\\x", {"PATH": "C:\\Windows\\TEMP\\x"}, "writable-by-all"),
-        }
-    ),
+@table(
+    "place, environ, reason",
+    {
+        "PATH-turned-off": (BIN, {"PATH": BIN, "OPENCV_CUDA_SEARCH_PATH": "0"}, None),
+        "empty": (BIN, {"CUDA_PATH": ""}, None),
+        "relative": ("bin", {"PATH": "bin"}, "not-absolute"),
+        "drive-alone": ("C:cuda", {"PATH": "C:cuda"}, "not-absolute"),
+        "no-drive": ("\\cuda", {"PATH": "\\cuda"}, "not-absolute"),
+        "below-what-is-the-working-directory": (
+            "C:\\work\\bin",
+            {"PATH": "C:\\work"},
+            "working-directory",
+        ),
+        "Temp": ("C:\\Windows\\Temp\\x", {"PATH": "C:\\Windows\\TEMP\\x"}, "writable-by-all"),
+    },
 )
 def test_a_variable_leads_to_nothing_that_is_taken(
     place: str, environ: Mapping[str, str], reason: str | None
@@ -235,24 +226,22 @@ def test_the_working_directory_is_known_by_its_number_and_else_by_its_text(
 # By file, each for this processor
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    rows(
-        {
-            "32-bit": (X86, "other-machine"),
-            "ARM64": (ARM64, "other-machine"),
-            "odd": (ODD, "other-machine"),
-            "cut-off-by-a-byte": (GOOD[:-1], "cut-off"),
-            "headers-alone": (GOOD[:512], "cut-off"),
-            "not-even-headers": (GOOD[:100], "cut-off"),
-            "empty": (b"", "no-dll"),
-            "two-bytes": (b"MZ", "no-dll"),
-            "forbidden": (None, "unreadable"),
-            "ARM64-with-a-load-configuration": (arm64_dll(metadata=0), "other-machine"),
-            "ARM64X": (ARM64X, ""),
-            "longer-than-its-sections": (GOOD + b"signature", ""),
-        },
-    ),
+@table(
+    "content, reason",
+    {
+        "32-bit": (X86, "other-machine"),
+        "ARM64": (ARM64, "other-machine"),
+        "odd": (ODD, "other-machine"),
+        "cut-off-by-a-byte": (GOOD[:-1], "cut-off"),
+        "headers-alone": (GOOD[:512], "cut-off"),
+        "not-even-headers": (GOOD[:100], "cut-off"),
+        "empty": (b"", "no-dll"),
+        "two-bytes": (b"MZ", "no-dll"),
+        "forbidden": (None, "unreadable"),
+        "ARM64-with-a-load-configuration": (arm64_dll(metadata=0), "other-machine"),
+        "ARM64X": (ARM64X, ""),
+        "longer-than-its-sections": (GOOD + b"signature", ""),
+    },
 )
 def test_a_file_is_taken_where_windows_loads_it(content: bytes | None, reason: str) -> None:
     files = {NPP[0]: GOOD, NPP[1]: content or b""}
@@ -294,10 +283,7 @@ def test_files_are_loaded_before_those_that_import_them_and_no_others_are() -> N
         assert names.index(first) < names.index(later)
 
 
-@pytest.mark.parametrize(
-    ("python", "flags", "registered"),
-    rows({"3.8": ((3, 8), 0x1100, [BIN]), "3.7": ((3, 7), 8, [])}),
-)
+@table("python, flags, registered", {"3.8": ((3, 8), 0x1100, [BIN]), "3.7": ((3, 7), 8, [])})
 def test_files_are_loaded_as_that_python_loads_its_modules_and_no_dialog_opens(
     python: tuple[int, int], flags: int, registered: list[str]
 ) -> None:
@@ -350,28 +336,26 @@ def refuse(*_: object) -> NoReturn:
     raise FileNotFoundError(2, "Das System kann den Pfad nicht finden")
 
 
-@pytest.mark.parametrize(
-    ("spoil", "registered", "loaded"),
-    rows(
-        {
-            "the-working-directory-is-gone": (
-                lambda machine: setattr(machine.os, "getcwd", refuse),
-                [BIN],
-                NPP,
-            ),
-            "links-cannot-be-followed": (
-                lambda machine: setattr(machine.os.path, "realpath", refuse),
-                [BIN],
-                NPP,
-            ),
-            "a-directory-cannot-be-registered": (
-                lambda machine: setattr(machine.os, "add_dll_directory", refuse),
-                [],
-                NPP,
-            ),
-            "no-ctypes": (lambda machine: setattr(machine.kernel, "ctypes", None), [BIN], ()),
-        }
-    ),
+@table(
+    "spoil, registered, loaded",
+    {
+        "the-working-directory-is-gone": (
+            lambda machine: setattr(machine.os, "getcwd", refuse),
+            [BIN],
+            NPP,
+        ),
+        "links-cannot-be-followed": (
+            lambda machine: setattr(machine.os.path, "realpath", refuse),
+            [BIN],
+            NPP,
+        ),
+        "a-directory-cannot-be-registered": (
+            lambda machine: setattr(machine.os, "add_dll_directory", refuse),
+            [],
+            NPP,
+        ),
+        "no-ctypes": (lambda machine: setattr(machine.kernel, "ctypes", None), [BIN], ()),
+    },
 )
 def test_what_windows_cannot_do_ends_nothing(
     spoil: Callable[[Machine], None], registered: list[str], loaded: Sequence[str]
@@ -390,17 +374,15 @@ DRIVER = "nvcuda.dll"
 STAND_IN_FILE = f"{STAND_IN}\\{DRIVER}"
 
 
-@pytest.mark.parametrize(
-    ("system", "options", "registered", "loads"),
-    rows(
-        {
-            "no-driver": ([], {}, [], [DRIVER, STAND_IN_FILE]),
-            "a-driver": ([DRIVER], {}, [], [DRIVER]),
-            "a-driver-that-is-loaded": ([], {"modules": {DRIVER: "C:\\x\\nvcuda.dll"}}, [], []),
-            "no-driver-and-no-ctypes": ([], {"has_ctypes": False}, [STAND_IN], []),
-            "a-driver-and-no-ctypes": (["NvCuda.dll"], {"has_ctypes": False}, [], []),
-        }
-    ),
+@table(
+    "system, options, registered, loads",
+    {
+        "no-driver": ([], {}, [], [DRIVER, STAND_IN_FILE]),
+        "a-driver": ([DRIVER], {}, [], [DRIVER]),
+        "a-driver-that-is-loaded": ([], {"modules": {DRIVER: "C:\\x\\nvcuda.dll"}}, [], []),
+        "no-driver-and-no-ctypes": ([], {"has_ctypes": False}, [STAND_IN], []),
+        "a-driver-and-no-ctypes": (["NvCuda.dll"], {"has_ctypes": False}, [], []),
+    },
 )
 def test_a_stand_in_is_used_only_where_the_process_can_load_no_driver(
     system: list[str], options: dict[str, Any], registered: list[str], loads: list[str]

@@ -28,7 +28,7 @@ from machines import (
     arm64_dll,
     dll,
     make_native_error,
-    rows,
+    table,
 )
 
 from repack.dlls import FAMILIES
@@ -165,19 +165,17 @@ REINSTALL = "python -m pip install --force-reinstall --no-deps opencv-contrib-py
 OVERRIDE = {"OPENCV_CUDA_DLL_DIRS": "D:\\x"}
 
 
-@pytest.mark.parametrize(
-    ("place", "environ", "fix"),
-    rows(
-        {
-            "NVIDIA's-wheel": (NVIDIA, {}, UPGRADE),
-            "a-toolkit": (BIN, TOOLKIT_SET, f"update or replace what is in {BIN}"),
-            "conda": (f"{PREFIX}\\Library\\bin", {}, "conda update --all"),
-            "this-wheel": (f"{SITE}\\cv2", {}, REINSTALL),
-            "the-override": ("D:\\x", OVERRIDE, "correct OPENCV_CUDA_DLL_DIRS, or replace D:\\x\\"),
-            "the-program": (PREFIX, {}, f"remove or replace {PREFIX}\\{NPP[0]}"),
-            "PATH": ("D:\\x", {"PATH": "D:\\x"}, f"remove or replace D:\\x\\{NPP[0]}"),
-        }
-    ),
+@table(
+    "place, environ, fix",
+    {
+        "NVIDIA's-wheel": (NVIDIA, {}, UPGRADE),
+        "a-toolkit": (BIN, TOOLKIT_SET, f"update or replace what is in {BIN}"),
+        "conda": (f"{PREFIX}\\Library\\bin", {}, "conda update --all"),
+        "this-wheel": (f"{SITE}\\cv2", {}, REINSTALL),
+        "the-override": ("D:\\x", OVERRIDE, "correct OPENCV_CUDA_DLL_DIRS, or replace D:\\x\\"),
+        "the-program": (PREFIX, {}, f"remove or replace {PREFIX}\\{NPP[0]}"),
+        "PATH": ("D:\\x", {"PATH": "D:\\x"}, f"remove or replace D:\\x\\{NPP[0]}"),
+    },
 )
 def test_a_dll_that_lacks_a_symbol_is_replaced_where_it_lies(
     place: str, environ: Mapping[str, str], fix: str
@@ -207,17 +205,15 @@ def test_the_table_has_the_numbers_that_users_meet() -> None:
 # Processors
 
 
-@pytest.mark.parametrize(
-    ("program", "native", "words"),
-    rows(
-        {
-            "a-Python-for-ARM64": (ARM64, GOOD, "this Python is for ARM64"),
-            "a-wheel-for-ARM64": (GOOD, ARM64, "this Python is 64-bit (x86-64)"),
-            "ARM64X-serves-x86-64": (GOOD, ARM64X, ""),
-            "ARM64X-serves-ARM64": (ARM64, ARM64X, ""),
-            "a-program-that-cannot-be-read": (b"", GOOD, ""),
-        }
-    ),
+@table(
+    "program, native, words",
+    {
+        "a-Python-for-ARM64": (ARM64, GOOD, "this Python is for ARM64"),
+        "a-wheel-for-ARM64": (GOOD, ARM64, "this Python is 64-bit (x86-64)"),
+        "ARM64X-serves-x86-64": (GOOD, ARM64X, ""),
+        "ARM64X-serves-ARM64": (ARM64, ARM64X, ""),
+        "a-program-that-cannot-be-read": (b"", GOOD, ""),
+    },
 )
 def test_a_python_for_another_processor_is_told_from_a_missing_dll(
     program: bytes, native: bytes, words: str
@@ -235,19 +231,17 @@ QT = f"{SITE}\\Qt5\\bin"
 STARTING = f"{BIN}\\{NPP[1]}"
 
 
-@pytest.mark.parametrize(
-    ("runtime", "prefix", "fix"),
-    rows(
-        {
-            "not-loaded": ("", PREFIX, VC_RUNTIME),
-            "System32": (SYSTEM, PREFIX, VC_RUNTIME),
-            "beside-Python": (PREFIX, PREFIX, VC_RUNTIME),
-            # pip installs into the virtual environment, where this program does not look.
-            "beside-the-base-Python": (PREFIX, "C:\\venv", f"update {PREFIX}\\python.exe, or "),
-            "of-a-package": (QT, PREFIX, f"import cv2 before what loads {QT}\\msvcp140.dll"),
-            "gone": ("E:\\gone", PREFIX, "import cv2 before what loads E:\\gone\\msvcp140.dll"),
-        },
-    ),
+@table(
+    "runtime, prefix, fix",
+    {
+        "not-loaded": ("", PREFIX, VC_RUNTIME),
+        "System32": (SYSTEM, PREFIX, VC_RUNTIME),
+        "beside-Python": (PREFIX, PREFIX, VC_RUNTIME),
+        # pip installs into the virtual environment, where this program does not look.
+        "beside-the-base-Python": (PREFIX, "C:\\venv", f"update {PREFIX}\\python.exe, or "),
+        "of-a-package": (QT, PREFIX, f"import cv2 before what loads {QT}\\msvcp140.dll"),
+        "gone": ("E:\\gone", PREFIX, "import cv2 before what loads E:\\gone\\msvcp140.dll"),
+    },
 )
 def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
     runtime: str, prefix: str, fix: str
@@ -367,7 +361,7 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
 }
 
 
-@pytest.mark.parametrize(("machine", "number", "part"), rows(TOLD))
+@table("machine, number, part", TOLD)
 def test_the_message_tells(machine: Machine, number: int | None, part: str) -> None:
     assert part in machine.explain(number)
 
@@ -385,30 +379,28 @@ NOTHING_AT_LOAD_TIME = {"imports": {"KERNEL32.dll": []}, "families": {"x": ["x.d
 ON_PATH: dict[str, Any] = {"python": (3, 7), "imports": {**IMPORTS, "foo.dll": ["f"]}}
 
 
-@pytest.mark.parametrize(
-    ("options", "beside"),
-    rows(
-        {
-            "nothing-is-wrong": ({}, {}),
-            "delay-loaded-DLLs-are-missing": ({**NOTHING_AT_LOAD_TIME, "delayed": ["x.dll"]}, {}),
-            "a-symbol-that-Windows-gives": (
-                {"imports": {"KERNEL32.dll": ["GivenOtherwise"]}, "has_ctypes": False},
-                {},
-            ),
-            "a-symbol-by-its-number": (
-                {"imports": {NPP[0]: ["#7", "nppGetLibVersion"]}, "has_ctypes": False},
-                {},
-            ),
-            "Windows-knows-where": ({"imports": {"libfoo.dll": ["f"]}}, {}),
-            "a-file-for-ARM64X-is-loaded": (WITH_CORE, {"core.dll": ARM64X}),
-            "a-search-passes-over-a-file-for-x86": (WITH_CORE, {"core.dll": X86}),
-            "a-native-module-for-ARM64X": (
-                {},
-                {"cv2.pyd": arm64_dll({**IMPORTS, "core.dll": []}), "core.dll": GOOD},
-            ),
-            "on-Python-3.7-PATH-is-searched": (ON_PATH, {}),
-        }
-    ),
+@table(
+    "options, beside",
+    {
+        "nothing-is-wrong": ({}, {}),
+        "delay-loaded-DLLs-are-missing": ({**NOTHING_AT_LOAD_TIME, "delayed": ["x.dll"]}, {}),
+        "a-symbol-that-Windows-gives": (
+            {"imports": {"KERNEL32.dll": ["GivenOtherwise"]}, "has_ctypes": False},
+            {},
+        ),
+        "a-symbol-by-its-number": (
+            {"imports": {NPP[0]: ["#7", "nppGetLibVersion"]}, "has_ctypes": False},
+            {},
+        ),
+        "Windows-knows-where": ({"imports": {"libfoo.dll": ["f"]}}, {}),
+        "a-file-for-ARM64X-is-loaded": (WITH_CORE, {"core.dll": ARM64X}),
+        "a-search-passes-over-a-file-for-x86": (WITH_CORE, {"core.dll": X86}),
+        "a-native-module-for-ARM64X": (
+            {},
+            {"cv2.pyd": arm64_dll({**IMPORTS, "core.dll": []}), "core.dll": GOOD},
+        ),
+        "on-Python-3.7-PATH-is-searched": (ON_PATH, {}),
+    },
 )
 def test_an_error_that_no_file_explains_passes_unchanged(
     options: dict[str, Any], beside: dict[str, bytes]

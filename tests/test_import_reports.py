@@ -9,19 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from machines import X86, dll, rows
+from machines import X86, dll, table
 from proof.disks import wine_disk
 from proof.layouts import lay_python, layout_of
-from windowslab import (
-    IMPORTS,
-    NPP,
-    PYTHON,
-    SITE,
-    Files,
-    Windows,
-    cleared,
-    native,
-)
+from windowslab import IMPORTS, NPP, PYTHON, SITE, Files, Windows, cleared, native
 
 from repack.console import SILENT
 from repack.fetch import Cache
@@ -112,37 +103,30 @@ LOAD = "import ctypes\nfor path in {}: ctypes.WinDLL(path, winmode=0x1100)\n"
 REGISTER = "import os; os.add_dll_directory(r'{}')"
 
 
-@pytest.mark.parametrize(
-    ("files", "before", "after", "answers"),
-    rows(
-        {
-            "the-choice-before-the-program's-folder": ({PYTHON: NPP}, "", "", FROM_TOOLKIT),
-            "the-choice-before-a-registered-folder": (
-                TORCH,
-                REGISTER.format(r"C:\torch\lib"),
-                "",
-                FROM_TOOLKIT,
-            ),
-            "what-another-package-loaded-before": (
-                TORCH,
-                LOAD.format(FROM_TORCH),
-                "",
-                FROM_TORCH,
-            ),
-            "the-choice-for-a-package-that-loads-later": (
-                TORCH,
-                "",
-                "ctypes.WinDLL('nppif64_12.dll')",
-                FROM_TOOLKIT,
-            ),
-            "the-choice-for-what-the-other-package-lacks": (
-                PART_OF_TORCH,
-                LOAD.format(FROM_TORCH[:1]),
-                "",
-                [FROM_TORCH[0], FROM_TOOLKIT[1]],
-            ),
-        }
-    ),
+@table(
+    "files, before, after, answers",
+    {
+        "the-choice-before-the-program's-folder": ({PYTHON: NPP}, "", "", FROM_TOOLKIT),
+        "the-choice-before-a-registered-folder": (
+            TORCH,
+            REGISTER.format(r"C:\torch\lib"),
+            "",
+            FROM_TOOLKIT,
+        ),
+        "what-another-package-loaded-before": (TORCH, LOAD.format(FROM_TORCH), "", FROM_TORCH),
+        "the-choice-for-a-package-that-loads-later": (
+            TORCH,
+            "",
+            "ctypes.WinDLL('nppif64_12.dll')",
+            FROM_TOOLKIT,
+        ),
+        "the-choice-for-what-the-other-package-lacks": (
+            PART_OF_TORCH,
+            LOAD.format(FROM_TORCH[:1]),
+            "",
+            [FROM_TORCH[0], FROM_TOOLKIT[1]],
+        ),
+    },
 )
 def test_of_several_files_of_a_name_this_answers(
     files: Mapping[str, Files], before: str, after: str, answers: list[str], windows: Windows
@@ -153,15 +137,13 @@ def test_of_several_files_of_a_name_this_answers(
     assert said.splitlines() == [WORKS, *answers]
 
 
-@pytest.mark.parametrize(
-    ("before", "folder"),
-    rows(
-        {
-            "no-driver": ("", STAND_IN),
-            "a-driver-in-a-registered-folder": (REGISTER.format(r"C:\driver"), r"C:\driver"),
-            "a-driver-that-is-loaded": (LOAD.format([r"C:\driver\nvcuda.dll"]), r"C:\driver"),
-        }
-    ),
+@table(
+    "before, folder",
+    {
+        "no-driver": ("", STAND_IN),
+        "a-driver-in-a-registered-folder": (REGISTER.format(r"C:\driver"), r"C:\driver"),
+        "a-driver-that-is-loaded": (LOAD.format([r"C:\driver\nvcuda.dll"]), r"C:\driver"),
+    },
 )
 def test_a_stand_in_answers_only_where_the_process_can_load_no_driver(
     before: str, folder: str, windows: Windows
@@ -179,7 +161,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("content", rows(WRONG))
+@table("content", WRONG)
 def test_wrong_files_beside_the_program_are_named_until_another_place_has_the_dlls(
     windows: Windows, content: bytes
 ) -> None:
@@ -354,23 +336,21 @@ def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
 # Conveniences never end an import
 
 
-@pytest.mark.parametrize(
+@table(
     "before",
-    rows(
-        {
-            "PATH-is-full": ("import os; os.environ['PATH'] = 'C:/' + 'x' * 32600",),
-            "no-PATH": ("import os; del os.environ['PATH']",),
-            "no-sys.executable": ("sys.executable = None",),
-            "no-prefixes": ("del sys.executable, sys.prefix, sys.base_prefix",),
-            "no-sys.argv": ("del sys.argv",),
-            "odd-entries-of-sys.path": ("sys.path += [None, b'x', 7]",),
-            "no-ctypes": ("sys.modules['ctypes'] = None",),
-            "half-a-ctypes": ("import ctypes; del ctypes.WinDLL",),
-            "no-stderr": ("sys.stderr = None",),
-            "stderr-is-closed": ("sys.stderr.close()",),
-            "ASCII": ("sys.stderr.reconfigure(encoding='ascii', errors='strict')",),
-        }
-    ),
+    {
+        "PATH-is-full": ("import os; os.environ['PATH'] = 'C:/' + 'x' * 32600",),
+        "no-PATH": ("import os; del os.environ['PATH']",),
+        "no-sys.executable": ("sys.executable = None",),
+        "no-prefixes": ("del sys.executable, sys.prefix, sys.base_prefix",),
+        "no-sys.argv": ("del sys.argv",),
+        "odd-entries-of-sys.path": ("sys.path += [None, b'x', 7]",),
+        "no-ctypes": ("sys.modules['ctypes'] = None",),
+        "half-a-ctypes": ("import ctypes; del ctypes.WinDLL",),
+        "no-stderr": ("sys.stderr = None",),
+        "stderr-is-closed": ("sys.stderr.close()",),
+        "ASCII": ("sys.stderr.reconfigure(encoding='ascii', errors='strict')",),
+    },
 )
 def test_nothing_ends_an_import_that_works(windows: Windows, before: str) -> None:
     windows.env = {"CUDA_PATH": r"C:\Jürgens 工具", "OPENCV_CUDA_DEBUG": "1"}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from loading import CONFIGS
-from machines import rows
+from machines import table
 
 from repack.errors import PatchError
 from repack.patching.config import clean_config
@@ -35,59 +35,57 @@ def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
         assert clean_config(content, member, NAMES) == (content, ())
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    rows(
-        {
-            "CUDA as CMake writes it": (binaries(f"{OWN},", CUDA), binaries(f"{OWN},")),
-            "both": (binaries(f"{BUILD},", CUDA), binaries()),
-            "comments stay": (
-                binaries(f"{OWN},  # ours", f"{CUDA},  # theirs", "LOADER_DIR"),
-                binaries(f"{OWN},  # ours", "# theirs", "LOADER_DIR"),
+@table(
+    "before, after",
+    {
+        "CUDA as CMake writes it": (binaries(f"{OWN},", CUDA), binaries(f"{OWN},")),
+        "both": (binaries(f"{BUILD},", CUDA), binaries()),
+        "comments stay": (
+            binaries(f"{OWN},  # ours", f"{CUDA},  # theirs", "LOADER_DIR"),
+            binaries(f"{OWN},  # ours", "# theirs", "LOADER_DIR"),
+        ),
+        "on one line, CUDA 13": (
+            "BINARIES_PATHS = [os.path.join(os.environ['CUDA_PATH'], 'bin'), LOADER_DIR]\n",
+            "BINARIES_PATHS = [LOADER_DIR]\n",
+        ),
+        "as in issue 17632 of opencv, with PATH": (
+            (
+                'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program/CUDA"\n'
+                '] + BINARIES_PATHS + os.getenv("PATH").split(";")\n'
             ),
-            "on one line, CUDA 13": (
-                "BINARIES_PATHS = [os.path.join(os.environ['CUDA_PATH'], 'bin'), LOADER_DIR]\n",
-                "BINARIES_PATHS = [LOADER_DIR]\n",
+            'BINARIES_PATHS = [\n] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',
+        ),
+        "over several lines, beside one below the file": (
+            (
+                "here = Path(__file__).parents[2]\nBINARIES_PATHS = [\n    str(here / 'x64'),\n"
+                "    os.path.join(\n        os.getenv('CUDA_PATH', 'C:/CUDA/v13.2'),\n"
+                "        'bin/x64',\n    ),\n] + BINARIES_PATHS\n"
             ),
-            "as in issue 17632 of opencv, with PATH": (
-                (
-                    'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program/CUDA"\n'
-                    '] + BINARIES_PATHS + os.getenv("PATH").split(";")\n'
-                ),
-                'BINARIES_PATHS = [\n] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',
+            (
+                "here = Path(__file__).parents[2]\nBINARIES_PATHS = [\n    str(here / 'x64'),\n"
+                "] + BINARIES_PATHS\n"
             ),
-            "over several lines, beside one below the file": (
-                (
-                    "here = Path(__file__).parents[2]\nBINARIES_PATHS = [\n    str(here / 'x64'),\n"
-                    "    os.path.join(\n        os.getenv('CUDA_PATH', 'C:/CUDA/v13.2'),\n"
-                    "        'bin/x64',\n    ),\n] + BINARIES_PATHS\n"
-                ),
-                (
-                    "here = Path(__file__).parents[2]\nBINARIES_PATHS = [\n    str(here / 'x64'),\n"
-                    "] + BINARIES_PATHS\n"
-                ),
-            ),
-            "with variables of others": (
-                KEPT.format("    os.path.join(os.getenv('CUDA_PATH' , 'C:/CUDA/V10.2'), 'bin'),\n"),
-                KEPT.format(""),
-            ),
-            "cuDNN": ("BINARIES_PATHS = [os.environ['CUDNN_PATH'], y]\n", "BINARIES_PATHS = [y]\n"),
-            "extended": (
-                "BINARIES_PATHS.extend([os.path.expandvars(r'%CUDA_PATH%\\bin'), y])\n",
-                "BINARIES_PATHS.extend([y])\n",
-            ),
-            "a share, a drive, POSIX": (
-                "BINARIES_PATHS = [r'\\\\host\\share\\bin', r'C:\\CUDA\\bin', '/opt/cv/lib']\n",
-                "BINARIES_PATHS = []\n",
-            ),
-            "below the loader": (BELOW, BELOW),
-            "byte order mark, beyond ASCII": (
-                "\ufeffx = 'ä'; BINARIES_PATHS = ['ü', 'D:/ä']\n",
-                "\ufeffx = 'ä'; BINARIES_PATHS = ['ü', ]\n",
-            ),
-            "other names are left alone": (OTHER_NAMES, OTHER_NAMES),
-        }
-    ),
+        ),
+        "with variables of others": (
+            KEPT.format("    os.path.join(os.getenv('CUDA_PATH' , 'C:/CUDA/V10.2'), 'bin'),\n"),
+            KEPT.format(""),
+        ),
+        "cuDNN": ("BINARIES_PATHS = [os.environ['CUDNN_PATH'], y]\n", "BINARIES_PATHS = [y]\n"),
+        "extended": (
+            "BINARIES_PATHS.extend([os.path.expandvars(r'%CUDA_PATH%\\bin'), y])\n",
+            "BINARIES_PATHS.extend([y])\n",
+        ),
+        "a share, a drive, POSIX": (
+            "BINARIES_PATHS = [r'\\\\host\\share\\bin', r'C:\\CUDA\\bin', '/opt/cv/lib']\n",
+            "BINARIES_PATHS = []\n",
+        ),
+        "below the loader": (BELOW, BELOW),
+        "byte order mark, beyond ASCII": (
+            "\ufeffx = 'ä'; BINARIES_PATHS = ['ü', 'D:/ä']\n",
+            "\ufeffx = 'ä'; BINARIES_PATHS = ['ü', ]\n",
+        ),
+        "other names are left alone": (OTHER_NAMES, OTHER_NAMES),
+    },
 )
 def test_only_cuda_directories_and_those_of_the_build_machine_are_dropped(
     before: str, after: str
@@ -102,18 +100,16 @@ def test_a_directory_of_the_build_machine_is_named_once_in_a_note() -> None:
     assert "os.path.join('F:/make_software/install', 'x64/vc17/bin'): it is dropped" in note.message
 
 
-@pytest.mark.parametrize(
-    ("names", "instead"),
-    rows(
-        {
-            "beside the loader": (NAMES, "LOADER_DIR"),
-            "not known": ((), "LOADER_DIR"),
-            "in a folder of its own": (
-                ("cv2/python-3.9/cv2.cp39-win_amd64.pyd", "other/cv2.pyd"),
-                "os.path.join(LOADER_DIR, 'python-3.9')",
-            ),
-        }
-    ),
+@table(
+    "names, instead",
+    {
+        "beside the loader": (NAMES, "LOADER_DIR"),
+        "not known": ((), "LOADER_DIR"),
+        "in a folder of its own": (
+            ("cv2/python-3.9/cv2.cp39-win_amd64.pyd", "other/cv2.pyd"),
+            "os.path.join(LOADER_DIR, 'python-3.9')",
+        ),
+    },
 )
 def test_the_extension_is_looked_for_where_the_wheel_has_it(
     names: tuple[str, ...], instead: str
@@ -129,23 +125,21 @@ def test_the_extension_is_looked_for_where_the_wheel_has_it(
 NOT_IN_IT = "gives a list what should not be in it"
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    rows(
-        {
-            "a comma forgotten by hand": (
-                "import os\nBINARIES_PATHS = [\n    'a'\n    os.path.join('b')\n]\n",
-                "line 3 is not Python",
-            ),
-            "half an escape": ("BINARIES_PATHS = ['C:\\Users']\n", "line 1 is not Python"),
-            "a tuple": ("BINARIES_PATHS = (os.getenv('CUDA_PATH'),)\n", f"line 1 {NOT_IN_IT}"),
-            "appended": (
-                "x = 1\nBINARIES_PATHS.append(os.getenv('CUDA_PATH'))\n",
-                f"line 2 {NOT_IN_IT}",
-            ),
-            "a comma far away": ("BINARIES_PATHS = ['D:/a' # x\n , 'b']\n", "not Python"),
-        }
-    ),
+@table(
+    "text, reason",
+    {
+        "a comma forgotten by hand": (
+            "import os\nBINARIES_PATHS = [\n    'a'\n    os.path.join('b')\n]\n",
+            "line 3 is not Python",
+        ),
+        "half an escape": ("BINARIES_PATHS = ['C:\\Users']\n", "line 1 is not Python"),
+        "a tuple": ("BINARIES_PATHS = (os.getenv('CUDA_PATH'),)\n", f"line 1 {NOT_IN_IT}"),
+        "appended": (
+            "x = 1\nBINARIES_PATHS.append(os.getenv('CUDA_PATH'))\n",
+            f"line 2 {NOT_IN_IT}",
+        ),
+        "a comma far away": ("BINARIES_PATHS = ['D:/a' # x\n , 'b']\n", "not Python"),
+    },
 )
 def test_what_cannot_be_cleaned_is_refused_with_its_line(text: str, reason: str) -> None:
     with pytest.raises(PatchError, match=re.escape(reason)):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from loading import LOADERS
-from machines import rows
+from machines import table
 
 from repack.errors import PatchError
 from repack.patching.loader import patch_loader
@@ -27,44 +27,42 @@ def test_taking_our_lines_out_again_gives_the_genuine_loader_byte_for_byte(name:
     assert b"".join(undone) == LOADERS[name]
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    rows(
-        {
-            "no end of line": ("from .cv2 import *", f"{EDIT}    from .cv2 import *"),
-            "through another function": (
-                f"{BOOTSTRAP}def outer(): return bootstrap()\nouter()  # go\n",
-                f"{BOOTSTRAP}def outer(): return bootstrap()\n{EDIT}    outer()  # go\n",
+@table(
+    "before, after",
+    {
+        "no end of line": ("from .cv2 import *", f"{EDIT}    from .cv2 import *"),
+        "through another function": (
+            f"{BOOTSTRAP}def outer(): return bootstrap()\nouter()  # go\n",
+            f"{BOOTSTRAP}def outer(): return bootstrap()\n{EDIT}    outer()  # go\n",
+        ),
+        "by another name": (
+            f"{BOOTSTRAP}run = bootstrap\nrun()\n",
+            f"{BOOTSTRAP}{EDIT}    run = bootstrap\n{WITH}\n    run()\n",
+        ),
+        "in try": (
+            f"{BOOTSTRAP}try:\n\tbootstrap()\n\nexcept ImportError:\n\traise\n",
+            (
+                f"{BOOTSTRAP}{EDIT}    try:\n    \tbootstrap()\n\n"
+                "    except ImportError:\n    \traise\n"
             ),
-            "by another name": (
-                f"{BOOTSTRAP}run = bootstrap\nrun()\n",
-                f"{BOOTSTRAP}{EDIT}    run = bootstrap\n{WITH}\n    run()\n",
-            ),
-            "in try": (
-                f"{BOOTSTRAP}try:\n\tbootstrap()\n\nexcept ImportError:\n\traise\n",
-                (
-                    f"{BOOTSTRAP}{EDIT}    try:\n    \tbootstrap()\n\n"
-                    "    except ImportError:\n    \traise\n"
-                ),
-            ),
-            "below future imports": (
-                "'Doc.'\nfrom __future__ import division\nfrom .cv2 import *\n",
-                f"'Doc.'\nfrom __future__ import division\n{EDIT}    from .cv2 import *\n",
-            ),
-            "over several lines": (
-                "from .cv2 import (\n    a,\n\n  # c\n)\nx = 1\n",
-                f"{EDIT}    from .cv2 import (\n        a,\n\n      # c\n    )\nx = 1\n",
-            ),
-            "beside another on its line, CRLF": (
-                "x = 1; from .cv2 import *\r\n",
-                f"{IMPORT}\r\n{WITH}\r\n    x = 1; from .cv2 import *\r\n",
-            ),
-            "byte order mark": (
-                "\ufefffrom .data import *\nfrom .cv2 import *\n",
-                f"\ufefffrom .data import *\n{EDIT}    from .cv2 import *\n",
-            ),
-        }
-    ),
+        ),
+        "below future imports": (
+            "'Doc.'\nfrom __future__ import division\nfrom .cv2 import *\n",
+            f"'Doc.'\nfrom __future__ import division\n{EDIT}    from .cv2 import *\n",
+        ),
+        "over several lines": (
+            "from .cv2 import (\n    a,\n\n  # c\n)\nx = 1\n",
+            f"{EDIT}    from .cv2 import (\n        a,\n\n      # c\n    )\nx = 1\n",
+        ),
+        "beside another on its line, CRLF": (
+            "x = 1; from .cv2 import *\r\n",
+            f"{IMPORT}\r\n{WITH}\r\n    x = 1; from .cv2 import *\r\n",
+        ),
+        "byte order mark": (
+            "\ufefffrom .data import *\nfrom .cv2 import *\n",
+            f"\ufefffrom .data import *\n{EDIT}    from .cv2 import *\n",
+        ),
+    },
 )
 def test_each_statement_that_leads_to_the_native_module_is_wrapped(before: str, after: str) -> None:
     assert patch_loader(before.encode()).decode() == after
@@ -101,29 +99,24 @@ def test_a_loader_never_seen_before_is_known_by_its_parts(statement: str) -> Non
     assert ast.unparse(last).startswith(WITH)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    rows(
-        {
-            "empty": (b"", "looked at all 0"),
-            "other imports": (b"import os\nfrom . import data\n", "looked at all 2"),
-            "unknown name": (b"importlib.import_module(name)\n", "expected `from .cv2"),
-            "only in a function": (b"def __getattr__(name):\n    from . import cv2\n", "line 2"),
-            "with a text over lines": (
-                b"try:\n    x = '''a\n  b'''\n    from .cv2 import *\nfinally:\n    pass\n",
-                "line 1: the statement cannot be put into a block without changing another",
-            ),
-            "Python 2": (b"import os\nprint 'x'\n", "line 2 is not Python"),
-            "cut off": (b"from .cv2 import *\nx = (\n", "line 2 is not Python"),
-            "null byte": (b"x = 1\n\0from .cv2 import *\n", "not Python"),
-            "not UTF-8": (b"x = '\xe4'\nfrom .cv2 import *\n", "not Python"),
-            "unknown codec": (b"# coding: klingon\nfrom .cv2 import *\n", "not Python"),
-            "not what it declares": (
-                b"# coding: ascii\n# \xe4\nfrom .cv2 import *\n",
-                "not Python",
-            ),
-        }
-    ),
+@table(
+    "content, reason",
+    {
+        "empty": (b"", "looked at all 0"),
+        "other imports": (b"import os\nfrom . import data\n", "looked at all 2"),
+        "unknown name": (b"importlib.import_module(name)\n", "expected `from .cv2"),
+        "only in a function": (b"def __getattr__(name):\n    from . import cv2\n", "line 2"),
+        "with a text over lines": (
+            b"try:\n    x = '''a\n  b'''\n    from .cv2 import *\nfinally:\n    pass\n",
+            "line 1: the statement cannot be put into a block without changing another",
+        ),
+        "Python 2": (b"import os\nprint 'x'\n", "line 2 is not Python"),
+        "cut off": (b"from .cv2 import *\nx = (\n", "line 2 is not Python"),
+        "null byte": (b"x = 1\n\0from .cv2 import *\n", "not Python"),
+        "not UTF-8": (b"x = '\xe4'\nfrom .cv2 import *\n", "not Python"),
+        "unknown codec": (b"# coding: klingon\nfrom .cv2 import *\n", "not Python"),
+        "not what it declares": (b"# coding: ascii\n# \xe4\nfrom .cv2 import *\n", "not Python"),
+    },
 )
 def test_a_loader_that_lacks_the_parts_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(PatchError, match=re.escape(reason)) as caught:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from loading import INIT, patch
-from machines import BUILD, rows
+from machines import BUILD, table
 
 from repack.errors import ConfigError, PatchError
 from repack.patching import BUILD_MODULE, builtin_folder, patch_wheel
@@ -60,9 +60,7 @@ def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> 
     assert ast.literal_eval(assignment.value) == facts
 
 
-def test_a_teams_files_go_to_the_same_path_and_readme_and_hidden_files_stay_out(
-    team: Path,
-) -> None:
+def test_a_teams_files_go_to_the_same_path_and_readme_and_hidden_files_stay_out(team: Path) -> None:
     (team / "README.md").write_text("what this is")
     (team / ".gitkeep").touch()
     (team / "cv2/__pycache__").mkdir()
@@ -95,28 +93,22 @@ OVERLAY_REASON = "it cannot go into a wheel"
 OWN_REASON = "it is one of repack's own files"
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "reason"),
-    rows(
-        {
-            "beside the packages": ("team.py", "", OVERLAY_REASON),
-            "a startup hook": ("team.pth", "", OVERLAY_REASON),
-            "a recipe of old": ("patch.toml", "", OVERLAY_REASON),
-            "the installer's": ("cv2-4.dist-info/RECORD", "", OVERLAY_REASON),
-            "data of the installer": ("cv2-4.data/scripts/x", "", OVERLAY_REASON),
-            "ours": ("cv2/cuda_dlls.py", "", OWN_REASON),
-            "written by us": ("cv2/_cuda_build.py", "", OWN_REASON),
-            "no diff": ("a.patch", "hello\n", "names no file"),
-            "a diff cut off": (
-                "a.patch",
-                "--- a/x\n+++ b/x\n@@ -1,3 +1,1 @@\n a\n",
-                "not a unified",
-            ),
-            "a removal": ("a.patch", "--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", "nothing else"),
-            "a renaming": ("a.patch", RENAMING, "nothing else"),
-            "nothing there": ("", "", "no such folder"),
-        }
-    ),
+@table(
+    "name, text, reason",
+    {
+        "beside the packages": ("team.py", "", OVERLAY_REASON),
+        "a startup hook": ("team.pth", "", OVERLAY_REASON),
+        "a recipe of old": ("patch.toml", "", OVERLAY_REASON),
+        "the installer's": ("cv2-4.dist-info/RECORD", "", OVERLAY_REASON),
+        "data of the installer": ("cv2-4.data/scripts/x", "", OVERLAY_REASON),
+        "ours": ("cv2/cuda_dlls.py", "", OWN_REASON),
+        "written by us": ("cv2/_cuda_build.py", "", OWN_REASON),
+        "no diff": ("a.patch", "hello\n", "names no file"),
+        "a diff cut off": ("a.patch", "--- a/x\n+++ b/x\n@@ -1,3 +1,1 @@\n a\n", "not a unified"),
+        "a removal": ("a.patch", "--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", "nothing else"),
+        "a renaming": ("a.patch", RENAMING, "nothing else"),
+        "nothing there": ("", "", "no such folder"),
+    },
 )
 def test_what_cannot_go_into_a_wheel_is_refused_with_its_path(
     name: str, text: str, reason: str, tmp_path: Path
@@ -133,17 +125,15 @@ def test_what_cannot_go_into_a_wheel_is_refused_with_its_path(
 # Unified diffs
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    rows(
-        {
-            "as it was made": (OLD, NEW),
-            "at another line": ("zero = 0\n" * 5 + OLD, "zero = 0\n" * 5 + NEW),
-            "other line ends": (OLD.replace("\n", "\r\n"), NEW.replace("\n", "\r\n")),
-            "no end of line at the end": (OLD.rstrip("\n"), NEW.rstrip("\n")),
-            "mixed line ends": ("zero = 0\r\n" + OLD, "zero = 0\r\n" + NEW),
-        }
-    ),
+@table(
+    "before, after",
+    {
+        "as it was made": (OLD, NEW),
+        "at another line": ("zero = 0\n" * 5 + OLD, "zero = 0\n" * 5 + NEW),
+        "other line ends": (OLD.replace("\n", "\r\n"), NEW.replace("\n", "\r\n")),
+        "no end of line at the end": (OLD.rstrip("\n"), NEW.rstrip("\n")),
+        "mixed line ends": ("zero = 0\r\n" + OLD, "zero = 0\r\n" + NEW),
+    },
 )
 def test_a_hunk_is_applied_where_its_context_is(before: str, after: str, team: Path) -> None:
     write(team, diff(OLD, NEW))
@@ -167,19 +157,17 @@ def test_a_diff_may_add_a_file_once(team: Path) -> None:
         lay(team, "x = 3\n", "cv2/team.py")
 
 
-@pytest.mark.parametrize(
-    ("text", "before", "reason"),
-    rows(
-        {
-            "nowhere": (diff(OLD, NEW), "one = 1\n", "hunk 1 matches in no place [no-place]"),
-            "twice": (
-                diff(OLD, NEW),
-                OLD + OLD,
-                "hunk 1 matches in 2 places, line 1, line 8 [ambiguous]",
-            ),
-            "leaves no Python": (diff("x = 1\n", "x = (\n"), "x = 1\n", "line 1 is not Python"),
-        }
-    ),
+@table(
+    "text, before, reason",
+    {
+        "nowhere": (diff(OLD, NEW), "one = 1\n", "hunk 1 matches in no place [no-place]"),
+        "twice": (
+            diff(OLD, NEW),
+            OLD + OLD,
+            "hunk 1 matches in 2 places, line 1, line 8 [ambiguous]",
+        ),
+        "leaves no Python": (diff("x = 1\n", "x = (\n"), "x = 1\n", "line 1 is not Python"),
+    },
 )
 def test_a_diff_that_does_not_fit_names_wheel_member_diff_and_hunk(
     text: str, before: str, reason: str, team: Path

@@ -6,14 +6,7 @@ Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 from collections.abc import Iterator
 
 import pytest
-from random_machines.drawing import (
-    ADDED,
-    CUT_OFF,
-    DRIVER,
-    OVERRIDE,
-    SOUND,
-    Machine,
-)
+from random_machines.drawing import ADDED, CUT_OFF, DRIVER, OVERRIDE, SOUND, Machine
 from random_machines.expecting import expect
 from random_machines.judging import describe_disagreement, draw_machines
 from random_machines.running import open_bench
