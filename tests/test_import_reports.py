@@ -184,7 +184,6 @@ class Failure:
     keeps_quiet_about: tuple[str, ...] = ()
     files: Mapping[str, Files | str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
-    cwd: str = r"C:\Users\me"
     before: str = ""
     build: Mapping[str, Any] = field(default_factory=dict)
 
@@ -282,7 +281,7 @@ def test_the_error_says_what_is_the_matter_and_what_to_do(name: str, windows: Wi
     failure = FAILURES[name]
     windows.install(**failure.build)
     windows.fill(failure.files)
-    windows.env, windows.cwd = dict(failure.env), failure.cwd
+    windows.env = dict(failure.env)
     said = windows.import_cv2(before=failure.before)
     for part in failure.says:
         assert part in said
