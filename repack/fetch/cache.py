@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -37,13 +37,15 @@ class Cache:
     """`files/<sha256>/<filename>`: a file once in it never changes.
 
     Beside it lie `incoming/` (what has not fully arrived), `answers/` (which file a source was
-    last) and `locks/`. Every use hashes the whole file, so that a bad disk is seen; `sizes_only`
-    looks at sizes alone, for whoever writes nothing. Where the cache may only be read, what it
-    has is used.
+    last) and `locks/`. The first use in a process hashes the whole file, so that a bad disk is
+    seen; `sizes_only` looks at sizes alone, for whoever writes nothing. Where the cache may only
+    be read, what it has is used.
     """
 
     root: Path
     sizes_only: bool = False
+    #: Files that were hashed, each as it was then: path, inode, size and time of change.
+    verified: set[tuple[object, ...]] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     def default(cls) -> Cache:
@@ -100,8 +102,10 @@ class Cache:
         path = self.place(pin.sha256, pin.filename)
         if not path.is_file():
             return None
-        is_right = path.stat().st_size == pin.size
-        if is_right and not self.sizes_only:
+        stat = path.stat()
+        state = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        is_right = stat.st_size == pin.size
+        if is_right and not self.sizes_only and state not in self.verified:
             with progress.task(f"Checking {pin.filename}", total=pin.size) as task:
                 try:
                     is_right = sha256_of(path, task=task) == pin.sha256
@@ -109,6 +113,7 @@ class Cache:
                     _log.warning("%s: %s", path, error)
                     is_right = False
         if is_right:
+            self.verified.add(state)
             return path
         _log.warning("%s was damaged in the cache and is fetched anew", path)
         with writing(path):
