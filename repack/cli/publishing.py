@@ -128,7 +128,7 @@ def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
 def _answer(place: str, done: list[Done], *, failed: bool = False) -> Answer:
     done = sorted(done, key=lambda file: (file.project, file.filename))
     rows = [(file.project, file.version, file.filename, file.what) for file in done]
-    json = {"version": JSON_VERSION, "index": place, "files": msgspec.to_builtins(done)}
+    json = {"version": JSON_VERSION, "index": place, "files": [file._asdict() for file in done]}
     return Answer(
         json=json,
         show=lambda console: console.show_table(place, _HEADINGS, rows),

@@ -1,11 +1,12 @@
 """Whether an index is what its pages say: in its place, or at a URL as an installer sees it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from repack.console import Progress, Task
+from repack.console import Progress
 from repack.errors import FetchError, InputError, RepackError, shown_url
+from repack.fetch.http import make_session
 from repack.index.project import (
     HTML,
     JSON,
@@ -16,14 +17,14 @@ from repack.index.project import (
     read_root,
 )
 from repack.index.publishing import Place, derive_pages, is_stray
-from repack.index.web import PAGE_TYPES, Link, Web, read_anchors, read_links
+from repack.index.web import PAGE_TYPES, Page, Web, read_anchors, read_links
 
 #: How often it is looked again where somebody publishes meanwhile.
 _TRIES = 3
 _AGAIN = "publish it again: it is restored"
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, order=True):
+class Fault(msgspec.Struct, frozen=True, order=True):
     """What is wrong with the file of a key, under a code that stays, and what cures it."""
 
     file: str
@@ -32,7 +33,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, order=True):
     hint: str = ""
 
 
-class Checked(msgspec.Struct, frozen=True, kw_only=True):
+class Checked(msgspec.Struct, frozen=True):
     """How many files were compared, what is wrong, and the keys of files that no page lists."""
 
     index: str
@@ -63,25 +64,26 @@ def check_place(place: Place, progress: Progress) -> Checked:
 def check_url(url: str, progress: Progress) -> Checked:
     """Return what is wrong with the index that is served at a URL, as pip and uv would see it."""
     root_url = url.rstrip("/") + "/"
-    with Web(progress) as web:
+    with make_session() as session:
+        web = Web(session, progress)
         root = web.read_page(root_url)
         if root is None:
             raise FetchError("there is no index", code="no-index", file=shown_url(root_url))
-        faults = [*_type_faults(root.url, root.kind)]
+        faults = [*_type_faults(root)]
         files = 0
         for link in read_links(root):
             page = web.read_page(link.url)
             if page is None:
-                faults.append(
-                    Fault(file=link.url, code="missing-page", message="is listed, and not there")
-                )
+                faults.append(Fault(link.url, "missing-page", "is listed, and not there"))
                 continue
-            faults += _type_faults(page.url, page.kind)
+            faults += _type_faults(page)
             for file in read_links(page):
                 files += 1
-                faults += _served_faults(web, file)
-    printable = [msgspec.structs.replace(fault, file=shown_url(fault.file)) for fault in faults]
-    return Checked(index=shown_url(root_url), files=files, faults=sorted(printable), unlisted=[])
+                faults += _file_faults(
+                    web.hash_file, (file.url, file.sha256, file.size), file.metadata
+                )
+    shown = sorted(msgspec.structs.replace(fault, file=shown_url(fault.file)) for fault in faults)
+    return Checked(shown_url(root_url), files, shown, [])
 
 
 def _read_pages(place: Place) -> dict[str, bytes]:
@@ -101,21 +103,22 @@ def _check_pages(place: Place, pages: Mapping[str, bytes], progress: Progress) -
         except InputError as error:
             faults.append(_fault_of(error, key))
         if name and f"{name}/{JSON}" not in pages:
-            faults.append(
-                Fault(file=key, code="foreign-index", message="there is no index.json beside it")
-            )
+            faults.append(Fault(key, "foreign-index", "there is no index.json beside it"))
     faults += _page_faults(place, pages, projects)
     sizes = place.sizes()
-    total = sum(file.size for project in projects.values() for file in project.files)
-    with progress.task("Checking files", total=total) as task:
-        for project in projects.values():
-            faults += _file_faults(place, project, sizes, task)
-    return Checked(
-        index=place.name,
-        files=sum(len(project.files) for project in projects.values()),
-        faults=sorted(faults),
-        unlisted=[key for key in sizes if is_stray(key, projects)],
-    )
+
+    def read_file(key: str) -> tuple[str, int]:
+        return place.sha256(key), sizes.get(key, 0)
+
+    files = [(project.name, file) for project in projects.values() for file in project.files]
+    cure = _AGAIN if place.near else f"delete it, and {_AGAIN}"
+    with progress.task("Checking files", total=sum(file.size for _, file in files)) as task:
+        for name, file in files:
+            expected = (f"{name}/{file.filename}", file.sha256, file.size)
+            faults += _file_faults(read_file, expected, file.metadata_sha256 or None, cure)
+            task.advance(file.size)
+    unlisted = [key for key in sizes if is_stray(key, projects)]
+    return Checked(place.name, len(files), sorted(faults), unlisted)
 
 
 def _page_faults(
@@ -136,64 +139,44 @@ def _page_faults(
             message = "its links are not what the JSON pages say"
         else:
             continue
-        hint = "the next publish writes it anew"
-        yield Fault(file=key, code="page-differs", message=message, hint=hint)
+        yield Fault(key, "page-differs", message, "the next publish writes it anew")
+
+
+def _type_faults(page: Page) -> Iterator[Fault]:
+    if page.kind not in PAGE_TYPES:
+        message = f"is served as {page.kind or 'nothing'}, which pip takes for no page of an index"
+        yield Fault(page.url, "media-type", message, "let the server say text/html")
 
 
 def _file_faults(
-    place: Place, project: Project, sizes: Mapping[str, int], task: Task
+    read: Callable[[str], tuple[str, int]],
+    expected: tuple[str, str, int | None],
+    metadata: str | None,
+    cure: str = _AGAIN,
 ) -> Iterator[Fault]:
-    for file in project.files:
-        key = f"{project.name}/{file.filename}"
-        cure = _AGAIN if place.near else f"delete it, and {_AGAIN}"
-        if sizes.get(key, file.size) != file.size:
-            message = f"it has {sizes[key]} bytes, the page says {file.size}"
-            yield Fault(file=key, code="damaged", message=message, hint=cure)
-        else:
-            yield from _content_faults(place, key, file.sha256, cure)
-        if file.metadata_sha256:
-            yield from _content_faults(place, key + METADATA, file.metadata_sha256, _AGAIN)
-        task.advance(file.size)
+    """Yield what is wrong with a file, of key or URL, SHA-256 and size, and with its metadata.
 
-
-def _content_faults(place: Place, key: str, sha256: str, cure: str) -> Iterator[Fault]:
-    try:
-        actual = place.sha256(key)
-    except RepackError as error:
-        yield _fault_of(error, key, hint=_AGAIN if error.code == "missing-file" else "")
-        return
-    if actual != sha256:
-        message = f"its SHA-256 is {actual}, the page says {sha256}"
-        yield Fault(file=key, code="damaged", message=message, hint=cure)
-
-
-def _type_faults(url: str, kind: str) -> Iterator[Fault]:
-    if kind not in PAGE_TYPES:
-        message = f"is served as {kind or 'nothing'}, which pip takes for no page of an index"
-        yield Fault(
-            file=url, code="media-type", message=message, hint="let the server say text/html"
-        )
-
-
-def _served_faults(web: Web, link: Link) -> Iterator[Fault]:
-    """Fetch a file, and the metadata that is announced, as an installer does."""
-    expected = [(link.url, link.sha256, link.size)]
-    if link.metadata is not None:
-        expected.append((link.url + METADATA, link.metadata, None))
-    for url, sha256, size in expected:
+    `read` returns SHA-256 and size of what is there; "" and None stand for what no page says.
+    """
+    rows = [(*expected, cure)]
+    if metadata is not None:
+        rows.append((expected[0] + METADATA, metadata, None, _AGAIN))
+    for key, sha256, size, hint in rows:
         try:
-            actual, length = web.hash_file(url)
-        except FetchError as error:
-            hint = "let the server know the types .whl and .metadata (docs: web.config)"
-            yield Fault(file=url, code=error.code, message=error.what, hint=hint)
+            actual, length = read(key)
+        except RepackError as error:
+            yield _fault_of(error, key)
             continue
         if size is not None and length != size:
-            message = f"it has {length} bytes, the page says {size}"
-            yield Fault(file=url, code="damaged", message=message, hint=_AGAIN)
+            yield Fault(key, "damaged", f"it has {length} bytes, the page says {size}", hint)
         elif sha256 and actual != sha256:
-            message = f"its SHA-256 is {actual}, the page says {sha256}"
-            yield Fault(file=url, code="damaged", message=message, hint=_AGAIN)
+            yield Fault(key, "damaged", f"its SHA-256 is {actual}, the page says {sha256}", hint)
 
 
-def _fault_of(error: RepackError, key: str, hint: str = "") -> Fault:
-    return Fault(file=key, code=error.code, message=error.what, hint=hint or error.hint)
+def _fault_of(error: RepackError, key: str) -> Fault:
+    hint = error.hint
+    if isinstance(error, FetchError):
+        hint = "let the server know the types .whl and .metadata (docs: web.config)"
+    elif error.code == "missing-file":
+        hint = _AGAIN
+    return Fault(key, error.code, error.what, hint)

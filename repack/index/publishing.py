@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from packaging.utils import canonicalize_name
@@ -40,7 +41,7 @@ from repack.index.wheels import Offer
 Place = Folder | Bucket
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class Done(NamedTuple):
     """What was done to one file: "added", "there already", "restored", "yanked", "removed", ..."""
 
     project: str
@@ -49,6 +50,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     sha256: str = ""
     size: int = 0
+
+
+def make_done(project: str, file: File, what: str) -> Done:
+    """Return what was done to the file of a project."""
+    return Done(project, str(file.version), file.filename, what, file.sha256, file.size)
 
 
 def open_place(text: str) -> Place:
@@ -81,14 +87,17 @@ def publish(
     with place.locked(progress):
         sizes = place.sizes()
         projects = read_projects(place, sizes)
-        for offer in offers:
-            _check_offer(offer, projects, place, sizes)
-        done = [_put(offer, projects, place, sizes, progress) for offer in offers]
+        actions = [_compare(offer, projects, place, sizes) for offer in offers]
+        for offer, action in zip(offers, actions, strict=True):
+            _put(offer, action, place, progress)
         for name in sorted({offer.project for offer in offers}):
             ours = [offer for offer in offers if offer.project == name]
-            _update(place, name, partial(_with_offers, offers=ours))
+            _update(place, name, partial(_add, ours))
         write_pages(place, index_url)
-    return done
+    return [
+        make_done(offer.project, offer.file, action)
+        for offer, action in zip(offers, actions, strict=True)
+    ]
 
 
 def yank(
@@ -96,15 +105,21 @@ def yank(
 ) -> list[Done]:
     """Yank a version for that reason, or, for None, take that back."""
     yanked = False if reason is None else reason or True
+
+    def change(files: Sequence[File]) -> list[File]:
+        return [
+            msgspec.structs.replace(file, yanked=yanked) if file.version == version else file
+            for file in files
+        ]
+
     with place.locked(progress):
-        sizes = place.sizes()
-        projects = read_projects(place, sizes)
+        projects = read_projects(place, place.sizes())
         before = projects[_choose_project(projects, (), version, project)]
-        _update(place, before.name, partial(_with_yank, version=version, yanked=yanked))
+        _update(place, before.name, change)
         write_pages(place)
-    what = "no longer yanked" if reason is None else "yanked"
+    action = "no longer yanked" if reason is None else "yanked"
     return [
-        _done(before.name, file, "unchanged" if file.yanked == yanked else what)
+        make_done(before.name, file, "unchanged" if file.yanked == yanked else action)
         for file in before.files
         if file.version == version
     ]
@@ -119,23 +134,25 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
         sizes = place.sizes()
         projects = read_projects(place, sizes)
         leftovers = [
-            key for key in sizes if is_stray(key, projects) and _version_of(key) == version
+            key
+            for key in sizes
+            if is_stray(key, projects) and parse_filename(_name(key))[1] == version
         ]
         name = _choose_project(projects, leftovers, version, project)
-        files = [file for file in projects[name].files if file.version == version]
-        _update(place, name, partial(_without, version=version))
+        _update(place, name, lambda files: [file for file in files if file.version != version])
         write_pages(place)
-        names = {file.filename for file in files}
-        names |= {key.rpartition("/")[2] for key in leftovers if project_of(key) == name}
-        for filename in sorted(names):
+        done = {
+            _name(key): Done(name, str(version), _name(key), "removed")
+            for key in leftovers
+            if project_of(key) == name
+        }
+        for file in projects[name].files:
+            if file.version == version:
+                done[file.filename] = make_done(name, file, "removed")
+        for filename in sorted(done):
             place.delete(f"{name}/{filename}{METADATA}")
             place.delete(f"{name}/{filename}")
-    done = {file.filename: _done(name, file, "removed") for file in files}
-    leftover = Done(project=name, version=str(version), filename="", what="removed")
-    return [
-        done.get(filename) or msgspec.structs.replace(leftover, filename=filename)
-        for filename in sorted(names)
-    ]
+    return [done[filename] for filename in sorted(done)]
 
 
 def read_projects(place: Place, sizes: Mapping[str, int]) -> dict[str, Project]:
@@ -215,16 +232,23 @@ def upload_time() -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _check_offer(
+def _compare(
     offer: Offer, projects: Mapping[str, Project], place: Place, sizes: Mapping[str, int]
-) -> None:
-    """Refuse an offer whose name the index has with other bytes, on a page or on none."""
+) -> str:
+    """Return what publishing the offer does; InputError for other bytes, on a page or on none.
+
+    Far away a listed file is known by its size.
+    """
     key, project = f"{offer.project}/{offer.file.filename}", projects.get(offer.project)
     current = project.file(offer.file.filename) if project else None
-    if current is not None:
-        _check_bytes(offer, current.sha256)
-    elif place.near and key in sizes:
-        _check_bytes(offer, place.sha256(key))
+    sha256 = place.sha256(key) if place.near and key in sizes else ""
+    if current is None:
+        if sha256:
+            _check_bytes(offer, sha256)
+        return "added"
+    _check_bytes(offer, current.sha256)
+    is_whole = sizes.get(key) == offer.file.size and sha256 in {"", offer.file.sha256}
+    return "there already" if is_whole else "restored"
 
 
 def _check_bytes(offer: Offer, sha256: str) -> None:
@@ -238,68 +262,46 @@ def _check_bytes(offer: Offer, sha256: str) -> None:
         )
 
 
-def _put(
-    offer: Offer,
-    projects: Mapping[str, Project],
-    place: Place,
-    sizes: Mapping[str, int],
-    progress: Progress,
-) -> Done:
-    """Put one file and its metadata in place; far away a listed file is known by its size."""
-    key, project = f"{offer.project}/{offer.file.filename}", projects.get(offer.project)
-    is_listed = project is not None and project.file(offer.file.filename) is not None
-    is_whole = sizes.get(key) == offer.file.size and (is_listed or place.near)
-    if is_whole and place.near:
-        is_whole = place.sha256(key) == offer.file.sha256
-    if not is_whole:
-        if is_listed and not place.near:
-            place.delete(key)
+def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
+    """Put one file and its metadata in place."""
+    key = f"{offer.project}/{offer.file.filename}"
+    if action == "restored" and not place.near:
+        place.delete(key)
+    if action != "there already":
         with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
             place.put(key, offer.path, offer.file.sha256)
             task.advance(offer.file.size)
     if place.read(key + METADATA) != offer.metadata:
         place.write(key + METADATA, offer.metadata)
-    what = "added" if not is_listed else "there already" if is_whole else "restored"
-    return _done(offer.project, offer.file, what)
 
 
-def _update(place: Place, name: str, change: Callable[[Project], Project]) -> None:
-    """Let the project be what `change` returns for it."""
+def _update(place: Place, name: str, change: Callable[[Sequence[File]], Iterable[File]]) -> None:
+    """Let the project have the files that `change` returns for those that it has."""
     key = f"{name}/{JSON}"
 
     def change_page(content: bytes | None) -> bytes:
-        project = read_project(content, name, place.locate(key)) if content else Project(name=name)
-        return format_page(change(project))
+        files = read_project(content, name, place.locate(key)).files if content else ()
+        return format_page(make_project(name, change(files)))
 
     place.update(key, change_page)
 
 
-def _with_offers(project: Project, *, offers: Iterable[Offer]) -> Project:
-    """Return the project with what is offered; what it has keeps its time and its yanking."""
-    files = {file.filename: file for file in project.files}
+def _add(offers: Iterable[Offer], current: Iterable[File]) -> Iterable[File]:
+    """Return the files with what is offered; what is there keeps its time and its yanking."""
+    files = {file.filename: file for file in current}
     for offer in offers:
-        new, current = offer.file, files.get(offer.file.filename)
-        if current is not None:
-            _check_bytes(offer, current.sha256)
+        file, old = offer.file, files.get(offer.file.filename)
+        if old is not None:
+            _check_bytes(offer, old.sha256)
             # A folder of wheels alone, published once more, knows nothing of what a build saw.
-            facts = new.facts if new.facts.mode else current.facts
-            new = msgspec.structs.replace(
-                new, upload_time=current.upload_time, yanked=current.yanked, facts=facts
+            file = msgspec.structs.replace(
+                file,
+                upload_time=old.upload_time,
+                yanked=old.yanked,
+                facts=file.facts if file.facts.mode else old.facts,
             )
-        files[new.filename] = new
-    return make_project(project.name, files.values())
-
-
-def _with_yank(project: Project, *, version: Version, yanked: bool | str) -> Project:
-    files = (
-        msgspec.structs.replace(file, yanked=yanked) if file.version == version else file
-        for file in project.files
-    )
-    return make_project(project.name, files)
-
-
-def _without(project: Project, *, version: Version) -> Project:
-    return make_project(project.name, (f for f in project.files if f.version != version))
+        files[file.filename] = file
+    return files.values()
 
 
 def _choose_project(
@@ -335,16 +337,5 @@ def _choose_project(
     return names[0]
 
 
-def _version_of(key: str) -> Version:
-    return parse_filename(key.rpartition("/")[2])[1]
-
-
-def _done(project: str, file: File, what: str) -> Done:
-    return Done(
-        project=project,
-        version=str(file.version),
-        filename=file.filename,
-        what=what,
-        sha256=file.sha256,
-        size=file.size,
-    )
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]

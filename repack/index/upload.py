@@ -16,7 +16,8 @@ from urllib.parse import urljoin
 
 from repack.console import Progress
 from repack.errors import FetchError, InputError, redact, shown_url
-from repack.index.publishing import Done
+from repack.fetch.http import make_session
+from repack.index.publishing import Done, make_done
 from repack.index.resolving import find_uv, trust_settings
 from repack.index.web import PAGE_TYPES, Link, Login, Page, Web, origin, read_links
 from repack.index.wheels import Offer
@@ -80,10 +81,6 @@ class ServedIndex:
         )
 
     def sha256(self, link: Link) -> str:
-        """Return the SHA-256 of what is there: as the page says, or else by its bytes."""
-        return link.sha256 or self._web.hash_file(link.url)[0]
-
-    def served_sha256(self, link: Link) -> str:
         """Return the SHA-256 of the bytes that are served."""
         return self._web.hash_file(link.url)[0]
 
@@ -95,23 +92,18 @@ def upload(
 
     Returns where the index is, what was done, and the same place with the account, for uv.
     """
-    with Web(progress, account) as web:
+    with make_session() as session:
+        web = Web(session, progress, account)
         index = ServedIndex(web, index_url or _find_index(account.url, web))
         missing = _find_missing(offers, index)
-        outcomes = {
-            offer.file.filename: _send(offer, account, index, progress) for offer in missing
-        }
-    done = [
-        Done(
-            project=offer.project,
-            version=str(offer.file.version),
-            filename=offer.file.filename,
-            what=outcomes.get(offer.file.filename, "there already"),
-            sha256=offer.file.sha256,
-            size=offer.file.size,
-        )
-        for offer in offers
-    ]
+        done = [
+            make_done(
+                offer.project,
+                offer.file,
+                _send(offer, account, index, progress) if offer in missing else "there already",
+            )
+            for offer in offers
+        ]
     return shown_url(index.url), done, account.at(index.url)
 
 
@@ -152,14 +144,11 @@ def _is_simple(page: Page) -> bool:
 def _find_missing(offers: Sequence[Offer], index: ServedIndex) -> list[Offer]:
     """Return the offers that the index has not; raises where it has one with other bytes."""
     links = [(offer, index.find(offer)) for offer in offers]
-    present = [(offer, index.sha256(link)) for offer, link in links if link is not None]
-    _check_bytes([offer for offer, _ in present], [sha256 for _, sha256 in present], index)
-    return [offer for offer, link in links if link is None]
-
-
-def _check_bytes(offers: Sequence[Offer], hashes: Sequence[str], index: ServedIndex) -> None:
-    pairs = zip(offers, hashes, strict=True)
-    conflicts = [offer.file.filename for offer, sha256 in pairs if offer.file.sha256 != sha256]
+    conflicts = [
+        offer.file.filename
+        for offer, link in links
+        if link is not None and offer.file.sha256 != (link.sha256 or index.sha256(link))
+    ]
     if conflicts:
         raise InputError(
             f"the index has other bytes under the name of {', '.join(conflicts)}; "
@@ -168,6 +157,7 @@ def _check_bytes(offers: Sequence[Offer], hashes: Sequence[str], index: ServedIn
             file=shown_url(index.url),
             hint="build with another build.local: a file name stands for the same bytes for ever",
         )
+    return [offer for offer, link in links if link is None]
 
 
 def _send(offer: Offer, account: Login, index: ServedIndex, progress: Progress) -> str:
@@ -177,9 +167,7 @@ def _send(offer: Offer, account: Login, index: ServedIndex, progress: Progress) 
     """
     pauses = iter(_PAUSES)
     while (output := _run_uv(offer, account, progress)) is not None:
-        link = index.find(offer)
-        if link is not None:
-            _check_bytes([offer], [index.sha256(link)], index)
+        if not _find_missing([offer], index):
             break
         refusal, passes = _explain(output, offer, account)
         pause = next(pauses, None)
@@ -227,17 +215,13 @@ def _explain(output: str, offer: Offer, account: Login) -> tuple[FetchError, boo
         passes = "error sending request" in output
         return FetchError(reason, code="upload", file=place, hint=_AGAIN), passes
     status = int(match[1])
-    words = " ".join(_without_secrets([match[2]], account)).strip()
-    is_standard = status in set(HTTPStatus)
-    reason = f"the server says {status} {HTTPStatus(status).phrase if is_standard else ''}".rstrip()
-    reason += f": {redact(' '.join(words.split())[:300])}" if words else ""
-    hint = (
-        _size_hint(offer)
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        else _HINTS.get(status, _AGAIN)
-    )
+    known = {int(known): known.phrase for known in HTTPStatus}
+    words = " ".join(" ".join(_without_secrets([match[2]], account)).split())[:300]
+    reason = " ".join(filter(None, ["the server says", match[1], known.get(status)]))
+    reason += f": {redact(words)}" if words else ""
+    hint = _size_hint(offer) if status == 413 else _HINTS.get(status, _AGAIN)  # noqa: PLR2004
     error = FetchError(reason, code=f"http-{status}", file=place, hint=hint)
-    return error, status in {408, 429} or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return error, status in {408, 429} or status >= 500  # noqa: PLR2004 - the server's own fault
 
 
 def _without_secrets(texts: Sequence[str], account: Login) -> list[str]:
@@ -260,11 +244,10 @@ def _prove(offer: Offer, index: ServedIndex) -> None:
             file=f"{offer.file.filename} at {shown_url(index.url)}",
             hint="is publish.index-url of the same index? It may also take longer: run again",
         )
-    sha256, served = offer.file.sha256, index.served_sha256(link)
-    for actual, verb in ((link.sha256 or sha256, "its page says"), (served, "it serves")):
-        if actual != sha256:
+    for actual, verb in ((link.sha256, "its page says"), (index.sha256(link), "it serves")):
+        if actual and actual != offer.file.sha256:
             raise FetchError(
-                f"has SHA-256 {sha256}, {verb} {actual}",
+                f"has SHA-256 {offer.file.sha256}, {verb} {actual}",
                 code="other-bytes",
                 file=f"{offer.file.filename} at {shown_url(link.url)}",
                 hint="let nobody install it: remove it there, and ask the index's keeper",

@@ -4,8 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urldefrag, urljoin, urlsplit
 
 import msgspec
@@ -13,7 +12,7 @@ import requests
 
 from repack.console import Progress, Task
 from repack.errors import FetchError, shown_url
-from repack.fetch.http import Request, explain, get, make_session
+from repack.fetch.http import Request, explain, get
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 #: What pip takes for a page of an index.
@@ -70,38 +69,27 @@ class Login(NamedTuple):
 class Web:
     """Reads an index; what is known of the account goes to the host that it is for alone."""
 
-    def __init__(self, progress: Progress, login: Login | None = None) -> None:
+    def __init__(
+        self, session: requests.Session, progress: Progress, login: Login | None = None
+    ) -> None:
+        self._session = session
         self._progress = progress
         self._login = login
-        self._session = make_session()
-        self._verify = self._session.verify
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._session.close()
+        self._verify = session.verify
 
     def read_page(self, url: str, most: int | None = None) -> Page | None:
         """Return the page, or `most` bytes of it; None where there is none."""
         with self._progress.task(f"Asking {urlsplit(url).hostname}", unit="steps"):
             try:
-                response = self._get(url, _HEADERS)
+                with self._get(url, _HEADERS) as response:
+                    chunks = response.iter_content(most or _CHUNK)
+                    content = next(chunks, b"") if most else b"".join(chunks)
             except FetchError as error:
                 if error.code in _ABSENT:
                     return None
                 raise
-            with response:
-                try:
-                    chunks = response.iter_content(most or _CHUNK)
-                    content = next(chunks, b"") if most else b"".join(chunks)
-                except (OSError, ValueError) as error:
-                    raise explain(error, url) from None
+            except (OSError, ValueError) as error:
+                raise explain(error, url) from None
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return Page(response.url, kind, content)
 
@@ -126,12 +114,12 @@ class Web:
         return digest.hexdigest(), size
 
     def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        login = self._login
-        is_ours = login is not None and origin(url) == origin(login.url)
-        account = login if is_ours else None
-        self._session.verify = account.cacert if account and account.cacert else self._verify
-        self._session.cert = account.client_cert if account and account.client_cert else None
-        pair = (account.username, account.password) if account and account.username else None
+        account = self._login
+        if account is None or origin(url) != origin(account.url):
+            account = Login(url)
+        self._session.verify = account.cacert or self._verify
+        self._session.cert = account.client_cert or None
+        pair = (account.username, account.password) if account.username else None
         hint = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
         return get(self._session, Request(url=url, headers=headers, auth=pair, hint=hint))
 
