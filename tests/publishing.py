@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import io
 import json
@@ -9,11 +10,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import pytest
 from wheelmaking import make_wheel, metadata
@@ -110,3 +113,70 @@ def served(folder: Path, handler: type[Plain] = Plain) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+#: Runs a command line, and is killed at the n-th call of some functions of a module.
+_KILLED = """
+import importlib, os, signal, sys
+left, module, names = int(sys.argv[1]), importlib.import_module(sys.argv[2]), sys.argv[3].split()
+def counted(call):
+    def wrapper(*args, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **named)
+    return wrapper
+for name in names:
+    setattr(module, name, counted(getattr(module, name)))
+from repack.cli import main
+sys.exit(main(sys.argv[4:]))
+"""
+
+
+def killed_at(number: int, module: str, names: Iterable[str], *words: object) -> bool:
+    """Whether `repack publish` was killed at that call; it came to its end otherwise."""
+    script = [sys.executable, "-c", _KILLED, str(number), module, " ".join(names)]
+    command = [*script, "publish", *map(str, words), "-q"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode in {0, -9}, done.stderr
+    return done.returncode != 0
+
+
+class Links(HTMLParser):
+    """The links of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        href = dict(attrs).get("href")
+        if tag == "a" and href:
+            place, _, digest = href.partition("#sha256=")
+            self.found[unquote(place)] = digest
+
+
+def whole(index: Path) -> set[str]:
+    """Check that all that the pages tell of is there, and return the files of the HTML pages."""
+    told: set[str] = set()
+    root = index / "index.html"
+    if root.exists():
+        for folder in Links(root.read_text("utf-8")).found:
+            assert (index / folder / "index.html").exists()
+    if (index / "index.json").exists():
+        for project in json.loads((index / "index.json").read_bytes())["projects"]:
+            assert (index / project["name"] / "index.html").exists()
+    for page in index.glob("*/index.html"):
+        links = Links(page.read_text("utf-8")).found
+        assert page.read_bytes().endswith(b"</html>\n")
+        for name, digest in links.items():
+            assert hashlib.sha256((page.parent / name).read_bytes()).hexdigest() == digest
+            assert (page.parent / f"{name}.metadata").exists()
+        told |= links.keys()
+    for page in index.glob("*/index.json"):
+        for file in json.loads(page.read_bytes())["files"]:
+            assert (page.parent / file["filename"]).stat().st_size == file["size"]
+            assert (page.parent / f"{file['filename']}.metadata").exists()
+    return told

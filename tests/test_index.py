@@ -346,15 +346,16 @@ def test_pages_of_somebody_else_are_left_alone(
     assert snapshot(index) == before
 
 
-def test_a_file_that_was_lost_or_cut_off_is_restored(
+def test_a_file_that_was_lost_or_damaged_is_restored(
     dist: Path, index: Path, capsys: Capture
 ) -> None:
     wheel = tiny(dist, "1.0")
     published(capsys, dist, "--index-dir", index)
     there = index / PROJECT / wheel.name
-    there.unlink()
-    assert what(published(capsys, dist, "--index-dir", index)) == {wheel.name: "restored"}
-    assert there.read_bytes() == wheel.read_bytes()
+    for spoil in (there.unlink, lambda: there.write_bytes(bytes(wheel.stat().st_size))):
+        spoil()
+        assert what(published(capsys, dist, "--index-dir", index)) == {wheel.name: "restored"}
+        assert there.read_bytes() == wheel.read_bytes()
 
 
 def test_the_url_is_kept_for_the_pages(dist: Path, index: Path, capsys: Capture) -> None:

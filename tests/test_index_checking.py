@@ -19,7 +19,6 @@ from publishing import (
     served,
     snapshot,
     tiny,
-    what,
 )
 
 from repack.cli import main
@@ -123,14 +122,6 @@ def test_a_page_that_is_none_is_a_fault_of_its_own(index: Path, capsys: Capture)
     assert codes[f"{PROJECT}/index.json"] == "foreign-index"
 
 
-def test_a_bit_that_flipped_in_a_folder_is_restored_by_publishing_again(
-    index: Path, dist: Path, capsys: Capture
-) -> None:
-    flip(index / WHEEL)
-    assert "restored" in what(published(capsys, dist, "--index-dir", index)).values()
-    assert (index / WHEEL).read_bytes() == (dist / WHEEL.rpartition("/")[2]).read_bytes()
-
-
 def test_a_file_that_no_page_lists_is_told_and_no_fault(index: Path, capsys: Capture) -> None:
     stray = tiny(index / PROJECT, "3.0")
     assert checked(capsys, index)["unlisted"] == [f"{PROJECT}/{stray.name}"]
@@ -162,24 +153,17 @@ def test_whoever_publishes_meanwhile_makes_no_fault(
     assert (found.faults, found.files) == ([], 2)
 
 
-class NoMetadata(Plain):
-    """A web server that knows no type `.metadata`, as IIS."""
+def without(suffix: str) -> type[Plain]:
+    """Return a web server that knows no such type, as IIS."""
 
-    def send_head(self) -> io.BytesIO | BinaryIO | None:
-        if self.path.endswith(".metadata"):
-            self.send_error(404)
-            return None
-        return super().send_head()
+    class Without(Plain):
+        def send_head(self) -> io.BytesIO | BinaryIO | None:
+            if self.path.endswith(suffix):
+                self.send_error(404)
+                return None
+            return super().send_head()
 
-
-class NoWheels(Plain):
-    """A web server that knows no type `.whl`."""
-
-    def send_head(self) -> io.BytesIO | BinaryIO | None:
-        if self.path.endswith(".whl"):
-            self.send_error(404)
-            return None
-        return super().send_head()
+    return Without
 
 
 class PlainText(Plain):
@@ -202,8 +186,8 @@ def test_what_is_served_as_it_should_be_has_no_fault(
 @pytest.mark.parametrize(
     ("handler", "codes"),
     [
-        pytest.param(NoMetadata, {f"{WHEEL}.metadata": "http-404"}, id="no .metadata"),
-        pytest.param(NoWheels, {WHEEL: "http-404"}, id="no .whl"),
+        pytest.param(without(".metadata"), {f"{WHEEL}.metadata": "http-404"}, id="no .metadata"),
+        pytest.param(without(".whl"), {WHEEL: "http-404"}, id="no .whl"),
         pytest.param(
             PlainText, {"": "media-type", f"{PROJECT}/": "media-type"}, id="pages that are no pages"
         ),

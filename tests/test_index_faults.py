@@ -2,100 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 import shutil
 import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from platforms import POSIX
-from publishing import PROJECT, checked, one_after_another, published, tiny
+from publishing import PROJECT, checked, killed_at, one_after_another, published, tiny, whole
 from running import REPACK
 
 Capture = pytest.CaptureFixture[str]
-#: Runs a command line, and is killed at the n-th change of a file's name.
-KILLED = """
-import os, signal, sys
-left = int(sys.argv[1])
-def counted(call):
-    def wrapper(*args, **named):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*args, **named)
-    return wrapper
-os.replace, os.unlink = counted(os.replace), counted(os.unlink)
-from repack.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-class Links(HTMLParser):
-    """The links of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: dict[str, str] = {}
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href")
-        if tag == "a" and href:
-            place, _, digest = href.partition("#sha256=")
-            self.found[unquote(place)] = digest
-
-
-def whole(index: Path) -> set[str]:
-    """Check that all that the pages tell of is there, and return the files of the HTML pages."""
-    told: set[str] = set()
-    root = index / "index.html"
-    if root.exists():
-        for folder in Links(root.read_text("utf-8")).found:
-            assert (index / folder / "index.html").exists()
-    if (index / "index.json").exists():
-        for project in json.loads((index / "index.json").read_bytes())["projects"]:
-            assert (index / project["name"] / "index.html").exists()
-    for page in index.glob("*/index.html"):
-        links = Links(page.read_text("utf-8")).found
-        assert page.read_bytes().endswith(b"</html>\n")
-        for name, digest in links.items():
-            assert hashlib.sha256((page.parent / name).read_bytes()).hexdigest() == digest
-            assert (page.parent / f"{name}.metadata").exists()
-        told |= links.keys()
-    for page in index.glob("*/index.json"):
-        for file in json.loads(page.read_bytes())["files"]:
-            assert (page.parent / file["filename"]).stat().st_size == file["size"]
-            assert (page.parent / f"{file['filename']}.metadata").exists()
-    return told
-
-
-def killed_at(number: int, words: Sequence[object]) -> bool:
-    """Whether the command line was killed at that change; it came to its end otherwise."""
-    command = [sys.executable, "-c", KILLED, str(number), *map(str, words), "-q"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    assert done.returncode in {0, -9}, done.stderr
-    return done.returncode != 0
 
 
 def whole_after_kills(
     tmp_path: Path, capsys: Capture, words: Sequence[object], files: set[str]
 ) -> None:
     """Kill the command at each write of its own on an index as it was, and run it once more."""
-    before, number, killed = tmp_path / "before", 0, True
+    number, killed = 0, True
     while killed:
         index = tmp_path / f"index-{number}"
-        shutil.copytree(before, index)
-        killed = killed_at(number, ["publish", *words, "--index-dir", index])
+        shutil.copytree(tmp_path / "before", index)
+        killed = killed_at(number, "os", ("replace", "unlink"), *words, "--index-dir", index)
         whole(index)
         if killed:
             published(capsys, *map(str, words), "--index-dir", index)

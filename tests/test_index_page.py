@@ -9,7 +9,7 @@ import pytest
 from browsing import check_looks, contrasts, opened
 from playwright.sync_api import Browser
 
-from repack.index.page import format_project_page, format_root_page, join_pythons
+from repack.index.page import format_project_page, format_root_page
 from repack.index.project import Facts, File, make_project
 
 NAME = "opencv-contrib-python"
@@ -122,23 +122,6 @@ def test_what_is_to_be_installed_is_what_an_installer_would_choose() -> None:
     assert b"<h2>Install 4.13.0.90+cu129.team." in PAGES["strange"]
     yanked = msgspec.structs.replace(SEVERAL, files=SEVERAL.files[:6])
     assert b"<h2>Install" not in format_project_page(yanked, URL)
-
-
-@pytest.mark.parametrize(
-    ("pythons", "shown"),
-    [
-        pytest.param(["3.10", "3.9"], "3.9, 3.10", id="two"),
-        pytest.param(["3.9", "3.11", "3.10"], "3.9 to 3.11", id="three in a row"),
-        pytest.param(["3.9", "3.11", "3.12"], "3.9, 3.11, 3.12", id="a gap"),
-        pytest.param(
-            ["3.13", "3.13t", "3.14t", "3.15t"], "3.13, 3.13t to 3.15t", id="free-threaded"
-        ),
-        pytest.param(["3.7 and later", "3.8"], "3.7 and later, 3.8", id="abi3"),
-        pytest.param([], "", id="none"),
-    ],
-)
-def test_pythons_are_told_in_order_and_short(pythons: list[str], shown: str) -> None:
-    assert join_pythons(pythons) == shown
 
 
 def test_a_file_that_failed_somewhere_or_was_not_tried_is_not_called_tested() -> None:

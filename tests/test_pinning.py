@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tomllib
@@ -154,16 +153,7 @@ def test_markers_are_those_of_windows_and_of_that_python(place: Place) -> None:
     }
 
 
-def test_an_older_version_is_taken_where_the_newest_contradicts(place: Place) -> None:
-    place.build("a", "b>=2")
-    place.offer("a-2", "b<2")
-    place.offer("a-1", "b")
-    place.offer("b-1")
-    place.offer("b-2")
-    assert place.pinned() == {"3.12": ["a==1", "b==2"]}
-
-
-def test_pip_keeps_to_what_was_tried(place: Place) -> None:
+def test_uv_keeps_to_what_was_tried(place: Place) -> None:
     tried = place.cached(place.offer("numpy-2.1.0-cp312-cp312-win_amd64"))
     place.offer("numpy-2.2.0-cp312-cp312-win_amd64")
     place.offer("a-1", "numpy")
@@ -411,16 +401,6 @@ def test_what_cannot_be_pinned_is_told_in_one_line_and_leaves_nothing(
     assert message in line
     assert done.code == code
     assert place.files() == {}
-
-
-def test_a_build_that_told_nothing_of_what_lay_beside_is_read(place: Place) -> None:
-    place.build("numpy")
-    path = place.dist / "build.json"
-    document = json.loads(path.read_bytes())
-    del document["wheels"][0]["seen"][0]["beside"]
-    path.write_text(json.dumps(document), encoding="utf-8")
-    place.offer("numpy-2")
-    assert place.pinned() == {"3.12": ["numpy==2"]}
 
 
 def test_one_lock_file_serves_all_pythons_and_the_extra(place: Place) -> None:

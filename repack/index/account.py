@@ -64,10 +64,8 @@ def _read_section(path: Path, url: str | None, name: str, *, required: bool) -> 
         raise _unreadable(path, "it is not UTF-8") from None
     except configparser.Error as error:
         # The error's own words hold the line, and the line may hold a password.
-        lines = [f"line {number}" for number, _ in getattr(error, "errors", [])]
-        number = getattr(error, "lineno", None)
-        where = ", ".join(lines) or (f"line {number}" if number else "it")
-        raise _unreadable(path, f"{where} cannot be understood") from None
+        number = getattr(error, "lineno", None) or getattr(error, "errors", [(0, "")])[0][0]
+        raise _unreadable(path, f"line {number} cannot be understood") from None
     for section in parser.sections():
         if section == name or (url and parser.get(section, "repository", fallback="") == url):
             return dict(parser[section])

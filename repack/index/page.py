@@ -4,7 +4,7 @@ One page for both: an installer looks at its links alone, of which each is a fil
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -40,8 +40,7 @@ def format_project_page(project: Project, index_url: str) -> bytes:
     releases = _releases(project)
     newest = _newest(releases)
     facts = newest.files[-1].facts if newest else Facts()
-    values: dict[str, object] = {
-        "api_version": API_VERSION,
+    values = {
         "project": project,
         "versions": releases,
         "newest": newest,
@@ -50,25 +49,23 @@ def format_project_page(project: Project, index_url: str) -> bytes:
         "url_is_known": bool(index_url),
         "requires": _quotable(facts.requires),
     }
-    return rendered("index/project.html.jinja", values, filters=_FILTERS).encode()
+    return _render("project", values)
 
 
 def format_root_page(projects: Iterable[Project]) -> bytes:
     """Return the page of all projects, each with the version that one installs by its name."""
-    rows = [
-        (project.name, _newest(releases) or releases[0])
-        for project in projects
-        for releases in [_releases(project)]
-    ]
-    values: dict[str, object] = {"api_version": API_VERSION, "projects": rows}
-    return rendered("index/root.html.jinja", values, filters=_FILTERS).encode()
+    rows = []
+    for project in projects:
+        releases = _releases(project)
+        rows.append((project.name, _newest(releases) or releases[0]))
+    return _render("root", {"projects": rows})
 
 
 def join_pythons(pythons: Iterable[str]) -> str:
     """Return Pythons in order, three and more that follow one another as "3.9 to 3.14"."""
     runs: list[list[str]] = []
     for python in sorted(set(pythons), key=_natural):
-        if runs and _follows(runs[-1][-1], python):
+        if runs and python == _next(runs[-1][-1]):
             runs[-1].append(python)
         else:
             runs.append([python])
@@ -76,6 +73,11 @@ def join_pythons(pythons: Iterable[str]) -> str:
         f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run)  # noqa: PLR2004 - "3.9, 3.10"
         for run in runs
     )
+
+
+def _render(name: str, values: Mapping[str, object]) -> bytes:
+    values = {"api_version": API_VERSION, **values}
+    return rendered(f"index/{name}.html.jinja", values, filters=_FILTERS).encode()
 
 
 def _releases(project: Project) -> tuple[Release, ...]:
@@ -102,11 +104,6 @@ def _quotable(requires: Iterable[str]) -> tuple[str, ...]:
     """
     plain = [line.replace('"', "'") for line in requires if "extra ==" not in line]
     return tuple(line for line in plain if _QUOTABLE.fullmatch(line))
-
-
-def _cuda(files: Sequence[File]) -> str:
-    """Return the versions of CUDA that files are for, "" where no build says so."""
-    return ", ".join(sorted({file.facts.cuda for file in files if file.facts.cuda}))
 
 
 def _dlls(files: Sequence[File]) -> str:
@@ -173,15 +170,13 @@ def _natural(text: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
-def _follows(python: str, other: str) -> bool:
-    pair = [re.fullmatch(r"3\.(\d+)(t?)", text) for text in (python, other)]
-    if not (pair[0] and pair[1]):
-        return False
-    return int(pair[0][1]) + 1 == int(pair[1][1]) and pair[0][2] == pair[1][2]
+def _next(python: str) -> str:
+    """Return the Python that follows: "3.10" on "3.9"; what has no number stays as it is."""
+    match = re.fullmatch(r"3\.(\d+)(t?)", python)
+    return f"3.{int(match[1]) + 1}{match[2]}" if match else python
 
 
 _FILTERS: dict[str, Callable[..., object]] = {
-    "cuda": _cuda,
     "dlls": _dlls,
     "link": link_to,
     "pythons": _pythons,

@@ -175,13 +175,11 @@ def is_distribution(filename: str) -> bool:
 
 
 def _check_file(file: File, name: str) -> None:
-    plain = file.url == link_to(file.filename) and not {"/", "\\"} & set(file.filename)
-    if not plain or parse_filename(file.filename)[0] != name:
-        message = f"{file.filename} is no file of {name} that lies beside it"
-        raise ValueError(message)
+    is_plain = file.url == link_to(file.filename) and not {"/", "\\"} & set(file.filename)
+    if not is_plain or parse_filename(file.filename)[0] != name:
+        raise ValueError(f"{file.filename} is no file of {name} that lies beside it")
     if not _SHA256.fullmatch(file.sha256):
-        message = f"{file.filename} has no SHA-256"
-        raise ValueError(message)
+        raise ValueError(f"{file.filename} has no SHA-256")
 
 
 def _foreign(place: str, why: str) -> InputError:
