@@ -10,7 +10,7 @@ import msgspec
 
 from repack import __version__, files, vendor
 from repack.config import Config, FileSource, SampleSource, require_source, source_date_epoch
-from repack.emit import Emitted, emit, settle, staging
+from repack.emit import Emitted, emit, move_wheel, staging
 from repack.errors import FetchError, OutputError
 from repack.fetch import locate
 from repack.fetch.supply import Supply
@@ -107,7 +107,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         wheels = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)
         check_wheels(wheels, plan, config)
         verdicts = try_plan(config, supply, analysis, plan, wheels)
-        records = tuple(_settle(wheel, out, analysis, verdicts) for wheel in wheels)
+        records = tuple(_record_wheel(wheel, out, analysis, verdicts) for wheel in wheels)
     record = msgspec.structs.replace(plan.record, wheels=records)
     lock_changes = supply.keep()
     write_record(record, out)
@@ -285,7 +285,7 @@ def _make_untouched_trial(analysis: Analysis, python: str) -> Trial:
     return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python, untouched=True)
 
 
-def _settle(
+def _record_wheel(
     wheel: Emitted, out: Path, analysis: Analysis, verdicts: Mapping[Trial, Verdict]
 ) -> WheelRecord:
     """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
@@ -303,11 +303,11 @@ def _settle(
         )
         seen.append(Seen(python=python, before=before, after=after, beside=beside))
     failures = [
-        f"Python {it.python}: {it.after.reason}\n{it.after.log}"
-        for it in seen
-        if it.status == FAILED
+        f"Python {run.python}: {run.after.reason}\n{run.after.log}"
+        for run in seen
+        if run.status == FAILED
     ]
-    path = settle(wheel, out, "\n".join(failures))
+    path = move_wheel(wheel, out, "\n".join(failures))
     return WheelRecord(
         path=path.relative_to(out).as_posix(),
         version=wheel.planned.version,

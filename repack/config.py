@@ -21,7 +21,7 @@ from msgspec.structs import fields, replace
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from repack.errors import ConfigError, UsageError, shown
+from repack.errors import ConfigError, UsageError, quote_name
 
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: What errors about a missing file or source say.
@@ -509,7 +509,7 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
         raise _refuse_value(key, raw) from None
     for value in values:
         if isinstance(value, str) and values.count(value) > 1:
-            raise _WrongValueError(f"{key} names {shown(value)} twice")
+            raise _WrongValueError(f"{key} names {quote_name(value)} twice")
     return values
 
 
@@ -525,14 +525,16 @@ def _read_text(setting: Setting, raw: object, folder: Path) -> object:
     try:
         path = folder / value.expanduser()
     except RuntimeError:
-        raise _WrongValueError(f"names a home directory that is not there: {shown(raw)}") from None
+        raise _WrongValueError(
+            f"names a home directory that is not there: {quote_name(raw)}"
+        ) from None
     # "examples/../dist" is no path that a table or an error should show.
     return str(path.resolve() if ".." in path.parts else path)
 
 
 def _refuse_key(key: str) -> _WrongValueError:
     """Return the error for a key that there is not."""
-    written = key if re.fullmatch(r"[\w.-]+", key) else shown(key)
+    written = key if re.fullmatch(r"[\w.-]+", key) else quote_name(key)
     return _WrongValueError(
         f"{written} is not a setting{_suggest(key, (*SETTINGS, 'source', *_TABLES))}"
     )
@@ -555,7 +557,7 @@ def _suggest(text: str, known: Sequence[str]) -> str:
 
 
 def _show_value(raw: object) -> str:
-    return shown(raw) if isinstance(raw, str) else json.dumps(raw, default=str)
+    return quote_name(raw) if isinstance(raw, str) else json.dumps(raw, default=str)
 
 
 def require_source(config: Config) -> Source:
@@ -753,14 +755,14 @@ def _select_builds(builds: Sequence[Config], names: Collection[str]) -> tuple[Co
     for name in names:
         if known == [""]:
             raise UsageError(
-                f"there is no build {shown(name)}: no build here has a name",
+                f"there is no build {quote_name(name)}: no build here has a name",
                 hint="name them in [[build]] tables of repack.toml",
             )
         if normalise_name(name) not in known:
             longer = [build for build in known if build.startswith(normalise_name(name))]
             suggestion = _suggest(normalise_name(name), longer or known)
             raise UsageError(
-                f"there is no build {shown(name)}{suggestion}",
+                f"there is no build {quote_name(name)}{suggestion}",
                 hint=f"there are {', '.join(known)}",
             )
     chosen = tuple(config for config in builds if not names or config.build.name in chosen_names)
@@ -784,7 +786,8 @@ def source_date_epoch() -> int | None:
         return None
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _LAST_SECOND:
         raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {shown(text)}, not the seconds from 1970 to a time before 2108",
+            f"SOURCE_DATE_EPOCH is {quote_name(text)}, not the seconds from 1970 to a time "
+            "before 2108",
             code="source-date-epoch",
             hint="unset it, or set it to the output of `git log -1 --format=%ct`",
         )

@@ -75,7 +75,7 @@ def emit(
     return tuple(emitted)
 
 
-def settle(emitted: Emitted, out: Path, failure: str = "") -> Path:
+def move_wheel(emitted: Emitted, out: Path, failure: str = "") -> Path:
     """Return the wheel's final path: in `out`, or in `out`/failed beside its log `failure`."""
     name = emitted.planned.filename
     failed = out / _FAILED

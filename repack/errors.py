@@ -15,7 +15,7 @@ _HEADER = re.compile(
 )
 
 
-def shown(name: str) -> str:
+def quote_name(name: str) -> str:
     """Return `name` quoted, with every character that a terminal would not show escaped."""
     return _escape(repr(name))
 
@@ -28,7 +28,7 @@ def _escape(text: str) -> str:
     )
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return `url` without what may be secret: names, passwords and the query's signatures."""
     scheme, mark, rest = url.partition("?")[0].partition("://")
     authority, slash, path = rest.partition("/")
@@ -41,7 +41,7 @@ def shown_url(url: str) -> str:
 
 def redact(text: str) -> str:
     """Return `text` without the secrets of its URLs and headers; prose stays as it is."""
-    return _HEADER.sub(r"\1\2***", _URL.sub(lambda url: shown_url(url[0]), text))
+    return _HEADER.sub(r"\1\2***", _URL.sub(lambda url: redact_url(url[0]), text))
 
 
 class RepackError(Exception):
@@ -65,7 +65,7 @@ class RepackError(Exception):
     def sentence(self) -> str:
         """Return the parts as one line."""
         place = f"{_escape(self.file)}: " if self.file else ""
-        member = f"{shown(self.member)}: " if self.member else ""
+        member = f"{quote_name(self.member)}: " if self.member else ""
         code = f" [{self.code}]" if self.code else ""
         hint = f"; {_escape(self.hint)}" if self.hint else ""
         return f"{place}{member}{_escape(self.what)}{code}{hint}"

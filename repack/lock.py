@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeGuard
 import msgspec
 
 from repack.config import read_toml
-from repack.errors import ConfigError, shown
+from repack.errors import ConfigError, quote_name
 from repack.files import replacing
 
 _VERSION = 1
@@ -70,7 +70,7 @@ def read_lock(path: Path) -> Lock:
     lock = Lock()
     for pin in pins:
         if lock.pin(pin.key):
-            raise _damaged(path, f"pins {shown(pin.key)} twice")
+            raise _damaged(path, f"pins {quote_name(pin.key)} twice")
         lock = lock.with_pin(pin)
     return lock
 

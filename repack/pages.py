@@ -12,7 +12,7 @@ _HIDDEN = re.compile(
 )
 
 
-def rendered(
+def render_template(
     template: str,
     values: dict[str, object],
     *,
@@ -22,7 +22,7 @@ def rendered(
     """Return the page that the template makes of `values`; a name it lacks is an error of ours.
 
     `values` go by the names that the template uses, and so do its own `filters`. With `reveal`,
-    for a page that people alone read, texts are as `visible` has them.
+    for a page that people alone read, hidden characters are shown.
     """
     from jinja2 import (  # noqa: PLC0415 - slow to import
         Environment,
@@ -35,7 +35,7 @@ def rendered(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=select_autoescape(("html.jinja", "css")),
         undefined=StrictUndefined,
-        finalize=_visible if reveal else None,
+        finalize=_reveal if reveal else None,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -44,18 +44,18 @@ def rendered(
     return environment.get_template(template).render(values)
 
 
-def visible(text: str) -> str:
+def reveal_hidden(text: str) -> str:
     """Return `text` with a sign in place of each character that shows nothing, or hides others.
 
     Messages and file names may hold anything: escape sequences of terminals, bytes that are no
     text (lone surrogates, which no file can hold), letters that turn the direction around.
     """
-    return _HIDDEN.sub(lambda found: _sign_of(found[0]), text.replace("\r\n", "\n"))
+    return _HIDDEN.sub(lambda match: _sign_of(match[0]), text.replace("\r\n", "\n"))
 
 
-def _visible(value: object) -> object:
+def _reveal(value: object) -> object:
     # What is escaped already is a str of another class; what a macro made has been through here.
-    return visible(value) if type(value) is str else value
+    return reveal_hidden(value) if type(value) is str else value
 
 
 def _sign_of(character: str) -> str:

@@ -44,14 +44,14 @@ from repack.wheel import (
     Carried,
     Copied,
     Wheel,
-    applicable,
+    edit_metadata,
     local_version,
+    parse_requirement,
     read_member,
-    renamed,
-    requirement,
-    rewritten,
+    rename_wheel,
+    rewrite_members,
+    select_requirements,
     size_of,
-    with_metadata,
 )
 
 #: Changes whenever the same recipe gives other bytes than before.
@@ -203,8 +203,8 @@ def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
     if build.emit != "abi3":
         tags = frozenset(_tag_of(pythons[0], tag.platform) for tag in tags)
     version = emitted_version(build, analysis, supplement.label)
-    name = renamed(wheel.filename, version=version, tags=tags)
-    entries = rewritten(
+    name = rename_wheel(wheel.filename, version=version, tags=tags)
+    entries = rewrite_members(
         replace(wheel, metadata=_metadata(analysis)),
         name,
         {**patched.files, **supplement.files},
@@ -262,7 +262,7 @@ def refusal(python: str, analysis: Analysis) -> str:
     if not any(allowed.contains(f"{version}.{micro}") for micro in (0, 99)):
         return f"its Requires-Python is {wheel.requires_python}"
     for line in _numpy_lines(analysis):
-        if _excluding(line, _minor(python)):
+        if _excluding_bounds(line, _minor(python)):
             return f"it requires {line}, and no such NumPy has a wheel for {python}"
     return ""
 
@@ -344,7 +344,7 @@ def _metadata(analysis: Analysis) -> bytes:
     is_replaced = not set(filter(_is_numpy, wheel.requires)) <= set(lines)
     others = [line for line in wheel.requires if not _is_numpy(line)]
     fields = {"Requires-Dist": others} if is_replaced else {}
-    return with_metadata(wheel.metadata, fields=fields, add={"Requires-Dist": lines})
+    return edit_metadata(wheel.metadata, fields=fields, add={"Requires-Dist": lines})
 
 
 def _numpy_lines(analysis: Analysis) -> tuple[str, ...]:
@@ -367,17 +367,17 @@ def _numpy_lines(analysis: Analysis) -> tuple[str, ...]:
 
 
 def _is_numpy(line: str) -> bool:
-    parsed = requirement(line)
+    parsed = parse_requirement(line)
     return parsed is not None and canonicalize_name(parsed.name) == "numpy"
 
 
-def _excluding(line: str, minor: int) -> list[Specifier]:
+def _excluding_bounds(line: str, minor: int) -> list[Specifier]:
     """Return the bounds in a line for NumPy that leave Python 3.`minor` without any."""
     first = _FIRST_NUMPY.get(min(minor, max(_FIRST_NUMPY)))
     return [
         bound
-        for wanted in applicable([line] if first else [], f"3.{minor}")
-        for bound in wanted.specifier
+        for requirement in select_requirements([line] if first else [], f"3.{minor}")
+        for bound in requirement.specifier
         if bound.operator in _UPPER_BOUNDS
         and not bound.contains(str(first))
         and Version(bound.version.removesuffix(".*")) <= Version(str(first))
@@ -390,14 +390,14 @@ def _lift_bounds(line: str) -> str:
     They go for every Python: PDM takes one NumPy for all of them, and finds none where the lines
     for two Pythons have nothing in common.
     """
-    excluding = [bound for minor in _FIRST_NUMPY for bound in _excluding(line, minor)]
+    excluding = [bound for minor in _FIRST_NUMPY for bound in _excluding_bounds(line, minor)]
     if not excluding:
         return line
-    wanted = Requirement(line)
-    wanted.specifier = SpecifierSet(
-        ",".join(str(bound) for bound in wanted.specifier if bound not in excluding)
+    requirement = Requirement(line)
+    requirement.specifier = SpecifierSet(
+        ",".join(str(bound) for bound in requirement.specifier if bound not in excluding)
     )
-    return str(wanted)
+    return str(requirement)
 
 
 def _report_lifted(analysis: Analysis) -> list[Finding]:
@@ -435,10 +435,11 @@ def check_size(name: str, size: int, limit: int | None, cargo: Sequence[Cargo]) 
         return
     heaviest = sorted(cargo, key=lambda dll: (-(dll.packed or dll.size), dll.member))
     weights = ", ".join(
-        f"{dll.member.rpartition('/')[2]} {megabytes(dll.packed or dll.size)}" for dll in heaviest
+        f"{dll.member.rpartition('/')[2]} {format_megabytes(dll.packed or dll.size)}"
+        for dll in heaviest
     )
     raise OutputError(
-        f"it has {megabytes(size)}, the index takes {megabytes(limit)}"
+        f"it has {format_megabytes(size)}, the index takes {format_megabytes(limit)}"
         + (f": {weights}" if weights else ""),
         code="too-large",
         file=name,
@@ -446,7 +447,7 @@ def check_size(name: str, size: int, limit: int | None, cargo: Sequence[Cargo]) 
     )
 
 
-def megabytes(size: int) -> str:
+def format_megabytes(size: int) -> str:
     """Return a size in bytes as a person reads it."""
     return f"{size / 1e6:,.1f} MB"
 

@@ -41,7 +41,7 @@ class Outcome(_Model, frozen=True):
     repeatable: bool = True
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """What was seen, in a few words."""
         if self.status == NOT_RUN:
             return f"not run: {self.reason}"

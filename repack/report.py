@@ -17,8 +17,8 @@ import msgspec
 from repack import files
 from repack.dlls import Kind, classify, distribution
 from repack.errors import InputError
-from repack.pages import rendered, visible
-from repack.plan import megabytes
+from repack.pages import render_template, reveal_hidden
+from repack.plan import format_megabytes
 from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_records
 from repack.wheel import open_archive, read_member
 
@@ -134,8 +134,8 @@ def _list_pythons(folder: Path, prefix: str, record: BuildRecord) -> list[dict[s
         {
             "python": seen.python,
             "status": seen.status,
-            "before": seen.before.said,
-            "after": seen.after.said,
+            "before": seen.before.summary,
+            "after": seen.after.summary,
             "reason": seen.after.reason,
             "log": seen.after.log if seen.status == "failed" else "",
             "wheel": f"{prefix}{wheel.path}",
@@ -202,7 +202,7 @@ def _place_of(need: NeededDll, record: BuildRecord) -> str:
     wheel = "msvc-runtime" if need.kind == Kind.VC_RUNTIME.value else ""
     if not wheel and major.isdecimal():
         wheel = distribution(classify(need.dll), int(major)) or ""
-    if wheel and any(re.match(rf"{re.escape(wheel)}(?![\w.-])", it) for it in record.requires):
+    if wheel and any(re.match(rf"{re.escape(wheel)}(?![\w.-])", line) for line in record.requires):
         return "nvidia"
     return "system" if need.kind in _SYSTEM_KINDS else "machine"
 
@@ -223,7 +223,9 @@ def _copy_sbom(folder: Path, prefix: str, wheel: WheelRecord) -> str:
 
 def _verdict(statuses: list[str]) -> str:
     """Return the worst that was seen; a Python without a wheel tells nothing of one."""
-    return next((it for it in ("failed", "not-run", "passed") if it in statuses), "not-run")
+    return next(
+        (worst for worst in ("failed", "not-run", "passed") if worst in statuses), "not-run"
+    )
 
 
 def _headline(statuses: list[str], builds: int = 1) -> str:
@@ -244,9 +246,9 @@ def _headline(statuses: list[str], builds: int = 1) -> str:
 
 
 def _render_page(document: Mapping[str, Any]) -> str:
-    style = rendered("report.css", {}, filters={})
+    style = render_template("report.css", {}, filters={})
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return rendered(
+    return render_template(
         "report.html.jinja",
         {"report": document, "style_hash": digest, "STATUSES": STATUSES, "PLACES": PLACES},
         filters={
@@ -261,7 +263,7 @@ def _render_page(document: Mapping[str, Any]) -> str:
 
 
 def _render_markdown(document: Mapping[str, Any]) -> str:
-    return rendered(
+    return render_template(
         "report.md.jinja",
         {"report": document, "STATUSES": STATUSES, "PLACES": PLACES, "DIFF_LIMIT": _DIFF_LIMIT},
         filters={
@@ -275,7 +277,7 @@ def _render_markdown(document: Mapping[str, Any]) -> str:
 
 
 def _size(size: int | None) -> str:
-    return "size not known" if size is None else megabytes(size)
+    return "size not known" if size is None else format_megabytes(size)
 
 
 def _group_families(build: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -307,18 +309,18 @@ def _cut_log(text: str) -> str:
 
 def _escape_markdown(text: str) -> str:
     """Return `text` on one line, with no markup in it that Markdown or HTML would obey."""
-    line = html.escape(" ".join(visible(text).split()), quote=False)
+    line = html.escape(" ".join(reveal_hidden(text).split()), quote=False)
     return _MARKUP.sub(lambda match: f"&#{ord(match[0][0])};{match[0][1:]}", line)
 
 
 def _quote_code(text: str) -> str:
-    line = " ".join(visible(text).split())
+    line = " ".join(reveal_hidden(text).split())
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     return f"{ticks} {line} {ticks}" if "`" in line else f"`{line}`"
 
 
 def _fence_diff(diff: str) -> str:
-    text = visible(diff).rstrip("\n")
+    text = reveal_hidden(diff).rstrip("\n")
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}diff\n{text}\n{fence}"
 

@@ -13,7 +13,7 @@ from repack.dlls import Kind
 from repack.errors import RepackError
 from repack.inspect import Analysis, Need
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
-from repack.plan import PlannedWheel, megabytes
+from repack.plan import PlannedWheel, format_megabytes
 from repack.pythons import Interpreter, Unavailable
 from repack.record import FAILED, Cargo, Finding, Outcome, Seen, WheelRecord
 from repack.wheel import Added, Wheel, name_of
@@ -70,15 +70,17 @@ def builds_json(outcomes: Mapping[str, BuildResult | RepackError], *, dry_run: b
 
 def failure_line(result: BuildResult) -> str:
     """Return on which Pythons a wheel did not work."""
-    seen = [seen for wheel in result.record.wheels for seen in wheel.seen]
-    failed = [it for it in seen if it.status == FAILED]
-    return f"it does not work on {', '.join(it.python for it in failed)}: {failed[0].after.reason}"
+    failed = [
+        seen for wheel in result.record.wheels for seen in wheel.seen if seen.status == FAILED
+    ]
+    pythons = ", ".join(seen.python for seen in failed)
+    return f"it does not work on {pythons}: {failed[0].after.reason}"
 
 
 def build_rows(result: BuildResult) -> list[tuple[str, ...]]:
     """Return the before/after table: Python, untouched wheel, fixed wheel, file."""
     rows = [
-        (seen.python, seen.before.said, _after(result, wheel, seen), _file(result, wheel))
+        (seen.python, seen.before.summary, _after(result, wheel, seen), _file(result, wheel))
         for wheel in result.record.wheels
         for seen in wheel.seen
     ]
@@ -102,7 +104,9 @@ def plan_lines(result: BuildResult) -> list[str]:
         added = [entry for entry in own if isinstance(entry, Added)]
         copied = len(own) - len(added)
         pythons = ", ".join(planned.pythons)
-        lines.append(f"{planned.filename}  for {pythons}  {at_most}{megabytes(planned.size)}")
+        lines.append(
+            f"{planned.filename}  for {pythons}  {at_most}{format_megabytes(planned.size)}"
+        )
         lines.append(f"  {copied} members copied as they lie")
         lines += [f"  write {entry.name} ({_size_of(entry)} bytes)" for entry in added]
     lines += [f"in each: {_cargo_line(cargo)}" for cargo in record.carried]
@@ -114,8 +118,8 @@ def plan_lines(result: BuildResult) -> list[str]:
 
 
 def _cargo_line(cargo: Cargo) -> str:
-    packed = "" if cargo.packed is None else f", {megabytes(cargo.packed)} of the wheel"
-    return f"{cargo.member} ({megabytes(cargo.size)}{packed}), from {cargo.origin}"
+    packed = "" if cargo.packed is None else f", {format_megabytes(cargo.packed)} of the wheel"
+    return f"{cargo.member} ({format_megabytes(cargo.size)}{packed}), from {cargo.origin}"
 
 
 def source_json(analysis: Analysis, url: str) -> Json:
@@ -247,7 +251,7 @@ def _outcome_json(outcome: Outcome) -> Json:
     return {
         "status": outcome.status,
         "reason": outcome.reason,
-        "after": outcome.said,
+        "after": outcome.summary,
         "driver": outcome.driver,
     }
 
@@ -255,7 +259,7 @@ def _outcome_json(outcome: Outcome) -> Json:
 def smoke_rows(smoked: Sequence[Smoked]) -> list[tuple[str, ...]]:
     """Return the table of `repack smoke`."""
     return [
-        (trial.path.name, trial.python, trial.outcome.said, f"{trial.outcome.seconds:.1f}")
+        (trial.path.name, trial.python, trial.outcome.summary, f"{trial.outcome.seconds:.1f}")
         for trial in smoked
     ]
 
@@ -344,7 +348,7 @@ def _seen_json(result: BuildResult, wheel: WheelRecord, seen: Seen) -> Json:
         "unchanged": wheel.filename in result.unchanged,
         "smoke": {
             **_outcome_json(seen.after),
-            "before": seen.before.said,
+            "before": seen.before.summary,
             "remembered": (wheel.filename, seen.python) in result.remembered,
         },
     }
@@ -369,7 +373,7 @@ def _size_of(entry: Added) -> int:
 
 def _after(result: BuildResult, wheel: WheelRecord, seen: Seen) -> str:
     """Return what the fixed wheel did; a failure stands out without colour."""
-    text = f"FAILED: {seen.after.said}" if seen.status == FAILED else seen.after.said
+    text = f"FAILED: {seen.after.summary}" if seen.status == FAILED else seen.after.summary
     is_remembered = (wheel.filename, seen.python) in result.remembered
     return f"{text} (seen before)" if is_remembered else text
 

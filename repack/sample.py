@@ -17,8 +17,8 @@ from repack.wheel import (
     parse_filename,
     read_member,
     read_wheel,
-    renamed,
-    rewritten,
+    rename_wheel,
+    rewrite_members,
     splice,
 )
 
@@ -54,7 +54,7 @@ def make_sample(
     """
     wheel = _read_base(base)
     label = f"cu{cuda}.driver.sample" if driver else f"cu{cuda}.sample"
-    name = renamed(wheel.filename, version=local_version(wheel.filename.version, label))
+    name = rename_wheel(wheel.filename, version=local_version(wheel.filename.version, label))
     summary = (
         "SAMPLE for trying repack, not a CUDA build: OpenCV for the CPU that imports "
         f"CUDA {cuda}'s DLLs. {wheel.summary}"
@@ -66,7 +66,7 @@ def make_sample(
         files: dict[str, bytes | Path] = {_MODULE: module}
         if wheel.archive.member(_CONFIG):
             files[_CONFIG] = add_toolkit(read_member(wheel.archive, _CONFIG), cuda, file=base)
-        entries = rewritten(wheel, name, files, fields={"Summary": [summary.strip()]})
+        entries = rewrite_members(wheel, name, files, fields={"Summary": [summary.strip()]})
         folder.mkdir(parents=True, exist_ok=True)
         splice(wheel.archive, entries, folder / str(name), timestamp=_TIMESTAMP)
     _log.info("made %s of %s", name, base.name)

@@ -23,8 +23,8 @@ from repack.wheel import (
     Copied,
     open_archive,
     read_wheel,
-    renamed,
-    rewritten,
+    rename_wheel,
+    rewrite_members,
     splice,
 )
 
@@ -57,8 +57,8 @@ def make(place: Path) -> Path:
     archives = [open_archive(fetched.path) for fetched in genuine_dlls(CUDA_12)]
     large = concatenated(archives, place / "large.bin")
     carried = [each for archive in archives for each in dlls_of(archive)]
-    name = renamed(wheel.filename, version=f"{wheel.filename.version}.large")
-    entries = rewritten(wheel, name, {LARGE: large}, carried=carried)
+    name = rename_wheel(wheel.filename, version=f"{wheel.filename.version}.large")
+    entries = rewrite_members(wheel, name, {LARGE: large}, carried=carried)
     written = splice(wheel.archive, entries, place / str(name), timestamp=315_532_800)
     large.unlink()
     assert written.size > _ARCHIVE

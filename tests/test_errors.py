@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from repack.errors import FetchError, redact, shown_url
+from repack.errors import FetchError, redact, redact_url
 
 KEPT = [
     pytest.param("the server says 403 Forbidden", id="prose"),
@@ -70,7 +70,7 @@ def test_a_secret_is_hidden_where_secrets_stand(text: str, shown: str) -> None:
     ],
 )
 def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert shown_url(url) == shown
+    assert redact_url(url) == shown
 
 
 def test_no_part_of_an_error_holds_a_secret() -> None:

@@ -20,7 +20,7 @@ from repack.console import SILENT
 from repack.fetch import Cache
 from repack.fetch.supply import Supply
 from repack.pythons import Pythons, Unavailable
-from repack.wheel import read_member, read_wheel, rewritten, splice
+from repack.wheel import read_member, read_wheel, rewrite_members, splice
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(3000)]
 
@@ -137,7 +137,7 @@ class Lying(Wheels):
     def fixed(self, name: str, mode: str, python: str) -> Path:
         wheel = read_wheel(super().fixed(name, mode, python))
         text = read_member(wheel.archive, "cv2/cuda_dlls.py") + LIE
-        entries = rewritten(wheel, wheel.filename, {"cv2/cuda_dlls.py": text})
+        entries = rewrite_members(wheel, wheel.filename, {"cv2/cuda_dlls.py": text})
         folder = self.folder / "lies"
         folder.mkdir(exist_ok=True)
         splice(wheel.archive, entries, folder / wheel.path.name, timestamp=read_timestamp())

@@ -16,7 +16,7 @@ from repack.process import Finished
 from repack.pythons import Interpreter, Pythons, Unavailable
 from repack.record import FAILED, PASSED, Outcome
 from repack.smoke import Machine, requirements_for, run_smoke, unpack_dlls
-from repack.smoke.judging import crash, facts_of, judge
+from repack.smoke.judging import describe_crash, judge, parse_facts
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_wheel_that_works_passes(shelf: Path, tmp_path: Path) -> None:
     outcome = tried(shelf, cv2_wheel(tmp_path))
     assert (outcome.status, outcome.reason) == (PASSED, "")
     assert (outcome.version, outcome.devices, outcome.driver) == ("4.99.0", "-1", "")
-    assert outcome.said == "works: OpenCV 4.99.0"
+    assert outcome.summary == "works: OpenCV 4.99.0"
     assert "Successfully installed numpy-2.0.0 opencv-python-4.99.0" in outcome.log
     # Nothing stays of what was installed.
     assert list((shelf / "cäche" / "smoke").iterdir()) == []
@@ -184,7 +184,7 @@ def test_stand_ins_for_a_missing_driver_are_in_reach(shelf: Path, tmp_path: Path
         "assert open(os.path.join(folder, 'nvcuda.dll'), 'rb').read(2) == b'MZ'"
     )
     outcome = tried(shelf, cv2_wheel(tmp_path, text), machine)
-    assert outcome.said == "works: OpenCV 4.99.0, with a stand-in for the driver", outcome.log
+    assert outcome.summary == "works: OpenCV 4.99.0, with a stand-in for the driver", outcome.log
 
 
 @pytest.mark.parametrize(
@@ -209,12 +209,14 @@ def test_stand_ins_for_a_missing_driver_are_in_reach(shelf: Path, tmp_path: Path
 def test_a_crash_is_told_in_its_own_words(returncode: int, output: str, words: str) -> None:
     finished = Finished(args=(), returncode=returncode, output=output, timed_out=False, seconds=1)
     code = {0xC0000005: "0xC0000005"}.get(returncode, returncode)
-    assert crash(finished, "import cv2") == f"crashed in import cv2 (exit code {code}){words}"
+    assert (
+        describe_crash(finished, "import cv2") == f"crashed in import cv2 (exit code {code}){words}"
+    )
 
 
 def test_facts_are_found_behind_output_without_a_line_end() -> None:
     output = 'from C@repack {"step": "a", "opencv": "4"}\n@repack {"step": "b"}\n@repack {broken'
-    assert facts_of(output) == {"step": "b", "opencv": "4"}
+    assert parse_facts(output) == {"step": "b", "opencv": "4"}
 
 
 def test_the_log_says_once_which_dll_was_not_found() -> None:

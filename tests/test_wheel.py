@@ -18,15 +18,15 @@ from repack.errors import InputError
 from repack.wheel import (
     Carried,
     Copied,
+    edit_metadata,
     entry_of,
     local_version,
     parse_filename,
     read_wheel,
-    renamed,
-    rewritten,
+    rename_wheel,
+    rewrite_members,
     splice,
     startup_hooks,
-    with_metadata,
 )
 
 METADATA = b"""\
@@ -79,11 +79,11 @@ def test_a_filename_says_name_version_and_tags(
 
 def test_a_renamed_wheel_is_called_as_the_specification_asks() -> None:
     old = parse_filename(Path("Zope.Interface-5.0-7-cp37-abi3-win_amd64.whl"))
-    new = renamed(old, version="5.0+CU12-Patched", tags={AMD64})
+    new = rename_wheel(old, version="5.0+CU12-Patched", tags={AMD64})
     assert str(new) == "zope_interface-5.0+cu12.patched-7-cp312-cp312-win_amd64.whl"
     name, version, _, tags = parse_wheel_filename(str(new))
     assert (name, version, tags) == (new.name, new.version, new.tags)
-    assert renamed(old, version="2").tag == "cp37-abi3-win_amd64"
+    assert rename_wheel(old, version="2").tag == "cp37-abi3-win_amd64"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_wheel_is_read_or_refused_whatever_its_metadata_is(content: bytes) -> 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_metadata_changes_in_the_edited_lines_alone(newline: bytes) -> None:
     before = METADATA.replace(b"\n", newline)
-    after = with_metadata(
+    after = edit_metadata(
         before,
         fields={
             "version": ["5+cu12"],
@@ -169,14 +169,14 @@ def test_metadata_changes_in_the_edited_lines_alone(newline: bytes) -> None:
 
 def test_metadata_gets_values_behind_those_of_their_field_and_none_twice() -> None:
     added = {"Requires-Dist": ["numpy<2", "NumPy_Extra"]}
-    after = with_metadata(METADATA, fields={}, add=added)
+    after = edit_metadata(METADATA, fields={}, add=added)
     assert after == METADATA.replace(b"_Extra\n", b"_Extra\nRequires-Dist: numpy<2\n")
-    assert with_metadata(after, fields={"Version": ["4.14.0.94"]}, add=added) == after
+    assert edit_metadata(after, fields={"Version": ["4.14.0.94"]}, add=added) == after
 
 
 def test_metadata_without_a_text_or_last_line_end_can_be_edited() -> None:
     before = b"Metadata-Version: 2.1\nName: x\nVersion: 1"
-    after = with_metadata(before, fields={"Version": ["2"]}, add={"Requires-Dist": ["numpy"]})
+    after = edit_metadata(before, fields={"Version": ["2"]}, add={"Requires-Dist": ["numpy"]})
     assert after == b"Metadata-Version: 2.1\nName: x\nVersion: 2\nRequires-Dist: numpy\n"
 
 
@@ -268,9 +268,9 @@ def test_a_rewritten_wheel_has_all_members_under_the_new_name(tmp_path: Path) ->
         f"{INFO}/WHEEL": wheel_file(["cp37-abi3-win_amd64"], purelib=True),
     }
     wheel = read_wheel(make_wheel(tmp_path, {**FILES, **own}))
-    name = renamed(wheel.filename, version="1.0+cu12", tags={AMD64})
+    name = rename_wheel(wheel.filename, version="1.0+cu12", tags={AMD64})
     new: dict[str, bytes | Path] = {"cv2/new.txt": tmp_path / "text", "cv2/__init__.py": b"new"}
-    entries = rewritten(wheel, name, new, fields={"Summary": ["Another."]})
+    entries = rewrite_members(wheel, name, new, fields={"Summary": ["Another."]})
     assert {entry.name: isinstance(entry, Copied) for entry in entries} == {
         "cv2/__init__.py": False,
         "cv2/data.txt": True,
@@ -307,8 +307,8 @@ def test_a_member_of_another_archive_brings_its_own_row_and_licence(
         )
         for path, name in paths.items()
     ]
-    name = renamed(wheel.filename, version="1.0+cu12", tags={AMD64})
-    entries = rewritten(wheel, name, {}, carried=carried)
+    name = rename_wheel(wheel.filename, version="1.0+cu12", tags={AMD64})
+    entries = rewrite_members(wheel, name, {}, carried=carried)
     splice(wheel.archive, entries, tmp_path / str(name), timestamp=0x5E000000)
     after = read_wheel(tmp_path / str(name))
     assert after.record["x.libs/a.dll"].hex == hashlib.sha256(b"a DLL" * 1000).hexdigest()

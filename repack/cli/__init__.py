@@ -248,7 +248,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
                 _option("--index-dir DIR", "a static index", dest="publish.index-dir"),
                 _option(
                     "--repository-url URL",
-                    "an index that takes uploads, as twine's option",
+                    "an index that takes uploads, by its URL",
                     dest="publish.repository-url",
                 ),
                 _option(

@@ -27,7 +27,7 @@ from repack.config import (
 )
 from repack.console import Console, Progress
 from repack.emit import folder_for
-from repack.errors import InputError, OutputError, RepackError, UsageError, shown, system_fault
+from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, system_fault
 from repack.fetch import Cache
 from repack.fetch.supply import Supply
 from repack.files import link_or_copy
@@ -64,7 +64,7 @@ def builds_of(options: argparse.Namespace) -> tuple[Config, ...]:
     for name in options.names:
         if name.endswith(".whl") or "/" in name:
             raise UsageError(
-                f"{shown(name)} is a wheel, not the name of a build",
+                f"{quote_name(name)} is a wheel, not the name of a build",
                 hint=f"write repack build --source {name}",
             )
     path = _find_file(options)

@@ -100,13 +100,13 @@ def _image(headers: pefile.PE) -> Image:
     machine = headers.FILE_HEADER.Machine
     return Image(
         machine=_MACHINES.get(machine, f"0x{machine:04x}"),
-        imports=_grouped(_imports(headers)),
-        delay_imports=_grouped(_delay_imports(headers)),
+        imports=_group_by_dll(_imports(headers)),
+        delay_imports=_group_by_dll(_delay_imports(headers)),
         exports=tuple(_exports(headers)),
     )
 
 
-def _grouped(pairs: Iterator[tuple[str, str]]) -> tuple[Import, ...]:
+def _group_by_dll(pairs: Iterator[tuple[str, str]]) -> tuple[Import, ...]:
     """Return pairs of DLL and symbol by DLL, in their order."""
     symbols: dict[str, list[str]] = {}
     for dll, symbol in islice(pairs, _MOST_SYMBOLS):

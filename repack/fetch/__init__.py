@@ -8,7 +8,7 @@ import requests
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import SILENT, Progress
-from repack.errors import FetchError, shown_url
+from repack.errors import FetchError, redact_url
 from repack.fetch.archive import filename_of, locate
 from repack.fetch.cache import Cache
 from repack.fetch.download import download_wheel
@@ -16,7 +16,7 @@ from repack.fetch.http import Request, make_session
 from repack.fetch.listing import Listing, list_wheel
 from repack.fetch.pip import fetch_requirement
 from repack.fetch.release import fetch_release
-from repack.fetch.values import Expected, Fetchable, Fetched, Job, expect, is_exact, pin_key
+from repack.fetch.values import Expected, Fetchable, Fetched, Job, is_exact, pin_key, read_expected
 from repack.files import sha256_of
 from repack.lock import Lock
 
@@ -50,7 +50,7 @@ def fetch(  # noqa: PLR0913 - each is an independent setting of one fetch
     takes what comes. With `offline` nothing is asked for. Raises `FetchError`, `InputError` for
     what is no wheel, `OutputError` for the cache's disk.
     """
-    expected = expect(source, lock)
+    expected = read_expected(source, lock)
     if isinstance(source, FileSource):
         return _read_local(source, expected, progress)
     # An exact version of an index is taken as it was when it was last asked for, as pip's own
@@ -98,7 +98,7 @@ def _fetch_remote(source: UrlSource | IndexSource | ReleaseSource, job: Job) -> 
         return fetch_release(source, job)
     request = Request(url=source.url, hint=_URL_HINT)
     name = source.filename or filename_of(source.url)
-    return download_wheel(job, request, name, recorded_url=shown_url(source.url))
+    return download_wheel(job, request, name, recorded_url=redact_url(source.url))
 
 
 def _find_cached(

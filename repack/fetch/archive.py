@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from repack.config import FileSource
-from repack.errors import FetchError, InputError, shown
+from repack.errors import FetchError, InputError, quote_name
 
 _KINDS = (
     (rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", "what looks like HTML"),
@@ -49,7 +49,9 @@ def _describe(first_bytes: bytes) -> str:
     words = next((words for kind, words in _KINDS if re.match(kind, first_bytes, flags)), other)
     title = _TITLE.search(first_bytes) if words.endswith("HTML") else None
     return (
-        f"{words} with the title {shown(title[1].decode('utf-8', 'replace'))}" if title else words
+        f"{words} with the title {quote_name(title[1].decode('utf-8', 'replace'))}"
+        if title
+        else words
     )
 
 
@@ -68,7 +70,7 @@ def check_filename(name: str, *, file: object) -> None:
     except InvalidWheelFilename as error:
         reason += f" ({str(error).partition(': ')[0].lower()})"
     if name and not str(file).endswith(name):
-        reason = f"{shown(name)} {reason}"
+        reason = f"{quote_name(name)} {reason}"
     hint = (
         "a wheel is called name-version-python-abi-platform.whl; where a URL or an asset is called "
         "otherwise, source.filename gives that name"

@@ -59,7 +59,7 @@ class Cache:
 
     def folder(self, name: str) -> Path:
         """Return the folder `name` of the cache, made if need be, and if it may be."""
-        with writing(self.root):
+        with wrap_write_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         # A cache that may only be read; whoever writes there is told.
         with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ class Cache:
         """Keep every other process and thread from doing the same; waits for one that does."""
         path = self.folder("locks") / f"{_digest(key)}.lock"
         lock = filelock.FileLock(path)
-        with writing(path):
+        with wrap_write_errors(path):
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
@@ -116,14 +116,14 @@ class Cache:
             self.verified.add(state)
             return path
         _log.warning("%s was damaged in the cache and is fetched anew", path)
-        with writing(path):
+        with wrap_write_errors(path):
             path.unlink(missing_ok=True)
         return None
 
     def add(self, path: Path, sha256: str, filename: str) -> Path:
         """Move the file at `path`, just downloaded, to its place, and return that."""
         destination = self.place(sha256, filename)
-        with writing(destination):
+        with wrap_write_errors(destination):
             with path.open("rb+") as stream:
                 os.fsync(stream.fileno())
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class Cache:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def wrap_write_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of the block into an OutputError about `path` in the cache."""
     try:
         yield

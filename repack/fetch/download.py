@@ -13,7 +13,7 @@ import urllib3.exceptions
 from repack.console import Task
 from repack.errors import FetchError, InputError
 from repack.fetch.archive import check_archive, check_filename
-from repack.fetch.cache import writing
+from repack.fetch.cache import wrap_write_errors
 from repack.fetch.http import Request, explain, get
 from repack.fetch.values import Fetched, Job
 from repack.files import replacing, sha256_of
@@ -105,8 +105,8 @@ def _download_rest(job: Job, request: Request, part: Path, task: Task) -> None:
             raise FetchError(reason, code="content-encoding", file=request.url, hint=hint)
         if response.status_code == requests.codes.ok:
             _discard(part, task)
-            whole = _begin(part, response, is_known=is_known)
-        elif whole is None or not _goes_on(response, whole, offset):
+            whole = _start_file(part, response, is_known=is_known)
+        elif whole is None or not _is_continued(response, whole, offset):
             _discard(part, task)
             answer = response.headers.get("Content-Range", "no range")
             reason = f"asked from byte {offset} on, the server sends {answer!r}"
@@ -128,7 +128,7 @@ def _make_range(whole: _Whole | None, offset: int, *, is_known: bool) -> Mapping
     return {"Range": f"bytes={offset}-"} if is_known else {}
 
 
-def _goes_on(response: requests.Response, whole: _Whole, offset: int) -> bool:
+def _is_continued(response: requests.Response, whole: _Whole, offset: int) -> bool:
     """Return whether the answer goes on at `offset` with the content that `whole` speaks of."""
     header = response.headers.get("Content-Range", "").strip()
     match = re.fullmatch(r"bytes\s+(\d+)-\d+/(\d+|\*)", header)
@@ -140,7 +140,7 @@ def _goes_on(response: requests.Response, whole: _Whole, offset: int) -> bool:
     return is_same and is_long and int(match[1]) == offset
 
 
-def _begin(part: Path, response: requests.Response, *, is_known: bool) -> _Whole:
+def _start_file(part: Path, response: requests.Response, *, is_known: bool) -> _Whole:
     """Begin the file anew; return what it will be.
 
     The old bytes are gone by now: in no order of events may the bytes of one content stand
@@ -158,7 +158,7 @@ def _begin(part: Path, response: requests.Response, *, is_known: bool) -> _Whole
     # A weak mark promises nothing about bytes.
     mark = etag if re.fullmatch(r'"[^"]*"', etag) else None
     whole = _Whole(mark=mark or (headers.get("Last-Modified") if not etag else None), size=size)
-    with writing(part):
+    with wrap_write_errors(part):
         part.touch()
         with replacing(_whole_path(part)) as stream:
             stream.write(msgspec.json.encode(whole))
@@ -171,7 +171,7 @@ def _append(response: requests.Response, part: Path, whole: _Whole, task: Task) 
     Not by `iter_content`: that one drops what it has of a chunk when the connection breaks.
     """
     size, limit = _size_of(part), _LARGEST if whole.size is None else whole.size
-    with writing(part), part.open("ab") as stream:
+    with wrap_write_errors(part), part.open("ab") as stream:
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             size += len(chunk)
             if size > limit:
@@ -199,7 +199,7 @@ def _discard(part: Path, task: Task | None = None) -> None:
     """Forget what has come so far."""
     if task is not None:
         task.advance(-_size_of(part))
-    with writing(part):
+    with wrap_write_errors(part):
         part.unlink(missing_ok=True)
         _whole_path(part).unlink(missing_ok=True)
 

@@ -121,7 +121,7 @@ class _Session(requests.Session):
             del prepared_request.headers["Authorization"]
 
 
-def bear(token: str) -> _Auth:
+def make_bearer_auth(token: str) -> _Auth:
     """Return what adds a token to a request; `requests` takes it away from other hosts."""
 
     def add(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

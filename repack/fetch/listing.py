@@ -14,11 +14,11 @@ from packaging.utils import parse_wheel_filename
 from repack import files
 from repack.config import IndexSource
 from repack.console import Progress
-from repack.errors import FetchError, shown_url
+from repack.errors import FetchError, redact_url
 from repack.fetch.cache import Cache
 from repack.fetch.http import Request, explain, get, make_session
 from repack.fetch.pip import LOGIN_HINT, Choice, configure, find_logins, package_url, resolve
-from repack.fetch.values import expect
+from repack.fetch.values import read_expected
 from repack.lock import Lock, Pin
 
 #: In bytes, from the end of a wheel; the largest directory of NVIDIA's has 40 kB.
@@ -43,7 +43,7 @@ def list_wheel(
     What a wheel holds is remembered by its hash. None with `offline` where nothing is pinned.
     Raises FetchError where the index has no such wheel, or has another than the pinned one.
     """
-    expected = expect(source, lock)
+    expected = read_expected(source, lock)
     memory = files.Memory(cache.folder("listings"))
     pin = expected.pin
     members = memory.recall(pin.sha256, frozenset[str]) if pin else None
@@ -89,7 +89,7 @@ def _read_members(choice: Choice, session: requests.Session) -> tuple[int, froze
             return size, frozenset(archive.namelist())
     except zipfile.BadZipFile as error:
         raise FetchError(
-            f"is no wheel: {error}", code="not-a-wheel", file=shown_url(choice.url)
+            f"is no wheel: {error}", code="not-a-wheel", file=redact_url(choice.url)
         ) from None
 
 
@@ -113,4 +113,4 @@ def _read_tail(url: str, session: requests.Session) -> tuple[int, bytes]:
             raise explain(error, url) from None
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
         return int(total) if total.isdecimal() else size, tail
-    raise refusal or FetchError("no way to log in", file=shown_url(url))
+    raise refusal or FetchError("no way to log in", file=redact_url(url))

@@ -59,7 +59,7 @@ def fetch_requirement(source: IndexSource, job: Job) -> Fetched:
         if pin is None or pin.filename == choice.filename:
             job.expected.check(choice.sha256, file=_describe(source))
             hint = "the index may be changing at this moment: run again"
-            job = job.expecting(choice.sha256, by="the index", hint=hint)
+            job = job.with_hash(choice.sha256, by="the index", hint=hint)
             try:
                 return _download(choice, job, folder)
             except FetchError as error:
@@ -250,5 +250,5 @@ def _without_login(place: SplitResult) -> str:
 
 
 def _describe(source: IndexSource, requirement: str = "") -> str:
-    wanted = requirement or source.requirement
-    return f"{wanted} for Python {source.python} on {source.platform}"
+    what = requirement or source.requirement
+    return f"{what} for Python {source.python} on {source.platform}"

@@ -16,7 +16,7 @@ import requests
 from repack.config import ReleaseSource
 from repack.errors import FetchError
 from repack.fetch.download import download_wheel
-from repack.fetch.http import Request, bear, get
+from repack.fetch.http import Request, get, make_bearer_auth
 from repack.fetch.values import Fetched, Job
 from repack.lock import Pin
 
@@ -56,7 +56,7 @@ def fetch_release(source: ReleaseSource, job: Job) -> Fetched:
     with job.progress.task(f"Asking for the release of {source.repository}", unit="steps"):
         asset = _choose(_find_release(api, job.expected.pin), source, job.expected.pin)
     hint = "the release may be changing at this moment: run again"
-    job = job.expecting(asset.sha256, by="the release", hint=hint)
+    job = job.with_hash(asset.sha256, by="the release", hint=hint)
     filename, url = source.filename or asset.name, asset.browser_download_url
     # By the API: it serves the assets of private repositories too.
     request = api.make_request(f"/assets/{asset.id}", "application/octet-stream")
@@ -108,7 +108,7 @@ class _Api:
         return Request(
             url=f"{self.source.api}/repos/{self.source.repository}/releases{path}",
             headers={"Accept": kind, "X-GitHub-Api-Version": "2022-11-28"},
-            auth=bear(self.token) if self.token else None,
+            auth=make_bearer_auth(self.token) if self.token else None,
             hint=hint,
         )
 

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import Progress
-from repack.errors import FetchError, shown_url
+from repack.errors import FetchError, redact_url
 from repack.fetch.cache import Cache
 from repack.lock import Lock, Pin
 
@@ -82,7 +82,7 @@ class Job:
     session: requests.Session = field(repr=False)
     progress: Progress
 
-    def expecting(self, sha256: str | None, *, by: str, hint: str) -> Job:
+    def with_hash(self, sha256: str | None, *, by: str, hint: str) -> Job:
         """Return this job with a hash that somebody else tells, unless one is known."""
         if self.expected.sha256 or not sha256:
             return self
@@ -98,7 +98,7 @@ def pin_key(source: Fetchable) -> str:
         case FileSource():
             return f"file:{source.pinned_as or source.path.name}"
         case UrlSource():
-            return shown_url(source.url) + (f" {source.filename}" if source.filename else "")
+            return redact_url(source.url) + (f" {source.filename}" if source.filename else "")
         case IndexSource():
             requirement = Requirement(source.requirement)
             name = f"{canonicalize_name(requirement.name)}{requirement.specifier}"
@@ -107,7 +107,7 @@ def pin_key(source: Fetchable) -> str:
             return f"{source.repository} {source.tag or '(latest release)'} {source.asset}"
 
 
-def expect(source: Fetchable, lock: Lock | None) -> Expected:
+def read_expected(source: Fetchable, lock: Lock | None) -> Expected:
     """Return what the configuration and the lock say of the file that `source` names."""
     key = pin_key(source)
     pin = lock.pin(key) if lock else None

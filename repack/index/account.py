@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from repack.errors import ConfigError, UsageError, shown_url
+from repack.errors import ConfigError, UsageError, redact_url
 from repack.index.web import Login
 
 #: Our setting -> that of .pypirc and twine's variable.
@@ -43,7 +43,7 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         raise UsageError(
             "the URL holds a name or a password",
             code="secret-in-url",
-            file=shown_url(place),
+            file=redact_url(place),
             hint="put them into TWINE_USERNAME and TWINE_PASSWORD, or .pypirc",
         )
     settings = {

@@ -142,7 +142,7 @@ class Bucket:
         with self._faults(key), contextlib.suppress(FileNotFoundError):
             self._obstore.delete(self._store, key)
 
-    def locked(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    def hold_lock(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
         """Keep nobody away: there are no locks in a bucket, and none are needed."""
         del progress
         return contextlib.nullcontext()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from repack.console import Progress
-from repack.errors import FetchError, InputError, RepackError, shown_url
+from repack.errors import FetchError, InputError, RepackError, redact_url
 from repack.fetch.http import make_session
 from repack.index.project import (
     HTML,
@@ -68,7 +68,7 @@ def check_url(url: str, progress: Progress) -> Checked:
         web = Web(session, progress)
         root = web.read_page(root_url)
         if root is None:
-            raise FetchError("there is no index", code="no-index", file=shown_url(root_url))
+            raise FetchError("there is no index", code="no-index", file=redact_url(root_url))
         faults = [*_type_faults(root)]
         files = 0
         for link in read_links(root):
@@ -82,8 +82,8 @@ def check_url(url: str, progress: Progress) -> Checked:
                 faults += _file_faults(
                     web.hash_file, (file.url, file.sha256, file.size), file.metadata
                 )
-    shown = sorted(msgspec.structs.replace(fault, file=shown_url(fault.file)) for fault in faults)
-    return Checked(shown_url(root_url), files, shown, [])
+    shown = sorted(msgspec.structs.replace(fault, file=redact_url(fault.file)) for fault in faults)
+    return Checked(redact_url(root_url), files, shown, [])
 
 
 def _read_pages(place: Place) -> dict[str, bytes]:

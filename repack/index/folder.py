@@ -71,7 +71,7 @@ class Folder:
 
     def write(self, key: str, content: bytes) -> None:
         """Make `content` the content of the file, at once."""
-        path = self._made(key)
+        path = self._make_parent(key)
         with files.replacing(path) as stream:
             stream.write(content)
             self._follow_mode(stream.fileno())
@@ -89,7 +89,7 @@ class Folder:
         A link would be cheaper, and change with what it links to: `cp` writes into the old file.
         """
         digest = hashlib.sha256()
-        with _opened(source) as original, files.replacing(self._made(key)) as copy:
+        with _open_source(source) as original, files.replacing(self._make_parent(key)) as copy:
             while chunk := original.read(_CHUNK):
                 digest.update(chunk)
                 copy.write(chunk)
@@ -106,9 +106,9 @@ class Folder:
             raise files.not_written(path, error) from error
 
     @contextlib.contextmanager
-    def locked(self, progress: Progress) -> Iterator[None]:
+    def hold_lock(self, progress: Progress) -> Iterator[None]:
         """Keep every other process from changing the folder; waits for one that does."""
-        path = self._made(_LOCK)
+        path = self._make_parent(_LOCK)
         lock = filelock.FileLock(path, mode=self._mode() & 0o666)
         try:
             _acquire(lock, path, progress)
@@ -122,7 +122,7 @@ class Folder:
         finally:
             lock.release()
 
-    def _made(self, key: str) -> Path:
+    def _make_parent(self, key: str) -> Path:
         """Return the path of the file, whose folder is there now."""
         path = self._path / key
         try:
@@ -170,7 +170,7 @@ def _set_mode(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_source(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:

@@ -13,7 +13,7 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from repack.index.project import API_VERSION, Facts, File, Project, link_to
-from repack.pages import rendered
+from repack.pages import render_template
 
 #: Stands for an address that is not known.
 _SOME_URL = "https://index.example.com/simple/"
@@ -77,7 +77,7 @@ def join_pythons(pythons: Iterable[str]) -> str:
 
 def _render(name: str, values: Mapping[str, object]) -> bytes:
     values = {"api_version": API_VERSION, **values}
-    return rendered(f"index/{name}.html.jinja", values, filters=_FILTERS).encode()
+    return render_template(f"index/{name}.html.jinja", values, filters=_FILTERS).encode()
 
 
 def _releases(project: Project) -> tuple[Release, ...]:
@@ -126,7 +126,7 @@ def _pythons(files: Sequence[File]) -> str:
     return join_pythons(map(_python, tags)) or "source"
 
 
-def _tested(files: Sequence[File]) -> str:
+def _describe_tests(files: Sequence[File]) -> str:
     """Return on which Pythons files were tried, and what they did."""
     results = [pair for file in files for pair in file.facts.seen]
     words = [
@@ -181,6 +181,6 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "link": link_to,
     "pythons": _pythons,
     "size": _size,
-    "tested": _tested,
+    "tested": _describe_tests,
     "verdict": _verdict,
 }

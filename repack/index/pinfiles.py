@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from repack.lock import format_toml
-from repack.pages import rendered
+from repack.pages import render_template
 
 #: The first line of each file: it is ours, and may be removed when it speaks of no wheel.
 MARK = "# Made by `repack pin`, which makes it anew: do not edit."
@@ -79,7 +79,7 @@ def _render(
 ) -> str:
     pythons = ", ".join(target.python for target in targets)
     common: dict[str, object] = {"mark": MARK, "pythons": pythons, "index_url": index_url}
-    return rendered(f"pins/{template}.jinja", common | values, filters={})
+    return render_template(f"pins/{template}.jinja", common | values, filters={})
 
 
 def _make_lock(targets: Sequence[Target], index_url: str) -> dict[str, object]:

@@ -14,7 +14,7 @@ from repack.index.folder import Folder
 from repack.index.pinfiles import MARK, Pin, Target, pin_files, version_key
 from repack.index.resolving import Index, resolve
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
-from repack.wheel import Wheel, applicable, read_wheel
+from repack.wheel import Wheel, read_wheel, select_requirements
 
 _EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
 #: Every file that is ever written here has one of these names.
@@ -176,7 +176,7 @@ def _pin_python(
 
 def _requirements(wheel: Wheel, python: str, extras: Sequence[str]) -> list[Requirement]:
     """Return what the wheel requires on a Windows `python`; an address is refused."""
-    requirements = applicable(wheel.requires, python, extras)
+    requirements = select_requirements(wheel.requires, python, extras)
     for requirement in requirements:
         if requirement.url:
             raise InputError(

@@ -130,9 +130,9 @@ def read_project(content: bytes, name: str, place: str) -> Project:
         for file in project.files:
             _check_file(file, name)
     except (ValueError, RecursionError) as error:
-        raise _foreign(place, str(error)) from None
+        raise _foreign_error(place, str(error)) from None
     if project.name != name or not project.meta.get("api-version", "").startswith("1."):
-        raise _foreign(place, f"it is not of {name} in version 1.x of the API")
+        raise _foreign_error(place, f"it is not of {name} in version 1.x of the API")
     return project
 
 
@@ -141,7 +141,7 @@ def read_root(content: bytes, place: str) -> Root:
     try:
         return msgspec.json.decode(content, type=Root)
     except (ValueError, RecursionError) as error:
-        raise _foreign(place, str(error)) from None
+        raise _foreign_error(place, str(error)) from None
 
 
 def link_to(filename: str) -> str:
@@ -182,7 +182,7 @@ def _check_file(file: File, name: str) -> None:
         raise ValueError(f"{file.filename} has no SHA-256")
 
 
-def _foreign(place: str, why: str) -> InputError:
+def _foreign_error(place: str, why: str) -> InputError:
     return InputError(
         f"is not what publish leaves: {why}",
         code="foreign-index",

@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from repack.config import source_date_epoch
 from repack.console import Progress
-from repack.errors import InputError, UsageError, shown
+from repack.errors import InputError, UsageError, quote_name
 from repack.index.bucket import SCHEMES, Bucket
 from repack.index.folder import Folder
 from repack.index.page import format_project_page, format_root_page
@@ -84,7 +84,7 @@ def publish(
     offers: Sequence[Offer], place: Place, progress: Progress, *, index_url: str = ""
 ) -> list[Done]:
     """Add the wheels; nothing is written where one of them is refused."""
-    with place.locked(progress):
+    with place.hold_lock(progress):
         sizes = place.sizes()
         projects = read_projects(place, sizes)
         actions = [_compare(offer, projects, place, sizes) for offer in offers]
@@ -112,7 +112,7 @@ def yank(
             for file in files
         ]
 
-    with place.locked(progress):
+    with place.hold_lock(progress):
         projects = read_projects(place, place.sizes())
         before = projects[_choose_project(projects, (), version, project)]
         _update(place, before.name, change)
@@ -130,7 +130,7 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
 
     What an earlier removal, or a publish, has left when it was killed goes as well.
     """
-    with place.locked(progress):
+    with place.hold_lock(progress):
         sizes = place.sizes()
         projects = read_projects(place, sizes)
         leftovers = [
@@ -214,14 +214,14 @@ def parse_version(text: str) -> Version:
     try:
         return Version(text)
     except InvalidVersion:
-        raise UsageError(f"{shown(text)} is not a version") from None
+        raise UsageError(f"{quote_name(text)} is not a version") from None
 
 
 def parse_reason(text: str) -> str:
     """Return a reason for yanking on one line."""
     line = " ".join(text.split())
     if not line.isprintable():
-        raise UsageError(f"--reason holds a character that no page can show: {shown(text)}")
+        raise UsageError(f"--reason holds a character that no page can show: {quote_name(text)}")
     return line
 
 
@@ -311,7 +311,7 @@ def _choose_project(
     name = canonicalize_name(wanted_name)
     if wanted_name and name not in projects:
         raise InputError(
-            f"the index has no project {shown(name)}",
+            f"the index has no project {quote_name(name)}",
             code="no-project",
             hint=f"it has {', '.join(sorted(projects)) or 'none'}",
         )

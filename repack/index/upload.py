@@ -15,13 +15,13 @@ from http import HTTPStatus
 from urllib.parse import urljoin
 
 from repack.console import Progress
-from repack.errors import FetchError, InputError, redact, shown_url
+from repack.errors import FetchError, InputError, redact, redact_url
 from repack.fetch.http import make_session
 from repack.index.publishing import Done, make_done
 from repack.index.resolving import find_uv, trust_settings
 from repack.index.web import PAGE_TYPES, Link, Login, Page, Web, origin, read_links
 from repack.index.wheels import Offer
-from repack.plan import megabytes
+from repack.plan import format_megabytes
 from repack.process import run
 
 #: Seconds for one upload: gigabytes on a slow line.
@@ -71,9 +71,9 @@ class ServedIndex:
             if self._is_known:
                 return None
             raise FetchError(
-                f"leads to {shown_url(page.url)}, so what the index has cannot be compared",
+                f"leads to {redact_url(page.url)}, so what the index has cannot be compared",
                 code="redirect",
-                file=shown_url(url),
+                file=redact_url(url),
                 hint="say where pip installs from: --index-url URL, or publish.index-url",
             )
         return next(
@@ -104,7 +104,7 @@ def upload(
             )
             for offer in offers
         ]
-    return shown_url(index.url), done, account.at(index.url)
+    return redact_url(index.url), done, account.at(index.url)
 
 
 def _find_index(upload_url: str, web: Web) -> str:
@@ -127,7 +127,7 @@ def _find_index(upload_url: str, web: Web) -> str:
     raise FetchError(
         "no simple page of the index is found from there, so what it has cannot be compared",
         code="no-index-url",
-        file=shown_url(upload_url),
+        file=redact_url(upload_url),
         hint="say where pip installs from: --index-url URL, or publish.index-url",
     )
 
@@ -154,7 +154,7 @@ def _find_missing(offers: Sequence[Offer], index: ServedIndex) -> list[Offer]:
             f"the index has other bytes under the name of {', '.join(conflicts)}; "
             "yours were not sent",
             code="other-bytes",
-            file=shown_url(index.url),
+            file=redact_url(index.url),
             hint="build with another build.local: a file name stands for the same bytes for ever",
         )
     return [offer for offer, link in links if link is None]
@@ -174,7 +174,7 @@ def _send(offer: Offer, account: Login, index: ServedIndex, progress: Progress) 
         if pause is None or not passes:
             raise refusal
         time.sleep(pause)
-    _prove(offer, index)
+    _check_uploaded(offer, index)
     return "added" if output is None else "there already"
 
 
@@ -207,7 +207,7 @@ def _run_uv(offer: Offer, account: Login, progress: Progress) -> str | None:
 
 def _explain(output: str, offer: Offer, account: Login) -> tuple[FetchError, bool]:
     """Return why uv has failed, and whether another try may help."""
-    place = f"{offer.file.filename} -> {shown_url(account.url)}"
+    place = f"{offer.file.filename} -> {redact_url(account.url)}"
     match = _STATUS.search(output)
     if match is None:
         causes = re.findall(r"cause: (.*)", output) or output.strip().splitlines()[-1:]
@@ -229,7 +229,7 @@ def _without_secrets(texts: Sequence[str], account: Login) -> list[str]:
     return [text for text in texts if not account.password or account.password not in text]
 
 
-def _prove(offer: Offer, index: ServedIndex) -> None:
+def _check_uploaded(offer: Offer, index: ServedIndex) -> None:
     """Raise where the index does not serve what was sent; some write their pages afterwards."""
     link = index.find(offer)
     for pause in _PAUSES:
@@ -241,7 +241,7 @@ def _prove(offer: Offer, index: ServedIndex) -> None:
         raise FetchError(
             "the server took it, and the index does not list it",
             code="not-listed",
-            file=f"{offer.file.filename} at {shown_url(index.url)}",
+            file=f"{offer.file.filename} at {redact_url(index.url)}",
             hint="is publish.index-url of the same index? It may also take longer: run again",
         )
     for actual, verb in ((link.sha256, "its page says"), (index.sha256(link), "it serves")):
@@ -249,7 +249,7 @@ def _prove(offer: Offer, index: ServedIndex) -> None:
             raise FetchError(
                 f"has SHA-256 {offer.file.sha256}, {verb} {actual}",
                 code="other-bytes",
-                file=f"{offer.file.filename} at {shown_url(link.url)}",
+                file=f"{offer.file.filename} at {redact_url(link.url)}",
                 hint="let nobody install it: remove it there, and ask the index's keeper",
             )
 
@@ -258,10 +258,11 @@ def _size_hint(offer: Offer) -> str:
     """Return what to do where a server does not take a file of that size."""
     heaviest = sorted(offer.carried, key=lambda dll: -(dll.packed or dll.size))[:3]
     weights = ", ".join(
-        f"{dll.member.rpartition('/')[2]} {megabytes(dll.packed or dll.size)}" for dll in heaviest
+        f"{dll.member.rpartition('/')[2]} {format_megabytes(dll.packed or dll.size)}"
+        for dll in heaviest
     )
     most = f"; most of it is {weights}" if weights else ""
     return (
-        f"it has {megabytes(offer.file.size)}{most}: leave families out, or let the server take "
-        "more, and set publish.max-size to its limit"
+        f"it has {format_megabytes(offer.file.size)}{most}: leave families out, or let the server "
+        "take more, and set publish.max-size to its limit"
     )

@@ -11,7 +11,7 @@ import msgspec
 import requests
 
 from repack.console import Progress, Task
-from repack.errors import FetchError, shown_url
+from repack.errors import FetchError, redact_url
 from repack.fetch.http import Request, explain, get
 
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -173,7 +173,7 @@ def _read_json(page: Page) -> Iterator[Link]:
         raise FetchError(
             "is no page of the Simple API",
             code="index-page",
-            file=shown_url(page.url),
+            file=redact_url(page.url),
             hint="is publish.index-url what pip installs from?",
         ) from None
 

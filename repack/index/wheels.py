@@ -67,7 +67,7 @@ def _find_wheels(dist: Path) -> list[tuple[Path, BuildRecord | None]]:
 def _make_offer(wheel: Wheel, record: BuildRecord | None, time: str) -> Offer:
     """Return the wheel as a file of an index, uploaded at `time`."""
     wheels = record.wheels if record else ()
-    built = next((it for it in wheels if it.filename == wheel.path.name), None)
+    built = next((entry for entry in wheels if entry.filename == wheel.path.name), None)
     if built is not None:
         _check_built(wheel, built)
     build = record if built else None

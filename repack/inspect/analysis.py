@@ -55,12 +55,14 @@ class Analysis:
     def symbols(self, need: Need) -> tuple[str, ...]:
         """Return what the members that need the DLL ask of it, sorted."""
         images = [self.images[member] for member in need.needed_by]
-        imports = [wanted for image in images for wanted in (*image.imports, *image.delay_imports)]
+        imports = [
+            imported for image in images for imported in (*image.imports, *image.delay_imports)
+        ]
         symbols = {
             symbol
-            for wanted in imports
-            if key_of(wanted.dll) == need.dll.key
-            for symbol in wanted.symbols
+            for imported in imports
+            if key_of(imported.dll) == need.dll.key
+            for symbol in imported.symbols
         }
         return tuple(sorted(symbols))
 

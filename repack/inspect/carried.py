@@ -28,7 +28,7 @@ def find_carried(analysis: Analysis) -> Iterator[Finding]:
     if driver:
         yield Finding(
             code="vendored-driver",
-            message=f"it carries {_shown(driver)} of the display driver, which fits that driver "
+            message=f"it carries {_join(driver)} of the display driver, which fits that driver "
             "alone, hides the machine's own and may not be passed on",
             member=driver[0],
             hint="take it out; for machines without a driver there is --driver-stub",
@@ -41,20 +41,20 @@ def find_carried(analysis: Analysis) -> Iterator[Finding]:
 
 
 def _superfluous(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[Finding]:
-    used = _used(analysis, carried)
+    used = _find_used(analysis, carried)
     idle = [member for member in carried if member not in used]
     if idle:
         sizes = {member.name: member.compressed_size for member in analysis.wheel.archive.members}
         weight = sum(sizes[member] for member in idle) / 1e6
         yield Finding(
             code="vendored-superfluous",
-            message=f"nothing in it asks for {_shown(idle)}, which weigh {weight:,.1f} MB of it",
+            message=f"nothing in it asks for {_join(idle)}, which weigh {weight:,.1f} MB of it",
             member=idle[0],
             hint="start from the wheel as it was built; --mode vendor takes what is asked for",
         )
 
 
-def _used(analysis: Analysis, carried: Mapping[str, Dll]) -> set[str]:
+def _find_used(analysis: Analysis, carried: Mapping[str, Dll]) -> set[str]:
     """Return the members that modules lead to, by import tables or by name."""
     used: set[str] = set()
     waiting = [need.in_wheel for need in analysis.needs if need.in_wheel in carried]
@@ -64,7 +64,7 @@ def _used(analysis: Analysis, carried: Mapping[str, Dll]) -> set[str]:
             continue
         used.add(member)
         image = analysis.images[member]
-        keys = {key_of(wanted.dll) for wanted in (*image.imports, *image.delay_imports)}
+        keys = {key_of(imported.dll) for imported in (*image.imports, *image.delay_imports)}
         patterns = [partner.names for partner in partners(carried[member], analysis.cuda_major)]
         waiting += [
             other
@@ -79,7 +79,7 @@ def _not_licensed(wheel: Wheel, carried: Mapping[str, Dll]) -> Iterator[Finding]
     if unlisted:
         yield Finding(
             code="vendored-unlisted",
-            message=f"it carries {_shown(unlisted)}, which NVIDIA's licence does not list among "
+            message=f"it carries {_join(unlisted)}, which NVIDIA's licence does not list among "
             "what may be passed on",
             member=unlisted[0],
             hint="be sure that you have leave to pass it on",
@@ -88,7 +88,7 @@ def _not_licensed(wheel: Wheel, carried: Mapping[str, Dll]) -> Iterator[Finding]
     if not any(b"NVIDIA" in read_member(wheel.archive, name) for name in terms):
         yield Finding(
             code="vendored-without-licence",
-            message=f"it carries {_shown(list(carried))} without the text of NVIDIA's licence",
+            message=f"it carries {_join(list(carried))} without the text of NVIDIA's licence",
             member=min(carried),
             hint="the licence asks for it: it belongs into licenses/ of the wheel's .dist-info",
         )
@@ -100,19 +100,19 @@ def _incomplete(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[Find
         missing = [part for part in parts_of(dll) if part not in keys]
         if dll.family == "nvrtc":
             patterns = [partner.names for partner in partners(dll, analysis.cuda_major)]
-            found = all(any(map(pattern.fullmatch, keys)) for pattern in patterns)
-            missing += [] if found else ["nvrtc-builtins64_*.dll"]
+            has_builtins = all(any(map(pattern.fullmatch, keys)) for pattern in patterns)
+            missing += [] if has_builtins else ["nvrtc-builtins64_*.dll"]
         if missing:
             yield Finding(
                 code="vendored-incomplete",
-                message=f"it carries {dll.name} without {_shown(missing)}, which that loads by "
+                message=f"it carries {dll.name} without {_join(missing)}, which that loads by "
                 "name while it runs",
                 member=member,
                 hint="cv2 imports, and what needs them fails later; --mode vendor takes them along",
             )
 
 
-def _shown(members: Sequence[str]) -> str:
+def _join(members: Sequence[str]) -> str:
     """Return the names of files, of very many the first few."""
     names = [PurePosixPath(member).name for member in members]
     more = len(names) - _SHOWN

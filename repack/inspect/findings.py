@@ -13,7 +13,7 @@ from repack.inspect.carried import find_carried
 from repack.inspect.claims import Claim, read_configs
 from repack.patching import machine_directories
 from repack.record import Finding
-from repack.wheel import Wheel, applicable, startup_hooks
+from repack.wheel import Wheel, select_requirements, startup_hooks
 
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
 _PYTHON_DLL = re.compile(r"python3(\d+)(t?)\.dll")
@@ -39,14 +39,16 @@ def find(
         *_about_numpy(analysis, pythons),
         *find_carried(analysis),
     ]
-    return tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message)))
+    return tuple(
+        sorted(findings, key=lambda finding: (finding.code, finding.member, finding.message))
+    )
 
 
 def _lets_in_numpy_2(wheel: Wheel, python: str) -> bool:
     """Return whether the wheel's requirements let in a NumPy 2 on `python` ("3.12")."""
     requirements = [
         requirement
-        for requirement in applicable(wheel.requires, python)
+        for requirement in select_requirements(wheel.requires, python)
         if canonicalize_name(requirement.name) == "numpy"
     ]
     minor = int(python.removeprefix("3.").removesuffix("t"))
@@ -140,15 +142,15 @@ def _about_tag(analysis: Analysis) -> Iterator[Finding]:
 def _linked_python(analysis: Analysis, member: str) -> Iterator[str]:
     """Yield which Python the module is linked to, where a tag promises another."""
     tags = analysis.wheel.filename.tags
-    for wanted in analysis.images[member].imports:
-        if match := _PYTHON_DLL.fullmatch(wanted.dll.lower()):
+    for imported in analysis.images[member].imports:
+        if match := _PYTHON_DLL.fullmatch(imported.dll.lower()):
             python, threaded = f"cp3{match[1]}", match[2]
             # Up to 3.7 the ABI named the memory allocator too (PEP 3149).
             abis = {f"{python}{threaded}", "none", *(() if threaded else (f"{python}m",))}
             if any(tag.interpreter != python or tag.abi not in abis for tag in tags):
-                yield f"it imports {wanted.dll}"
-        elif wanted.dll.lower() == "python3.dll" and any(tag.abi.endswith("t") for tag in tags):
-            yield f"it imports {wanted.dll}, which free-threaded Python does not have"
+                yield f"it imports {imported.dll}"
+        elif imported.dll.lower() == "python3.dll" and any(tag.abi.endswith("t") for tag in tags):
+            yield f"it imports {imported.dll}, which free-threaded Python does not have"
 
 
 def _named_python(member: str, tags: frozenset[Tag]) -> Iterator[str]:
@@ -190,7 +192,9 @@ def _about_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Findi
             hint='add "Requires-Dist: numpy' + ('<2"' if analysis.numpy == "1" else '"'),
         )
     elif analysis.numpy == "1" and (
-        wrong := [python for python in _served(wheel, pythons) if _lets_in_numpy_2(wheel, python)]
+        wrong := [
+            python for python in _select_pythons(wheel, pythons) if _lets_in_numpy_2(wheel, python)
+        ]
     ):
         yield Finding(
             code="numpy-contradicted",
@@ -201,7 +205,7 @@ def _about_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Findi
         )
 
 
-def _served(wheel: Wheel, pythons: Collection[str]) -> Collection[str]:
+def _select_pythons(wheel: Wheel, pythons: Collection[str]) -> Collection[str]:
     """Return the one Python that the wheel is for, or `pythons` where it is for any."""
     exact = {
         f"3.{tag.interpreter.removeprefix('cp3')}"

@@ -73,7 +73,7 @@ def _read(
 
 def _is_abi3(modules: list[Image]) -> bool:
     """Return whether the modules are linked to the stable ABI alone."""
-    dlls = {wanted.dll.lower() for image in modules for wanted in image.imports}
+    dlls = {imported.dll.lower() for image in modules for imported in image.imports}
     pythons = {dll for dll in dlls if _PYTHON_DLL.fullmatch(dll)}
     return bool(pythons) and pythons <= {"python3.dll", "python3t.dll"}
 

@@ -58,10 +58,10 @@ def _walk(
     waiting = [(module, _folder(module)) for module in modules]
     for asker, home in waiting:
         image = images[asker]
-        for wanted in (*image.imports, *(image.delay_imports if delayed else ())):
-            candidates = members[key_of(wanted.dll)]
+        for imported in (*image.imports, *(image.delay_imports if delayed else ())):
+            candidates = members[key_of(imported.dll)]
             answer = _nearest(candidates, home, _folder(asker))
-            requests.append(_Request(wanted.dll, asker, answer))
+            requests.append(_Request(imported.dll, asker, answer))
             if answer and answer not in seen:
                 seen.add(answer)
                 waiting.append((answer, home))

@@ -49,8 +49,8 @@ def patch_wheel(
         overlay = read_overlay(folder)
         _check_members(folder, overlay, {*own.files, BUILD_MODULE})
         _lay(wheel, overlay)
-    with wheel.located(_LOADER):
-        wheel.files[_LOADER] = patch_loader(wheel.existing(_LOADER))
+    with wheel.locate_errors(_LOADER):
+        wheel.files[_LOADER] = patch_loader(wheel.read_existing(_LOADER))
     members = {*names, *wheel.files}
     for member in sorted(members):
         if any(fnmatchcase(member, pattern) for pattern in _CONFIGS):
@@ -76,7 +76,7 @@ class _Wheel:
             return self.files[member]
         return self.read(member) if member in self.names else None
 
-    def existing(self, member: str) -> bytes:
+    def read_existing(self, member: str) -> bytes:
         """Return its content; PatchError where there is no such member."""
         content = self.content(member)
         if content is None:
@@ -88,7 +88,7 @@ class _Wheel:
         return content
 
     @contextmanager
-    def located(self, member: str, origin: str = "") -> Iterator[None]:
+    def locate_errors(self, member: str, origin: str = "") -> Iterator[None]:
         """Have a PatchError in the block name the wheel, the member and the diff `origin`."""
         try:
             yield
@@ -114,8 +114,8 @@ def _check_members(folder: Path, overlay: Overlay, own: Collection[str]) -> None
 
 
 def _clean(wheel: _Wheel, member: str, members: Collection[str]) -> None:
-    with wheel.located(member):
-        before = wheel.existing(member)
+    with wheel.locate_errors(member):
+        before = wheel.read_existing(member)
         after, notes = clean_config(before, member, members)
     wheel.notes.extend(notes)
     if after != before:
@@ -131,8 +131,8 @@ def _lay(wheel: _Wheel, overlay: Overlay) -> None:
         wheel.files[member] = content
     for origin, diffs in overlay.diffs.items():
         for diff in diffs:
-            with wheel.located(diff.path, origin):
-                before = b"" if diff.is_added_file else wheel.existing(diff.path)
+            with wheel.locate_errors(diff.path, origin):
+                before = b"" if diff.is_added_file else wheel.read_existing(diff.path)
                 if diff.is_added_file and wheel.content(diff.path) is not None:
                     message = "the wheel has this file already, and the diff adds it"
                     raise PatchError(message, code="no-place")

@@ -120,7 +120,7 @@ def _offset(content: bytes, line: int, column: int) -> int:
 def _check(tree: ast.Module, left: list[str]) -> None:
     """Refuse a file in which the lists are given anything but the elements `left`."""
     statements = (statement for _, statement in _statements(tree))
-    wrong = [each.lineno for each in statements if _CUDA.search(ast.unparse(each))]
+    wrong = [statement.lineno for statement in statements if _CUDA.search(ast.unparse(statement))]
     if wrong or [ast.unparse(element) for _, element in _elements(tree)] != left:
         place = f"line {wrong[0]}" if wrong else "the file"
         raise PatchError(

@@ -37,12 +37,12 @@ def apply_diff(file: PatchedFile, content: bytes) -> bytes:
     crlf = 0 < content.count(b"\r\n") == content.count(b"\n")
     lines = (content.replace(b"\r\n", b"\n") if crlf else content).split(b"\n")
     for number, hunk in enumerate(file, 1):
-        place = _place(number, [_bare(line.value) for line in hunk.source_lines()], lines)
+        place = _place(number, [_encode_line(line.value) for line in hunk.source_lines()], lines)
         rest = lines[place:]
         lines = lines[:place]
         for line in hunk:
             if line.is_added:
-                lines.append(_bare(line.value))
+                lines.append(_encode_line(line.value))
             elif line.is_context:
                 lines.append(rest.pop(0))
             elif line.is_removed:
@@ -68,5 +68,5 @@ def _place(number: int, before: Sequence[bytes], lines: Sequence[bytes]) -> int:
     return places[0]
 
 
-def _bare(line: str) -> bytes:
+def _encode_line(line: str) -> bytes:
     return line.encode("utf-8", "surrogateescape").removesuffix(b"\n").removesuffix(b"\r")

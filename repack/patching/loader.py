@@ -30,7 +30,7 @@ def patch_loader(content: bytes) -> bytes:
     tree = parse(content)
     blocks = _native_blocks(tree)
     if not blocks:
-        raise _nothing_found(tree)
+        raise _no_native_import(tree)
     newline = b"\r\n" if b"\r\n" in content else b"\n"
     lines = content.splitlines(keepends=True)
     for first, last in reversed(blocks):
@@ -54,7 +54,7 @@ def _native_blocks(tree: ast.Module) -> list[tuple[int, int]]:
     lines = {
         (statement.lineno, statement.end_lineno or 0)
         for statement in tree.body
-        if not isinstance(statement, _DEFINITIONS) and _leads(statement, names)
+        if not isinstance(statement, _DEFINITIONS) and _leads_to_native(statement, names)
     }
     return sorted(lines)
 
@@ -69,12 +69,14 @@ def _leading_names(tree: ast.Module) -> set[str]:
             targets = (target.id for target in node.targets if isinstance(target, ast.Name))
             carriers += [(name, node.value) for name in targets]
     names: set[str] = set()
-    while more := {name for name, node in carriers if name not in names and _leads(node, names)}:
+    while more := {
+        name for name, node in carriers if name not in names and _leads_to_native(node, names)
+    }:
         names |= more
     return names
 
 
-def _leads(node: ast.AST, names: AbstractSet[str]) -> bool:
+def _leads_to_native(node: ast.AST, names: AbstractSet[str]) -> bool:
     """Return whether `node` imports the native module or mentions one of `names`."""
     return any(
         _is_native_import(part) or (isinstance(part, ast.Name) and part.id in names)
@@ -112,18 +114,18 @@ def _is_same(tree: ast.Module, content: bytes) -> bool:
     return ast.dump(after) == ast.dump(tree)
 
 
-def _nothing_found(tree: ast.Module) -> PatchError:
+def _no_native_import(tree: ast.Module) -> PatchError:
     """Return the error that says what was looked for, and where."""
     native = (node for node in ast.walk(tree) if _is_native_import(node))
     lines = sorted(getattr(node, "lineno", 0) for node in native)
-    looked = f"looked at all {len(tree.body)} of them"
+    searched = f"looked at all {len(tree.body)} of them"
     if lines:
         where = ", ".join(f"line {line}" for line in lines)
-        looked = f"it is imported only in code that nothing here calls ({where})"
+        searched = f"it is imported only in code that nothing here calls ({where})"
     return PatchError(
         "no statement at module level that imports the native module was found: expected "
         '`from .cv2 import *`, `importlib.import_module("cv2")` or the like, or a call of a '
-        f"function in this file that does so; {looked}",
+        f"function in this file that does so; {searched}",
         code="no-place",
         hint="this text is not known; a *.patch file of your own can edit it",
     )

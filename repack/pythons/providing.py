@@ -49,7 +49,7 @@ class Pythons(contextlib.ExitStack):
         given by path is none.
         """
         try:
-            return self._choose(version) or self._assembled(version, make=make)
+            return self._choose(version) or self._assemble(version, make=make)
         except (ToolError, FetchError) as error:
             _log.info("%s", error)
             place = f"{error.file}: " if error.file else ""
@@ -59,16 +59,18 @@ class Pythons(contextlib.ExitStack):
         """Return each Python of this machine, and each that one command would put there."""
         pythons: list[Interpreter | Unavailable] = []
         with contextlib.suppress(ToolError):
-            pythons += self._present
+            pythons += self._list_present
         if not ON_WINDOWS:
             versions = {python.version for python in pythons}
             others = [recipe.short_version for recipe in RECIPES]
-            pythons += [self.provide(each, make=False) for each in others if each not in versions]
+            pythons += [
+                self.provide(other, make=False) for other in others if other not in versions
+            ]
         return pythons
 
     def _choose(self, version: str) -> Interpreter | None:
         """Return the Python that is there; raises ToolError where none can be put together."""
-        for python in self._present:
+        for python in self._list_present:
             if python.version == version and python.machine == "x86-64":
                 return python
         if ON_WINDOWS:
@@ -77,7 +79,7 @@ class Pythons(contextlib.ExitStack):
         return None
 
     @functools.cached_property
-    def _present(self) -> list[Interpreter]:
+    def _list_present(self) -> list[Interpreter]:
         """Those given by path, then those installed."""
         return [*map(self._ask_given, self._given), *find_installed()]
 
@@ -115,7 +117,7 @@ class Pythons(contextlib.ExitStack):
             system=self._wine.base.name,
         )
 
-    def _assembled(self, version: str, *, make: bool) -> Interpreter:
+    def _assemble(self, version: str, *, make: bool) -> Interpreter:
         """Return the Python that is put together for Wine, now or before."""
         recipes = {recipe.short_version: recipe for recipe in RECIPES}
         recipe = recipes.get(version)

@@ -80,21 +80,21 @@ if sys.platform == "win32":
             # A 32-bit Python registers itself in another view.
             for view in (winreg.KEY_WOW64_64KEY, winreg.KEY_WOW64_32KEY):
                 access = winreg.KEY_READ | view
-                for path in _registered(root, r"Software\Python", access):
+                for path in _read_registry(root, r"Software\Python", access):
                     yield "registry", path
         for path in parse_uv(
             _output_of("uv", "python", "list", "--only-installed", "--output-format", "json")
         ):
             yield "uv", path
 
-    def _registered(root: int, name: str, access: int) -> Iterator[str]:
+    def _read_registry(root: int, name: str, access: int) -> Iterator[str]:
         """Yield the executables of PEP 514's keys in and below the key `name`."""
         with contextlib.suppress(OSError):
             key = winreg.OpenKey(root, name, 0, access)
             with contextlib.suppress(OSError):
                 yield str(winreg.QueryValueEx(key, "ExecutablePath")[0])
             for index in range(winreg.QueryInfoKey(key)[0]):
-                yield from _registered(root, rf"{name}\{winreg.EnumKey(key, index)}", access)
+                yield from _read_registry(root, rf"{name}\{winreg.EnumKey(key, index)}", access)
 
 else:
 

@@ -97,7 +97,7 @@ def run_wine(wine: Wine, cache: Cache, progress: Progress) -> Iterator[Mapping[s
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             ),
-            _server_ended(wine, env),
+            _end_server(wine, env),
         ):
             # Comes back when the services run: two programs that start before wait for minutes.
             _run_tool(wine, ("cmd.exe", "/c", "exit"), env)
@@ -121,7 +121,7 @@ def _link(source: str, destination: str) -> None:
 
 
 @contextlib.contextmanager
-def _server_ended(wine: Wine, env: Mapping[str, str]) -> Iterator[None]:
+def _end_server(wine: Wine, env: Mapping[str, str]) -> Iterator[None]:
     """End all that runs in a prefix at the end of the block."""
     try:
         yield
@@ -132,7 +132,7 @@ def _server_ended(wine: Wine, env: Mapping[str, str]) -> Iterator[None]:
 def _fill_prefix(prefix: Path, wine: Wine, progress: Progress) -> None:
     """Make a prefix in the empty folder `prefix`."""
     env = wine.environment(prefix)
-    with progress.task("Preparing Wine (once)", unit="steps"), _server_ended(wine, env):
+    with progress.task("Preparing Wine (once)", unit="steps"), _end_server(wine, env):
         _run_tool(wine, ("wineboot", "-i"), env)
         _run_tool(wine, ("winecfg", "-v", "win10"), env)
         # The registry is written when the server ends.

@@ -28,7 +28,7 @@ _SMALL_EXIT_CODE = 0xFFFF
 
 def judge(runs: Sequence[Finished], timeout: float, *, driver: str) -> Outcome:
     """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
-    facts = [facts_of(finished.output) for finished in runs]
+    facts = [parse_facts(finished.output) for finished in runs]
     pairs = zip(runs, facts, strict=True)
     faults = [fault for finished, own in pairs if (fault := _fault(finished, own, timeout))]
     known = {name: value for own in facts for name, value in own.items()}
@@ -40,11 +40,11 @@ def judge(runs: Sequence[Finished], timeout: float, *, driver: str) -> Outcome:
         driver=driver,
         seconds=sum(finished.seconds for finished in runs),
         log=_log(runs),
-        repeatable=not any(map(hung, runs)),
+        repeatable=not any(map(is_timed_out, runs)),
     )
 
 
-def facts_of(output: str) -> dict[str, Any]:
+def parse_facts(output: str) -> dict[str, Any]:
     """Return the facts that the probe printed; of several by one name the last."""
     facts: dict[str, Any] = {}
     for line in output.splitlines():
@@ -58,12 +58,12 @@ def facts_of(output: str) -> dict[str, Any]:
     return facts
 
 
-def hung(finished: Finished) -> bool:
+def is_timed_out(finished: Finished) -> bool:
     """Return whether the process was ended because its time was up."""
     return finished.timed_out or bool(finished.returncode and _TIME_IS_UP.search(finished.output))
 
 
-def crash(finished: Finished, step: str) -> str:
+def describe_crash(finished: Finished, step: str) -> str:
     """Return in one line how a process ended that did not say why."""
     # Wine's assertions come in UTF-16.
     match = _LAST_WORDS.search(finished.output.replace("\0", ""))
@@ -77,7 +77,7 @@ def crash(finished: Finished, step: str) -> str:
 def _fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
     """Return in one line why a task of the probe did not come to its end, "" where it did."""
     step = str(facts.get("step", "starting Python"))
-    if hung(finished):
+    if is_timed_out(finished):
         return f"hung: {step} did not end within {timeout:g} s"
     if "error" in facts:
         # Of an import, the error's own words say all.
@@ -87,10 +87,10 @@ def _fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
         errors = [line for line in finished.output.splitlines() if line.startswith("ERROR:")]
         if finished.returncode and errors:
             return f"pip: {errors[0].removeprefix('ERROR:').strip()}"
-        return crash(finished, step) if finished.returncode else ""
+        return describe_crash(finished, step) if finished.returncode else ""
     if finished.returncode == 0 and facts.get("done") is True:
         return ""
-    return crash(finished, step)
+    return describe_crash(finished, step)
 
 
 def _log(runs: Sequence[Finished]) -> str:
@@ -99,13 +99,13 @@ def _log(runs: Sequence[Finished]) -> str:
     Wine says of one missing DLL hundreds of times that it is missing; once will do.
     """
     return "\n".join(
-        f"$ {' '.join(finished.args[:-1])}\n{_condensed(finished.output).strip()}\n"
+        f"$ {' '.join(finished.args[:-1])}\n{_condense(finished.output).strip()}\n"
         f"[exit code {finished.returncode}, {finished.seconds:.1f} s]\n"
         for finished in runs
     )
 
 
-def _condensed(output: str) -> str:
+def _condense(output: str) -> str:
     """Return the output with each message about a DLL that was not found once, and short."""
     lines: dict[object, str] = {}
     for number, line in enumerate(output.splitlines()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from repack.wheel import applicable
+from repack.wheel import select_requirements
 
 
 def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | None) -> list[str]:
@@ -18,7 +18,7 @@ def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | N
     the binary was built for, rules out ("1", "2" or None for not known).
     """
     specifiers: dict[str, set[str]] = {"numpy": {"<2"} if numpy_abi == "1" else set()}
-    for requirement in applicable(requires, python):
+    for requirement in select_requirements(requires, python):
         name = canonicalize_name(requirement.name)
         specifiers.setdefault(name, set()).update(filter(None, [str(requirement.specifier)]))
     return [f"{name}{','.join(sorted(specifiers[name]))}" for name in sorted(specifiers)]
@@ -29,7 +29,10 @@ def requirements_of(wheel: Path, python: str) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         (member,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         requires = email.message_from_bytes(archive.read(member)).get_all("Requires-Dist", [])
-    return [f"{each.name}{each.specifier}" for each in applicable(requires, python)]
+    return [
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in select_requirements(requires, python)
+    ]
 
 
 def distribution_of(requirement: str) -> str:

@@ -45,7 +45,7 @@ def repair(
         finished = _run(analysis, selection, place)
         repaired = place / "out" / analysis.wheel.path.name
         if finished.returncode or finished.timed_out or not repaired.exists():
-            raise _failed(analysis, finished)
+            raise _repair_error(analysis, finished)
         _check(analysis, repaired, rows)
 
 
@@ -84,7 +84,7 @@ def _run(analysis: Analysis, selection: Selection, place: Path) -> Finished:
     )
 
 
-def _failed(analysis: Analysis, finished: Finished) -> ToolError:
+def _repair_error(analysis: Analysis, finished: Finished) -> ToolError:
     # What it says and the traceback that it ends with come in any order.
     errors = [line for line in finished.output.splitlines() if _ERROR.match(line)]
     reason = errors[-1].strip() if errors else f"exit code {finished.returncode}"

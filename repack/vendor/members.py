@@ -15,7 +15,7 @@ from repack.vendor import delvewheel
 from repack.vendor.sbom import FILENAME, make_sbom
 from repack.vendor.selection import NOT_LISTED, Choice, Selection, dlls_to_supply, select_dlls
 from repack.vendor.suppliers import Supplier, directory_supplier, wheel_supplier
-from repack.wheel import Carried, renamed
+from repack.wheel import Carried, rename_wheel
 
 #: What NVIDIA's own wheels of today state as their License-Expression.
 _LICENCE = "LicenseRef-NVIDIA-Proprietary"
@@ -40,8 +40,8 @@ def find_suppliers(
     suppliers = [directory_supplier(folder) for folder in config.vendor.dll_dirs]
     requirements = config.vendor.dlls
     if requirements == "auto":
-        there = {key for supplier in suppliers for key in supplier.dlls}
-        missing = [dll for dll in dlls_to_supply(analysis, config) if dll.key not in there]
+        known = {key for supplier in suppliers for key in supplier.dlls}
+        missing = [dll for dll in dlls_to_supply(analysis, config) if dll.key not in known]
         if missing and analysis.cuda_major is None:
             raise ConfigError(
                 "which CUDA the wheel was built with cannot be told from its binaries",
@@ -74,8 +74,8 @@ def carry_dlls(  # noqa: PLR0913, PLR0917 - what a build knows of itself
     findings = tuple(_findings(analysis, suppliers, selection))
     if not selection.chosen:
         return Supplement(label="patched", findings=(*findings, _NOTHING))
-    folder = f"{renamed(analysis.wheel.filename, version='0').distribution}.libs"
-    dlls = [_carried(f"{folder}/{choice.file.name}", choice) for choice in selection.chosen]
+    folder = f"{rename_wheel(analysis.wheel.filename, version='0').distribution}.libs"
+    dlls = [_make_carried(f"{folder}/{choice.file.name}", choice) for choice in selection.chosen]
     if config.vendor.engine == "delvewheel":
         rows = {choice.dll.key: dll.row for choice, dll in zip(selection.chosen, dlls, strict=True)}
         delvewheel.repair(analysis, selection, rows, cache.folder("repaired"))
@@ -94,7 +94,7 @@ def carry_dlls(  # noqa: PLR0913, PLR0917 - what a build knows of itself
     )
 
 
-def _carried(path: str, choice: Choice) -> Carried:
+def _make_carried(path: str, choice: Choice) -> Carried:
     place = choice.file.place
     return Carried(path=path, entry=choice.supplier.entry(place), row=choice.supplier.row(place))
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from repack import __version__
 from repack.dlls import Kind
-from repack.errors import shown_url
+from repack.errors import redact_url
 from repack.record import Cargo
 from repack.vendor.selection import Choice
 from repack.wheel import Wheel
@@ -37,7 +37,7 @@ def make_sbom(
         "type": "library",
         "bom-ref": "source",
         "name": name,
-        **_of_wheel(name, original, source.path.name, url, source.sha256),
+        **_describe_wheel(name, original, source.path.name, url, source.sha256),
         **_hashes(source.sha256),
     }
     product = {
@@ -85,13 +85,15 @@ def _component(cargo: Cargo, choice: Choice) -> dict[str, Any]:
     }
     if wheel := choice.supplier.wheel:
         name, _, version = choice.supplier.origin.partition(" ")
-        component |= _of_wheel(name, version, wheel.filename, wheel.url, wheel.sha256)
+        component |= _describe_wheel(name, version, wheel.filename, wheel.url, wheel.sha256)
     return component
 
 
-def _of_wheel(name: str, version: str, filename: str, url: str, sha256: str) -> dict[str, Any]:
+def _describe_wheel(
+    name: str, version: str, filename: str, url: str, sha256: str
+) -> dict[str, Any]:
     """Return of what it is a part, and where that is to be had; a query may be a signature."""
-    public = shown_url(url) if "://" in url else url
+    public = redact_url(url) if "://" in url else url
     return {
         "version": version,
         "purl": f"{_package_url(name, version)}?file_name={quote(filename, safe='')}",

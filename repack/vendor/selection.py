@@ -100,7 +100,7 @@ def select_dlls(analysis: Analysis, suppliers: Sequence[Supplier], config: Confi
             waiting.extend(_imports_of(choice, suppliers))
             waiting.extend(_partners_of(choice, suppliers, analysis.cuda_major))
         elif request.required and not reason:
-            raise _nowhere(request, analysis)
+            raise _not_supplied(request, analysis)
         elif key not in left_out or request.required:
             reason = reason or NOWHERE
             left_out[key] = LeftOut(request.dll, reason, request.asker, request.required)
@@ -121,8 +121,8 @@ def _find(request: Request) -> Choice | None:
 def _imports_of(choice: Choice, suppliers: Sequence[Supplier]) -> Iterator[Request]:
     image = choice.file.image
     for table, required in ((image.imports, True), (image.delay_imports, False)):
-        for wanted in table:
-            yield Request(classify(wanted.dll), choice.file.name, required, suppliers)
+        for imported in table:
+            yield Request(classify(imported.dll), choice.file.name, required, suppliers)
 
 
 def _partners_of(
@@ -141,11 +141,11 @@ def _partners_of(
                 break
 
 
-def _nowhere(request: Request, analysis: Analysis) -> InputError:
-    looked = ", ".join(supplier.origin for supplier in request.suppliers) or "there is none"
+def _not_supplied(request: Request, analysis: Analysis) -> InputError:
+    places = ", ".join(supplier.origin for supplier in request.suppliers) or "there is none"
     return InputError(
         f"{request.dll.name}, which {request.asker} needs, is nowhere to be had; "
-        f"looked into: {looked}",
+        f"looked into: {places}",
         code="no-dll",
         file=analysis.wheel.path.name,
         hint="name a directory that holds it under vendor.dll-dirs, or leave its family out "
@@ -160,9 +160,9 @@ def _check_symbols(analysis: Analysis, chosen: dict[str, Choice]) -> None:
     images |= {choice.file.name: choice.file.image for choice in chosen.values()}
     exports = {key: frozenset(choice.file.image.exports) for key, choice in chosen.items()}
     for asker, image in images.items():
-        for wanted in (*image.imports, *image.delay_imports):
-            key = key_of(wanted.dll)
-            named = {symbol for symbol in wanted.symbols if not symbol.startswith("#")}
+        for imported in (*image.imports, *image.delay_imports):
+            key = key_of(imported.dll)
+            named = {symbol for symbol in imported.symbols if not symbol.startswith("#")}
             if key in chosen and (missing := named - exports[key]):
                 raise _too_old(analysis, chosen[key], asker, missing)
 

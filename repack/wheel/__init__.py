@@ -8,16 +8,16 @@ from repack.wheel.entries import (
     Copied,
     canonical_order,
     name_of,
-    rewritten,
+    rewrite_members,
     size_of,
 )
 from repack.wheel.metadata import (
-    applicable,
-    requirement,
+    edit_metadata,
+    parse_requirement,
+    select_requirements,
     windows_environment,
-    with_metadata,
 )
-from repack.wheel.names import WheelName, local_version, parse_filename, renamed
+from repack.wheel.names import WheelName, local_version, parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_wheel, startup_hooks
 from repack.wheel.record import RecordEntry, entry_of
 from repack.wheel.writer import Written, splice
@@ -33,23 +33,23 @@ __all__ = [
     "Wheel",
     "WheelName",
     "Written",
-    "applicable",
     "canonical_order",
+    "edit_metadata",
     "entry_of",
     "local_version",
     "name_of",
     "open_archive",
     "parse_filename",
+    "parse_requirement",
     "read_member",
     "read_pieces",
     "read_wheel",
-    "renamed",
-    "requirement",
-    "rewritten",
+    "rename_wheel",
+    "rewrite_members",
+    "select_requirements",
     "size_of",
     "splice",
     "startup_hooks",
     "verify",
     "windows_environment",
-    "with_metadata",
 ]

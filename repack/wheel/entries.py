@@ -7,7 +7,7 @@ from pathlib import Path
 from packaging.metadata import parse_email
 
 from repack.wheel.archive import CENTRAL, END, LOCAL, Archive, Member
-from repack.wheel.metadata import join_licence, lists_licenses, wheel_file_with_tags, with_metadata
+from repack.wheel.metadata import edit_metadata, join_licence, lists_licenses, wheel_file_with_tags
 from repack.wheel.names import WheelName
 from repack.wheel.reader import Wheel
 from repack.wheel.record import RecordEntry, entry_of, format_record
@@ -44,7 +44,7 @@ class Carried:
     row: RecordEntry
 
 
-def rewritten(  # noqa: PLR0913 - what a wheel is made of
+def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
     wheel: Wheel,
     name: WheelName,
     files: Mapping[str, bytes | Path],
@@ -88,7 +88,7 @@ def rewritten(  # noqa: PLR0913 - what a wheel is made of
         add = {**(add or {}), "License-File": texts}
     written: dict[str, bytes | Path] = {
         **{move(path): content for path, content in files.items()},
-        f"{info}/METADATA": with_metadata(wheel.metadata, fields=fields, add=add),
+        f"{info}/METADATA": edit_metadata(wheel.metadata, fields=fields, add=add),
         f"{info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
     for path, content in written.items():

@@ -63,7 +63,7 @@ def _decode(content: bytes, file: Path, member: str, code: str) -> str:
         refuse(file, "it is not UTF-8", code, member)
 
 
-def requirement(line: str) -> Requirement | None:
+def parse_requirement(line: str) -> Requirement | None:
     """Return a Requires-Dist line as a requirement, None where it is none."""
     try:
         return Requirement(line)
@@ -89,7 +89,7 @@ def windows_environment(python: str) -> dict[str, str]:
     }
 
 
-def applicable(
+def select_requirements(
     requires: Iterable[str], python: str, extras: Collection[str] = ()
 ) -> list[Requirement]:
     """Return those of the Requires-Dist lines that hold on a Windows `python` with `extras`.
@@ -100,18 +100,18 @@ def applicable(
         {**windows_environment(python), "extra": extra} for extra in ("", *sorted(extras))
     ]
     result = []
-    for wanted in filter(None, map(requirement, requires)):
+    for requirement in filter(None, map(parse_requirement, requires)):
         try:
-            if wanted.marker and not any(map(wanted.marker.evaluate, environments)):
+            if requirement.marker and not any(map(requirement.marker.evaluate, environments)):
                 continue
         except (UndefinedComparison, UndefinedEnvironmentName):
             continue
-        wanted.marker = None
-        result.append(wanted)
+        requirement.marker = None
+        result.append(requirement)
     return result
 
 
-def with_metadata(
+def edit_metadata(
     content: bytes,
     *,
     fields: Mapping[str, Sequence[str]],
@@ -146,7 +146,7 @@ def wheel_file_with_tags(content: bytes, tags: Iterable[Tag]) -> bytes:
     fields = {"Tag": sorted(map(str, tags))}
     if not all(tag.endswith("-any") for tag in fields["Tag"]):
         fields = {"Root-Is-Purelib": ["false"], **fields}
-    return with_metadata(content, fields=fields)
+    return edit_metadata(content, fields=fields)
 
 
 def lists_licenses(metadata: RawMetadata) -> bool:

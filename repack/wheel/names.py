@@ -11,7 +11,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from repack.errors import InputError, shown
+from repack.errors import InputError, quote_name
 
 #: Own limit: Windows' 260 characters must hold the path of site-packages as well.
 _PATH_LIMIT = 200
@@ -55,17 +55,19 @@ def check_names(names: Iterable[str], file: Path) -> None:
     kinds: dict[str, tuple[str, bool]] = {}
     for name in names:
         _check_name(name, file)
-        key, is_folder = _folded(name.removesuffix("/")), name.endswith("/")
+        key, is_folder = _fold_case(name.removesuffix("/")), name.endswith("/")
         if key in kinds:
             other = kinds[key][0]
-            what = "is there twice" if name == other else f"is the same as {shown(other)}"
+            what = "is there twice" if name == other else f"is the same as {quote_name(other)}"
             refuse(file, f"{what} on some systems", "duplicate-name", name)
         kinds[key] = name, is_folder
     for key, (name, _) in kinds.items():
         for at in range(len(key)):
             if key[at] == "/" and not kinds.get(key[:at], ("", True))[1]:
                 other = kinds[key[:at]][0]
-                refuse(file, f"lies in {shown(other)}, which is a file", "duplicate-name", name)
+                refuse(
+                    file, f"lies in {quote_name(other)}, which is a file", "duplicate-name", name
+                )
 
 
 def _check_name(name: str, file: Path) -> None:
@@ -87,7 +89,7 @@ def _check_name(name: str, file: Path) -> None:
         refuse(file, f"the path has more than {_PATH_LIMIT} characters", "path-too-long", name)
 
 
-def _folded(name: str) -> str:
+def _fold_case(name: str) -> str:
     """Return the name in Unicode's canonical caseless form (Unicode 3.13, D145), composed."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
@@ -138,7 +140,7 @@ def parse_filename(path: Path) -> WheelName:
     )
 
 
-def renamed(name: WheelName, *, version: str, tags: Collection[Tag] = ()) -> WheelName:
+def rename_wheel(name: WheelName, *, version: str, tags: Collection[Tag] = ()) -> WheelName:
     """Return the name with another version and, where given, other tags.
 
     The distribution is written as the specification asks since 2021: lower case, "_" for each run

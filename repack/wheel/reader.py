@@ -17,7 +17,7 @@ from repack.wheel.archive import Archive, Member, open_archive
 from repack.wheel.content import Sink, read_member, verify
 from repack.wheel.metadata import lists_licenses, parse_metadata, parse_wheel_file
 from repack.wheel.names import WheelName, parse_filename, refuse
-from repack.wheel.record import RecordEntry, make_entry, parse_record, unhashed
+from repack.wheel.record import RecordEntry, make_entry, parse_record, unhashed_members
 
 _SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
@@ -217,7 +217,7 @@ def _read_record(archive: Archive, member: str) -> dict[str, RecordEntry]:
     """Return RECORD's rows: each of a file, and one for each file."""
     content = _read_required(archive, member, "record")
     record = parse_record(content, name=member, file=archive.path)
-    for name in sorted(record.keys() ^ {*_files_in(archive)} - {*unhashed(member)}):
+    for name in sorted(record.keys() ^ {*_files_in(archive)} - {*unhashed_members(member)}):
         is_listed = name in record
         what = f"RECORD {'lists it, but it is not there' if is_listed else 'does not list it'}"
         refuse(archive.path, what, "record", name)

@@ -62,7 +62,7 @@ def parse_record(content: bytes, *, name: str, file: Path) -> dict[str, RecordEn
             refuse(file, "its row is there twice, or not path, hash and size", "record", row[0])
         path, digest, size = row
         paths.add(path)
-        if path not in unhashed(name):
+        if path not in unhashed_members(name):
             algorithm, _, encoded = digest.partition("=")
             if algorithm not in _ALGORITHMS:
                 refuse(file, f"its hash {digest!r} is not sha256 or better", "record", path)
@@ -87,6 +87,6 @@ def format_record(entries: Mapping[str, RecordEntry], record: str) -> bytes:
     return text.getvalue().encode()
 
 
-def unhashed(record: str) -> tuple[str, ...]:
+def unhashed_members(record: str) -> tuple[str, ...]:
     """Return the files that need no row, or one without a hash (PEP 427; PEP 815 drops two)."""
     return record, f"{record}.jws", f"{record}.p7s"

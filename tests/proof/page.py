@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 
 from proof.results import Cell, Proof, Story
-from repack.pages import visible
+from repack.pages import reveal_hidden
 
 #: So many characters of a log are shown; `proof.json` has the whole.
 LOG_LIMIT = 6_000
@@ -18,7 +18,7 @@ def render_page(proof: Proof) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: reveal_hidden(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

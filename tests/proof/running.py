@@ -11,7 +11,7 @@ from proof.machines import Ready
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS
 from proof.traces import Loaded, from_modules, parse_trace, without_trace
 from repack.process import Finished, run
-from repack.smoke.judging import crash, hung
+from repack.smoke.judging import describe_crash, is_timed_out
 
 _MARK = "@proof "
 # The probe ends itself when its time is up, and says where it was; this is for one that cannot.
@@ -63,10 +63,10 @@ def what_was_seen(done: Finished, limit: float) -> Seen:
 
 def _end(done: Finished, facts: Mapping[str, Any], limit: float) -> tuple[str, str]:
     """Return how a program ended, in a word and in a line."""
-    if hung(done):
+    if is_timed_out(done):
         return HANGS, f"hangs: it had not ended after {limit:g} s"
     if not facts.get("ended"):
-        return CRASHES, crash(done, "the program")
+        return CRASHES, describe_crash(done, "the program")
     raised = facts.get("raised")
     if raised:
         first = next(iter(raised["message"].splitlines()), "")
