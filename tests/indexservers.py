@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +58,10 @@ def pypiserver(folder: Path) -> Iterator[IndexServer]:
     users.write_text(f"{USER}:{{SHA}}{digest}\n", encoding="utf-8")
     packages = folder / "packages"
     packages.mkdir()
-    port = _free_port()
+    port = free_port()
     program = [sys.executable, "-W", "ignore", "-m", "pypiserver", "run"]
     where = ["-p", str(port), "-i", "127.0.0.1", "-P", str(users), "-a", "update", str(packages)]
-    with _running([*program, *where], port, folder / "log"), RecordingServer(port) as recording:
+    with started([*program, *where], [port], folder / "log"), RecordingServer(port) as recording:
         root = recording.url("/")
         yield IndexServer(upload=root, simple=f"{root}simple/", recording=recording)
 
@@ -73,10 +73,10 @@ def devpi(folder: Path) -> Iterator[IndexServer]:
     data = ["--serverdir", str(folder / "data")]
     made = [str(programs / "devpi-init"), *data, "--no-root-pypi"]
     subprocess.run(made, check=True, timeout=_LONGEST_START, capture_output=True)
-    port = _free_port()
+    port = free_port()
     command = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
     command += _CHEAP_HASHES
-    with _running(command, port, folder / "log"), RecordingServer(port) as recording:
+    with started(command, [port], folder / "log"), RecordingServer(port) as recording:
         root = f"http://127.0.0.1:{port}/{USER}"
         _put(root, {"password": SECRET})
         _put(f"{root}/stable", {"type": "stage", "bases": [], "volatile": False})
@@ -119,16 +119,16 @@ def _scripts(place: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, log: Path) -> Iterator[None]:
-    """Run a server until the block ends; it listens when the block begins."""
+def started(command: list[str], ports: Sequence[int], log: Path) -> Iterator[None]:
+    """Run a server until the block ends; it listens at its ports when the block begins."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
         end = time.monotonic() + _LONGEST_START
-        while not _listens(port):
-            said = log.read_text(encoding="utf-8", errors="replace")
-            assert process.poll() is None, said
-            assert time.monotonic() < end, said
+        while not all(map(_listens, ports)):
+            printed = log.read_text(encoding="utf-8", errors="replace")
+            assert process.poll() is None, printed
+            assert time.monotonic() < end, printed
             time.sleep(0.05)
         yield
     finally:
@@ -141,7 +141,8 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

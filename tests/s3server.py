@@ -12,15 +12,15 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from indexservers import free_port, started
 
 from repack.console import SILENT
 from repack.fetch import Cache
@@ -32,8 +32,6 @@ MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
 ACCESS_KEY, SECRET_KEY = "repack-tests", "known-to-these-tests-alone"
 #: What a bucket must be called to be the web site of http://localhost.
 SITE = "localhost"
-_STARTS = 5
-_LONGEST_START = 20.0
 
 
 def program() -> Path:
@@ -132,18 +130,9 @@ class S3Server:
 def running(folder: Path) -> Iterator[S3Server]:
     """A server with its buckets in `folder`, until the block ends."""
     (folder / "buckets").mkdir()
-    for _ in range(_STARTS):
-        server = S3Server(root=folder / "buckets", port=_free_port(), site_port=_free_port())
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(_command(server), stdout=log, stderr=log)
-        try:
-            if _is_up(process, server):
-                yield server
-                return
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-    raise AssertionError((folder / "log").read_text(encoding="utf-8", errors="replace"))
+    server = S3Server(root=folder / "buckets", port=free_port(), site_port=free_port())
+    with started(_command(server), (server.port, server.site_port), folder / "log"):
+        yield server
 
 
 def _command(server: S3Server) -> list[str]:
@@ -165,27 +154,6 @@ def _sidecar(server: S3Server) -> Path:
     folder = server.root.with_name("metadata")
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
-def _is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
-    """Whether it answers; False where it has ended, another having taken one of its ports."""
-    end = time.monotonic() + _LONGEST_START
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            for port in (server.port, server.site_port):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return True
-    return False
 
 
 def secrets_in(text: str, environment: Mapping[str, str]) -> list[str]:

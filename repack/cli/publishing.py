@@ -116,8 +116,7 @@ def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
     for folder, errors in pinning.unresolved.items():
         for python, error in errors.items():
             _log.error("%s: Python %s is not pinned: %s", folder, python, error)
-    lines = [str(path) for path in pinning.written]
-    lines += [f"{path}: removed" for path in pinning.removed]
+    lines = [file.path + (": removed" if file.removed else "") for file in pinning.files]
     return Answer(
         json={"version": JSON_VERSION, **pinning_json(pinning)},
         show=lambda console: console.show_lines(lines),

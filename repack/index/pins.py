@@ -21,17 +21,20 @@ _EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
 _PATTERNS = ("requirements*.txt", "constraints.txt", "pylock.toml")
 
 
-class Pinning(NamedTuple):
-    """What was pinned: by the build's folder, the Pythons, and the files written or removed.
+class PinFile(NamedTuple):
+    """A pin file, and what became of it; one that is removed speaks of no wheel any more."""
 
-    `unresolved` has the reason for each Python that could not be pinned.
-    """
+    path: str
+    changed: bool
+    removed: bool = False
+
+
+class Pinning(NamedTuple):
+    """What was pinned, for each build's folder, and why a Python could not be."""
 
     targets: Mapping[Path, Sequence[Target]]
     unresolved: Mapping[Path, Mapping[str, RepackError]]
-    written: Sequence[Path]
-    changed: frozenset[Path]
-    removed: Sequence[Path]
+    files: Sequence[PinFile]
 
 
 def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
@@ -51,36 +54,15 @@ def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
             file=dist,
             hint="run `repack build` first",
         )
-    written: list[Path] = []
-    changed: list[Path] = []
-    removed: list[Path] = []
-    for folder, its_targets in targets.items():
-        place, files = Folder(folder), pin_files(its_targets, index.named)
-        before = _read_pin_files(folder)
-        stale = [name for name, text in files.items() if before.get(name) != text.encode()]
-        for name in sorted(stale):
-            place.write(name, files[name].encode())
-        ours = [name for name, text in before.items() if text.startswith(MARK.encode())]
-        gone = [name for name in ours if name not in files]
-        for name in gone:
-            place.delete(name)
-        written += [folder / name for name in files]
-        changed += [folder / name for name in stale]
-        removed += [folder / name for name in gone]
-    return Pinning(targets, unresolved, sorted(written), frozenset(changed), removed)
+    texts = {folder: pin_files(rows, index.named) for folder, rows in targets.items()}
+    files = [file for folder in targets for file in _replace_files(folder, texts[folder])]
+    return Pinning(targets, unresolved, files)
 
 
 def pinning_json(pinning: Pinning) -> dict[str, object]:
     """Return what `repack pin --json` prints, without its version."""
-    files = [
-        *((path, path in pinning.changed, False) for path in pinning.written),
-        *((path, True, True) for path in pinning.removed),
-    ]
     return {
-        "files": [
-            {"path": str(path), "changed": changed, "removed": removed}
-            for path, changed, removed in files
-        ],
+        "files": [file._asdict() for file in pinning.files],
         "pins": [
             {
                 "build": folder.name,
@@ -103,10 +85,23 @@ def pinning_json(pinning: Pinning) -> dict[str, object]:
     }
 
 
-def _read_pin_files(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file that has the name of a pin file."""
+def _replace_files(folder: Path, texts: Mapping[str, str]) -> list[PinFile]:
+    """Write the pin files of a folder, and remove those of ours that are of no Python now."""
+    place = Folder(folder)
     names = sorted(path.name for pattern in _PATTERNS for path in folder.glob(pattern))
-    return {name: Folder(folder).read(name) or b"" for name in names}
+    before = {name: place.read(name) or b"" for name in names}
+    files = []
+    for name, text in sorted(texts.items()):
+        content = text.encode()
+        is_changed = before.pop(name, None) != content
+        if is_changed:
+            place.write(name, content)
+        files.append(PinFile(str(folder / name), changed=is_changed))
+    for name, content in before.items():
+        if content.startswith(MARK.encode()):
+            place.delete(name)
+            files.append(PinFile(str(folder / name), changed=True, removed=True))
+    return files
 
 
 def _pin_build(

@@ -45,17 +45,16 @@ _AGAIN = "ask the index's keeper, and run again: only what lacks is sent"
 
 
 class ServedIndex:
-    """An index that takes uploads, as those who install from it see it."""
+    """An index that takes uploads, as those who install from it see it.
 
-    def __init__(self, web: Web, url: str) -> None:
+    `url` is where it is by its own word: an old host name may lead to it. `is_known` is False
+    where that page was not shown: who may not list all projects may still look at one of them.
+    """
+
+    def __init__(self, web: Web, url: str, *, is_known: bool) -> None:
         self._web = web
-        root = None
-        # Who may not list all projects may still look at one of them.
-        with contextlib.suppress(FetchError):
-            root = web.read_page(url, most=_HEAD)
-        #: Where the index is by its own word: an old host name may lead to it.
-        self.url = root.url if root is not None else url
-        self._is_known = root is not None
+        self.url = url
+        self._is_known = is_known
 
     def find(self, offer: Offer) -> Link | None:
         """Return the file of that name; raises FetchError where that cannot be looked at.
@@ -94,7 +93,7 @@ def upload(
     """
     with make_session() as session:
         web = Web(session, progress, account)
-        index = ServedIndex(web, index_url or _find_index(account.url, web))
+        index = _open_index(index_url, web) if index_url else _find_index(account.url, web)
         missing = _find_missing(offers, index)
         done = [
             make_done(
@@ -107,8 +106,16 @@ def upload(
     return redact_url(index.url), done, account.at(index.url)
 
 
-def _find_index(upload_url: str, web: Web) -> str:
-    """Return the URL of the simple pages of the index that takes uploads there."""
+def _open_index(url: str, web: Web) -> ServedIndex:
+    """Return the index whose simple pages are at the URL."""
+    root = None
+    with contextlib.suppress(FetchError):
+        root = web.read_page(url, most=_HEAD)
+    return ServedIndex(web, root.url if root else url, is_known=root is not None)
+
+
+def _find_index(upload_url: str, web: Web) -> ServedIndex:
+    """Return the index that takes uploads there, by looking for its simple pages."""
     base, forbidden_url = upload_url.rstrip("/") + "/", ""
     for place in _PLACES:
         url = urljoin(base, place)
@@ -121,9 +128,9 @@ def _find_index(upload_url: str, web: Web) -> str:
                 forbidden_url = forbidden_url or url
             continue
         if page is not None and _is_simple(page):
-            return page.url
+            return ServedIndex(web, page.url, is_known=True)
     if forbidden_url:
-        return forbidden_url
+        return ServedIndex(web, forbidden_url, is_known=False)
     raise FetchError(
         "no simple page of the index is found from there, so what it has cannot be compared",
         code="no-index-url",
