@@ -12,7 +12,7 @@ import pytest
 from browsing import browser
 from driving import Repack
 from faultserver import FaultServer, listening
-from fetching import no_proxies
+from fetching import Site, no_proxies
 from playwright.sync_api import Browser
 from releases import GitHub
 from s3server import S3Server
@@ -74,6 +74,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
     no_proxies(monkeypatch)
     with listening() as server:
         yield server
+
+
+@pytest.fixture
+def site(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Such a server, with the cache of those who fetch from it."""
+    no_proxies(monkeypatch)
+    with Site(cache) as site:
+        yield site
 
 
 @pytest.fixture

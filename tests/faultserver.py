@@ -5,8 +5,6 @@ reset. A path has content and, in a queue, the faults that its next requests mee
 is empty it serves as it should: ranges, If-Range, redirects and all.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -16,14 +14,14 @@ import ssl
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from typing import (
-    Protocol,
-    Self,  # for mypy alone: Python 3.10 has it nowhere else
-)
+from typing import Self
 from urllib.parse import urlsplit
+
+#: What an exchange meets in place of a good answer.
+Fault = Callable[["Exchange", "Resource"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +81,14 @@ class Exchange:
 
     def asked_start(self, resource: Resource) -> int | None:
         """Where the wanted range starts; None where everything is to be sent."""
-        if match := re.fullmatch(r"bytes=-(\d+)", self.seen.headers.get("range", "")):
+        asked = self.seen.headers.get("range", "")
+        if match := re.fullmatch(r"bytes=-(\d+)", asked):
             return max(0, len(resource.content) - int(match[1]))
-        match = re.fullmatch(r"bytes=(\d+)-\d*", self.seen.headers.get("range", ""))
+        match = re.fullmatch(r"bytes=(\d+)-\d*", asked)
         condition = self.seen.headers.get("if-range")
         if not match or condition not in {None, resource.etag, resource.last_modified}:
             return None
         return int(match[1])
-
-
-class Fault(Protocol):
-    def __call__(self, exchange: Exchange, resource: Resource) -> None: ...
 
 
 def serve(exchange: Exchange, resource: Resource) -> None:
@@ -107,13 +102,11 @@ def serve(exchange: Exchange, resource: Resource) -> None:
     elif start >= size:
         exchange.send("416 Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
     else:
-        first, _, last = exchange.seen.headers["range"].removeprefix("bytes=").partition("-")
-        last = last if first else ""
-        end = min(int(last) + 1, size) if last else size
+        match = re.fullmatch(r"bytes=\d+-(\d+)", exchange.seen.headers["range"])
+        end = min(int(match[1]) + 1, size) if match else size
         part = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
         length = {"Content-Length": str(end - start)}
-        content = resource.content[start:end]
-        exchange.send("206 Partial Content", {**kind, **part, **length}, content)
+        exchange.send("206 Partial Content", kind | part | length, resource.content[start:end])
 
 
 def _cut(exchange: Exchange, resource: Resource, count: int) -> None:

@@ -1,24 +1,28 @@
 """What the tests of `fetch` have in common: a small wheel, a session that does not wait."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import random
+import ssl
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import pytest
 import requests
+from faultserver import FaultServer
 
-from repack.console import Progress, Task
+from repack.config import UrlSource
+from repack.console import SILENT, Progress, Task
+from repack.errors import RepackError
+from repack.fetch import Cache, Fetched, fetch
 from repack.fetch.http import PATIENCE, make_session
 from repack.lock import Lock, Pin
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
-PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+PATH = f"/files/{NAME}"
 TRIES = 4
 
 
@@ -45,9 +49,9 @@ def locked(key: str, content: bytes, *, url: str = "", name: str = NAME) -> Lock
 
 
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXY_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    for kind in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{kind}_proxy", raising=False)
+        monkeypatch.delenv(f"{kind}_proxy".upper(), raising=False)
 
 
 def fast_session() -> requests.Session:
@@ -73,8 +77,43 @@ class Told(Progress, Task):
         self.texts.append(text)
 
     @contextmanager
-    def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Told]:
+    def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Self]:
         del unit
         self.texts.append(text)
         self.done, self.total = 0, total
         yield self
+
+
+class Site(FaultServer):
+    """A server, and the cache of those who fetch from it."""
+
+    def __init__(self, cache: Cache, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context)
+        self.cache = cache
+
+    def get(
+        self,
+        path: str = PATH,
+        *,
+        lock: Lock | None = None,
+        offline: bool = False,
+        sha256: str | None = None,
+        progress: Progress = SILENT,
+    ) -> Fetched:
+        """Fetch what lies at `path`; `sha256` is what the configuration says of it."""
+        source, session = UrlSource(url=self.url(path), sha256=sha256), fast_session()
+        return fetch(
+            source, lock=lock, cache=self.cache, offline=offline, session=session, progress=progress
+        )
+
+    def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
+        """Return the error of a fetch that fails; nothing lies under a final name then."""
+        with pytest.raises(RepackError) as caught:
+            self.get(**options)
+        assert not list((self.cache.root / "files").rglob("*.whl"))
+        assert "\n" not in str(caught.value)
+        return caught.value
+
+    def ranges(self) -> list[tuple[str | None, str | None]]:
+        """Return what each request asked for: a range, and the mark that it has to have."""
+        return [(seen.headers.get("range"), seen.headers.get("if-range")) for seen in self.seen]

@@ -1,7 +1,5 @@
 """Pretends to be NVIDIA: wheels and toolkit directories with small DLLs of the genuine names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -38,20 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenarios = [
         scenario
         for scenario in read_scenarios("windows" if ON_WINDOWS else "wine")
-        if not options.only or any(fnmatch(scenario.name, each) for each in options.only)
+        if any(fnmatch(scenario.name, pattern) for pattern in options.only or ["*"])
     ]
     runs = [
-        each
-        for each in runs_of(scenarios, quick=options.quick)
-        if not options.python or each.python in options.python
+        run
+        for run in runs_of(scenarios, quick=options.quick)
+        if not options.python or run.python in options.python
     ]
-    supply = Supply(
-        Cache.default(),
-        LOCK,
-        offline=options.offline,
-        update=options.update_lock,
-        progress=progress,
-    )
+    cache, settings = Cache.default(), {"offline": options.offline, "update": options.update_lock}
+    supply = Supply(cache, LOCK, progress=progress, **settings)
     with Pythons(cache=supply.cache, progress=progress, offline=options.offline) as pythons:
         cells = prove(Prover(supply, pythons, options.limit), runs, options.jobs, progress)
         supply.keep()
@@ -89,18 +84,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Run every claim about Windows on genuine Windows binaries.",
         epilog="example: nox -s proof -- --only 'cuda-path*' --python 3.12",
     )
-    parser.add_argument(
-        "--only", action="append", metavar="NAME", help="scenarios, by name or glob"
-    )
-    parser.add_argument("--python", action="append", metavar="3.12", help="on these Pythons only")
-    parser.add_argument("--quick", action="store_true", help="the part that the tests run")
-    parser.add_argument("--jobs", type=int, default=_default_jobs(), help="machines at a time")
-    parser.add_argument("--limit", type=float, default=150.0, help="seconds for each program")
-    parser.add_argument("--offline", action="store_true", help="only what is cached")
-    parser.add_argument("--update-lock", action="store_true", help="take the index's newest parts")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="N random machines only")
-    parser.add_argument("--seed", type=int, default=0, help="of the first of them, default: 0")
-    parser.add_argument("-o", "--out", type=Path, default=Path("proof"), help="default: proof")
+    add = parser.add_argument
+    add("--only", action="append", metavar="NAME", help="scenarios, by name or glob")
+    add("--python", action="append", metavar="3.12", help="on these Pythons only")
+    add("--quick", action="store_true", help="the part that the tests run")
+    add("--jobs", type=int, default=_default_jobs(), help="machines at a time")
+    add("--limit", type=float, default=150.0, help="seconds for each program")
+    add("--offline", action="store_true", help="only what is cached")
+    add("--update-lock", action="store_true", help="take the index's newest parts")
+    add("--random", type=int, default=0, metavar="N", help="N random machines only")
+    add("--seed", type=int, default=0, help="of the first of them, default: 0")
+    add("-o", "--out", type=Path, default=Path("proof"), help="default: proof")
     return parser
 
 
@@ -121,12 +115,8 @@ def _system(pythons: Pythons) -> str:
 
 def _write(proof: Proof, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    document = {
-        "version": 1,
-        "right": sum(cell.right for cell in proof.cells),
-        "of": len(proof.cells),
-        **msgspec.to_builtins(proof),
-    }
+    figures = {"right": sum(cell.right for cell in proof.cells), "of": len(proof.cells)}
+    document = {"version": 1, **figures, **msgspec.to_builtins(proof)}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     for name, content in {"proof.json": text, "index.html": render_page(proof)}.items():
         with replacing(folder / name) as stream:

@@ -1,7 +1,5 @@
 """A copy of GitHub's release API on loopback."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote

@@ -1,7 +1,5 @@
 """The same input gives the same bytes, whichever Python runs `repack`."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

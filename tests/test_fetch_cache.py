@@ -1,153 +1,108 @@
 """The cache, the lock's part in fetching, files of this machine, and `--offline`."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer
-from fetching import NAME, Told, fast_session, locked, make_content, sha256
+from fetching import NAME, PATH, Site, Told, locked, make_content, sha256
 
 from repack.config import FileSource, UrlSource
 from repack.console import SILENT
 from repack.errors import FetchError, InputError, OutputError, UsageError
-from repack.fetch import Cache, Fetched, fetch
+from repack.fetch import Cache, fetch
 from repack.files import Memory
 from repack.lock import Lock
 
 CONTENT = make_content()
 OTHER = make_content(seed=1)
-PATH = f"/files/{NAME}"
 
 
 @pytest.fixture
-def server(server: FaultServer) -> FaultServer:
-    server.add(PATH, CONTENT)
-    return server
+def site(site: Site) -> Site:
+    site.add(PATH, CONTENT)
+    return site
 
 
-def get(
-    server: FaultServer,
-    cache: Cache,
-    *,
-    lock: Lock | None = None,
-    offline: bool = False,
-    known: str | None = None,
-) -> Fetched:
-    source = UrlSource(url=server.url(PATH), sha256=known)
-    return fetch(source, lock=lock, cache=cache, offline=offline, session=fast_session())
-
-
-class TestTheFolder:
-    def test_is_that_of_the_environment(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("REPACK_CACHE", str(tmp_path))
-        assert Cache.default().root == tmp_path
-        monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
-        with pytest.raises(UsageError, match="the cache is a folder of this machine"):
-            Cache.default()
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="each system has its own place")
-    def test_is_else_that_of_the_platform(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.delenv("REPACK_CACHE", raising=False)
+def test_the_environment_or_the_platform_says_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REPACK_CACHE", str(tmp_path))
+    assert Cache.default().root == tmp_path
+    monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
+    with pytest.raises(UsageError, match="the cache is a folder of this machine"):
+        Cache.default()
+    if sys.platform == "linux":
+        monkeypatch.delenv("REPACK_CACHE")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert Cache.default().root == tmp_path / "repack"
 
 
-class TestAPinnedFile:
-    def test_is_taken_from_the_cache_without_a_question(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        first = get(server, cache)
-        assert get(server, cache, lock=Lock().with_pin(first.pin)) == first
-        assert len(server.seen) == 1
-
-    @pytest.mark.parametrize(
-        "damage",
-        [
-            pytest.param(lambda content: content[:-1], id="cut"),
-            pytest.param(lambda content: content[:99] + b"?" + content[100:], id="one byte"),
-            pytest.param(lambda content: content + b"?", id="longer"),
-            pytest.param(lambda _: b"", id="empty"),
-        ],
-    )
-    def test_damaged_in_the_cache_is_noticed_and_fetched_anew(
-        self, server: FaultServer, cache: Cache, damage: Callable[[bytes], bytes]
-    ) -> None:
-        first = get(server, cache)
-        lock, stat = Lock().with_pin(first.pin), first.path.stat()
-        first.path.write_bytes(damage(CONTENT))
-        os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
-            get(server, cache, lock=lock, offline=True)
-        assert get(server, cache, lock=lock).path.read_bytes() == CONTENT
-        assert len(server.seen) == 2
-
-    def test_is_taken_as_it_is_now_where_the_lock_is_renewed(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        get(server, cache)
-        server.add(PATH, OTHER)
-        assert get(server, cache, lock=Lock()).pin.sha256 == sha256(OTHER)
-
-    def test_contradicted_by_the_configuration_is_refused(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        lock = locked(server.url(PATH), CONTENT)
-        with pytest.raises(FetchError, match=f"is {'0' * 64}, repack.lock says {sha256(CONTENT)}"):
-            get(server, cache, lock=lock, known="0" * 64)
-        assert not server.seen
-
-    def test_of_a_url_is_the_same_whatever_its_query(
-        self, server: FaultServer, cache: Cache
-    ) -> None:
-        first = get(server, cache)
-        signed = UrlSource(url=server.url(f"{PATH}?X-Amz-Signature=secret"))
-        assert fetch(signed, lock=Lock().with_pin(first.pin), cache=cache) == first
-        assert len(server.seen) == 1
+#: What a file of the cache may have become.
+DAMAGES = {
+    "cut": CONTENT[:-1],
+    "one byte": CONTENT[:99] + b"?" + CONTENT[100:],
+    "longer": CONTENT + b"?",
+    "empty": b"",
+}
 
 
-def test_a_known_hash_saves_the_download_of_what_is_there(
-    server: FaultServer, cache: Cache
-) -> None:
-    get(server, cache)
-    get(server, cache, known=sha256(CONTENT))
-    assert len(server.seen) == 1
+@pytest.mark.parametrize("damaged", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_in_the_cache_is_fetched(site: Site, damaged: bytes) -> None:
+    first = site.get()
+    lock, stat = Lock().with_pin(first.pin), first.path.stat()
+    first.path.write_bytes(damaged)
+    os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
+        site.get(lock=lock, offline=True)
+    assert site.get(lock=lock).path.read_bytes() == CONTENT
+    assert len(site.seen) == 2
+
+
+def test_a_query_makes_no_difference_to_what_is_pinned(site: Site) -> None:
+    first = site.get()
+    lock = Lock().with_pin(first.pin)
+    assert site.get(lock=lock) == first
+    signed = UrlSource(url=site.url(f"{PATH}?X-Amz-Signature=secret"))
+    assert fetch(signed, lock=lock, cache=site.cache) == first
+    with pytest.raises(FetchError, match=f"is {'0' * 64}, repack.lock says {sha256(CONTENT)}"):
+        site.get(lock=lock, sha256="0" * 64)
+    assert len(site.seen) == 1
+    site.add(PATH, OTHER)
+    assert site.get(lock=Lock()).pin.sha256 == sha256(OTHER)
+
+
+def test_a_known_hash_saves_the_download_of_what_is(site: Site) -> None:
+    site.get()
+    site.get(sha256=sha256(CONTENT))
+    assert len(site.seen) == 1
     with pytest.raises(FetchError, match="--offline"):
-        get(server, cache, known="0" * 64, offline=True)
+        site.get(sha256="0" * 64, offline=True)
 
 
-def test_offline_takes_what_was_last_fetched_and_asks_nobody(
-    server: FaultServer, cache: Cache
-) -> None:
+def test_offline_takes_what_was_fetched_and_asks_nobody(site: Site) -> None:
     with pytest.raises(FetchError) as caught:
-        get(server, cache, lock=Lock(), offline=True)
+        site.get(lock=Lock(), offline=True)
     assert caught.value.code == "offline"
     assert "run `repack fetch` or `repack build` once" in caught.value.hint
     with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
-        get(server, cache, lock=locked(server.url(PATH), CONTENT), offline=True)
-    assert not server.seen
-    first = get(server, cache)
+        site.get(lock=locked(site.url(PATH), CONTENT), offline=True)
+    assert not site.seen
+    first = site.get()
     # What is not pinned is asked for each time.
-    assert get(server, cache).sha256 == first.sha256
-    assert len(server.seen) == 2
-    assert get(server, cache, offline=True) == first
-    assert len(server.seen) == 2
+    assert site.get().sha256 == first.sha256
+    assert len(site.seen) == 2
+    assert site.get(offline=True) == first
+    assert len(site.seen) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users and modes of POSIX")
-def test_a_cache_that_may_only_be_read_is_used(server: FaultServer) -> None:
+def test_a_cache_that_may_only_be_read_is_used(site: Site) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        cache = Cache(Path(folder))
-        first = get(server, cache)
+        site.cache = cache = Cache(Path(folder))
+        first = site.get()
         folders = [cache.root, *(path for path in cache.root.rglob("*") if path.is_dir())]
         for path in folders:
             path.chmod(0o555)
@@ -155,28 +110,27 @@ def test_a_cache_that_may_only_be_read_is_used(server: FaultServer) -> None:
         # Whoever may do everything becomes somebody else.
         os.seteuid(user or 65534)
         try:
-            assert get(server, cache, lock=Lock().with_pin(first.pin)) == first
-            assert get(server, cache, offline=True) == first
+            assert site.get(lock=Lock().with_pin(first.pin)) == first
+            assert site.get(offline=True) == first
             Memory(cache.folder("new")).keep("key", "what would be nice to know")
             with pytest.raises(OutputError, match="REPACK_CACHE name a folder you may write to"):
-                get(server, cache)
+                site.get()
         finally:
             os.seteuid(user)
             for path in folders:
                 path.chmod(0o755)
 
 
-class TestAFile:
-    def test_is_used_where_it_lies(self, tmp_path: Path, cache: Cache) -> None:
-        path = tmp_path / NAME
-        path.write_bytes(CONTENT)
-        fetched = fetch(FileSource(path=path), lock=None, cache=cache)
-        assert fetched.path == path
-        assert (fetched.sha256, fetched.url) == (sha256(CONTENT), f"file:{NAME}")
-        assert not cache.root.exists()
-        path.write_bytes(OTHER)
-        with pytest.raises(FetchError, match=f"repack.lock says {sha256(CONTENT)}"):
-            fetch(FileSource(path=path), lock=Lock().with_pin(fetched.pin), cache=cache)
+def test_a_file_of_this_machine_is_used_where_it_lies(tmp_path: Path, cache: Cache) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(CONTENT)
+    fetched = fetch(FileSource(path=path), lock=None, cache=cache)
+    assert (fetched.path, fetched.sha256) == (path, sha256(CONTENT))
+    assert fetched.url == f"file:{NAME}"
+    assert not cache.root.exists()
+    path.write_bytes(OTHER)
+    with pytest.raises(FetchError, match=f"repack.lock says {sha256(CONTENT)}"):
+        fetch(FileSource(path=path), lock=Lock().with_pin(fetched.pin), cache=cache)
 
 
 #: What lies there, and what it is called.
@@ -193,7 +147,7 @@ NO_WHEELS = {
 
 
 @pytest.mark.parametrize(("content", "reason"), NO_WHEELS.values(), ids=NO_WHEELS)
-def test_a_file_that_is_no_archive_is_called_what_it_is(
+def test_no_archive_is_called_what_it_is(
     content: bytes, reason: str, tmp_path: Path, cache: Cache
 ) -> None:
     path = tmp_path / NAME

@@ -1,11 +1,9 @@
 """GitHub releases, from a loopback copy of the release API."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
-from faultserver import ProxyServer, answers, resets_after
+from faultserver import FaultServer, ProxyServer, answers, resets_after
 from fetching import NAME, fast_session, locked, make_content, sha256
 from releases import REPOSITORY, GitHub
 
@@ -31,9 +29,7 @@ def refused(source: ReleaseSource, cache: Cache, *, lock: Lock | None = None) ->
     return caught.value
 
 
-def test_the_asset_that_matches_is_fetched_by_the_api_and_pinned_by_its_download_url(
-    github: GitHub, cache: Cache
-) -> None:
+def test_an_asset_is_fetched_by_the_api_and_pinned_by_its_url(github: GitHub, cache: Cache) -> None:
     github.release("4.13.0.90", {NAME: CONTENT, LINUX: make_content(seed=1)})
     signed = github.storage.resources["/storage/1?X-Amz-Signature=secret"]
     signed.faults.append(resets_after(9_000))
@@ -49,7 +45,7 @@ def test_the_asset_that_matches_is_fetched_by_the_api_and_pinned_by_its_download
     assert len(github.storage.seen) == 2
 
 
-def test_a_tag_may_hold_a_slash_and_the_latest_release_is_that_of_the_pin(
+def test_the_latest_release_is_that_of_the_pin(
     github: GitHub, cache: Cache, tmp_path: Path
 ) -> None:
     github.release("4.13.0/90", {NAME: CONTENT})
@@ -85,15 +81,9 @@ def test_assets_of_which_not_one_matches_are_told(case: str, github: GitHub, cac
 WRONG = f"sha256:{'0' * 64}"
 
 
-@pytest.mark.parametrize("digest", [None, "", "sha512:abc", 7])
-def test_a_digest_that_is_none_is_no_mismatch(github: GitHub, cache: Cache, digest: object) -> None:
-    github.release("4.13.0.90", {NAME: CONTENT}, digest=digest)
-    assert get(github.source(), cache).sha256 == sha256(CONTENT)
-
-
-def test_a_digest_is_held_unless_configuration_or_lock_say_otherwise(
-    github: GitHub, cache: Cache
-) -> None:
+def test_a_digest_is_held_unless_the_lock_says_otherwise(github: GitHub, cache: Cache) -> None:
+    github.release("4.13.0.90", {NAME: CONTENT}, digest="sha512:abc")
+    assert get(github.source(), Cache(cache.root / "another")).sha256 == sha256(CONTENT)
     github.release("4.13.0.90", {NAME: CONTENT}, digest=WRONG)
     error = refused(github.source(), cache)
     assert f"has SHA-256 {sha256(CONTENT)}, the release says {'0' * 64}" in str(error)
@@ -107,92 +97,72 @@ def test_a_digest_is_held_unless_configuration_or_lock_say_otherwise(
 OURS = ("GH_TOKEN", "GITHUB_TOKEN", "OUR_TOKEN")
 
 
-class TestTheToken:
-    @pytest.fixture(autouse=True)
-    def _release(self, github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A release on the GitHub that a workflow says it runs on, and no token."""
-        for name in OURS:
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("GITHUB_API_URL", github.api.url(""))
-        github.release("4.13.0.90", {NAME: CONTENT})
+@pytest.fixture
+def public(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> GitHub:
+    """A release on the GitHub that a workflow says it runs on, and no token."""
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GITHUB_API_URL", github.api.url(""))
+    github.release("4.13.0.90", {NAME: CONTENT})
+    return github
 
-    def sent(self, github: GitHub) -> list[str | None]:
-        return [seen.headers.get("authorization") for seen in github.api.seen]
 
-    @pytest.mark.parametrize("name", OURS)
-    def test_of_the_environment_goes_to_the_api_and_nowhere_else(
-        self, github: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch, name: str
-    ) -> None:
-        monkeypatch.setenv(name, "secret")
-        get(github.source(token_env=OURS), cache)
-        assert self.sent(github) == ["Bearer secret", "Bearer secret"]
-        assert "authorization" not in github.storage.seen[0].headers
+def sent(server: FaultServer) -> list[str | None]:
+    return [seen.headers.get("authorization") for seen in server.seen]
 
-    @pytest.mark.parametrize("own", ["", "https://api.github.com", "https://127.0.0.1"])
-    def test_of_github_goes_to_no_other_server(
-        self, github: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch, own: str
-    ) -> None:
-        monkeypatch.setenv("GITHUB_API_URL", own)
-        monkeypatch.setenv("GITHUB_TOKEN", "secret")
-        get(github.source(token_env=OURS), cache)
-        assert self.sent(github) == [None, None]
 
-    def test_goes_to_no_server_without_encryption(
-        self, github: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("OUR_TOKEN", "secret")
-        with ProxyServer() as proxy:
-            monkeypatch.setenv("http_proxy", proxy.url(""))
-            refused(github.source(token_env=OURS, api="http://ghe.invalid/api/v3"), cache)
-            assert proxy.seen
-            assert all("authorization" not in seen.headers for seen in proxy.seen)
+@pytest.mark.parametrize("name", OURS)
+def test_a_token_goes_to_the_api_and_nowhere_else_whatever_netrc_says(
+    name: str, public: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv(name, "secret")
+    # Another port of the same host is another server.
+    same_host = public.storage.url("/storage/1?X-Amz-Signature=secret")
+    place = f"/repos/{REPOSITORY}/releases/assets/1"
+    public.api.add(place, b"", answers("302 Found", {"Location": same_host}))
+    get(public.source(token_env=OURS), cache)
+    assert sent(public.api) == ["Bearer secret", "Bearer secret"]
+    assert sent(public.storage) == [None]
 
-    def test_goes_to_no_other_port_of_the_same_host(
-        self, github: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("GH_TOKEN", "secret")
-        same_host = github.storage.url("/storage/1?X-Amz-Signature=secret")
-        place = f"/repos/{REPOSITORY}/releases/assets/1"
-        github.api.add(place, b"", answers("302 Found", {"Location": same_host}))
-        get(github.source(), cache)
-        assert "authorization" not in github.storage.seen[0].headers
 
-    def test_keeps_netrc_out(
-        self, github: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        netrc = tmp_path / "netrc"
-        netrc.write_text("default login me password secret\n", encoding="utf-8")
-        monkeypatch.setenv("NETRC", str(netrc))
-        monkeypatch.setenv("GH_TOKEN", "token")
-        get(github.source(), cache)
-        assert self.sent(github)[0] == "Bearer token"
-        assert "authorization" not in github.storage.seen[0].headers
+@pytest.mark.parametrize("own", ["", "https://api.github.com", "https://127.0.0.1"])
+def test_a_token_of_github_goes_to_no_other_server_and_to_none_without_encryption(
+    own: str, public: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_API_URL", own)
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    get(public.source(token_env=OURS), cache)
+    assert sent(public.api) == [None, None]
+    monkeypatch.setenv("OUR_TOKEN", "secret")
+    with ProxyServer() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url(""))
+        source = public.source(token_env=OURS, api="http://ghe.invalid/api/v3")
+        refused(source, Cache(cache.root / "another"))
+        assert set(sent(proxy)) == {None}
 
-    @pytest.mark.parametrize("status", [401, 403])
-    def test_that_is_stale_is_let_go_on_a_public_repository(
-        self,
-        github: GitHub,
-        cache: Cache,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-        status: int,
-    ) -> None:
-        monkeypatch.setenv("GH_TOKEN", "secret")
-        github.api.resources[RELEASE].faults.append(answers(f"{status} Bad credentials"))
-        assert get(github.source(), cache).path.read_bytes() == CONTENT
-        assert self.sent(github) == ["Bearer secret", None, None]
-        assert "the token in GH_TOKEN is refused" in caplog.text
-        assert "secret" not in caplog.text
 
-    def test_that_is_stale_is_named_on_a_private_one(
-        self, github: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("GH_TOKEN", "not-to-be-seen")
-        github.api.add(RELEASE, b"", answers("401 Bad credentials"), answers("404 Not Found"))
-        error = refused(github.source(), cache)
-        assert "401 Bad credentials: the token in GH_TOKEN is refused" in str(error)
-        assert "put a new token into GH_TOKEN" in error.hint
-        assert "not-to-be-seen" not in str(error)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_stale_token_is_let_go_on_a_public_repository_and_named_on_a_private_one(
+    status: int,
+    public: GitHub,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("GH_TOKEN", "not-to-be-seen")
+    refusal = answers(f"{status} Bad credentials")
+    public.api.resources[RELEASE].faults.append(refusal)
+    assert get(public.source(), cache).path.read_bytes() == CONTENT
+    assert sent(public.api) == ["Bearer not-to-be-seen", None, None]
+    assert "the token in GH_TOKEN is refused" in caplog.text
+    public.api.add(RELEASE, b"", refusal, answers("404 Not Found"))
+    error = refused(public.source(), Cache(cache.root / "another"))
+    assert f"{status} Bad credentials: the token in GH_TOKEN is refused" in str(error)
+    assert "put a new token into GH_TOKEN" in error.hint
+    assert "not-to-be-seen" not in f"{error} {caplog.text}"
 
 
 #: The tag, what the server lists, and what is said.
@@ -205,9 +175,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("case", MISSING)
-def test_a_release_that_is_not_there_is_told_with_those_that_are(
-    case: str, github: GitHub, cache: Cache
-) -> None:
+def test_a_missing_release_is_told_with_others(case: str, github: GitHub, cache: Cache) -> None:
     tag, listed, reason = MISSING[case]
     if listed is not None:
         releases = [{"tag_name": name, "prerelease": True} for name in listed]
@@ -219,27 +187,23 @@ def test_a_release_that_is_not_there_is_told_with_those_that_are(
         assert 'source.tag = "5.0rc1"' in error.hint
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        pytest.param([], id="a list"),
-        pytest.param({"message": "hello"}, id="no release"),
-        pytest.param({"tag_name": "1", "assets": [{"name": "x.whl"}]}, id="half an asset"),
-        pytest.param({"tag_name": "1", "assets": ["x.whl"]}, id="names"),
-    ],
-)
-def test_an_api_that_answers_something_else_is_named(
-    github: GitHub, cache: Cache, document: object
+NO_RELEASES = {
+    "a list": b"[]",
+    "no release": b'{"message": "hello"}',
+    "half an asset": b'{"tag_name": "1", "assets": [{"name": "x.whl"}]}',
+    "no JSON": b"<!DOCTYPE html>",
+}
+
+
+@pytest.mark.parametrize("answer", NO_RELEASES.values(), ids=NO_RELEASES)
+def test_an_api_that_answers_otherwise_is_named(
+    answer: bytes, github: GitHub, cache: Cache
 ) -> None:
-    github.api.add_json(RELEASE, document)
-    assert "does not answer with releases" in str(refused(github.source(), cache))
-    github.api.add(RELEASE, b"<!DOCTYPE html>", kind="text/html")
+    github.api.add(RELEASE, answer, kind="application/json")
     assert refused(github.source(), cache).code == "not-json"
 
 
-def test_an_api_is_not_asked_where_the_lock_and_the_cache_suffice(
-    github: GitHub, cache: Cache
-) -> None:
+def test_an_api_is_not_asked_where_lock_and_cache_suffice(github: GitHub, cache: Cache) -> None:
     github.release("4.13.0.90", {NAME: CONTENT})
     lock = Lock().with_pin(get(github.source(), cache).pin)
     github.api.seen.clear()
@@ -255,9 +219,7 @@ def test_an_asset_that_was_pinned_and_is_gone_is_told(github: GitHub, cache: Cac
     assert "--update-lock" in error.hint
 
 
-def test_an_asset_of_another_name_is_refused_and_may_be_given_one(
-    github: GitHub, cache: Cache
-) -> None:
+def test_an_asset_of_another_name_may_be_given_a_wheels(github: GitHub, cache: Cache) -> None:
     github.release("4.13.0.90", {"../cuda-win_amd64.whl": CONTENT})
     assert refused(github.source(), cache).code == "filename"
     assert not github.storage.seen

@@ -1,7 +1,5 @@
 """Index requirements, through the real pip, from a small index on loopback."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -10,15 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultserver import (
-    Exchange,
-    FaultServer,
-    Resource,
-    answers,
-    ends_after,
-    listening,
-    serve,
-)
+from faultserver import Exchange, FaultServer, Resource, answers, ends_after, listening, serve
 from fetching import TRIES, fast_session, locked, make_content, no_proxies, sha256
 
 from repack.config import IndexSource
@@ -107,17 +97,16 @@ def downloads(index: FaultServer) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("requirement", "python", "name"),
-    [
-        pytest.param("sample-cu126==4.12.0", "3.9", CP39, id="for one Python"),
-        pytest.param("sample-cu126==4.13.0", "3.12", ABI3, id="abi3"),
-        pytest.param("Sample_CU126 == 4.13.0", "3.14", ABI3, id="a name written otherwise"),
-        pytest.param("sample-cu126==4.13.0", "3.14t", THREADED, id="free-threaded"),
-        pytest.param("sample-cu126<4.14", "3.10", ABI3, id="a range"),
-        pytest.param("sample-cu126==4.11.0+cu126", "3.12", LOCAL, id="a local version"),
-    ],
-)
+REQUIREMENTS = {
+    "for one Python": ("sample-cu126==4.12.0", "3.9", CP39),
+    "a name written otherwise": ("Sample_CU126 == 4.13.0", "3.14", ABI3),
+    "free-threaded": ("sample-cu126==4.13.0", "3.14t", THREADED),
+    "a range": ("sample-cu126<4.14", "3.10", ABI3),
+    "a local version": ("sample-cu126==4.11.0+cu126", "3.12", LOCAL),
+}
+
+
+@pytest.mark.parametrize(("requirement", "python", "name"), REQUIREMENTS.values(), ids=REQUIREMENTS)
 def test_pip_finds_the_wheel_for_that_windows_python(
     index: FaultServer, cache: Cache, requirement: str, python: str, name: str
 ) -> None:
@@ -138,16 +127,14 @@ def test_a_pin_binds_pip_to_its_version_and_hash(index: FaultServer, cache: Cach
     assert downloads(index) == [CP39]
 
 
-def test_what_differs_from_the_pin_is_refused_with_both_hashes(
-    index: FaultServer, cache: Cache
-) -> None:
+def test_what_differs_from_a_pin_is_told_with_both_hashes(index: FaultServer, cache: Cache) -> None:
     index.add(f"/files/{ABI3}", wheel(LOCAL))
     error = refused(cache, lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
-    assert str(error) == (
-        f"{index.url(f'/files/{ABI3}')}: has SHA-256 {sha256(wheel(LOCAL))}, "
-        f"repack.lock says {sha256(wheel(ABI3))} [sha256]; "
-        "if the change is wanted, run again with --update-lock"
-    )
+    both = f"has SHA-256 {sha256(wheel(LOCAL))}, repack.lock says {sha256(wheel(ABI3))} [sha256]"
+    assert both in str(error)
+    assert "--update-lock" in error.hint
+    source = IndexSource(requirement="sample-cu126==4.13.0", sha256="0" * 64)
+    assert f"source.sha256 says {'0' * 64}" in str(refused(cache, source))
 
 
 def test_what_the_cache_has_is_not_asked_for(index: FaultServer, cache: Cache) -> None:
@@ -182,21 +169,15 @@ def test_a_download_that_was_killed_goes_on(index: FaultServer, cache: Cache) ->
     assert index.seen[-1].headers["range"] == "bytes=90000-"
 
 
-def test_an_old_index_is_asked_for_a_part_of_the_wheel_before_it_is_downloaded(
-    index: FaultServer, cache: Cache
+def test_an_old_index_is_asked_for_a_part_of_the_wheel(
+    index: FaultServer, cache: Cache, tmp_path: Path
 ) -> None:
     index.add("/simple/sample-cu126/", page(is_modern=False), kind="text/html", etag=None)
     assert get(cache).path.read_bytes() == wheel(ABI3)
     asked = [seen.headers.get("range", "") for seen in index.seen if seen.path.endswith(ABI3)]
     assert [text for text in asked if not text.startswith("bytes=")] == ["", ""]  # HEAD and GET
-
-
-def test_an_index_that_gives_no_parts_is_read_all_the_same(
-    index: FaultServer, cache: Cache
-) -> None:
-    index.add("/simple/sample-cu126/", page(is_modern=False), kind="text/html", etag=None)
     index.add(f"/files/{ABI3}", wheel(ABI3), answers("405 Method Not Allowed"))
-    assert get(cache).path.read_bytes() == wheel(ABI3)
+    assert get(Cache(tmp_path / "another")).path.read_bytes() == wheel(ABI3)
 
 
 def test_a_pip_of_the_working_directory_is_not_run(
@@ -218,27 +199,24 @@ platform=any python-version=2.7 abi=none pre=1 upgrade=1 editable=. group=tests
 """
 
 
-@pytest.mark.parametrize("where", ["variables", "pip.conf", "a section of pip.conf"])
+@pytest.mark.parametrize("section", ["", "[install]", "[global]"])
 def test_settings_about_how_and_where_to_install_do_not_reach_us(
-    where: str,
+    section: str,
     index: FaultServer,
     cache: Cache,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    section = "install" if where.startswith("a section") else "global"
-    lines = [f"[{section}]", f"index-url = {index.url('/simple/')}"]
-    for setting in SETTINGS.split():
-        name, _, value = setting.partition("=")
-        if where == "variables":
-            monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
-        else:
-            lines.append(setting)
-    if where != "variables":
+    if section:
+        lines = [section, f"index-url = {index.url('/simple/')}", *SETTINGS.split()]
         monkeypatch.delenv("PIP_INDEX_URL")
         (tmp_path / "pip.conf").write_text("\n".join(lines), encoding="utf-8")
         monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    else:
+        for setting in SETTINGS.split():
+            name, _, value = setting.partition("=")
+            monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
     assert get(cache).path.read_bytes() == wheel(ABI3)
     assert downloads(index) == [ABI3]
     assert {path.name for path in tmp_path.iterdir()} <= {"pip.conf", "cache", "elsewhere.log"}
@@ -263,14 +241,6 @@ class TestAPrivateIndex:
             resource.faults.append(guard)
         return index
 
-    def keyring(self, folder: Path, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
-        """Put a `keyring` first on PATH that knows this password for the index."""
-        program = folder / "keyring"
-        reply = json.dumps({"username": "team", "password": password})
-        program.write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
     @pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
     @pytest.mark.parametrize(
         ("login", "way"),
@@ -292,7 +262,10 @@ class TestAPrivateIndex:
             netrc.chmod(0o600)
             monkeypatch.setenv("NETRC", str(netrc))
         elif way == "keyring":
-            self.keyring(tmp_path, monkeypatch, "s3cr@t")
+            reply = json.dumps({"username": "team", "password": "s3cr@t"})
+            (tmp_path / "keyring").write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
+            (tmp_path / "keyring").chmod(0o755)
+            monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         fetched = get(cache)
         assert fetched.path.read_bytes() == wheel(ABI3)
         assert index.seen[-1].headers["user-agent"].startswith("repack/")
@@ -314,17 +287,10 @@ class TestAPrivateIndex:
         index.add(f"/files/{ABI3}", wheel(ABI3), only_pip)
         assert get(cache).path.read_bytes() == wheel(ABI3)
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
-    @pytest.mark.parametrize("login", ["", "team@", "team:wrong@"])
+    @pytest.mark.parametrize("login", ["", "team:wrong@"])
     def test_that_refuses_is_said_to_want_a_password(
-        self,
-        login: str,
-        index: FaultServer,
-        cache: Cache,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, login: str, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.keyring(tmp_path, monkeypatch, "wrong")
         monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
         error = refused(cache)
         assert "the server says 401 Unauthorized [http-401]" in str(error)
@@ -343,9 +309,7 @@ LACKING = {
 
 
 @pytest.mark.parametrize("case", LACKING)
-def test_what_the_index_has_not_is_said_in_one_line(
-    case: str, index: FaultServer, cache: Cache
-) -> None:
+def test_what_an_index_lacks_is_told_in_a_line(case: str, index: FaultServer, cache: Cache) -> None:
     listed, requirement, python, reason = LACKING[case]
     index.add("/simple/sample-cu126/", listed, kind="text/html", etag=None)
     error = refused(cache, IndexSource(requirement=requirement, python=python))
@@ -355,13 +319,9 @@ def test_what_the_index_has_not_is_said_in_one_line(
     assert reason in str(error)
 
 
-@pytest.mark.parametrize("status", ["403 Forbidden", "500 Sorry"])
-def test_an_index_that_refuses_is_named_as_such(
-    index: FaultServer, cache: Cache, status: str
-) -> None:
-    index.add("/simple/sample-cu126/", b"", *[answers(status)] * 9)
-    error = refused(cache)
-    assert f"/simple/sample-cu126/: the server says {status} [http-{status[:3]}]" in str(error)
+def test_an_index_that_refuses_is_named_as_such(index: FaultServer, cache: Cache) -> None:
+    index.add("/simple/sample-cu126/", b"", *[answers("403 Forbidden")] * 9)
+    assert "/simple/sample-cu126/: the server says 403 Forbidden [http-403]" in str(refused(cache))
 
 
 def test_an_index_that_is_not_there_is_named_as_such(
@@ -370,14 +330,3 @@ def test_an_index_that_is_not_there_is_named_as_such(
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(refused(cache))
     assert not index.seen
-
-
-def test_what_is_no_archive_is_refused(index: FaultServer, cache: Cache) -> None:
-    index.add(f"/files/{ABI3}", b"<!DOCTYPE html><title>Sign in</title>", kind="text/html")
-    assert isinstance(refused(cache), RepackError)
-
-
-def test_a_hash_of_the_configuration_is_held(index: FaultServer, cache: Cache) -> None:
-    source = IndexSource(requirement="sample-cu126==4.13.0", sha256="0" * 64)
-    assert f"source.sha256 says {'0' * 64}" in str(refused(cache, source))
-    assert index.seen

@@ -1,7 +1,5 @@
 """No secret of a URL, a variable or a login stands in any file, wheel or message."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,9 +42,7 @@ def build(repack: Repack, source: str, *, code: int) -> None:
     assert not [text for text in contents(repack.folder.parent) if SECRET.encode() in text]
 
 
-def test_of_a_signed_url_are_kept_and_no_part_of_what_is_built(
-    repack: Repack, server: FaultServer, wheel: Path
-) -> None:
+def test_no_part_of_a_signed_url_is_kept(repack: Repack, server: FaultServer, wheel: Path) -> None:
     signed = [f"/{wheel.name}?X-Amz-Signature={SECRET}-{number}" for number in (1, 2)]
     for path in signed:
         server.add(path, wheel.read_bytes(), answers("404 Not Found"))

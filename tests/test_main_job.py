@@ -1,7 +1,5 @@
 """The main job as a newcomer runs it: genuine parts, genuine Windows Pythons, nothing stubbed."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -27,12 +25,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("python", PYTHONS)
-def test_the_untouched_wheel_fails_and_the_fixed_one_works(python: str, place: Path) -> None:
-    seen = smokes(repack("build", "--offline", cwd=place))[python]
-    assert "DLL load failed while importing cv2" in seen["before"]
-    assert seen["status"] == "passed", seen
-    assert seen["after"] == "works: OpenCV 4.14.0"
+def test_the_untouched_wheel_fails_and_the_fixed_one_works(place: Path) -> None:
+    for seen in smokes(repack("build", "--offline", cwd=place)).values():
+        assert "DLL load failed while importing cv2" in seen["before"]
+        assert (seen["status"], seen["after"]) == ("passed", "works: OpenCV 4.14.0"), seen
 
 
 def test_what_each_wheel_was_tried_with_is_pinned(place: Path) -> None:
@@ -63,39 +59,13 @@ def test_run_again_it_downloads_nothing_and_rebuilds_nothing(place: Path) -> Non
 
 def test_one_wheel_for_all_pythons_is_tried_on_each(place: Path) -> None:
     answer = repack("build", "--emit", "abi3", "--python", "3.10", "3.14", "-w", "one", cwd=place)
-    assert {python: seen["status"] for python, seen in smokes(answer).items()} == {
-        "3.10": "passed",
-        "3.14": "passed",
-    }
+    assert [seen["status"] for seen in smokes(answer).values()] == ["passed", "passed"]
     assert len(list((place / "one").glob("*.whl"))) == 1
 
 
-def test_a_wheel_that_imports_the_driver_is_tried_with_a_stand_in_for_it(place: Path) -> None:
-    answer = repack(
-        "build", "--set", "source.sample.driver=true", "--python", "3.12", "-w", "driver", cwd=place
-    )
-    (seen,) = smokes(answer).values()
-    assert seen["status"] == "passed", seen
-    assert seen["driver"] == "stand-in"
-
-
-@pytest.mark.parametrize("cuda", [11, 13])
-def test_a_build_for_another_cuda_works_too(cuda: int, place: Path) -> None:
-    answer = repack(
-        *("build", "--set", f"source.sample.cuda={cuda}", "--python", "3.12", "-w", f"cu{cuda}"),
-        cwd=place,
-    )
-    (seen,) = smokes(answer).values()
-    assert "DLL load failed" in seen["before"]
-    assert seen["status"] == "passed", seen
-
-
 def test_without_the_dlls_the_wheel_goes_to_failed_with_its_log(place: Path) -> None:
-    answer = repack(
-        *("build", "--set", "smoke.dlls=[]", "--python", "3.12", "-w", "bare"),
-        cwd=place,
-        codes=(1,),
-    )
+    bare = ("--set", "smoke.dlls=[]", "--python", "3.12", "-w", "bare")
+    answer = repack("build", *bare, cwd=place, codes=(1,))
     (wheel,) = answer["wheels"]
     path = Path(wheel["path"])
     assert path.parent == place / "bare" / "failed"
@@ -104,7 +74,5 @@ def test_without_the_dlls_the_wheel_goes_to_failed_with_its_log(place: Path) -> 
 
 
 def test_the_pythons_at_hand_are_listed(place: Path) -> None:
-    found = {
-        each["python"] for each in repack("pythons", cwd=place)["pythons"] if each["available"]
-    }
-    assert set(PYTHONS) <= found
+    listed = repack("pythons", cwd=place)["pythons"]
+    assert set(PYTHONS) <= {python["python"] for python in listed if python["available"]}

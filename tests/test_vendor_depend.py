@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from driving import Ran, Repack
-from faultserver import FaultServer, listening
+from faultserver import listening
 from nvidia import nvidia_wheels
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
 from wheelmaking import make_pyd, make_wheel
 
 from repack.config import IndexSource
@@ -28,10 +27,7 @@ NEEDS = {
     "cudart64_12.dll": ["cudaGetDeviceCount"],
 }
 CUDNN_NEEDS = {"cudnn64_9.dll": ["cudnnCreate"]}
-NVIDIAS = (
-    *("nvidia-cublas-cu12>=12.3", "nvidia-cuda-runtime-cu12>=12.3"),
-    "nvidia-npp-cu12",
-)
+NVIDIAS = ("nvidia-cublas-cu12>=12.3", "nvidia-cuda-runtime-cu12>=12.3", "nvidia-npp-cu12")
 CUDNN, NPP, VC_RUNTIME = "nvidia-cudnn-cu12==9.*", NVIDIAS[2], "msvc-runtime<15,>=14"
 NPP_WHEEL = "nvidia_npp_cu12-12.4.1.87-py3-none-win_amd64.whl"
 #: What an index holds: by project, the DLLs of each version.
@@ -70,23 +66,20 @@ def list_published(index: Index, requirement: str, platform: str) -> Listing:
     return Listing(filename, frozenset(members), None)
 
 
-@pytest.mark.parametrize(
-    ("needs", "delayed", "requires"),
-    [
-        pytest.param({**NEEDS, "nvcuda.dll": ["cuInit"]}, {}, NVIDIAS, id="not the driver"),
-        pytest.param(NEEDS, CUDNN_NEEDS, (*NVIDIAS, f'{CUDNN}; extra == "dnn"'), id="cuDNN late"),
-        pytest.param({**NEEDS, **CUDNN_NEEDS}, {}, (*NVIDIAS, CUDNN), id="cuDNN at load time"),
-        pytest.param({}, {"nppif64_12.dll": ["nppiFilter_8u_C1R"]}, (NPP,), id="NPP late"),
-        pytest.param(
-            {**NEEDS, "MSVCP140.dll": ["f"]}, {}, (*NVIDIAS, VC_RUNTIME), id="the VC run-time"
-        ),
-        pytest.param(
-            {**NEEDS, "VCRUNTIME140.dll": ["g"], "VCRUNTIME140_1.dll": ["h"]},
-            *({}, NVIDIAS),
-            id="not the part of it that Python brings",
-        ),
-    ],
-)
+VC = {"MSVCP140.dll": ["f"]}
+OF_PYTHON = {"VCRUNTIME140.dll": ["g"], "VCRUNTIME140_1.dll": ["h"]}
+#: What is imported, what is delay-loaded, and what is required.
+REQUIRED = {
+    "not the driver": ({**NEEDS, "nvcuda.dll": ["cuInit"]}, {}, NVIDIAS),
+    "cuDNN late": (NEEDS, CUDNN_NEEDS, (*NVIDIAS, f'{CUDNN}; extra == "dnn"')),
+    "cuDNN at load time": ({**NEEDS, **CUDNN_NEEDS}, {}, (*NVIDIAS, CUDNN)),
+    "NPP late": ({}, {"nppif64_12.dll": ["nppiFilter_8u_C1R"]}, (NPP,)),
+    "the VC run-time": ({**NEEDS, **VC}, {}, (*NVIDIAS, VC_RUNTIME)),
+    "not the part of it that Python brings": ({**NEEDS, **OF_PYTHON}, {}, NVIDIAS),
+}
+
+
+@pytest.mark.parametrize(("needs", "delayed", "requires"), REQUIRED.values(), ids=REQUIRED)
 def test_exactly_the_distributions_of_what_is_asked_for_are_required(
     needs: Mapping[str, Sequence[str]],
     delayed: Mapping[str, Sequence[str]],
@@ -104,22 +97,18 @@ BOTH = {NPPC: ["f"], NPPIF: ["g"]}
 OLD, NEW = [NPPC, NPPIF], ["nppc64_132_0.dll", "nppif64_132_0.dll"]
 
 
-@pytest.mark.parametrize(
-    ("needs", "versions", "requirement"),
-    [
-        pytest.param(BOTH, {"13.1": OLD, "13.2": OLD}, "==13.*", id="the newest has them"),
-        pytest.param(BOTH, {"13.1": OLD, "13.2": NEW}, "<13.2,==13.*", id="the newest lacks them"),
-        pytest.param(
-            BOTH, {"13.0": OLD, "13.1": NEW, "13.2": NEW}, "<13.1,==13.*", id="two lack them"
-        ),
-        pytest.param(
-            BOTH, {"13.1": OLD, "13.2": [NPPC]}, "<13.2,==13.*", id="it lacks one of them"
-        ),
-        pytest.param({NPPC: ["f"]}, {"13.1": OLD, "13.2": [NPPC]}, "==13.*", id="it lacks another"),
-        pytest.param(BOTH, {"13.1": ["NPPC64_13.DLL", NPPIF]}, "==13.*", id="in capitals"),
-        pytest.param(BOTH, {"13.1": NEW, "14.0": OLD}, None, id="none has them"),
-    ],
-)
+#: What is needed, what the versions hold, and which of them are taken.
+RANGES = {
+    "the newest has them": (BOTH, {"13.1": OLD, "13.2": OLD}, "==13.*"),
+    "two lack them": (BOTH, {"13.0": OLD, "13.1": NEW, "13.2": NEW}, "<13.1,==13.*"),
+    "it lacks one of them": (BOTH, {"13.1": OLD, "13.2": [NPPC]}, "<13.2,==13.*"),
+    "it lacks another": ({NPPC: ["f"]}, {"13.1": OLD, "13.2": [NPPC]}, "==13.*"),
+    "in capitals": (BOTH, {"13.1": ["NPPC64_13.DLL", NPPIF]}, "==13.*"),
+    "none has them": (BOTH, {"13.1": NEW, "14.0": OLD}, None),
+}
+
+
+@pytest.mark.parametrize(("needs", "versions", "requirement"), RANGES.values(), ids=RANGES)
 @pytest.mark.parametrize("machine", ["x86-64", "arm64"])
 def test_the_newest_wheel_of_a_range_holds_what_is_needed(
     needs: Mapping[str, Sequence[str]],
@@ -153,7 +142,7 @@ def build(repack: Repack, *options: str) -> Ran:
     )
 
 
-def test_the_lock_keeps_what_the_index_was_asked(
+def test_the_lock_keeps_the_range(
     repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = nvidia_wheels(tmp_path / "index")
@@ -180,50 +169,39 @@ def test_offline_a_range_that_nobody_has_looked_into_is_the_plain_one(repack: Re
     assert build(repack, "--offline").json["requires"] == [NPP]
 
 
-def test_of_a_large_wheel_the_directory_alone_is_read(
+def test_of_a_wheel_the_directory_alone_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheel = make_wheel(
-        tmp_path / NPP_WHEEL,
-        {"nvidia/npp/bin/nppc64_12.dll": os.urandom(1 << 20), "nvidia/LICENSE": b"terms"},
-    )
+    member = "nvidia/npp/bin/nppc64_12.dll"
+    content = {member: os.urandom(1 << 20), "nvidia/LICENSE": b"terms"}
+    wheel = make_wheel(tmp_path / NPP_WHEEL, content)
+    metadata = "Metadata-Version: 2.1\nName: nvidia-npp-cu12\nVersion: 12.4.1.87\n"
+    page = f'<a href="/{NPP_WHEEL}#sha256={"0" * 64}" data-core-metadata="true">{NPP_WHEEL}</a>'
     with listening() as server:
-        serve(server, wheel)
+        server.add("/simple/nvidia-npp-cu12/", page.encode(), kind="text/html")
+        server.add(f"/{NPP_WHEEL}", wheel.read_bytes())
+        server.add(f"/{NPP_WHEEL}.metadata", metadata.encode())
         monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
-        found = list_wheel(
-            IndexSource(requirement="nvidia-npp-cu12", python="3.12"),
-            lock=Lock(),
-            cache=Cache(tmp_path / "cache"),
-            offline=False,
-            progress=SILENT,
-        )
+        listing = look_into("nvidia-npp-cu12", "win_amd64", tmp_path)
         asked = [seen.headers.get("range") for seen in server.seen if seen.path.endswith(".whl")]
-    assert found is not None
-    assert "nvidia/npp/bin/nppc64_12.dll" in found.members
-    assert found.pin is not None
-    assert found.pin.size == wheel.stat().st_size
+    assert listing is not None
+    assert member in listing.members
+    assert listing.pin is not None
+    assert listing.pin.size == wheel.stat().st_size
     assert all(asked)
 
 
-def serve(server: FaultServer, wheel: Path) -> None:
-    """Serve an index with one wheel and its METADATA."""
-    name, version, _, _ = parse_wheel_filename(wheel.name)
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    page = f'<a href="/{wheel.name}#sha256={"0" * 64}" data-core-metadata="true">{wheel.name}</a>'
-    server.add(f"/simple/{canonicalize_name(name)}/", page.encode(), kind="text/html")
-    server.add(f"/{wheel.name}", wheel.read_bytes())
-    server.add(f"/{wheel.name}.metadata", metadata.encode())
+def look_into(requirement: str, platform: str, folder: Path) -> Listing | None:
+    index = IndexSource(requirement=requirement, python="3.12", platform=platform)
+    cache = Cache(folder / "cache")
+    return list_wheel(index, lock=Lock(), cache=cache, offline=False, progress=SILENT)
 
 
 @pytest.mark.network
 def test_for_arm64_npp_13_is_taken_from_before_its_dlls_were_renamed(tmp_path: Path) -> None:
     analysis = analyse(source(tmp_path, {"nppc64_13.dll": ["f"]}, machine="arm64"))
 
-    def find(requirement: str, platform: str) -> Listing | None:
-        index = IndexSource(requirement=requirement, python="3.12", platform=platform)
-        cache = Cache(tmp_path / "cache")
-        return list_wheel(index, lock=Lock(), cache=cache, offline=False, progress=SILENT)
-
+    find = partial(look_into, folder=tmp_path)
     (requirement,) = require_distributions(analysis, find).requires
     bound = Requirement(requirement).specifier
     assert not bound.contains("13.2.0.93")

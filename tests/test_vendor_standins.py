@@ -46,32 +46,30 @@ def called(dll: str, symbol: str, result: type, second: object = None) -> object
     return function(None, None, second)
 
 
-@pytest.mark.parametrize(
-    ("dll", "symbol", "answer"),
-    [
-        pytest.param("nvcuda.dll", "cuInit", 100, id="CUDA_ERROR_NO_DEVICE"),
-        pytest.param("nvcuvid.dll", "cuvidCreateDecoder", 100, id="a decoder"),
-        pytest.param("nvcuvid.dll", "cuvidGetVideoSourceState", -1, id="a state"),
-        pytest.param("nvEncodeAPI64.dll", "NvEncodeAPICreateInstance", 1, id="NO_ENCODE_DEVICE"),
-        pytest.param("nvml.dll", "nvmlInit_v2", 9, id="NVML_ERROR_DRIVER_NOT_LOADED"),
-        pytest.param("nvapi64.dll", "nvapi_QueryInterface", 0, id="no such function"),
-        pytest.param("nvml.dll", "nvmlErrorString", b"Driver Not Loaded", id="a text"),
-    ],
-)
-def test_each_function_says_in_its_own_way_that_there_is_no_device(
-    dll: str, symbol: str, answer: object
-) -> None:
+ANSWERS = {
+    "CUDA_ERROR_NO_DEVICE": ("nvcuda.dll", "cuInit", 100),
+    "a decoder": ("nvcuvid.dll", "cuvidCreateDecoder", 100),
+    "a state": ("nvcuvid.dll", "cuvidGetVideoSourceState", -1),
+    "NO_ENCODE_DEVICE": ("nvEncodeAPI64.dll", "NvEncodeAPICreateInstance", 1),
+    "NVML_ERROR_DRIVER_NOT_LOADED": ("nvml.dll", "nvmlInit_v2", 9),
+    "no such function": ("nvapi64.dll", "nvapi_QueryInterface", 0),
+    "a text": ("nvml.dll", "nvmlErrorString", b"Driver Not Loaded"),
+}
+
+
+@pytest.mark.parametrize(("dll", "symbol", "answer"), ANSWERS.values(), ids=ANSWERS)
+def test_each_function_says_that_there_is_no_device(dll: str, symbol: str, answer: object) -> None:
     kind = ctypes.c_char_p if isinstance(answer, bytes) else ctypes.c_int
     assert called(dll, symbol, kind) == answer
 
 
-@pytest.mark.parametrize(
-    ("symbol", "text"),
-    [
-        ("cuGetErrorName", b"CUDA_ERROR_NO_DEVICE"),
-        ("cuGetErrorString", b"no CUDA-capable device is detected"),
-    ],
-)
+TEXTS = {
+    "cuGetErrorName": b"CUDA_ERROR_NO_DEVICE",
+    "cuGetErrorString": b"no CUDA-capable device is detected",
+}
+
+
+@pytest.mark.parametrize(("symbol", "text"), TEXTS.items())
 def test_a_function_that_puts_a_text_somewhere_succeeds(symbol: str, text: bytes) -> None:
     place = ctypes.c_char_p()
     assert called("nvcuda.dll", symbol, ctypes.c_int, ctypes.byref(place)) == 0
@@ -80,25 +78,20 @@ def test_a_function_that_puts_a_text_somewhere_succeeds(symbol: str, text: bytes
 
 def test_what_is_imported_is_exported_by_name_or_number_and_nothing_else() -> None:
     exports = exports_of(make_stand_in("nvcuda.dll", ["cuInit", "#7", "cuDeviceGet"]))
-    assert {number: name for number, (name, _) in exports.items()} == {
-        1: "cuDeviceGet",
-        2: "cuInit",
-        7: "",
-    }
+    names = {number: name for number, (name, _) in exports.items()}
+    assert names == {1: "cuDeviceGet", 2: "cuInit", 7: ""}
 
 
-@pytest.mark.parametrize(
-    ("needs", "machine", "folders"),
-    [
-        pytest.param(
-            {**NVCUDA, "nvEncodeAPI64.dll": ["NvEncodeAPICreateInstance"]},
-            *("x86-64", ["nvcuda", "nvencodeapi64"]),
-            id="a folder for each",
-        ),
-        pytest.param({"nvoptix.dll": ["f"]}, "x86-64", [], id="no known answers"),
-        pytest.param(NVCUDA, "arm64", [], id="another processor"),
-    ],
-)
+TWO = {**NVCUDA, "nvEncodeAPI64.dll": ["NvEncodeAPICreateInstance"]}
+#: What is needed, on which processor, and for what there are stand-ins.
+NEEDS = {
+    "a folder for each": (TWO, "x86-64", ["nvcuda", "nvencodeapi64"]),
+    "no known answers": ({"nvoptix.dll": ["f"]}, "x86-64", []),
+    "another processor": (NVCUDA, "arm64", []),
+}
+
+
+@pytest.mark.parametrize(("needs", "machine", "folders"), NEEDS.values(), ids=NEEDS)
 @pytest.mark.parametrize("table", ["imports", "delay_imports"])
 def test_a_wheel_gets_the_stand_ins_that_there_can_be(
     needs: Mapping[str, list[str]], machine: str, folders: list[str], table: str, tmp_path: Path
@@ -107,10 +100,7 @@ def test_a_wheel_gets_the_stand_ins_that_there_can_be(
     path = tmp_path / f"opencv_contrib_python-4.13.0.90-cp37-abi3-{tag}.whl"
     pyd = make_pyd(**{table: needs}, machine=machine)
     made = stand_ins(analyse(make_wheel(path, {"cv2/__init__.py": b"", "cv2/cv2.pyd": pyd})))
-    assert {it.member for it in made.cargo} == {
-        f"cv2/stand-ins/{name}/{name}.dll" for name in folders
-    }
-    assert [member.path for member in made.carried] == [
-        f"cv2/stand-ins/{name}/{name}.dll" for name in folders
-    ]
+    members = [f"cv2/stand-ins/{name}/{name}.dll" for name in folders]
+    assert sorted(it.member for it in made.cargo) == members
+    assert [member.path for member in made.carried] == members
     assert [finding.code for finding in made.findings] == ([] if folders else ["no-stand-in"])

@@ -1,7 +1,5 @@
 """Where drive C: lies on this machine: in a Wine prefix of its own, or on Windows itself."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

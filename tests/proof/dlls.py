@@ -1,7 +1,5 @@
 """NVIDIA's genuine DLLs, by family and CUDA, and what can be wrong with such a file."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 from collections.abc import Mapping, Sequence

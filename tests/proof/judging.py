@@ -1,7 +1,5 @@
 """Compares what was seen with what was to be seen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PureWindowsPath

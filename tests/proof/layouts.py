@@ -1,7 +1,5 @@
 r"""Where Python and its site-packages lie: as python.org, venv, conda and the Store have it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Lays a machine out on a disk: Python, packages, DLLs, by links."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What lies in a site-packages: wheels installed once by pip, kept, and linked from there."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Lays out every machine of every scenario, runs it, and holds what was seen against the wanted."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Runs a machine's Python and says what was seen: how it ended, and which files answered."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A line of it, the numbers of process and thread first:
 `0020:0024:trace:loaddll:build_module Loaded L"C:\\cuda\\nppc64_12.dll" at 0...: native`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The wheels under test: samples and genuine CUDA builds, untouched and as `repack` makes them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import subprocess
