@@ -4,12 +4,11 @@
 more of the same kinds; `WELCOME` has odd but sound wheels.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from wheelmaking import (
     Entry,
     deflated,
     descriptor,
+    expanded_tags,
     extra,
     make_zip,
     metadata,
@@ -34,14 +34,22 @@ from wheelmaking import (
 )
 
 #: Fields of an Entry or End, whose own types hold.
-Anything = Any
+Changes = dict[str, Any]
+Build = Callable[[], bytes]
 Rows = dict[str, tuple[str, str, str]]
 
 FILENAME = "example-1.0-cp37-abi3-win_amd64.whl"
 INFO = "example-1.0.dist-info"
+METADATA, WHEEL, RECORD = f"{INFO}/METADATA", f"{INFO}/WHEEL", f"{INFO}/RECORD"
+ENTRY_POINTS = f"{INFO}/entry_points.txt"
 TAG = "cp37-abi3-win_amd64"
 MODULE, TEXT = "cv2/__init__.py", "cv2/data.txt"
 FILES = {MODULE: b"from .cv2 import *\n", TEXT: b"The quick brown fox. " * 20}
+
+PACKED = deflated(FILES[TEXT])
+SIZES = (len(FILES[TEXT]), len(PACKED))
+WIDE = {"csize": MAX32, "usize": MAX32}
+UNKNOWN = {"crc": 0, "csize": 0, "usize": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +57,7 @@ class Case:
     """One wheel; `code` is that of the refusal, "" where there is none."""
 
     id: str
-    build: Callable[[], bytes]
+    build: Build
     code: str = ""
     #: The member that the refusal names, if the fault has one.
     member: str = ""
@@ -61,19 +69,13 @@ class Case:
         return path
 
 
-def case(
-    id_: str, code: str, build: Callable[[], bytes], member: str = "", filename: str = FILENAME
-) -> Case:
-    return Case(id=id_, code=code, build=build, member=member, filename=filename)
-
-
-def sound(*more: Entry, files: dict[str, bytes] | None = None) -> list[Entry]:
+def sound(*more: Entry) -> list[Entry]:
     """Return the entries of a sound wheel that holds `more` as well; RECORD is right."""
-    files = FILES if files is None else files
-    entries = [
-        Entry(name=name, content=content, method=DEFLATED) for name, content in files.items()
-    ]
-    return described([*entries, *more])
+    return described([*packed(FILES), *more])
+
+
+def packed(files: dict[str, bytes]) -> list[Entry]:
+    return [Entry(name=name, content=content, method=DEFLATED) for name, content in files.items()]
 
 
 def described(
@@ -85,371 +87,320 @@ def described(
         f"{info}/WHEEL": wheel_file([TAG]),
         **(own or {}),
     }
-    added = [
-        Entry(name=name, content=content, method=DEFLATED)
-        for name, content in files.items()
-        if content is not None and name != f"{info}/RECORD"
-    ]
-    whole = [*entries, *added]
-    written = files.get(f"{info}/RECORD", recorded(whole, f"{info}/RECORD"))
-    if written is not None:
-        whole.append(Entry(name=f"{info}/RECORD", content=written, method=DEFLATED))
-    return whole
+    written = files.pop(RECORD, b"right")
+    whole = [*entries, *packed({name: text for name, text in files.items() if text is not None})]
+    if written == b"right":
+        written = recorded(whole, f"{info}/RECORD")
+    return whole if written is None else [*whole, *packed({f"{info}/RECORD": written})]
 
 
 def recorded(entries: Sequence[Entry], path: str) -> bytes:
     """Return the RECORD of `entries`."""
-    names = {
-        entry.raw_name.decode("utf-8", "replace"): entry.content
-        for entry in entries
-        # Python 3.10 cannot write such a row.
-        if b"\0" not in entry.raw_name
-    }
+    names = {entry.raw_name.decode("utf-8", "replace"): entry.content for entry in entries}
     return record(names, path)
 
 
-def altered(name: str, **changes: Anything) -> list[Entry]:
+def altered(name: str, **changes: Any) -> list[Entry]:  # noqa: ANN401 - fields of an Entry
     """Return a sound wheel's entries, the one called `name` changed."""
     return [replace(entry, **changes) if entry.name == name else entry for entry in sound()]
 
 
-def with_member(name: str | bytes, content: bytes = b"x = 1\n", **changes: Anything) -> bytes:
+def with_member(name: str | bytes, content: bytes = b"x = 1\n", **changes: Any) -> bytes:  # noqa: ANN401 - the same
     """Return a wheel that also holds a member."""
-    entry = Entry(name=name, content=content)
-    return make_zip(sound(replace(entry, **changes)))
+    return with_members(replace(Entry(name=name, content=content), **changes))
 
 
-def local_header(name: bytes, content: bytes) -> bytes:
-    """Return a member's own record, header and content."""
-    return Entry(name=name, content=content).local_record()
+def with_members(*entries: Entry) -> bytes:
+    return make_zip(sound(*entries))
+
+
+def with_names(first: str, second: str) -> bytes:
+    """Return a wheel that also holds members of these names; those of folders are empty."""
+    entries = [
+        Entry(name=name, content=b"" if name.endswith("/") else name.encode(), mode=0o644)
+        for name in (first, second)
+    ]
+    return with_members(*entries)
+
+
+def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> Build:
+    """Return a builder of the sound wheel with other .dist-info files."""
+    return lambda: make_zip(described([*packed(FILES), *more], own=own, info=info))
 
 
 # Names
 
-
-def bad_name(id_: str, name: str | bytes, code: str, **changes: Anything) -> Case:
-    member = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-    return case(id_, code, lambda: with_member(name, **changes), member=member)
-
-
-NAMES = (
-    bad_name("parent", "../evil.py", "bad-path"),
-    bad_name("parent-inside", "cv2/../../evil.py", "bad-path"),
-    bad_name("parent-at-the-end", "cv2/..", "bad-path"),
-    bad_name("absolute", "/abs/x", "bad-path"),
-    bad_name("server-share", "//server/share/x", "bad-path"),
-    bad_name("drive", "C:/x", "bad-path"),
-    bad_name("drive-relative", "C:x", "bad-path"),
-    bad_name("backslash", "cv2\\x", "bad-path"),
-    bad_name("backslash-parent", "cv2\\..\\..\\x", "bad-path"),
-    bad_name("dot-part", "a/./b", "bad-path"),
-    bad_name("empty-part", "a//b", "bad-path"),
-    bad_name("dot-folder", "./", "bad-path", content=b"", mode=0),
-    bad_name("only-slash", "/", "bad-path", content=b"", mode=0),
-    bad_name("nul", "cv2/evil.py\0.txt", "bad-path"),
-    bad_name("newline", "cv2/evil\n.py", "bad-path"),
-    bad_name("escape", "cv2/\x1b[2Jevil.py", "bad-path"),
-    bad_name("delete-character", "cv2/evil\x7f.py", "bad-path"),
-    bad_name("right-to-left-override", "cv2/evil\u202eyp.txt", "bad-path"),
-    bad_name("zero-width-space", "cv2/evil\u200b.py", "bad-path"),
-    bad_name("byte-order-mark", "cv2/\ufeffevil.py", "bad-path"),
-    bad_name("line-separator", "cv2/evil\u2028.py", "bad-path"),
-    bad_name("private-use", "cv2/evil\ue000.py", "bad-path"),
-    bad_name("noncharacter", "cv2/evil\ufffe.py", "bad-path"),
-    case("empty-name", "bad-path", lambda: with_member("")),
-    bad_name("device", "CON.py", "windows-name"),
-    bad_name("device-folder", "nul/x", "windows-name"),
-    bad_name("device-two-extensions", "cv2/aux.tar.gz", "windows-name"),
-    bad_name("device-before-space", "cv2/con .txt", "windows-name"),
-    bad_name("device-superscript", "cv2/COM\u00b9", "windows-name"),
-    bad_name("device-console", "cv2/CONOUT$", "windows-name"),
-    bad_name("device-printer", "cv2/lpt9.dll", "windows-name"),
-    bad_name("trailing-dot", "cv2/evil.py.", "windows-name"),
-    bad_name("trailing-space", "cv2/evil.py ", "windows-name"),
-    bad_name("trailing-dot-folder", "cv2./evil.py", "windows-name"),
-    bad_name("three-dots", "cv2/.../evil.py", "windows-name"),
-    bad_name("data-stream", "cv2/a.py:ads", "windows-name"),
-    bad_name("question-mark", "what?", "windows-name"),
-    bad_name("star", "cv2/*.py", "windows-name"),
-    bad_name("less-than", "cv2/<x", "windows-name"),
-    bad_name("pipe", "cv2/a|b", "windows-name"),
-    bad_name("quote", 'cv2/"x"', "windows-name"),
-    bad_name("long-part", f"cv2/{'a' * 256}.py", "path-too-long"),
-    bad_name("long-part-in-bytes", f"cv2/{'ä' * 130}.py", "path-too-long"),
-    bad_name("long-path", "/".join(["folder"] * 43), "path-too-long"),
-    bad_name("utf-8-flag-and-not-utf-8", b"cv2/\xff\xfe.py", "bad-encoding", flags=UTF8),
-    bad_name("utf-8-surrogate", b"cv2/\xed\xa0\x80.py", "bad-encoding", flags=UTF8),
-    bad_name("utf-8-overlong-slash", b"cv2\xc0\xafx.py", "bad-encoding", flags=UTF8),
-    bad_name("cp437", b"cv2/\x81.py", "bad-encoding", flags=0),
-    bad_name("utf-8-without-flag", "cv2/ü.py".encode(), "bad-encoding", flags=0),
-)
-
-
-def two_names(id_: str, first: str, second: str) -> Case:
-    def build() -> bytes:
-        return make_zip(
-            sound(Entry(name=first, content=b"one"), Entry(name=second, content=b"other"))
-        )
-
-    return case(id_, "duplicate-name", build)
-
-
-def file_and_folder(first: str, second: str) -> Callable[[], bytes]:
-    def build() -> bytes:
-        entries = [
-            Entry(name=name, content=b"" if name.endswith("/") else b"x", mode=0o644)
-            for name in (first, second)
-        ]
-        return make_zip(sound(*entries))
-
-    return build
-
-
-DUPLICATES = (
-    case(
-        "same-name-other-content",
-        "duplicate-name",
-        lambda: make_zip(sound(Entry(name=MODULE, content=b"import evil\n"))),
-        member=MODULE,
+BAD_NAMES = {
+    "bad-path": (
+        *("../evil.py", "cv2/../../evil.py", "cv2/..", "/abs/x", "//server/share/x", "/"),
+        *("C:/x", "C:x", "cv2\\x", "cv2\\..\\..\\x", "a/./b", "a//b", "./", ""),
+        # Characters that nobody sees: control, format, separator, private, none at all.
+        *("cv2/evil.py\0.txt", "cv2/evil\n.py", "cv2/\x1b[2Jevil.py", "cv2/evil\x7f.py"),
+        *("cv2/evil\u202eyp.txt", "cv2/evil\u200b.py", "cv2/\ufeffevil.py", "cv2/evil\u2028.py"),
+        *("cv2/evil\ue000.py", "cv2/evil\ufffe.py"),
     ),
-    two_names("same-name-same-content", "cv2/x.py", "cv2/x.py"),
-    two_names("case", "cv2/X.py", "cv2/x.py"),
-    two_names("case-of-folder", "CV2/x.py", "cv2/x.py"),
-    two_names("case-folding", "cv2/straße.py", "cv2/STRASSE.py"),
-    two_names("composed-and-decomposed", "cv2/\u00e4.py", "cv2/a\u0308.py"),
-    two_names("file-is-a-folder", "cv2/a", "cv2/a/b.py"),
-    two_names("file-is-a-folder-behind-it", "cv2/a/b/c.py", "cv2/a"),
-    two_names("file-is-a-folder-in-other-case", "cv2/A", "cv2/a/b.py"),
-    case("file-and-folder-member", "duplicate-name", file_and_folder("cv2/a", "cv2/a/")),
-    case("folder-twice", "duplicate-name", file_and_folder("cv2/a/", "cv2/a/")),
-)
-
-
-# Kinds of member
-
-
-def special(id_: str, *, code: str = "special-file", **changes: Anything) -> Case:
-    return case(id_, code, lambda: with_member("cv2/evil", **changes), member="cv2/evil")
-
-
-SPECIAL = (
-    special("symlink", content=b"/etc/passwd", mode=0o120777),
-    special("fifo", mode=0o010644),
-    special("character-device", mode=0o020644),
-    special("block-device", mode=0o060644),
-    special("socket", mode=0o140644),
-    special("folder-bits-on-a-file", mode=0o040755),
-    special("unknown-kind", mode=0o170644),
-    special("set-user-id", mode=0o104755),
-    special("dos-folder-bit-on-a-file", central={"external": 0o100644 << 16 | 0x10}),
-    special("dos-volume-label", central={"external": 0x08}),
-    special("unix-link-extra", code="unsupported", central_extra=extra(0x756E, bytes(14))),
-    case(
-        "folder-with-data",
-        "special-file",
-        lambda: with_member("cv2/a/", mode=0o040755),
-        member="cv2/a/",
+    "windows-name": (
+        *("CON.py", "nul/x", "cv2/aux.tar.gz", "cv2/con .txt", "cv2/COM\u00b9", "cv2/CONOUT$"),
+        *("cv2/lpt9.dll", "cv2/evil.py.", "cv2/evil.py ", "cv2./evil.py", "cv2/.../evil.py"),
+        *("cv2/a.py:ads", "what?", "cv2/*.py", "cv2/<x", "cv2/a|b", 'cv2/"x"'),
     ),
-    case(
-        "folder-that-is-a-link",
-        "special-file",
-        lambda: with_member("cv2/a/", content=b"", mode=0o120777),
-        member="cv2/a/",
-    ),
-)
+    "path-too-long": (f"cv2/{'a' * 256}.py", f"cv2/{'ä' * 130}.py", "/".join(["folder"] * 43)),
+}
+
+#: Name as it lies in the archive, and flags.
+BAD_ENCODINGS = {
+    "utf-8-flag-and-not-utf-8": (b"cv2/\xff\xfe.py", UTF8),
+    "utf-8-surrogate": (b"cv2/\xed\xa0\x80.py", UTF8),
+    "utf-8-overlong-slash": (b"cv2\xc0\xafx.py", UTF8),
+    "cp437": (b"cv2/\x81.py", 0),
+    "utf-8-without-flag": ("cv2/ü.py".encode(), 0),
+}
+
+DUPLICATES = {
+    "same-name-other-content": (MODULE, "cv2/x.py"),
+    "same-name-same-content": ("cv2/x.py", "cv2/x.py"),
+    "case": ("cv2/X.py", "cv2/x.py"),
+    "case-of-folder": ("CV2/x.py", "cv2/x.py"),
+    "case-folding": ("cv2/straße.py", "cv2/STRASSE.py"),
+    "composed-and-decomposed": ("cv2/\u00e4.py", "cv2/a\u0308.py"),
+    "file-is-a-folder": ("cv2/a", "cv2/a/b.py"),
+    "file-is-a-folder-behind-it": ("cv2/a/b/c.py", "cv2/a"),
+    "file-is-a-folder-in-other-case": ("cv2/A", "cv2/a/b.py"),
+    "file-and-folder-member": ("cv2/a", "cv2/a/"),
+    "folder-twice": ("cv2/a/", "cv2/a/"),
+}
+
+#: A member's name, and what differs in it.
+SPECIAL: dict[str, tuple[str, Changes]] = {
+    "symlink": ("cv2/evil", {"content": b"/etc/passwd", "mode": 0o120777}),
+    "fifo": ("cv2/evil", {"mode": 0o010644}),
+    "character-device": ("cv2/evil", {"mode": 0o020644}),
+    "block-device": ("cv2/evil", {"mode": 0o060644}),
+    "socket": ("cv2/evil", {"mode": 0o140644}),
+    "folder-bits-on-a-file": ("cv2/evil", {"mode": 0o040755}),
+    "unknown-kind": ("cv2/evil", {"mode": 0o170644}),
+    "set-user-id": ("cv2/evil", {"mode": 0o104755}),
+    "dos-folder-bit-on-a-file": ("cv2/evil", {"central": {"external": 0o100644 << 16 | 0x10}}),
+    "dos-volume-label": ("cv2/evil", {"central": {"external": 0x08}}),
+    "folder-with-data": ("cv2/a/", {"mode": 0o040755}),
+    "folder-that-is-a-link": ("cv2/a/", {"content": b"", "mode": 0o120777}),
+}
 
 
-# Two headers of one member
-
-
-def text_header(
-    id_: str, code: str = "header-mismatch", *, member: str = TEXT, **changes: Anything
-) -> Case:
-    return case(id_, code, lambda: make_zip(altered(TEXT, **changes)), member=member)
+# One member whose headers, extra fields, data or surroundings differ
 
 
 def unicode_name(name: bytes, other: bytes) -> bytes:
     return extra(0x7075, struct.pack("<BL", 1, zlib.crc32(name)) + other)
 
 
-PACKED = deflated(FILES[TEXT])
+RENAMED = unicode_name(TEXT.encode(), b"evil.py")
+NARROW_END = descriptor(FILES[TEXT], len(PACKED))
+WIDE_END = descriptor(FILES[TEXT], len(PACKED), wide=True)
+STORED_END = descriptor(FILES[TEXT], len(FILES[TEXT]))
+WRONG_CRC = b"PK\7\x08" + struct.pack("<3L", 1, len(PACKED), len(FILES[TEXT]))
+WRONG_SIZE = b"PK\7\x08" + struct.pack("<3L", zlib.crc32(FILES[TEXT]), len(PACKED), 5)
+STREAMED = {"flags": DESCRIPTOR, "local": UNKNOWN}
+#: Codes without a member's name: the fault is one of the whole archive.
+WHOLE = {"bomb", "hidden-data", "end-record"}
 
-HEADERS = (
-    text_header("unicode-name-extra", "header-mismatch", central_extra=unicode_name(b"x", b"evil")),
-    text_header(
-        "unicode-name-extra-with-right-checksum",
-        "header-mismatch",
-        central_extra=unicode_name(TEXT.encode(), b"evil.py"),
-    ),
-    text_header(
-        "unicode-name-extra-in-local-header",
-        "header-mismatch",
-        local_extra=unicode_name(TEXT.encode(), b"evil.py"),
-    ),
-    text_header("local-name", local_name=b"cv2/evil.txt"),
-    text_header("local-name-longer", local_name=b"cv2/data.txt.py"),
-    text_header("local-name-in-other-case", local_name=b"cv2/Data.txt"),
-    text_header("local-compressed-size", local={"csize": len(PACKED) - 1}),
-    text_header("local-compressed-size-zero", local={"csize": 0}),
-    text_header("local-size", local={"usize": 5}),
-    text_header("local-sizes-zero", local={"csize": 0, "usize": 0}),
-    text_header("local-method", local={"method": 0}),
-    text_header("local-crc", local={"crc": 1}),
-    text_header("local-crc-zero", local={"crc": 0}),
-    text_header("local-flags", local={"flags": UTF8}),
-    text_header("local-descriptor-flag", local={"flags": DESCRIPTOR}),
-    text_header("listed-descriptor-flag", central={"flags": DESCRIPTOR}),
-    text_header("local-encrypted-flag", local={"flags": 1}),
-    text_header("local-time", local={"time": 77}),
-    text_header("local-date", local={"date": 77}),
-    text_header("local-version-needed", local={"needed": 10}),
-    text_header("local-version-needed-far-too-high", local={"needed": 99}),
-    text_header("local-version-needed-in-the-upper-byte", local={"needed": 0x0314}),
-    text_header(
-        "descriptor-and-half-of-the-sizes",
-        flags=DESCRIPTOR,
-        local={"crc": 0, "csize": 0},
-        after=descriptor(FILES[TEXT], len(PACKED)),
-    ),
-    text_header("extra-too-long", "bad-extra", central_extra=struct.pack("<HH", 0x5455, 9) + b"x"),
-    text_header("extra-too-long-in-local", "bad-extra", local_extra=b"UT\x40\0abc"),
-    text_header("extra-cut-short", "bad-extra", central_extra=b"UT\0"),
-    text_header(
-        "extra-twice", "bad-extra", central_extra=extra(0x5455, b"a") + extra(0x5455, b"b")
-    ),
-    text_header("member-comment", "end-record", comment=b"hello"),
-    text_header("comment-extra", "unsupported", central_extra=extra(0x6375, bytes(9))),
-    text_header("on-another-disk", "end-record", central={"disk": 1}),
-    case(
-        "directory-of-something-else",
-        "end-record",
-        lambda: make_zip(altered(TEXT, central={"signature": b"PK\1\3"})),
-    ),
-    case(
-        "directory-that-ends-within-an-entry",
-        "end-record",
-        lambda: make_zip(altered(TEXT, central={"name_length": 5000})),
-    ),
-)
-
-FLAGS = (
-    text_header("encrypted", "unsupported", flags=1),
-    text_header("patched-data", "unsupported", flags=0x20),
-    text_header("strong-encryption", "unsupported", flags=0x41),
-    text_header("strong-encryption-alone", "unsupported", flags=0x40),
-    text_header("masked-headers", "unsupported", flags=0x2000),
-    text_header("aes-extra", "unsupported", central_extra=extra(0x9901, b"\2\0AE\3\x08\0")),
-    text_header("strong-encryption-extra", "unsupported", local_extra=extra(0x0017, bytes(8))),
-    text_header("flag-without-meaning", "unsupported", flags=0x80),
-    text_header("flag-reserved", "unsupported", flags=0x8000),
-    text_header("version-needed-9.9", "unsupported", both={"needed": 99}),
-    text_header("version-needed-4.6", "unsupported", both={"needed": 46}),
-    text_header("version-needed-upper-byte", "unsupported", both={"needed": 0x0314}),
-    *(
-        text_header(f"method-{name}", "unsupported", both={"method": number})
-        for number, name in (
-            *((1, "shrink"), (9, "deflate64"), (12, "bzip2"), (14, "lzma"), (20, "zstd-old")),
-            *((93, "zstd"), (95, "xz"), (98, "ppmd"), (99, "aes"), (77, "unknown")),
-        )
-    ),
-)
-
-
-# ZIP64
-
-
-def wide_text(id_: str, code: str = "bad-extra", **changes: Anything) -> Case:
-    return text_header(id_, code, **changes)
-
-
-SIZES = (len(FILES[TEXT]), len(PACKED))
-WIDE = {"csize": MAX32, "usize": MAX32}
-
-
-def ended(id_: str, code: str, **changes: Anything) -> Case:
-    return case(id_, code, lambda: make_zip(sound(), End(**changes)))
-
-
-ZIP64 = (
-    ended("locator-points-elsewhere", "end-record", wide=True, locator={"offset": 7}),
-    ended("locator-points-past-the-end", "end-record", wide=True, locator={"offset": 2**63 + 5}),
-    ended("locator-on-another-disk", "end-record", wide=True, locator={"disk": 1}),
-    ended("locator-of-several-disks", "end-record", wide=True, locator={"disks": 2}),
-    ended(
-        "wide-count-contradicts-narrow", "end-record", wide=True, end={"count": 1, "disk_count": 1}
-    ),
-    ended("wide-size-contradicts-narrow", "end-record", wide=True, end={"size": 1}),
-    ended("wide-offset-contradicts-narrow", "end-record", wide=True, end={"offset": 1}),
-    ended("wide-count-of-disks", "end-record", wide=True, end64={"disk_count": 1}),
-    ended("wide-disk", "end-record", wide=True, end64={"disk": 1}),
-    ended("wide-length", "end-record", wide=True, end64={"length": 50}),
-    ended("wide-extensible-data", "end-record", wide=True, extensible=b"evil"),
-    ended("wide-version-needed", "end-record", wide=True, end64={"needed": 62}),
-    ended("announced-but-absent", "end-record", end={"offset": MAX32}),
-    wide_text("zip64-extra-twice", central=WIDE, central_extra=zip64(*SIZES) * 2),
-    wide_text("zip64-extra-empty", central_extra=extra(1, b"")),
-    wide_text("zip64-extra-half", central=WIDE, central_extra=zip64(SIZES[0])),
-    wide_text("zip64-extra-with-a-rest", central=WIDE, central_extra=extra(1, bytes(12))),
-    wide_text("zip64-extra-too-long", central={"csize": MAX32}, central_extra=zip64(*SIZES)),
-    wide_text("zip64-extra-absent", central=WIDE),
-    wide_text("zip64-extra-absent-in-local", local=WIDE),
-    wide_text("zip64-extra-contradicts", central_extra=zip64(SIZES[0], 5)),
-    wide_text("zip64-extra-contradicts-in-local", local_extra=zip64(5, SIZES[1])),
-    wide_text(
-        "size-of-1-tib", "bomb", member="", central={"usize": MAX32}, central_extra=zip64(1 << 40)
-    ),
-    wide_text(
-        "packed-size-of-1-tib",
-        "header-mismatch",
-        central={"csize": MAX32},
-        central_extra=zip64(1 << 40),
-    ),
-    wide_text(
-        "offset-of-1-tib",
-        "hidden-data",
-        member="",
-        central={"offset": MAX32},
-        central_extra=zip64(1 << 40),
-    ),
-    wide_text(
-        "offset-beyond-everything",
-        "hidden-data",
-        member="",
-        central={"offset": MAX32},
-        central_extra=zip64((1 << 64) - 1),
-    ),
-    wide_text(
-        "local-wide-sizes-differ",
-        "header-mismatch",
-        local={**WIDE, "needed": 45},
-        local_extra=zip64(SIZES[0] + 1, SIZES[1]),
-    ),
-)
+#: Code, name of the case, what differs in the member TEXT.
+CHANGED: dict[str, dict[str, Changes]] = {
+    "header-mismatch": {
+        "unicode-name-extra": {"central_extra": unicode_name(b"x", b"evil")},
+        "unicode-name-extra-with-right-checksum": {"central_extra": RENAMED},
+        "unicode-name-extra-in-local-header": {"local_extra": RENAMED},
+        "local-name": {"local_name": b"cv2/evil.txt"},
+        "local-name-longer": {"local_name": b"cv2/data.txt.py"},
+        "local-name-in-other-case": {"local_name": b"cv2/Data.txt"},
+        "local-compressed-size": {"local": {"csize": len(PACKED) - 1}},
+        "local-size": {"local": {"usize": 5}},
+        "local-sizes-zero": {"local": {"csize": 0, "usize": 0}},
+        "local-method": {"local": {"method": 0}},
+        "local-crc": {"local": {"crc": 1}},
+        "local-flags": {"local": {"flags": UTF8}},
+        "local-descriptor-flag": {"local": {"flags": DESCRIPTOR}},
+        "listed-descriptor-flag": {"central": {"flags": DESCRIPTOR}},
+        "local-encrypted-flag": {"local": {"flags": 1}},
+        "local-time": {"local": {"time": 77}},
+        "local-date": {"local": {"date": 77}},
+        "local-version-needed": {"local": {"needed": 10}},
+        "local-version-needed-far-too-high": {"local": {"needed": 99}},
+        "descriptor-and-half-of-the-sizes": {
+            "flags": DESCRIPTOR,
+            "local": {"crc": 0, "csize": 0},
+            "after": NARROW_END,
+        },
+        "packed-size-of-1-tib": {"central": {"csize": MAX32}, "central_extra": zip64(1 << 40)},
+        "local-wide-sizes-differ": {
+            "local": {**WIDE, "needed": 45},
+            "local_extra": zip64(SIZES[0] + 1, SIZES[1]),
+        },
+    },
+    "bad-extra": {
+        "extra-too-long": {"central_extra": struct.pack("<HH", 0x5455, 9) + b"x"},
+        "extra-too-long-in-local": {"local_extra": b"UT\x40\0abc"},
+        "extra-cut-short": {"central_extra": b"UT\0"},
+        "extra-twice": {"central_extra": extra(0x5455, b"a") + extra(0x5455, b"b")},
+        "zip64-extra-twice": {"central": WIDE, "central_extra": zip64(*SIZES) * 2},
+        "zip64-extra-empty": {"central_extra": extra(1, b"")},
+        "zip64-extra-half": {"central": WIDE, "central_extra": zip64(SIZES[0])},
+        "zip64-extra-with-a-rest": {"central": WIDE, "central_extra": extra(1, bytes(12))},
+        "zip64-extra-too-long": {"central": {"csize": MAX32}, "central_extra": zip64(*SIZES)},
+        "zip64-extra-absent": {"central": WIDE},
+        "zip64-extra-absent-in-local": {"local": WIDE},
+        "zip64-extra-contradicts": {"central_extra": zip64(SIZES[0], 5)},
+        "zip64-extra-contradicts-in-local": {"local_extra": zip64(5, SIZES[1])},
+    },
+    "unsupported": {
+        "encrypted": {"flags": 1},
+        "patched-data": {"flags": 0x20},
+        "strong-encryption": {"flags": 0x41},
+        "strong-encryption-alone": {"flags": 0x40},
+        "masked-headers": {"flags": 0x2000},
+        "flag-without-meaning": {"flags": 0x80},
+        "flag-reserved": {"flags": 0x8000},
+        "comment-extra": {"central_extra": extra(0x6375, bytes(9))},
+        "unix-link-extra": {"central_extra": extra(0x756E, bytes(14))},
+        "aes-extra": {"central_extra": extra(0x9901, b"\2\0AE\3\x08\0")},
+        "strong-encryption-extra": {"local_extra": extra(0x0017, bytes(8))},
+        "version-needed-9.9": {"both": {"needed": 99}},
+        "version-needed-4.6": {"both": {"needed": 46}},
+        "version-needed-upper-byte": {"both": {"needed": 0x0314}},
+        **{
+            f"method-{number}": {"both": {"method": number}}
+            for number in (1, 9, 12, 14, 20, 77, 93, 95, 98, 99)
+        },
+    },
+    "size-lie": {
+        "inflates-to-more": {"both": {"usize": 5}},
+        "inflates-to-less": {"both": {"usize": len(FILES[TEXT]) + 1}},
+        "announces-the-impossible": {"both": {"usize": 3_000_000}},
+        "stored-sizes-differ": {"method": 0, "both": {"usize": 5}},
+        "bytes-behind-the-data": {"data": PACKED + b"hidden"},
+        "archive-behind-the-data": {"data": PACKED + make_zip([])},
+        "second-stream-behind-the-data": {"data": PACKED + PACKED},
+    },
+    "crc": {
+        "wrong-checksum": {"both": {"crc": 0xDEADBEEF}},
+        "wrong-checksum-of-stored": {"method": 0, "both": {"crc": 1}},
+    },
+    "bad-data": {
+        "not-deflate": {"data": b"\xff" * 80},
+        "zlib-not-raw": {"data": zlib.compress(FILES[TEXT])},
+        "deflate-cut-short": {"data": PACKED[:-4]},
+        "deflate-empty": {"data": b""},
+        "incomplete-codes-that-only-some-inflaters-take": {
+            "content": bytes(400),
+            "data": bytes.fromhex("05c101010000008010fd3f5d5428a108212548e2d0"),
+        },
+    },
+    "data-descriptor": {
+        "descriptor-absent": {"flags": DESCRIPTOR},
+        "descriptor-of-wrong-checksum": {"flags": DESCRIPTOR, "after": WRONG_CRC},
+        "descriptor-of-wrong-size": {"flags": DESCRIPTOR, "after": WRONG_SIZE},
+        "descriptor-of-other-width": {"flags": DESCRIPTOR, "after": WIDE_END},
+        "descriptor-narrow-beside-zip64": {
+            "flags": DESCRIPTOR,
+            "both": {"needed": 45},
+            "local": {"crc": 0, **WIDE},
+            "local_extra": zip64(0, 0),
+            "after": NARROW_END,
+        },
+        "descriptor-behind-stored-data": {"method": 0, **STREAMED, "after": STORED_END},
+    },
+    "hidden-data": {
+        "descriptor-without-its-flag": {"after": NARROW_END},
+        "bytes-behind-the-descriptor": {"flags": DESCRIPTOR, "after": NARROW_END + b"evil"},
+        "gap-between-members": {"before": b"hidden"},
+        "gap-of-zeros": {"before": bytes(64)},
+        "unlisted-member-of-a-listed-name": {
+            "before": Entry(name=TEXT, content=b"other content").local_record()
+        },
+        "offset-of-1-tib": {"central": {"offset": MAX32}, "central_extra": zip64(1 << 40)},
+        "offset-behind-the-end": {"central": {"offset": 1 << 30}},
+    },
+    "overlap": {"offset-inside-another-member": {"central": {"offset": 11}}},
+    "bomb": {"size-of-1-tib": {"central": {"usize": MAX32}, "central_extra": zip64(1 << 40)}},
+    "end-record": {
+        "member-comment": {"comment": b"hello"},
+        "on-another-disk": {"central": {"disk": 1}},
+        "directory-of-something-else": {"central": {"signature": b"PK\1\3"}},
+        "directory-that-ends-within-an-entry": {"central": {"name_length": 5000}},
+    },
+}
 
 
-# Structure
+# The end of the archive
+
+EVIL = make_zip([Entry(name="evil.py", content=b"import evil")])
+
+#: Code, name of the case, what differs in the End.
+ENDS: dict[str, dict[str, Changes]] = {
+    "end-record": {
+        "locator-points-elsewhere": {"wide": True, "locator": {"offset": 7}},
+        "locator-points-past-the-end": {"wide": True, "locator": {"offset": 2**63 + 5}},
+        "locator-on-another-disk": {"wide": True, "locator": {"disk": 1}},
+        "locator-of-several-disks": {"wide": True, "locator": {"disks": 2}},
+        "wide-count-contradicts-narrow": {"wide": True, "end": {"count": 1, "disk_count": 1}},
+        "wide-size-contradicts-narrow": {"wide": True, "end": {"size": 1}},
+        "wide-offset-contradicts-narrow": {"wide": True, "end": {"offset": 1}},
+        "wide-count-of-disks": {"wide": True, "end64": {"disk_count": 1}},
+        "wide-disk": {"wide": True, "end64": {"disk": 1}},
+        "wide-length": {"wide": True, "end64": {"length": 50}},
+        "wide-extensible-data": {"wide": True, "extensible": b"evil"},
+        "wide-version-needed": {"wide": True, "end64": {"needed": 62}},
+        "announced-but-absent": {"end": {"offset": MAX32}},
+        "stub-not-counted": {"prefix": b"#!/usr/bin/python\n", "shifted": False},
+        "comment-is-an-archive": {"comment": EVIL},
+        "comment-ends-in-an-archive": {"comment": b"hello" + EVIL},
+        "count-too-low": {"end": {"count": 2, "disk_count": 2}},
+        "count-too-high": {"end": {"count": 9, "disk_count": 9}},
+        "count-zero": {"end": {"count": 0, "disk_count": 0}},
+        "counts-differ": {"end": {"disk_count": 1}},
+        "directory-size-too-low": {"end": {"size": 46}},
+        "directory-size-too-high": {"end": {"size": 100_000}},
+        "directory-offset-wrong": {"end": {"offset": 3}},
+        "directory-offset-behind-the-end": {"end": {"offset": 1 << 31}},
+        "disk": {"end": {"disk": 1}},
+        "directory-disk": {"end": {"directory_disk": 1}},
+    },
+    "hidden-data": {
+        "gap-before-directory": {"gap": b"hidden"},
+        "signing-block-before-directory": {"gap": bytes(24) + b"APK Sig Block 42"},
+        "stub-counted": {"prefix": b"MZ" + bytes(100)},
+    },
+    "trailing-data": {
+        "bytes-behind-the-end": {"trailer": b"evil"},
+        "zeros-behind-the-end": {"trailer": bytes(512)},
+        "newline-behind-the-end": {"trailer": b"\n"},
+        "comment-holds-an-end-record": {"comment": b"x" + EVIL[-22:] + b"y"},
+        "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
+        "comment-that-is-no-text": {"comment": b"\xff\xfe"},
+    },
+    "not-a-zip": {"many-zeros-behind-the-end": {"trailer": bytes(200_000)}},
+}
+
+
+# Archives that are put together otherwise
 
 
 def quoted_overlap() -> bytes:
     """Return Fifield's bomb in small: each member's data begins with the next one's header."""
     last = Entry(name="cv2/b", content=b"\0" * 500, method=DEFLATED)
     inner = last.local_record()
-    stored = b"\0" + struct.pack(
-        "<HH", len(inner) - len(last.packed), (len(inner) - len(last.packed)) ^ 0xFFFF
-    )
     header = inner[: len(inner) - len(last.packed)]
+    stored = b"\0" + struct.pack("<HH", len(header), len(header) ^ 0xFFFF)
     first = Entry(name="cv2/a", content=header + last.content, method=DEFLATED, data=stored + inner)
     body = first.local_record()
-    listing = first.central_record(0) + last.central_record(len(body) - len(inner))
-    return body + listing + End().records(2, len(listing), len(body))
+    return body + listing(len(body), (first, 0), (last, len(body) - len(inner)))
 
 
 def one_header_for_six() -> bytes:
     entry = Entry(name="cv2/a0", content=b"\0" * 500, method=DEFLATED)
     body = entry.local_record()
     entries = [replace(entry, name=f"cv2/a{number}") for number in range(6)]
-    listing = b"".join(each.central_record(0) for each in entries)
-    return body + listing + End().records(6, len(listing), len(body))
+    return body + listing(len(body), *((entry, 0) for entry in entries))
 
 
 def reaches_into_next() -> bytes:
@@ -457,453 +408,284 @@ def reaches_into_next() -> bytes:
     second = Entry(name="cv2/b", content=b"b" * 100)
     whole = first.local_record()[:-50]
     body = whole + second.local_record()
-    listing = first.central_record(0) + second.central_record(len(whole))
-    return body + listing + End().records(2, len(listing), len(body))
+    return body + listing(len(body), (first, 0), (second, len(whole)))
+
+
+def listing(at: int, *entries: tuple[Entry, int]) -> bytes:
+    """Return the directory, at this place, of entries that lie where it says, and its end."""
+    directory = b"".join(entry.central_record(offset) for entry, offset in entries)
+    return directory + End().records(len(entries), len(directory), at)
 
 
 def directory_inside_member() -> bytes:
     """Return an archive whose last member claims the directory as its content."""
-    entry = Entry(name="cv2/a", content=b"a" * 10, both={"csize": 40, "usize": 40})
-    return make_zip([entry])
+    return make_zip([Entry(name="cv2/a", content=b"a" * 10, both={"csize": 40, "usize": 40})])
 
 
-def appended(first: bytes, *, shifted: bool) -> bytes:
-    return make_zip(sound(files={MODULE: b"import evil\n"}), End(prefix=first, shifted=shifted))
+def appended(*, shifted: bool) -> bytes:
+    first = make_zip(sound())
+    entries = described(packed({MODULE: b"import evil\n"}))
+    return make_zip(entries, End(prefix=first, shifted=shifted))
 
 
-def listed_twice_at_other_places() -> bytes:
-    return make_zip(altered(TEXT, before=local_header(TEXT.encode(), b"other content")))
-
-
-def cut(part: Callable[[bytes], bytes]) -> Callable[[], bytes]:
-    return lambda: part(make_zip(sound()))
-
-
-EVIL = make_zip([Entry(name="evil.py", content=b"import evil")])
-
-STRUCTURE = (
-    case(
-        "unlisted-member",
-        "hidden-data",
-        lambda: make_zip(sound(Entry(name="evil.py", content=b"x", listed=False))),
-    ),
-    case(
-        "unlisted-member-first",
-        "hidden-data",
-        lambda: make_zip([Entry(name="evil.py", content=b"x", listed=False), *sound()]),
-    ),
-    case("unlisted-member-of-a-listed-name", "hidden-data", listed_twice_at_other_places),
-    case(
-        "listed-member-without-header",
-        "overlap",
-        lambda: make_zip([*sound(), Entry(name="evil.py", content=b"x", present=False)]),
-        member="evil.py",
-    ),
-    text_header("offset-inside-another-member", "overlap", central={"offset": 11}),
-    text_header("offset-behind-the-end", "hidden-data", member="", central={"offset": 1 << 30}),
-    case("gap-between-members", "hidden-data", lambda: make_zip(altered(TEXT, before=b"hidden"))),
-    case("gap-of-zeros", "hidden-data", lambda: make_zip(altered(TEXT, before=bytes(64)))),
-    ended("gap-before-directory", "hidden-data", gap=b"hidden"),
-    case(
-        "gap-before-the-end-record",
-        "end-record",
-        cut(lambda whole: whole[: -END.size] + b"hidden" + whole[-END.size :]),
-    ),
-    ended("signing-block-before-directory", "hidden-data", gap=bytes(24) + b"APK Sig Block 42"),
-    ended("stub-counted", "hidden-data", prefix=b"MZ" + bytes(100)),
-    ended("stub-not-counted", "end-record", prefix=b"#!/usr/bin/python\n", shifted=False),
-    ended("bytes-behind-the-end", "trailing-data", trailer=b"evil"),
-    ended("zeros-behind-the-end", "trailing-data", trailer=bytes(512)),
-    ended("many-zeros-behind-the-end", "not-a-zip", trailer=bytes(200_000)),
-    ended("newline-behind-the-end", "trailing-data", trailer=b"\n"),
-    case(
-        "second-archive-appended", "end-record", lambda: appended(make_zip(sound()), shifted=False)
-    ),
-    case(
-        "second-archive-appended-and-counted",
-        "hidden-data",
-        lambda: appended(make_zip(sound()), shifted=True),
-    ),
-    ended("comment-is-an-archive", "end-record", comment=EVIL),
-    ended("comment-ends-in-an-archive", "end-record", comment=b"hello" + EVIL),
-    ended("comment-holds-an-end-record", "trailing-data", comment=b"x" + EVIL[-22:] + b"y"),
-    ended("comment-of-control-characters", "trailing-data", comment=b"\x1b[2J\0"),
-    ended("comment-that-is-no-text", "trailing-data", comment=b"\xff\xfe"),
-    ended("count-too-low", "end-record", end={"count": 2, "disk_count": 2}),
-    ended("count-too-high", "end-record", end={"count": 9, "disk_count": 9}),
-    ended("count-zero", "end-record", end={"count": 0, "disk_count": 0}),
-    ended("counts-differ", "end-record", end={"disk_count": 1}),
-    ended("directory-size-too-low", "end-record", end={"size": 46}),
-    ended("directory-size-too-high", "end-record", end={"size": 100_000}),
-    ended("directory-offset-wrong", "end-record", end={"offset": 3}),
-    ended("directory-offset-behind-the-end", "end-record", end={"offset": 1 << 31}),
-    ended("disk", "end-record", end={"disk": 1}),
-    ended("directory-disk", "end-record", end={"directory_disk": 1}),
-    case("quoted-overlap", "overlap", quoted_overlap),
-    case("one-header-for-six", "overlap", one_header_for_six),
-    case("reaches-into-next-member", "overlap", reaches_into_next, member="cv2/b"),
-    case("reaches-into-directory", "overlap", directory_inside_member, member="cv2/a"),
-)
-
-
-# Content
-
-
-def bomb() -> bytes:
-    return make_zip(sound(Entry(name="cv2/zeros", content=bytes(80 << 20), method=DEFLATED)))
+def hidden_before_the_end() -> bytes:
+    whole = make_zip(sound())
+    return whole[: -END.size] + b"hidden" + whole[-END.size :]
 
 
 def many_small_bombs() -> bytes:
     """Return members that are each below the floor, but not together."""
     content = bytes(9 << 20)
-    packed = deflated(content)
-    entries = [
-        Entry(name=f"cv2/{number}", content=content, method=DEFLATED, data=packed)
-        for number in range(8)
-    ]
-    return make_zip(sound(*entries))
+    data = deflated(content)
+    bomb = Entry(name="cv2/0", content=content, method=DEFLATED, data=data)
+    return with_members(*(replace(bomb, name=f"cv2/{number}") for number in range(8)))
 
 
-HUGE = bytes(1 << 20)
-
-CONTENT = (
-    case("bomb", "bomb", bomb),
-    case("many-small-bombs", "bomb", many_small_bombs),
-    text_header("inflates-to-more", "size-lie", both={"usize": 5}),
-    text_header("inflates-to-less", "size-lie", both={"usize": len(FILES[TEXT]) + 1}),
-    text_header("announces-the-impossible", "size-lie", both={"usize": 3_000_000}),
-    text_header("stored-sizes-differ", "size-lie", method=0, both={"usize": 5}),
-    text_header("bytes-behind-the-data", "size-lie", data=PACKED + b"hidden"),
-    text_header("archive-behind-the-data", "size-lie", data=PACKED + make_zip([])),
-    text_header("second-stream-behind-the-data", "size-lie", data=PACKED + PACKED),
-    text_header("wrong-checksum", "crc", both={"crc": 0xDEADBEEF}),
-    text_header("wrong-checksum-of-stored", "crc", method=0, both={"crc": 1}),
-    text_header("not-deflate", "bad-data", data=b"\xff" * 80),
-    text_header("zlib-not-raw", "bad-data", data=zlib.compress(FILES[TEXT])),
-    text_header("deflate-cut-short", "bad-data", data=PACKED[:-4]),
-    text_header("deflate-empty", "bad-data", data=b""),
-    case(
-        "zeroed-hole",
-        "crc",
-        lambda: with_member("cv2/b", b"payload " * 64, data=b"payload " * 32 + bytes(256)),
-        member="cv2/b",
-    ),
-    text_header(
-        "incomplete-codes-that-only-some-inflaters-take",
-        "bad-data",
-        content=bytes(400),
-        data=bytes.fromhex("05c101010000008010fd3f5d5428a108212548e2d0"),
-    ),
-    case(
-        "empty-deflate-without-a-stream",
-        "bad-data",
-        lambda: with_member("cv2/empty", b"", method=DEFLATED, data=b""),
-        member="cv2/empty",
-    ),
-    text_header("descriptor-absent", "data-descriptor", flags=DESCRIPTOR),
-    text_header(
-        "descriptor-of-wrong-checksum",
-        "data-descriptor",
-        flags=DESCRIPTOR,
-        after=b"PK\7\x08" + struct.pack("<3L", 1, len(PACKED), len(FILES[TEXT])),
-    ),
-    text_header(
-        "descriptor-of-wrong-size",
-        "data-descriptor",
-        flags=DESCRIPTOR,
-        after=b"PK\7\x08" + struct.pack("<3L", zlib.crc32(FILES[TEXT]), len(PACKED), 5),
-    ),
-    text_header(
-        "descriptor-of-other-width",
-        "data-descriptor",
-        flags=DESCRIPTOR,
-        after=descriptor(FILES[TEXT], len(PACKED), wide=True),
-    ),
-    text_header(
-        "descriptor-narrow-beside-zip64",
-        "data-descriptor",
-        flags=DESCRIPTOR,
-        both={"needed": 45},
-        local={"crc": 0, **WIDE},
-        local_extra=zip64(0, 0),
-        after=descriptor(FILES[TEXT], len(PACKED)),
-    ),
-    text_header(
-        "descriptor-behind-stored-data",
-        "data-descriptor",
-        method=0,
-        flags=DESCRIPTOR,
-        local={"crc": 0, "csize": 0, "usize": 0},
-        after=descriptor(FILES[TEXT], len(FILES[TEXT])),
-    ),
-    case(
-        "descriptor-without-its-flag",
-        "hidden-data",
-        lambda: make_zip(altered(TEXT, after=descriptor(FILES[TEXT], len(PACKED)))),
-    ),
-    case(
-        "bytes-behind-the-descriptor",
-        "hidden-data",
-        lambda: make_zip(
-            altered(TEXT, flags=DESCRIPTOR, after=descriptor(FILES[TEXT], len(PACKED)) + b"evil")
-        ),
-    ),
-)
+def without_its_comments_end() -> bytes:
+    return make_zip(sound(), End(comment=b"a comment"))[:-3]
 
 
-# No archives
+UNLISTED = Entry(name="evil.py", content=b"x", listed=False)
+ABSENT = Entry(name="evil.py", content=b"x", present=False)
+BOMB: Changes = {"content": bytes(80 << 20), "method": DEFLATED}
+HOLE: Changes = {"content": b"payload " * 64, "data": b"payload " * 32 + bytes(256)}
+DEFLATED_NOTHING: Changes = {"content": b"", "method": DEFLATED, "data": b""}
+OTHER_INFO = Entry(name="other-1.0.dist-info/METADATA", content=b"x")
+SAME_INFO = Entry(name="example-1.0.DIST-INFO/x", content=b"x")
 
-
-NO_ARCHIVES = (
-    case("cut-in-half", "not-a-zip", cut(lambda whole: whole[: len(whole) // 2])),
-    case("cut-by-a-byte", "not-a-zip", cut(lambda whole: whole[:-1])),
-    case(
-        "cut-within-the-comment",
-        "not-a-zip",
-        lambda: make_zip(sound(), End(comment=b"a comment"))[:-3],
+#: Code, the archive, and the member that is named.
+BUILT: dict[str, tuple[str, Build, str]] = {
+    "unlisted-member": ("hidden-data", lambda: with_members(UNLISTED), ""),
+    "unlisted-member-first": ("hidden-data", lambda: make_zip([UNLISTED, *sound()]), ""),
+    "listed-member-without-header": ("overlap", lambda: make_zip([*sound(), ABSENT]), "evil.py"),
+    "gap-before-the-end-record": ("end-record", hidden_before_the_end, ""),
+    "second-archive-appended": ("end-record", lambda: appended(shifted=False), ""),
+    "second-archive-appended-and-counted": ("hidden-data", lambda: appended(shifted=True), ""),
+    "quoted-overlap": ("overlap", quoted_overlap, ""),
+    "one-header-for-six": ("overlap", one_header_for_six, ""),
+    "reaches-into-next-member": ("overlap", reaches_into_next, "cv2/b"),
+    "reaches-into-directory": ("overlap", directory_inside_member, "cv2/a"),
+    "bomb": ("bomb", lambda: with_member("cv2/zeros", **BOMB), ""),
+    "many-small-bombs": ("bomb", many_small_bombs, ""),
+    "zeroed-hole": ("crc", lambda: with_member("cv2/b", **HOLE), "cv2/b"),
+    "empty-deflate-without-a-stream": (
+        *("bad-data", lambda: with_member("cv2/empty", **DEFLATED_NOTHING), "cv2/empty"),
     ),
-    case("cut-before-the-end-record", "not-a-zip", cut(lambda whole: whole[: -END.size])),
-    case("first-byte-missing", "end-record", cut(lambda whole: whole[1:])),
-    case("empty-file", "not-a-zip", lambda: b""),
-    case(
-        "html", "not-a-zip", lambda: b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n\n"
-    ),
-    case("json", "not-a-zip", lambda: b'{"message": "Not Found"}'),
-    case("zeros", "not-a-zip", lambda: bytes(100_000)),
-    case("text", "not-a-zip", lambda: b"not a wheel\n" * 1000),
-    case("git-lfs-pointer", "not-a-zip", lambda: b"version https://git-lfs.github.com/spec/v1\n"),
-    case("gzip", "not-a-zip", lambda: b"\x1f\x8b\x08" + bytes(40)),
-    case("seven-zip", "not-a-zip", lambda: b"7z\xbc\xaf\x27\x1c" + bytes(40)),
-    case("one-local-header", "not-a-zip", lambda: b"PK\3\4"),
-)
+    "cut-in-half": ("not-a-zip", lambda: make_zip(sound())[:300], ""),
+    "cut-by-a-byte": ("not-a-zip", lambda: make_zip(sound())[:-1], ""),
+    "cut-within-the-comment": ("not-a-zip", without_its_comments_end, ""),
+    "cut-before-the-end-record": ("not-a-zip", lambda: make_zip(sound())[: -END.size], ""),
+    "first-byte-missing": ("end-record", lambda: make_zip(sound())[1:], ""),
+    "empty-file": ("not-a-zip", lambda: b"", ""),
+    "html": ("not-a-zip", lambda: b"<!DOCTYPE html><html>404 Not Found</html>\n\n", ""),
+    "zeros": ("not-a-zip", lambda: bytes(100_000), ""),
+    "gzip": ("not-a-zip", lambda: b"\x1f\x8b\x08" + bytes(40), ""),
+    "one-local-header": ("not-a-zip", lambda: b"PK\3\4", ""),
+    "no-dist-info": ("no-dist-info", lambda: make_zip(packed(FILES)), ""),
+    "no-member": ("no-dist-info", lambda: make_zip([]), ""),
+    "two-dist-infos": ("dist-info", dist_info({}, OTHER_INFO), ""),
+    "two-dist-infos-that-windows-takes-for-one": ("dist-info", dist_info({}, SAME_INFO), ""),
+    "dist-info-of-another-project": ("dist-info", dist_info({}, info="other-1.0.dist-info"), ""),
+    "dist-info-of-another-version": ("dist-info", dist_info({}, info="example-2.0.dist-info"), ""),
+}
 
 
 # Wheels
 
+RIGHT = metadata("example", "1.0")
+RIGHT_WHEEL = wheel_file([TAG])
+LICENSED = metadata("example", "1.0", "License-File: LICENSE")
 
-def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> Callable[[], bytes]:
-    """Return a builder of the sound wheel with other .dist-info files."""
+#: Member of .dist-info, code, name of the case, the member's content.
+TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
+    (METADATA, "metadata"): {
+        "metadata-missing": None,
+        "metadata-empty": b"",
+        "metadata-other-name": metadata("other", "1.0"),
+        "metadata-other-version": metadata("example", "2.0"),
+        "metadata-two-names": metadata("example", "1.0", "Name: evil"),
+        "metadata-two-versions": metadata("example", "1.0", "Version: 2.0"),
+        "metadata-not-utf-8": RIGHT + b"\xff\xfe",
+        "metadata-license-file-absent": LICENSED.replace(b"2.1", b"2.4"),
+    },
+    (WHEEL, "wheel-file"): {
+        "wheel-file-missing": None,
+        "wheel-file-empty": b"",
+        "wheel-version-2": RIGHT_WHEEL.replace(b"Version: 1.0", b"Version: 2.0"),
+        "wheel-version-absent": RIGHT_WHEEL.replace(b"Wheel-Version: 1.0\n", b""),
+        "wheel-version-nonsense": RIGHT_WHEEL.replace(b"Version: 1.0", b"Version: x"),
+        "wheel-file-not-ascii": RIGHT_WHEEL.replace(b"1.0", "\uff11.0".encode(), 1),
+    },
+    (WHEEL, "tag-mismatch"): {
+        "tag-not-ascii": wheel_file(["cp37-\u00e4bi3-win32"]),
+        "tag-of-another-platform": wheel_file(["cp37-abi3-win32"]),
+        "tag-too-many": wheel_file([TAG, "cp38-abi3-win_amd64"]),
+        "tag-absent": wheel_file([]),
+    },
+    (RECORD, "record"): {
+        "record-missing": None,
+        "record-empty": b"",
+        "record-not-utf-8": b"\xff\xfe,,\n",
+        "record-with-nul": b"a\0b,,\n",
+        "record-row-of-four-fields": recorded(sound()[:-1], RECORD) + b"x,,,\n",
+    },
+    (ENTRY_POINTS, "entry-points"): {
+        "entry-point-outside": b"[console_scripts]\n../../evil = cv2:main\n",
+        "entry-point-absolute": b"[console_scripts]\n/usr/bin/evil = cv2:main\n",
+        "entry-point-backslash": b"[gui_scripts]\n..\\evil = cv2:main\n",
+        "entry-point-the-interpreter": b"[console_scripts]\npython = cv2:main\n",
+        "entry-point-one-interpreter": b"[console_scripts]\npython3.12 = m:f\n",
+        "entry-point-drive": b"[console_scripts]\nC:x = m:f\n",
+        "entry-point-code": b"[console_scripts]\nx = m:f;import os\n",
+        "entry-point-dot-at-its-end": b"[console_scripts]\nx. = m:f\n",
+        "entry-point-no-function": b"[console_scripts]\nx = m\n",
+        "entry-point-twice": b"[console_scripts]\nx = m:f\nx = m:g\n",
+        "entry-point-no-group": b"x = m:f\n",
+    },
+}
 
-    def build() -> bytes:
-        entries = [
-            Entry(name=name, content=content, method=DEFLATED) for name, content in FILES.items()
-        ]
-        return make_zip(described([*entries, *more], own=own, info=info))
-
-    return build
-
-
-def bad_metadata(id_: str, content: bytes | None) -> Case:
-    name = f"{INFO}/METADATA"
-    return case(id_, "metadata", dist_info({name: content}), member=name)
-
-
-def bad_wheel_file(id_: str, content: bytes | None, code: str = "wheel-file") -> Case:
-    name = f"{INFO}/WHEEL"
-    return case(id_, code, dist_info({name: content}), member=name)
-
-
-def bad_record(id_: str, change: Callable[[Rows], object], member: str = "") -> Case:
-    """Return a case whose RECORD rows, by name, were changed in place."""
-
-    def build() -> bytes:
-        entries = [*sound()[:-1]]
-        rows = {str(entry.name): record_row(str(entry.name), entry.content) for entry in entries}
-        rows[f"{INFO}/RECORD"] = (f"{INFO}/RECORD", "", "")
-        change(rows)
-        written = written_rows(list(rows.values()))
-        return make_zip([*entries, Entry(name=f"{INFO}/RECORD", content=written)])
-
-    return case(f"record-{id_}", "record", build, member=member)
-
-
-def row(*values: str) -> Callable[[Rows], object]:
-    """Return the change that gives TEXT's row other values, or adds one of another name."""
-    name, digest, size = values
-    return lambda rows: rows.__setitem__(name, (name, digest, size))
-
-
-def retold(field: int, change: Callable[[str], str]) -> Callable[[Rows], object]:
-    """Return the change of one field of TEXT's row."""
-
-    def apply(rows: Rows) -> None:
-        values = list(rows[TEXT])
-        values[field] = change(values[field])
-        rows[TEXT] = (values[0], values[1], values[2])
-
-    return apply
-
-
-RECORD_ITSELF = f"{INFO}/RECORD"
+DIGEST, SIZE = record_row(TEXT, FILES[TEXT])[1:]
 OTHER = "sha256=" + "A" * 43
 
-RECORDS = (
-    case("record-missing", "record", dist_info({RECORD_ITSELF: None})),
-    case("record-empty", "record", dist_info({RECORD_ITSELF: b""})),
-    case("record-not-utf-8", "record", dist_info({RECORD_ITSELF: b"\xff\xfe,,\n"})),
-    case("record-with-nul", "record", dist_info({RECORD_ITSELF: b"a\0b,,\n"})),
-    bad_record("lacks-a-member", lambda rows: rows.pop(TEXT), TEXT),
-    bad_record("lacks-itself", lambda rows: rows.pop(RECORD_ITSELF)),
-    bad_record("has-a-row-too-many", row("cv2/absent.py", OTHER, "3"), "cv2/absent.py"),
-    bad_record("has-a-folder", row("cv2/", "", "")),
-    bad_record("wrong-hash", retold(1, lambda _: OTHER), TEXT),
-    bad_record("wrong-size", retold(2, lambda size: str(int(size) + 1)), TEXT),
-    bad_record("negative-size", retold(2, lambda _: "-1")),
-    bad_record("size-that-is-no-number", retold(2, lambda _: "many")),
-    bad_record("no-hash", retold(1, lambda _: ""), TEXT),
-    bad_record("md5", lambda rows: rows.update({TEXT: record_row(TEXT, FILES[TEXT], "md5")})),
-    bad_record("sha1", lambda rows: rows.update({TEXT: record_row(TEXT, FILES[TEXT], "sha1")})),
-    bad_record("unknown-hash", retold(1, lambda value: value.replace("sha256", "sha257"))),
-    bad_record("hex-digest", retold(1, lambda _: f"sha256={'ab' * 32}")),
-    bad_record(
-        "hash-of-itself", lambda rows: rows.update({RECORD_ITSELF: (RECORD_ITSELF, OTHER, "9")})
+#: Rows of RECORD, by name, that are added or put in place of the right ones; None takes one out.
+ROWS: dict[str, dict[str, tuple[str, str, str] | None]] = {
+    "lacks-a-member": {TEXT: None},
+    "lacks-itself": {RECORD: None},
+    "has-a-row-too-many": {"cv2/absent.py": ("cv2/absent.py", OTHER, "3")},
+    "has-a-folder": {"cv2/": ("cv2/", "", "")},
+    "wrong-hash": {TEXT: (TEXT, OTHER, SIZE)},
+    "wrong-size": {TEXT: (TEXT, DIGEST, "421")},
+    "negative-size": {TEXT: (TEXT, DIGEST, "-1")},
+    "size-that-is-no-number": {TEXT: (TEXT, DIGEST, "many")},
+    "no-hash": {TEXT: (TEXT, "", SIZE)},
+    "md5": {TEXT: record_row(TEXT, FILES[TEXT], "md5")},
+    "sha1": {TEXT: record_row(TEXT, FILES[TEXT], "sha1")},
+    "unknown-hash": {TEXT: (TEXT, DIGEST.replace("sha256", "sha257"), SIZE)},
+    "hex-digest": {TEXT: (TEXT, f"sha256={'ab' * 32}", SIZE)},
+    "hash-of-itself": {RECORD: (RECORD, OTHER, "9")},
+    "row-twice": {"again": (TEXT, DIGEST, SIZE)},
+    "path-outside": {"outside": ("../../evil.py", "", "")},
+    "absolute-path": {"absolute": ("/etc/passwd", "", "")},
+}
+
+
+def with_rows(changes: dict[str, tuple[str, str, str] | None]) -> bytes:
+    entries = sound()[:-1]
+    rows = {str(entry.name): record_row(str(entry.name), entry.content) for entry in entries}
+    rows[RECORD] = (RECORD, "", "")
+    written = written_rows([row for row in (rows | changes).values() if row])
+    return make_zip([*entries, Entry(name=RECORD, content=written)])
+
+
+#: Members that lie where installers do something of their own.
+PLACES = {
+    "data-scheme": (
+        *("example-1.0.data/bogus/x", "example-1.0.data/Scripts/x", "example-1.0.data/scripts"),
+        *("example-1.0.data/scripts/python.exe", "example-1.0.data/scripts/pythonw"),
+        *("example-1.0.data/data/Python312.dll", "other-1.0.data/purelib/x.py"),
     ),
-    bad_record("row-twice", lambda rows: rows.update({"again": rows[TEXT]})),
-    bad_record("path-outside", row("../../evil.py", "", "")),
-    bad_record("absolute-path", row("/etc/passwd", "", "")),
-    case(
-        "record-row-of-four-fields",
-        "record",
-        dist_info({RECORD_ITSELF: recorded(sound()[:-1], RECORD_ITSELF) + b"x,,,\n"}),
+    "startup-hook": (
+        *("evil.pth", "EVIL.PTH", "example-1.0.data/purelib/evil.pth"),
+        *("example-1.0.data/data/Lib/site-packages/evil.pth", "usercustomize/__init__.py"),
+        "sitecustomize.cp312-win_amd64.pyd",
     ),
-)
+}
 
-ENTRY_POINTS = f"{INFO}/entry_points.txt"
-
-
-def entry_points(id_: str, text: str) -> Case:
-    return case(
-        f"entry-point-{id_}",
-        "entry-points",
-        dist_info({ENTRY_POINTS: text.encode()}),
-        member=ENTRY_POINTS,
-    )
+FILENAMES = {
+    "example-1.0.whl": "filename",
+    "example-1.0-x1-cp37-abi3-win_amd64.whl": "filename",
+    "example-1..0-cp37-abi3-win_amd64.whl": "filename",
+    "example-1.0-1-2-cp37-abi3-win_amd64.whl": "filename",
+    "example-1.0+x-cp37-abi3-win_amd64.whl": "dist-info",
+}
 
 
-def outside(id_: str, name: str, code: str) -> Case:
-    return case(id_, code, lambda: with_member(name), member=name)
+def hostile_names() -> list[Case]:
+    """Return the cases of names that no member may have, or not beside another."""
+    cases = [
+        Case(id=f"{code}-{name!a:.60}", code=code, build=partial(with_name, name), member=name)
+        for code, names in (*BAD_NAMES.items(), *PLACES.items())
+        for name in names
+    ]
+    for id_, (raw, flags) in BAD_ENCODINGS.items():
+        build, member = (
+            partial(with_member, raw, flags=flags),
+            raw.decode(errors="backslashreplace"),
+        )
+        cases.append(Case(id=id_, code="bad-encoding", build=build, member=member))
+    for id_, names in DUPLICATES.items():
+        cases.append(Case(id=id_, code="duplicate-name", build=partial(with_names, *names)))
+    return cases
 
 
-def named(id_: str, filename: str, code: str = "filename") -> Case:
-    return case(id_, code, lambda: make_zip(sound()), filename=filename)
+def with_name(name: str) -> bytes:
+    """Return a wheel with a member, or a folder, of this name."""
+    return with_member(name, b"", mode=0) if name.endswith("/") else with_member(name)
 
 
-WHEELS = (
-    case(
-        "no-dist-info",
-        "no-dist-info",
-        lambda: make_zip([Entry(name=MODULE, content=FILES[MODULE])]),
-    ),
-    case("no-member", "no-dist-info", lambda: make_zip([])),
-    case(
-        "two-dist-infos",
-        "dist-info",
-        dist_info({}, Entry(name="other-1.0.dist-info/METADATA", content=b"x")),
-    ),
-    case("dist-info-of-another-project", "dist-info", dist_info({}, info="other-1.0.dist-info")),
-    case("dist-info-of-another-version", "dist-info", dist_info({}, info="example-2.0.dist-info")),
-    case(
-        "two-dist-infos-that-windows-takes-for-one",
-        "dist-info",
-        dist_info({}, Entry(name="example-1.0.DIST-INFO/x", content=b"x")),
-    ),
-    bad_metadata("metadata-missing", None),
-    bad_metadata("metadata-empty", b""),
-    bad_metadata("metadata-other-name", metadata("other", "1.0")),
-    bad_metadata("metadata-other-version", metadata("example", "2.0")),
-    bad_metadata("metadata-two-names", metadata("example", "1.0", "Name: evil")),
-    bad_metadata("metadata-two-versions", metadata("example", "1.0", "Version: 2.0")),
-    bad_metadata("metadata-not-utf-8", metadata("example", "1.0") + b"\xff\xfe"),
-    bad_metadata(
-        "metadata-license-file-absent",
-        metadata("example", "1.0", "License-File: LICENSE").replace(b"2.1", b"2.4"),
-    ),
-    bad_wheel_file("wheel-file-missing", None),
-    bad_wheel_file("wheel-file-empty", b""),
-    bad_wheel_file("wheel-version-2", wheel_file([TAG]).replace(b"Version: 1.0", b"Version: 2.0")),
-    bad_wheel_file("wheel-version-absent", wheel_file([TAG]).replace(b"Wheel-Version: 1.0\n", b"")),
-    bad_wheel_file(
-        "wheel-version-nonsense", wheel_file([TAG]).replace(b"Version: 1.0", b"Version: x")
-    ),
-    bad_wheel_file(
-        "wheel-file-not-ascii", wheel_file([TAG]).replace(b"1.0", "\uff11.0".encode(), 1)
-    ),
-    bad_wheel_file("tag-not-ascii", wheel_file(["cp37-\u00e4bi3-win32"]), "tag-mismatch"),
-    bad_wheel_file("tag-of-another-platform", wheel_file(["cp37-abi3-win32"]), "tag-mismatch"),
-    bad_wheel_file("tag-too-many", wheel_file([TAG, "cp38-abi3-win_amd64"]), "tag-mismatch"),
-    bad_wheel_file("tag-absent", wheel_file([]), "tag-mismatch"),
-    named("filename-without-tags", "example-1.0.whl"),
-    named("filename-with-a-bad-build", "example-1.0-x1-cp37-abi3-win_amd64.whl"),
-    named("filename-with-a-bad-version", "example-1..0-cp37-abi3-win_amd64.whl"),
-    named("filename-of-a-local-version", "example-1.0+x-cp37-abi3-win_amd64.whl", "dist-info"),
-    named("filename-with-too-many-parts", "example-1.0-1-2-cp37-abi3-win_amd64.whl"),
-    *RECORDS,
-    entry_points("outside", "[console_scripts]\n../../evil = cv2:main\n"),
-    entry_points("absolute", "[console_scripts]\n/usr/bin/evil = cv2:main\n"),
-    entry_points("backslash", "[gui_scripts]\n..\\evil = cv2:main\n"),
-    entry_points("the-interpreter", "[console_scripts]\npython = cv2:main\n"),
-    outside("data-of-an-unknown-scheme", "example-1.0.data/bogus/x", "data-scheme"),
-    outside("data-script-python", "example-1.0.data/scripts/python.exe", "data-scheme"),
-    outside("data-of-another-project", "other-1.0.data/purelib/x.py", "data-scheme"),
-    outside("startup-hook", "evil.pth", "startup-hook"),
-    outside("startup-hook-in-data", "example-1.0.data/purelib/evil.pth", "startup-hook"),
-)
+def hostile_archives() -> list[Case]:
+    """Return the cases of archives that contradict themselves, or hold what none may."""
+    cases = [
+        Case(id=id_, code="special-file", build=partial(with_member, name, **changes), member=name)
+        for id_, (name, changes) in SPECIAL.items()
+    ]
+    for code, rows in CHANGED.items():
+        member = "" if code in WHOLE else TEXT
+        cases += [
+            Case(id=id_, code=code, build=partial(with_change, changes), member=member)
+            for id_, changes in rows.items()
+        ]
+    for code, rows in ENDS.items():
+        for id_, changes in rows.items():
+            cases.append(Case(id=id_, code=code, build=partial(with_end, **changes)))
+    for id_, (code, build, member) in BUILT.items():
+        cases.append(Case(id=id_, code=code, build=build, member=member))
+    return cases
 
-HOSTILE: tuple[Case, ...] = (
-    *NAMES,
-    *DUPLICATES,
-    *SPECIAL,
-    *HEADERS,
-    *FLAGS,
-    *ZIP64,
-    *STRUCTURE,
-    *CONTENT,
-    *NO_ARCHIVES,
-    *WHEELS,
-)
+
+def with_change(changes: Changes) -> bytes:
+    return make_zip(altered(TEXT, **changes))
+
+
+def with_end(**changes: Any) -> bytes:  # noqa: ANN401 - fields of an End
+    return make_zip(sound(), End(**changes))
+
+
+def hostile_wheels() -> list[Case]:
+    """Return the cases of sound archives that are no sound wheels."""
+    cases = [
+        Case(id=f"called-{name}", code=code, build=with_end, filename=name)
+        for name, code in FILENAMES.items()
+    ]
+    for (name, code), contents in TOLD.items():
+        member = "" if name == RECORD else name
+        cases += [
+            Case(id=id_, code=code, build=dist_info({name: content}), member=member)
+            for id_, content in contents.items()
+        ]
+    for id_, rows in ROWS.items():
+        cases.append(Case(id=f"record-{id_}", code="record", build=partial(with_rows, rows)))
+    return cases
+
+
+HOSTILE: tuple[Case, ...] = (*hostile_names(), *hostile_archives(), *hostile_wheels())
 
 
 # Sound, though odd
 
 
-def streamed(*, signed: bool, wide: bool = False, known: bool = False) -> Callable[[], bytes]:
-    """Return a builder of a wheel written as a stream: sizes behind the data."""
-    local: dict[str, int | bytes] = {} if known else {"crc": 0, "csize": 0, "usize": 0}
-    changes: dict[str, object] = {
-        "flags": DESCRIPTOR,
-        "local": {"crc": 0, **WIDE} if wide else local,
-        "local_extra": zip64(0, 0) if wide else b"",
-        "both": {"needed": 45} if wide else {},
-        "after": descriptor(FILES[TEXT], len(PACKED), signed=signed, wide=wide),
-    }
-    return lambda: make_zip(altered(TEXT, **changes))
-
-
-def welcome(id_: str, build: Callable[[], bytes], filename: str = FILENAME) -> Case:
-    return case(id_, "", build, filename=filename)
-
-
 def sha512_record() -> bytes:
     entries = sound()[:-1]
     rows = [record_row(str(entry.name), entry.content, "sha512") for entry in entries]
-    written = written_rows([*rows, (RECORD_ITSELF, "", "")])
-    return make_zip([*entries, Entry(name=RECORD_ITSELF, content=written)])
+    written = written_rows([*rows, (RECORD, "", "")])
+    return make_zip([*entries, Entry(name=RECORD, content=written)])
 
 
 def windows_record() -> bytes:
     entries = sound(Entry(name="cv2/one,two.txt", content=b"comma"))[:-1]
     rows = [record_row(str(entry.name), entry.content) for entry in entries]
-    written = written_rows([*rows, (RECORD_ITSELF, "", "")], newline="\r\n")
-    return make_zip([*entries, Entry(name=RECORD_ITSELF, content=written)])
-
-
-def dist_info_first() -> bytes:
-    entries = sound()
-    return make_zip([*entries[2:], *entries[:2]])
-
-
-def tagged(tags: Sequence[str]) -> Callable[[], bytes]:
-    return dist_info({f"{INFO}/WHEEL": wheel_file(tags)})
+    written = written_rows([*rows, (RECORD, "", "")], newline="\r\n")
+    return make_zip([*entries, Entry(name=RECORD, content=written)])
 
 
 def with_signature() -> bytes:
@@ -911,120 +693,100 @@ def with_signature() -> bytes:
     return make_zip([*sound(), Entry(name=f"{INFO}/RECORD.jws", content=b"{}")])
 
 
+STREAMED_WIDE: Changes = {
+    "flags": DESCRIPTOR,
+    "local": {"crc": 0, **WIDE},
+    "local_extra": zip64(0, 0),
+    "both": {"needed": 45},
+}
+UNSIGNED = descriptor(FILES[TEXT], len(PACKED), signed=False)
+UNSIGNED_WIDE = descriptor(FILES[TEXT], len(PACKED), signed=False, wide=True)
+LOCAL_WIDE: Changes = {"local": {**WIDE, "needed": 45}, "local_extra": zip64(*SIZES)}
+BOTH_WIDE: Changes = {**LOCAL_WIDE, "central": WIDE, "central_extra": zip64(*SIZES)}
+TIMES = {
+    "local_extra": extra(0x5455, b"\3" + bytes(8)),
+    "central_extra": extra(0x5455, b"\3" + bytes(4)),
+}
+FULL = {"count": 0xFFFF, "disk_count": 0xFFFF, "size": MAX32, "offset": MAX32}
+
+#: What differs in the member TEXT.
+WELCOME_CHANGES: dict[str, Changes] = {
+    "plain": {},
+    "stored": {"method": 0},
+    "zip64-sizes-in-local-header": {**LOCAL_WIDE, "both": {"needed": 45}},
+    "zip64-sizes-in-local-header-alone-ask-for-it": LOCAL_WIDE,
+    "zip64-sizes-in-both-headers": {**BOTH_WIDE, "both": {"needed": 45}},
+    "data-descriptor": {**STREAMED, "after": NARROW_END},
+    "data-descriptor-without-signature": {**STREAMED, "after": UNSIGNED},
+    "data-descriptor-though-sizes-are-known": {"flags": DESCRIPTOR, "after": NARROW_END},
+    "data-descriptor-zip64": {**STREAMED_WIDE, "after": WIDE_END},
+    "data-descriptor-zip64-announced-by-an-empty-field": {
+        **STREAMED,
+        "local_extra": extra(1, b""),
+        "after": WIDE_END,
+    },
+    "data-descriptor-zip64-without-signature": {**STREAMED_WIDE, "after": UNSIGNED_WIDE},
+    "unicode-name-extra-of-the-same-name": {
+        "central_extra": unicode_name(TEXT.encode(), TEXT.encode())
+    },
+    "deflater-effort-bits": {"flags": 6},
+    "time-stamps": TIMES,
+    "dos-attributes": {"central": {"external": 0x21, "made_by": 20}},
+    "executable": {"mode": 0o100755},
+    "mode-without-kind": {"mode": 0o644},
+    "version-needed-1.0": {"both": {"needed": 10}},
+}
+#: What differs in the End.
+WELCOME_ENDS: dict[str, Changes] = {
+    "zip64-end-record": {"wide": True},
+    "zip64-end-record-with-all-narrow-fields-full": {"wide": True, "end": FULL},
+    "printable-comment": {"comment": "made by Jürgen".encode()},
+}
+#: A further member.
+WELCOME_MEMBERS: dict[str, Changes] = {
+    "cv2/größe_尺寸_😀.txt": {},
+    "cv2/plain.txt": {"flags": UTF8},
+    "cv2/zeros-at-1000-to-1": {"content": bytes(1 << 20), "method": DEFLATED},
+    "cv2/empty-file-deflated": {"content": b"", "method": DEFLATED},
+    "cv2/.hidden/ x .py": {},
+    "cv2/console.py": {},
+    "cv2/python.exe": {},
+    "cv2/weights.pth": {},
+    "cv2/sitecustomize.py": {},
+    f"{INFO}/sboms/parts.cdx.json": {},
+    "cv2/": {"content": b"", "mode": 0o040755, "central": {"external": 0o040755 << 16 | 0x10}},
+    "cv2/empty/": {"content": b"", "mode": 0},
+    "example-1.0.data/scripts/tool.py": {},
+    "example-1.0.data/data/share/x.pth": {},
+    "example-1.0.data/platlib/cv2/python.py": {},
+}
+SCRIPTS = b"[console_scripts]\na.b-c_d = m : f.g [x, y]\n[gui_scripts]\nMy App = m:f\n"
+TAG_SET = "cp310.cp39-cp310.cp39-win_amd64"
+WELCOME_BUILT: dict[str, Build] = {
+    "record-with-crlf-and-quoted-comma": windows_record,
+    "record-of-sha512": sha512_record,
+    "record-signature": with_signature,
+    "dist-info-first": lambda: make_zip([*sound()[2:], *sound()[:2]]),
+    "dist-info-in-other-letters": dist_info({}, info="Example-1.0.0.dist-info"),
+    "metadata-with-crlf": dist_info({METADATA: RIGHT.replace(b"\n", b"\r\n")}),
+    "license-file-before-it-meant-something": dist_info({METADATA: LICENSED}),
+    "entry-points-with-all-they-may-have": dist_info({ENTRY_POINTS: SCRIPTS}),
+    "entry-points-of-other-groups": dist_info({ENTRY_POINTS: b"[other]\n../x = anything\n"}),
+    "entry-points-empty": dist_info({ENTRY_POINTS: b""}),
+}
+
 WELCOME: tuple[Case, ...] = (
-    welcome("plain", lambda: make_zip(sound())),
-    welcome("stored", lambda: make_zip(altered(TEXT, method=0))),
-    welcome(
-        "zip64-sizes-in-local-header",
-        lambda: make_zip(altered(TEXT, both={"needed": 45}, local=WIDE, local_extra=zip64(*SIZES))),
+    *(Case(id=id_, build=partial(with_change, row)) for id_, row in WELCOME_CHANGES.items()),
+    *(Case(id=id_, build=partial(with_end, **row)) for id_, row in WELCOME_ENDS.items()),
+    *(
+        Case(id=f"{name!a}", build=partial(with_member, name, **row))
+        for name, row in WELCOME_MEMBERS.items()
     ),
-    welcome(
-        "zip64-sizes-in-local-header-alone-ask-for-it",
-        lambda: make_zip(altered(TEXT, local={**WIDE, "needed": 45}, local_extra=zip64(*SIZES))),
+    *(Case(id=id_, build=build) for id_, build in WELCOME_BUILT.items()),
+    Case(id="build-tag", build=with_end, filename="example-1.0-7-cp37-abi3-win_amd64.whl"),
+    Case(
+        id="compressed-tag-set",
+        build=dist_info({WHEEL: wheel_file(expanded_tags(TAG_SET))}),
+        filename=f"example-1.0-{TAG_SET}.whl",
     ),
-    welcome(
-        "zip64-sizes-in-both-headers",
-        lambda: make_zip(
-            altered(
-                TEXT,
-                both={"needed": 45},
-                local=WIDE,
-                local_extra=zip64(*SIZES),
-                central=WIDE,
-                central_extra=zip64(*SIZES),
-            )
-        ),
-    ),
-    welcome("zip64-end-record", lambda: make_zip(sound(), End(wide=True))),
-    welcome(
-        "zip64-end-record-with-all-narrow-fields-full",
-        lambda: make_zip(
-            sound(),
-            End(
-                wide=True,
-                end={"count": 0xFFFF, "disk_count": 0xFFFF, "size": MAX32, "offset": MAX32},
-            ),
-        ),
-    ),
-    welcome("data-descriptor", streamed(signed=True)),
-    welcome("data-descriptor-without-signature", streamed(signed=False)),
-    welcome("data-descriptor-though-sizes-are-known", streamed(signed=True, known=True)),
-    welcome("data-descriptor-zip64", streamed(signed=True, wide=True)),
-    welcome(
-        "data-descriptor-zip64-announced-by-an-empty-field",
-        lambda: make_zip(
-            altered(
-                TEXT,
-                flags=DESCRIPTOR,
-                local={"crc": 0, "csize": 0, "usize": 0},
-                local_extra=extra(1, b""),
-                after=descriptor(FILES[TEXT], len(PACKED), wide=True),
-            )
-        ),
-    ),
-    welcome("data-descriptor-zip64-without-signature", streamed(signed=False, wide=True)),
-    welcome(
-        "folders",
-        lambda: make_zip(
-            sound(
-                Entry(name="cv2/", mode=0o040755, central={"external": 0o040755 << 16 | 0x10}),
-                Entry(name="cv2/empty/", mode=0),
-            )
-        ),
-    ),
-    welcome("non-ascii-names", lambda: with_member("cv2/größe_尺寸_😀.txt")),
-    welcome("utf-8-flag-on-an-ascii-name", lambda: with_member("cv2/plain.txt", flags=UTF8)),
-    welcome(
-        "unicode-name-extra-of-the-same-name",
-        lambda: make_zip(altered(TEXT, central_extra=unicode_name(TEXT.encode(), TEXT.encode()))),
-    ),
-    welcome("deflater-effort-bits", lambda: make_zip(altered(TEXT, flags=6))),
-    welcome("printable-comment", lambda: make_zip(sound(), End(comment="made by Jürgen".encode()))),
-    welcome("record-with-crlf-and-quoted-comma", windows_record),
-    welcome("record-of-sha512", sha512_record),
-    welcome("build-tag", lambda: make_zip(sound()), "example-1.0-7-cp37-abi3-win_amd64.whl"),
-    welcome(
-        "compressed-tag-set",
-        tagged(
-            [
-                "cp310-cp310-win_amd64",
-                "cp39-cp39-win_amd64",
-                "cp310-cp39-win_amd64",
-                "cp39-cp310-win_amd64",
-            ]
-        ),
-        "example-1.0-cp310.cp39-cp310.cp39-win_amd64.whl",
-    ),
-    welcome("dist-info-first", dist_info_first),
-    welcome("dist-info-in-other-letters", dist_info({}, info="Example-1.0.0.dist-info")),
-    welcome(
-        "metadata-with-crlf",
-        dist_info({f"{INFO}/METADATA": metadata("example", "1.0").replace(b"\n", b"\r\n")}),
-    ),
-    welcome(
-        "license-file-before-it-meant-something",
-        dist_info({f"{INFO}/METADATA": metadata("example", "1.0", "License-File: LICENSE.txt")}),
-    ),
-    welcome(
-        "time-stamps",
-        lambda: make_zip(
-            altered(
-                TEXT,
-                local_extra=extra(0x5455, b"\3" + bytes(8)),
-                central_extra=extra(0x5455, b"\3" + bytes(4)),
-            )
-        ),
-    ),
-    welcome("record-signature", with_signature),
-    welcome("sbom", lambda: with_member(f"{INFO}/sboms/parts.cdx.json", b"{}")),
-    welcome("zeros-at-1000-to-1", lambda: with_member("cv2/zeros", HUGE, method=DEFLATED)),
-    welcome(
-        "dos-attributes", lambda: make_zip(altered(TEXT, central={"external": 0x21, "made_by": 20}))
-    ),
-    welcome("executable", lambda: make_zip(altered(TEXT, mode=0o100755))),
-    welcome("mode-without-kind", lambda: make_zip(altered(TEXT, mode=0o644))),
-    welcome("version-needed-1.0", lambda: make_zip(altered(TEXT, both={"needed": 10}))),
-    welcome("empty-file-deflated", lambda: with_member("cv2/empty", b"", method=DEFLATED)),
-    welcome("leading-dot-and-space", lambda: with_member("cv2/.hidden/ x .py")),
-    welcome("console-lookalike", lambda: with_member("cv2/console.py")),
 )

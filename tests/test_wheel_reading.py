@@ -12,7 +12,7 @@ from pathlib import Path
 import hostile
 import pytest
 from fetching import Told
-from hostile import FILES, INFO, MODULE, TEXT
+from hostile import FILES, TEXT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheelmaking import (
@@ -20,7 +20,6 @@ from wheelmaking import (
     MAX32,
     End,
     Entry,
-    deflated,
     descriptor,
     make_wheel,
     make_zip,
@@ -69,33 +68,6 @@ def test_an_odd_but_sound_wheel_is_read_as_an_independent_reader_does(
                 assert digests[info.filename] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("content", "fragment"),
-    [
-        pytest.param(b"<html>" + b"x" * 57, "63 bytes, begins with '<html>xxx", id="html"),
-        pytest.param(b"", "0 bytes", id="empty"),
-        pytest.param(b"PK\3\4" + bytes(996), "has no end record", id="cut"),
-    ],
-)
-def test_a_file_that_is_no_archive_is_described(
-    content: bytes, fragment: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "example.whl"
-    path.write_bytes(content)
-    error = refusal(path)
-    assert error.code == "not-a-zip"
-    assert fragment in str(error)
-
-
-def test_the_sentence_is_one_line_with_file_member_reason_and_code(tmp_path: Path) -> None:
-    path = tmp_path / "example.whl"
-    path.write_bytes(hostile.with_member("cv2/evil\n.py"))
-    assert str(refusal(path)) == (
-        f"{path}: 'cv2/evil\\n.py': the name has the invisible character U+000A [bad-path]; "
-        "take the file from where it was published, or have it built again"
-    )
-
-
 def test_a_name_too_long_for_a_line_is_shortened(tmp_path: Path) -> None:
     path = tmp_path / "example.whl"
     path.write_bytes(hostile.with_member("a/" * 30_000 + "a"))
@@ -104,12 +76,10 @@ def test_a_name_too_long_for_a_line_is_shortened(tmp_path: Path) -> None:
     assert len(str(error)) < 1000
 
 
-def test_a_missing_file_a_folder_and_a_pipe_are_refused_without_waiting(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "absent.whl").code == "missing-file"
-    assert refusal(tmp_path).code == "not-a-file"
-    if os.name != "nt":
-        os.mkfifo(tmp_path / "pipe.whl")
-        assert refusal(tmp_path / "pipe.whl").code == "not-a-file"
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.whl")
+    assert refusal(tmp_path / "pipe.whl").code == "not-a-file"
 
 
 def test_an_archive_within_a_member_is_not_taken_for_the_archive(tmp_path: Path) -> None:
@@ -124,13 +94,7 @@ def test_a_descriptor_that_may_be_read_in_two_ways_is_refused(tmp_path: Path) ->
     # Content whose checksum is the descriptor's signature.
     content = b"checksum" + bytes.fromhex("36d5150b")
     assert zlib.crc32(content) == 0x08074B50
-    entry = Entry(
-        name=TEXT,
-        content=content,
-        method=DEFLATED,
-        flags=0x8,
-        local={"crc": 0, "csize": 0, "usize": 0},
-    )
+    entry = Entry(name=TEXT, content=content, flags=0x8, method=DEFLATED, local=hostile.UNKNOWN)
     path = tmp_path / "example.whl"
     unsigned = descriptor(content, len(entry.packed), signed=False)
     path.write_bytes(make_zip([replace(entry, after=unsigned)]))
@@ -147,8 +111,8 @@ def test_a_descriptor_too_narrow_for_its_sizes_is_refused(tmp_path: Path) -> Non
         method=DEFLATED,
         data=b"",
         flags=0x8,
-        local={"csize": 0, "usize": 0, "crc": 0},
-        central={"csize": MAX32, "usize": MAX32},
+        local=hostile.UNKNOWN,
+        central=hostile.WIDE,
         central_extra=zip64(size, size),
     )
     header, listing = entry.local_record(), entry.central_record(0)
@@ -163,16 +127,11 @@ def test_a_descriptor_too_narrow_for_its_sizes_is_refused(tmp_path: Path) -> Non
 
 # Damage
 
+STREAMED = Entry(name="c.py", content=b"streamed " * 9, method=DEFLATED, flags=0x8)
 SMALL = [
     Entry(name="b/", mode=0o040755),
     Entry(name="b/ü.txt", content=b"stored"),
-    Entry(
-        name="c.py",
-        content=b"streamed " * 9,
-        method=DEFLATED,
-        flags=0x8,
-        after=descriptor(b"streamed " * 9, len(deflated(b"streamed " * 9))),
-    ),
+    replace(STREAMED, after=descriptor(STREAMED.content, len(STREAMED.packed))),
 ]
 NARROW, WIDE = make_zip(SMALL, End(comment=b"small")), make_zip(SMALL, End(wide=True))
 BOTH = [pytest.param(NARROW, id="narrow"), pytest.param(WIDE, id="zip64")]
@@ -224,14 +183,6 @@ def test_random_damage_never_raises_anything_but_the_one_error(data: st.DataObje
 # Content
 
 
-def test_digests_are_in_the_hash_that_is_asked_for(tmp_path: Path) -> None:
-    archive = open_archive(make_wheel(tmp_path, FILES))
-    digests = verify(archive, algorithms={TEXT: "sha512"})
-    assert digests[TEXT] == hashlib.sha512(FILES[TEXT]).hexdigest()
-    assert digests[MODULE] == hashlib.sha256(FILES[MODULE]).hexdigest()
-    assert len(digests) == 5
-
-
 def test_the_sink_is_given_the_content_of_the_members_it_wants(tmp_path: Path) -> None:
     big = os.urandom(700_000) * 2
     path = make_wheel(tmp_path, {**FILES, "cv2/big.bin": big})
@@ -269,42 +220,33 @@ def test_a_file_exchanged_meanwhile_is_noticed(tmp_path: Path) -> None:
     assert caught.value.code == "changed"
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        pytest.param({"data": b"\xff"}, "bad-data", id="no-deflate"),
-        pytest.param({"both": {"usize": (3 << 20) - 1}}, "size-lie", id="more"),
-        pytest.param({"both": {"usize": (3 << 20) + 1}}, "size-lie", id="less"),
-        pytest.param({"both": {"crc": 1}}, "crc", id="checksum"),
-        pytest.param({}, "", id="sound"),
-    ],
-)
+LARGE: dict[str, tuple[hostile.Changes, str]] = {
+    "no deflate": ({"data": b"\xff"}, "bad-data"),
+    "more": ({"both": {"usize": (3 << 20) - 1}}, "size-lie"),
+    "less": ({"both": {"usize": (3 << 20) + 1}}, "size-lie"),
+    "checksum": ({"both": {"crc": 1}}, "crc"),
+    "sound": ({}, ""),
+}
+
+
+@pytest.mark.parametrize(("change", "code"), LARGE.values(), ids=LARGE)
 def test_large_members_are_held_to_the_same_rules(
-    change: dict[str, object], code: str, tmp_path: Path
+    change: hostile.Changes, code: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "example.whl"
     sound = Entry(name="cv2/a", content=os.urandom(3 << 20), method=DEFLATED)
-    path.write_bytes(make_zip([replace(sound, **change)]))  # type: ignore[arg-type]
+    path.write_bytes(make_zip([replace(sound, **change)]))
     if code:
         assert refusal(path).code == code
     else:
         verify(open_archive(path))
 
 
-@pytest.mark.parametrize(
-    ("name", "limit", "code"),
-    [
-        pytest.param("cv2/absent.py", 100, "no-member", id="absent"),
-        pytest.param(TEXT, len(FILES[TEXT]) - 1, "too-large", id="too large"),
-    ],
-)
-def test_a_member_that_cannot_be_read_is_named(
-    name: str, limit: int, code: str, tmp_path: Path
-) -> None:
+def test_a_member_larger_than_asked_for_is_not_read(tmp_path: Path) -> None:
     archive = open_archive(make_wheel(tmp_path, FILES))
     with pytest.raises(InputError) as caught:
-        read_member(archive, name, limit=limit)
-    assert (caught.value.code, caught.value.member) == (code, name)
+        read_member(archive, TEXT, limit=len(FILES[TEXT]) - 1)
+    assert (caught.value.code, caught.value.member) == ("too-large", TEXT)
 
 
 # Many members
@@ -318,33 +260,8 @@ def test_very_many_members_are_read(count: int, tmp_path: Path) -> None:
     assert len(open_archive(path).members) == count
 
 
-def test_names_are_those_of_the_directory_in_its_order(tmp_path: Path) -> None:
-    archive = open_archive(make_wheel(tmp_path, {"b.py": b"", "a.py": b""}))
-    assert archive.names == ("b.py", "a.py", f"{INFO}/METADATA", f"{INFO}/WHEEL", f"{INFO}/RECORD")
-    assert archive.member("c.py") is None
-
-
-# Wheels
-
-
-def test_a_wheel_is_what_its_files_say(tmp_path: Path) -> None:
-    path = make_wheel(tmp_path, FILES, requires=["numpy>=1.21"])
-    wheel = read_wheel(path)
-    assert (wheel.filename.name, str(wheel.filename.version)) == ("example", "1.0")
-    assert (wheel.dist_info, wheel.requires) == (INFO, ("numpy>=1.21",))
-    assert wheel.record[TEXT].hex == hashlib.sha256(FILES[TEXT]).hexdigest()
-    assert set(wheel.record) == set(wheel.names) - {f"{INFO}/RECORD"}
-    assert wheel.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert wheel.size == path.stat().st_size
-
-
 def test_a_wheel_known_by_its_hash_is_not_inflated_once_more(tmp_path: Path) -> None:
     path = make_wheel(tmp_path, FILES)
     seen: list[str] = []
     wheel = read_wheel(path, checked="ab", sink=lambda member: seen.append(member.name))
     assert (wheel.sha256, seen) == ("ab", [])
-
-
-def test_a_startup_hook_is_let_through_where_it_may(tmp_path: Path) -> None:
-    path = make_wheel(tmp_path, {**FILES, "pywin32.pth": b"win32\n"})
-    assert "pywin32.pth" in read_wheel(path, allow_startup_hook=True).names
