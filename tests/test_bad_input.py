@@ -16,7 +16,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import hostile
@@ -54,12 +53,8 @@ def refused(repack: Repack, *options: object) -> str:
     assert ran.out == ""
     assert ran.err == f"{ERROR}{ran.error}\n"
     assert everything(repack.folder) == before
-    leftovers(repack)
+    assert not list(repack.cache.rglob("*.tmp"))
     return ran.error
-
-
-def leftovers(repack: Repack) -> None:
-    assert not [path for path in repack.cache.rglob("*") if path.name.endswith(".tmp")]
 
 
 def told(line: str, *, file: str, code: str, member: str = "", reason: str = "") -> str:
@@ -75,24 +70,18 @@ def told(line: str, *, file: str, code: str, member: str = "", reason: str = "")
 # Files
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bad:
-    """A source that is refused, and how."""
-
-    make: Callable[[Path], object]
-    code: str
-    reason: str
-    name: str = NAME
-    member: str = ""
-    #: What is named, where that is not the file itself.
-    file: str = ""
+Make = Callable[[Path], object]
 
 
-def wheel_of(own: Files) -> Callable[[Path], object]:
-    return lambda path: make_wheel(path, {**SOUND, **own})
+def wheel_of(files: Files) -> Make:
+    return lambda path: make_wheel(path, files)
 
 
-def bytes_of(content: bytes) -> Callable[[Path], object]:
+def altered(own: Files) -> Make:
+    return wheel_of({**SOUND, **own})
+
+
+def bytes_of(content: bytes) -> Make:
     return lambda path: path.write_bytes(content)
 
 
@@ -101,144 +90,97 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def pure(path: Path) -> None:
-    make_wheel(path, {"cv2/__init__.py": b"x = 1\n"})
+def nothing(_: Path) -> None:
+    pass
 
 
-def foreign(platform: str) -> Bad:
-    return Bad(
-        name=f"opencv_contrib_python-4.13.0.90-cp37-abi3-{platform}.whl",
-        make=lambda path: make_wheel(path, {LOADER: b"", "cv2/cv2.abi3.so": b"\x7fELF"}),
-        code="not-windows",
-        reason=f"it is for {platform}, not for Windows",
-    )
+HTML = b"<!DOCTYPE html><html><title>Sign in</title></html>"
+LFS = b"version https://git-lfs.github.com/spec/v1\n"
+ELF = b"\x7fELF" + bytes(200)
+CONFIG, BESIDE = "cv2/config.py", "cv2/opencv_core.dll"
+FOREIGN = wheel_of({LOADER: b"", "cv2/cv2.abi3.so": ELF})
+NO_CV2 = wheel_of({"numpy/__init__.py": b""})
+BAD_LOADER = b"from .cv2 import *\ndef f(:\n"
+PURE = "opencv_contrib_python-4.13.0.90-py3-none-any.whl"
+LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-manylinux_2_28_x86_64.whl"
+MAC = "opencv_contrib_python-4.13.0.90-cp37-abi3-macosx_13_0_arm64.whl"
+SDIST, EGG = "opencv_contrib_python-4.13.0.90.tar.gz", "opencv_python-4.1-py3.7-win-amd64.egg"
 
-
-BAD = {
-    "cut": Bad(make=cut, code="not-a-zip", reason="without its end"),
-    "empty": Bad(make=bytes_of(b""), code="not-a-zip", reason="an empty file"),
-    "HTML": Bad(
-        make=bytes_of(b"<!DOCTYPE html><html><title>Sign in</title></html>"),
-        code="not-a-zip",
-        reason="what looks like HTML with the title 'Sign in'",
+#: How the file is made, the code, what is said of it, and of which member.
+BAD: dict[str, tuple[Make, str, str, str]] = {
+    "cut": (cut, "not-a-zip", "without its end", ""),
+    "empty": (bytes_of(b""), "not-a-zip", "an empty file", ""),
+    "HTML": (bytes_of(HTML), "not-a-zip", "what looks like HTML with the title 'Sign in'", ""),
+    "a Git LFS pointer": (bytes_of(LFS), "not-a-zip", "a Git LFS pointer", ""),
+    "a pyd that is text": (altered({BINARY: b"text\n"}), "not-pe", "begins with 'text", BINARY),
+    "a pyd that is ELF": (altered({BINARY: ELF}), "not-pe", "not a Windows program", BINARY),
+    "a pyd that is cut": (altered({BINARY: make_pyd()[:200]}), "not-pe", "", BINARY),
+    "a DLL that is none": (altered({BESIDE: b"<html>"}), "not-pe", "'<html>'", BESIDE),
+    "an unknown loader": (
+        *(altered({LOADER: b"import os\n"}), "no-place", "expected `from .cv2 import", LOADER),
     ),
-    "a Git LFS pointer": Bad(
-        make=bytes_of(b"version https://git-lfs.github.com/spec/v1\n"),
-        code="not-a-zip",
-        reason="a Git LFS pointer",
+    "a loader with a syntax error": (
+        *(altered({LOADER: BAD_LOADER}), "syntax", "line 2 is not Python", LOADER),
     ),
-    "for Linux": foreign("manylinux_2_28_x86_64"),
-    "for macOS": foreign("macosx_13_0_arm64"),
-    "pure Python": Bad(
-        name="opencv_contrib_python-4.13.0.90-py3-none-any.whl",
-        make=pure,
-        code="not-windows",
-        reason="not for Windows",
+    "a loader that is no text": (altered({LOADER: b"\xff\0"}), "syntax", "not Python", LOADER),
+    "no loader": (wheel_of({BINARY: make_pyd()}), "no-member", "no such member", LOADER),
+    "a configuration with a syntax error": (
+        *(altered({CONFIG: b"BINARIES_PATHS = [\n"}), "syntax", "line 1 is not Python", CONFIG),
     ),
-    "a pyd that is text": Bad(
-        make=wheel_of({BINARY: b"not a DLL\n"}),
-        code="not-pe",
-        member=BINARY,
-        reason="begins with 'not a DLL",
-    ),
-    "a pyd that is ELF": Bad(
-        make=wheel_of({BINARY: b"\x7fELF" + bytes(200)}),
-        code="not-pe",
-        member=BINARY,
-        reason="not a Windows program or DLL",
-    ),
-    "a pyd that is cut": Bad(
-        make=wheel_of({BINARY: make_pyd()[:200]}), code="not-pe", member=BINARY, reason=""
-    ),
-    "a DLL beside it that is none": Bad(
-        make=wheel_of({"cv2/opencv_core.dll": b"<html>"}),
-        code="not-pe",
-        member="cv2/opencv_core.dll",
-        reason="'<html>'",
-    ),
-    "no cv2": Bad(
-        name="numpy-2.1.0-cp312-cp312-win_amd64.whl",
-        make=lambda path: make_wheel(path, {"numpy/__init__.py": b""}),
-        code="no-cv2",
-        reason="no cv2*.pyd in it",
-    ),
-    "a loader of no known kind": Bad(
-        make=wheel_of({LOADER: b"import os\n"}),
-        code="no-place",
-        member=LOADER,
-        reason="expected `from .cv2 import",
-    ),
-    "a loader with a syntax error": Bad(
-        make=wheel_of({LOADER: b"from .cv2 import *\ndef f(:\n"}),
-        code="syntax",
-        member=LOADER,
-        reason="line 2 is not Python",
-    ),
-    "a loader that is no text": Bad(
-        make=wheel_of({LOADER: b"\xff\xfe\0"}), code="syntax", member=LOADER, reason="not Python"
-    ),
-    "no loader": Bad(
-        make=lambda path: make_wheel(path, {BINARY: make_pyd()}),
-        code="no-member",
-        member=LOADER,
-        reason="no such member",
-    ),
-    "a configuration with a syntax error": Bad(
-        make=wheel_of({"cv2/config.py": b"BINARIES_PATHS = [\n"}),
-        code="syntax",
-        member="cv2/config.py",
-        reason="line 1 is not Python",
-    ),
-    "an sdist": Bad(
-        name="opencv_contrib_python-4.13.0.90.tar.gz",
-        make=bytes_of(b"\x1f\x8b" + bytes(99)),
-        code="filename",
-        reason="wheel",
-    ),
-    "an egg": Bad(
-        name="opencv_python-4.1-py3.7-win-amd64.egg",
-        make=bytes_of(b"PK"),
-        code="filename",
-        reason="wheel",
-    ),
-    "a wheel under another name": Bad(
-        name="download.whl", make=bytes_of(b"PK"), code="filename", reason="wrong number of parts"
-    ),
-    "a directory called a wheel": Bad(
-        make=lambda path: path.mkdir(), code="no-file", reason="is a folder"
-    ),
-    "missing": Bad(make=str, code="no-file", reason="there is no such file"),
+    "a directory called a wheel": (Path.mkdir, "no-file", "is a folder", ""),
+    "missing": (nothing, "no-file", "there is no such file", ""),
+}
+#: The same by a file's name, where that is what is wrong with it.
+BAD_FILES: dict[str, tuple[Make, str, str]] = {
+    LINUX: (FOREIGN, "not-windows", "it is for manylinux_2_28_x86_64, not for Windows"),
+    MAC: (FOREIGN, "not-windows", "it is for macosx_13_0_arm64, not for Windows"),
+    PURE: (wheel_of({LOADER: b"x = 1\n"}), "not-windows", "not for Windows"),
+    "numpy-2.1.0-cp312-cp312-win_amd64.whl": (NO_CV2, "no-cv2", "no cv2*.pyd in it"),
+    SDIST: (bytes_of(b"\x1f\x8b" + bytes(99)), "filename", "wheel"),
+    EGG: (bytes_of(b"PK"), "filename", "wheel"),
+    "download.whl": (bytes_of(b"PK"), "filename", "wrong number of parts"),
 }
 
 
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("name", BAD)
 def test_a_source_that_cannot_be_used_gets_one_line_and_leaves_nothing(
-    bad: Bad, repack: Repack, inputs: Path
+    name: str, repack: Repack, inputs: Path
 ) -> None:
-    path = inputs / bad.name
-    bad.make(path)
-    line = refused(repack, "--source", path)
-    assert told(line, file=bad.name, code=bad.code, member=bad.member, reason=bad.reason)
+    make, code, reason, member = BAD[name]
+    make(inputs / NAME)
+    line = refused(repack, "--source", inputs / NAME)
+    assert told(line, file=NAME, code=code, member=member, reason=reason)
 
 
-def test_the_console_script_says_the_same_and_traces_nothing(repack: Repack, inputs: Path) -> None:
-    bad = BAD["a pyd that is ELF"]
-    bad.make(inputs / bad.name)
-    line = refused(repack, "--source", inputs / bad.name)
-    ran = repack.script("build", "--no-smoke", "-q", "--source", inputs / bad.name)
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_file_of_another_kind_gets_one_line_and_leaves_nothing(
+    name: str, repack: Repack, inputs: Path
+) -> None:
+    make, code, reason = BAD_FILES[name]
+    make(inputs / name)
+    line = refused(repack, "--source", inputs / name)
+    assert told(line, file=name, code=code, reason=reason)
+
+
+@pytest.fixture
+def elf(inputs: Path) -> Path:
+    """A wheel whose module is one of Linux."""
+    return make_wheel(inputs / NAME, {**SOUND, BINARY: ELF})
+
+
+def test_the_console_script_says_the_same_and_traces_nothing(repack: Repack, elf: Path) -> None:
+    line = refused(repack, "--source", elf)
+    ran = repack.script("build", "--no-smoke", "-q", "--source", elf)
     assert ran == Ran(code=1, out="", err=f"{ERROR}{line}\n")
     assert everything(repack.folder) == {}
 
 
-def test_with_json_the_error_is_an_object_too(repack: Repack, inputs: Path) -> None:
-    bad = BAD["a pyd that is ELF"]
-    bad.make(inputs / bad.name)
-    ran = repack("build", "--no-smoke", "-q", "--json", "--source", inputs / bad.name)
+def test_with_json_the_error_is_an_object_too(repack: Repack, elf: Path) -> None:
+    ran = repack("build", "--no-smoke", "-q", "--json", "--source", elf)
     error = ran.json["error"]
     assert ran.json == {"version": 1, "error": error}
     assert error["message"] == ran.error
-    assert (error["code"], error["member"]) == ("not-pe", BINARY)
-    assert error["file"] == str(inputs / bad.name)
+    assert (error["code"], error["member"], error["file"]) == ("not-pe", BINARY, str(elf))
 
 
 #: One of each code: the others are refused by the same readers, in their own tests.
@@ -283,14 +225,6 @@ def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> 
 # Settings
 
 
-def test_a_setting_that_there_is_not(repack: Repack) -> None:
-    (repack.folder / "repack.toml").write_text("[build]\nemmit = 'abi3'\n", "utf-8")
-    line = refused(repack)
-    assert line.startswith("repack.toml: ")
-    assert "did you mean build.emit?" in line
-    assert "[config]" in line
-
-
 def test_a_patch_folder_that_is_not_there(repack: Repack, source: Path) -> None:
     line = refused(repack, "--source", source, "--set", "build.patches=['team']")
     assert "team" in line
@@ -332,23 +266,23 @@ def full(file: str, line: str, *, code: str) -> str:
     return told(line, file=file, code=code, reason="cannot be written: ")
 
 
-@pytest.mark.parametrize(
-    ("in_the_way", "out", "fault"),
-    [
-        pytest.param("dist", "dist", ("dist", "in-the-way"), id="it is a file"),
-        pytest.param("dist", "dist/wheels", ("dist/wheels", "not-a-folder"), id="under a file"),
-        pytest.param("", f"new/{'x' * 300}", ("x" * 300, "name-too-long"), id="an endless name"),
-        pytest.param(f"dist/{WHEEL}/kept", "dist", (WHEEL, "is-a-folder"), id="folder for a wheel"),
-    ],
-)
-def test_an_output_folder_that_cannot_be(
-    in_the_way: str, out: str, fault: tuple[str, str], repack: Repack, source: Path
-) -> None:
-    path = repack.folder / (in_the_way or "unrelated")
+#: The file that is in the way, the output folder, what is named and the code.
+IN_THE_WAY = {
+    "it is a file": ("dist", "dist", "dist", "in-the-way"),
+    "under a file": ("dist", "dist/wheels", "dist/wheels", "not-a-folder"),
+    "an endless name": ("unrelated", f"new/{'x' * 300}", "x" * 300, "name-too-long"),
+    "a folder for a wheel": (f"dist/{WHEEL}/kept", "dist", WHEEL, "is-a-folder"),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY)
+def test_an_output_folder_that_cannot_be(name: str, repack: Repack, source: Path) -> None:
+    in_the_way, out, named, code = IN_THE_WAY[name]
+    path = repack.folder / in_the_way
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("a file")
     line = refused(repack, "--source", source, "--python", "3.12", "-w", out)
-    assert full(fault[0], line, code=fault[1])
+    assert full(named, line, code=code)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
