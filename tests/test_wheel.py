@@ -18,6 +18,7 @@ from repack.wheel import (
     Carried,
     Copied,
     Wheel,
+    edit_metadata,
     entry_of,
     local_version,
     name_of,
@@ -26,7 +27,6 @@ from repack.wheel import (
     rename_wheel,
     rewrite_members,
     splice,
-    edit_metadata,
 )
 
 METADATA = b"""\
