@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,54 +28,51 @@ from repack.plan import (
     make_plan,
     refusal,
 )
-from repack.record import Cargo, Finding, Refusal
+from repack.record import Cargo, Refusal
 from repack.wheel import Added, Copied
 
 NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")
 
 
-class Shelf:
-    """Puts wheels into a folder and returns what is known of them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def wheel(  # noqa: PLR0913 - a wheel's parts
-        self,
-        *,
-        tag: str = "cp37-abi3",
-        python: str = "python3.dll",
-        dlls: Sequence[str] = CUDA_12,
-        delayed: Sequence[str] = (),
-        version: str = VERSION,
-        requires_python: str = "",
-        requires: Sequence[str] = (),
-        numpy: str | None = None,
-        beside: Sequence[str] = (),
-    ) -> Analysis:
-        pyd = make_dll(
-            "cv2.pyd",
-            imports={dll: ["symbol"] for dll in (python, *dlls)},
-            delay_imports={dll: ["symbol"] for dll in delayed},
-        )
-        lines = [f"Requires-Python: {requires_python}"] if requires_python else []
-        lines += [f"Requires-Dist: {line}" for line in requires]
-        files = {
-            "cv2/__init__.py": b"from .cv2 import *\n",
-            "cv2/cv2.pyd": pyd,
-            **{f"cv2/{dll}": make_dll(dll) for dll in beside},
-            f"{NAME}-{version}.dist-info/METADATA": metadata(
-                NAME.replace("_", "-"), version, *lines
-            ),
-        }
-        path = self.folder / f"{NAME}-{version}-{tag}-win_amd64.whl"
-        return replace(analyse(make_wheel(path, files)), numpy=numpy)
+Shelf = Callable[..., Analysis]
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
+    """What writes a wheel and returns what is known of it."""
+    return functools.partial(analysed, tmp_path)
+
+
+def analysed(  # noqa: PLR0913 - a wheel's parts
+    folder: Path,
+    *,
+    tag: str = "cp37-abi3",
+    python: str = "python3.dll",
+    dlls: Sequence[str] = CUDA_12,
+    delayed: Sequence[str] = (),
+    version: str = VERSION,
+    requires_python: str = "",
+    requires: Sequence[str] = (),
+    numpy: str | None = None,
+    beside: Sequence[str] = (),
+) -> Analysis:
+    pyd = make_dll(
+        "cv2.pyd",
+        imports={dll: ["symbol"] for dll in (python, *dlls)},
+        delay_imports={dll: ["symbol"] for dll in delayed},
+    )
+    lines = [f"Requires-Python: {requires_python}"] if requires_python else []
+    lines += [f"Requires-Dist: {line}" for line in requires]
+    text = metadata(NAME.replace("_", "-"), version, *lines)
+    files = {
+        "cv2/__init__.py": b"from .cv2 import *\n",
+        "cv2/cv2.pyd": pyd,
+        **{f"cv2/{dll}": make_dll(dll) for dll in beside},
+        f"{NAME}-{version}.dist-info/METADATA": text,
+    }
+    path = folder / f"{NAME}-{version}-{tag}-win_amd64.whl"
+    return replace(analyse(make_wheel(path, files)), numpy=numpy)
 
 
 def planned(
@@ -107,52 +105,52 @@ def text_of(wheel: PlannedWheel, name: str) -> str:
 # Which Python
 
 
-@pytest.mark.parametrize(
-    ("tag", "dll", "python", "reason"),
-    [
-        pytest.param("cp37-abi3", "python3.dll", "3.7", "", id="stable ABI, the oldest"),
-        pytest.param("cp37-abi3", "python3.dll", "3.40", "", id="stable ABI, one to come"),
-        pytest.param("cp37-abi3", "python3.dll", "3.6", "cp37-abi3", id="stable ABI, too old"),
-        pytest.param("cp37-abi3", "python3.dll", "3.14t", "take 3.14", id="stable ABI, threads"),
-        pytest.param("cp37-abi3", "python39.dll", "3.9", "", id="abi3 by its tag alone, the one"),
-        pytest.param("cp37-abi3", "python39.dll", "3.12", "python39.dll", id="abi3 by tag alone"),
-        pytest.param("cp312-cp312", "python3.dll", "3.12", "", id="one version, stable binary"),
-        pytest.param("cp312-cp312", "python312.dll", "3.13", "cp312-cp312", id="another version"),
-        pytest.param("cp312-cp312", "python312.dll", "3.12t", "cp312-cp312", id="its threads"),
-        pytest.param("cp314-cp314t", "python314t.dll", "3.14t", "", id="free-threaded"),
-        pytest.param("cp314-cp314t", "python314t.dll", "3.14", "cp314t", id="not free-threaded"),
-        pytest.param("cp37-cp37m", "python37.dll", "3.7", "", id="the m of 3.7"),
-        pytest.param("cp38-cp38", "python38.dll", "3.8", "", id="no m since 3.8"),
-        pytest.param("py3-none", "python311.dll", "3.12", "python311.dll", id="any, another"),
-        pytest.param("py2-none", "python27.dll", "3.12", "py2-none", id="Python 2"),
-    ],
-)
+#: The tag, the module's Python DLL, the Python asked for, and a part of the reason.
+ABI3, OF_312, OF_314T = "cp37-abi3", "cp312-cp312", "cp314-cp314t"
+PYTHONS = {
+    "stable ABI, the oldest": (ABI3, "python3.dll", "3.7", ""),
+    "stable ABI, one to come": (ABI3, "python3.dll", "3.40", ""),
+    "stable ABI, too old": (ABI3, "python3.dll", "3.6", ABI3),
+    "stable ABI, threads": (ABI3, "python3.dll", "3.14t", "take 3.14"),
+    "abi3 by its tag alone, the one": (ABI3, "python39.dll", "3.9", ""),
+    "abi3 by its tag alone, another": (ABI3, "python39.dll", "3.12", "python39.dll"),
+    "one version, stable binary": (OF_312, "python3.dll", "3.12", ""),
+    "another version": (OF_312, "python312.dll", "3.13", OF_312),
+    "its threads": (OF_312, "python312.dll", "3.12t", OF_312),
+    "free-threaded": (OF_314T, "python314t.dll", "3.14t", ""),
+    "not free-threaded": (OF_314T, "python314t.dll", "3.14", "cp314t"),
+    "the m of 3.7": ("cp37-cp37m", "python37.dll", "3.7", ""),
+    "any, another": ("py3-none", "python311.dll", "3.12", "python311.dll"),
+    "Python 2": ("py2-none", "python27.dll", "3.12", "py2-none"),
+}
+
+
+@pytest.mark.parametrize(("tag", "dll", "python", "reason"), PYTHONS.values(), ids=PYTHONS)
 def test_a_python_is_served_or_refused_with_the_reason(
     tag: str, dll: str, python: str, reason: str, shelf: Shelf
 ) -> None:
-    text = refusal(python, shelf.wheel(tag=tag, python=dll))
+    text = refusal(python, shelf(tag=tag, python=dll))
     assert bool(text) == bool(reason)
     assert reason in text
 
 
-@pytest.mark.parametrize(
-    ("requires", "is_served"),
-    [
-        pytest.param(">=3.13", False, id="a lower bound above"),
-        pytest.param(">=3.12.4", True, id="a bound within"),
-        pytest.param("<3.12.4", True, id="an upper bound within"),
-        pytest.param("<3.12", False, id="an upper bound"),
-        pytest.param("!=3.12.*", False, id="an exception"),
-        pytest.param("!=3.12.0", True, id="an exception of one release"),
-    ],
-)
-def test_requires_python_lets_in_or_not(requires: str, *, is_served: bool, shelf: Shelf) -> None:
-    assert (refusal("3.12", shelf.wheel(requires_python=requires)) == "") == is_served
+@pytest.mark.parametrize("requires", [">=3.12.4", "<3.12.4", "!=3.12.0"])
+def test_requires_python_lets_in_a_python_of_which_one_release_is_let_in(
+    requires: str, shelf: Shelf
+) -> None:
+    assert refusal("3.12", shelf(requires_python=requires)) == ""
+
+
+@pytest.mark.parametrize("requires", [">=3.13", "<3.12", "!=3.12.*"])
+def test_requires_python_keeps_out_a_python_of_which_no_release_is_let_in(
+    requires: str, shelf: Shelf
+) -> None:
+    assert refusal("3.12", shelf(requires_python=requires))
 
 
 def test_where_all_are_refused_there_is_no_plan_but_each_reason_once(shelf: Shelf) -> None:
     with pytest.raises(InputError) as caught:
-        planned(shelf.wheel(), "3.5", "3.6", "3.14t")
+        planned(shelf(), "3.5", "3.6", "3.14t")
     assert caught.value.code == "no-python"
     assert "no wheel for 3.5, 3.6: the wheel is for cp37-abi3-win_amd64 alone; 3.14t: " in str(
         caught.value
@@ -162,46 +160,44 @@ def test_where_all_are_refused_there_is_no_plan_but_each_reason_once(shelf: Shel
 # Which name
 
 
-@pytest.mark.parametrize(
-    ("tag", "python", "expected"),
-    [
-        pytest.param("cp37-abi3", "3.12", "cp312-cp312-win_amd64", id="stable ABI"),
-        pytest.param("cp37-abi3", "3.7", "cp37-cp37m-win_amd64", id="3.7"),
-        pytest.param("cp39.cp310-cp39.cp310", "3.10", "cp310-cp310-win_amd64", id="two Pythons"),
-    ],
-)
+TAGS = {
+    "stable ABI": ("cp37-abi3", "3.12", "cp312-cp312-win_amd64"),
+    "3.7": ("cp37-abi3", "3.7", "cp37-cp37m-win_amd64"),
+    "two Pythons": ("cp39.cp310-cp39.cp310", "3.10", "cp310-cp310-win_amd64"),
+}
+
+
+@pytest.mark.parametrize(("tag", "python", "expected"), TAGS.values(), ids=TAGS)
 def test_a_wheel_for_one_python_has_its_tag(
     tag: str, python: str, expected: str, shelf: Shelf
 ) -> None:
-    (wheel,) = planned(shelf.wheel(tag=tag), python).wheels
-    assert wheel.tag == expected
+    (wheel,) = planned(shelf(tag=tag), python).wheels
     assert wheel.filename.endswith(f"-{expected}.whl")
     assert f"\nTag: {expected}\n" in text_of(wheel, "WHEEL")
 
 
 def test_one_wheel_for_all_keeps_its_tag(shelf: Shelf) -> None:
-    plan = planned(shelf.wheel(), "3.12", "3.13", "3.14t", emit="abi3")
+    plan = planned(shelf(), "3.12", "3.13", "3.14t", emit="abi3")
     (wheel,) = plan.wheels
     assert (wheel.tag, wheel.pythons) == ("cp37-abi3-win_amd64", ("3.12", "3.13"))
     assert [it.python for it in plan.record.refused] == ["3.14t"]
 
 
-@pytest.mark.parametrize(
-    ("version", "dlls", "local", "expected"),
-    [
-        pytest.param("4.13.0.90", CUDA_12, None, "4.13.0.90+cu12.patched", id="the major is known"),
-        pytest.param("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched", id="it tells more"),
-        pytest.param("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched", id="no CUDA"),
-        pytest.param("4.13.0+cu129", CUDA_12, None, "4.13.0+cu129.patched", id="it tells its CUDA"),
-        pytest.param("4.13.0", CUDA_12, "team.7", "4.13.0+team.7", id="a label of one's own"),
-        pytest.param("4.13.0+a", CUDA_12, "team", "4.13.0+a.team", id="beside another's"),
-    ],
-)
+#: The version, the DLLs needed, a label of the user's, and the emitted version.
+VERSIONS = {
+    "the major is known": ("4.13.0.90", CUDA_12, None, "4.13.0.90+cu12.patched"),
+    "it tells more": ("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched"),
+    "no CUDA": ("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched"),
+    "a label of one's own": ("4.13.0", CUDA_12, "team.7", "4.13.0+team.7"),
+    "beside another's": ("4.13.0+a", CUDA_12, "team", "4.13.0+a.team"),
+}
+
+
+@pytest.mark.parametrize(("version", "dlls", "local", "expected"), VERSIONS.values(), ids=VERSIONS)
 def test_the_version_tells_what_was_done(
     version: str, dlls: Sequence[str], local: str | None, expected: str, shelf: Shelf
 ) -> None:
-    (wheel,) = planned(shelf.wheel(version=version, dlls=dlls), local=local).wheels
-    assert wheel.version == expected
+    (wheel,) = planned(shelf(version=version, dlls=dlls), local=local).wheels
     assert parse_wheel_filename(wheel.filename)[1] == Version(expected)
     assert f"\nVersion: {expected}\n" in text_of(wheel, "METADATA")
 
@@ -213,7 +209,7 @@ def test_the_version_tells_what_was_done(
 def test_all_wheels_have_the_same_metadata_with_upstreams_requires_python(
     before: str, shelf: Shelf
 ) -> None:
-    analysis = shelf.wheel(requires_python=before, requires=["numpy>=2"], numpy="2")
+    analysis = shelf(requires_python=before, requires=["numpy>=2"], numpy="2")
     wheels = planned(analysis, "3.12", "3.13", "3.14").wheels
     (text,) = {text_of(wheel, "METADATA") for wheel in wheels}
     lines = [f"Requires-Python: {before}"] if before else []
@@ -230,55 +226,50 @@ def requirements(analysis: Analysis, *python: str, **settings: Any) -> list[str]
     return re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("numpy", "before", "after"),
-    [
-        pytest.param("2", ["numpy<3,>=2"], ["numpy<3,>=2"], id="a bound that rules out none"),
-        pytest.param(
-            "2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"'], id="OpenCV 4.12"
-        ),
-        pytest.param("2", ["NumPy<2"], ["NumPy"], id="NumPy 1 alone, which it needs not be"),
-        pytest.param("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"], id="a compatible release"),
-        pytest.param("2", ["numpy==1.26.*"], ["numpy"], id="one release"),
-        pytest.param(
-            "2",
-            ["numpy<2; extra == 'old'", "numpy"],
-            ["numpy<2; extra == 'old'", "numpy"],
-            id="an extra's own",
-        ),
-        pytest.param("2", ["torch"], ["torch", "numpy"], id="none required"),
-        pytest.param("1", ["numpy>=1.19"], ["numpy>=1.19", "numpy<2"], id="lets in NumPy 2"),
-        pytest.param("1", ["numpy<2,>=1.19"], ["numpy<2,>=1.19"], id="NumPy 1 alone"),
-        pytest.param("1", [], ["numpy<2"], id="none required, built for NumPy 1"),
-        pytest.param(None, ["numpy<2"], ["numpy<2"], id="built without NumPy"),
-    ],
-)
+OF_AN_EXTRA = ["numpy<2; extra == 'old'", "numpy"]
+#: The NumPy that the binary is built for, and the lines of upstream and of the wheel.
+NUMPY = {
+    "a bound that rules out none": ("2", ["numpy<3,>=2"], ["numpy<3,>=2"]),
+    "OpenCV 4.12": ("2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"']),
+    "NumPy 1 alone, which it needs not be": ("2", ["NumPy<2"], ["NumPy"]),
+    "a compatible release": ("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"]),
+    "one release": ("2", ["numpy==1.26.*"], ["numpy"]),
+    "an extra's own": ("2", OF_AN_EXTRA, OF_AN_EXTRA),
+    "none required": ("2", ["torch"], ["torch", "numpy"]),
+    "lets in NumPy 2": ("1", ["numpy>=1.19"], ["numpy>=1.19", "numpy<2"]),
+    "NumPy 1 alone": ("1", ["numpy<2,>=1.19"], ["numpy<2,>=1.19"]),
+    "none required, built for NumPy 1": ("1", [], ["numpy<2"]),
+    "built without NumPy": (None, ["numpy<2"], ["numpy<2"]),
+}
+
+
+@pytest.mark.parametrize(("numpy", "before", "after"), NUMPY.values(), ids=NUMPY)
 def test_the_lines_for_numpy_are_right_for_the_binary_whichever_pythons_are_asked_for(
     numpy: str | None, before: list[str], after: list[str], shelf: Shelf
 ) -> None:
-    analysis = shelf.wheel(requires=before, numpy=numpy)
+    analysis = shelf(requires=before, numpy=numpy)
     assert requirements(analysis, "3.10", "3.11") == after
     assert requirements(analysis, "3.12") == after
 
 
 def test_a_bound_that_was_lifted_is_a_finding(shelf: Shelf) -> None:
-    plan = planned(shelf.wheel(requires=OF_4_12, numpy="2"))
+    plan = planned(shelf(requires=OF_4_12, numpy="2"))
     (message,) = (it.message for it in plan.record.findings if it.code == "numpy-bound-lifted")
     assert OF_4_12[1] in message
 
 
-@pytest.mark.parametrize(
-    ("numpy", "requires", "python"),
-    [
-        pytest.param("1", ["numpy>=1.19"], "3.13", id="built for NumPy 1"),
-        pytest.param(None, ["numpy<2.3"], "3.14", id="a bound that nothing disproves"),
-        pytest.param("1", ["numpy<2"], "3.15", id="a Python to come"),
-    ],
-)
+NO_NUMPY = {
+    "built for NumPy 1": ("1", ["numpy>=1.19"], "3.13"),
+    "a bound that nothing disproves": (None, ["numpy<2.3"], "3.14"),
+    "a Python to come": ("1", ["numpy<2"], "3.15"),
+}
+
+
+@pytest.mark.parametrize(("numpy", "requires", "python"), NO_NUMPY.values(), ids=NO_NUMPY)
 def test_a_python_for_which_there_can_be_no_numpy_is_refused(
     numpy: str | None, requires: list[str], python: str, shelf: Shelf
 ) -> None:
-    plan = planned(shelf.wheel(requires=requires, numpy=numpy), "3.12", python)
+    plan = planned(shelf(requires=requires, numpy=numpy), "3.12", python)
     assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
     (refused,) = plan.record.refused
     assert refused.python == python
@@ -286,31 +277,17 @@ def test_a_python_for_which_there_can_be_no_numpy_is_refused(
 
 
 def test_a_python_for_which_the_index_lacks_something_is_refused(shelf: Shelf) -> None:
-    plan = planned(shelf.wheel(), "3.12", "3.13", missing={"3.13": "it requires a moon"})
+    plan = planned(shelf(), "3.12", "3.13", missing={"3.13": "it requires a moon"})
     assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
     assert plan.record.refused == (Refusal(python="3.13", reason="it requires a moon"),)
 
 
 def test_what_a_mode_requires_stands_in_every_wheel(shelf: Shelf) -> None:
     added = Supplement(requires=('nvidia-cudnn-cu12<10; extra == "dnn"',), extras=("dnn",))
-    analysis = shelf.wheel(requires=["numpy"], numpy="2")
+    analysis = shelf(requires=["numpy"], numpy="2")
     lines = requirements(analysis, "3.12", "3.13", supplement=added)
     assert lines == ["numpy", 'nvidia-cudnn-cu12<10; extra == "dnn"']
     assert list(planned(analysis, supplement=added).requirements) == lines
-
-
-def test_what_is_noticed_twice_is_one_finding(shelf: Shelf) -> None:
-    analysis = replace(
-        shelf.wheel(),
-        findings=(Finding(code="b", message="analysis"), Finding(code="a", message="analysis")),
-    )
-    patched = Patched(files={}, notes=(Finding(code="b", message="patching"),))
-    build = Build(out=Path("dist"), python=("3.12",))
-    plan = make_plan(build, analysis, patched, Supplement(), timestamp=315_532_800)
-    assert [(it.code, it.message) for it in plan.record.findings] == [
-        ("a", "analysis"),
-        ("b", "patching"),
-    ]
 
 
 # What is written
@@ -318,7 +295,7 @@ def test_what_is_noticed_twice_is_one_finding(shelf: Shelf) -> None:
 
 def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(shelf: Shelf) -> None:
     files = {"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"}
-    plan = planned(shelf.wheel(), files=files)
+    plan = planned(shelf(), files=files)
     (wheel,) = plan.wheels
     info = f"{NAME}-{VERSION}+cu12.patched.dist-info"
     assert [(entry.name, type(entry)) for entry in wheel.entries] == [
@@ -341,7 +318,7 @@ def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(shelf
 
 
 def test_the_recipe_changes_with_whatever_changes_the_bytes(shelf: Shelf) -> None:
-    analysis = shelf.wheel()
+    analysis = shelf()
 
     def recipe(python: str = "3.12", text: bytes = b"a", time: int = 315_532_800) -> str:
         (wheel,) = planned(analysis, python, files={"cv2/__init__.py": text}, time=time).wheels
@@ -355,43 +332,34 @@ def test_the_recipe_changes_with_whatever_changes_the_bytes(shelf: Shelf) -> Non
 # NVIDIA's wheels
 
 
-@pytest.mark.parametrize(
-    ("dlls", "expected"),
-    [
-        pytest.param(("KERNEL32.dll", "nvcuda.dll"), (), id="no CUDA, and never the driver's"),
-        pytest.param(("cudart64_102.dll", "nppc64_10.dll", "cudnn64_7.dll"), (), id="CUDA 10"),
-        pytest.param(
-            ("cudart64_110.dll", "cufft64_10.dll", "cudnn64_8.dll"),
-            ("nvidia-cuda-runtime-cu11", "nvidia-cudnn-cu11==8.*", "nvidia-cufft-cu11"),
-            id="CUDA 11 and cuDNN 8",
-        ),
-        pytest.param(
-            ("cufft64_11.dll", "nppc64_12.dll", "nppif64_12.dll", "cudnn_ops64_9.dll"),
-            ("nvidia-cudnn-cu12==9.*", "nvidia-cufft-cu12", "nvidia-npp-cu12"),
-            id="CUDA 12, NPP's many DLLs once",
-        ),
-        pytest.param(
-            (
-                *("cudart64_13.dll", "cufft64_12.dll", "curand64_10.dll", "nvrtc64_130_0.dll"),
-                *("cudnn64_9.dll", "nvJitLink_130_0.dll", "cupti64_2025.3.0.dll"),
-            ),
-            (
-                *("nvidia-cuda-cupti==13.*", "nvidia-cuda-nvrtc==13.*"),
-                *("nvidia-cuda-runtime==13.*", "nvidia-cudnn-cu13==9.*", "nvidia-cufft==12.*"),
-                *("nvidia-curand==10.*", "nvidia-nvjitlink==13.*"),
-            ),
-            id="CUDA 13, whose wheels' names tell no major",
-        ),
-    ],
-)
+#: The DLLs needed, and the wheels that bring them. Most of CUDA 13's names tell no major.
+BROUGHT = {
+    "no CUDA, and never the driver's": ("KERNEL32.dll nvcuda.dll", ""),
+    "CUDA 10": ("cudart64_102.dll nppc64_10.dll cudnn64_7.dll", ""),
+    "CUDA 11 and cuDNN 8": (
+        "cudart64_110.dll cufft64_10.dll cudnn64_8.dll",
+        "nvidia-cuda-runtime-cu11 nvidia-cudnn-cu11==8.* nvidia-cufft-cu11",
+    ),
+    "CUDA 12, NPP's many DLLs once": (
+        "cufft64_11.dll nppc64_12.dll nppif64_12.dll cudnn_ops64_9.dll",
+        "nvidia-cudnn-cu12==9.* nvidia-cufft-cu12 nvidia-npp-cu12",
+    ),
+    "CUDA 13": (
+        "cudart64_13.dll cudnn64_9.dll nvrtc64_130_0.dll",
+        "nvidia-cuda-nvrtc==13.* nvidia-cuda-runtime==13.* nvidia-cudnn-cu13==9.*",
+    ),
+}
+
+
+@pytest.mark.parametrize(("dlls", "wheels"), BROUGHT.values(), ids=BROUGHT)
 def test_the_dlls_that_are_needed_come_from_these_wheels(
-    dlls: Sequence[str], expected: tuple[str, ...], shelf: Shelf
+    dlls: str, wheels: str, shelf: Shelf
 ) -> None:
-    assert dll_requirements(shelf.wheel(dlls=dlls)) == expected
+    assert dll_requirements(shelf(dlls=dlls.split())) == tuple(wheels.split())
 
 
 def test_delay_loaded_dlls_are_needed_too_and_those_in_the_wheel_are_not(shelf: Shelf) -> None:
-    analysis = shelf.wheel(delayed=["cufft64_11.dll"], beside=["nppc64_12.dll"])
+    analysis = shelf(delayed=["cufft64_11.dll"], beside=["nppc64_12.dll"])
     assert dll_requirements(analysis) == ("nvidia-cuda-runtime-cu12", "nvidia-cufft-cu12")
 
 
@@ -399,7 +367,7 @@ def test_delay_loaded_dlls_are_needed_too_and_those_in_the_wheel_are_not(shelf: 
 
 
 def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf: Shelf) -> None:
-    analysis = shelf.wheel(
+    analysis = shelf(
         version="4.13.0.90+cu129",
         dlls=[
             *("nppif64_12.dll", "nppial64_12.dll", "cudnn64_9.dll", "nvcuda.dll"),
@@ -448,38 +416,24 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
     }
 
 
-@pytest.mark.parametrize(
-    ("dlls", "delayed", "families", "told_delayed"),
-    [
-        pytest.param(
-            [],
-            ["nppig64_12.dll"],
-            {"npp": ("nppc64_12.dll", "nppig64_12.dll")},
-            ("nppc64_12.dll", "nppig64_12.dll"),
-            id="by delay-load",
-        ),
-        pytest.param(
-            ["nppif64_12.dll"],
-            ["nppig64_12.dll"],
-            {"npp": ("nppc64_12.dll", "nppif64_12.dll", "nppig64_12.dll")},
-            ("nppig64_12.dll",),
-            id="needed at load time by another",
-        ),
-    ],
-)
+#: NPP's DLLs needed at load time and by delay-load, the family, and those told as delayed.
+CORE, FILTER, GEOMETRY = "nppc64_12.dll", "nppif64_12.dll", "nppig64_12.dll"
+OWN_IMPORTS = {
+    "by delay-load": ((), (CORE, GEOMETRY), (CORE, GEOMETRY)),
+    "needed at load time by another": ((FILTER,), (CORE, FILTER, GEOMETRY), (GEOMETRY,)),
+}
+
+
+@pytest.mark.parametrize(("dlls", "family", "delayed"), OWN_IMPORTS.values(), ids=OWN_IMPORTS)
 def test_what_nvidias_dlls_import_themselves_is_of_their_families(
-    dlls: Sequence[str],
-    delayed: Sequence[str],
-    families: object,
-    told_delayed: object,
-    shelf: Shelf,
+    dlls: Sequence[str], family: object, delayed: object, shelf: Shelf
 ) -> None:
-    facts = build_facts(shelf.wheel(dlls=dlls, delayed=delayed), Supplement())
-    assert (facts["families"], facts["delayed"]) == (families, told_delayed)
+    facts = build_facts(shelf(dlls=dlls, delayed=[GEOMETRY]), Supplement())
+    assert (facts["families"], facts["delayed"]) == ({"npp": family}, delayed)
 
 
 def test_what_they_import_is_not_looked_for_where_the_wheel_has_it(shelf: Shelf) -> None:
-    analysis = shelf.wheel(dlls=["nppif64_12.dll"], beside=["NPPC64_12.dll"])
+    analysis = shelf(dlls=["nppif64_12.dll"], beside=["NPPC64_12.dll"])
     assert build_facts(analysis, Supplement())["families"] == {"npp": ("nppif64_12.dll",)}
 
 
@@ -492,7 +446,7 @@ def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
         }.items()
     ]
     added = Supplement(cargo=tuple(cargo), families={"nvjitlink": ("nvJitLink_120_0.dll",)})
-    facts = build_facts(shelf.wheel(dlls=["cudart64_12.dll"]), added)
+    facts = build_facts(shelf(dlls=["cudart64_12.dll"]), added)
     assert facts["stand_ins"] == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
     assert facts["vendored"] == ("cv2.libs",)
     assert facts["families"] == {
@@ -501,14 +455,8 @@ def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("dlls", "cuda"),
-    [
-        pytest.param(CUDA_12, (12, None), id="the major alone is known"),
-        pytest.param(("nvcuda.dll",), None, id="nothing but the driver"),
-    ],
-)
+@pytest.mark.parametrize(("dlls", "cuda"), [(CUDA_12, (12, None)), (("nvcuda.dll",), None)])
 def test_the_run_time_module_is_told_the_cuda_as_far_as_it_is_known(
     dlls: Sequence[str], cuda: object, shelf: Shelf
 ) -> None:
-    assert build_facts(shelf.wheel(dlls=dlls), Supplement())["cuda"] == cuda
+    assert build_facts(shelf(dlls=dlls), Supplement())["cuda"] == cuda
