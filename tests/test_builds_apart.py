@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +43,11 @@ def cuda(folder: Path, major: int) -> Path:
     return make_wheel(folder / f"{major}" / WHEEL, files, requires=("numpy>=2",))
 
 
-@pytest.fixture
-def repack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Repack:
-    repack = Repack(tmp_path, monkeypatch, capsys)
+@pytest.fixture(autouse=True)
+def both(repack: Repack) -> None:
     cuda(repack.folder, 12)
     cuda(repack.folder, 13)
-    settings(repack, BOTH)
-    return repack
-
-
-def settings(repack: Repack, text: str) -> None:
-    (repack.folder / "repack.toml").write_text(text, encoding="utf-8")
+    (repack.folder / "repack.toml").write_text(BOTH, encoding="utf-8")
 
 
 def pinned(repack: Repack) -> list[str]:
@@ -119,7 +110,7 @@ def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(
     before = everything(repack.folder / "dist")
     # To a version, which has no separators in its last part, this is the same name.
     changed = BOTH.replace("cu12", "cu-12").replace(f"12/{WHEEL}", f"13/{WHEEL}", 1)
-    settings(repack, changed)
+    (repack.folder / "repack.toml").write_text(changed, encoding="utf-8")
     ran = repack("build", "-q", "cu-12", "--set", "build.local=patched")
     assert ran.code == 1
     assert f"{repack.folder / 'dist' / 'cu12'} has the same name and other bytes" in ran.error
@@ -130,56 +121,32 @@ def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(
 # Two processes, one lock
 
 
-def pin(key: str, content: str) -> Pin:
-    return Pin(key=key, filename="a.whl", url="file:a.whl", size=1, sha256=content * 64)
+def fetched(folder: Path, content: str, *, update: bool = False) -> Supply:
+    """Return a supply that has fetched a wheel of that content, and pinned nothing yet."""
+    (folder / content).mkdir()
+    wheel = make_wheel(folder / content / WHEEL, {"x.py": content.encode()})
+    lock, cache = folder / "repack.lock", Cache(root=folder / "cache")
+    supply = Supply(cache, lock, offline=True, update=update, progress=SILENT)
+    supply.fetch(FileSource(path=wheel))
+    return supply
 
 
-def supply(folder: Path, *, update: bool = False) -> Supply:
-    cache = Cache(root=folder / "cache")
-    return Supply(cache, folder / "repack.lock", offline=True, update=update, progress=SILENT)
-
-
-@pytest.fixture
-def fetched(tmp_path: Path) -> Callable[..., Supply]:
-    def fetched(content: str, *, update: bool = False) -> Supply:
-        (tmp_path / content).mkdir(exist_ok=True)
-        path = tmp_path / content / WHEEL
-        make_wheel(path, {"x.py": content.encode()})
-        one = supply(tmp_path, update=update)
-        one.fetch(FileSource(path=path))
-        return one
-
-    return fetched
-
-
-def test_what_another_process_has_pinned_meanwhile_stays(
-    tmp_path: Path, fetched: Callable[..., Supply]
-) -> None:
-    ours = fetched("a")
-    write_lock(tmp_path / "repack.lock", read_lock(tmp_path / "none").with_pin(pin("theirs", "1")))
+def test_what_another_process_has_pinned_meanwhile_stays(tmp_path: Path) -> None:
+    ours = fetched(tmp_path, "a")
+    lock = tmp_path / "repack.lock"
+    theirs = Pin(key="theirs", filename="a.whl", url="file:a.whl", size=1, sha256="1" * 64)
+    write_lock(lock, read_lock(tmp_path / "none").with_pin(theirs))
     assert len(ours.keep()) == 1
-    assert [each.key for each in read_lock(tmp_path / "repack.lock").pins] == [
-        f"file:{WHEEL}",
-        "theirs",
-    ]
+    assert [pin.key for pin in read_lock(lock).pins] == [f"file:{WHEEL}", "theirs"]
 
 
-def test_the_first_to_pin_a_source_is_right_and_the_other_is_told(
-    tmp_path: Path, fetched: Callable[..., Supply]
-) -> None:
-    first, second = fetched("a"), fetched("b")
+def test_the_first_to_pin_a_source_is_right_until_one_renews_the_lock(tmp_path: Path) -> None:
+    first, second = fetched(tmp_path, "a"), fetched(tmp_path, "b")
     first.keep()
     before = (tmp_path / "repack.lock").read_bytes()
     with pytest.raises(FetchError, match=r"another build has pinned .+ meanwhile \[lock\]"):
         second.keep()
     assert (tmp_path / "repack.lock").read_bytes() == before
-
-
-def test_who_renews_the_lock_has_the_last_word(
-    tmp_path: Path, fetched: Callable[..., Supply]
-) -> None:
-    fetched("a").keep()
-    renewing = fetched("b", update=True)
+    renewing = fetched(tmp_path, "c", update=True)
     assert renewing.keep()
-    (now,) = read_lock(tmp_path / "repack.lock").pins
-    assert now == renewing.pins[0]
+    assert read_lock(tmp_path / "repack.lock").pins == renewing.pins

@@ -238,7 +238,7 @@ WRONG = {
     "fragment": (f'source = {{url = "https://h/a#sha256={SHA}"}}', "source.url ends in #sha256=0"),
     "abi3 for a free-threaded Python": (
         '[build]\nemit = "abi3"\npython = ["3.14t"]',
-        "build.emit = \"abi3\" contradicts build.python '3.14t': a free-threaded Python installs no",
+        "build.emit = \"abi3\" contradicts build.python '3.14t': a free-threaded Python",
     ),
 } | {
     name: (text, f"{key} takes {SETTINGS[key].takes}, not {value}")
