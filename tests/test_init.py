@@ -48,34 +48,26 @@ def test_a_file_that_is_there_is_left_alone(repack: Repack) -> None:
     path.write_text("mine", encoding="utf-8")
     ran = repack("init")
     assert ran.code == 1
-    assert ran.error == (
-        "repack.toml: is there already [exists]; change it, or remove it and run again"
-    )
+    assert "repack.toml: is there already [exists]; " in ran.error
     assert path.read_text(encoding="utf-8") == "mine"
 
 
-def test_another_file_is_written_where_it_is_named(repack: Repack) -> None:
-    ran = repack("init", "--config", "team.toml", "--json")
-    assert ran.json == {"version": 1, "path": str(repack.folder / "team.toml")}
-    assert load(repack.folder / "team.toml").source is not None
-
-
-def test_a_wheel_is_named_as_it_is_seen_from_the_file(repack: Repack) -> None:
+def test_another_file_names_the_wheel_as_it_is_seen_from_there(repack: Repack) -> None:
     (repack.folder / "team").mkdir()
-    assert repack("init", "--config", "team/repack.toml", "--file", WHEEL).code == 0
-    source = load(repack.folder / "team" / "repack.toml").source
+    path = repack.folder / "team" / "repack.toml"
+    ran = repack("init", "--json", "--config", "team/repack.toml", "--file", WHEEL)
+    assert ran.json == {"version": 1, "path": str(path)}
+    source = load(path).source
     assert source == FileSource(path=repack.folder / WHEEL)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        pytest.param(
-            ["--release", "name"], "source.release takes \"owner/name\", not 'name'", id="text"
-        ),
-        pytest.param(["--requirement", "a[b]"], "source.requirement takes ", id="extras"),
-        pytest.param(["--file", ""], "source.file takes a path, not ''", id="no path"),
-        pytest.param(["--sample", "--file", "a"], "not allowed with", id="two sources"),
+        (["--release", "name"], "source.release takes \"owner/name\", not 'name'"),
+        (["--requirement", "a[b]"], "source.requirement takes "),
+        (["--file", ""], "source.file takes a path, not ''"),
+        (["--sample", "--file", "a"], "not allowed with"),
     ],
 )
 def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(
@@ -85,13 +77,6 @@ def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(
     assert ran.code == 2
     assert told in ran.err
     assert not (repack.folder / "repack.toml").exists()
-
-
-def test_what_it_writes_can_be_built_from(repack: Repack) -> None:
-    assert repack("init", "--file", "nowhere-1-py3-none-any.whl").code == 0
-    ran = repack("build", "--dry-run")
-    assert ran.code == 1
-    assert "there is no such file" in ran.error
 
 
 @pytest.mark.parametrize("words", [["build"], ["fetch"], ["build", "--config", "gone.toml"]])
