@@ -8,14 +8,13 @@ from typing import Literal
 import pytest
 import test_record
 from browsing import check_looks, opened
+from driving import Repack
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Page
 
-from repack.cli import main
 from repack.record import (
     Change,
     Finding,
-    NeededDll,
     Outcome,
     Refusal,
     Seen,
@@ -30,29 +29,30 @@ LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not foun
 
 def wheel(python: str, status: str, *, reason: str = "", log: str = "") -> WheelRecord:
     tag = f"cp{python.replace('.', '')}"
-    folder = "failed/" if status == "failed" else ""
-    return WheelRecord(
-        path=f"{folder}x-1+patched-{tag}-{tag}-win_amd64.whl",
-        version="1+patched",
+    after = Outcome(status=status, version="4.13.0", reason=reason, log=log)
+    return replace(
+        test_record.WHEEL,
+        path=f"{'failed/' * (status == 'failed')}x-1+patched-{tag}-{tag}-win_amd64.whl",
         tag=f"{tag}-{tag}-win_amd64",
         size=4_000_000,
-        sha256="1" * 64,
         seen=(
-            Seen(
-                python=python,
-                before=Outcome(status="failed", reason=LOAD_FAILED),
-                after=Outcome(status=status, version="4.13.0", reason=reason, log=log),
-            ),
+            Seen(python=python, before=Outcome(status="failed", reason=LOAD_FAILED), after=after),
         ),
     )
 
 
-def asked(dll: str, kind: str, family: str) -> NeededDll:
-    return NeededDll(
-        dll=dll, kind=kind, family=family, needed_by=("cv2/cv2.pyd",), delayed=False, in_wheel=""
-    )
-
-
+CARRIED = replace(
+    test_record.RECORD.carried[0],
+    member="x.libs/nppc64_12.dll",
+    origin="nvidia-npp-cu12 12.4",
+    size=2_500_000,
+)
+NEEDS = {
+    "cufft64_11.dll": ("cuda", "cufft"),
+    "cublas64_12.dll": ("cuda", "cublas"),
+    "nvcuda.dll": ("driver", "driver"),
+    "KERNEL32.dll": ("windows", "windows"),
+}
 RECORD = replace(
     test_record.RECORD,
     driver_stub=False,
@@ -61,19 +61,10 @@ RECORD = replace(
         wheel("3.9", "failed", reason=HOSTILE, log=HOSTILE),
         wheel("3.12", "not-run", reason="no Wine"),
     ),
-    carried=(
-        replace(
-            test_record.RECORD.carried[0],
-            member="x.libs/nppc64_12.dll",
-            origin="nvidia-npp-cu12 12.4",
-            size=2_500_000,
-        ),
-    ),
-    needs=(
-        asked("cufft64_11.dll", "cuda", "cufft"),
-        asked("cublas64_12.dll", "cuda", "cublas"),
-        asked("nvcuda.dll", "driver", "driver"),
-        asked("KERNEL32.dll", "windows", "windows"),
+    carried=(CARRIED,),
+    needs=tuple(
+        replace(test_record.NPP, dll=dll, kind=kind, family=family)
+        for dll, (kind, family) in NEEDS.items()
     ),
     requires=("nvidia-cublas-cu12>=12.9,<13",),
     changes=(
@@ -157,56 +148,38 @@ def test_what_failed_is_not_to_be_installed_and_pins_are_named_where_they_are(
     assert second["3.10"]["install"][0].endswith(" x==1+patched")
 
 
-def test_the_headline_counts_each_fate(tmp_path: Path) -> None:
-    write_record(RECORD, tmp_path)
-    assert write_report(tmp_path).headline == (
-        "Works on 1 of 4 Pythons; fails on 1; not tried on 1; no wheel for 1"
-    )
-
-
-def test_the_same_record_leaves_the_files_alone(tmp_path: Path) -> None:
-    write_record(RECORD, tmp_path)
-    write_report(tmp_path)
-    before = {path: identity(path) for path in tmp_path.iterdir()}
-    write_report(tmp_path)
-    assert {path: identity(path) for path in tmp_path.iterdir()} == before
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """Return what a file that was written anew would not have; reading changes only its atime."""
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns
-
-
-def test_markdown_holds_no_markup_of_a_record(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_headline_counts_each_fate_and_files_that_are_as_they_were_are_left_alone(
+    tmp_path: Path,
 ) -> None:
     write_record(RECORD, tmp_path)
-    assert main(["report", str(tmp_path), "--markdown"]) == 0
-    told = capsys.readouterr().out
+    headline = "Works on 1 of 4 Pythons; fails on 1; not tried on 1; no wheel for 1"
+    assert write_report(tmp_path).headline == headline
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    write_report(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_markdown_holds_no_markup_of_a_record(tmp_path: Path, repack: Repack) -> None:
+    write_record(RECORD, tmp_path)
+    told = repack("report", tmp_path, "--markdown").out
     assert told == (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<script" not in told
     assert "\n## taken" not in told
     assert "-old\n+new\n```" in told
 
 
-def test_the_command_prints_the_json_that_it_leaves(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_the_json_that_it_leaves(tmp_path: Path, repack: Repack) -> None:
     write_record(RECORD, tmp_path)
-    assert main(["report", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = repack("report", tmp_path, "--json").json
     assert told == json.loads((tmp_path / "report.json").read_bytes())
     assert told["version"] == 1
 
 
-def test_where_nothing_was_built_it_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["report", str(tmp_path)]) == 1
-    assert "has no build.json" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_where_nothing_was_built_it_says_so(repack: Repack) -> None:
+    ran = repack("report", ".")
+    assert (ran.code, "has no build.json" in ran.error) == (1, True)
+    assert list(repack.folder.iterdir()) == []
 
 
-def test_json_and_markdown_together_are_a_mistake(tmp_path: Path) -> None:
-    assert main(["report", str(tmp_path), "--json", "--markdown"]) == 2
+def test_json_and_markdown_together_are_a_mistake(repack: Repack) -> None:
+    assert repack("report", "--json", "--markdown").code == 2
