@@ -121,7 +121,10 @@ def test_the_bytes_depend_on_nothing_but_the_input(
     elsewhere.mkdir()
     moved = shutil.copy(source, elsewhere)
     env = {**os.environ, "TZ": zone, "LC_ALL": locale, "REPACK_CACHE": str(elsewhere / "cache")}
-    command = [REPACK, *("build", "--no-smoke", "-q", "--python", "3.12", "-w", "out", "--source")]
+    command: list[str | Path] = [
+        REPACK,
+        *("build", "--no-smoke", "-q", "--python", "3.12", "-w", "out", "--source"),
+    ]
     subprocess.run([*command, moved], check=True, cwd=elsewhere, env=env, umask=mask)
     subprocess.run([*command, source], check=True, cwd=tmp_path)
     wheels = [*elsewhere.glob("out/*.whl"), *tmp_path.glob("out/*.whl")]
@@ -143,7 +146,7 @@ def test_killed_at_random_moments_it_leaves_no_half_wheel_and_the_next_run_finis
     tmp_path: Path,
 ) -> None:
     source, out = cuda_wheel(tmp_path, ballast=20_000_000), tmp_path / "out"
-    command = [REPACK, "build", "--source", source, "--no-smoke", "-q", "-w", out]
+    command: list[str | Path] = [REPACK, "build", "--source", source, "--no-smoke", "-q", "-w", out]
     started = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     whole = time.monotonic() - started

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,7 +22,7 @@ from running import REPACK
 
 import repack
 from repack.cli import VARIABLES, make_parser
-from repack.config import SETTINGS, load, parse_override, read_toml
+from repack.config import SETTINGS, load, parse_override
 from repack.dlls import FAMILIES
 from repack.patching import builtin_folder
 
@@ -48,50 +49,49 @@ def test_every_setting_is_documented_with_what_it_takes_and_no_other() -> None:
     assert told == {key: setting.takes for key, setting in SETTINGS.items()}
 
 
-@pytest.mark.parametrize(
-    ("key", "told"), [(row[0].strip("`"), row[2]) for row in rows("configuration.md", 4)]
-)
-def test_the_default_of_each_setting_is_the_documented_one(
-    key: str, told: str, tmp_path: Path
-) -> None:
-    default = SETTINGS[key].default
-    if key == "build.out":  # beside the file, wherever that is
-        default = "dist"
-    if default in {None, msgspec.NODEFAULT}:
-        assert told == ""
-    else:
-        (tmp_path / "x.toml").write_text(f"x = {told.strip('`')}", encoding="utf-8")
-        value = read_toml(tmp_path / "x.toml", hint="")["x"]
-        assert (tuple(value) if isinstance(value, list) else value) == default
-
-
-def findings_of(path: Path) -> Iterator[str]:
-    """Yield the codes that a module gives to findings and notes."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            for word in node.keywords if node.func.id == "Finding" else ():
-                if word.arg == "code" and isinstance(word.value, ast.Constant):
-                    yield str(word.value.value)
+def test_the_default_of_each_setting_is_the_documented_one() -> None:
+    for key, _, told, _ in rows("configuration.md", 4):
+        default = SETTINGS[key.strip("`")].default
+        if default in {None, msgspec.NODEFAULT}:
+            assert told == "", key
+        elif key != "`build.out`":  # beside the file, wherever that is
+            value = tomllib.loads(f"x = {told.strip('`')}")["x"]
+            assert (tuple(value) if isinstance(value, list) else value) == default, key
 
 
 def test_every_code_of_a_finding_is_documented_and_no_other() -> None:
     codes = {
-        code
+        str(word.value.value)
         for path in Path(repack.__file__).parent.rglob("*.py")
-        if "_patches" not in path.parts
-        for code in findings_of(path)
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"
+        for word in node.keywords
+        if word.arg == "code" and isinstance(word.value, ast.Constant)
     }
     assert {cells[0].strip("`") for cells in rows("findings.md", 2)} == codes
+
+
+def variables(columns: int) -> set[str]:
+    """Return the variables of the page's tables of so many columns."""
+    cells = " ".join(row[0] for row in rows("environment.md", columns))
+    return set(re.findall("`([A-Z_]+)`", cells))
 
 
 def test_every_variable_is_documented_and_no_other() -> None:
     named = {name for names in VARIABLES for name in names.split(", ")}
     module = MODULE.read_text(encoding="utf-8")
     named |= set(re.findall(r'"(OPENCV_\w+|CUDA_PATH|CUDA_HOME|CUDNN_PATH)"', module))
-    told = {
-        name for cells in rows("environment.md", 2) for name in re.findall("`([A-Z_]+)`", cells[0])
+    assert variables(2) == named
+
+
+def test_every_variable_of_a_library_that_repack_speaks_of_is_documented() -> None:
+    spoken_of = {
+        name
+        for path in Path(repack.__file__).parent.rglob("*.py")
+        for name in re.findall(r"\b(?:TWINE|AWS)_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
     }
-    assert told == named
+    assert spoken_of
+    assert spoken_of <= variables(3)
 
 
 @pytest.fixture
@@ -143,17 +143,6 @@ def test_every_error_number_that_the_module_explains_is_documented(report: Modul
     assert documented == report.ERRORS
 
 
-def test_every_variable_of_a_library_that_repack_speaks_of_is_documented() -> None:
-    spoken_of = {
-        name
-        for path in Path(repack.__file__).parent.rglob("*.py")
-        for name in re.findall(r"\b(?:TWINE|AWS)_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
-    }
-    cells = [cells[0] for cells in rows("environment.md", 3)]
-    assert spoken_of
-    assert spoken_of <= set(re.findall("`([A-Z_]+)`", " ".join(cells)))
-
-
 def test_every_file_that_the_readme_names_is_there() -> None:
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
@@ -184,47 +173,33 @@ def commands(content: str) -> list[str]:
     return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
 
 
-def ids(page: Path) -> str:
-    return page.relative_to(TOP).as_posix()
+def parse(line: str) -> None:
+    """Fail unless repack takes the line."""
+    words = shlex.split(re.split(r" (?:>|\|\|) ", line)[0].replace("*", "x"))[1:]
+    if words != ["--version"]:
+        for override in getattr(make_parser().parse_args(words), "overrides", []):
+            parse_override(override)
 
 
-def written(language: str, content: str) -> list[str]:
-    """Return the lines of a block that call repack."""
-    lines = commands(content) if language == "console" else content.splitlines()
-    return [line for line in lines if line.startswith("repack ")]
+#: What is typed into Windows' console.
+BATCH = re.compile(
+    r"set [A-Z_]+=.*|python -m (pip (un)?install .+|cv2\.cuda_dlls( --json)?)|python -c \".+\""
+)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_line_that_calls_repack_is_one_that_repack_takes(page: Path) -> None:
-    for language, content, _ in blocks(page):
-        for line in written(language, content):
-            words = shlex.split(re.split(r" (?:>|\|\|) ", line)[0].replace("*", "x"))[1:]
-            if words != ["--version"]:
-                options = make_parser().parse_args(words)
-                for override in getattr(options, "overrides", []):
-                    parse_override(override)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_settings_block_is_one_that_repack_takes(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_shows_to_be_typed_or_written_is_taken(page: Path, tmp_path: Path) -> None:
     for language, content, before in blocks(page):
-        name = FILE.fullmatch(before)
-        if language == "toml" and (name is None or name[1] == "repack.toml"):
+        lines = commands(content) if language == "console" else content.splitlines()
+        for line in lines:
+            if line.startswith("repack "):
+                parse(line)
+            assert language != "bat" or BATCH.fullmatch(line.strip()), line
+        if language == "toml" and before in {"", "<!-- file: repack.toml -->"}:
             (tmp_path / "repack.toml").write_text(content, encoding="utf-8")
             load(tmp_path / "repack.toml")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_what_is_typed_into_windows_console_is_of_the_kind_that_the_tests_know(page: Path) -> None:
-    known = re.compile(
-        r"set [A-Z_]+=.*|python -m (pip (un)?install .+|cv2\.cuda_dlls( --json)?)|python -c \".+\""
-    )
-    for language, content, _ in blocks(page):
-        for line in content.splitlines() if language == "bat" else ():
-            assert known.fullmatch(line.strip()), line
-
-
-WORKFLOW = DOCS / "recipes" / "github-actions.yml"
 #: A step of either system that calls repack.
 STEP = re.compile(r"^ +(?:run:|-) ((?:echo .*)?\brepack .+)$", re.MULTILINE)
 
@@ -248,11 +223,11 @@ def steps(recipe: str) -> list[str]:
 
 
 def test_both_recipes_take_the_same_steps() -> None:
-    def taken(recipe: str) -> list[str]:
-        called = [re.sub(" (--markdown )?>.*", "", line) for line in steps(recipe)]
-        return [line for line in called if line.startswith("repack ")]
-
-    assert taken("github-actions.yml") == taken("gitlab-ci.yml")
+    github, gitlab = (
+        [re.sub(" (--markdown )?>.*", "", line) for line in steps(recipe) if line[:7] == "repack "]
+        for recipe in ("github-actions.yml", "gitlab-ci.yml")
+    )
+    assert github == gitlab
 
 
 @pytest.mark.network
@@ -297,14 +272,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 def typed(line: str, folder: Path, **more: str) -> None:
     """Run a line in a shell."""
-    done = subprocess.run(
-        ["bash", "-euc", line],
-        cwd=folder,
-        env=environment(folder, **more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = environment(folder, **more)
+    command = ["bash", "-euc", line]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
@@ -368,32 +338,26 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.network
 @pytest.mark.wine
-def test_the_tutorial_ends_with_an_installation_from_the_index(tutorial: Path) -> None:
+def test_the_tutorial_ends_with_an_installation_from_the_index_and_leaves_what_is_documented(
+    tutorial: Path,
+) -> None:
     served = (tutorial / "served.log").read_text(encoding="utf-8")
     for project in ("opencv-contrib-python/opencv", "numpy/numpy"):
         assert re.search(rf'"GET /{project}\S+\.whl HTTP/1.1" 200', served), served
-
-
-@pytest.mark.network
-@pytest.mark.wine
-def test_every_file_that_the_tutorial_leaves_is_documented(tutorial: Path) -> None:
-    told = [
-        name
-        for columns in (2, 3)
-        for cells in rows("files.md", columns)
-        for name in re.findall("`([^`]+)`", cells[0])
-    ]
+    cells = [*rows("files.md", 2), *rows("files.md", 3)]
+    patterns = [pattern for row in cells for pattern in re.findall("`([^`]+)`", row[0])]
     for folder in ("dist", "index"):
         for path in (tutorial / folder).rglob("*"):
             name = path.relative_to(tutorial / folder).as_posix()
             assert path.is_dir() or any(
-                fnmatch(name, each) and name.count("/") == each.count("/") for each in told
+                fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+                for pattern in patterns
             ), name
 
 
 @pytest.mark.network
 @pytest.mark.wine
-@pytest.mark.parametrize("page", RUN, ids=ids)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_one_after_the_other(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

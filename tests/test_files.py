@@ -144,7 +144,7 @@ class TestSweep:
             "import sys, time\nfrom pathlib import Path\nfrom repack import files\n"
             "with files.replacing(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
         )
-        command = [sys.executable, "-c", script, tmp_path / "out.txt"]
+        command: list[str | Path] = [sys.executable, "-c", script, tmp_path / "out.txt"]
         env = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[1])}
         with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None

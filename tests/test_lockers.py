@@ -58,7 +58,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert len(emitted) == 5
     (place / "numpy").mkdir()
     for version in ("2.2.6", "2.3.5"):
-        numpy(place / "numpy", version)
+        info = f"numpy-{version}.dist-info/METADATA"
+        text = metadata("numpy", version, "Requires-Python: >=3.11")
+        make_wheel(place / f"numpy/numpy-{version}-py3-none-any.whl", {info: text})
     repack("publish", "numpy", "--index-dir", "index", cwd=place)
     # For Python 3.10 the index has no NumPy: that is told, and pins the others.
     repack("publish", "dist", "--index-dir", "index", cwd=place, codes=[1])
@@ -66,26 +68,13 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"{url}/"
 
 
-def numpy(folder: Path, version: str) -> Path:
-    """Write a NumPy of that version; it is the file's name that lockers go by."""
-    files = {
-        "numpy/__init__.py": b"",
-        f"numpy-{version}.dist-info/METADATA": metadata(
-            "numpy", version, "Requires-Python: >=3.11"
-        ),
-    }
-    return make_wheel(folder / f"numpy-{version}-py3-none-any.whl", files)
-
-
-def command_of(tool: str, place: Path) -> Path:
+def install(tool: str, place: Path) -> Path:
     """Return the tool, installed into an environment of its own."""
-    environment = place / tool
+    scripts = place / tool / ("Scripts" if os.name == "nt" else "bin")
     uv = [sys.executable, "-m", "uv"]
-    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
-    subprocess.run([*uv, "venv", "--python", sys.executable, environment], check=True)
-    subprocess.run(
-        [*uv, "pip", "install", "--python", scripts / "python", LOCKERS[tool]], check=True
-    )
+    into: list[str | Path] = ["--python", scripts / "python"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, place / tool], check=True)
+    subprocess.run([*uv, "pip", "install", *into, LOCKERS[tool]], check=True)
     return scripts / tool
 
 
@@ -97,7 +86,6 @@ def test_a_project_that_pins_the_emitted_version_is_locked(
     project.mkdir()
     text = PROJECT.format(version=VERSION, url=index)
     (project / "pyproject.toml").write_text(text, encoding="utf-8")
-    program = command_of(tool, tmp_path)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
     own = {
         "HOME": str(tmp_path),
@@ -105,14 +93,10 @@ def test_a_project_that_pins_the_emitted_version_is_locked(
         "POETRY_VIRTUALENVS_CREATE": "false",
         "UV_CACHE_DIR": str(tmp_path / "cache"),
     }
+    command: list[str | Path] = [install(tool, tmp_path), "lock"]
+    env = {**kept, **own}
     done = subprocess.run(
-        [program, "lock"],
-        cwd=project,
-        env={**kept, **own},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
+        command, cwd=project, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     locked = (project / f"{tool}.lock").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from indexing import served, simple_index
 from running import repack, smokes
-from test_pins_installed import Windows
+from test_pins_installed import windows
 
 from repack.fetch import Cache, fetch_index
 from repack.smoke import Machine
@@ -52,11 +52,12 @@ def test_windows_own_pip_installs_what_is_pinned_for_a_wheel_that_depends(place:
     ]
     repack("pin", cwd=place)
     simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
-    with Windows(place, cache, Machine()) as windows, served(place / "index") as url:
-        pins = windows.path(place / "dist" / f"requirements-{PYTHON}.txt")
-        said = windows.install("--index-url", url, "--require-hashes", "-r", pins)
-        assert "Successfully installed" in said, said
-        used = windows.use()
+    with windows(place, cache, Machine()) as (probe, installer), served(place / "index") as url:
+        pins = probe.path(place / "dist" / f"requirements-{PYTHON}.txt")
+        words = ("--index-url", url, "--require-hashes", "-r", pins)
+        told = probe.run_pip(installer, "install", *words).output
+        assert "Successfully installed" in told, told
+        used = probe.run_task("use").output
     packages = place / "windows" / "site-packages"
     assert (packages / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
     assert '"done": true' in used, used

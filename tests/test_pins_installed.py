@@ -8,9 +8,9 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from typing import NamedTuple
 
 import pytest
 from indexing import leave_record, served, simple_index, wheel_record
@@ -29,8 +29,7 @@ OWN = "opencv_contrib_python-4.13.0.90+cu12.patched"
 PYTHON = "3.12"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shelf:
+class Shelf(NamedTuple):
     """A build whose wheels are pinned, an index that has them all, and one with a changed byte.
 
     `dist` names no index in its files, `named` does.
@@ -45,9 +44,8 @@ class Shelf:
 
     def run(self, *words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Return how a program ended that knows of no other index."""
-        command = [str(word) for word in words]
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=cwd, env=self.env
+            words, capture_output=True, text=True, check=False, cwd=cwd, env=self.env
         )
 
 
@@ -57,15 +55,20 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     dist = place / "dist"
     dist.mkdir()
     wheels = [own_wheel(dist, tag) for tag in ("cp311-cp311", "cp312-cp312")]
-    numpy = make_wheel(place / "numpy-2.5.5-cp312-cp312-win_amd64.whl", {"numpy/__init__.py": b""})
-    older = make_wheel(place / "numpy-2.4.6-cp311-cp311-win_amd64.whl", {"numpy/__init__.py": b""})
-    cudnn = make_wheel(place / "nvidia_cudnn_cu12-9-py3-none-win_amd64.whl", {"nvidia/c.py": b""})
+    others = [
+        make_wheel(place / f"{name}-win_amd64.whl", {"nvidia/c.py": b""})
+        for name in (
+            "numpy-2.5.5-cp312-cp312",
+            "numpy-2.4.6-cp311-cp311",
+            "nvidia_cudnn_cu12-9-py3-none",
+        )
+    ]
     records = [
         wheel_record(dist, wheel, [python])
         for wheel, python in zip(wheels, ("3.11", "3.12"), strict=True)
     ]
     leave_record(dist, records, requires=['nvidia-cudnn-cu12; extra == "dnn"'])
-    simple_index(place / "index", [*wheels, numpy, older, cudnn])
+    simple_index(place / "index", [*wheels, *others])
     env = environment(place)
     with served(place / "index") as url, served(place / "changed-index") as changed_url:
         with pytest.MonkeyPatch.context() as patch:
@@ -74,21 +77,14 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
             repack("pin", cwd=place)
             shutil.copytree(dist, place / "named")
             repack("pin", "named", "--index-url", url, cwd=place)
-        for wheel in (numpy, older, cudnn):
+        for wheel in others:
             shutil.copy(wheel, dist)
         changed = place / "changed"
         shutil.copytree(dist, changed)
         for tag in ("cp311-cp311", "cp312-cp312"):
             own_wheel(changed, tag, content=b"#")
         simple_index(place / "changed-index", sorted(changed.glob("*.whl")))
-        yield Shelf(
-            dist=dist,
-            named=place / "named",
-            url=url,
-            changed=changed,
-            changed_url=changed_url,
-            env=env,
-        )
+        yield Shelf(dist, place / "named", url, changed, changed_url, env)
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -165,9 +161,10 @@ def test_a_wheel_of_which_one_byte_is_another_is_refused(
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(("sync", "requirements-3.12-dnn.txt", "--require-hashes"), id="requirements"),
-        pytest.param(("install", "-r", "pylock.toml", "--extra", "dnn"), id="lock file"),
+        ("sync", "requirements-3.12-dnn.txt", "--require-hashes"),
+        ("install", "-r", "pylock.toml", "--extra", "dnn"),
     ],
+    ids=["requirements", "lock file"],
 )
 def test_an_extra_brings_its_own(words: Sequence[str], shelf: Shelf, tmp_path: Path) -> None:
     done = shelf.run(*uv(*words), "--target", tmp_path / "t", cwd=shelf.named)
@@ -182,6 +179,17 @@ def test_a_lock_file_that_names_the_index_serves_from_anywhere(
     done = shelf.run(*uv("sync", lock), "--target", tmp_path / "t")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "cv2" / "of.py").is_file()
+
+
+@contextmanager
+def windows(place: Path, cache: Cache, machine: Machine) -> Iterator[tuple[Probe, Path]]:
+    """A genuine Windows Python on such a machine, and its own pip, unpacked."""
+    installer = unpack_pip(fetch_index("pip", python=PYTHON, lock=None, cache=cache), cache)
+    with Pythons(cache=cache, progress=SILENT) as pythons:
+        python = pythons.provide(PYTHON)
+        assert isinstance(python, Interpreter), python
+        folder = place / "windows"
+        yield Probe(interpreter=python, machine=machine, folder=folder, timeout=600), installer
 
 
 @pytest.mark.network
@@ -201,60 +209,22 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
         for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
     )
     machine = Machine(dll_dirs=tuple(toolkits))
-    with Windows(tmp_path, cache, machine) as windows, served(tmp_path / "index") as url:
-        pins = windows.path(dist / f"requirements-{PYTHON}.txt")
+    with windows(tmp_path, cache, machine) as (probe, installer), served(tmp_path / "index") as url:
+        pins = probe.path(dist / f"requirements-{PYTHON}.txt")
         ways = {
             "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
-            "Would install": ["--dry-run", "--no-index", "-r", windows.path(dist / "pylock.toml")],
+            "Would install": ["--dry-run", "--no-index", "-r", probe.path(dist / "pylock.toml")],
         }
         for words, way in ways.items():
-            said = windows.install(*way)
-            assert f"{words} numpy-" in said, said
-            assert "opencv-contrib-python-4" in said
-        assert '"done": true' in windows.use()
+            told = probe.run_pip(installer, "install", *way).output
+            assert f"{words} numpy-" in told, told
+            assert "opencv-contrib-python-4" in told
+        assert '"done": true' in probe.run_task("use").output
         # One byte somewhere in cv2: nothing but the hash can tell.
         content = bytearray(wheel.read_bytes())
         content[len(content) // 2] ^= 1
         wheel.unlink()
         wheel.write_bytes(content)
         for way in ways.values():
-            said = windows.install(*way)
-            assert "DO NOT MATCH THE HASHES" in said, said
-
-
-class Windows:
-    """A genuine Windows Python with its own pip, on such a machine."""
-
-    def __init__(self, place: Path, cache: Cache, machine: Machine) -> None:
-        self._place = place / "windows"
-        self._cache = cache
-        self._machine = machine
-        self._pythons = Pythons(cache=cache, progress=SILENT)
-
-    def __enter__(self) -> Windows:  # noqa: PYI034 - Self is newer than Python 3.10
-        python = self._pythons.__enter__().provide(PYTHON)
-        assert isinstance(python, Interpreter), python
-        wheel = fetch_index("pip", python=PYTHON, lock=None, cache=self._cache)
-        self._pip = unpack_pip(wheel, self._cache)
-        self._probe = Probe(
-            interpreter=python, machine=self._machine, folder=self._place, timeout=600
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._pythons.__exit__(kind, error, trace)
-
-    def path(self, path: Path) -> str:
-        return self._probe.path(path)
-
-    def install(self, *words: str) -> str:
-        """What pip says; what it installs, `use` imports."""
-        return self._probe.run_pip(self._pip, "install", *words).output
-
-    def use(self) -> str:
-        return self._probe.run_task("use").output
+            told = probe.run_pip(installer, "install", *way).output
+            assert "DO NOT MATCH THE HASHES" in told, told
