@@ -31,7 +31,7 @@ _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**
 
 
 class _WrongValueError(ValueError):
-    """A setting that cannot be; the text is a sentence with its key."""
+    """A wrong value; the text is a sentence that names its key."""
 
 
 # How a text is read. A plain ValueError: the key does not take it; a _WrongValueError says why.
@@ -49,7 +49,7 @@ def _read_requirement(text: str) -> str:
 
 
 def _read_url(text: str) -> str:
-    """Return the address `text`; it gets into files that everybody reads."""
+    """Return the address `text`; one with a name or a password is refused."""
     try:
         parts = urlsplit(text)
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -162,7 +162,7 @@ _Dlls = Annotated[
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Settings that stand together."""
+    """A table of settings."""
 
 
 _T = TypeVar("_T", bound=_Table)
@@ -265,7 +265,7 @@ class Smoke(_Table, frozen=True, kw_only=True):
 
 
 class Allow(_Table, frozen=True, kw_only=True):
-    """What the strict checks let through because somebody has said so."""
+    """What the user permits though the strict checks refuse it."""
 
     startup_hook: _Switch = False
     unlisted_dlls: _Dlls = ()
@@ -289,7 +289,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def source_is_given(self) -> bool:
-        """Return whether the command line named the source: then no lock speaks of it."""
+        """Return whether the command line named the source, which is then not pinned."""
         return any(key.startswith("source.") for key in self.given)
 
 
@@ -314,7 +314,7 @@ _WHICH_WHEEL = {*SOURCES, "tag", "asset", "python", "platform"}
 
 
 class Setting(NamedTuple):
-    """What is known of one key."""
+    """A key of the settings: its type, what it takes, how it is read, its default."""
 
     type: Any
     takes: str
@@ -395,7 +395,7 @@ def _read_file(
 
 @contextmanager
 def _faults_of(path: Path | None, given: Collection[str], where: str = "") -> Iterator[None]:
-    """Say of a wrong value where it stands: a sentence that names a given key is of that key."""
+    """Turn a wrong value into an error that names the file, or the option that gave it."""
     try:
         yield
     except _WrongValueError as wrong:
@@ -514,7 +514,7 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
 
 
 def _read_text(setting: Setting, raw: object, folder: Path) -> object:
-    """Return what a text says; anything else as it is."""
+    """Return the value that a text stands for; anything else as it is."""
     if not isinstance(raw, str):
         return raw
     if not raw.strip() or not raw.isprintable():
@@ -550,7 +550,7 @@ def _refuse_value(key: str, raw: object) -> _WrongValueError:
 
 
 def _suggest(text: str, known: Sequence[str]) -> str:
-    """Return what comes nearest to `text`, as a question."""
+    """Return " (did you mean X?)" with the most similar key, "" without one."""
     same_name = [key for key in known if key.rpartition(".")[2] == text]
     nearest = [*same_name, *get_close_matches(text, known, n=1, cutoff=0.5)]
     return f" (did you mean {nearest[0]}?)" if nearest else ""

@@ -69,7 +69,7 @@ class Task:
     """One piece of work under way."""
 
     def __init__(self, show: Callable[..., object]) -> None:
-        """Tell `show` of each change, as `advance`, `total` or `description`."""
+        """Call `show` for each change, with `advance`, `total` or `description`."""
         self._show = show
 
     def advance(self, amount: int) -> None:
@@ -141,7 +141,7 @@ class _Handler(logging.Handler):
 
 
 class _Forgiving:
-    """A stream for what is said beside the work: where nobody can hear it, the work goes on."""
+    """A stream whose write errors are ignored."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -42,7 +42,7 @@ def staging(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_for(out: Path) -> Iterator[None]:
-    """Have the folder `out` for the block; where it made it and left it empty, it is gone again.
+    """Make the folder `out`; a new one is removed where the block leaves it empty.
 
     Raises OutputError.
     """

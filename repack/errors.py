@@ -6,7 +6,7 @@ import re
 
 #: A URL, without what stands behind it in a sentence.
 _URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"<>]*[^\s'"<>.,;:!)\]}]""", re.IGNORECASE)
-#: A line of an HTTP message whose value lets whoever reads it in.
+#: A line of an HTTP message whose value is a credential.
 _HEADER = re.compile(
     r"""\b(
         (?:proxy-)?authorization | (?:set-)?cookie | (?:x-[\w-]+|private|job)-(?:token|key)
@@ -84,11 +84,11 @@ class UsageError(RepackError):
 
 
 class FetchError(RepackError):
-    """A source cannot be had, or is not what was asked for."""
+    """A source cannot be fetched, or is not what was asked for."""
 
 
 class PatchError(RepackError):
-    """A patch finds no place, or more than one, in the text it is for."""
+    """A patch matches no place, or more than one, in its text."""
 
 
 class ToolError(RepackError):
@@ -100,7 +100,7 @@ class OutputError(RepackError):
 
 
 def system_fault(error: OSError) -> RepackError:
-    """Return what a disk or a system has failed in where no step expects it."""
+    """Return a ToolError for an OSError that no step expects."""
     return ToolError(
         f"the system refused: {error.strerror or error}",
         code="system",

@@ -1,4 +1,4 @@
-"""`repack.lock`: what each source was when it was first fetched, and has to be ever after."""
+"""`repack.lock`: pins each source to the file that was fetched first."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _RENEW = "delete the file, or take it from version control again"
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one source was.
+    """The file that one source is pinned to.
 
-    `url` is where it is to be had by anybody: an index's file by its package URL, which no
+    `url` is its public address: an index's file by its package URL, which no
     mirror changes, a release's by the asset's download URL.
     """
 

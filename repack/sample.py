@@ -120,7 +120,7 @@ def _add_imports(module: Path, imports: Mapping[str, Sequence[str]]) -> None:
         import lief  # noqa: PLC0415 - an optional dependency, that only this command needs
     except ImportError as error:
         raise ToolError(
-            f"making a sample needs lief, which is not to be had here ({error})",
+            f"making a sample needs lief, which cannot be imported ({error})",
             code="no-lief",
             hint="python -m pip install lief, or name a source of your own in repack.toml",
         ) from None

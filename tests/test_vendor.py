@@ -282,7 +282,7 @@ IMPOSSIBLE = {
     "a DLL is nowhere": (
         NEEDS,
         *("vendor.dlls", ["nvidia-npp-cu12"]),
-        "cudart64_12.dll, which cv2/cv2.pyd needs, is nowhere to be had; looked into: nvidia-npp",
+        "cudart64_12.dll, which cv2/cv2.pyd needs, was not found; looked into: nvidia-npp",
     ),
     "a DLL is too old": (
         TOO_NEW,

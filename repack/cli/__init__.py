@@ -71,7 +71,7 @@ def _read_pythons(text: str) -> list[str]:
 
 
 class _Extend(argparse.Action):
-    """Gathers the lists that several words, or the same option again, stand for."""
+    """Collects the lists of several words, and of an option that is repeated."""
 
     def __call__(
         self,
@@ -80,7 +80,7 @@ class _Extend(argparse.Action):
         values: Any,  # noqa: ANN401 - what the option's type makes of each word
         option_string: str | None = None,
     ) -> None:
-        """Put the lists behind those gathered so far."""
+        """Append the lists to the earlier ones."""
         del parser, option_string
         gathered = getattr(namespace, self.dest) or []
         setattr(namespace, self.dest, [*gathered, *chain.from_iterable(values)])
@@ -260,7 +260,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
             _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=Path),
             _option("--index-url URL", "where pip installs from", dest="publish.index-url"),
             [
-                _option("--yank VERSION", "let none but who pins it by == install this version"),
+                _option("--yank VERSION", "hide this version from all who do not pin it by =="),
                 _option("--unyank VERSION", "take that back"),
                 _option("--remove VERSION", "take its files out of the index"),
                 _option("--check URL", _CHECK_HELP, nargs="?", const=""),
@@ -356,7 +356,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    """Return the exit code of a command, once it has said what it has to say."""
+    """Run a command, print its answer, and return its exit code."""
     run, _ = COMMANDS[options.command]
     try:
         answer = run(options, progress)

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes and its name: whether it can be the wheel that was wanted."""
+"""Tells by first bytes and name whether a file can be the wheel that was asked for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_archive(path: Path, *, file: object) -> None:
 
 
 def _describe(first_bytes: bytes) -> str:
-    """Return in words what content that begins so looks like."""
+    """Return a description of content by its first bytes."""
     other = f"a file that begins with {first_bytes[:8].hex(' ')}"
     flags = re.DOTALL | re.IGNORECASE
     words = next((words for kind, words in _KINDS if re.match(kind, first_bytes, flags)), other)
@@ -56,7 +56,7 @@ def _describe(first_bytes: bytes) -> str:
 
 
 def filename_of(url: str) -> str:
-    """Return the last part of a URL's path, decoded once; names in headers are not heeded."""
+    """Return the last part of a URL's path, decoded once; names in headers are ignored."""
     return unquote(urlsplit(url).path.rpartition("/")[2])
 
 

@@ -26,7 +26,7 @@ _KEPT_FOR = 14 * 86400.0
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a source was when it was last asked for, and when that was."""
+    """The pin of a source when it was last asked for, and the time of that."""
 
     pin: Pin
     time: float
@@ -98,7 +98,7 @@ class Cache:
             lock.release()
 
     def find(self, pin: Pin, progress: Progress) -> Path | None:
-        """Return the file that `pin` speaks of, if it is here; one that was damaged is removed."""
+        """Return the file of `pin`, if it is here; a damaged one is removed."""
         path = self.place(pin.sha256, pin.filename)
         if not path.is_file():
             return None

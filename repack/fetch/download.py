@@ -24,7 +24,7 @@ _LARGEST = 2**34
 
 
 class _Whole(msgspec.Struct, frozen=True):
-    """What a partial file is the beginning of: the server's mark of it, and its size."""
+    """The whole file of a partial one: its mark from the server, and its size."""
 
     mark: str | None
     size: int | None
@@ -92,7 +92,7 @@ def _download(job: Job, request: Request, part: Path, task: Task) -> None:
 
 
 def _download_rest(job: Job, request: Request, part: Path, task: Task) -> None:
-    """Ask once for what is not there yet, and take what comes."""
+    """Ask once for the missing rest, and append what comes."""
     whole, offset = _read_whole(part), _size_of(part)
     if whole is not None and offset and offset == whole.size:
         return
@@ -129,7 +129,7 @@ def _make_range(whole: _Whole | None, offset: int, *, is_known: bool) -> Mapping
 
 
 def _is_continued(response: requests.Response, whole: _Whole, offset: int) -> bool:
-    """Return whether the answer goes on at `offset` with the content that `whole` speaks of."""
+    """Return whether the answer continues `whole` at `offset`."""
     header = response.headers.get("Content-Range", "").strip()
     match = re.fullmatch(r"bytes\s+(\d+)-\d+/(\d+|\*)", header)
     if response.status_code != requests.codes.partial_content or not match:

@@ -133,7 +133,7 @@ def make_bearer_auth(token: str) -> _Auth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One thing to be got; `hint` is what to do where the server says that we may not."""
+    """One GET request; `hint` is what to do where the server denies access."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def get(
 
 
 def _limit_of(response: requests.Response) -> float | None:
-    """Return until when the server answers no more, if it says so."""
+    """Return when the server's rate limit ends, if it says so."""
     headers = response.headers
     pause, reset = headers.get("Retry-After", ""), headers.get("X-RateLimit-Reset", "")
     if headers.get("X-RateLimit-Remaining") == "0" and reset.isdecimal():
@@ -185,7 +185,7 @@ def _limit_of(response: requests.Response) -> float | None:
 
 
 def explain(error: Exception, url: str) -> FetchError:
-    """Return in a line what an error of requests or urllib3 comes to."""
+    """Return the reason of an error of requests or urllib3 in one line."""
     reason = _innermost(error)
     code, hint = "network", f"{_NETWORK_HINT}: what has arrived is kept"
     match error:

@@ -78,7 +78,7 @@ def package_url(filename: str) -> str:
 
 
 def configure(session: requests.Session) -> None:
-    """Let the session go to the index as pip does."""
+    """Give the session pip's proxy and client certificate."""
     settings = read_settings()
     if settings.get("proxy"):
         session.proxies = dict.fromkeys(("http", "https"), settings["proxy"])

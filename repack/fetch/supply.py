@@ -1,4 +1,4 @@
-"""What the steps are supplied with: files fetched once, pinned, and the same ever after."""
+"""Fetches files for the steps of a build, each once, and pins them in the lock."""
 
 import threading
 from pathlib import Path
@@ -15,7 +15,7 @@ _ANY_PYTHON = "3.12"
 
 
 class Supply:
-    """Fetches what is asked for, obeys the lock, and gathers the pins of what was new.
+    """Fetches files as the lock pins them, and collects the pins of new ones.
 
     `update` asks anew for everything that the lock pins. Safe for several threads.
     """
@@ -90,12 +90,12 @@ class Supply:
         return changes
 
     def forget(self) -> None:
-        """Take back what was fetched since the last time: a build that failed pins nothing."""
+        """Drop the pins since the last `keep`: a build that failed pins nothing."""
         with self._turn:
             self._now, self._obeyed = self._before, self._kept
 
     def _with_news(self, there: Lock) -> Lock:
-        """Return what the file pins by now, and what is new here."""
+        """Return the pins of the lock file and the new ones."""
         for pin in self._now.pins:
             if pin == self._before.pin(pin.key):
                 continue

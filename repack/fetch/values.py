@@ -1,4 +1,4 @@
-"""What is fetched: how the lock calls it, what is known of it before, what it was found to be."""
+"""Values of fetching: keys in the lock, expected hashes, the fetched file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One file to be had: what is known of it, where it goes, and by what it is got."""
+    """One file to fetch: what is known of it, the cache it goes into, the session."""
 
     expected: Expected
     cache: Cache
@@ -90,7 +90,7 @@ class Job:
 
 
 def pin_key(source: Fetchable) -> str:
-    """Return what `source` is called in the lock: what was asked for, whatever machine asked.
+    """Return the key of `source` in the lock; it is the same on every machine.
 
     A URL's query is not part of it: it may be a signature, another one each day.
     """

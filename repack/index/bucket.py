@@ -91,7 +91,7 @@ class Bucket:
             self._obstore.put(self._store, key, content, attributes=_attributes(key))
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Make what `change` returns for the content the content, whoever else changes it."""
+        """Replace the content by what `change` makes of it, again where another changes it."""
         for _ in range(_TRIES):
             before, tag = self._read(key)
             after = change(before)
@@ -143,7 +143,7 @@ class Bucket:
             self._obstore.delete(self._store, key)
 
     def hold_lock(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
-        """Keep nobody away: there are no locks in a bucket, and none are needed."""
+        """Do nothing: a bucket has no locks, and needs none."""
         del progress
         return contextlib.nullcontext()
 

@@ -77,7 +77,7 @@ class Folder:
             self._follow_mode(stream.fileno())
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Make what `change` returns for the content the content; within `locked` alone."""
+        """Replace the content by what `change` makes of it; the caller holds the lock."""
         before = self.read(key)
         after = change(before)
         if after != before:
@@ -160,7 +160,7 @@ def changed_source(source: Path, actual: str, sha256: str) -> InputError:
 
 
 def _raise_unreadable(error: OSError) -> None:
-    """Let a folder that cannot be read not be taken for one that is empty."""
+    """Raise InputError for a folder that cannot be read; a missing one is empty."""
     if not isinstance(error, FileNotFoundError):
         raise files.not_read(Path(error.filename), error) from error
 

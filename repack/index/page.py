@@ -100,7 +100,7 @@ def _newest(releases: Sequence[Release]) -> Release | None:
 def _quotable(requires: Iterable[str]) -> tuple[str, ...]:
     """Return the requirements that a command may name; what a shell could take otherwise is not.
 
-    METADATA is whoever's, and the command is copied by people who trust the page.
+    Anybody writes METADATA, and people who trust the page copy the command.
     """
     plain = [line.replace('"', "'") for line in requires if "extra ==" not in line]
     return tuple(line for line in plain if _QUOTABLE.fullmatch(line))

@@ -210,7 +210,7 @@ def is_stray(key: str, projects: Mapping[str, Project]) -> bool:
 
 
 def parse_version(text: str) -> Version:
-    """Return the version that a command line speaks of."""
+    """Return the version that the command line names."""
     try:
         return Version(text)
     except InvalidVersion:
@@ -276,7 +276,7 @@ def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
 
 
 def _update(place: Place, name: str, change: Callable[[Sequence[File]], Iterable[File]]) -> None:
-    """Let the project have the files that `change` returns for those that it has."""
+    """Replace the project's files by what `change` makes of them."""
     key = f"{name}/{JSON}"
 
     def change_page(content: bytes | None) -> bytes:
@@ -307,7 +307,7 @@ def _add(offers: Iterable[Offer], current: Iterable[File]) -> Iterable[File]:
 def _choose_project(
     projects: Mapping[str, Project], leftovers: Iterable[str], version: Version, wanted_name: str
 ) -> str:
-    """Return the project that is spoken of: the one named, or the only one with that version."""
+    """Return the project that is named, or the only one with that version."""
     name = canonicalize_name(wanted_name)
     if wanted_name and name not in projects:
         raise InputError(

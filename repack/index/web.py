@@ -67,7 +67,7 @@ class Login(NamedTuple):
 
 
 class Web:
-    """Reads an index; what is known of the account goes to the host that it is for alone."""
+    """Reads an index; the account goes to its own host only."""
 
     def __init__(
         self, session: requests.Session, progress: Progress, login: Login | None = None

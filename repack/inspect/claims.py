@@ -17,7 +17,7 @@ _NAME = re.compile(r"(?:^|-)(?:cuda|cu(?=\d))-?(\d{2,4})?(?=-|$)")
 
 
 class Claim(NamedTuple):
-    """A CUDA version that a wheel speaks of.
+    """A CUDA version that a wheel's texts name.
 
     `minor` is None where only the major is said, both are None where just "CUDA" is.
     """
@@ -32,7 +32,7 @@ class Claim(NamedTuple):
 
 
 def read_claims(wheel: Wheel) -> list[Claim]:
-    """Return the versions of CUDA that the wheel speaks of, surest first."""
+    """Return the CUDA versions that the wheel's texts name, surest first."""
     return list(dict.fromkeys(_claims(wheel)))
 
 

@@ -89,7 +89,7 @@ class _Wheel:
 
     @contextmanager
     def locate_errors(self, member: str, origin: str = "") -> Iterator[None]:
-        """Have a PatchError in the block name the wheel, the member and the diff `origin`."""
+        """Add the wheel, the member and the diff `origin` to a PatchError of the block."""
         try:
             yield
         except PatchError as error:

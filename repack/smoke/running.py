@@ -96,14 +96,14 @@ class Probe:
         return "" if all(map(self._has_driver, self.machine.carried)) else OWN_STAND_IN
 
     def run_pip(self, package: Path, command: str, *words: str) -> Finished:
-        """Return how the Python's own pip, unpacked in `package`, fared with a command."""
+        """Return the result of a command of the pip that is unpacked in `package`."""
         arguments = (command, *_PIP_OPTIONS, "--target", self.path(self.folder / "site-packages"))
         return self.run_task("pip", package, (*arguments, *words))
 
     def run_task(
         self, task: str, package: Path | None = None, arguments: Sequence[str] = ()
     ) -> Finished:
-        """Return how one task of the probe fared; `package` is imported from, else what is here."""
+        """Return the result of one task of the probe, which imports from `package` if given."""
         driver = self.folder / "driver"
         job = {
             "task": task,

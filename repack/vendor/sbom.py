@@ -92,7 +92,7 @@ def _component(cargo: Cargo, choice: Choice) -> dict[str, Any]:
 def _describe_wheel(
     name: str, version: str, filename: str, url: str, sha256: str
 ) -> dict[str, Any]:
-    """Return of what it is a part, and where that is to be had; a query may be a signature."""
+    """Return version and addresses of a DLL's wheel; a query may be a signature, and goes."""
     public = redact_url(url) if "://" in url else url
     return {
         "version": version,

@@ -142,10 +142,9 @@ def _partners_of(
 
 
 def _not_supplied(request: Request, analysis: Analysis) -> InputError:
-    places = ", ".join(supplier.origin for supplier in request.suppliers) or "there is none"
+    places = ", ".join(supplier.origin for supplier in request.suppliers) or "nothing"
     return InputError(
-        f"{request.dll.name}, which {request.asker} needs, is nowhere to be had; "
-        f"looked into: {places}",
+        f"{request.dll.name}, which {request.asker} needs, was not found; looked into: {places}",
         code="no-dll",
         file=analysis.wheel.path.name,
         hint="name a directory that holds it under vendor.dll-dirs, or leave its family out "
