@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,7 @@ def place(
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     index = tmp_path / "index"
     index.mkdir()
@@ -182,6 +184,15 @@ def test_an_extra_has_files_of_its_own_with_the_same_versions(place: Place) -> N
     ]
     assert b"cudnn" not in files["requirements-3.12.txt"]
     assert b"opencv-contrib-python[dnn]==" in files["requirements-3.12-dnn.txt"]
+
+
+def test_what_was_published_a_moment_ago_is_seen(place: Place) -> None:
+    place.build("numpy")
+    place.offer("numpy-1")
+    assert place.pinned() == {"3.12": ["numpy==1"]}
+    place.offer("numpy-2")
+    time.sleep(1.1)  # the server tells changes of a page by whole seconds
+    assert place.pinned() == {"3.12": ["numpy==2"]}
 
 
 def test_a_hash_that_the_index_does_not_tell_is_that_of_the_file(place: Place) -> None:

@@ -35,11 +35,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-
-    @property
-    def name(self) -> str:
-        """The folder's path."""
-        return str(self._path)
+        self.name = str(self._path)
 
     def locate(self, key: str) -> str:
         """Return the path of the file."""

@@ -13,6 +13,7 @@ from repack.errors import InputError, RepackError
 from repack.index.folder import Folder
 from repack.index.pinfiles import MARK, Pin, Target, pin_files, version_key
 from repack.index.resolving import Index, resolve
+from repack.index.wheels import check_built
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
 from repack.wheel import Wheel, read_wheel, select_requirements
 
@@ -127,13 +128,7 @@ def _read_built(path: Path, built: WheelRecord, progress: Progress) -> Wheel:
     """Return the wheel; raises InputError where it is not what was built."""
     with progress.task(f"Checking {path.name}", total=built.size) as task:
         wheel = read_wheel(path, allow_startup_hook=True, task=task)
-    if wheel.sha256 != built.sha256:
-        raise InputError(
-            f"has SHA-256 {wheel.sha256}, build.json says {built.sha256}",
-            code="sha256",
-            file=path,
-            hint="build again: no other file has been tried",
-        )
+    check_built(wheel, built)
     return wheel
 
 

@@ -66,7 +66,8 @@ def open_index(*, named: str = "", first: str = "", offline: bool = False) -> In
         environment |= {"UV_DEFAULT_INDEX": named, "UV_INDEX": "", "UV_FIND_LINKS": ""}
     elif first:
         environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}".strip()
-    options = ["--offline"] if offline else []
+    # For ten minutes uv asks no index again: what was published meanwhile would not be seen.
+    options = ["--offline" if offline else "--refresh"]
     if settings.get("no-index") and not named:
         options.append("--no-index")
     return Index(named, options, environment)

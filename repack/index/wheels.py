@@ -69,7 +69,7 @@ def _make_offer(wheel: Wheel, record: BuildRecord | None, time: str) -> Offer:
     wheels = record.wheels if record else ()
     built = next((entry for entry in wheels if entry.filename == wheel.path.name), None)
     if built is not None:
-        _check_built(wheel, built)
+        check_built(wheel, built)
     build = record if built else None
     metadata_sha256 = {"sha256": hashlib.sha256(wheel.metadata).hexdigest()}
     file = File(
@@ -94,7 +94,7 @@ def _make_offer(wheel: Wheel, record: BuildRecord | None, time: str) -> Offer:
     return Offer(wheel.filename.name, file, wheel.path, wheel.metadata, carried)
 
 
-def _check_built(wheel: Wheel, built: WheelRecord) -> None:
+def check_built(wheel: Wheel, built: WheelRecord) -> None:
     """Raise where the wheel is not what its build left, or did not work."""
     if built.sha256 != wheel.sha256:
         raise InputError(
