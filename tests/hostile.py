@@ -6,7 +6,7 @@ more of the same kinds; `WELCOME` has odd but sound wheels.
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -114,11 +114,11 @@ def with_members(*entries: Entry) -> bytes:
     return make_zip(sound(*entries))
 
 
-def with_names(first: str, second: str) -> bytes:
+def with_names(names: Sequence[str]) -> bytes:
     """Return a wheel that also holds members of these names; those of folders are empty."""
     entries = [
         Entry(name=name, content=b"" if name.endswith("/") else name.encode(), mode=0o644)
-        for name in (first, second)
+        for name in names
     ]
     return with_members(*entries)
 
@@ -165,7 +165,6 @@ DUPLICATES = {
     "composed-and-decomposed": ("cv2/\u00e4.py", "cv2/a\u0308.py"),
     "file-is-a-folder": ("cv2/a", "cv2/a/b.py"),
     "file-is-a-folder-behind-it": ("cv2/a/b/c.py", "cv2/a"),
-    "file-is-a-folder-in-other-case": ("cv2/A", "cv2/a/b.py"),
     "file-and-folder-member": ("cv2/a", "cv2/a/"),
     "folder-twice": ("cv2/a/", "cv2/a/"),
 }
@@ -201,9 +200,6 @@ STORED_END = descriptor(FILES[TEXT], len(FILES[TEXT]))
 WRONG_CRC = b"PK\7\x08" + struct.pack("<3L", 1, len(PACKED), len(FILES[TEXT]))
 WRONG_SIZE = b"PK\7\x08" + struct.pack("<3L", zlib.crc32(FILES[TEXT]), len(PACKED), 5)
 STREAMED = {"flags": DESCRIPTOR, "local": UNKNOWN}
-#: Codes without a member's name: the fault is one of the whole archive.
-WHOLE = {"bomb", "hidden-data", "end-record"}
-
 #: Code, name of the case, what differs in the member TEXT.
 CHANGED: dict[str, dict[str, Changes]] = {
     "header-mismatch": {
@@ -211,21 +207,16 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "unicode-name-extra-with-right-checksum": {"central_extra": RENAMED},
         "unicode-name-extra-in-local-header": {"local_extra": RENAMED},
         "local-name": {"local_name": b"cv2/evil.txt"},
-        "local-name-longer": {"local_name": b"cv2/data.txt.py"},
         "local-name-in-other-case": {"local_name": b"cv2/Data.txt"},
         "local-compressed-size": {"local": {"csize": len(PACKED) - 1}},
         "local-size": {"local": {"usize": 5}},
-        "local-sizes-zero": {"local": {"csize": 0, "usize": 0}},
         "local-method": {"local": {"method": 0}},
         "local-crc": {"local": {"crc": 1}},
         "local-flags": {"local": {"flags": UTF8}},
         "local-descriptor-flag": {"local": {"flags": DESCRIPTOR}},
         "listed-descriptor-flag": {"central": {"flags": DESCRIPTOR}},
-        "local-encrypted-flag": {"local": {"flags": 1}},
         "local-time": {"local": {"time": 77}},
-        "local-date": {"local": {"date": 77}},
         "local-version-needed": {"local": {"needed": 10}},
-        "local-version-needed-far-too-high": {"local": {"needed": 99}},
         "descriptor-and-half-of-the-sizes": {
             "flags": DESCRIPTOR,
             "local": {"crc": 0, "csize": 0},
@@ -240,7 +231,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
     "bad-extra": {
         "extra-too-long": {"central_extra": struct.pack("<HH", 0x5455, 9) + b"x"},
         "extra-too-long-in-local": {"local_extra": b"UT\x40\0abc"},
-        "extra-cut-short": {"central_extra": b"UT\0"},
         "extra-twice": {"central_extra": extra(0x5455, b"a") + extra(0x5455, b"b")},
         "zip64-extra-twice": {"central": WIDE, "central_extra": zip64(*SIZES) * 2},
         "zip64-extra-empty": {"central_extra": extra(1, b"")},
@@ -256,16 +246,13 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "encrypted": {"flags": 1},
         "patched-data": {"flags": 0x20},
         "strong-encryption": {"flags": 0x41},
-        "strong-encryption-alone": {"flags": 0x40},
         "masked-headers": {"flags": 0x2000},
         "flag-without-meaning": {"flags": 0x80},
-        "flag-reserved": {"flags": 0x8000},
         "comment-extra": {"central_extra": extra(0x6375, bytes(9))},
         "unix-link-extra": {"central_extra": extra(0x756E, bytes(14))},
         "aes-extra": {"central_extra": extra(0x9901, b"\2\0AE\3\x08\0")},
         "strong-encryption-extra": {"local_extra": extra(0x0017, bytes(8))},
         "version-needed-9.9": {"both": {"needed": 99}},
-        "version-needed-4.6": {"both": {"needed": 46}},
         "version-needed-upper-byte": {"both": {"needed": 0x0314}},
         **{
             f"method-{number}": {"both": {"method": number}}
@@ -279,7 +266,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "stored-sizes-differ": {"method": 0, "both": {"usize": 5}},
         "bytes-behind-the-data": {"data": PACKED + b"hidden"},
         "archive-behind-the-data": {"data": PACKED + make_zip([])},
-        "second-stream-behind-the-data": {"data": PACKED + PACKED},
     },
     "crc": {
         "wrong-checksum": {"both": {"crc": 0xDEADBEEF}},
@@ -309,18 +295,21 @@ CHANGED: dict[str, dict[str, Changes]] = {
         },
         "descriptor-behind-stored-data": {"method": 0, **STREAMED, "after": STORED_END},
     },
+    "overlap": {"offset-inside-another-member": {"central": {"offset": 11}}},
+}
+
+#: The same, where the fault is one of the whole archive: no member is named.
+CHANGED_WHOLE: dict[str, dict[str, Changes]] = {
     "hidden-data": {
         "descriptor-without-its-flag": {"after": NARROW_END},
         "bytes-behind-the-descriptor": {"flags": DESCRIPTOR, "after": NARROW_END + b"evil"},
         "gap-between-members": {"before": b"hidden"},
-        "gap-of-zeros": {"before": bytes(64)},
         "unlisted-member-of-a-listed-name": {
             "before": Entry(name=TEXT, content=b"other content").local_record()
         },
         "offset-of-1-tib": {"central": {"offset": MAX32}, "central_extra": zip64(1 << 40)},
         "offset-behind-the-end": {"central": {"offset": 1 << 30}},
     },
-    "overlap": {"offset-inside-another-member": {"central": {"offset": 11}}},
     "bomb": {"size-of-1-tib": {"central": {"usize": MAX32}, "central_extra": zip64(1 << 40)}},
     "end-record": {
         "member-comment": {"comment": b"hello"},
@@ -339,29 +328,20 @@ EVIL = make_zip([Entry(name="evil.py", content=b"import evil")])
 ENDS: dict[str, dict[str, Changes]] = {
     "end-record": {
         "locator-points-elsewhere": {"wide": True, "locator": {"offset": 7}},
-        "locator-points-past-the-end": {"wide": True, "locator": {"offset": 2**63 + 5}},
         "locator-on-another-disk": {"wide": True, "locator": {"disk": 1}},
-        "locator-of-several-disks": {"wide": True, "locator": {"disks": 2}},
         "wide-count-contradicts-narrow": {"wide": True, "end": {"count": 1, "disk_count": 1}},
         "wide-size-contradicts-narrow": {"wide": True, "end": {"size": 1}},
-        "wide-offset-contradicts-narrow": {"wide": True, "end": {"offset": 1}},
-        "wide-count-of-disks": {"wide": True, "end64": {"disk_count": 1}},
-        "wide-disk": {"wide": True, "end64": {"disk": 1}},
         "wide-length": {"wide": True, "end64": {"length": 50}},
         "wide-extensible-data": {"wide": True, "extensible": b"evil"},
         "wide-version-needed": {"wide": True, "end64": {"needed": 62}},
         "announced-but-absent": {"end": {"offset": MAX32}},
         "stub-not-counted": {"prefix": b"#!/usr/bin/python\n", "shifted": False},
         "comment-is-an-archive": {"comment": EVIL},
-        "comment-ends-in-an-archive": {"comment": b"hello" + EVIL},
         "count-too-low": {"end": {"count": 2, "disk_count": 2}},
         "count-too-high": {"end": {"count": 9, "disk_count": 9}},
-        "count-zero": {"end": {"count": 0, "disk_count": 0}},
         "counts-differ": {"end": {"disk_count": 1}},
-        "directory-size-too-low": {"end": {"size": 46}},
         "directory-size-too-high": {"end": {"size": 100_000}},
         "directory-offset-wrong": {"end": {"offset": 3}},
-        "directory-offset-behind-the-end": {"end": {"offset": 1 << 31}},
         "disk": {"end": {"disk": 1}},
         "directory-disk": {"end": {"directory_disk": 1}},
     },
@@ -372,7 +352,6 @@ ENDS: dict[str, dict[str, Changes]] = {
     },
     "trailing-data": {
         "bytes-behind-the-end": {"trailer": b"evil"},
-        "zeros-behind-the-end": {"trailer": bytes(512)},
         "newline-behind-the-end": {"trailer": b"\n"},
         "comment-holds-an-end-record": {"comment": b"x" + EVIL[-22:] + b"y"},
         "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
@@ -447,46 +426,58 @@ def without_its_comments_end() -> bytes:
 
 UNLISTED = Entry(name="evil.py", content=b"x", listed=False)
 ABSENT = Entry(name="evil.py", content=b"x", present=False)
-BOMB: Changes = {"content": bytes(80 << 20), "method": DEFLATED}
 HOLE: Changes = {"content": b"payload " * 64, "data": b"payload " * 32 + bytes(256)}
 DEFLATED_NOTHING: Changes = {"content": b"", "method": DEFLATED, "data": b""}
 OTHER_INFO = Entry(name="other-1.0.dist-info/METADATA", content=b"x")
 SAME_INFO = Entry(name="example-1.0.DIST-INFO/x", content=b"x")
 
-#: Code, the archive, and the member that is named.
-BUILT: dict[str, tuple[str, Build, str]] = {
-    "unlisted-member": ("hidden-data", lambda: with_members(UNLISTED), ""),
-    "unlisted-member-first": ("hidden-data", lambda: make_zip([UNLISTED, *sound()]), ""),
-    "listed-member-without-header": ("overlap", lambda: make_zip([*sound(), ABSENT]), "evil.py"),
-    "gap-before-the-end-record": ("end-record", hidden_before_the_end, ""),
-    "second-archive-appended": ("end-record", lambda: appended(shifted=False), ""),
-    "second-archive-appended-and-counted": ("hidden-data", lambda: appended(shifted=True), ""),
-    "quoted-overlap": ("overlap", quoted_overlap, ""),
-    "one-header-for-six": ("overlap", one_header_for_six, ""),
-    "reaches-into-next-member": ("overlap", reaches_into_next, "cv2/b"),
-    "reaches-into-directory": ("overlap", directory_inside_member, "cv2/a"),
-    "bomb": ("bomb", lambda: with_member("cv2/zeros", **BOMB), ""),
-    "many-small-bombs": ("bomb", many_small_bombs, ""),
-    "zeroed-hole": ("crc", lambda: with_member("cv2/b", **HOLE), "cv2/b"),
-    "empty-deflate-without-a-stream": (
-        *("bad-data", lambda: with_member("cv2/empty", **DEFLATED_NOTHING), "cv2/empty"),
-    ),
-    "cut-in-half": ("not-a-zip", lambda: make_zip(sound())[:300], ""),
-    "cut-by-a-byte": ("not-a-zip", lambda: make_zip(sound())[:-1], ""),
-    "cut-within-the-comment": ("not-a-zip", without_its_comments_end, ""),
-    "cut-before-the-end-record": ("not-a-zip", lambda: make_zip(sound())[: -END.size], ""),
-    "first-byte-missing": ("end-record", lambda: make_zip(sound())[1:], ""),
-    "empty-file": ("not-a-zip", lambda: b"", ""),
-    "html": ("not-a-zip", lambda: b"<!DOCTYPE html><html>404 Not Found</html>\n\n", ""),
-    "zeros": ("not-a-zip", lambda: bytes(100_000), ""),
-    "gzip": ("not-a-zip", lambda: b"\x1f\x8b\x08" + bytes(40), ""),
-    "one-local-header": ("not-a-zip", lambda: b"PK\3\4", ""),
-    "no-dist-info": ("no-dist-info", lambda: make_zip(packed(FILES)), ""),
-    "no-member": ("no-dist-info", lambda: make_zip([]), ""),
-    "two-dist-infos": ("dist-info", dist_info({}, OTHER_INFO), ""),
-    "two-dist-infos-that-windows-takes-for-one": ("dist-info", dist_info({}, SAME_INFO), ""),
-    "dist-info-of-another-project": ("dist-info", dist_info({}, info="other-1.0.dist-info"), ""),
-    "dist-info-of-another-version": ("dist-info", dist_info({}, info="example-2.0.dist-info"), ""),
+#: Code, name of the case, the archive.
+BUILT: dict[str, dict[str, Build]] = {
+    "hidden-data": {
+        "unlisted-member": lambda: with_members(UNLISTED),
+        "unlisted-member-first": lambda: make_zip([UNLISTED, *sound()]),
+        "second-archive-appended-and-counted": lambda: appended(shifted=True),
+    },
+    "overlap": {
+        "listed-member-without-header": lambda: make_zip([*sound(), ABSENT]),
+        "quoted-overlap": quoted_overlap,
+        "one-header-for-six": one_header_for_six,
+        "reaches-into-next-member": reaches_into_next,
+        "reaches-into-directory": directory_inside_member,
+    },
+    "end-record": {
+        "gap-before-the-end-record": hidden_before_the_end,
+        "second-archive-appended": lambda: appended(shifted=False),
+        "first-byte-missing": lambda: make_zip(sound())[1:],
+    },
+    "bomb": {
+        "bomb": lambda: with_member("cv2/zeros", bytes(80 << 20), method=DEFLATED),
+        "many-small-bombs": many_small_bombs,
+    },
+    "crc": {
+        "zeroed-hole": lambda: with_member("cv2/b", **HOLE),
+    },
+    "bad-data": {
+        "empty-deflate-without-a-stream": lambda: with_member("cv2/empty", **DEFLATED_NOTHING),
+    },
+    "not-a-zip": {
+        "cut-in-half": lambda: make_zip(sound())[:300],
+        "cut-within-the-comment": without_its_comments_end,
+        "cut-before-the-end-record": lambda: make_zip(sound())[: -END.size],
+        "empty-file": lambda: b"",
+        "html": lambda: b"<!DOCTYPE html><html>404 Not Found</html>\n\n",
+        "one-local-header": lambda: b"PK\3\4",
+    },
+    "no-dist-info": {
+        "no-dist-info": lambda: make_zip(packed(FILES)),
+        "no-member": lambda: make_zip([]),
+    },
+    "dist-info": {
+        "two-dist-infos": dist_info({}, OTHER_INFO),
+        "two-dist-infos-that-windows-takes-for-one": dist_info({}, SAME_INFO),
+        "dist-info-of-another-project": dist_info({}, info="other-1.0.dist-info"),
+        "dist-info-of-another-version": dist_info({}, info="example-2.0.dist-info"),
+    },
 }
 
 
@@ -513,7 +504,6 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "wheel-file-empty": b"",
         "wheel-version-2": RIGHT_WHEEL.replace(b"Version: 1.0", b"Version: 2.0"),
         "wheel-version-absent": RIGHT_WHEEL.replace(b"Wheel-Version: 1.0\n", b""),
-        "wheel-version-nonsense": RIGHT_WHEEL.replace(b"Version: 1.0", b"Version: x"),
         "wheel-file-not-ascii": RIGHT_WHEEL.replace(b"1.0", "\uff11.0".encode(), 1),
     },
     (WHEEL, "tag-mismatch"): {
@@ -526,12 +516,10 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "record-missing": None,
         "record-empty": b"",
         "record-not-utf-8": b"\xff\xfe,,\n",
-        "record-with-nul": b"a\0b,,\n",
         "record-row-of-four-fields": recorded(sound()[:-1], RECORD) + b"x,,,\n",
     },
     (ENTRY_POINTS, "entry-points"): {
         "entry-point-outside": b"[console_scripts]\n../../evil = cv2:main\n",
-        "entry-point-absolute": b"[console_scripts]\n/usr/bin/evil = cv2:main\n",
         "entry-point-backslash": b"[gui_scripts]\n..\\evil = cv2:main\n",
         "entry-point-the-interpreter": b"[console_scripts]\npython = cv2:main\n",
         "entry-point-one-interpreter": b"[console_scripts]\npython3.12 = m:f\n",
@@ -559,13 +547,11 @@ ROWS: dict[str, dict[str, tuple[str, str, str] | None]] = {
     "size-that-is-no-number": {TEXT: (TEXT, DIGEST, "many")},
     "no-hash": {TEXT: (TEXT, "", SIZE)},
     "md5": {TEXT: record_row(TEXT, FILES[TEXT], "md5")},
-    "sha1": {TEXT: record_row(TEXT, FILES[TEXT], "sha1")},
     "unknown-hash": {TEXT: (TEXT, DIGEST.replace("sha256", "sha257"), SIZE)},
     "hex-digest": {TEXT: (TEXT, f"sha256={'ab' * 32}", SIZE)},
     "hash-of-itself": {RECORD: (RECORD, OTHER, "9")},
     "row-twice": {"again": (TEXT, DIGEST, SIZE)},
     "path-outside": {"outside": ("../../evil.py", "", "")},
-    "absolute-path": {"absolute": ("/etc/passwd", "", "")},
 }
 
 
@@ -600,22 +586,24 @@ FILENAMES = {
 }
 
 
-def hostile_names() -> list[Case]:
-    """Return the cases of names that no member may have, or not beside another."""
-    cases = [
+def tabled(
+    table: Mapping[str, Mapping[str, Any]], build: Callable[[Any], bytes], member: str = ""
+) -> list[Case]:
+    """Return a case for each row: by code and name, what `build` makes a wheel of."""
+    return [
+        Case(id=id_, code=code, build=partial(build, row), member=member)
+        for code, rows in table.items()
+        for id_, row in rows.items()
+    ]
+
+
+def by_name(table: Mapping[str, Iterable[str]]) -> list[Case]:
+    """Return a case for each name that a member may not have, by code."""
+    return [
         Case(id=f"{code}-{name!a:.60}", code=code, build=partial(with_name, name), member=name)
-        for code, names in (*BAD_NAMES.items(), *PLACES.items())
+        for code, names in table.items()
         for name in names
     ]
-    for id_, (raw, flags) in BAD_ENCODINGS.items():
-        build, member = (
-            partial(with_member, raw, flags=flags),
-            raw.decode(errors="backslashreplace"),
-        )
-        cases.append(Case(id=id_, code="bad-encoding", build=build, member=member))
-    for id_, names in DUPLICATES.items():
-        cases.append(Case(id=id_, code="duplicate-name", build=partial(with_names, *names)))
-    return cases
 
 
 def with_name(name: str) -> bytes:
@@ -623,52 +611,35 @@ def with_name(name: str) -> bytes:
     return with_member(name, b"", mode=0) if name.endswith("/") else with_member(name)
 
 
-def hostile_archives() -> list[Case]:
-    """Return the cases of archives that contradict themselves, or hold what none may."""
-    cases = [
-        Case(id=id_, code="special-file", build=partial(with_member, name, **changes), member=name)
-        for id_, (name, changes) in SPECIAL.items()
-    ]
-    for code, rows in CHANGED.items():
-        member = "" if code in WHOLE else TEXT
-        cases += [
-            Case(id=id_, code=code, build=partial(with_change, changes), member=member)
-            for id_, changes in rows.items()
-        ]
-    for code, rows in ENDS.items():
-        for id_, changes in rows.items():
-            cases.append(Case(id=id_, code=code, build=partial(with_end, **changes)))
-    for id_, (code, build, member) in BUILT.items():
-        cases.append(Case(id=id_, code=code, build=build, member=member))
-    return cases
-
-
 def with_change(changes: Changes) -> bytes:
     return make_zip(altered(TEXT, **changes))
 
 
-def with_end(**changes: Any) -> bytes:  # noqa: ANN401 - fields of an End
+def with_end(changes: Changes) -> bytes:
     return make_zip(sound(), End(**changes))
 
 
-def hostile_wheels() -> list[Case]:
-    """Return the cases of sound archives that are no sound wheels."""
-    cases = [
-        Case(id=f"called-{name}", code=code, build=with_end, filename=name)
+HOSTILE: tuple[Case, ...] = (
+    *by_name(BAD_NAMES),
+    *by_name(PLACES),
+    *tabled({"bad-encoding": BAD_ENCODINGS}, lambda row: with_member(row[0], flags=row[1])),
+    *tabled({"duplicate-name": DUPLICATES}, with_names),
+    *tabled({"special-file": SPECIAL}, lambda row: with_member(row[0], **row[1])),
+    *tabled(CHANGED, with_change, TEXT),
+    *tabled(CHANGED_WHOLE, with_change),
+    *tabled(ENDS, with_end),
+    *tabled(BUILT, lambda build: build()),
+    *(
+        Case(id=id_, code=code, build=dist_info({name: content}), member=name.replace(RECORD, ""))
+        for (name, code), contents in TOLD.items()
+        for id_, content in contents.items()
+    ),
+    *tabled({"record": ROWS}, with_rows),
+    *(
+        Case(id=name, code=code, build=lambda: make_zip(sound()), filename=name)
         for name, code in FILENAMES.items()
-    ]
-    for (name, code), contents in TOLD.items():
-        member = "" if name == RECORD else name
-        cases += [
-            Case(id=id_, code=code, build=dist_info({name: content}), member=member)
-            for id_, content in contents.items()
-        ]
-    for id_, rows in ROWS.items():
-        cases.append(Case(id=f"record-{id_}", code="record", build=partial(with_rows, rows)))
-    return cases
-
-
-HOSTILE: tuple[Case, ...] = (*hostile_names(), *hostile_archives(), *hostile_wheels())
+    ),
+)
 
 
 # Sound, though odd
@@ -776,14 +747,18 @@ WELCOME_BUILT: dict[str, Build] = {
 }
 
 WELCOME: tuple[Case, ...] = (
-    *(Case(id=id_, build=partial(with_change, row)) for id_, row in WELCOME_CHANGES.items()),
-    *(Case(id=id_, build=partial(with_end, **row)) for id_, row in WELCOME_ENDS.items()),
+    *tabled({"": WELCOME_CHANGES}, with_change),
+    *tabled({"": WELCOME_ENDS}, with_end),
     *(
-        Case(id=f"{name!a}", build=partial(with_member, name, **row))
+        Case(id=ascii(name), build=partial(with_member, name, **row))
         for name, row in WELCOME_MEMBERS.items()
     ),
-    *(Case(id=id_, build=build) for id_, build in WELCOME_BUILT.items()),
-    Case(id="build-tag", build=with_end, filename="example-1.0-7-cp37-abi3-win_amd64.whl"),
+    *tabled({"": WELCOME_BUILT}, lambda build: build()),
+    Case(
+        id="build-tag",
+        build=lambda: make_zip(sound()),
+        filename="example-1.0-7-cp37-abi3-win_amd64.whl",
+    ),
     Case(
         id="compressed-tag-set",
         build=dist_info({WHEEL: wheel_file(expanded_tags(TAG_SET))}),

@@ -39,7 +39,7 @@ def main() -> int:
         place = Path(folder)
         wheel = make(place)
         readers: dict[str, Callable[[], bool]] = {
-            "repack inspect": lambda: inspected(wheel),
+            "repack inspect": lambda: run(SCRIPTS / "repack", "inspect", "-q", wheel),
             "zipfile": lambda: tested(wheel),
             "pip": lambda: installed(wheel, place, sys.executable, "-m", "pip", "install"),
             "uv": lambda: installed(wheel, place, SCRIPTS / "uv", "pip", "install"),
@@ -90,11 +90,6 @@ def dlls_of(archive: Archive) -> list[Carried]:
         for member in archive.members
         if member.name.endswith(".dll")
     ]
-
-
-def inspected(wheel: Path) -> bool:
-    """Return whether our own strict reader takes it."""
-    return run(SCRIPTS / "repack", "inspect", "-q", wheel)
 
 
 def tested(wheel: Path) -> bool:

@@ -16,34 +16,16 @@ from pathlib import Path
 from dllmaking import make_dll
 
 Files = Mapping[str, "bytes | Path"]
+Fields = Mapping[str, int | bytes]
 
 STORED, DEFLATED = 0, 8
 UTF8, DESCRIPTOR = 0x800, 0x8
-FILE_MODE, EXECUTABLE_MODE = 0o100644, 0o100755
 MAX32 = 0xFFFFFFFF
 
-LOCAL_FIELDS = (
-    *("signature", "needed", "flags", "method", "time", "date", "crc", "csize", "usize"),
-    *("name_length", "extra_length"),
-)
 LOCAL = struct.Struct("<4s5H3L2H")
-CENTRAL_FIELDS = (
-    *("signature", "made_by", "needed", "flags", "method", "time", "date", "crc", "csize"),
-    *("usize", "name_length", "extra_length", "comment_length", "disk", "internal"),
-    *("external", "offset"),
-)
 CENTRAL = struct.Struct("<4s6H3L5H2L")
-END_FIELDS = (
-    *("signature", "disk", "directory_disk", "disk_count", "count", "size", "offset"),
-    "comment_length",
-)
 END = struct.Struct("<4s4H2LH")
-END64_FIELDS = (
-    *("signature", "length", "made_by", "needed", "disk", "directory_disk", "disk_count"),
-    *("count", "size", "offset"),
-)
 END64 = struct.Struct("<4sQ2H2L4Q")
-LOCATOR_FIELDS = ("signature", "disk", "offset", "disks")
 LOCATOR = struct.Struct("<4sLQL")
 
 
@@ -69,6 +51,11 @@ def descriptor(content: bytes, csize: int, *, signed: bool = True, wide: bool = 
     return (b"PK\7\x08" if signed else b"") + struct.pack("<L", zlib.crc32(content)) + sizes
 
 
+def packed(form: struct.Struct, values: Fields, others: Fields) -> bytes:
+    """Return a record of these values, in their order, some of them replaced by others."""
+    return form.pack(*({**values, **others}[name] for name in values))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One member of an archive; what is not said is right."""
@@ -78,13 +65,13 @@ class Entry:
     method: int = STORED
     #: The content as it lies in the archive; None packs it.
     data: bytes | None = None
-    mode: int = FILE_MODE
+    mode: int = 0o100644
     #: Flags of both headers; None sets those that the name needs.
     flags: int | None = None
     #: Other values of both headers, then of one alone: `crc`, `usize`, `needed`, ...
     both: Mapping[str, int] = field(default_factory=dict)
-    local: Mapping[str, int | bytes] = field(default_factory=dict)
-    central: Mapping[str, int | bytes] = field(default_factory=dict)
+    local: Fields = field(default_factory=dict)
+    central: Fields = field(default_factory=dict)
     local_name: bytes | None = None
     local_extra: bytes = b""
     central_extra: bytes = b""
@@ -124,18 +111,17 @@ class Entry:
 
     def local_record(self) -> bytes:
         name = self.raw_name if self.local_name is None else self.local_name
-        values = {
+        values: Fields = {
             "signature": b"PK\3\4",
             **self.values(),
             "name_length": len(name),
             "extra_length": len(self.local_extra),
-            **self.local,
         }
-        header = LOCAL.pack(*(values[key] for key in LOCAL_FIELDS))
+        header = packed(LOCAL, values, self.local)
         return header + name + self.local_extra + self.packed + self.after
 
     def central_record(self, offset: int) -> bytes:
-        values = {
+        values: Fields = {
             "signature": b"PK\1\2",
             "made_by": 3 << 8 | 20,
             **self.values(),
@@ -146,9 +132,8 @@ class Entry:
             "internal": 0,
             "external": self.mode << 16,
             "offset": offset,
-            **self.central,
         }
-        header = CENTRAL.pack(*(values[key] for key in CENTRAL_FIELDS))
+        header = packed(CENTRAL, values, self.central)
         return header + self.raw_name + self.central_extra + self.comment
 
 
@@ -157,12 +142,12 @@ class End:
     """The end of an archive; what is not said is right."""
 
     #: Values of the end record that differ: `count`, `size`, `offset`, ...
-    end: Mapping[str, int] = field(default_factory=dict)
+    end: Fields = field(default_factory=dict)
     comment: bytes = b""
     #: Whether there is a ZIP64 end record and locator; values of theirs that differ.
     wide: bool = False
-    end64: Mapping[str, int] = field(default_factory=dict)
-    locator: Mapping[str, int | bytes] = field(default_factory=dict)
+    end64: Fields = field(default_factory=dict)
+    locator: Fields = field(default_factory=dict)
     extensible: bytes = b""
     #: What stands before the directory, and behind everything.
     gap: bytes = b""
@@ -172,7 +157,7 @@ class End:
     shifted: bool = True
 
     def records(self, count: int, size: int, offset: int) -> bytes:
-        values = {
+        values: Fields = {
             "signature": b"PK\5\6",
             "disk": 0,
             "directory_disk": 0,
@@ -181,14 +166,13 @@ class End:
             "size": size,
             "offset": offset,
             "comment_length": len(self.comment),
-            **self.end,
         }
-        end = END.pack(*(values[key] for key in END_FIELDS)) + self.comment
+        end = packed(END, values, self.end) + self.comment
         wide = self.wide_records(count, size, offset) if self.wide else b""
         return wide + end + self.trailer
 
     def wide_records(self, count: int, size: int, offset: int) -> bytes:
-        values = {
+        values: Fields = {
             "signature": b"PK\6\6",
             "length": END64.size - 12 + len(self.extensible),
             "made_by": 3 << 8 | 45,
@@ -199,12 +183,10 @@ class End:
             "count": count,
             "size": size,
             "offset": offset,
-            **self.end64,
         }
-        located = {"signature": b"PK\6\7", "disk": 0, "offset": offset + size, "disks": 1}
-        located |= self.locator
-        end64 = END64.pack(*(values[key] for key in END64_FIELDS)) + self.extensible
-        return end64 + LOCATOR.pack(*(located[key] for key in LOCATOR_FIELDS))
+        located: Fields = {"signature": b"PK\6\7", "disk": 0, "offset": offset + size, "disks": 1}
+        end64 = packed(END64, values, self.end64) + self.extensible
+        return end64 + packed(LOCATOR, located, self.locator)
 
 
 def make_zip(entries: Sequence[Entry], end: End | None = None) -> bytes:
@@ -240,12 +222,10 @@ def wheel_file(tags: Sequence[str], *, purelib: bool = False) -> bytes:
 
 def record_row(name: str, content: bytes | Path, algorithm: str = "sha256") -> tuple[str, str, str]:
     """Return the RECORD row of a member."""
-    digest, size = hashlib.new(algorithm), 0
-    for chunk in chunks(content):
-        digest.update(chunk)
-        size += len(chunk)
-    encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
-    return name, f"{algorithm}={encoded}", str(size)
+    content = whole(content)
+    digest = hashlib.new(algorithm, content).digest()
+    encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return name, f"{algorithm}={encoded}", str(len(content))
 
 
 def record(files: Files, path: str) -> bytes:
@@ -261,9 +241,8 @@ def written_rows(rows: Sequence[Sequence[str]], newline: str = "\n") -> bytes:
     return text.getvalue().encode()
 
 
-def chunks(content: bytes | Path) -> Sequence[bytes]:
-    """Return the content in pieces; that of a file is small enough for a test's memory."""
-    return [content] if isinstance(content, bytes) else [content.read_bytes()]
+def whole(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def expanded_tags(tag: str) -> tuple[str, ...]:
@@ -272,20 +251,6 @@ def expanded_tags(tag: str) -> tuple[str, ...]:
     return tuple(
         sorted(f"{p}-{a}-{platform}" for p in pythons for a in abis for platform in platforms)
     )
-
-
-def wheel_files(
-    files: Files, *, name: str, version: str, tag: str, requires: Sequence[str] = ()
-) -> dict[str, bytes | Path]:
-    """Return `files` with the .dist-info that they lack, RECORD last."""
-    info = f"{name}-{version}.dist-info"
-    whole: dict[str, bytes | Path] = dict(files)
-    lines = [f"Requires-Dist: {requirement}" for requirement in requires]
-    whole.setdefault(f"{info}/METADATA", metadata(name.replace("_", "-"), version, *lines))
-    whole.setdefault(f"{info}/WHEEL", wheel_file(expanded_tags(tag)))
-    if f"{info}/RECORD" not in whole:
-        whole[f"{info}/RECORD"] = record(whole, f"{info}/RECORD")
-    return whole
 
 
 def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
@@ -313,14 +278,22 @@ def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
         name, version = name or "example", version or "1.0"
         tag = tag or ".".join(tags) or "cp37-abi3-win_amd64"
         path = path / f"{name}-{version}-{tag}.whl"
-    whole = wheel_files(files, name=name, version=version, tag=tag, requires=requires)
+    info = f"{name}-{version}.dist-info"
+    lines = [f"Requires-Dist: {requirement}" for requirement in requires]
+    added = {
+        f"{info}/METADATA": metadata(name.replace("_", "-"), version, *lines),
+        f"{info}/WHEEL": wheel_file(expanded_tags(tag)),
+    }
+    missing = {member: text for member, text in added.items() if member not in files}
+    members: dict[str, bytes | Path] = {**files, **missing}
+    members.setdefault(f"{info}/RECORD", record(members, f"{info}/RECORD"))
     entries = [
         Entry(
             name=member,
-            content=b"".join(chunks(content)),
+            content=whole(content),
             method=STORED if isinstance(content, Path) else method,
         )
-        for member, content in whole.items()
+        for member, content in members.items()
     ]
     path.write_bytes(make_zip(entries, end))
     return path
