@@ -19,21 +19,15 @@ TOOLKIT: dict[str, tuple[str, set[int]]] = {
     **{f"{name}64_{major}.dll": ("npp", {major}) for name in NPP for major in (11, 12)},
     "nppc64_10.dll": ("npp", {10}),
     "nppc64_80.dll": ("npp", {8}),
-    "nppial64_100.dll": ("npp", {10}),
     "nppif64_14.dll": ("npp", {14}),
     "cublas64_12.dll": ("cublas", {12}),
-    "cublasLt64_13.dll": ("cublas", {13}),
     "nvblas64_11.dll": ("cublas", {11}),
     "cufft64_10.dll": ("cufft", {10, 11}),
     "cufft64_11.dll": ("cufft", {12}),
     "cufftw64_12.dll": ("cufft", {13}),
-    "cufft64_13.dll": ("cufft", {14}),
-    "cufft64_92.dll": ("cufft", {9}),
     "curand64_10.dll": ("curand", set(range(10, 40))),
     "cusolver64_10.dll": ("cusolver", {10, 11}),
     "cusolverMg64_11.dll": ("cusolver", {11, 12}),
-    "cusolver64_12.dll": ("cusolver", {13}),
-    "cusparse64_11.dll": ("cusparse", {11}),
     "cusparse64_12.dll": ("cusparse", {12, 13}),
     "nvjpeg64_13.dll": ("nvjpeg", {13}),
     "nvrtc64_112_0.dll": ("nvrtc", {11}),
@@ -42,8 +36,6 @@ TOOLKIT: dict[str, tuple[str, set[int]]] = {
     "nvrtc-builtins64_1210.dll": ("nvrtc", {12}),
     "nvJitLink_120_0.dll": ("nvjitlink", {12}),
     "cudart64_101.dll": ("cudart", {10}),
-    "cudart64_110.dll": ("cudart", {11}),
-    "cudart64_12.dll": ("cudart", {12}),
     "cudart32_110.dll": ("cudart", {11}),
     "nvvm64_40_0.dll": ("nvvm", set()),
     "cupti64_2025.1.0.dll": ("cupti", set()),
@@ -59,10 +51,9 @@ def test_a_toolkit_dll_is_known_by_its_name(name: str) -> None:
     assert (dll.family, set(dll.majors)) == TOOLKIT[name]
 
 
-#: Version, the first and the last CUDA major.
+#: The version, and the first and last of the CUDA majors.
 CUDNN = {
     "cudnn64_7.dll": (7, 8, 10),
-    "cudnn64_8.dll": (8, 10, 12),
     "cudnn_ops_infer64_8.dll": (8, 10, 12),
     "cudnn_engines_runtime_compiled64_9.dll": (9, 11, 39),
     "cudnn64_10.dll": (10, 11, 39),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repack.dlls import Image, Import, make_dll, read_exports, read_image
+from repack.dlls import Import, make_dll, read_exports, read_image
 from repack.errors import InputError
 
 RETURN_42 = b"\xb8\x2a\x00\x00\x00\xc3"
@@ -52,10 +52,6 @@ def test_all_tables_of_a_dll_are_read(machine: str, saved: Callable[[bytes], Pat
     (late,) = image.delay_imports
     assert late == Import(dll="cublas64_12.dll", symbols=("cublasCreate_v2", "cublasDestroy_v2"))
     assert image.exports == ("Sleepy", "Zero", "another", "answer")
-
-
-def test_a_dll_without_anything_is_still_a_dll(saved: Callable[[bytes], Path]) -> None:
-    assert read_image(saved(make_dll("empty.dll"))) == Image(machine="x86-64")
 
 
 def test_a_dll_of_which_nothing_is_asked_is_no_import(saved: Callable[[bytes], Path]) -> None:

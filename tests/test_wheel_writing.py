@@ -2,17 +2,12 @@
 
 import hashlib
 import os
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hostile import FILES, TEXT, altered
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from wheelmaking import (
     DEFLATED,
     DESCRIPTOR,
@@ -33,7 +28,6 @@ from repack.wheel import (
     Member,
     Written,
     open_archive,
-    read_member,
     size_of,
     splice,
     verify,
@@ -197,37 +191,6 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
     assert result.size == size_of(entries)
 
 
-NAME = st.text(st.sampled_from("abcXYZ09_-+äß漢😀"), min_size=1, max_size=12)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-@given(
-    names=st.lists(NAME, min_size=1, max_size=8, unique_by=str.casefold),
-    contents=st.lists(st.tuples(st.binary(max_size=3000), st.booleans()), min_size=8, max_size=8),
-    wide=st.booleans(),
-)
-def test_what_was_built_is_read_and_spliced_and_read_again(
-    names: list[str], contents: list[tuple[bytes, bool]], *, wide: bool
-) -> None:
-    truth = {f"folder/{name}": content for name, (content, _) in zip(names, contents, strict=False)}
-    entries = [
-        Entry(name=name, content=content, method=DEFLATED if deflate else 0)
-        for (name, content), (_, deflate) in zip(truth.items(), contents, strict=False)
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "built.whl")
-        path.write_bytes(make_zip(entries, End(wide=wide)))
-        archives = [open_archive(path)]
-        digests = set()
-        for name in ("first.whl", "second.whl"):
-            copy = splice(archives[-1], all_of(archives[-1]), Path(folder, name), timestamp=TIME)
-            archives.append(open_archive(copy.path))
-            digests |= {copy.sha256, hashlib.sha256(copy.path.read_bytes()).hexdigest()}
-            verify(archives[-1])
-            assert {each: read_member(archives[-1], each) for each in truth} == truth
-        assert len(digests) == 1
-
-
 # Beyond 4 GiB
 
 
@@ -258,24 +221,3 @@ def test_a_member_beyond_4_gib_gets_zip64_headers(tmp_path: Path) -> None:
     assert versions == {MAX32 - 1: 20, MAX32: 45, 5 << 30: 45}
     content = (tmp_path / "out.whl").read_bytes()
     assert content.count(b"\1\0\x10\0") == 2, "both sizes, in the headers of two members"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux' account of memory")
-def test_memory_stays_the_same_whatever_the_size(tmp_path: Path) -> None:
-    source = tmp_path / "huge"
-    with source.open("wb") as file:
-        file.truncate(600 << 20)
-    script = """
-import resource, sys
-from pathlib import Path
-from repack.wheel import Added, open_archive, splice, verify
-path = Path(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-splice(None, [Added(name="file", content=path)], path.with_name("out.whl"), timestamp=0)
-verify(open_archive(path.with_name("out.whl")))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, str(source)]
-    result = subprocess.check_output(command, env=environment)
-    assert int(result) < 16 << 10, "kilobytes more than before"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dllmaking import make_dll
+from packaging.tags import parse_tag
 
 Files = Mapping[str, "bytes | Path"]
 Fields = Mapping[str, int | bytes]
@@ -245,12 +246,9 @@ def whole(content: bytes | Path) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
 
 
-def expanded_tags(tag: str) -> tuple[str, ...]:
+def expanded_tags(tag: str) -> list[str]:
     """Return the tags that a compressed tag set stands for, sorted."""
-    pythons, abis, platforms = (part.split(".") for part in tag.split("-"))
-    return tuple(
-        sorted(f"{p}-{a}-{platform}" for p in pythons for a in abis for platform in platforms)
-    )
+    return sorted(map(str, parse_tag(tag)))
 
 
 def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
@@ -260,23 +258,21 @@ def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
     name: str = "",
     version: str = "",
     tag: str = "",
-    tags: Sequence[str] = (),
     requires: Sequence[str] = (),
     method: int = DEFLATED,
-    end: End | None = None,
 ) -> Path:
     """Write a wheel of `files` and return its path.
 
     `path` is the wheel's, whose name then says name, version and tag, or a folder. `files` may
-    hold .dist-info files of its own; those it lacks are made. `tag` ("cp37-abi3-win_amd64") or
-    `tags` (several of them) go into the name of a wheel in a folder.
+    hold .dist-info files of its own; those it lacks are made. `tag` ("cp37-abi3-win_amd64") goes
+    into the name of a wheel in a folder.
     """
     if path.suffix == ".whl":
         name, version, *_, python, abi, platform = path.stem.split("-")
         tag = f"{python}-{abi}-{platform}"
     else:
         name, version = name or "example", version or "1.0"
-        tag = tag or ".".join(tags) or "cp37-abi3-win_amd64"
+        tag = tag or "cp37-abi3-win_amd64"
         path = path / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
     lines = [f"Requires-Dist: {requirement}" for requirement in requires]
@@ -295,7 +291,7 @@ def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
         )
         for member, content in members.items()
     ]
-    path.write_bytes(make_zip(entries, end))
+    path.write_bytes(make_zip(entries))
     return path
 
 
