@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,13 @@ from repack.config import (
     SETTINGS,
     Allow,
     Build,
+    Config,
     FileSource,
     IndexSource,
-    Publish,
     ReleaseSource,
     SampleSource,
     Smoke,
     UrlSource,
-    Vendor,
     load,
     parse_override,
     parse_source,
@@ -129,63 +129,50 @@ def test_a_source_that_is_not_there_says_how_to_name_one(folder: Path) -> None:
         require_source(load(write(folder, "")))
 
 
+NPP = "nvidia-npp-cu12==12.4.1.87"
+#: A value of each kind of setting as a file has it.
+VALUES = {
+    "build.mode": "vendor",
+    "build.driver-stub": True,
+    "build.emit": "abi3",
+    "build.python": ["3.12", "3.9"],
+    "build.out": "made",
+    "build.patches": ["ours", "/theirs"],
+    "build.local": "cu126.team",
+    "build.help-url": "https://wiki.example.com/cv2/",
+    "vendor.families": ["npp", "cudnn"],
+    "vendor.dlls": [NPP],
+    "vendor.dll-dirs": ["toolkit/bin"],
+    "publish.max-size": "2 GiB",
+    "smoke.enabled": False,
+    "smoke.timeout": 60,
+    "smoke.dlls": [NPP],
+    "smoke.dll-dirs": ["dlls"],
+    "smoke.interpreters": ["pythons/3.12"],
+    "allow.startup-hook": True,
+    "allow.unlisted-dlls": ["nvJitLink_120_0.dll"],
+}
+
+
+def setting(config: Config, key: str) -> object:
+    table, name = key.split(".")
+    return getattr(getattr(config, table), name.replace("-", "_"))
+
+
 def test_every_key_is_read(folder: Path) -> None:
-    path = write(
-        folder,
-        """
-        [source]
-        sample = {}
-        [build]
-        mode = "vendor"
-        driver-stub = true
-        emit = "abi3"
-        python = ["3.12", "3.9"]
-        out = "made"
-        patches = ["ours", "/theirs"]
-        local = "cu126.team"
-        help-url = "https://wiki.example.com/cv2/"
-        [vendor]
-        families = ["npp", "cudnn"]
-        dlls = ["nvidia-npp-cu12==12.4.1.87"]
-        dll-dirs = ["toolkit/bin"]
-        [publish]
-        max-size = "2 GiB"
-        [smoke]
-        enabled = false
-        timeout = 60
-        dlls = ["nvidia-npp-cu12==12.4.1.87"]
-        dll-dirs = ["dlls"]
-        interpreters = ["pythons/3.12"]
-        [allow]
-        startup-hook = true
-        unlisted-dlls = ["nvJitLink_120_0.dll"]
-        """,
-    )
-    config = load(path)
-    assert config.build == Build(
-        mode="vendor",
-        driver_stub=True,
-        emit="abi3",
-        python=("3.12", "3.9"),
-        out=folder / "made",
-        patches=(folder / "ours", Path("/theirs")),
-        local="cu126.team",
-        help_url="https://wiki.example.com/cv2/",
-    )
-    assert config.smoke == Smoke(
-        enabled=False,
-        timeout=60,
-        dlls=("nvidia-npp-cu12==12.4.1.87",),
-        dll_dirs=(folder / "dlls",),
-        interpreters=(folder / "pythons/3.12",),
-    )
-    assert config.vendor == Vendor(
-        families=("npp", "cudnn"),
-        dlls=("nvidia-npp-cu12==12.4.1.87",),
-        dll_dirs=(folder / "toolkit/bin",),
-    )
-    assert config.publish == Publish(max_size=2 << 30)
-    assert config.allow == Allow(startup_hook=True, unlisted_dlls=("nvJitLink_120_0.dll",))
+    lines = [f"{key} = {json.dumps(value)}" for key, value in VALUES.items()]
+    config = load(write(folder, "\n".join(lines)))
+    expected = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in VALUES.items()
+    } | {
+        "build.out": folder / "made",
+        "build.patches": (folder / "ours", Path("/theirs")),
+        "vendor.dll-dirs": (folder / "toolkit/bin",),
+        "publish.max-size": 2 << 30,
+        "smoke.dll-dirs": (folder / "dlls",),
+        "smoke.interpreters": (folder / "pythons/3.12",),
+    }
+    assert {key: setting(config, key) for key in VALUES} == expected
 
 
 #: A setting of the file, its key, and how the line shows the value that the key does not take.
@@ -323,8 +310,7 @@ OVERRIDES = {
 @pytest.mark.parametrize("text", OVERRIDES)
 def test_an_override_is_what_its_key_takes(folder: Path, text: str) -> None:
     config = load(write(folder, ""), overrides(text))
-    table, name = text.partition("=")[0].split(".")
-    assert getattr(getattr(config, table), name.replace("-", "_")) == OVERRIDES[text]
+    assert setting(config, text.partition("=")[0]) == OVERRIDES[text]
 
 
 def test_an_override_is_put_over_the_file(folder: Path) -> None:
