@@ -16,6 +16,7 @@ from fetching import Site, no_proxies
 from playwright.sync_api import Browser
 from releases import GitHub
 from s3server import S3Server
+from wheelmaking import cuda_wheel
 
 from repack.fetch import Cache
 
@@ -53,6 +54,13 @@ def repack(
 ) -> Repack:
     """`repack` in an empty folder."""
     return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A small wheel that needs CUDA 12."""
+    (tmp_path / "in").mkdir()
+    return cuda_wheel(tmp_path / "in")
 
 
 @pytest.fixture

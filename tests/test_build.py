@@ -29,12 +29,6 @@ Build = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "in").mkdir()
-    return cuda_wheel(tmp_path / "in")
-
-
-@pytest.fixture
 def build(source: Path, repack: Repack) -> Build:
     """What builds the source, and returns what the command told."""
 

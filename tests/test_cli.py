@@ -24,12 +24,6 @@ from repack.config import parse_override
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "in").mkdir()
-    return cuda_wheel(tmp_path / "in")
-
-
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each command."""
     (commands,) = (

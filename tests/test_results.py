@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+import test_record
 from dllmaking import make_dll
+from msgspec.structs import replace
 from pretending import this_python
 from wheelmaking import make_pyd, make_wheel
 
@@ -20,7 +21,7 @@ from repack.inspect import Analysis, analyse
 from repack.patching import Patched
 from repack.plan import Supplement, make_plan
 from repack.pythons import Unavailable
-from repack.record import FAILED, PASSED, Cargo, Finding, Outcome, Seen, WheelRecord
+from repack.record import FAILED, PASSED, Finding, Outcome, Seen
 from repack.results import Smoked
 
 TAG = "cp37-abi3-win_amd64"
@@ -48,13 +49,12 @@ def analysis(tmp_path: Path) -> Analysis:
 @pytest.fixture
 def result(analysis: Analysis) -> BuildResult:
     note = Finding(code="dropped", message="a directory was dropped", member="cv2/config.py")
-    carried = Cargo(
+    carried = replace(
+        test_record.RECORD.carried[0],
         member="opencv_contrib_python.libs/nppc64_12.dll",
-        family="npp",
         origin="nvidia-npp-cu12 12.4.1.87",
         size=295_936,
         packed=100_000,
-        sha256="cd" * 32,
     )
     plan = make_plan(
         Build(out=Path("dist"), python=("3.9", "3.10", "3.14t")),
@@ -67,19 +67,16 @@ def result(analysis: Analysis) -> BuildResult:
         url="https://e.org/x.whl",
     )
     wheels = [
-        WheelRecord(
+        replace(
+            test_record.WHEEL,
             path=planned.filename,
-            version=planned.version,
-            tag=planned.tag,
-            size=1234,
-            sha256="ab" * 32,
             seen=(Seen(python=planned.pythons[0], before=FAILS, after=WORKS),),
         )
         for planned in plan.wheels
     ]
     return BuildResult(
         plan=plan,
-        record=msgspec.structs.replace(plan.record, wheels=tuple(wheels)),
+        record=replace(plan.record, wheels=tuple(wheels)),
         out=Path("dist"),
         lock_changes=("+ x",),
         dry_run=False,
@@ -198,9 +195,9 @@ def test_lines_of_a_plan_say_what_is_in_the_wheel_and_how_much_of_it(result: Bui
         "each requires nvidia-cufft-cu12>=11",
         "left to the machine: nvJitLink.dll",
     ]
-    cargo = tuple(msgspec.structs.replace(row, packed=None) for row in result.record.carried)
-    record = msgspec.structs.replace(result.record, carried=cargo)
-    assert "at most 0.0 MB" in results.plan_lines(replace(result, record=record))[0]
+    cargo = tuple(replace(row, packed=None) for row in result.record.carried)
+    unpacked = dataclasses.replace(result, record=replace(result.record, carried=cargo))
+    assert "at most 0.0 MB" in results.plan_lines(unpacked)[0]
 
 
 def test_lines_of_inspect_say_what_it_is_and_what_it_needs_from_whom(analysis: Analysis) -> None:
