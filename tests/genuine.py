@@ -23,7 +23,7 @@ _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Genuine:
     """One such build: which OpenCV, for which Python, with which CUDA."""
 
@@ -48,51 +48,27 @@ class Genuine:
 
 
 CUDA_10 = Genuine(
-    opencv="4.3.0",
-    preset="1.5.3",
-    openblas="0.3.9-1.5.3",
-    loader="4.3.0.36",
-    python="3.7",
-    cuda="10.2",
+    *("4.3.0", "1.5.3", "0.3.9-1.5.3", "4.3.0.36", "3.7", "10.2"),
     dll_artifact="org.bytedeco:cuda:10.2-7.6-1.5.3:jar:windows-x86_64-redist",
 )
+_LIBRARIES = ("npp", "cublas", "cufft")
 CUDA_11 = Genuine(
-    opencv="4.5.1",
-    preset="1.5.5",
-    openblas="0.3.13-1.5.5",
-    loader="4.5.3.56",
-    python="3.9",
-    cuda="11.2",
-    dlls=(
-        *("nvidia-npp-cu11", "nvidia-cublas-cu11", "nvidia-cufft-cu11"),
-        "nvidia-cudnn-cu11==8.9.4.19",
-    ),
+    *("4.5.1", "1.5.5", "0.3.13-1.5.5", "4.5.3.56", "3.9", "11.2"),
+    dlls=(*(f"nvidia-{name}-cu11" for name in _LIBRARIES), "nvidia-cudnn-cu11==8.9.4.19"),
 )
 CUDA_12 = Genuine(
-    opencv="4.9.0",
-    preset="1.5.10",
-    openblas="0.3.26-1.5.10",
-    loader="4.9.0.80",
-    python="3.12",
-    cuda="12.3",
-    dlls=(
-        *("nvidia-npp-cu12", "nvidia-cublas-cu12", "nvidia-cufft-cu12"),
-        "nvidia-cudnn-cu12==8.9.7.29",
-    ),
+    *("4.9.0", "1.5.10", "0.3.26-1.5.10", "4.9.0.80", "3.12", "12.3"),
+    dlls=(*(f"nvidia-{name}-cu12" for name in _LIBRARIES), "nvidia-cudnn-cu12==8.9.7.29"),
 )
-
-
+_NEWEST = (
+    "nvidia-npp==13.*",
+    "nvidia-cublas==13.*",
+    "nvidia-cufft==12.*",
+    "nvidia-cudnn-cu13==9.*",
+)
 CUDA_13 = Genuine(
-    opencv="4.13.0",
-    preset="1.5.13",
-    openblas="0.3.31-1.5.13",
-    loader="4.13.0.90",
-    python="3.14",
-    cuda="13.1",
-    dlls=(
-        *("nvidia-npp==13.*", "nvidia-cublas==13.*", "nvidia-cufft==12.*"),
-        "nvidia-cudnn-cu13==9.*",
-    ),
+    *("4.13.0", "1.5.13", "0.3.31-1.5.13", "4.13.0.90", "3.14", "13.1"),
+    dlls=_NEWEST,
     numpy="numpy>=2",
 )
 

@@ -11,9 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-from proof.page import render_page
 from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
-from proof.results import Proof
+from proof.results import Proof, render_page
 from proof.scenarios import read_scenarios
 from random_machines.judging import draw_machines, try_machines
 

@@ -116,7 +116,7 @@ def test_a_daemon_that_keeps_the_output_open_does_not_hold_us_up() -> None:
 
 def test_endless_output_keeps_only_its_newest_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "KEPT_OUTPUT", 1000)
-    finished = run_python("for number in range(10000): print(number)")
-    assert finished.output.startswith("[earlier output dropped]\n")
-    assert finished.output.endswith("\n9998\n9999\n")
-    assert len(finished.output) < 1100
+    output = run_python("for number in range(10000): print(number)").output
+    assert output.startswith("[earlier output dropped]\n")
+    assert output.endswith("\n9998\n9999\n")
+    assert len(output) < 1100

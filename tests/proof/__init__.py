@@ -2,5 +2,5 @@
 
 `scenarios` reads what is to be seen, `wheels` and `dlls` get the genuine parts, `machines` lays
 them out in a Wine prefix, `running` runs a Python there and reads the loader's own trace, `judging`
-compares, `results` holds what came of it and `page` shows it.
+compares, `results` holds what came of it and shows it.
 """

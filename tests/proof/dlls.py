@@ -17,29 +17,14 @@ from repack.smoke import unpack_dlls
 from repack.wheel import open_archive
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.
+_FAMILIES = {"npp": "npp", "cudart": "cuda-runtime", "cublas": "cublas", "cufft": "cufft"}
 REQUIREMENTS: Mapping[int, Mapping[str, str]] = {
-    11: {
-        "npp": "nvidia-npp-cu11",
-        "cudart": "nvidia-cuda-runtime-cu11",
-        "cublas": "nvidia-cublas-cu11",
-        "cufft": "nvidia-cufft-cu11",
-        "cudnn": "nvidia-cudnn-cu11==8.9.4.19",
-    },
-    12: {
-        "npp": "nvidia-npp-cu12",
-        "cudart": "nvidia-cuda-runtime-cu12",
-        "cublas": "nvidia-cublas-cu12",
-        "cufft": "nvidia-cufft-cu12",
-        "cudnn": "nvidia-cudnn-cu12==9.*",
-        "cudnn8": "nvidia-cudnn-cu12==8.9.7.29",
-    },
-    13: {
-        "npp": "nvidia-npp==13.*",
-        "cudart": "nvidia-cuda-runtime==13.*",
-        "cublas": "nvidia-cublas==13.*",
-        "cufft": "nvidia-cufft==12.*",
-        "cudnn": "nvidia-cudnn-cu13==9.*",
-    },
+    11: {family: f"nvidia-{name}-cu11" for family, name in _FAMILIES.items()}
+    | {"cudnn": "nvidia-cudnn-cu11==8.9.4.19"},
+    12: {family: f"nvidia-{name}-cu12" for family, name in _FAMILIES.items()}
+    | {"cudnn": "nvidia-cudnn-cu12==9.*", "cudnn8": "nvidia-cudnn-cu12==8.9.7.29"},
+    13: {family: f"nvidia-{name}==13.*" for family, name in _FAMILIES.items()}
+    | {"cufft": "nvidia-cufft==12.*", "cudnn": "nvidia-cudnn-cu13==9.*"},
 }
 #: The one toolkit that is no wheel of NVIDIA's: all of CUDA 10.2 and cuDNN 7.
 WHOLE = "toolkit"
@@ -65,7 +50,7 @@ class Store:
         self._supply = supply
         self._faulty = faulty
         self._turn = threading.RLock()
-        self._found: dict[tuple[int, str], Path] = {}
+        self._wheels: dict[str, tuple[Path, Path]] = {}
         self._layouts: dict[str, dict[str, Path]] = {}
 
     def files(self, wanted: Dlls, cuda: int) -> dict[str, Path]:
@@ -100,22 +85,19 @@ class Store:
     def _folder(self, cuda: int, family: str) -> Path:
         """Return the folder of a family's DLLs."""
         with self._turn:
-            key = (cuda, family)
-            if key not in self._found:
-                self._found[key] = self._got(cuda, family)
-            return self._found[key]
-
-    def _got(self, cuda: int, family: str) -> Path:
-        if family == DRIVER:
-            return self._driver()
-        if family == WHOLE:
-            return unpacked_artifact(CUDA_10.dll_artifact)
-        return self._unpacked(REQUIREMENTS[cuda][family])[1]
+            if family == DRIVER:
+                return self._driver()
+            if family == WHOLE:
+                return unpacked_artifact(CUDA_10.dll_artifact)
+            return self._unpacked(REQUIREMENTS[cuda][family])[1]
 
     def _unpacked(self, requirement: str) -> tuple[Path, Path]:
         """Return one of NVIDIA's wheels, and the folder of its DLLs."""
-        wheel = self._supply.wheel(requirement, _ANY_PYTHON)
-        return wheel.path, unpack_dlls(wheel, self._supply.cache, SILENT)
+        if requirement not in self._wheels:
+            wheel = self._supply.wheel(requirement, _ANY_PYTHON)
+            folder = unpack_dlls(wheel, self._supply.cache, SILENT)
+            self._wheels[requirement] = wheel.path, folder
+        return self._wheels[requirement]
 
     def _driver(self) -> Path:
         folder = self._faulty / DRIVER

@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from proof.wheels import NotMadeError, Wheels, cuda_of, pythons_of
 from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch.supply import Supply
-from repack.inspect import analyse
+from repack.inspect import Analysis, analyse
 from repack.pythons import Interpreter, Pythons, Unavailable
 from repack.smoke import requirements_for
 
@@ -54,7 +54,7 @@ class Prover:
         self._pythons = pythons
         self._limit = limit
         self._turns: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
-        self._requirements: dict[Path, Callable[[str], list[str]]] = {}
+        self._analyses: dict[Path, Analysis] = {}
         self.wheels = Wheels(supply, self._folder)
         self._packages = Packages(supply, self._folder / "packages")
         self._store = Store(supply, self._folder / "dlls")
@@ -69,9 +69,8 @@ class Prover:
             seen = self._seen(run)
         except (NotMadeError, Occupied, RepackError) as error:
             reason = f"could not be tried: {error}"
-            return Cell(
-                python=run.python, wheel=run.wheel, wanted=wanted, seen=reason, faults=(reason,)
-            )
+            cell = {"python": run.python, "wheel": run.wheel, "wanted": wanted, "seen": reason}
+            return Cell(**cell, faults=(reason,))
         return Cell(
             python=run.python,
             wheel=run.wheel,
@@ -138,16 +137,10 @@ class Prover:
     def _required(self, wheel: Path, run: Run) -> list[str]:
         """Return what pip would install beside the wheel; the scenario may name the NumPy."""
         with self._turns[wheel]:
-            if wheel not in self._requirements:
-                analysis = analyse(wheel)
-
-                def wanted(python: str) -> list[str]:
-                    return requirements_for(
-                        analysis.wheel.requires, python, numpy_abi=analysis.numpy
-                    )
-
-                self._requirements[wheel] = wanted
-        required = self._requirements[wheel](run.python)
+            if wheel not in self._analyses:
+                self._analyses[wheel] = analyse(wheel)
+        analysis = self._analyses[wheel]
+        required = requirements_for(analysis.wheel.requires, run.python, numpy_abi=analysis.numpy)
         if not run.scenario.numpy:
             return required
         return [run.scenario.numpy, *(each for each in required if not each.startswith("numpy"))]

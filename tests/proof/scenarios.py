@@ -10,7 +10,6 @@ import msgspec
 FOLDER = Path(__file__).parent.parent / "scenarios"
 
 IMPORTS, FAILS, HANGS, CRASHES = "imports", "fails", "hangs", "crashes"
-LAYOUTS = ("plain", "venv", "conda", "store", "user-site")
 LACKING = ("media-foundation",)
 UNTOUCHED = "untouched"
 
