@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.parser import HeaderParser
 from http.client import HTTPConnection
 from typing import Self
 from urllib.parse import urlsplit
@@ -112,11 +113,18 @@ def serve(exchange: Exchange, resource: Resource) -> None:
 def _cut(exchange: Exchange, resource: Resource, count: int) -> None:
     """Send `count` bytes of what a good server would send whole."""
     start, size = exchange.asked_start(resource) or 0, len(resource.content)
-    headers = {"Content-Length": str(size - start), **resource.marks()}
     if start:
-        headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
-    status = "206 Partial Content" if start else "200 OK"
-    exchange.send(status, headers, resource.content[start : start + count])
+        _send_part(exchange, resource, f"bytes {start}-{size - 1}/{size}", count)
+    else:
+        headers = {"Content-Length": str(size), **resource.marks()}
+        exchange.send("200 OK", headers, resource.content[:count])
+
+
+def _send_part(exchange: Exchange, resource: Resource, what: str, count: int | None = None) -> None:
+    """Send the rest that is asked for, or its first `count` bytes, and call it `what`."""
+    rest = resource.content[exchange.asked_start(resource) or 0 :]
+    headers = {"Content-Length": str(len(rest)), "Content-Range": what, **resource.marks()}
+    exchange.send("206 Partial Content", headers, rest[:count])
 
 
 def ends_after(count: int) -> Fault:
@@ -160,23 +168,14 @@ def drips(size: int, pause: float) -> Fault:
 
 def answers(status: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Fault:
     """Give this answer, whatever was asked for."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        del resource
-        length = {"Content-Length": str(len(body))}
-        exchange.send(status, {**length, **(headers or {})}, body)
-
-    return fault
+    length = {"Content-Length": str(len(body))}
+    return lambda exchange, _resource: exchange.send(status, length | (headers or {}), body)
 
 
 def raw_answer(head: str, body: bytes = b"") -> Fault:
     """Send these very bytes."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        del resource
-        exchange.write(head.replace("\n", "\r\n").encode("latin-1") + body)
-
-    return fault
+    content = head.replace("\n", "\r\n").encode("latin-1") + body
+    return lambda exchange, _resource: exchange.write(content)
 
 
 def ignores_range(exchange: Exchange, resource: Resource) -> None:
@@ -190,11 +189,8 @@ def serves_range(form: str) -> Fault:
 
     def fault(exchange: Exchange, resource: Resource) -> None:
         start, size = exchange.asked_start(resource) or 0, len(resource.content)
-        said = form.format(start=start, last=size - 1, size=size, wrong=start + 7, more=size + 9)
-        length = {"Content-Length": str(size - start), "Content-Range": said}
-        exchange.send(
-            "206 Partial Content", {**length, **resource.marks()}, resource.content[start:]
-        )
+        places = {"start": start, "last": size - 1, "size": size, "wrong": start + 7}
+        _send_part(exchange, resource, form.format(**places, more=size + 9))
 
     return fault
 
@@ -313,9 +309,8 @@ def _request(connection: socket.socket) -> tuple[Seen, bytes] | None:
             return None
         head += block
     head, _, begun = head.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    pairs = (line.partition(":") for line in lines)
-    headers = {name.strip().lower(): said.strip() for name, _, said in pairs}
+    first, _, lines = head.decode("latin-1").partition("\r\n")
+    headers = {name.lower(): value for name, value in HeaderParser().parsestr(lines).items()}
     method, path = first.split(" ")[:2]
     return Seen(path=path, headers=headers, method=method), begun
 

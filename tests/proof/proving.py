@@ -69,8 +69,9 @@ class Prover:
             seen = self._seen(run)
         except (NotMadeError, Occupied, RepackError) as error:
             reason = f"could not be tried: {error}"
-            cell = {"python": run.python, "wheel": run.wheel, "wanted": wanted, "seen": reason}
-            return Cell(**cell, faults=(reason,))
+            return Cell(
+                python=run.python, wheel=run.wheel, wanted=wanted, seen=reason, faults=(reason,)
+            )
         return Cell(
             python=run.python,
             wheel=run.wheel,
