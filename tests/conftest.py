@@ -93,13 +93,13 @@ def site(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 @pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+def github(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     """A copy of GitHub's releases, and no token for the genuine one."""
     no_proxies(monkeypatch)
     for name in ("GH_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with listening() as api, listening() as storage:
-        yield GitHub(api, storage)
+        yield GitHub(api, storage, cache)
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from faultserver import FaultServer, answers
-from fetching import sha256
+from fetching import fast_session, sha256
 
 from repack.config import ReleaseSource
+from repack.errors import RepackError
+from repack.fetch import Cache, Fetched, fetch
+from repack.lock import Lock
 
 REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
 
@@ -15,9 +19,10 @@ REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
 class GitHub:
     """A copy of the release API, and the host where the assets' bytes lie."""
 
-    def __init__(self, api: FaultServer, storage: FaultServer) -> None:
+    def __init__(self, api: FaultServer, storage: FaultServer, cache: Cache) -> None:
         self.api = api
         self.storage = storage
+        self.cache = cache
         self.count = 0
 
     def release(
@@ -55,3 +60,16 @@ class GitHub:
         return ReleaseSource(
             **{"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url(""), **settings}
         )
+
+    def get(self, *, lock: Lock | None = None, **settings: Any) -> Fetched:  # noqa: ANN401
+        """Fetch the asset that the settings of a source name."""
+        source, session = self.source(**settings), fast_session()
+        return fetch(source, lock=lock, cache=self.cache, session=session)
+
+    def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
+        """Return the error of a fetch that fails; nothing lies under a final name then."""
+        with pytest.raises(RepackError) as caught:
+            self.get(**options)
+        assert "\n" not in str(caught.value)
+        assert not list((self.cache.root / "files").rglob("*.whl"))
+        return caught.value

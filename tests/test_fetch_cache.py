@@ -3,14 +3,12 @@
 import os
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
-from fetching import NAME, PATH, Site, Told, locked, make_content, sha256
+from fetching import NAME, PATH, Site, locked, make_content, sha256
 
 from repack.config import FileSource, UrlSource
-from repack.console import SILENT
 from repack.errors import FetchError, InputError, OutputError, UsageError
 from repack.fetch import Cache, fetch
 from repack.files import Memory
@@ -156,20 +154,3 @@ def test_no_archive_is_called_what_it_is(
         fetch(FileSource(path=path), lock=None, cache=cache)
     assert (caught.value.code, caught.value.file) == ("not-a-zip", str(path))
     assert reason in str(caught.value)
-
-
-def test_who_waits_for_another_says_so(cache: Cache) -> None:
-    told, is_held, may_end = Told(), threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with cache.lock("key", SILENT):
-            is_held.set()
-            may_end.wait(20)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    is_held.wait(20)
-    threading.Timer(0.3, may_end.set).start()
-    with cache.lock("key", told):
-        assert told.texts == ["Waiting for another repack that does the same"]
-    holder.join()

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, ProxyServer, answers, resets_after
-from fetching import NAME, fast_session, locked, make_content, sha256
+from fetching import NAME, locked, make_content, sha256
 from releases import REPOSITORY, GitHub
 
-from repack.config import ReleaseSource
-from repack.errors import RepackError
-from repack.fetch import Cache, Fetched, fetch, pin_key
+from repack.fetch import Cache, pin_key
 from repack.lock import Lock
 
 CONTENT = make_content()
@@ -17,23 +15,11 @@ RELEASE = f"/repos/{REPOSITORY}/releases/tags/4.13.0.90"
 LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl"
 
 
-def get(source: ReleaseSource, cache: Cache, *, lock: Lock | None = None) -> Fetched:
-    return fetch(source, lock=lock, cache=cache, session=fast_session())
-
-
-def refused(source: ReleaseSource, cache: Cache, *, lock: Lock | None = None) -> RepackError:
-    with pytest.raises(RepackError) as caught:
-        get(source, cache, lock=lock)
-    assert "\n" not in str(caught.value)
-    assert not list((cache.root / "files").rglob("*.whl"))
-    return caught.value
-
-
-def test_an_asset_is_fetched_by_the_api_and_pinned_by_its_url(github: GitHub, cache: Cache) -> None:
+def test_an_asset_is_fetched_by_the_api_and_pinned_by_its_url(github: GitHub) -> None:
     github.release("4.13.0.90", {NAME: CONTENT, LINUX: make_content(seed=1)})
     signed = github.storage.resources["/storage/1?X-Amz-Signature=secret"]
     signed.faults.append(resets_after(9_000))
-    fetched = get(github.source(), cache)
+    fetched = github.get()
     assert fetched.path.read_bytes() == CONTENT
     assert fetched.url == f"https://github.com/{REPOSITORY}/releases/download/4.13.0.90/{NAME}"
     # A signed address does not live long: the API is asked for another.
@@ -41,21 +27,22 @@ def test_an_asset_is_fetched_by_the_api_and_pinned_by_its_url(github: GitHub, ca
     accepted = [seen.headers["accept"] for seen in github.api.seen[:2]]
     assert accepted == ["application/vnd.github+json", "application/octet-stream"]
     assert github.storage.seen[1].headers["range"] == "bytes=9000-"
-    get(github.source(), cache, lock=Lock())
+    github.get(lock=Lock())
     assert len(github.storage.seen) == 2
+    github.api.seen.clear()
+    assert github.get(lock=Lock().with_pin(fetched.pin)) == fetched
+    assert not github.api.seen
 
 
-def test_the_latest_release_is_that_of_the_pin(
-    github: GitHub, cache: Cache, tmp_path: Path
-) -> None:
+def test_the_latest_release_is_that_of_the_pin(github: GitHub, tmp_path: Path) -> None:
     github.release("4.13.0/90", {NAME: CONTENT})
-    get(github.source(tag="4.13.0/90"), cache)
+    github.get(tag="4.13.0/90")
     assert github.api.paths()[0].endswith("/releases/tags/4.13.0%2F90")
-    source = github.source(tag=None)
-    pin = get(source, cache).pin
+    pin = github.get(tag=None).pin
     assert pin.key == f"{REPOSITORY} (latest release) *win_amd64.whl"
     github.release("4.14", {NAME.replace("13", "14"): make_content(seed=1)})
-    again = get(source, Cache(tmp_path / "another"), lock=Lock().with_pin(pin))
+    github.cache = Cache(tmp_path / "another")
+    again = github.get(tag=None, lock=Lock().with_pin(pin))
     assert again.path.read_bytes() == CONTENT
 
 
@@ -72,26 +59,27 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("case", UNCLEAR)
-def test_assets_of_which_not_one_matches_are_told(case: str, github: GitHub, cache: Cache) -> None:
+def test_assets_of_which_not_one_matches_are_told(case: str, github: GitHub) -> None:
     assets, state, pattern, reason = UNCLEAR[case]
     github.release("4.13.0.90", assets, state=state)
-    assert reason in str(refused(github.source(asset=pattern), cache))
+    assert reason in str(github.refused(asset=pattern))
 
 
 WRONG = f"sha256:{'0' * 64}"
 
 
-def test_a_digest_is_held_unless_the_lock_says_otherwise(github: GitHub, cache: Cache) -> None:
+def test_a_digest_is_held_unless_the_lock_says_otherwise(github: GitHub) -> None:
     github.release("4.13.0.90", {NAME: CONTENT}, digest="sha512:abc")
-    assert get(github.source(), Cache(cache.root / "another")).sha256 == sha256(CONTENT)
+    assert github.get().sha256 == sha256(CONTENT)
+    github.cache = Cache(github.cache.root / "another")
     github.release("4.13.0.90", {NAME: CONTENT}, digest=WRONG)
-    error = refused(github.source(), cache)
+    error = github.refused()
     assert f"has SHA-256 {sha256(CONTENT)}, the release says {'0' * 64}" in str(error)
     lock = locked(pin_key(github.source()), make_content(seed=1))
-    error = refused(github.source(), cache, lock=lock)
+    error = github.refused(lock=lock)
     assert f"has SHA-256 {sha256(CONTENT)}, repack.lock says" in str(error)
     assert "--update-lock" in error.hint
-    assert get(github.source(sha256=sha256(CONTENT)), cache).sha256 == sha256(CONTENT)
+    assert github.get(sha256=sha256(CONTENT)).sha256 == sha256(CONTENT)
 
 
 OURS = ("GH_TOKEN", "GITHUB_TOKEN", "OUR_TOKEN")
@@ -113,7 +101,7 @@ def sent(server: FaultServer) -> list[str | None]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_token_goes_to_the_api_and_nowhere_else_whatever_netrc_says(
-    name: str, public: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, public: GitHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret\n", encoding="utf-8")
@@ -123,24 +111,24 @@ def test_a_token_goes_to_the_api_and_nowhere_else_whatever_netrc_says(
     same_host = public.storage.url("/storage/1?X-Amz-Signature=secret")
     place = f"/repos/{REPOSITORY}/releases/assets/1"
     public.api.add(place, b"", answers("302 Found", {"Location": same_host}))
-    get(public.source(token_env=OURS), cache)
+    public.get(token_env=OURS)
     assert sent(public.api) == ["Bearer secret", "Bearer secret"]
     assert sent(public.storage) == [None]
 
 
 @pytest.mark.parametrize("own", ["", "https://api.github.com", "https://127.0.0.1"])
 def test_a_token_of_github_goes_to_no_other_server_and_to_none_without_encryption(
-    own: str, public: GitHub, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    own: str, public: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_API_URL", own)
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
-    get(public.source(token_env=OURS), cache)
+    public.get(token_env=OURS)
     assert sent(public.api) == [None, None]
     monkeypatch.setenv("OUR_TOKEN", "secret")
     with ProxyServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url(""))
-        source = public.source(token_env=OURS, api="http://ghe.invalid/api/v3")
-        refused(source, Cache(cache.root / "another"))
+        public.cache = Cache(public.cache.root / "another")
+        public.refused(token_env=OURS, api="http://ghe.invalid/api/v3")
         assert set(sent(proxy)) == {None}
 
 
@@ -148,18 +136,18 @@ def test_a_token_of_github_goes_to_no_other_server_and_to_none_without_encryptio
 def test_a_stale_token_is_let_go_on_a_public_repository_and_named_on_a_private_one(
     status: int,
     public: GitHub,
-    cache: Cache,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("GH_TOKEN", "not-to-be-seen")
     refusal = answers(f"{status} Bad credentials")
     public.api.resources[RELEASE].faults.append(refusal)
-    assert get(public.source(), cache).path.read_bytes() == CONTENT
+    assert public.get().path.read_bytes() == CONTENT
     assert sent(public.api) == ["Bearer not-to-be-seen", None, None]
     assert "the token in GH_TOKEN is refused" in caplog.text
     public.api.add(RELEASE, b"", refusal, answers("404 Not Found"))
-    error = refused(public.source(), Cache(cache.root / "another"))
+    public.cache = Cache(public.cache.root / "another")
+    error = public.refused()
     assert f"{status} Bad credentials: the token in GH_TOKEN is refused" in str(error)
     assert "put a new token into GH_TOKEN" in error.hint
     assert "not-to-be-seen" not in f"{error} {caplog.text}"
@@ -175,12 +163,12 @@ MISSING = {
 
 
 @pytest.mark.parametrize("case", MISSING)
-def test_a_missing_release_is_told_with_others(case: str, github: GitHub, cache: Cache) -> None:
+def test_a_missing_release_is_told_with_others(case: str, github: GitHub) -> None:
     tag, listed, reason = MISSING[case]
     if listed is not None:
         releases = [{"tag_name": name, "prerelease": True} for name in listed]
         github.api.add_json(f"/repos/{REPOSITORY}/releases", releases)
-    error = refused(github.source(tag=tag, token_env=("OUR_TOKEN",)), cache)
+    error = github.refused(tag=tag, token_env=("OUR_TOKEN",))
     assert error.code == "http-404"
     assert reason in str(error)
     if case == "pre-releases only":
@@ -196,36 +184,24 @@ NO_RELEASES = {
 
 
 @pytest.mark.parametrize("answer", NO_RELEASES.values(), ids=NO_RELEASES)
-def test_an_api_that_answers_otherwise_is_named(
-    answer: bytes, github: GitHub, cache: Cache
-) -> None:
+def test_an_api_that_answers_otherwise_is_named(answer: bytes, github: GitHub) -> None:
     github.api.add(RELEASE, answer, kind="application/json")
-    assert refused(github.source(), cache).code == "not-json"
+    assert github.refused().code == "not-json"
 
 
-def test_an_api_is_not_asked_where_lock_and_cache_suffice(github: GitHub, cache: Cache) -> None:
-    github.release("4.13.0.90", {NAME: CONTENT})
-    lock = Lock().with_pin(get(github.source(), cache).pin)
-    github.api.seen.clear()
-    assert get(github.source(), cache, lock=lock).path.is_file()
-    assert not github.api.seen
-
-
-def test_an_asset_that_was_pinned_and_is_gone_is_told(github: GitHub, cache: Cache) -> None:
+def test_an_asset_that_was_pinned_and_is_gone_is_told(github: GitHub) -> None:
     github.release("4.13.0.90", {LINUX: CONTENT})
     lock = locked(pin_key(github.source()), CONTENT)
-    error = refused(github.source(), cache, lock=lock)
+    error = github.refused(lock=lock)
     assert f"the release has {NAME} no more; there are {LINUX}" in str(error)
     assert "--update-lock" in error.hint
 
 
-def test_an_asset_of_another_name_may_be_given_a_wheels(github: GitHub, cache: Cache) -> None:
+def test_an_asset_of_another_name_may_be_given_a_wheels(github: GitHub) -> None:
     github.release("4.13.0.90", {"../cuda-win_amd64.whl": CONTENT})
-    assert refused(github.source(), cache).code == "filename"
+    assert github.refused().code == "filename"
     assert not github.storage.seen
-    source = github.source(filename=NAME)
-    first = get(source, cache)
-    assert first.path == cache.place(sha256(CONTENT), NAME)
-    assert (
-        get(source, Cache(cache.root / "another"), lock=Lock().with_pin(first.pin)).filename == NAME
-    )
+    first = github.get(filename=NAME)
+    assert first.path == github.cache.place(sha256(CONTENT), NAME)
+    github.cache = Cache(github.cache.root / "another")
+    assert github.get(filename=NAME, lock=Lock().with_pin(first.pin)).filename == NAME

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultserver import Exchange, FaultServer, Resource, answers, ends_after, listening, serve
-from fetching import TRIES, fast_session, locked, make_content, no_proxies, sha256
+from faultserver import Exchange, Resource, answers, ends_after, serve
+from fetching import TRIES, Site, fast_session, locked, make_content, no_proxies, sha256
 
 from repack.config import IndexSource
 from repack.errors import FetchError, RepackError
@@ -54,7 +54,7 @@ def page(names: tuple[str, ...] = NAMES, *, is_modern: bool = True) -> bytes:
 
 
 @pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+def index(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The index that the user's environment names."""
     no_proxies(monkeypatch)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -62,7 +62,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_KEYRING_PROVIDER", "subprocess")
-    with listening() as server:
+    with Site(cache) as server:
         monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
         server.add("/simple/sample-cu126/", page(), kind="text/html", etag=None)
         for name in NAMES:
@@ -73,22 +73,22 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
 
 
 def get(
-    cache: Cache, source: IndexSource = SOURCE, *, lock: Lock | None = None, offline: bool = False
+    index: Site, source: IndexSource = SOURCE, *, lock: Lock | None = None, offline: bool = False
 ) -> Fetched:
     session = fast_session()
-    return fetch(source, lock=lock or Lock(), cache=cache, offline=offline, session=session)
+    return fetch(source, lock=lock or Lock(), cache=index.cache, offline=offline, session=session)
 
 
-def refused(cache: Cache, source: IndexSource = SOURCE, lock: Lock | None = None) -> RepackError:
+def refused(index: Site, source: IndexSource = SOURCE, lock: Lock | None = None) -> RepackError:
     with pytest.raises(RepackError) as caught:
-        get(cache, source, lock=lock)
+        get(index, source, lock=lock)
     assert "\n" not in str(caught.value)
-    assert not list((cache.root / "files").rglob("*.whl"))
-    assert not list((cache.root / "incoming").iterdir())
+    assert not list((index.cache.root / "files").rglob("*.whl"))
+    assert not list((index.cache.root / "incoming").iterdir())
     return caught.value
 
 
-def downloads(index: FaultServer) -> list[str]:
+def downloads(index: Site) -> list[str]:
     """The wheels that were asked for, by name."""
     return [
         seen.path.rpartition("/")[2]
@@ -108,10 +108,10 @@ REQUIREMENTS = {
 
 @pytest.mark.parametrize(("requirement", "python", "name"), REQUIREMENTS.values(), ids=REQUIREMENTS)
 def test_pip_finds_the_wheel_for_that_windows_python(
-    index: FaultServer, cache: Cache, requirement: str, python: str, name: str
+    index: Site, requirement: str, python: str, name: str
 ) -> None:
-    fetched = get(cache, IndexSource(requirement=requirement, python=python))
-    assert fetched.path == cache.place(sha256(wheel(name)), name)
+    fetched = get(index, IndexSource(requirement=requirement, python=python))
+    assert fetched.path == index.cache.place(sha256(wheel(name)), name)
     assert fetched.path.read_bytes() == wheel(name)
     escaped, version = name.replace("+", "%2B"), name.split("-")[1].replace("+", "%2B")
     assert downloads(index) == [escaped]
@@ -120,73 +120,72 @@ def test_pip_finds_the_wheel_for_that_windows_python(
     assert str(index.port) not in str(fetched.pin)
 
 
-def test_a_pin_binds_pip_to_its_version_and_hash(index: FaultServer, cache: Cache) -> None:
+def test_a_pin_binds_pip_to_its_version_and_hash(index: Site) -> None:
     source = IndexSource(requirement="sample-cu126", python="3.9")
     lock = locked(pin_key(source), wheel(CP39), name=CP39)
-    assert get(cache, source, lock=lock).filename == CP39
+    assert get(index, source, lock=lock).filename == CP39
     assert downloads(index) == [CP39]
 
 
-def test_what_differs_from_a_pin_is_told_with_both_hashes(index: FaultServer, cache: Cache) -> None:
+def test_what_differs_from_a_pin_is_told_with_both_hashes(index: Site) -> None:
     index.add(f"/files/{ABI3}", wheel(LOCAL))
-    error = refused(cache, lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
+    error = refused(index, lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
     both = f"has SHA-256 {sha256(wheel(LOCAL))}, repack.lock says {sha256(wheel(ABI3))} [sha256]"
     assert both in str(error)
     assert "--update-lock" in error.hint
     source = IndexSource(requirement="sample-cu126==4.13.0", sha256="0" * 64)
-    assert f"source.sha256 says {'0' * 64}" in str(refused(cache, source))
+    assert f"source.sha256 says {'0' * 64}" in str(refused(index, source))
 
 
-def test_what_the_cache_has_is_not_asked_for(index: FaultServer, cache: Cache) -> None:
-    fetched = get(cache)
+def test_what_the_cache_has_is_not_asked_for(index: Site) -> None:
+    fetched = get(index)
     index.seen.clear()
-    assert get(cache, lock=Lock().with_pin(fetched.pin)) == fetched
-    assert get(cache, offline=True) == fetched
-    assert fetch_index(SOURCE.requirement, python="3.12", lock=None, cache=cache) == fetched
+    assert get(index, lock=Lock().with_pin(fetched.pin)) == fetched
+    assert get(index, offline=True) == fetched
+    assert fetch_index(SOURCE.requirement, python="3.12", lock=None, cache=index.cache) == fetched
     assert not index.seen
-    fetch_index("sample-cu126<4.14", python="3.12", lock=None, cache=cache)
+    fetch_index("sample-cu126<4.14", python="3.12", lock=None, cache=index.cache)
     assert index.paths() == ["/simple/sample-cu126/", f"/files/{ABI3}.metadata"]
 
 
 def test_the_users_links_hold_even_relative_ones(
-    index: FaultServer, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / ABI3).write_bytes(wheel(ABI3))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "links")
-    assert get(cache).filename == ABI3
+    assert get(index).filename == ABI3
     assert not index.seen
 
 
-def test_a_download_that_was_killed_goes_on(index: FaultServer, cache: Cache) -> None:
+def test_a_download_that_was_killed_goes_on(index: Site) -> None:
     place = index.resources[f"/files/{ABI3}"]
     place.faults.extend([ends_after(90_000), *[answers("500 Sorry")] * TRIES])
     with pytest.raises(FetchError):
-        get(cache)
-    assert get(cache).path.read_bytes() == wheel(ABI3)
+        get(index)
+    assert get(index).path.read_bytes() == wheel(ABI3)
     assert index.seen[-1].headers["range"] == "bytes=90000-"
 
 
-def test_an_old_index_is_asked_for_a_part_of_the_wheel(
-    index: FaultServer, cache: Cache, tmp_path: Path
-) -> None:
+def test_an_old_index_is_asked_for_a_part_of_the_wheel(index: Site, tmp_path: Path) -> None:
     index.add("/simple/sample-cu126/", page(is_modern=False), kind="text/html", etag=None)
-    assert get(cache).path.read_bytes() == wheel(ABI3)
+    assert get(index).path.read_bytes() == wheel(ABI3)
     asked = [seen.headers.get("range", "") for seen in index.seen if seen.path.endswith(ABI3)]
     assert [text for text in asked if not text.startswith("bytes=")] == ["", ""]  # HEAD and GET
     index.add(f"/files/{ABI3}", wheel(ABI3), answers("405 Method Not Allowed"))
-    assert get(Cache(tmp_path / "another")).path.read_bytes() == wheel(ABI3)
+    index.cache = Cache(tmp_path / "another")
+    assert get(index).path.read_bytes() == wheel(ABI3)
 
 
 def test_a_pip_of_the_working_directory_is_not_run(
-    index: FaultServer, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pip.py").write_text("raise SystemExit('planted')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert get(cache).filename == ABI3
+    assert get(index).filename == ABI3
     assert downloads(index) == [ABI3]
 
 
@@ -202,8 +201,7 @@ platform=any python-version=2.7 abi=none pre=1 upgrade=1 editable=. group=tests
 @pytest.mark.parametrize("section", ["", "[install]", "[global]"])
 def test_settings_about_how_and_where_to_install_do_not_reach_us(
     section: str,
-    index: FaultServer,
-    cache: Cache,
+    index: Site,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,7 +215,7 @@ def test_settings_about_how_and_where_to_install_do_not_reach_us(
         for setting in SETTINGS.split():
             name, _, value = setting.partition("=")
             monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
-    assert get(cache).path.read_bytes() == wheel(ABI3)
+    assert get(index).path.read_bytes() == wheel(ABI3)
     assert downloads(index) == [ABI3]
     assert {path.name for path in tmp_path.iterdir()} <= {"pip.conf", "cache", "elsewhere.log"}
 
@@ -226,7 +224,7 @@ class TestAPrivateIndex:
     """Whoever has no right name and password gets 401."""
 
     @pytest.fixture
-    def index(self, index: FaultServer) -> FaultServer:
+    def index(self, index: Site) -> Site:
         login = f"Basic {base64.b64encode(b'team:s3cr@t').decode()}"
 
         def guard(exchange: Exchange, resource: Resource) -> None:
@@ -246,12 +244,11 @@ class TestAPrivateIndex:
         ("login", "way"),
         [("team:s3cr%40t@", "URL"), ("", "netrc"), ("", "keyring"), ("team@", "keyring")],
     )
-    def test_is_read_with_the_password_that_pip_knows(  # noqa: PLR0913, PLR0917 - of pytest
+    def test_is_read_with_the_password_that_pip_knows(
         self,
         login: str,
         way: str,
-        index: FaultServer,
-        cache: Cache,
+        index: Site,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -266,13 +263,13 @@ class TestAPrivateIndex:
             (tmp_path / "keyring").write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
             (tmp_path / "keyring").chmod(0o755)
             monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-        fetched = get(cache)
+        fetched = get(index)
         assert fetched.path.read_bytes() == wheel(ABI3)
         assert index.seen[-1].headers["user-agent"].startswith("repack/")
         assert "s3cr" not in str(fetched.pin)
 
     def test_whose_files_pip_alone_gets_is_left_to_pip(
-        self, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+        self, index: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = index.url("/simple/").replace("://", "://team:s3cr%40t@")
         monkeypatch.setenv("PIP_INDEX_URL", url)
@@ -285,14 +282,14 @@ class TestAPrivateIndex:
                 exchange.send("403 Forbidden", {"Content-Length": "0"})
 
         index.add(f"/files/{ABI3}", wheel(ABI3), only_pip)
-        assert get(cache).path.read_bytes() == wheel(ABI3)
+        assert get(index).path.read_bytes() == wheel(ABI3)
 
     @pytest.mark.parametrize("login", ["", "team:wrong@"])
     def test_that_refuses_is_said_to_want_a_password(
-        self, login: str, index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+        self, login: str, index: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
-        error = refused(cache)
+        error = refused(index)
         assert "the server says 401 Unauthorized [http-401]" in str(error)
         assert "name and password" in error.hint
         assert "wrong" not in str(error)
@@ -309,24 +306,24 @@ LACKING = {
 
 
 @pytest.mark.parametrize("case", LACKING)
-def test_what_an_index_lacks_is_told_in_a_line(case: str, index: FaultServer, cache: Cache) -> None:
+def test_what_an_index_lacks_is_told_in_a_line(case: str, index: Site) -> None:
     listed, requirement, python, reason = LACKING[case]
     index.add("/simple/sample-cu126/", listed, kind="text/html", etag=None)
-    error = refused(cache, IndexSource(requirement=requirement, python=python))
+    error = refused(index, IndexSource(requirement=requirement, python=python))
     assert error.code == "no-such-version"
     assert error.file == f"{requirement} for Python {python} on win_amd64"
     assert "the index has no such wheel: Could not find a version that satisfies" in str(error)
     assert reason in str(error)
 
 
-def test_an_index_that_refuses_is_named_as_such(index: FaultServer, cache: Cache) -> None:
+def test_an_index_that_refuses_is_named_as_such(index: Site) -> None:
     index.add("/simple/sample-cu126/", b"", *[answers("403 Forbidden")] * 9)
-    assert "/simple/sample-cu126/: the server says 403 Forbidden [http-403]" in str(refused(cache))
+    assert "/simple/sample-cu126/: the server says 403 Forbidden [http-403]" in str(refused(index))
 
 
 def test_an_index_that_is_not_there_is_named_as_such(
-    index: FaultServer, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    index: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(refused(cache))
+    assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(refused(index))
     assert not index.seen

@@ -1,15 +1,12 @@
 """What was seen is what the loader says, and every difference from what was wanted is a fault."""
 
-import json
 from pathlib import PureWindowsPath
 
 import pytest
 from proof.judging import faults, wanted_line
-from proof.running import Seen, what_was_seen
+from proof.running import Seen
 from proof.scenarios import Wanted
 from proof.traces import Loaded, parse_trace, without_trace
-
-from repack.process import Finished
 
 PLACES = {"site": "C:\\site", "python": "C:\\Python312"}
 NPP = "C:\\cuda\\bin\\nppc64_12.dll"
@@ -26,37 +23,6 @@ def trace(*words: str, process: str = "0020") -> str:
         }
         lines.append(f"{process}:0024:trace:loaddll:{said[word[0]]}")
     return "\n".join(lines)
-
-
-def ended(output: str, code: int = 0, *, timed_out: bool = False) -> Finished:
-    return Finished(args=("x",), returncode=code, output=output, timed_out=timed_out, seconds=2.5)
-
-
-def fact(**facts: object) -> str:
-    return f"@proof {json.dumps(facts)}\n"
-
-
-DONE = fact(claims={}, ended=True)
-RAISED = fact(raised={"type": "ImportError", "message": "a\nb", "cause": None}) + DONE
-
-
-PAGE_FAULT = "wine: Unhandled page fault on read access"
-#: How a program ended, in a word and in a line.
-ENDS = {
-    "imports": (ended(DONE), "imports", "imports"),
-    "fails": (ended(RAISED, 1), "fails", "ImportError: a"),
-    "hangs": (ended("", -9, timed_out=True), "hangs", "had not ended after 7 s"),
-    "hangs and ends itself": (ended("Timeout (0:00:07)!\n", 1), "hangs", "after 7 s"),
-    "crashes": (ended("", 5), "crashes", "exit code 5"),
-    "crashes with words": (ended(PAGE_FAULT, 5), "crashes", "Unhandled page fault"),
-}
-
-
-@pytest.mark.parametrize(("done", "sees", "line"), ENDS.values(), ids=ENDS)
-def test_how_a_program_ended(done: Finished, sees: str, line: str) -> None:
-    seen = what_was_seen(done, 7)
-    assert seen.sees == sees
-    assert line in seen.line
 
 
 OTHER = "C:\\other\\nppc64_12.dll"
@@ -82,8 +48,6 @@ def test_a_name_beyond_ascii_is_read_as_wine_writes_it() -> None:
 def test_what_is_shown_of_a_trace_is_what_concerns_cuda() -> None:
     output = trace(f"+{NPP}", "+C:\\windows\\system32\\kernel32.dll") + "\nhello"
     assert without_trace(output) == trace(f"+{NPP}") + "\nhello"
-    on_windows = what_was_seen(ended(fact(modules=[NPP]) + DONE), 7)
-    assert [str(loaded.file) for loaded in on_windows.loaded] == [NPP]
 
 
 def seen(*files: str, sees: str = "imports", message: str = "", **more: object) -> Seen:

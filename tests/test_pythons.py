@@ -322,12 +322,10 @@ def genuine() -> Iterator[Pythons]:
 @pytest.mark.parametrize("version", [recipe.short_version for recipe in RECIPES])
 def test_each_python_that_is_put_together_runs(version: str, genuine: Pythons) -> None:
     python = provided(genuine, version)
-    said = runs(
-        python,
-        "import sys, bz2, ctypes, hashlib, lzma, sqlite3, ssl, zlib, xml.parsers.expat;"
-        "print(sys.platform, '%d.%d.%d' % sys.version_info[:3], 'MSC' in sys.version)",
-    )
-    assert said == f"win32 {python.full_version} True"
+    modules = "sys, bz2, ctypes, hashlib, lzma, sqlite3, ssl, zlib, xml.parsers.expat"
+    version_text = "'%d.%d.%d' % sys.version_info[:3]"
+    code = f"import {modules}; print(sys.platform, {version_text}, 'MSC' in sys.version)"
+    assert runs(python, code) == f"win32 {python.full_version} True"
 
 
 @pytest.mark.wine

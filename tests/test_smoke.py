@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dllmaking import make_dll
 from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
 
 from repack.console import SILENT
-from repack.fetch import Cache, fetch_index
+from repack.fetch import Cache
 from repack.process import Finished
 from repack.pythons import Interpreter, Pythons, Unavailable
 from repack.record import FAILED, PASSED, Outcome
@@ -247,27 +246,6 @@ def windows(pythons: Pythons, version: str = "3.12") -> Interpreter:
     return python
 
 
-@pytest.mark.wine
-@pytest.mark.network
-@pytest.mark.parametrize("python", ["3.10", "3.14"])
-def test_the_index_wheel_works_on_the_oldest_and_the_newest_python(
-    python: str, pythons: Pythons
-) -> None:
-    names = ("opencv-contrib-python==4.14.0.94", "numpy>=2", "pip")
-    cache = Cache.default()
-    wheel, numpy, pip = (fetch_index(name, python=python, lock=None, cache=cache) for name in names)
-    outcome = run_smoke(
-        wheel.path,
-        windows(pythons, python),
-        beside=[numpy.path],
-        pip=pip,
-        machine=Machine(),
-        timeout=300,
-        cache=cache,
-    )
-    assert (outcome.status, outcome.version, outcome.devices) == (PASSED, "4.14.0", "0"), outcome
-
-
 GAP = "crashed in import cv2 (exit code 9): unimplemented function ucrtbase.dll.crealf"
 WINDOWS_FAULTS = {
     "a hang": ("import time; time.sleep(90)", "hung: import cv2 did not end within 20 s"),
@@ -296,17 +274,3 @@ def test_a_stand_in_for_the_driver_has_no_gpu(
     machine = Machine(driver={"nvcuda.dll": ("cuInit",)})
     outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=windows(pythons))
     assert (outcome.status, outcome.driver) == (PASSED, "stand-in"), outcome.log
-
-
-@pytest.mark.wine
-def test_dlls_on_path_reach_a_program(pythons: Pythons, shelf: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "toolkit ü"
-    folder.mkdir()
-    (folder / "nppc64_12.dll").write_bytes(make_dll("nppc64_12.dll"))
-    text = (
-        f"{CV2}\nimport ctypes\nctypes.WinDLL('nppc64_12.dll', winmode=0)\n"
-        "ctypes.WinDLL(os.path.join(os.environ['CUDA_PATH'], 'nppc64_12.dll'))"
-    )
-    machine = Machine(dll_dirs=(folder,), env={"CUDA_PATH": str(folder)})
-    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=windows(pythons))
-    assert outcome.status == PASSED, outcome.log

@@ -126,14 +126,6 @@ def test_the_newest_wheel_of_a_range_holds_what_is_needed(
         assert require_distributions(analysis, find).requires == (f"nvidia-npp{requirement}",)
 
 
-def test_a_cuda_of_which_nvidia_has_no_wheels_is_refused(tmp_path: Path) -> None:
-    needs = {"nppif64_10.dll": ["f"], "cudart64_101.dll": ["g"]}
-    analysis = analyse(source(tmp_path, needs))
-    with pytest.raises(InputError, match="NVIDIA has no wheels with cudart64_101") as caught:
-        require_distributions(analysis, partial(list_published, PUBLISHED))
-    assert caught.value.code == "no-distribution"
-
-
 def build(repack: Repack, *options: str) -> Ran:
     wheel = source(repack.folder.parent, {"nppif64_12.dll": ["nppiFilter_8u_C1R"]})
     return repack(
