@@ -24,9 +24,7 @@ def site(site: Site) -> Site:
     return site
 
 
-def test_the_environment_or_the_platform_says_where(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_environment_says_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REPACK_CACHE", str(tmp_path))
     assert Cache.default().root == tmp_path
     monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
@@ -145,9 +143,7 @@ NO_WHEELS = {
 
 
 @pytest.mark.parametrize(("content", "reason"), NO_WHEELS.values(), ids=NO_WHEELS)
-def test_no_archive_is_called_what_it_is(
-    content: bytes, reason: str, tmp_path: Path, cache: Cache
-) -> None:
+def test_no_archive_is_named(content: bytes, reason: str, tmp_path: Path, cache: Cache) -> None:
     path = tmp_path / NAME
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:

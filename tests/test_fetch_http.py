@@ -185,9 +185,7 @@ def test_a_fault_that_stays_is_told(case: str, site: Site) -> None:
     assert len(site.seen) == requests
 
 
-def test_a_body_that_stalls_is_given_up_in_time_and_resumed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_that_stalls_is_resumed_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("repack.fetch.http.TIMEOUT", (5.0, 0.3))
     until = threading.Event()
     site.add(PATH, CONTENT, stalls_after(9_000, until))
@@ -322,9 +320,7 @@ def test_a_server_that_is_not_there_is_named(cache: Cache) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_full_disk_is_named_and_nothing_stands_under_a_final_name(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_named_and_made_good(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.add(PATH, CONTENT)
     resource = pytest.importorskip("resource", reason="limits of POSIX")
     monkeypatch.setattr(signal, "SIGXFSZ", signal.signal(signal.SIGXFSZ, signal.SIG_IGN))

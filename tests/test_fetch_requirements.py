@@ -107,7 +107,7 @@ REQUIREMENTS = {
 
 
 @pytest.mark.parametrize(("requirement", "python", "name"), REQUIREMENTS.values(), ids=REQUIREMENTS)
-def test_pip_finds_the_wheel_for_that_windows_python(
+def test_pip_finds_the_wheel_of_a_python(
     index: Site, requirement: str, python: str, name: str
 ) -> None:
     fetched = get(index, IndexSource(requirement=requirement, python=python))
@@ -321,9 +321,7 @@ def test_an_index_that_refuses_is_named_as_such(index: Site) -> None:
     assert "/simple/sample-cu126/: the server says 403 Forbidden [http-403]" in str(refused(index))
 
 
-def test_an_index_that_is_not_there_is_named_as_such(
-    index: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_that_is_not_there_is_told(index: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(refused(index))
     assert not index.seen

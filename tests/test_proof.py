@@ -25,10 +25,6 @@ PYTHON = "3.12"
 MACHINES = b"tests/proof/machines"
 
 
-def name_of(run: Run) -> str:
-    return f"{run.scenario.name}-{run.python}-{run.wheel}"
-
-
 @pytest.fixture(scope="module")
 def supply() -> Supply:
     return Supply(Cache.default(), LOCK, offline=False, update=False, progress=SILENT)
@@ -45,7 +41,9 @@ def cells(supply: Supply, pythons: Pythons) -> Mapping[Run, Cell]:
     return prove(Prover(supply, pythons), RUNS, os.cpu_count() or 1, SILENT)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=name_of)
+@pytest.mark.parametrize(
+    "run", RUNS, ids=lambda run: f"{run.scenario.name}-{run.python}-{run.wheel}"
+)
 def test_a_machine_shows_what_must_be_seen(run: Run, cells: Mapping[Run, Cell]) -> None:
     cell = cells[run]
     assert not cell.faults, f"{cell.message}\n{cell.log}"

@@ -110,9 +110,7 @@ ANSWERS = {
 
 @posix_only
 @pytest.mark.parametrize(("output", "known"), ANSWERS.values(), ids=ANSWERS)
-def test_pythons_say_what_they_are(
-    output: str, known: tuple[str, str] | str, tmp_path: Path
-) -> None:
+def test_pythons_say_their_kind(output: str, known: tuple[str, str] | str, tmp_path: Path) -> None:
     python = script(tmp_path / "python.exe", f"cat <<'EOF'\n{output}\nEOF")
     if isinstance(known, str):
         with pytest.raises(InputError, match=f"did not say which Python it is: .*{known}"):

@@ -80,9 +80,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "reason"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_wheel_fails_in_its_words(
-    text: str, reason: str, shelf: Path, tmp_path: Path
-) -> None:
+def test_a_broken_wheel_is_told(text: str, reason: str, shelf: Path, tmp_path: Path) -> None:
     outcome = tried(shelf, cv2_wheel(tmp_path, f"{CV2}\n{text}"))
     assert (outcome.status, outcome.repeatable) == (FAILED, True), outcome.log
     assert reason in outcome.reason
@@ -126,7 +124,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("wheel", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_pip_refuses_fails(
+def test_pips_refusal_fails(
     wheel: dict[str, str], reason: str, shelf: Path, tmp_path: Path
 ) -> None:
     outcome = tried(shelf, cv2_wheel(tmp_path, **wheel))
@@ -267,9 +265,7 @@ def test_windows_faults_are_told_in_their_own_words(
 
 
 @pytest.mark.wine
-def test_a_stand_in_for_the_driver_has_no_gpu(
-    pythons: Pythons, shelf: Path, tmp_path: Path
-) -> None:
+def test_a_stand_in_for_a_driver_has_no_gpu(pythons: Pythons, shelf: Path, tmp_path: Path) -> None:
     text = f"{CV2}\nimport ctypes\nassert ctypes.WinDLL('nvcuda.dll').cuInit(0) == 100"
     machine = Machine(driver={"nvcuda.dll": ("cuInit",)})
     outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=windows(pythons))

@@ -108,9 +108,7 @@ def names(folder: Path) -> list[str]:
 # What works
 
 
-def test_a_wheel_that_works_stands_in_dist_and_the_report_says_before_and_after(
-    bench: Bench,
-) -> None:
+def test_a_wheel_that_works_stands_in_dist_with_before_and_after(bench: Bench) -> None:
     ran = bench.build()
     assert ran.code == 0
     (path,) = (bench.dist).glob("*.whl")
@@ -124,7 +122,7 @@ def test_a_wheel_that_works_stands_in_dist_and_the_report_says_before_and_after(
     assert smoke(again) == {**smoke(ran), "remembered": True}
 
 
-def test_nothing_stands_under_a_wheels_name_before_it_was_tried(
+def test_no_wheel_stands_there_before_it_was_tried(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -194,9 +192,7 @@ def test_what_may_end_otherwise_is_tried_again(case: str, bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ballast", [0, 10], ids=["the same wheel", "a newer one of its name"])
-def test_a_wheel_built_without_its_test_leaves_dist_once_it_is_seen_to_fail(
-    ballast: int, bench: Bench
-) -> None:
+def test_a_wheel_built_without_a_test_leaves_dist_once_it_fails(ballast: int, bench: Bench) -> None:
     assert bench.build("--no-smoke").code == 0
     (wheel,) = names(bench.dist)
     bench.after["3.12"] = FAILS

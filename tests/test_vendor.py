@@ -264,7 +264,7 @@ INCOMPLETE = {
 
 
 @pytest.mark.parametrize(("dlls", "licence", "code"), INCOMPLETE.values(), ids=INCOMPLETE)
-def test_what_it_lacks_is_found(
+def test_lacks_are_told(
     dlls: tuple[Pretended, ...], code: str, shop: Shop, *, licence: bool
 ) -> None:
     answer = shop.build(shop.source(DNN), *shop.toolkit(*dlls, licence=licence))
@@ -340,7 +340,7 @@ def test_metadata_says_whose_licences_hold(expression: str, joined: str | None, 
     assert {read_member(answer, f"/licenses/{text}") for text in texts} == {LICENCE}
 
 
-def test_the_sbom_names_each_dll_and_where_it_is_from(
+def test_the_sbom_names_each_dll_and_its_origin(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")

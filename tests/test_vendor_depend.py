@@ -134,9 +134,7 @@ def build(repack: Repack, *options: str) -> Ran:
     )
 
 
-def test_the_lock_keeps_the_range(
-    repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lock_keeps_it(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = nvidia_wheels(tmp_path / "index")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
@@ -161,9 +159,7 @@ def test_offline_a_range_that_nobody_has_looked_into_is_the_plain_one(repack: Re
     assert build(repack, "--offline").json["requires"] == [NPP]
 
 
-def test_of_a_wheel_the_directory_alone_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_directory_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     member = "nvidia/npp/bin/nppc64_12.dll"
     content = {member: os.urandom(1 << 20), "nvidia/LICENSE": b"terms"}
     wheel = make_wheel(tmp_path / NPP_WHEEL, content)

@@ -5,7 +5,7 @@ import mmap
 from collections.abc import Mapping
 from pathlib import Path
 
-import lief
+import pefile
 import pytest
 from wheelmaking import make_pyd, make_wheel
 
@@ -20,17 +20,10 @@ KEPT: list[mmap.mmap] = []
 
 def exports_of(content: bytes | None) -> dict[int, tuple[str, bytes]]:
     """Return name and code of each exported function, by number."""
-    binary = lief.PE.parse(list(content or b""))
-    assert isinstance(binary, lief.PE.Binary)
-    exports = binary.get_export()
-    assert exports is not None
+    image = pefile.PE(data=content)
+    symbols = [symbol for symbol in image.DIRECTORY_ENTRY_EXPORT.symbols if symbol.address]
     return {
-        entry.ordinal: (
-            str(entry.name),
-            bytes(binary.get_content_from_virtual_address(entry.address, 100)),
-        )
-        for entry in exports.entries
-        if entry.address
+        it.ordinal: ((it.name or b"").decode(), image.get_data(it.address, 100)) for it in symbols
     }
 
 

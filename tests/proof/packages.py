@@ -87,8 +87,9 @@ def link_tree(source: Path, target: Path, without: Sequence[str] = ()) -> None:
     Folders and files called as in `without` are left out.
     """
 
-    def link(file: str, place: str) -> None:
-        link_or_copy(Path(file), Path(place))
-
     ignored = shutil.ignore_patterns(*without)
-    shutil.copytree(source, target, copy_function=link, ignore=ignored, dirs_exist_ok=True)
+    shutil.copytree(source, target, copy_function=_link, ignore=ignored, dirs_exist_ok=True)
+
+
+def _link(file: str, place: str) -> None:
+    link_or_copy(Path(file), Path(place))

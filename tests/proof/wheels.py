@@ -37,22 +37,10 @@ class Sample:
     driver: bool = False
     more: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def pythons(self) -> tuple[str, ...]:
-        """Those that it is tried on where a scenario names none."""
-        return SUPPORTED
 
-
-_DNN_12 = (
-    ("cublas64_12.dll", "cublasCreate_v2"),
-    ("cufft64_11.dll", "cufftCreate"),
-    ("cudnn64_9.dll", "cudnnGetVersion"),
-)
-_DNN_13 = (
-    ("cublas64_13.dll", "cublasCreate_v2"),
-    ("cufft64_12.dll", "cufftCreate"),
-    ("cudnn64_9.dll", "cudnnGetVersion"),
-)
+_DNN = ("cudnn64_9.dll", "cudnnGetVersion")
+_DNN_12 = (("cublas64_12.dll", "cublasCreate_v2"), ("cufft64_11.dll", "cufftCreate"), _DNN)
+_DNN_13 = (("cublas64_13.dll", "cublasCreate_v2"), ("cufft64_12.dll", "cufftCreate"), _DNN)
 WHEELS: Mapping[str, Sample | Genuine] = {
     "sample-11": Sample(cuda=11),
     "sample-12": Sample(cuda=12),
@@ -70,7 +58,7 @@ WHEELS: Mapping[str, Sample | Genuine] = {
 def pythons_of(name: str) -> tuple[str, ...]:
     """Return the Pythons that a wheel of the table is tried on where a scenario names none."""
     wheel = WHEELS[name]
-    return wheel.pythons if isinstance(wheel, Sample) else (wheel.python,)
+    return SUPPORTED if isinstance(wheel, Sample) else (wheel.python,)
 
 
 def cuda_of(name: str) -> int:
