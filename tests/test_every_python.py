@@ -23,14 +23,14 @@ def pythons() -> list[Path]:
         capture_output=True,
         check=True,
     )
-    found = {
-        each["version_parts"]["minor"]: Path(each["path"])
-        for each in json.loads(listing.stdout)
-        if each["implementation"] == "cpython"
-        and each["variant"] == "default"
-        and each["version_parts"]["major"] == 3
+    minors = {
+        python["version_parts"]["minor"]: Path(python["path"])
+        for python in json.loads(listing.stdout)
+        if (python["implementation"], python["variant"]) == ("cpython", "default")
     }
-    return [found[minor] for minor in SUPPORTED if minor in found and minor != sys.version_info[1]]
+    return [
+        minors[minor] for minor in SUPPORTED if minor in minors and minor != sys.version_info[1]
+    ]
 
 
 def test_every_python_at_hand_gives_the_same_bytes(tmp_path: Path) -> None:

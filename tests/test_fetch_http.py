@@ -259,19 +259,9 @@ class TestTls:
             server.add(PATH, CONTENT)
             yield server
 
-    def test_of_an_unknown_authority_fails_at_once(self, secure: Site) -> None:
-        error = secure.refused()
-        assert error.code == "tls"
-        assert "certificate verify failed" in str(error)
-        assert "SSL_CERT_FILE or PIP_CERT" in error.hint
-
     @pytest.mark.parametrize("variable", [*VARIABLES, "pip.conf"])
     def test_of_an_authority_of_the_users_is_trusted(
-        self,
-        variable: str,
-        secure: Site,
-        bundle: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, variable: str, secure: Site, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(variable, str(bundle))
         if variable == "pip.conf":
@@ -280,13 +270,13 @@ class TestTls:
             monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
         assert secure.get().path.read_bytes() == CONTENT
 
-    def test_is_not_left_by_a_redirect(
-        self,
-        secure: Site,
-        site: Site,
-        bundle: Path,
-        monkeypatch: pytest.MonkeyPatch,
+    def test_is_refused_without_authority_and_not_left_by_a_redirect(
+        self, secure: Site, site: Site, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        error = secure.refused()
+        assert error.code == "tls"
+        assert "certificate verify failed" in str(error)
+        assert "SSL_CERT_FILE or PIP_CERT" in error.hint
         monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
         secure.add(PATH, b"", to(site.url("/plain")))
         assert secure.refused().code == "insecure-redirect"

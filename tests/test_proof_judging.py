@@ -3,7 +3,7 @@
 from pathlib import PureWindowsPath
 
 import pytest
-from proof.judging import faults, wanted_line
+from proof.judging import faults
 from proof.running import Seen
 from proof.scenarios import Wanted
 from proof.traces import Loaded, parse_trace, without_trace
@@ -88,12 +88,3 @@ JUDGED = {
 def test_every_difference_is_a_fault(wanted: Wanted, got: Seen, fault: str) -> None:
     found = faults(wanted, got, PLACES)
     assert [fault in each for each in found] == ([True] if fault else [])
-
-
-def test_what_is_wanted_is_said_in_a_line() -> None:
-    wanted = Wanted(
-        sees="imports", says=("a",), answers={"npp*": "{site}"}, silent=("C:\\planted",)
-    )
-    assert wanted_line(wanted, PLACES) == (
-        "imports; says 'a'; npp* from C:\\site; nothing from C:\\planted"
-    )
