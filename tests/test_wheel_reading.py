@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -14,14 +15,7 @@ from fetching import Told
 from hostile import FILES, TEXT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheelmaking import (
-    DEFLATED,
-    End,
-    Entry,
-    descriptor,
-    make_wheel,
-    make_zip,
-)
+from wheelmaking import DEFLATED, MAX32, End, Entry, descriptor, make_wheel, make_zip, zip64
 
 from repack.errors import InputError
 from repack.wheel import Member, Sink, open_archive, read_member, read_wheel, verify
@@ -88,6 +82,21 @@ def test_a_descriptor_that_may_be_read_in_two_ways_is_refused(tmp_path: Path) ->
     assert refusal(path).code == "data-descriptor"
     path.write_bytes(make_zip([replace(entry, after=descriptor(content, len(entry.packed)))]))
     verify(open_archive(path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sparse files, made at once")
+def test_a_descriptor_too_narrow_for_its_sizes_is_refused(tmp_path: Path) -> None:
+    size = 5 << 30
+    streamed = Entry(name="huge.bin", method=DEFLATED, data=b"", flags=0x8, local=hostile.UNKNOWN)
+    entry = replace(streamed, central=hostile.WIDE, central_extra=zip64(size, size))
+    header, listing = entry.local_record(), entry.central_record(0)
+    path = tmp_path / "example.whl"
+    with path.open("wb") as file:
+        file.write(header)
+        file.seek(len(header) + size)
+        end = End(wide=True, end={"offset": MAX32}).records(1, len(listing), file.tell())
+        file.write(listing + end)
+    assert refusal(path).code == "data-descriptor"
 
 
 # Damage
