@@ -255,14 +255,7 @@ def test_no_python_that_can_be_served(repack: Repack, source: Path) -> None:
 
 # Where it goes
 
-
 WHEEL = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
-
-
-def full(file: str, line: str, *, code: str) -> str:
-    return told(line, file=file, code=code, reason="cannot be written: ")
-
-
 #: The file that is in the way, the output folder, what is named and the code.
 IN_THE_WAY = {
     "it is a file": ("dist", "dist", "dist", "in-the-way"),
@@ -279,7 +272,7 @@ def test_an_output_folder_that_cannot_be(name: str, repack: Repack, source: Path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("a file")
     line = refused(repack, "--source", source, "--python", "3.12", "-w", out)
-    assert full(named, line, code=code)
+    assert told(line, file=named, code=code, reason="cannot be written: ")
 
 
 @pytest.mark.parametrize(("call", "turn"), [("fsync", 1), ("fsync", 2), ("replace", 1)])
@@ -324,7 +317,7 @@ def test_an_output_folder_that_may_not_be_written_to(repack: Repack, source: Pat
         *("build", "--no-smoke", "-q", "--source", source), preexec_fn=obey_permissions
     )
     assert ran.code == 1
-    assert full("dist", ran.error, code="no-permission")
+    assert told(ran.error, file="dist", code="no-permission", reason="cannot be written: ")
     assert everything(repack.folder) == {"dist": None}
 
 

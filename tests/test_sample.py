@@ -11,7 +11,7 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import InputError, ToolError
 from repack.inspect import analyse
-from repack.sample import add_toolkit, make_sample
+from repack.sample import make_sample
 from repack.wheel import read_wheel
 
 _CONFIG = b"""\
@@ -21,10 +21,6 @@ BINARIES_PATHS = [
     os.path.join(os.path.join(LOADER_DIR, '../../'), 'x64/vc17/bin')
 ] + BINARIES_PATHS
 """
-_ENTRY_12 = (
-    b",\n    os.path.join(os.getenv('CUDA_PATH', "
-    b"'C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA/v12.9'), 'bin')"
-)
 
 
 @pytest.fixture
@@ -93,12 +89,6 @@ def test_the_same_base_gives_the_same_bytes(base: Path, tmp_path: Path) -> None:
         make_sample(base, cuda=12, driver=True, folder=tmp_path / name) for name in ("one", "two")
     )
     assert first.read_bytes() == second.read_bytes()
-
-
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
-def test_the_toolkit_becomes_the_last_directory(end: bytes) -> None:
-    text = _CONFIG.replace(b"\n", end)
-    assert add_toolkit(text, 12).replace(_ENTRY_12.replace(b"\n", end), b"") == text
 
 
 REFUSED = {
