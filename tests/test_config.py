@@ -45,16 +45,12 @@ def overrides(*texts: str) -> list[tuple[str, object]]:
 
 
 def test_an_empty_file_names_no_source_and_leaves_all_at_its_default(folder: Path) -> None:
-    config = load(write(folder, ""))
+    config = load(write(folder, "").rename(folder / "team.toml"))
     assert config.source is None
     assert config.build == Build(out=folder / "dist")
     assert config.build.python == ("3.10", "3.11", "3.12", "3.13", "3.14")
     assert (config.smoke, config.allow) == (Smoke(), Allow())
-
-
-def test_the_lock_is_called_as_the_file_is(folder: Path) -> None:
-    path = write(folder, "").rename(folder / "team.toml")
-    assert load(path).lock == folder / "team.lock"
+    assert config.lock == folder / "team.lock"
 
 
 RELEASE = ReleaseSource(

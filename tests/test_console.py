@@ -93,21 +93,16 @@ class TestProgress:
         monkeypatch.setenv("NO_COLOR", "1")
         assert colours not in worked(Terminal())
 
-    def test_leaves_the_screen_as_it_was_when_several_pieces_of_work_have_ended(self) -> None:
+    def test_leaves_the_screen_as_it_was_when_all_has_ended_or_failed(self) -> None:
         stream = Terminal()
         progress = Progress(Console(stream))
         with progress.task("One"), progress.task("Two"):
             pass
-        with progress.task("Three"):
-            pass
+        with pytest.raises(KeyboardInterrupt), progress.task("Three"):
+            raise KeyboardInterrupt
         hidden, shown = f"{ESCAPE}[?25l", f"{ESCAPE}[?25h"
         assert stream.getvalue().count(hidden) == stream.getvalue().count(shown) == 2
-
-    def test_shows_the_cursor_again_after_an_error(self) -> None:
-        stream = Terminal()
-        with pytest.raises(KeyboardInterrupt), Progress(Console(stream)).task("One"):
-            raise KeyboardInterrupt
-        assert stream.getvalue().rindex(f"{ESCAPE}[?25h") > stream.getvalue().rindex("One")
+        assert stream.getvalue().rindex(shown) > stream.getvalue().rindex("Three")
 
 
 @pytest.mark.parametrize("full", [FullDisk, FullTerminal])

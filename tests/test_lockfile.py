@@ -39,12 +39,9 @@ pins = st.builds(
 )
 
 
-def test_a_file_that_is_not_there_pins_nothing(tmp_path: Path) -> None:
-    assert read_lock(tmp_path / "repack.lock") == Lock()
-
-
 def test_what_is_written_is_read_again_and_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "repack.lock"
+    assert read_lock(path) == Lock()
     write_lock(path, BOTH)
     assert read_lock(path) == BOTH
     head, first, second = path.read_text(encoding="utf-8").split("\n[[source]]\n")
