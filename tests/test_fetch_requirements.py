@@ -316,12 +316,12 @@ def test_what_an_index_lacks_is_told_in_a_line(case: str, index: Site) -> None:
     assert reason in str(error)
 
 
-def test_an_index_that_refuses_is_named_as_such(index: Site) -> None:
+def test_an_index_that_refuses_or_is_not_there_is_told(
+    index: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index.add("/simple/sample-cu126/", b"", *[answers("403 Forbidden")] * 9)
     assert "/simple/sample-cu126/: the server says 403 Forbidden [http-403]" in str(refused(index))
-
-
-def test_an_index_that_is_not_there_is_told(index: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.seen.clear()
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(refused(index))
     assert not index.seen

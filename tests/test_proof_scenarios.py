@@ -69,14 +69,6 @@ def test_a_mistake_in_a_scenario_is_named(old: str, new: str, said: str, tmp_pat
         read(SOUND.replace(old, new), tmp_path)
 
 
-def test_what_is_seen_otherwise_on_one_system_is_wanted_there_alone(tmp_path: Path) -> None:
-    text = SOUND + 'says = ["a"]\nwine = { sees = "fails", says = ["b"] }\n'
-    (wine, windows) = (read(text, tmp_path, system) for system in ("wine", "windows"))
-    assert wine.wanted["patch"].sees == "fails"
-    assert wine.wanted["patch"].says == ("b",)
-    assert windows.wanted["patch"].sees == "imports"
-
-
 def test_on_windows_what_was_laid_out_goes_and_what_was_there_stays(tmp_path: Path) -> None:
     python = Interpreter(version="3.12", full_version="3.12.1", python=tmp_path, origin="given")
     there = tmp_path / "nvcuda.dll"
