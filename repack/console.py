@@ -1,7 +1,5 @@
 """What a person sees: progress bars, log lines and tables."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress

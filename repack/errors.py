@@ -1,7 +1,5 @@
 """What goes wrong, as one sentence: what, in which file and member, why, and what to do next."""
 
-from __future__ import annotations
-
 import re
 
 #: A URL, without what stands behind it in a sentence.

@@ -4,8 +4,6 @@ Every figure is the median of whole processes run in turn, A B C A B C, so that 
 slows down slows all of them. Run by `nox -s bench`; needs the package index for the wheel.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

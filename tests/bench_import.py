@@ -4,8 +4,6 @@ CUDA_PATH is right, so both find the DLLs, and PATH has forty entries that hold 
 is the median of whole processes run in turn. Run by `nox -s bench`.
 """
 
-from __future__ import annotations
-
 import re
 import statistics
 import sys

@@ -1,7 +1,5 @@
 """A genuine Chromium without a window: playwright's one place in the tests."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What all tests share; those that run Windows programs take longest, and come first."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import signal

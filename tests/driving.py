@@ -1,7 +1,5 @@
 """Runs `repack` as its user does, and holds what it said, how it ended and what it left."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

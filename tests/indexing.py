@@ -1,7 +1,5 @@
 """A package index of the simple kind (PEP 503) on loopback, and what a build leaves for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

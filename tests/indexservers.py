@@ -4,8 +4,6 @@ Both let nobody overwrite a file, ask for a password where something is uploaded
 a server that notes what is asked of them.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib

@@ -3,8 +3,6 @@
 Made of a genuine CUDA build and NVIDIA's DLLs. Run by `nox -s large`; needs 15 GB and Wine.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A patched loader in a folder, with a stand-in for its native module, run in a process."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

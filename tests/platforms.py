@@ -4,8 +4,6 @@ What stands under it is there on POSIX systems alone: limits on the size of file
 S3 server that keeps a bucket as a folder. The product's own work is tried on every system.
 """
 
-from __future__ import annotations
-
 import sys
 
 import pytest

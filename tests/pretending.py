@@ -1,7 +1,5 @@
 """A cv2 and a NumPy of a few lines each, and the Python of the tests in the place of Windows'."""
 
-from __future__ import annotations
-
 import os
 import sys
 from importlib import metadata

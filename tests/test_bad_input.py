@@ -4,8 +4,6 @@ Every case goes through `repack build` as a user would type it. The working fold
 output folder would come to stand, is compared with what it held before.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import itertools

@@ -1,7 +1,5 @@
 """An index in a bucket, on a genuine S3 server and in processes of their own."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import uuid

@@ -1,7 +1,5 @@
 """`repack build` without its smoke test: what stands in the output folder, and what does not."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random

@@ -1,7 +1,5 @@
 """Several builds at once and one after the other: none takes another's pins, name or place."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

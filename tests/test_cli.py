@@ -1,7 +1,5 @@
 """The command line as a contract: help, JSON, exit codes, what goes to which stream."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -1,7 +1,5 @@
 """`repack.toml` and the command line's settings."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a person sees: bars on a terminal, plain lines everywhere else, nothing cut in a pipe."""
 
-from __future__ import annotations
-
 import errno
 import io
 import logging

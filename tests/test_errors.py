@@ -1,7 +1,5 @@
 """An error is one line, and no secret is in it."""
 
-from __future__ import annotations
-
 import pytest
 
 from repack.errors import FetchError, redact, redact_url

@@ -3,8 +3,6 @@
 The wheels there have the layout and the imports of the published ones, and nothing else of them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`repack publish --index-dir`: what it adds, keeps, refuses, yanks and removes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

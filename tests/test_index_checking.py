@@ -1,7 +1,5 @@
 """`repack publish --check`: what is wrong with an index is told, a line for each, and no more."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """An index stays whole: killed at each write, changed by several at once, on a full disk."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """The pages of a static index in a browser: what a person sees where pip reads links."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

@@ -1,7 +1,5 @@
 """The index in the hands of pip and uv: over HTTP, as HTML and as JSON, and from a file share."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`repack init`: the file that a new user begins with."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

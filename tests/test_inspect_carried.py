@@ -1,7 +1,5 @@
 """What `inspect` says of wheels into which somebody else has put CUDA's DLLs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Emitted wheels in the hands of the tools that their users have."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import sysconfig

@@ -1,7 +1,5 @@
 """Libraries have one room each, and are declared; `lint-imports` sees to the layers of rooms."""
 
-from __future__ import annotations
-
 import ast
 import os
 import sys

@@ -1,7 +1,5 @@
 """Poetry, PDM and uv lock a project that pins a version that repack emitted (REPORTS B1)."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Every loader that OpenCV has had, patched and at work: its native module fails, then is cured."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

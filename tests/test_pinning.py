@@ -1,7 +1,5 @@
 """`repack pin`: which versions it takes, through the real pip, from a small index on loopback."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Pin files in the hands of pip and uv, on this machine and on a genuine Windows Python."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

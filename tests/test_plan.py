@@ -1,7 +1,5 @@
 """The plan: which Python gets which wheel, under which name, and what it is told."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a build leaves for pins, report and index: read back as it was written, or refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

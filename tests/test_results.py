@@ -1,7 +1,5 @@
 """What results are told as: JSON that scripts rely on, rows and lines that people read."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

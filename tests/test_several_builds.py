@@ -1,7 +1,5 @@
 """Several `[[build]]` tables in one `repack.toml`: what each is, where it goes, its versions."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What can go wrong with an upload: one line that says what to do, and nothing half told."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 from collections.abc import Iterator

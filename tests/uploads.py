@@ -1,7 +1,5 @@
 """Uploads as a user runs them, to an index on loopback that takes them and fails as it is told."""
 
-from __future__ import annotations
-
 import base64
 import email
 import hashlib

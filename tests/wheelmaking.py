@@ -1,7 +1,5 @@
 """Builds wheels for tests: from a dict of files, or field by field where one must lie."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import hashlib

@@ -1,7 +1,5 @@
 """What the name of a DLL tells, by `families.toml`; the rules hold for CUDA versions to come."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """DLLs that NVIDIA's DLLs need in their turn: by their import tables, or by name as they run."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ symbols without a word, and leaves out DLLs whose entries it does not like; a DL
 is a wheel that does not import.
 """
 
-from __future__ import annotations
-
 import mmap
 import struct
 from collections.abc import Iterator

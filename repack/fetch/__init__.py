@@ -1,7 +1,5 @@
 """Where wheels come from: a file, a URL, an index or a release; the only room that fetches."""
 
-from __future__ import annotations
-
 import time
 
 import requests

@@ -1,7 +1,5 @@
 """Tells by first bytes and name whether a file can be the wheel that was asked for."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit

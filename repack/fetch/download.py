@@ -1,7 +1,5 @@
 """One file over HTTP: resumed where it broke off, begun anew where it changed, checked whole."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """HTTP by `requests`: sessions that are patient and trust what pip trusts, and errors in a line."""
 
-from __future__ import annotations
-
 import os
 import re
 import ssl

@@ -1,7 +1,5 @@
 """Requirements: pip chooses as the user has configured it, and the file is downloaded here."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator, Sequence

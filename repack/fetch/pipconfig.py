@@ -1,7 +1,5 @@
 """The user's pip: what it is told about indexes, and calls that its other settings do not reach."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import os

@@ -1,7 +1,5 @@
 """Assets of GitHub releases, by the release API."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

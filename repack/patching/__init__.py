@@ -1,7 +1,5 @@
 """What goes into a wheel: repack's own files and edits, then those of a team's folders."""
 
-from __future__ import annotations
-
 from repack.patching.applying import Patched, patch_wheel
 from repack.patching.build_module import BUILD_MODULE
 from repack.patching.config import machine_directories

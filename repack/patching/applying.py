@@ -1,7 +1,5 @@
 """Lays a team's folders over a wheel, edits OpenCV's loader, and adds repack's own files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

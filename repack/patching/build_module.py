@@ -1,7 +1,5 @@
 """Writes `cv2/_cuda_build.py`: one literal, the same bytes for the same facts."""
 
-from __future__ import annotations
-
 import pprint
 from collections.abc import Mapping
 

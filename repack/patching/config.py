@@ -4,8 +4,6 @@
 take either. And a directory of the machine that built the wheel means nothing on any other.
 """
 
-from __future__ import annotations
-
 import ast
 import codecs
 import re

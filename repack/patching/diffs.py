@@ -1,7 +1,5 @@
 """Unified diffs: read by unidiff, applied strictly, byte by byte."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from unidiff.errors import UnidiffParseError

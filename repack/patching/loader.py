@@ -4,8 +4,6 @@ The module-level statements that lead to the native import go into `with _cuda_d
 A loader can have several: OpenCV 4.5.5 has `from .cv2 import *` and, at its end, `bootstrap()`.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Set as AbstractSet
 

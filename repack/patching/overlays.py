@@ -1,7 +1,5 @@
 """Folders of patches: files that go into the wheel at the same path, and unified diffs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Python files as bytes and as trees."""
 
-from __future__ import annotations
-
 import ast
 import warnings
 
