@@ -90,13 +90,18 @@ class Bucket:
         with self._faults(key):
             self._obstore.put(self._store, key, content, attributes=_attributes(key))
 
-    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace the content by what `change` makes of it, again where another changes it."""
-        for _ in range(_TRIES):
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        """Return whether the content had to be replaced by what `change` makes of it.
+
+        It is replaced again where another has changed it. It is read once more after it was
+        written: not every store compares and writes in one step, and then two writers pass.
+        """
+        for attempt in range(_TRIES):
             before, tag = self._read(key)
             after = change(before)
-            if after == before or self._exchange(key, after, tag):
-                return
+            if after == before:
+                return attempt > 0
+            self._exchange(key, after, tag)
         raise OutputError(
             "others change it all the time",
             code="locked",
@@ -158,16 +163,13 @@ class Bucket:
             except FileNotFoundError:
                 return None, {}
 
-    def _exchange(self, key: str, content: bytes, tag: dict[str, str]) -> bool:
+    def _exchange(self, key: str, content: bytes, tag: dict[str, str]) -> None:
         """Write the object unless it is another by now than the one of that tag."""
         exceptions = self._obstore.exceptions
         mode: Any = tag or "create"
-        with self._faults(key):
-            try:
-                self._obstore.put(self._store, key, content, mode=mode, attributes=_attributes(key))
-            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
-                return False
-        return True
+        conflicts = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
+        with self._faults(key), contextlib.suppress(*conflicts):
+            self._obstore.put(self._store, key, content, mode=mode, attributes=_attributes(key))
 
     def _damaged(self, key: str, source: Path, actual: str, sha256: str) -> RepackError:
         if (current := sha256_of(source)) != sha256:

@@ -72,12 +72,16 @@ class Folder:
             stream.write(content)
             self._follow_mode(stream.fileno())
 
-    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace the content by what `change` makes of it; the caller holds the lock."""
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        """Return whether the content had to be replaced by what `change` makes of it.
+
+        The caller holds the lock.
+        """
         before = self.read(key)
         after = change(before)
         if after != before:
             self.write(key, after)
+        return after != before
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Make the file a copy of `source`, hashed on the way.

@@ -90,10 +90,11 @@ def publish(
         actions = [_compare(offer, projects, place, sizes) for offer in offers]
         for offer, action in zip(offers, actions, strict=True):
             _put(offer, action, place, progress)
-        for name in sorted({offer.project for offer in offers}):
-            ours = [offer for offer in offers if offer.project == name]
-            _update(place, name, partial(_add, ours))
+        _add_all(place, offers)
         write_pages(place, index_url)
+        # A store that does not compare and write in one step may have lost ours meanwhile.
+        while _add_all(place, offers):
+            write_pages(place, index_url)
     return [
         make_done(offer.project, offer.file, action)
         for offer, action in zip(offers, actions, strict=True)
@@ -275,15 +276,23 @@ def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
         place.write(key + METADATA, offer.metadata)
 
 
-def _update(place: Place, name: str, change: Callable[[Sequence[File]], Iterable[File]]) -> None:
-    """Replace the project's files by what `change` makes of them."""
+def _add_all(place: Place, offers: Sequence[Offer]) -> bool:
+    """Return whether a project lacked what is offered, which it has now."""
+    names = sorted({offer.project for offer in offers})
+    ours = {name: [offer for offer in offers if offer.project == name] for name in names}
+    replaced = [_update(place, name, partial(_add, ours[name])) for name in names]
+    return any(replaced)
+
+
+def _update(place: Place, name: str, change: Callable[[Sequence[File]], Iterable[File]]) -> bool:
+    """Return whether the project's files had to be replaced by what `change` makes of them."""
     key = f"{name}/{JSON}"
 
     def change_page(content: bytes | None) -> bytes:
         files = read_project(content, name, place.locate(key)).files if content else ()
         return format_page(make_project(name, change(files)))
 
-    place.update(key, change_page)
+    return place.update(key, change_page)
 
 
 def _add(offers: Iterable[Offer], current: Iterable[File]) -> Iterable[File]:
