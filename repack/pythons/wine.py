@@ -20,6 +20,7 @@ _HINT = "apt-get install -y --no-install-recommends wine64 wine"
 # Debian's wine64 is not on PATH; its `wine` on PATH is a script that asks for a 32-bit Wine too.
 _PROGRAMS = ("wine64", "/usr/lib/wine/wine64", "/usr/lib/wine-stable/wine64", "wine")
 _SERVERS = ("wineserver64", "/usr/lib/wine/wineserver64", "wineserver")
+_STARTS = 3
 _TIMEOUT = 300.0
 # Raise it when the prefix is made in another way.
 _FORMAT = 2
@@ -86,22 +87,39 @@ def run_wine(wine: Wine, cache: Cache, progress: Progress) -> Iterator[Mapping[s
     with work_folder(cache, "wine") as place:
         copy_prefix(wine.base, place / "prefix")
         env = wine.environment(place / "prefix")
-        # Wine starts its services with the first program and ends them with the last. One that
-        # waits for its input keeps them; it ends with us, however we end.
-        with (
-            subprocess.Popen(
-                [wine.program, "cmd.exe"],
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            ),
-            _end_server(wine, env),
-        ):
+        with _start_services(wine, env), _end_server(wine, env):
+            yield env
+
+
+def _start_services(wine: Wine, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Return the program that keeps Wine's services running, once they run.
+
+    Wine starts them with the first program and ends them with the last. One that waits for its
+    input keeps them; it ends with us, however we end. Raises ToolError where they do not start.
+    """
+    fault = ToolError("Wine's services do not start", code="wine", hint=_HINT)
+    for _ in range(_STARTS):
+        keeper = subprocess.Popen(
+            [wine.program, "cmd.exe"],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
             # Comes back when the services run: two programs that start before wait for minutes.
             _run_tool(wine, ("cmd.exe", "/c", "exit"), env)
-            yield env
+        except ToolError as error:
+            fault = error
+        else:
+            if keeper.poll() is None:
+                return keeper
+        # Of the first two programs in a prefix one may find the other's temporary folder half
+        # made, and gives up: "please try running the same command again".
+        keeper.kill()
+        keeper.communicate()
+    raise fault
 
 
 def copy_prefix(base: Path, prefix: Path) -> None:
