@@ -161,7 +161,7 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
         _plan_wheel(build, analysis, patched, supplement, group, timestamp) for group in groups
     )
     record = BuildRecord(
-        source=_describe_source(analysis, url),
+        source=describe_source(analysis, url),
         name=build.name,
         mode=build.mode,
         driver_stub=build.driver_stub,
@@ -585,7 +585,8 @@ def _toolkit_needs(analysis: Analysis) -> list[Need]:
 # What is recorded
 
 
-def _describe_source(analysis: Analysis, url: str) -> Origin:
+def describe_source(analysis: Analysis, url: str) -> Origin:
+    """Return what is known of the wheel that is started from; `url` is where anybody may get it."""
     wheel = analysis.wheel
     return Origin(
         filename=wheel.path.name,

@@ -23,6 +23,8 @@ from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_re
 from repack.wheel import open_archive, read_member
 
 JSON_VERSION = 1
+#: The version of every JSON object; a change that could break a reader raises it.
+JSON_VERSION = 1
 NO_WHEEL = "no-wheel"
 #: A sign and a word for each, so that nothing is told by colour alone.
 STATUSES = {

@@ -79,7 +79,7 @@ WRONG = {
     "bild": "invalid choice: 'bild'",
     "build --emitt abi3": "--emitt",
     "build --emit abi4": "invalid choice: 'abi4'",
-    "build --python 3.12,3": "'3' is not a Python",
+    "build --python 3.12,3": "build.python takes",
     "build --python 3.12 3.12": "'3.12' twice",
     "build --set build.emmit=x": "did you mean build.emit?",
     "build --set build.emit": "sets nothing",

@@ -9,21 +9,18 @@ import io
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from argcomplete import autocomplete
 
-from repack import __version__, results
+from repack import __version__
 from repack.cli.commands import (
-    CONFIG,
     Answer,
     run_build,
     run_completion,
@@ -36,10 +33,11 @@ from repack.cli.commands import (
     run_smoke,
 )
 from repack.cli.publishing import run_pin, run_publish
-from repack.config import DEFAULT_PYTHONS, SETTINGS, load_builds
+from repack.config import DEFAULT_PYTHONS, SETTINGS
 from repack.console import Console, Progress, log_to
 from repack.errors import RepackError, UsageError, system_fault
-from repack.results import Json
+from repack.report import JSON_VERSION
+from repack.results import Json, error_json
 
 _log = logging.getLogger(__name__)
 
@@ -60,32 +58,6 @@ _WIDTH = 78
 # The options
 
 
-def _read_pythons(text: str) -> list[str]:
-    """Return the Pythons of "3.12,3.13"."""
-    pythons = [python for python in text.replace(",", " ").split() if python]
-    for python in pythons:
-        if not re.fullmatch(r"3\.\d+t?", python):
-            message = f"{python!r} is not a Python version such as 3.12"
-            raise argparse.ArgumentTypeError(message)
-    return pythons
-
-
-class _Extend(argparse.Action):
-    """Collects the lists of several words, and of an option that is repeated."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401 - what the option's type makes of each word
-        option_string: str | None = None,
-    ) -> None:
-        """Append the lists to the earlier ones."""
-        del parser, option_string
-        gathered = getattr(namespace, self.dest) or []
-        setattr(namespace, self.dest, [*gathered, *chain.from_iterable(values)])
-
-
 def _read_assignment(text: str) -> tuple[str, str]:
     """Return NAME and VALUE of "NAME=VALUE"."""
     name, equals, value = text.partition("=")
@@ -93,14 +65,6 @@ def _read_assignment(text: str) -> tuple[str, str]:
         message = f"{text!r} is not NAME=VALUE"
         raise argparse.ArgumentTypeError(message)
     return name, value
-
-
-def _complete_builds(**_asked: object) -> list[str]:
-    """Return the names of the builds in the `repack.toml` that is here."""
-    try:
-        return [config.build.name for config in load_builds(CONFIG)]
-    except RepackError:
-        return []
 
 
 _Option = tuple[list[str], dict[str, Any]]
@@ -145,7 +109,6 @@ _NAMES = _option(
     "a [[build]] of repack.toml (default: all of them)",
     dest="names",
     nargs="*",
-    completer=_complete_builds,
 )
 _SOURCE = [
     _option("--source SOURCE", "a file, a URL or a requirement, instead of repack.toml's source"),
@@ -155,9 +118,9 @@ _SOURCE = [
 _WHEELS = _option("WHEEL", "a wheel file", dest="wheels", nargs="+", type=Path)
 _DIST = _option("DIST", "what a build left (default: build.out)", dest="dist", nargs="?", type=Path)
 _PYTHONS: dict[str, Any] = {
+    "dest": "build.python",
     "nargs": "+",
-    "action": _Extend,
-    "type": _read_pythons,
+    "action": "extend",
     "completer": lambda **_: DEFAULT_PYTHONS,
 }
 _MODES = ["patch", "depend", "vendor"]
@@ -194,7 +157,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
                 dest="build.emit",
                 choices=["per-python", "abi3"],
             ),
-            _option("--python X.Y", "such as 3.12,3.13", dest="build.python", **_PYTHONS),
+            _option("--python X.Y", "such as 3.12,3.13", **_PYTHONS),
             _option("-w --wheel-dir DIR", "where the wheels go", dest="build.out"),
             _option("--no-smoke", "do not run the wheels", dest="smoke.enabled", const=False),
             _option("--dry-run", "print the plan and stop"),
@@ -207,8 +170,8 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
         run_smoke,
         [
             _WHEELS,
-            _option("--python X.Y", "such as 3.12,3.13", dest="pythons", **_PYTHONS),
-            _option("--dll-dir DIR", _PATH_HELP, type=Path, action="append", default=[]),
+            _option("--python X.Y", "such as 3.12,3.13", **_PYTHONS),
+            _option("--dll-dir DIR", _PATH_HELP, dest="smoke.dll-dirs", action="append"),
             _option(
                 "--env NAME=VALUE",
                 "an environment variable of the program under test",
@@ -222,7 +185,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
     "pythons": (
         run_pythons,
         [
-            _option("--assemble X.Y", "put these together for Wine", default=[], **_PYTHONS),
+            _option("--assemble X.Y", "put these together for Wine", **_PYTHONS),
             *_SETTINGS,
         ],
     ),
@@ -363,7 +326,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         if options.json:
             _print_json(answer.json)
         else:
-            answer.show(Console(sys.stdout))
+            _print_text(answer, Console(sys.stdout))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -372,14 +335,21 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         fault = system_fault(error) if isinstance(error, OSError) else error
         sys.stderr.write(f"repack: error: {fault}\n")
         if options.json:
-            _print_json(results.error_json(fault))
+            _print_json({"error": error_json(fault)})
         return USAGE if isinstance(fault, UsageError) else FAILED
     if answer.next_step:
         _log.info("%s", answer.next_step)
     return FAILED if answer.failed else DONE
 
 
-def _print_json(document: Json) -> None:
+def _print_text(answer: Answer, console: Console) -> None:
+    for title, headings, rows in answer.tables:
+        console.show_table(title, headings, rows)
+    console.show_lines(answer.lines)
+
+
+def _print_json(answer: Json) -> None:
+    document = {"version": JSON_VERSION, **answer}
     # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     sys.stdout.flush()

@@ -4,16 +4,15 @@ import argparse
 import logging
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from argcomplete.shell_integration import shellcode
-from msgspec import structs
 
-from repack import results
 from repack.build import BuildResult, build, fetch_source, inspect_source
 from repack.config import (
     DEFAULT_PYTHONS,
@@ -25,7 +24,7 @@ from repack.config import (
     parse_override,
     parse_source,
 )
-from repack.console import Console, Progress
+from repack.console import Progress
 from repack.emit import folder_for
 from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, system_fault
 from repack.fetch import Cache
@@ -36,7 +35,25 @@ from repack.lock import format_value
 from repack.pythons import Pythons, Unavailable
 from repack.record import FAILED as SMOKE_FAILED
 from repack.report import write_report
-from repack.results import JSON_VERSION, Json, Smoked
+from repack.results import (
+    BUILD_HEADINGS,
+    PYTHONS_HEADINGS,
+    SMOKE_HEADINGS,
+    Json,
+    build_json,
+    build_rows,
+    builds_json,
+    error_json,
+    failure_line,
+    finding_line,
+    inspect_json,
+    inspect_lines,
+    plan_lines,
+    python_json,
+    python_row,
+    smoke_json,
+    smoke_rows,
+)
 from repack.smoke import smoke_wheels
 
 _log = logging.getLogger(__name__)
@@ -44,12 +61,15 @@ _log = logging.getLogger(__name__)
 CONFIG = Path("repack.toml")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a command has to say on stdout, as JSON or shown to a person; `next_step` on stderr."""
+class Answer(NamedTuple):
+    """What a command has to say on stdout, as JSON or as tables and lines; `next_step` on stderr.
+
+    A table is its title, its headings and its rows.
+    """
 
     json: Json
-    show: Callable[[Console], None]
+    lines: Sequence[str] = ()
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
     failed: bool = False
     next_step: str = ""
 
@@ -90,9 +110,10 @@ def _read_overrides(options: argparse.Namespace) -> list[tuple[str, object]]:
     overrides = [parse_override(text) for text in options.overrides]
     if getattr(options, "source", None) is not None:
         overrides += parse_source(options.source)
-    keys = sorted(key for key in vars(options) if "." in key)
-    overrides += [(key, getattr(options, key)) for key in keys if getattr(options, key) is not None]
-    return overrides
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    if pythons := given.get("build.python"):
+        given["build.python"] = [python for text in pythons for python in text.split(",") if python]
+    return overrides + [(key, given[key]) for key in sorted(given) if "." in key]
 
 
 def supply_of(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
@@ -138,9 +159,8 @@ def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
             file=path,
             hint="change it, or remove it and run again",
         ) from None
-    json = {"version": JSON_VERSION, "path": str(path.absolute())}
     lines = [f"{path}: what is built, and how; `repack build` does it"]
-    return Answer(json=json, show=lambda console: console.show_lines(lines))
+    return Answer({"path": str(path.absolute())}, lines)
 
 
 #: What `repack init` says of a source, and what else a kind of source takes.
@@ -200,28 +220,23 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
     if options.list:
         return _list_builds(configs)
     supply = supply_of(configs[0], options, progress)
-    next_step = _name_next_step(configs[0], dry_run=options.dry_run)
-    if not configs[0].build.name:
-        result = _build(configs[0], supply, dry_run=options.dry_run)
-        return Answer(
-            json=results.build_json(result),
-            show=lambda console: _show_build(console, result, configs[0]),
-            failed=result.failed,
-            next_step=next_step,
-        )
-    outcomes = [_try_build(config, supply, dry_run=options.dry_run) for config in configs]
-
-    def show(console: Console) -> None:
-        for config, outcome in zip(configs, outcomes, strict=True):
-            if not isinstance(outcome, RepackError):
-                _show_build(console, outcome, config)
-
-    names = [config.build.name for config in configs]
+    dry_run = options.dry_run
+    named = {config.build.name: config for config in configs if config.build.name}
+    if named:
+        outcomes = {
+            name: _try_build(config, supply, dry_run=dry_run) for name, config in named.items()
+        }
+        results = [outcome for outcome in outcomes.values() if isinstance(outcome, BuildResult)]
+        json = builds_json(outcomes, dry_run=dry_run)
+    else:
+        results = [_build(configs[0], supply, dry_run=dry_run)]
+        json = build_json(results[0])
     return Answer(
-        json=results.builds_json(dict(zip(names, outcomes, strict=True)), dry_run=options.dry_run),
-        show=show,
-        failed=any(isinstance(outcome, RepackError) or outcome.failed for outcome in outcomes),
-        next_step=next_step,
+        json,
+        [line for result in results for line in _plan_lines(result)] if dry_run else (),
+        () if dry_run else [_build_table(result) for result in results],
+        failed=len(results) < len(configs) or any(result.failed for result in results),
+        next_step=_name_next_step(configs[0], dry_run=dry_run),
     )
 
 
@@ -239,7 +254,7 @@ def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult 
         _log.error("build %s: %s", name, fault)
         return fault
     if result.failed:
-        _log.error("build %s: %s", name, results.failure_line(result))
+        _log.error("build %s: %s", name, failure_line(result))
     return result
 
 
@@ -248,20 +263,22 @@ def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     result = build(config, supply, dry_run=dry_run)
     name = f"build {config.build.name}: " if config.build.name else ""
     for finding in result.record.findings:
-        _log.warning("%s%s", name, results.finding_line(result.record.source.filename, finding))
+        _log.warning("%s%s", name, finding_line(result.record.source.filename, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)
     return result
 
 
-def _show_build(console: Console, result: BuildResult, config: Config) -> None:
-    name = f"{config.build.name}: " if config.build.name else ""
-    if result.dry_run:
-        lines = results.plan_lines(result)
-        console.show_lines([f"{name}{config.build.out}", *lines] if name else lines)
-    else:
-        title = f"{name}{result.record.source.filename} -> {config.build.out}"
-        console.show_table(title, results.BUILD_HEADINGS, results.build_rows(result))
+def _plan_lines(result: BuildResult) -> list[str]:
+    name = result.record.name
+    title = [f"{name}: {result.out}"] if name else []
+    return [*title, *plan_lines(result)]
+
+
+def _build_table(result: BuildResult) -> tuple[str, Sequence[str], Sequence[Sequence[str]]]:
+    name = f"{result.record.name}: " if result.record.name else ""
+    title = f"{name}{result.record.source.filename} -> {result.out}"
+    return title, BUILD_HEADINGS, build_rows(result)
 
 
 def _list_builds(configs: Sequence[Config]) -> Answer:
@@ -269,10 +286,7 @@ def _list_builds(configs: Sequence[Config]) -> Answer:
     builds = [config.build for config in configs]
     names = [build.name for build in builds if build.name]
     rows = [{"name": build.name, "mode": build.mode, "out": str(build.out)} for build in builds]
-    return Answer(
-        json={"version": JSON_VERSION, "names": names, "builds": rows},
-        show=lambda console: console.show_lines(names),
-    )
+    return Answer({"names": names, "builds": rows}, names)
 
 
 def _name_next_step(config: Config, *, dry_run: bool) -> str:
@@ -307,8 +321,7 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
     if not configs[0].build.name:
         place = {"path": sources[0]["path"], "url": sources[0]["url"]}
     return Answer(
-        json={"version": JSON_VERSION, **place, "lock_changes": list(supply.keep())},
-        show=lambda console: console.show_lines([source["path"] for source in sources]),
+        {**place, "lock_changes": list(supply.keep())}, [source["path"] for source in sources]
     )
 
 
@@ -334,11 +347,13 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
             task.advance(1)
     for refusal in errors:
         _log.error("%s", refusal)
-    lines = [line for analysis in analyses for line in results.inspect_lines(analysis)]
     has_findings = any(analysis.findings for analysis in analyses)
     return Answer(
-        json=results.inspect_json(analyses, errors),
-        show=lambda console: console.show_lines(lines),
+        {
+            "wheels": [inspect_json(analysis) for analysis in analyses],
+            "errors": [error_json(error) for error in errors],
+        },
+        [line for analysis in analyses for line in inspect_lines(analysis)],
         failed=bool(errors) or (options.strict and has_findings),
     )
 
@@ -357,23 +372,19 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     """
     config = config_of(options)
     supply = supply_of(config, options, progress)
-    dll_dirs = tuple(folder.absolute() for folder in options.dll_dir)
     allowed = config.allow.startup_hook
-    tried = smoke_wheels(
+    smoked = smoke_wheels(
         [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels],
-        options.pythons or config.build.python,
-        structs.replace(config.smoke, dll_dirs=dll_dirs or config.smoke.dll_dirs),
+        config.build.python,
+        config.smoke,
         supply,
         dict(options.env),
     )
     supply.keep()
-    outcomes = [Smoked(path=path, python=python, outcome=seen) for path, python, seen in tried]
     return Answer(
-        json=results.smoke_json(outcomes),
-        show=lambda console: console.show_table(
-            "", results.SMOKE_HEADINGS, results.smoke_rows(outcomes)
-        ),
-        failed=any(smoked.outcome.status == SMOKE_FAILED for smoked in outcomes),
+        {"wheels": smoke_json(smoked)},
+        tables=[("", SMOKE_HEADINGS, smoke_rows(smoked))],
+        failed=any(outcome.status == SMOKE_FAILED for _, _, outcome in smoked),
     )
 
 
@@ -389,23 +400,22 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
 
     """
     config = config_of(options)
+    wanted = config.build.python if getattr(options, "build.python") else ()
     with Pythons(
         cache=Cache.default(),
         progress=progress,
         given=config.smoke.interpreters,
         offline=options.offline,
     ) as pythons:
-        assembled = [pythons.provide(version) for version in options.assemble]
+        assembled = [pythons.provide(version) for version in wanted]
         interpreters = pythons.at_hand()
     missing = [python for python in assembled if isinstance(python, Unavailable)]
     for python in missing:
         place = "" if python.version in python.reason else f"Python {python.version}: "
         _log.error("%s%s; %s", place, python.reason, python.hint)
     return Answer(
-        json=results.pythons_json(interpreters),
-        show=lambda console: console.show_table(
-            "", results.PYTHONS_HEADINGS, results.pythons_rows(interpreters)
-        ),
+        {"pythons": [python_json(python) for python in interpreters]},
+        tables=[("", PYTHONS_HEADINGS, [python_row(python) for python in interpreters])],
         failed=bool(missing),
     )
 
@@ -430,8 +440,7 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     path = options.out.absolute() / sample.name
     with folder_for(path.parent):
         link_or_copy(sample, path)
-    json = {"version": JSON_VERSION, "path": str(path)}
-    return Answer(json=json, show=lambda console: console.show_lines([str(path)]))
+    return Answer({"path": str(path)}, [str(path)])
 
 
 def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -454,7 +463,7 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
     lines = [report.headline, str(report.page)]
     if options.markdown:
         lines = report.markdown.splitlines()
-    return Answer(json=report.json, show=lambda console: console.show_lines(lines))
+    return Answer(report.json, lines)
 
 
 def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -472,5 +481,4 @@ def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
     """
     del progress  # there is nothing to wait for
     script = shellcode(["repack"], shell=options.shell).strip()
-    json = {"version": JSON_VERSION, "shell": options.shell, "script": script + "\n"}
-    return Answer(json=json, show=lambda console: console.show_lines(script.splitlines()))
+    return Answer({"shell": options.shell, "script": script + "\n"}, script.splitlines())

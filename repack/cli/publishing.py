@@ -29,7 +29,6 @@ from repack.index.resolving import Index, open_index
 from repack.index.upload import upload
 from repack.index.wheels import Offer, read_offers
 from repack.record import read_records
-from repack.results import JSON_VERSION
 
 _log = logging.getLogger(__name__)
 #: The settings that name an index which takes uploads, and the one that names a folder.
@@ -118,8 +117,8 @@ def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
             _log.error("%s: Python %s is not pinned: %s", folder, python, error)
     lines = [file.path + (": removed" if file.removed else "") for file in pinning.files]
     return Answer(
-        json={"version": JSON_VERSION, **pinning_json(pinning)},
-        show=lambda console: console.show_lines(lines),
+        pinning_json(pinning),
+        lines,
         failed=any(pinning.unresolved.values()),
     )
 
@@ -127,12 +126,8 @@ def _pin_answer(dist: Path, index: Index, progress: Progress) -> Answer:
 def _answer(place: str, done: list[Done], *, failed: bool = False) -> Answer:
     done = sorted(done, key=lambda file: (file.project, file.filename))
     rows = [(file.project, file.version, file.filename, file.what) for file in done]
-    json = {"version": JSON_VERSION, "index": place, "files": [file._asdict() for file in done]}
-    return Answer(
-        json=json,
-        show=lambda console: console.show_table(place, _HEADINGS, rows),
-        failed=failed,
-    )
+    json = {"index": place, "files": [file._asdict() for file in done]}
+    return Answer(json, tables=[(place, _HEADINGS, rows)], failed=failed)
 
 
 def _changes(options: argparse.Namespace) -> bool:
@@ -203,11 +198,7 @@ def _check(config: Config, options: argparse.Namespace, progress: Progress) -> A
                 "%s: no page lists it; publish it from where it came, or remove it",
                 place.locate(key),
             )
-    return Answer(
-        json={"version": JSON_VERSION, **msgspec.to_builtins(checked)},
-        show=lambda console: console.show_lines(_fault_lines(checked)),
-        failed=bool(checked.faults),
-    )
+    return Answer(msgspec.to_builtins(checked), _fault_lines(checked), failed=bool(checked.faults))
 
 
 def _fault_lines(checked: Checked) -> list[str]:
