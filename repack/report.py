@@ -20,7 +20,6 @@ from repack.errors import InputError
 from repack.pages import render_template, reveal_hidden
 from repack.plan import format_megabytes
 from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_records
-from repack.wheel import open_archive, read_member
 
 JSON_VERSION = 1
 #: The version of every JSON object; a change that could break a reader raises it.
@@ -50,10 +49,6 @@ _SYSTEM_KINDS = {
 _INDEX = "https://index.example.com/simple"
 #: So many characters of a log are shown: its end, where the error is.
 _LOG_LIMIT = 12_000
-#: A longer diff is left to the page: GitHub takes 1 MiB of summary.
-_DIFF_LIMIT = 20_000
-#: An SBOM names each DLL in some hundred bytes.
-_SBOM_LIMIT = 16 << 20
 #: What Markdown, or the HTML in it, would take for more than a character.
 _MARKUP = re.compile(r"://|www\.|[\\`*_\[\]#!|~$@]")
 
@@ -122,7 +117,6 @@ def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, 
                 "sha256": wheel.sha256,
                 "tag": wheel.tag,
                 "works": wheel.works,
-                "sbom": _copy_sbom(folder, prefix, wheel) if record.carried else "",
             }
             for wheel in record.wheels
         ],
@@ -209,20 +203,6 @@ def _place_of(need: NeededDll, record: BuildRecord) -> str:
     return "system" if need.kind in _SYSTEM_KINDS else "machine"
 
 
-def _copy_sbom(folder: Path, prefix: str, wheel: WheelRecord) -> str:
-    """Return where the SBOM of the wheel was copied to: a browser cannot look into a wheel."""
-    path = folder / wheel.path
-    if not path.is_file() or path.stat().st_size != wheel.size:
-        return ""
-    archive = open_archive(path)
-    for member in archive.names:
-        if member.endswith(".dist-info/sboms/repack.cdx.json"):
-            copy = path.with_name(f"{path.name}.cdx.json")
-            _write(copy, read_member(archive, member, limit=_SBOM_LIMIT))
-            return f"{prefix}{copy.relative_to(folder).as_posix()}"
-    return ""
-
-
 def _verdict(statuses: list[str]) -> str:
     """Return the worst that was seen; a Python without a wheel tells nothing of one."""
     return next(
@@ -267,13 +247,12 @@ def _render_page(document: Mapping[str, Any]) -> str:
 def _render_markdown(document: Mapping[str, Any]) -> str:
     return render_template(
         "report.md.jinja",
-        {"report": document, "STATUSES": STATUSES, "PLACES": PLACES, "DIFF_LIMIT": _DIFF_LIMIT},
+        {"report": document, "STATUSES": STATUSES, "PLACES": PLACES},
         filters={
             "size": _size,
             "families": _group_families,
             "text": _escape_markdown,
             "code": _quote_code,
-            "fenced": _fence_diff,
         },
     )
 
@@ -319,12 +298,6 @@ def _quote_code(text: str) -> str:
     line = " ".join(reveal_hidden(text).split())
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     return f"{ticks} {line} {ticks}" if "`" in line else f"`{line}`"
-
-
-def _fence_diff(diff: str) -> str:
-    text = reveal_hidden(diff).rstrip("\n")
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}diff\n{text}\n{fence}"
 
 
 def _write(path: Path, content: bytes) -> None:

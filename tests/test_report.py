@@ -165,7 +165,7 @@ def test_markdown_holds_no_markup_of_a_record(tmp_path: Path, repack: Repack) ->
     assert told == (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<script" not in told
     assert "\n## taken" not in told
-    assert "-old\n+new\n```" in told
+    assert "- `cv2/config.py`\n- `cv2/cuda_dlls.py`, new\n" in told
 
 
 def test_the_command_prints_the_json_that_it_leaves(tmp_path: Path, repack: Repack) -> None:
