@@ -226,5 +226,7 @@ def test_as_many_members_are_read_as_16_bits_count(tmp_path: Path) -> None:
 def test_a_wheel_known_by_its_hash_is_not_inflated_once_more(tmp_path: Path) -> None:
     path = make_wheel(tmp_path, FILES)
     seen: list[str] = []
-    wheel = read_wheel(path, checked="ab", sink=lambda member: seen.append(member.name))
+    wheel = read_wheel(
+        path, sha256="ab", checked=True, sink=lambda member: seen.append(member.name)
+    )
     assert (wheel.sha256, seen) == ("ab", [])

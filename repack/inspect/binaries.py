@@ -16,7 +16,9 @@ _SUFFIXES = (".pyd", ".dll")
 # place after it; before 1.16 the module was called multiarray.
 _NUMPY_2 = b"numpy._core._multiarray_umath\0"
 _NUMPY_1 = (b"numpy.core._multiarray_umath\0", b"numpy.core.multiarray\0")
-_CHUNK = 1 << 20
+#: Of every mark a part: one search of the binary in place of three.
+_ALL_MARKS = b"multiarray"
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +34,12 @@ class Binaries:
 
 
 def read_binaries(
-    path: Path, *, allow_startup_hook: bool = False, task: Task | None = None
+    path: Path, *, sha256: str = "", allow_startup_hook: bool = False, task: Task | None = None
 ) -> tuple[Wheel, Binaries]:
     """Return the wheel at `path`, checked wholly, and its binaries.
 
-    `task` advances by bytes of the file. Raises InputError as `read_wheel` does, and "not-pe" for
-    a .pyd or .dll that is no PE file.
+    `sha256` is the file's where it is known; `task` advances by bytes of the file. Raises
+    InputError as `read_wheel` does, and "not-pe" for a .pyd or .dll that is no PE file.
     """
     images: dict[str, Image] = {}
     numpy: set[str] = set()
@@ -73,7 +75,9 @@ def read_binaries(
                 take(member, binary)
             return receive
 
-        wheel = read_wheel(path, sink=sink, allow_startup_hook=allow_startup_hook, task=task)
+        wheel = read_wheel(
+            path, sink=sink, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task
+        )
     if errors:
         raise errors[min(errors)]
     return wheel, Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
@@ -88,6 +92,8 @@ def _numpy_abi(binary: Path) -> set[str]:
             # A mark may lie across the edge of two chunks.
             window = tail + chunk
             tail = window[-len(_NUMPY_2) :]
+            if _ALL_MARKS not in window:
+                continue
             if _NUMPY_2 in window:
                 return {"2"}
             if any(mark in window for mark in _NUMPY_1):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -63,11 +63,13 @@ def _read(
         memory.recall(key, lambda value: msgspec.convert(value, Binaries)) if memory else None
     )
     if binaries:
-        wheel = read_wheel(path, checked=sha256, allow_startup_hook=allow_startup_hook)
+        wheel = read_wheel(path, sha256=sha256, checked=True, allow_startup_hook=allow_startup_hook)
         return wheel, binaries
-    wheel, binaries = read_binaries(path, allow_startup_hook=allow_startup_hook, task=task)
+    wheel, binaries = read_binaries(
+        path, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task
+    )
     if memory:
-        memory.keep(key, asdict(binaries))
+        memory.keep(key, msgspec.to_builtins(binaries))
     return wheel, binaries
 
 

@@ -62,19 +62,20 @@ class Wheel:
         return _files_in(self.archive)
 
 
-def read_wheel(
+def read_wheel(  # noqa: PLR0913 - what is known of the file, who takes its content
     path: Path,
     *,
     sink: Callable[[Member], Sink | None] = lambda _: None,
     allow_startup_hook: bool = False,
     task: Task | None = None,
-    checked: str | None = None,
+    sha256: str = "",
+    checked: bool = False,
 ) -> Wheel:
     """Return the wheel at `path`, checked wholly, in one pass over its content.
 
     `sink` may give, for a member, who is to receive its content meanwhile; `task` advances by bytes
-    of the file. Where `checked`, the file's SHA-256, says that its content was compared with RECORD
-    before, all is checked but that. Raises InputError, whose code says which rule is broken;
+    of the file. `sha256` is the file's where it is known. Where the content was `checked` against
+    RECORD before, all is checked but that. Raises InputError, whose code says which rule is broken;
     "startup-hook", a file that Python would run at each start, only if not `allow_startup_hook`.
     """
     filename, archive = parse_filename(path), open_archive(path)
@@ -86,7 +87,7 @@ def read_wheel(
     _check_entry_points(archive, f"{dist_info}/entry_points.txt")
     _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
     record = _read_record(archive, f"{dist_info}/RECORD")
-    if checked is None:
+    if not checked:
         algorithms = {name: entry.algorithm for name, entry in record.items()}
         digests = verify(archive, algorithms=algorithms, sink=sink, task=task)
         _check_contents(archive, record, digests)
@@ -99,7 +100,7 @@ def read_wheel(
         wheel_file=wheel_file,
         record=record,
         size=archive.size,
-        sha256=checked or files.sha256_of(path),
+        sha256=sha256 or files.sha256_of(path),
         requires_python=own.get("requires_python", ""),
         requires=tuple(own.get("requires_dist", [])),
         summary=own.get("summary", ""),
