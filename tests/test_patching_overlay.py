@@ -13,9 +13,9 @@ from repack.patching import BUILD_MODULE, builtin_folder, patch_wheel
 
 MEMBER = "cv2/version.py"
 LOADER = b"from .cv2 import *\n"
-RENAMING = "--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n"
 OLD = "one = 1\ntwo = 2\nthree = 3\nfour = 4\nfive = 5\nsix = 6\nseven = 7\n"
 NEW = OLD.replace("four = 4\n", "four = 40\nmore = 5\n")
+ADDED = "--- /dev/null\n+++ b/{}\n@@ -0,0 +1,2 @@\n+x = 1\n+y = 2\n"
 
 
 def diff(old: str, new: str, member: str = MEMBER) -> str:
@@ -30,22 +30,20 @@ def team(tmp_path: Path) -> Path:
     return folder
 
 
-def write(folder: Path, text: str) -> None:
-    (folder / "ours.patch").write_bytes(text.encode())
-
-
-def lay(team: Path, content: str | bytes = b"", member: str = MEMBER) -> dict[str, bytes]:
-    """Return the files that a team's folder makes of a wheel in which `member` has that content."""
-    before = content.encode() if isinstance(content, str) else content
-    return dict(patch({INIT: LOADER, member: before}, folders=[team]).files)
+def lay(team: Path, text: str = "", content: str = "", member: str = MEMBER) -> dict[str, bytes]:
+    """Return what a team's folder with the diff `text` makes of a wheel with that member."""
+    if text:
+        (team / "ours.patch").write_bytes(text.encode())
+    return dict(patch({INIT: LOADER, member: content.encode()}, folders=[team]).files)
 
 
 def test_our_own_files_go_into_the_wheel_byte_for_byte() -> None:
     files = patch({INIT: LOADER}).files
-    for path in (builtin_folder() / "cv2").glob("*.py"):
-        assert files[f"cv2/{path.name}"] == path.read_bytes()
-    assert {"cv2/__init__.py", "cv2/_cuda_build.py", "cv2/cuda_dlls.py"} <= set(files)
-    assert "README.md" not in files
+    own = {f"cv2/{path.name}": path for path in (builtin_folder() / "cv2").glob("*.py")}
+    assert {member: files[member] for member in own} == {
+        member: path.read_bytes() for member, path in own.items()
+    }
+    assert files.keys() == {*own, INIT, BUILD_MODULE}
 
 
 def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> None:
@@ -61,52 +59,50 @@ def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> 
 
 
 def test_a_teams_files_go_to_the_same_path_and_readme_and_hidden_files_stay_out(team: Path) -> None:
-    (team / "README.md").write_text("what this is")
-    (team / ".gitkeep").touch()
     (team / "cv2/__pycache__").mkdir()
-    (team / "cv2/__pycache__/team.cpython-312.pyc").touch()
+    for name in ("README.md", ".gitkeep", "cv2/__pycache__/team.cpython-312.pyc"):
+        (team / name).touch()
     (team / "cv2/team.txt").write_bytes(b"ours\r\n")
     files = patch({INIT: LOADER}, folders=[team]).files
     assert files.keys() - patch({INIT: LOADER}).files.keys() == {"cv2/team.txt"}
     assert files["cv2/team.txt"] == b"ours\r\n"
 
 
-def test_a_file_in_place_of_one_that_the_wheel_has_is_told_in_a_note(team: Path) -> None:
-    (team / MEMBER).write_bytes(b"x = 1\n")
-    result = patch({INIT: LOADER, MEMBER: b"x = 0\n"}, folders=[team])
-    assert result.files[MEMBER] == b"x = 1\n"
-    assert [(note.code, note.member) for note in result.notes] == [("replaced-file", MEMBER)]
-    assert not patch({INIT: LOADER, MEMBER: b"x = 1\n"}, folders=[team]).notes
+def test_a_file_that_the_wheel_has_is_replaced_and_that_is_told(team: Path) -> None:
+    (team / MEMBER).write_bytes(b"theirs = 1\n")
+    patched = patch({INIT: LOADER, MEMBER: b"before = 1\n"}, folders=[team])
+    assert patched.files[MEMBER] == b"theirs = 1\n"
+    assert [(note.code, note.member) for note in patched.notes] == [("replaced-file", MEMBER)]
 
 
-def test_a_teams_folders_come_in_the_order_given(team: Path, tmp_path: Path) -> None:
-    (team / "cv2/team.txt").write_text("first\n")
+def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    write(other, diff("first\n", "second\n", "cv2/team.txt"))
+    (other / "ours.patch").write_text(diff("first\n", "second\n", "cv2/team.txt"))
+    (team / "cv2/team.txt").write_text("first\n")
     with pytest.raises(PatchError, match=r"ours\.patch.*no such member"):
         patch({INIT: LOADER}, folders=[other, team])
     assert patch({INIT: LOADER}, folders=[team, other]).files["cv2/team.txt"] == b"second\n"
 
 
-OVERLAY_REASON = "it cannot go into a wheel"
-OWN_REASON = "it is one of repack's own files"
+PLACE, OWN = "it cannot go into a wheel", "it is one of repack's own files"
 
 
 @table(
     "name, text, reason",
     {
-        "beside the packages": ("team.py", "", OVERLAY_REASON),
-        "a startup hook": ("team.pth", "", OVERLAY_REASON),
-        "a recipe of old": ("patch.toml", "", OVERLAY_REASON),
-        "the installer's": ("cv2-4.dist-info/RECORD", "", OVERLAY_REASON),
-        "data of the installer": ("cv2-4.data/scripts/x", "", OVERLAY_REASON),
-        "ours": ("cv2/cuda_dlls.py", "", OWN_REASON),
-        "written by us": ("cv2/_cuda_build.py", "", OWN_REASON),
+        "beside the packages": ("team.py", "", PLACE),
+        "a startup hook": ("team.pth", "", PLACE),
+        "the installer's": ("cv2-4.dist-info/RECORD", "", PLACE),
+        "a startup hook by a diff": ("a.patch", ADDED.format("team.pth"), PLACE),
+        "out of the wheel by a diff": ("a.patch", ADDED.format("cv2/../../x"), PLACE),
+        "the installer's by a diff": ("a.patch", diff("a\n", "b\n", "x.dist-info/RECORD"), PLACE),
+        "ours": ("cv2/cuda_dlls.py", "", OWN),
+        "written by us": ("cv2/_cuda_build.py", "", OWN),
         "no diff": ("a.patch", "hello\n", "names no file"),
         "a diff cut off": ("a.patch", "--- a/x\n+++ b/x\n@@ -1,3 +1,1 @@\n a\n", "not a unified"),
         "a removal": ("a.patch", "--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", "nothing else"),
-        "a renaming": ("a.patch", RENAMING, "nothing else"),
+        "a renaming": ("a.patch", "--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n", "nothing else"),
         "nothing there": ("", "", "no such folder"),
     },
 )
@@ -122,9 +118,6 @@ def test_what_cannot_go_into_a_wheel_is_refused_with_its_path(
     assert caught.value.file == str(path)
 
 
-# Unified diffs
-
-
 @table(
     "before, after",
     {
@@ -132,48 +125,36 @@ def test_what_cannot_go_into_a_wheel_is_refused_with_its_path(
         "at another line": ("zero = 0\n" * 5 + OLD, "zero = 0\n" * 5 + NEW),
         "other line ends": (OLD.replace("\n", "\r\n"), NEW.replace("\n", "\r\n")),
         "no end of line at the end": (OLD.rstrip("\n"), NEW.rstrip("\n")),
-        "mixed line ends": ("zero = 0\r\n" + OLD, "zero = 0\r\n" + NEW),
     },
 )
 def test_a_hunk_is_applied_where_its_context_is(before: str, after: str, team: Path) -> None:
-    write(team, diff(OLD, NEW))
-    assert lay(team, before)[MEMBER].decode() == after
+    assert lay(team, diff(OLD, NEW), before)[MEMBER].decode() == after
 
 
 def test_a_loader_is_edited_as_a_teams_diff_has_left_it(team: Path) -> None:
-    write(team, diff("load()\n", "import cv2.cv2\nload()\n", INIT))
-    assert lay(team, "load()\n", INIT)[INIT].endswith(b"    import cv2.cv2\nload()\n")
-
-
-def test_a_line_after_the_last_one_has_the_ends_of_the_others(team: Path) -> None:
-    write(team, diff("a = 1\nb = 2\n", "a = 1\nb = 2\nc = 3\n"))
-    assert lay(team, "a = 1\r\nb = 2")[MEMBER] == b"a = 1\r\nb = 2\r\nc = 3"
+    text = diff("load()\n", "import cv2.cv2\nload()\n", INIT)
+    assert lay(team, text, "load()\n", INIT)[INIT].endswith(b"    import cv2.cv2\nload()\n")
 
 
 def test_a_diff_may_add_a_file_once(team: Path) -> None:
-    write(team, "--- /dev/null\n+++ b/cv2/team.py\n@@ -0,0 +1,2 @@\n+x = 1\n+y = 2\n")
-    assert lay(team)["cv2/team.py"] == b"x = 1\ny = 2\n"
-    with pytest.raises(PatchError, match="has this file already"):
-        lay(team, "x = 3\n", "cv2/team.py")
+    text = ADDED.format("cv2/team.py")
+    assert lay(team, text)["cv2/team.py"] == b"x = 1\ny = 2\n"
+    with pytest.raises(PatchError, match="hunk 1 has to match in exactly one place"):
+        lay(team, text, "x = 3\n", "cv2/team.py")
 
 
 @table(
     "text, before, reason",
     {
-        "nowhere": (diff(OLD, NEW), "one = 1\n", "hunk 1 matches in no place [no-place]"),
-        "twice": (
-            diff(OLD, NEW),
-            OLD + OLD,
-            "hunk 1 matches in 2 places, line 1, line 8 [ambiguous]",
-        ),
+        "nowhere": (diff(OLD, NEW), "one = 1\n", "and matches at no line [no-place]"),
+        "twice": (diff(OLD, NEW), OLD + OLD, "and matches at line 1, line 8 [ambiguous]"),
         "leaves no Python": (diff("x = 1\n", "x = (\n"), "x = 1\n", "line 1 is not Python"),
     },
 )
 def test_a_diff_that_does_not_fit_names_wheel_member_diff_and_hunk(
     text: str, before: str, reason: str, team: Path
 ) -> None:
-    write(team, text)
     with pytest.raises(PatchError) as caught:
-        lay(team, before)
+        lay(team, text, before)
     assert str(caught.value).startswith("team.whl: 'cv2/version.py': ours.patch: ")
     assert reason in str(caught.value)

@@ -1,7 +1,6 @@
 """What goes into a wheel: repack's own files and edits, then those of a team's folders."""
 
-from repack.patching.applying import Patched, patch_wheel
-from repack.patching.build_module import BUILD_MODULE
+from repack.patching.applying import BUILD_MODULE, Patched, patch_wheel
 from repack.patching.config import machine_directories
 from repack.patching.overlays import builtin_folder, read_overlay
 

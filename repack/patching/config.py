@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from repack.errors import PatchError
-from repack.patching.sources import parse
+from repack.patching.loader import parse
 from repack.record import Finding
 
 _EXTENSIONS = "PYTHON_EXTENSIONS_PATHS"
-_LISTS = ("BINARIES_PATHS", _EXTENSIONS)
-_NATIVE = re.compile(r"cv2[^/]*\.pyd")
+_LIST = re.compile(rf"\b(BINARIES_PATHS|{_EXTENSIONS})\b")
+_NATIVE = re.compile(r"cv2/((?:.*/)?)cv2[^/]*\.pyd")
 _CUDA = re.compile(r"""['"%${](CUDA|CUDNN)_""")
 # The first text in an expression is absolute, and it is not put behind a folder of the wheel.
 _ABSOLUTE = re.compile(r"""(?!.*(LOADER_DIR|__file__))[^'"]*['"]([A-Za-z]:)?[\\/]""")
@@ -30,24 +30,33 @@ def clean_config(
     members are `names`, has it takes the place of an absolute one. PatchError where such a
     directory stands in a form that is not understood.
     """
-    tree = parse(content)
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    new = content.removeprefix(mark)
     left: list[str] = []
-    notes: list[Finding] = []
-    new = content
+    notes = []
     # From the last to the first, so that the places of those before stay true.
-    for name, element in reversed(_elements(tree)):
+    for name, element in reversed(_elements(parse(content))):
         source = ast.unparse(element)
-        absolute = _ABSOLUTE.match(source)
-        if not absolute and not _CUDA.search(source):
-            left.insert(0, source)
-            continue
-        instead = _native_folders(member, names) if absolute and name == _EXTENSIONS else []
-        left[:0] = instead
-        new = _without(new, element, ", ".join(instead))
-        if absolute:
-            notes.insert(0, _note(name, source, instead, member))
-    _check(parse(new), left)
-    return new, tuple(notes)
+        is_absolute = _ABSOLUTE.match(source)
+        kept = [source]
+        if is_absolute or _CUDA.search(source):
+            kept = _native_folders(names) if is_absolute and name == _EXTENSIONS else []
+            new = _replace(new, element, ", ".join(kept))
+        if is_absolute:
+            fate = f"{', '.join(kept)} takes its place" if kept else "it is dropped"
+            message = f"{name} names a directory of the build machine, {source}: {fate}"
+            notes.append(Finding(code="build-machine-path", message=message, member=member))
+        left = [*kept, *left]
+    new = mark + new
+    tree = parse(new)
+    has_cuda = any(_CUDA.search(ast.unparse(statement)) for _, statement in _statements(tree))
+    if has_cuda or [ast.unparse(element) for _, element in _elements(tree)] != left:
+        raise PatchError(
+            "it names directories of CUDA or of the build machine in a form that is not known",
+            code="no-place",
+            hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
+        )
+    return new, tuple(reversed(notes))
 
 
 def machine_directories(content: bytes) -> list[str]:
@@ -75,63 +84,30 @@ def _statements(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
     """Yield the statements about the lists, each with the list's name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
-            names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-            for name in names.intersection(_LISTS):
-                yield name, node
+            name = _LIST.search(ast.unparse(node))
+            if name:
+                yield name[0], node
 
 
-def _native_folders(member: str, names: Iterable[str]) -> list[str]:
-    """Return the expressions for the folders, below the loader's, that have the extension."""
-    home = member.rpartition("/")[0]
-    folders = {
-        folder.removeprefix(home).strip("/")
-        for folder, _, name in (path.rpartition("/") for path in names)
-        if _NATIVE.fullmatch(name) and f"{folder}/".startswith(f"{home}/")
-    }
+def _native_folders(names: Iterable[str]) -> list[str]:
+    """Return expressions for the folders of the wheel that have the extension."""
+    matches = [match for match in map(_NATIVE.fullmatch, names) if match]
+    folders = sorted({match[1].rstrip("/") for match in matches} or {""})
     return [
-        f"os.path.join(LOADER_DIR, {folder!r})" if folder else "LOADER_DIR"
-        for folder in sorted(folders or {""})
+        f"os.path.join(LOADER_DIR, {folder!r})" if folder else "LOADER_DIR" for folder in folders
     ]
 
 
-def _without(content: bytes, element: ast.expr, instead: str) -> bytes:
-    """Return the file with `instead` for the element, or without it, its comma and its line."""
-    start = _offset(content, element.lineno, element.col_offset)
-    end = _offset(content, element.end_lineno or 0, element.end_col_offset or 0)
-    if not instead:
+def _replace(content: bytes, element: ast.expr, text: str) -> bytes:
+    """Return the file with `text` for the element, or without it, its comma and its line."""
+    lines = content.splitlines(keepends=True)
+    start = sum(map(len, lines[: element.lineno - 1])) + element.col_offset
+    end = sum(map(len, lines[: (element.end_lineno or 0) - 1])) + (element.end_col_offset or 0)
+    if not text:
         comma = re.compile(rb"\s*,[ \t]*").match(content, end)
         end = comma.end() if comma else end
         line = len(content[:start].rstrip(b" \t"))
         tail = re.compile(rb"[ \t]*(\r\n|\n)").match(content, end)
         if tail and content[:line].endswith(b"\n"):
             start, end = line, tail.end()
-    return content[:start] + instead.encode() + content[end:]
-
-
-def _offset(content: bytes, line: int, column: int) -> int:
-    """Return where a place of the tree lies in the file; a byte order mark is no column."""
-    lines = content.splitlines(keepends=True)
-    mark = line == 1 and content.startswith(codecs.BOM_UTF8)
-    return sum(map(len, lines[: line - 1])) + column + (len(codecs.BOM_UTF8) if mark else 0)
-
-
-def _check(tree: ast.Module, left: list[str]) -> None:
-    """Refuse a file in which the lists are given anything but the elements `left`."""
-    statements = (statement for _, statement in _statements(tree))
-    wrong = [statement.lineno for statement in statements if _CUDA.search(ast.unparse(statement))]
-    if wrong or [ast.unparse(element) for _, element in _elements(tree)] != left:
-        place = f"line {wrong[0]}" if wrong else "the file"
-        raise PatchError(
-            f"{place} gives a list what should not be in it, in a form that is not known",
-            code="no-place",
-            hint=f"write {' and '.join(_LISTS)} as lists with one element a line",
-        )
-
-
-def _note(name: str, source: str, instead: list[str], member: str) -> Finding:
-    fate = f"{' and '.join(instead)} takes its place" if instead else "it is dropped"
-    return Finding(
-        code="build-machine-path",
-        message=f"{name} names a directory of the build machine, {source}: {fate}",
-        member=member,
-    )
+    return content[:start] + text.encode() + content[end:]

@@ -5,10 +5,11 @@ A loader can have several: OpenCV 4.5.5 has `from .cv2 import *` and, at its end
 """
 
 import ast
+import warnings
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from repack.errors import PatchError
-from repack.patching.sources import parse
 
 _IMPORT = "from . import cuda_dlls as _cuda_dlls"
 _WITH = "with _cuda_dlls.loading():"
@@ -20,6 +21,25 @@ _IMPORTERS = {
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
+def parse(content: bytes) -> ast.Module:
+    """Return the tree of a Python file, in the encoding that it declares.
+
+    PatchError names the line that the running Python cannot read.
+    """
+    try:
+        with warnings.catch_warnings():
+            # An invalid escape in somebody else's config.py does not concern our caller.
+            warnings.simplefilter("ignore")
+            return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f"line {error.lineno} " if isinstance(error, SyntaxError) and error.lineno else ""
+        raise PatchError(
+            f"{line}is not Python that can be read: {getattr(error, 'msg', error)}",
+            code="syntax",
+            hint="correct the line, or take the file from where it was published",
+        ) from error
+
+
 def patch_loader(content: bytes) -> bytes:
     """Return the loader with its native imports in `with` blocks, all else byte for byte.
 
@@ -28,7 +48,13 @@ def patch_loader(content: bytes) -> bytes:
     tree = parse(content)
     blocks = _native_blocks(tree)
     if not blocks:
-        raise _no_native_import(tree)
+        raise PatchError(
+            "no statement at module level that imports the native module was found: expected "
+            '`from .cv2 import *`, `importlib.import_module("cv2")` or the like, or a call of a '
+            "function in this file that does so",
+            code="no-place",
+            hint="this text is not known; a *.patch file of your own can edit it",
+        )
     newline = b"\r\n" if b"\r\n" in content else b"\n"
     lines = content.splitlines(keepends=True)
     for first, last in reversed(blocks):
@@ -37,13 +63,22 @@ def patch_loader(content: bytes) -> bytes:
     first = blocks[0][0]
     lines.insert(first - 1, _IMPORT.encode() + newline)
     new = b"".join(lines)
-    if not _is_same(tree, new):
+    if list(map(ast.dump, _without_ours(parse(new)))) != list(map(ast.dump, tree.body)):
         raise PatchError(
             f"line {first}: the statement cannot be put into a block without changing another",
             code="no-place",
             hint="write it on lines of its own",
         )
     return new
+
+
+def _without_ours(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield the module's statements as they were before ours were put around them."""
+    for statement in tree.body:
+        if isinstance(statement, ast.With) and ast.unparse(statement).startswith(_WITH):
+            yield from statement.body
+        elif ast.unparse(statement) != _IMPORT:
+            yield statement
 
 
 def _native_blocks(tree: ast.Module) -> list[tuple[int, int]]:
@@ -59,17 +94,14 @@ def _native_blocks(tree: ast.Module) -> list[tuple[int, int]]:
 
 def _leading_names(tree: ast.Module) -> set[str]:
     """Return the names of functions and classes that import it, and other names given to these."""
-    carriers: list[tuple[str, ast.AST]] = [
+    named: list[tuple[str, ast.AST]] = [
         (node.name, node) for node in ast.walk(tree) if isinstance(node, _DEFINITIONS)
     ]
     for node in tree.body:
         if isinstance(node, ast.Assign):
-            targets = (target.id for target in node.targets if isinstance(target, ast.Name))
-            carriers += [(name, node.value) for name in targets]
+            named += [(ast.unparse(target), node.value) for target in node.targets]
     names: set[str] = set()
-    while more := {
-        name for name, node in carriers if name not in names and _leads_to_native(node, names)
-    }:
+    while more := {name for name, node in named if _leads_to_native(node, names)} - names:
         names |= more
     return names
 
@@ -94,36 +126,3 @@ def _is_native_import(node: ast.AST) -> bool:
             texts = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
             return not texts.isdisjoint(_NATIVE)
     return False
-
-
-def _is_same(tree: ast.Module, content: bytes) -> bool:
-    """Return whether `content` without our lines means what `tree` does."""
-    try:
-        after = parse(content)
-    except PatchError:
-        return False
-    body: list[ast.stmt] = []
-    for statement in after.body:
-        if ast.unparse(statement).startswith(_WITH) and isinstance(statement, ast.With):
-            body += statement.body
-        elif ast.unparse(statement) != _IMPORT:
-            body.append(statement)
-    after.body = body
-    return ast.dump(after) == ast.dump(tree)
-
-
-def _no_native_import(tree: ast.Module) -> PatchError:
-    """Return the error that says what was looked for, and where."""
-    native = (node for node in ast.walk(tree) if _is_native_import(node))
-    lines = sorted(getattr(node, "lineno", 0) for node in native)
-    searched = f"looked at all {len(tree.body)} of them"
-    if lines:
-        where = ", ".join(f"line {line}" for line in lines)
-        searched = f"it is imported only in code that nothing here calls ({where})"
-    return PatchError(
-        "no statement at module level that imports the native module was found: expected "
-        '`from .cv2 import *`, `importlib.import_module("cv2")` or the like, or a call of a '
-        f"function in this file that does so; {searched}",
-        code="no-place",
-        hint="this text is not known; a *.patch file of your own can edit it",
-    )

@@ -1,23 +1,21 @@
-"""Folders of patches: files that go into the wheel at the same path, and unified diffs."""
+"""A team's folders: files that go into the wheel at the same path, and unified diffs."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from unidiff.patch import PatchedFile
+from unidiff.errors import UnidiffParseError
+from unidiff.patch import Line, PatchedFile, PatchSet
 
-from repack.errors import ConfigError
-from repack.patching.diffs import parse_diff
-
-_DIFF = ".patch"
+from repack.errors import ConfigError, PatchError
+from repack.patching.loader import parse
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overlay:
-    """A folder as read: the content of each member, and each diff by its path in the folder."""
+class Overlay(NamedTuple):
+    """A folder as read: the content of each member, then diffs, with the name of their file."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
-    diffs: dict[str, tuple[PatchedFile, ...]] = field(default_factory=dict)
+    files: dict[str, bytes]
+    diffs: list[tuple[str, PatchedFile]]
 
 
 def builtin_folder() -> Path:
@@ -27,10 +25,10 @@ def builtin_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "patches"
 
 
-def read_overlay(folder: Path) -> Overlay:
+def read_overlay(folder: Path, *, reserved: Collection[str] = ()) -> Overlay:
     """Return what lies in `folder`; hidden files, and a README at its top, are left out.
 
-    ConfigError names the file that cannot go into a wheel.
+    ConfigError names a file that cannot go into a wheel, or is of a name that is `reserved`.
     """
     if not folder.is_dir():
         raise ConfigError(
@@ -39,41 +37,88 @@ def read_overlay(folder: Path) -> Overlay:
             file=folder,
             hint="correct build.patches",
         )
-    overlay = Overlay()
-    for path in _paths(folder):
+    overlay = Overlay({}, [])
+    for path in sorted(folder.rglob("*")):
         member = path.relative_to(folder).as_posix()
-        if path.suffix == _DIFF:
-            overlay.diffs[member] = _read_diff(path)
+        is_hidden = any(part.startswith((".", "__pycache__")) for part in member.split("/"))
+        if not path.is_file() or is_hidden or member.partition(".")[0] == "README":
+            continue
+        if path.suffix == ".patch":
+            for diff in _read_diffs(path):
+                _check_place(path, diff.path, reserved)
+                overlay.diffs.append((member, diff))
         else:
-            _check_place(path, member)
+            _check_place(path, member, reserved)
             overlay.files[member] = path.read_bytes()
     return overlay
 
 
-def _paths(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-        if path.is_file() and not hidden and not (len(parts) == 1 and path.stem == "README"):
-            yield path
+def _check_place(path: Path, member: str, reserved: Collection[str]) -> None:
+    """Refuse what lies in no package, or would be another than repack's own."""
+    top, *rest = member.split("/")
+    if member in reserved:
+        reason = "it is one of repack's own files, which are the same in every wheel"
+    elif not top or not rest or ".." in (top, *rest) or top.endswith((".dist-info", ".data")):
+        reason = "it cannot go into a wheel: files go to the same path in it, in a package"
+    else:
+        return
+    raise ConfigError(
+        reason,
+        code="bad-overlay",
+        file=path,
+        member=member,
+        hint="give it another place, such as cv2/team.py; a unified diff ends in .patch",
+    )
 
 
-def _check_place(path: Path, member: str) -> None:
-    """Refuse a file that lies in no package."""
-    top, _, rest = member.partition("/")
-    if not rest or top.endswith((".dist-info", ".data")):
-        raise ConfigError(
-            "it cannot go into a wheel: files go to the same path in it, in a package",
-            code="bad-overlay",
-            file=path,
-            hint="put it into a folder such as cv2/; a unified diff ends in .patch",
-        )
-
-
-def _read_diff(path: Path) -> tuple[PatchedFile, ...]:
+def _read_diffs(path: Path) -> list[PatchedFile]:
+    """Return what a file of unified diffs does to each member, whose name is the diff's `path`."""
+    reason = "it names no file"
     try:
-        return parse_diff(path.read_bytes())
-    except ValueError as error:
+        diffs = list(PatchSet(path.read_bytes().decode("utf-8", "surrogateescape")))
+    except UnidiffParseError as error:
+        diffs, reason = [], str(error)
+    for diff in diffs:
+        if diff.is_removed_file or diff.is_rename or diff.is_binary_file or not len(diff):
+            reason = f"{diff.path}: a diff can change lines or add a file, nothing else"
+            diffs = []
+    if not diffs:
         raise ConfigError(
-            str(error), code="bad-diff", file=path, hint="write it with `diff -u` or `git diff`"
-        ) from error
+            f"is not a unified diff of a wheel's members: {reason}",
+            code="bad-diff",
+            file=path,
+            hint="write it with `diff -u` or `git diff`",
+        )
+    return diffs
+
+
+def apply_diff(diff: PatchedFile, content: bytes) -> bytes:
+    """Return `content`, empty where the diff adds the file, with the hunks of `diff` applied.
+
+    Each hunk has to match in exactly one place, wherever that is. Ends of line do not count: a
+    member that has CRLF keeps it. PatchError where a hunk has no place, or leaves no Python.
+    """
+    newline = b"\r\n" if b"\r\n" in content else b"\n"
+    lines = content.replace(b"\r\n", b"\n").split(b"\n")
+    for number, hunk in enumerate(diff, 1):
+        before, after = _encode(hunk.source_lines()), _encode(hunk.target_lines())
+        # Lines without context have a place in an empty file alone.
+        starts = range(len(lines) - len(before) + 1 if before else lines == [b""])
+        places = [start for start in starts if lines[start : start + len(before)] == before]
+        if len(places) != 1:
+            at = ", ".join(f"line {place + 1}" for place in places) or "no line"
+            raise PatchError(
+                f"hunk {number} has to match in exactly one place, and matches at {at}",
+                code="ambiguous" if places else "no-place",
+                hint="make the diff anew from this very file, with more context",
+            )
+        lines[places[0] : places[0] + len(before)] = after
+    new = newline.join(lines)
+    if diff.path.endswith(".py"):
+        parse(new)
+    return new
+
+
+def _encode(lines: Iterable[Line]) -> list[bytes]:
+    """Return lines of a diff as bytes, without their ends."""
+    return [line.value.rstrip("\r\n").encode("utf-8", "surrogateescape") for line in lines]
