@@ -7,8 +7,8 @@ is the median of whole processes run in turn. Run by `nox -s bench`.
 import re
 import statistics
 import sys
-from dataclasses import replace
 
+from msgspec.structs import replace
 from proof.proving import Prover, Run
 from proof.scenarios import UNTOUCHED, read_scenarios
 from prove import LOCK
