@@ -276,6 +276,8 @@ def test_the_table_of_a_build_has_a_line_for_each_python(repack: Repack, source:
     assert [row.split()[0] for row in rows] == ["3.12", "3.14t"]
     assert rows[0].count("not run: the smoke test is switched off") == 2
     assert "no wheel: its binary uses the stable ABI" in rows[1]
+    again = repack("build", "--no-smoke", "-q", "--source", source, "--python", "3.12").out
+    assert again.splitlines()[-1].endswith("-cp312-cp312-win_amd64.whl (unchanged)")
 
 
 # Completion in a shell
