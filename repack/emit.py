@@ -28,7 +28,7 @@ class Emitted:
     path: Path
     size: int
     sha256: str
-    fresh: bool
+    fresh: bool = True
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def staging(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_for(out: Path) -> Iterator[None]:
-    """Make the folder `out`; a new one is removed where the block leaves it empty.
+    """Make the folder `out`; a new one is removed where the block ends in an error.
 
     Raises OutputError.
     """
@@ -65,14 +65,40 @@ def emit(
     before = _read_wheels(out)
     emitted = []
     with progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task:
-        # One after the other: after an interrupt no thread goes on writing into the stage.
         for planned in plan.wheels:
-            emitted.append(
-                _find_unchanged(planned, before.get(planned.filename), out)
-                or _write_wheel(planned, wheel, stage, plan.timestamp)
-            )
+            path = out / planned.filename
+            earlier = before.get(planned.filename)
+            if earlier and earlier.recipe == planned.recipe and _is_whole(path, earlier):
+                made = Emitted(
+                    planned=planned,
+                    path=path,
+                    size=earlier.size,
+                    sha256=earlier.sha256,
+                    fresh=False,
+                )
+            else:
+                path = stage / planned.filename
+                written = splice(wheel.archive, planned.entries, path, timestamp=plan.timestamp)
+                made = Emitted(planned=planned, path=path, size=written.size, sha256=written.sha256)
+            emitted.append(made)
             task.advance(1)
     return tuple(emitted)
+
+
+def _read_wheels(out: Path) -> dict[str, WheelRecord]:
+    """Return what the build before left in `out`, by file name; a damaged record tells nothing."""
+    try:
+        return {wheel.filename: wheel for wheel in read_record(out / FILENAME).wheels}
+    except InputError:
+        return {}
+
+
+def _is_whole(path: Path, recorded: WheelRecord) -> bool:
+    """Return whether the file at `path` is still the wheel that was recorded."""
+    try:
+        return files.sha256_of(path) == recorded.sha256
+    except InputError:
+        return False
 
 
 def move_wheel(emitted: Emitted, out: Path, failure: str = "") -> Path:
@@ -90,36 +116,9 @@ def move_wheel(emitted: Emitted, out: Path, failure: str = "") -> Path:
         files.replace(emitted.path, out / name)
     for stale in (failed / name, failed / f"{name}.log"):
         stale.unlink(missing_ok=True)
-    if failed.is_dir() and not any(failed.iterdir()):
+    with suppress(OSError):
         failed.rmdir()
     return out / name
-
-
-def _read_wheels(out: Path) -> dict[str, WheelRecord]:
-    """Return what the build before left in `out`, by file name; a damaged record tells nothing."""
-    try:
-        return {wheel.filename: wheel for wheel in read_record(out / FILENAME).wheels}
-    except InputError:
-        return {}
-
-
-def _find_unchanged(planned: PlannedWheel, before: WheelRecord | None, out: Path) -> Emitted | None:
-    """Return the wheel that stands in `out`, if it is whole and was made by the same recipe."""
-    path = out / planned.filename
-    if before is None or before.recipe != planned.recipe:
-        return None
-    try:
-        if path.stat().st_size != before.size or files.sha256_of(path) != before.sha256:
-            return None
-    except (OSError, InputError):
-        return None
-    return Emitted(planned=planned, path=path, size=before.size, sha256=before.sha256, fresh=False)
-
-
-def _write_wheel(planned: PlannedWheel, wheel: Wheel, stage: Path, timestamp: int) -> Emitted:
-    path = stage / planned.filename
-    written = splice(wheel.archive, planned.entries, path, timestamp=timestamp)
-    return Emitted(planned=planned, path=path, size=written.size, sha256=written.sha256, fresh=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -197,7 +197,7 @@ def _place_of(need: NeededDll, record: BuildRecord) -> str:
     major = record.source.cuda.partition(".")[0]
     wheel = "msvc-runtime" if need.kind == Kind.VC_RUNTIME.value else ""
     if not wheel and major.isdecimal():
-        wheel = distribution(classify(need.dll), int(major)) or ""
+        wheel = distribution(classify(need.dll), int(major))
     if wheel and any(re.match(rf"{re.escape(wheel)}(?![\w.-])", line) for line in record.requires):
         return "nvidia"
     return "system" if need.kind in _SYSTEM_KINDS else "machine"

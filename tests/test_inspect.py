@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nvidia
 import pytest
 import wheelmaking
 from dllmaking import make_dll
+from nvidia import Pretended
 from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import InputError
 from repack.files import Memory
-from repack.inspect import Analysis, analyse, require_cv2, require_windows
-from repack.wheel import parse_filename
+from repack.inspect import Analysis, analyse, require_cv2
 
 CUDA_12 = {"nppc64_12.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 NUMPY_1 = b"\0numpy.core._multiarray_umath\0numpy.core.multiarray failed to import\0"
@@ -120,10 +121,14 @@ def test_needs_reach_through_dlls_that_lie_in_the_wheel(analysed: Analyser) -> N
     core, arithmetic = "cv2/opencv_core490.dll", "cv2/opencv_cudaarithm490.dll"
     needs = {"opencv_core490.dll": ["a"], "cufft64_11.dll": ["cufftPlan1d"]}
     analysis = analysed(
-        pyd=make_pyd({"opencv_core490.dll": ["a"], "OPENCV_CUDAARITHM490.DLL": ["b"]}),
+        pyd=make_pyd(
+            {"opencv_core490.dll": ["a"], "OPENCV_CUDAARITHM490.DLL": ["b"]},
+            delay_imports={"late.dll": ["x"]},
+        ),
         files={
-            core: make_dll("opencv_core490.dll"),
+            core: make_dll("a.dll", imports={"OpenCV_CudaArithm490.dll": ["b"]}),
             arithmetic: make_dll("x.dll", imports=needs),
+            "cv2/late.dll": make_dll("late.dll", imports={"curand64_10.dll": ["x"]}),
             "cv2/opencv_unused490.dll": make_dll("x.dll", imports={"npps64_11.dll": ["x"]}),
         },
     )
@@ -131,7 +136,8 @@ def test_needs_reach_through_dlls_that_lie_in_the_wheel(analysed: Analyser) -> N
     assert by_key["cufft64_11.dll"] == (None, (arithmetic,))
     assert by_key["opencv_core490.dll"] == (core, ("cv2/cv2.pyd", arithmetic))
     assert "npps64_11.dll" not in by_key
-    assert analysis.cuda_major == 12
+    delayed = {need.dll.name for need in analysis.needs if need.delayed}
+    assert (delayed, analysis.cuda_major) == ({"late.dll", "curand64_10.dll"}, 12)
 
 
 def test_a_need_is_met_by_the_dll_beside_the_module_before_another(analysed: Analyser) -> None:
@@ -139,23 +145,6 @@ def test_a_need_is_met_by_the_dll_beside_the_module_before_another(analysed: Ana
     dlls = {name: make_dll("x.dll") for name in ("aaa/a.dll", *places.values())}
     analysis = analysed(pyd=make_pyd({"a.dll": ["x"], "b.dll": ["x"]}), files=dlls)
     assert answers(analysis) == {**places, "python3.dll": None}
-
-
-def test_a_need_is_delayed_where_only_a_delayed_dll_has_it(analysed: Analyser) -> None:
-    late = make_dll("late.dll", imports={"cufft64_11.dll": ["x"]})
-    pyd = make_pyd(CUDA_12, delay_imports={"late.dll": ["x"]})
-    analysis = analysed(pyd=pyd, files={"cv2/late.dll": late})
-    delayed = {need.dll.name for need in analysis.needs if need.delayed}
-    assert delayed == {"late.dll", "cufft64_11.dll"}
-
-
-def test_needs_end_where_dlls_need_each_other(analysed: Analyser) -> None:
-    files = {
-        "cv2/a.dll": make_dll("a.dll", imports={"b.dll": ["x"]}),
-        "cv2/b.dll": make_dll("b.dll", imports={"a.dll": ["x"]}),
-    }
-    analysis = analysed(pyd=make_pyd({"a.dll": ["x"]}), files=files)
-    assert answers(analysis)["b.dll"] == "cv2/b.dll"
 
 
 WROTE = b'"""What."""\n\nBUILD = {"cuda": (12, 3)}\n'
@@ -205,10 +194,9 @@ def test_the_numpy_abi_is_read_from_the_binary(
 
 
 SPLIT = ['numpy<2; python_version < "3.9"', 'numpy; python_version >= "3.9"']
-
-
-WINDOWS_CAP = ['numpy; sys_platform == "linux"', "numpy==1.*"]
-MISSING, CONTRADICTED = ["numpy-missing"], ["numpy-contradicted"]
+ON_WINDOWS = ['numpy; sys_platform == "linux"', "numpy==1.*"]
+OF_4_12 = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]
+MISSING, CONTRADICTED, LIFTED = ["numpy-missing"], ["numpy-contradicted"], ["numpy-bound-lifted"]
 #: The binary's marks, the wheel's requirements, the Pythons asked for, the findings.
 REQUIREMENTS: dict[str, tuple[bytes, list[str], list[str], list[str]]] = {
     "none required": (NUMPY_1, [], ["3.12"], MISSING),
@@ -216,11 +204,12 @@ REQUIREMENTS: dict[str, tuple[bytes, list[str], list[str], list[str]]] = {
     "not used": (b"", [], ["3.12"], []),
     "no cap": (NUMPY_1, ["numpy>=1.17"], ["3.12"], CONTRADICTED),
     "capped": (NUMPY_1, ["numpy<2,>=1.17"], ["3.12"], []),
-    "capped on Windows": (NUMPY_1, WINDOWS_CAP, ["3.12"], []),
+    "capped on Windows": (NUMPY_1, ON_WINDOWS, ["3.12"], []),
     "NumPy 2's runs on both": (NUMPY_2, ["numpy"], ["3.12"], []),
+    "a cap that is none": (NUMPY_2, ["numpy<3"], ["3.12"], []),
+    "a cap that the binary disproves": (NUMPY_2, OF_4_12, ["3.12"], LIFTED),
     "the other Python is not asked for": (NUMPY_1, SPLIT, ["3.7"], []),
     "it is asked for": (NUMPY_1, SPLIT, ["3.7", "3.12"], CONTRADICTED),
-    "NumPy 2 has no such Python": (NUMPY_1, ["numpy"], ["3.7"], []),
     "no Python asked for": (NUMPY_1, ["numpy"], [], []),
 }
 
@@ -232,6 +221,11 @@ def test_requirements_must_fit_the_binary_on_the_pythons_asked_for(
     marks, requires, pythons, expected = REQUIREMENTS[name]
     pyd = make_pyd(CUDA_12) + marks
     assert codes(analysed(pyd=pyd, requires=requires, pythons=pythons)) == expected
+
+
+def test_a_python_that_the_tag_keeps_out_is_not_asked_for(analysed: Analyser) -> None:
+    pyd = linked("python37.dll") + NUMPY_1
+    assert codes(analysed(pyd=pyd, tag="cp37-cp37m", requires=SPLIT)) == []
 
 
 def linked(dll: str, machine: str = "x86-64") -> bytes:
@@ -313,7 +307,6 @@ PLACES = (PYD, OTHER_PYD, "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd")
 def test_no_place_where_cv2_lies_is_refused(member: str, tmp_path: Path) -> None:
     pyd = make_dll("cv2.pyd", imports=CUDA_12)
     require_cv2(analyse(make_wheel(tmp_path / "x-1-cp39-cp39-win_amd64.whl", {member: pyd})))
-    require_windows(parse_filename(Path("opencv_python-4.9-cp37-abi3-win_arm64.whl")))
 
 
 # A wheel that was looked through once is known by its hash, and by nothing less.
@@ -329,10 +322,7 @@ def wheel(tmp_path: Path) -> Path:
     return wheelmaking.cuda_wheel(tmp_path, numpy=b"numpy._core._multiarray_umath")
 
 
-DAMAGE = {"no JSON": ("{", ""), "a part is missing": ('"images"', '"image"')}
-
-
-@pytest.mark.parametrize(("old", "new"), DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize(("old", "new"), [("{", ""), ('"images"', '"image"')])
 def test_a_memory_gives_the_same_as_the_first_look_and_forgets_what_is_damaged(
     old: str, new: str, wheel: Path, memory: Memory
 ) -> None:
@@ -345,18 +335,72 @@ def test_a_memory_gives_the_same_as_the_first_look_and_forgets_what_is_damaged(
     assert entry.read_text("utf-8") == text
 
 
-def test_a_memory_knows_no_other_file_of_that_name_and_size(wheel: Path, memory: Memory) -> None:
-    analyse(wheel, memory=memory)
-    content = bytearray(wheel.read_bytes())
-    content[content.index(b"cv2/cv2.pyd") + 80] ^= 1
-    wheel.write_bytes(content)
-    with pytest.raises(InputError):
-        analyse(wheel, memory=memory)
-
-
-def test_a_memory_lets_no_wheel_in_that_is_refused(tmp_path: Path, memory: Memory) -> None:
+def test_a_memory_lets_nothing_in_that_is_refused(tmp_path: Path, memory: Memory) -> None:
     files = {PYD: make_pyd(), "evil.pth": b"import os\n"}
-    refused = make_wheel(tmp_path / "opencv_python-1.0-cp37-abi3-win_amd64.whl", files)
-    analyse(refused, allow_startup_hook=True, memory=memory)
+    wheel = make_wheel(tmp_path / "opencv_python-1.0-cp37-abi3-win_amd64.whl", files)
+    analyse(wheel, allow_startup_hook=True, memory=memory)
     with pytest.raises(InputError, match="at each start"):
-        analyse(refused, memory=memory)
+        analyse(wheel, memory=memory)
+    content = bytearray(wheel.read_bytes())
+    content[content.index(PYD.encode()) + 80] ^= 1
+    wheel.write_bytes(content)
+    with pytest.raises(InputError, match="checksum"):
+        analyse(wheel, allow_startup_hook=True, memory=memory)
+
+
+# CUDA's DLLs that somebody has put into the wheel.
+
+
+CUDNN_NEEDS = {"cudnn64_9.dll": ["cudnnGetVersion"]}
+NEEDS = {"nppif64_12.dll": ["nppiFilter_8u_C1R"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
+JPEG_NEEDS = {**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}
+DRIVER_NEEDS = {**NEEDS, "nvcuda.dll": ["cuInit"]}
+USED = (nvidia.CUDART, nvidia.NPPC, nvidia.NPPIF)
+WHOLE_CUDNN = (nvidia.CUDNN, *nvidia.CUDNN_PARTS)
+OPS = Pretended(name="cudnn_ops64_9.dll", imports={"cublas64_12.dll": ["cublasCreate_v2"]})
+WITH_CUBLAS = (
+    *(part for part in WHOLE_CUDNN if part.name != OPS.name),
+    *(OPS, nvidia.CUBLAS, nvidia.CUBLAS_LT),
+)
+IDLE = [Pretended(name=f"npp{letter}64_12.dll") for letter in "abcdefghijk"]
+OF_MANY = ["nppa64_12.dll, nppb64_12.dll, nppd64_12.dll, nppe64_12.dll and 6 more"]
+
+#: The DLLs carried, those that the module asks for, code and a part of each finding's text.
+CARRIED: dict[str, tuple[Sequence[Pretended], Parts, list[str]]] = {
+    "what is asked for, and no more": (USED, NEEDS, []),
+    "what nobody asks for": ((*USED, *IDLE), NEEDS, ["vendored-superfluous", *OF_MANY]),
+    "what the licence does not list": ((*USED, nvidia.NVJPEG), JPEG_NEEDS, ["vendored-unlisted"]),
+    "the driver's": ((*USED, nvidia.DRIVER), DRIVER_NEEDS, ["vendored-driver"]),
+    "cuDNN with all of its parts": (WHOLE_CUDNN, CUDNN_NEEDS, []),
+    "cuDNN's shim alone": ((nvidia.CUDNN,), CUDNN_NEEDS, ["vendored-incomplete"]),
+    "NVRTC, which cuDNN loads by name": (
+        (*WHOLE_CUDNN, nvidia.NVRTC, nvidia.NVRTC_BUILTINS),
+        CUDNN_NEEDS,
+        [],
+    ),
+    "what a DLL imports that is loaded by name": (WITH_CUBLAS, CUDNN_NEEDS, []),
+    "NVRTC without its built-ins": (
+        (*WHOLE_CUDNN, nvidia.NVRTC),
+        CUDNN_NEEDS,
+        ["vendored-incomplete", "nvrtc-builtins64_*.dll"],
+    ),
+}
+TERMS = "opencv_python-4.9.0.80.dist-info/licenses/EULA.txt"
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_carried_dlls_are_judged(name: str, analysed: Analyser) -> None:
+    dlls, needs, texts = CARRIED[name]
+    # A stand-in is no driver.
+    files = {TERMS: nvidia.LICENCE, "cv2/stand-ins/nvcuda/nvcuda.dll": nvidia.DRIVER.content}
+    files |= {f"cv2/{dll.name}": dll.content for dll in dlls}
+    findings = analysed(pyd=make_pyd(needs), files=files).findings
+    assert len(findings) == bool(texts)
+    assert all(text in f"{findings[0].code} {findings[0].message}" for text in texts)
+
+
+def test_a_wheel_with_dlls_of_nvidias_needs_its_terms(analysed: Analyser) -> None:
+    files = {f"cv2/{dll.name}": dll.content for dll in USED}
+    files[TERMS] = b"Apache License\n"
+    analysis = analysed(pyd=make_pyd(NEEDS), files=files)
+    assert codes(analysis) == ["vendored-without-licence"]

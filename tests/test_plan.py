@@ -22,7 +22,6 @@ from repack.plan import (
     PlannedWheel,
     Supplement,
     build_facts,
-    dll_requirements,
     make_plan,
     refusal,
 )
@@ -251,12 +250,6 @@ def test_the_lines_for_numpy_are_right_for_the_binary_whichever_pythons_are_aske
     assert requirements(analysis, "3.12") == after
 
 
-def test_a_bound_that_was_lifted_is_a_finding(shelf: Shelf) -> None:
-    plan = planned(shelf(requires=OF_4_12, numpy="2"))
-    (message,) = (it.message for it in plan.record.findings if it.code == "numpy-bound-lifted")
-    assert OF_4_12[1] in message
-
-
 NO_NUMPY = {
     "built for NumPy 1": ("1", ["numpy>=1.19"], "3.13"),
     "a bound that nothing disproves": (None, ["numpy<2.3"], "3.14"),
@@ -313,40 +306,6 @@ def test_the_recipe_changes_with_whatever_changes_the_bytes(shelf: Shelf) -> Non
     assert recipe() in recipes
 
 
-# NVIDIA's wheels
-
-
-#: The DLLs needed, and the wheels that bring them. Most of CUDA 13's names tell no major.
-BROUGHT = {
-    "no CUDA, and never the driver's": ("KERNEL32.dll nvcuda.dll", ""),
-    "CUDA 10": ("cudart64_102.dll nppc64_10.dll cudnn64_7.dll", ""),
-    "CUDA 11 and cuDNN 8": (
-        "cudart64_110.dll cufft64_10.dll cudnn64_8.dll",
-        "nvidia-cuda-runtime-cu11 nvidia-cudnn-cu11==8.* nvidia-cufft-cu11",
-    ),
-    "CUDA 12, NPP's many DLLs once": (
-        "cufft64_11.dll nppc64_12.dll nppif64_12.dll cudnn_ops64_9.dll",
-        "nvidia-cudnn-cu12==9.* nvidia-cufft-cu12 nvidia-npp-cu12",
-    ),
-    "CUDA 13": (
-        "cudart64_13.dll cudnn64_9.dll nvrtc64_130_0.dll",
-        "nvidia-cuda-nvrtc==13.* nvidia-cuda-runtime==13.* nvidia-cudnn-cu13==9.*",
-    ),
-}
-
-
-@pytest.mark.parametrize(("dlls", "wheels"), BROUGHT.values(), ids=BROUGHT)
-def test_the_dlls_that_are_needed_come_from_these_wheels(
-    dlls: str, wheels: str, shelf: Shelf
-) -> None:
-    assert dll_requirements(shelf(dlls=dlls.split())) == tuple(wheels.split())
-
-
-def test_delay_loaded_dlls_are_needed_too_and_those_in_the_wheel_are_not(shelf: Shelf) -> None:
-    analysis = shelf(delayed=["cufft64_11.dll"], beside=["nppc64_12.dll"])
-    assert dll_requirements(analysis) == ("nvidia-cuda-runtime-cu12", "nvidia-cufft-cu12")
-
-
 # What the run-time module is told
 
 
@@ -393,25 +352,20 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
     }
 
 
-#: NPP's DLLs needed at load time and by delay-load, the family, and those told as delayed.
+#: NPP's DLLs needed at load time, those in the wheel, the family, and those told as delayed.
 CORE, FILTER, GEOMETRY = "nppc64_12.dll", "nppif64_12.dll", "nppig64_12.dll"
 OWN_IMPORTS = {
-    "by delay-load": ((), (CORE, GEOMETRY), (CORE, GEOMETRY)),
-    "needed at load time by another": ((FILTER,), (CORE, FILTER, GEOMETRY), (GEOMETRY,)),
+    "by delay-load": ((), (), (CORE, GEOMETRY), (CORE, GEOMETRY)),
+    "at load time": ((FILTER,), (), (CORE, FILTER, GEOMETRY), (GEOMETRY,)),
+    "in the wheel": ((FILTER,), ("NPPC64_12.dll",), (FILTER, GEOMETRY), (GEOMETRY,)),
 }
 
 
-@pytest.mark.parametrize(("dlls", "family", "delayed"), OWN_IMPORTS.values(), ids=OWN_IMPORTS)
-def test_what_nvidias_dlls_import_themselves_is_of_their_families(
-    dlls: Sequence[str], family: object, delayed: object, shelf: Shelf
-) -> None:
-    facts = build_facts(shelf(dlls=dlls, delayed=[GEOMETRY]), Supplement())
+@pytest.mark.parametrize("name", OWN_IMPORTS)
+def test_what_nvidias_dlls_import_themselves_is_of_their_families(name: str, shelf: Shelf) -> None:
+    dlls, beside, family, delayed = OWN_IMPORTS[name]
+    facts = build_facts(shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY]), Supplement())
     assert (facts["families"], facts["delayed"]) == ({"npp": family}, delayed)
-
-
-def test_what_they_import_is_not_looked_for_where_the_wheel_has_it(shelf: Shelf) -> None:
-    analysis = shelf(dlls=["nppif64_12.dll"], beside=["NPPC64_12.dll"])
-    assert build_facts(analysis, Supplement())["families"] == {"npp": ("nppif64_12.dll",)}
 
 
 def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
@@ -428,10 +382,3 @@ def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
         "cudart": ("cudart64_12.dll",),
         "nvjitlink": ("nvJitLink_120_0.dll",),
     }
-
-
-@pytest.mark.parametrize(("dlls", "cuda"), [(CUDA_12, (12, None)), (("nvcuda.dll",), None)])
-def test_the_run_time_module_is_told_the_cuda_as_far_as_it_is_known(
-    dlls: Sequence[str], cuda: object, shelf: Shelf
-) -> None:
-    assert build_facts(shelf(dlls=dlls), Supplement())["cuda"] == cuda

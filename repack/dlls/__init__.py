@@ -8,26 +8,26 @@ from repack.dlls.families import (
     cure,
     distribution,
     general_cures,
+    index_requirement,
     key_of,
     may_be_shipped,
     possible_majors,
 )
-from repack.dlls.partners import Partner, companions, partners, parts_of
-from repack.dlls.pe import Image, Import, read_exports, read_image
+from repack.dlls.partners import companions, partners, parts_of
+from repack.dlls.pe import Image, read_exports, read_image
 from repack.dlls.writing import make_dll
 
 __all__ = [
     "FAMILIES",
     "Dll",
     "Image",
-    "Import",
     "Kind",
-    "Partner",
     "classify",
     "companions",
     "cure",
     "distribution",
     "general_cures",
+    "index_requirement",
     "key_of",
     "make_dll",
     "may_be_shipped",

@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 
 #: "12" is a number of the library's own, "65" is CUDA 6.5, "1210" is 12.10, "2025" is a year.
-_FIRST_OWN, _FIRST_VERSION, _FIRST_LONG_VERSION, _FIRST_YEAR = 10, 50, 1000, 2000
+_FIRST_VERSION, _FIRST_LONG_VERSION, _FIRST_YEAR = 50, 1000, 2000
 #: NVIDIA's wheels begin with CUDA 11; since 13 their names no longer carry the major.
 _FIRST_WHEELS, _FIRST_PLAIN_NAMES = 11, 13
+#: What a library's own major version can be; other numbers count something else.
+_LIBRARY_MAJORS = range(10, 100)
 
 # "nppc64_12", "nvrtc64_120_0.alt", "nvrtc-builtins64_129", "nvJitLink_120_0", "cupti64_2025.1.0"
 _NUMBERED = re.compile(
@@ -75,18 +77,14 @@ class Dll:
         return _MANGLED.sub("", self.key)
 
 
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
 FAMILIES: Mapping[str, Family] = {
-    name: Family(**row)
-    for name, row in tomllib.loads(
-        Path(__file__).with_name("families.toml").read_text("utf-8")
-    ).items()
+    name: Family(**row) for name, row in tomllib.loads(_read("families.toml")).items()
 }
-_WINDOWS = frozenset(
-    name
-    for line in Path(__file__).with_name("windows.txt").read_text("utf-8").splitlines()
-    if not line.startswith("#")
-    for name in line.split()
-)
+_WINDOWS = frozenset(re.sub("#.*", "", _read("windows.txt")).split())
 
 
 def key_of(name: str) -> str:
@@ -116,6 +114,19 @@ def classify(name: str) -> Dll:
     return Dll(name=name, family=family, kind=Kind(family))
 
 
+def _majors(row: Family, text: str) -> frozenset[int]:
+    """Return the CUDA majors that a library with the number `text` in its name can be of."""
+    number = int(text)
+    if number >= _FIRST_YEAR:
+        return frozenset()
+    if number >= _FIRST_VERSION:
+        return frozenset({int(text[: -2 if number >= _FIRST_LONG_VERSION else -1])})
+    if text in row.majors:
+        first, last = row.majors[text]
+        return frozenset(range(first, last + 1))
+    return frozenset() if row.ahead is None else frozenset({number + row.ahead})
+
+
 def possible_majors(dlls: Iterable[Dll]) -> frozenset[int] | None:
     """Return the CUDA majors that all of `dlls` can be of: none left where they contradict.
 
@@ -125,13 +136,30 @@ def possible_majors(dlls: Iterable[Dll]) -> frozenset[int] | None:
     return frozenset.intersection(*told) if told else None
 
 
-def distribution(dll: Dll, cuda_major: int) -> str | None:
-    """Return the name of NVIDIA's distribution that holds `dll` of that CUDA major, if any does."""
+def distribution(dll: Dll, cuda_major: int) -> str:
+    """Return the name of NVIDIA's distribution that holds `dll` of that CUDA major, "" for none."""
     row = FAMILIES.get(dll.family)
     if row is None or not row.distribution or cuda_major < row.first_wheels:
-        return None
+        return ""
     is_plain = cuda_major >= _FIRST_PLAIN_NAMES and dll.kind is not Kind.CUDNN
     return row.distribution if is_plain else f"{row.distribution}-cu{cuda_major}"
+
+
+def index_requirement(dll: Dll, cuda_major: int) -> str:
+    """Return the index requirement of NVIDIA's wheel with `dll`, "" where there is none.
+
+    Where the distribution's name does not say the major (cuDNN's always, the toolkit's from
+    CUDA 13 on), its version has to: it follows the number in the DLL's name.
+    """
+    name = distribution(dll, cuda_major)
+    is_told = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
+    if not name or is_told or dll.version is None:
+        return name
+    # nvrtc64_130_0 and cudart64_110 carry the minor version as well.
+    number = dll.version // 10 if dll.version > max(_LIBRARY_MAJORS) else dll.version
+    # cupti64_2025.1.0 and nvToolsExt64_1 count otherwise; their wheels follow the toolkit.
+    is_major = number in _LIBRARY_MAJORS or dll.kind is Kind.CUDNN
+    return f"{name}=={number if is_major else cuda_major}.*"
 
 
 def may_be_shipped(dll: Dll) -> bool:
@@ -154,18 +182,3 @@ def cure(dll: Dll, cuda: tuple[int, int | None] | None) -> str:
     if dll.kind is Kind.CUDNN:
         return f"set CUDNN_PATH to cuDNN {dll.version} for {toolkit}"
     return FAMILIES[dll.family].cure if dll.family in FAMILIES else ""
-
-
-def _majors(row: Family, text: str) -> frozenset[int]:
-    """Return the CUDA majors that a library with the number `text` in its name can be of."""
-    number = int(text)
-    if number >= _FIRST_YEAR:
-        return frozenset()
-    if number >= _FIRST_VERSION:
-        return frozenset({int(text[: -2 if number >= _FIRST_LONG_VERSION else -1])})
-    if text in row.majors:
-        first, last = row.majors[text]
-        return frozenset(range(first, last + 1))
-    if row.ahead is None or number < _FIRST_OWN:
-        return frozenset()
-    return frozenset({number + row.ahead})

@@ -1,7 +1,7 @@
 """DLLs that NVIDIA's DLLs need in their turn: by their import tables, or by name as they run."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from repack.dlls.families import Dll, Kind
 
@@ -13,19 +13,17 @@ _CUDNN_PARTS = {
         *("engines_precompiled", "engines_runtime_compiled"),
     ),
 }
-#: Which DLLs of the same number a DLL imports itself: NPP's all import its core, and cuBLAS has
-#: been two libraries since CUDA 10.1, from whose number on it is its own.
+#: Which DLLs of the same number a DLL imports itself. cuBLAS has been two libraries since
+#: CUDA 10.1, from whose number on it is its own.
 _COMPANIONS = (
     (re.compile(r"cublas64_([1-4]\d)\.dll"), ("cublasLt64_{}.dll",)),
     (re.compile(r"nvblas64_([1-4]\d)\.dll"), ("cublas64_{}.dll", "cublasLt64_{}.dll")),
-    (re.compile(r"nvblas64_(\d+)\.dll"), ("cublas64_{}.dll",)),
     (re.compile(r"npp(?!c64)[a-z]+64_(\d+)\.dll"), ("nppc64_{}.dll",)),
     (re.compile(r"cufftw64_(\d+)\.dll"), ("cufft64_{}.dll",)),
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Partner:
+class Partner(NamedTuple):
     """DLLs that a DLL loads by name, their keys as a pattern.
 
     `beside` where all of them must be of the same release, and so of one directory.
@@ -43,12 +41,12 @@ def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
     if dll.kind is Kind.CUDNN and (dll.version or 0) >= min(_CUDNN_PARTS):
         major = r"\d\d" if cuda_major is None else str(cuda_major)
         return (
-            Partner(names=re.compile(rf"cudnn\w*64_{dll.version}\.dll"), beside=True),
-            Partner(names=re.compile(rf"cublaslt64_{major}\.dll")),
-            Partner(names=re.compile(rf"nvrtc64_{major}\d_0\.dll")),
+            Partner(re.compile(rf"cudnn\w*64_{dll.version}\.dll"), beside=True),
+            Partner(re.compile(rf"cublaslt64_{major}\.dll")),
+            Partner(re.compile(rf"nvrtc64_{major}\d_0\.dll")),
         )
     if dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
-        return (Partner(names=re.compile(r"nvrtc-builtins64_\d+\.dll"), beside=True),)
+        return (Partner(re.compile(r"nvrtc-builtins64_\d+\.dll"), beside=True),)
     return ()
 
 

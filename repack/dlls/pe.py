@@ -7,10 +7,10 @@ is a wheel that does not import.
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import pefile
 
@@ -18,13 +18,13 @@ from repack.errors import InputError
 
 _MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
 _EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13
-_RVA_BASED = 1
 #: Far beyond any real file, near enough that a made-up one ends at once.
 _MOST_DLLS, _MOST_SYMBOLS = 4096, 1 << 19
-_LONGEST_NAME, _LONGEST_DLL_NAME = 8192, 260
+_LONGEST_NAME = 8192
 _IMPOSSIBLE = frozenset('<>:"|?*/\\')
 #: Whatever pefile raises at headers that contradict themselves, and ValueError is ours.
 _BROKEN = (pefile.PEFormatError, ValueError, AttributeError, IndexError, struct.error)
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,14 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
             path.open("rb") as stream,
             mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            return _image(_headers(content))
+            headers = _read_headers(content)
+            machine = headers.FILE_HEADER.Machine
+            return Image(
+                machine=_MACHINES.get(machine, f"0x{machine:04x}"),
+                imports=_read_imports(headers, _find_imports(headers)),
+                delay_imports=_read_imports(headers, _find_delay_imports(headers)),
+                exports=tuple(_read_exports(headers)),
+            )
     except _BROKEN as error:
         raise InputError(
             f"not a Windows program or DLL: {getattr(error, 'value', error)}",
@@ -79,7 +86,7 @@ def read_exports(path: Path) -> tuple[str, ...]:
     return read_image(path).exports
 
 
-def _headers(content: mmap.mmap) -> pefile.PE:
+def _read_headers(content: mmap.mmap) -> pefile.PE:
     if content[:2] != b"MZ":
         start = content[:40].split(b"\n")[0].rstrip(b"\0").decode("ascii", "replace")
         raise ValueError(f"it begins with {start!r}, not with 'MZ'")
@@ -94,49 +101,37 @@ def _headers(content: mmap.mmap) -> pefile.PE:
     return headers
 
 
-def _image(headers: pefile.PE) -> Image:
-    machine = headers.FILE_HEADER.Machine
-    return Image(
-        machine=_MACHINES.get(machine, f"0x{machine:04x}"),
-        imports=_group_by_dll(_imports(headers)),
-        delay_imports=_group_by_dll(_delay_imports(headers)),
-        exports=tuple(_exports(headers)),
-    )
-
-
-def _group_by_dll(pairs: Iterator[tuple[str, str]]) -> tuple[Import, ...]:
-    """Return pairs of DLL and symbol by DLL, in their order."""
-    symbols: dict[str, list[str]] = {}
-    for dll, symbol in islice(pairs, _MOST_SYMBOLS):
-        symbols.setdefault(dll, []).append(symbol)
-    if next(pairs, None):
-        raise ValueError("its import table has no end")
-    return tuple(Import(dll=dll, symbols=tuple(names)) for dll, names in symbols.items())
-
-
-def _imports(headers: pefile.PE) -> Iterator[tuple[str, str]]:
-    """Yield the DLLs and symbols to be loaded; of which nothing is asked is not loaded."""
+def _find_imports(headers: pefile.PE) -> Iterator[tuple[int, int]]:
+    """Yield where the name of each DLL and its list of symbols are."""
     for lookups, _, _, name, addresses in _descriptors(headers, _IMPORTS, "<5I"):
         if not name or not addresses:
             return
-        dll = _dll_name(headers, name)
         # Old linkers leave the first list out.
-        for symbol in _symbols(headers, lookups or addresses, base=0):
-            yield dll, symbol
+        yield name, lookups or addresses
 
 
-def _delay_imports(headers: pefile.PE) -> Iterator[tuple[str, str]]:
-    for flags, name, _, _, lookups, *_ in _descriptors(headers, _DELAY_IMPORTS, "<8I"):
+def _find_delay_imports(headers: pefile.PE) -> Iterator[tuple[int, int]]:
+    for _, name, _, _, lookups, *_ in _descriptors(headers, _DELAY_IMPORTS, "<8I"):
         if not name:
             return
-        # Compilers before Visual C++ 7 wrote addresses where offsets are written today.
-        base = 0 if flags & _RVA_BASED else headers.OPTIONAL_HEADER.ImageBase
-        dll = _dll_name(headers, name - base)
-        for symbol in _symbols(headers, lookups - base, base=base):
-            yield dll, symbol
+        yield name, lookups
 
 
-def _exports(headers: pefile.PE) -> Iterator[str]:
+def _read_imports(headers: pefile.PE, places: Iterable[tuple[int, int]]) -> tuple[Import, ...]:
+    """Return the DLLs and symbols; a DLL of which nothing is asked is not loaded."""
+    pairs = (
+        (dll, symbol)
+        for name, lookups in _limit(places, _MOST_DLLS)
+        for dll in [_dll_name(headers, name)]
+        for symbol in _symbols(headers, lookups)
+    )
+    symbols: dict[str, list[str]] = {}
+    for dll, symbol in _limit(pairs, _MOST_SYMBOLS):
+        symbols.setdefault(dll, []).append(symbol)
+    return tuple(Import(dll=dll, symbols=tuple(names)) for dll, names in symbols.items())
+
+
+def _read_exports(headers: pefile.PE) -> Iterator[str]:
     start = _directory(headers, _EXPORTS)
     if not start:
         return
@@ -144,7 +139,14 @@ def _exports(headers: pefile.PE) -> Iterator[str]:
     if count > _MOST_SYMBOLS:
         raise ValueError("its export table has no end")
     for (rva,) in struct.iter_unpack("<I", _data(headers, names, 4 * count) if count else b""):
-        yield _text(headers, rva, _LONGEST_NAME)
+        yield _text(headers, rva)
+
+
+def _limit(items: Iterable[_Item], most: int) -> Iterator[_Item]:
+    for number, item in enumerate(items):
+        if number >= most:
+            raise ValueError("its import table has no end")
+        yield item
 
 
 def _directory(headers: pefile.PE, index: int) -> int:
@@ -155,35 +157,28 @@ def _directory(headers: pefile.PE, index: int) -> int:
 def _descriptors(headers: pefile.PE, index: int, form: str) -> Iterator[tuple[int, ...]]:
     rva = _directory(headers, index)
     size = struct.calcsize(form)
-    for place in range(rva, rva + size * _MOST_DLLS, size) if rva else ():
-        descriptor = struct.unpack(form, _data(headers, place, size))
-        if not any(descriptor):
-            return
+    while rva and any(descriptor := struct.unpack(form, _data(headers, rva, size))):
         yield descriptor
-    if rva:
-        raise ValueError("its import table has no end")
+        rva += size
 
 
-def _symbols(headers: pefile.PE, rva: int, *, base: int) -> Iterator[str]:
+def _symbols(headers: pefile.PE, rva: int) -> Iterator[str]:
     width = 8 if headers.PE_TYPE == pefile.OPTIONAL_HEADER_MAGIC_PE_PLUS else 4
     by_number = 1 << (width * 8 - 1)
     while thunk := int.from_bytes(_data(headers, rva, width), "little"):
-        if thunk & by_number:
-            yield f"#{thunk & 0xFFFF}"
-        else:
-            yield _text(headers, thunk - base + 2, _LONGEST_NAME)
+        yield f"#{thunk & 0xFFFF}" if thunk & by_number else _text(headers, thunk + 2)
         rva += width
 
 
 def _dll_name(headers: pefile.PE, rva: int) -> str:
-    name = _text(headers, rva, _LONGEST_DLL_NAME)
+    name = _text(headers, rva)
     if not name or not name.isprintable() or _IMPOSSIBLE & set(name):
         raise ValueError(f"it asks for a DLL called {name!r}")
     return name
 
 
-def _text(headers: pefile.PE, rva: int, longest: int) -> str:
-    text, end, _ = _available(headers, rva, longest + 1).partition(b"\0")
+def _text(headers: pefile.PE, rva: int) -> str:
+    text, end, _ = _available(headers, rva, _LONGEST_NAME).partition(b"\0")
     if not end:
         raise ValueError(f"a name at {rva:#x} has no end")
     # Old Visual C++ mangles names of non-ASCII identifiers in the local code page.
@@ -199,6 +194,6 @@ def _data(headers: pefile.PE, rva: int, size: int) -> bytes:
 
 def _available(headers: pefile.PE, rva: int, size: int) -> bytes:
     """Return `size` bytes at an address, fewer where its section ends before."""
-    if rva < 0 or not (headers.get_section_by_rva(rva) or rva < len(headers.header)):
+    if not (headers.get_section_by_rva(rva) or rva < len(headers.header)):
         raise ValueError(f"a table points to {rva:#x}, where there is nothing")
     return bytes(headers.get_data(rva, size))

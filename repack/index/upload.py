@@ -21,7 +21,7 @@ from repack.index.publishing import Done, make_done
 from repack.index.resolving import find_uv, trust_settings
 from repack.index.web import PAGE_TYPES, Link, Login, Page, Web, origin, read_links
 from repack.index.wheels import Offer
-from repack.plan import format_megabytes
+from repack.plan import describe_size
 from repack.process import run
 
 #: Seconds for one upload: gigabytes on a slow line.
@@ -263,13 +263,7 @@ def _check_uploaded(offer: Offer, index: ServedIndex) -> None:
 
 def _size_hint(offer: Offer) -> str:
     """Return what to do where a server does not take a file of that size."""
-    heaviest = sorted(offer.carried, key=lambda dll: -(dll.packed or dll.size))[:3]
-    weights = ", ".join(
-        f"{dll.member.rpartition('/')[2]} {format_megabytes(dll.packed or dll.size)}"
-        for dll in heaviest
-    )
-    most = f"; most of it is {weights}" if weights else ""
     return (
-        f"it has {format_megabytes(offer.file.size)}{most}: leave families out, or let the server "
-        "take more, and set publish.max-size to its limit"
+        f"it has {describe_size(offer.file.size, offer.carried)}: leave families out, or let the "
+        "server take more, and set publish.max-size to its limit"
     )

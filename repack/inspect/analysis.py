@@ -13,6 +13,7 @@ from repack.wheel import Wheel, WheelName
 
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
+_TOOLKIT = {Kind.CUDA, Kind.CUDNN}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +45,14 @@ class Analysis:
     @property
     def cuda_dlls(self) -> tuple[Dll, ...]:
         """The DLLs of the toolkit and of cuDNN that the modules lead to."""
-        kinds = {Kind.CUDA, Kind.CUDNN}
-        return tuple(need.dll for need in self.needs if need.dll.kind in kinds)
+        return tuple(need.dll for need in self.needs if need.dll.kind in _TOOLKIT)
+
+    @property
+    def toolkit_needs(self) -> tuple[Need, ...]:
+        """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
+        return tuple(
+            need for need in self.needs if need.in_wheel is None and need.dll.kind in _TOOLKIT
+        )
 
     @property
     def is_cuda(self) -> bool:
@@ -55,12 +62,10 @@ class Analysis:
     def symbols(self, need: Need) -> tuple[str, ...]:
         """Return what the members that need the DLL ask of it, sorted."""
         images = [self.images[member] for member in need.needed_by]
-        imports = [
-            imported for image in images for imported in (*image.imports, *image.delay_imports)
-        ]
         symbols = {
             symbol
-            for imported in imports
+            for image in images
+            for imported in (*image.imports, *image.delay_imports)
             if key_of(imported.dll) == need.dll.key
             for symbol in imported.symbols
         }
@@ -93,13 +98,12 @@ def require_cv2(analysis: Analysis) -> None:
 def require_original(analysis: Analysis) -> None:
     """Raise InputError "repacked" for a wheel that repack has emitted."""
     build = read_build(analysis.wheel)
-    if build is None:
-        return
-    original = build.get("original") or {}
-    name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
-    raise InputError(
-        "repack has made it",
-        code="repacked",
-        file=analysis.wheel.path,
-        hint=f"build from the original {name} (sha256 {sha256})",
-    )
+    if build is not None:
+        original = build.get("original") or {}
+        name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
+        raise InputError(
+            "repack has made it",
+            code="repacked",
+            file=analysis.wheel.path,
+            hint=f"build from the original {name} (sha256 {sha256})",
+        )

@@ -1,16 +1,22 @@
 """What a wheel's binaries say, read while its content is verified, in constant memory."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
+from repack import __version__
 from repack.console import Task
 from repack.dlls import Image, read_image
 from repack.errors import InputError
+from repack.files import Memory, sha256_of
 from repack.wheel import Member, Sink, Wheel, read_wheel
 
+#: Raise it when something else is remembered of a wheel.
+_FORMAT = 2
 _SUFFIXES = (".pyd", ".dll")
 # What NumPy's headers import at run time: those of 2.x look for numpy._core first, and for 1.x's
 # place after it; before 1.16 the module was called multiarray.
@@ -34,64 +40,89 @@ class Binaries:
 
 
 def read_binaries(
-    path: Path, *, sha256: str = "", allow_startup_hook: bool = False, task: Task | None = None
+    path: Path,
+    *,
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Wheel, Binaries]:
     """Return the wheel at `path`, checked wholly, and its binaries.
 
-    `sha256` is the file's where it is known; `task` advances by bytes of the file. Raises
-    InputError as `read_wheel` does, and "not-pe" for a .pyd or .dll that is no PE file.
+    `task` advances by bytes of the file. The content of a wheel that `memory` knows by its hash is
+    not compared with RECORD once more. Raises InputError as `read_wheel` does, and "not-pe" for a
+    .pyd or .dll that is no PE file.
     """
+    sha256 = sha256_of(path) if memory else ""
+    key = f"{sha256}-{_FORMAT}-{__version__}"
+    known = memory.recall(key, lambda value: msgspec.convert(value, Binaries)) if memory else None
+    if known:
+        wheel = read_wheel(path, sha256=sha256, checked=True, allow_startup_hook=allow_startup_hook)
+        return wheel, known
     images: dict[str, Image] = {}
     numpy: set[str] = set()
-    errors: dict[str, InputError] = {}
+    errors: list[InputError] = []
 
-    def take(member: Member, binary: Path) -> None:
+    def look_into(member: Member, binary: Path) -> None:
         try:
             images[member.name] = read_image(binary, name=member.name, file=path)
         except InputError as error:
             # What RECORD says of the member comes first: the file may simply be damaged.
-            errors[member.name] = error
+            errors.append(error)
         if member.name.lower().endswith(".pyd"):
-            numpy.update(_numpy_abi(binary))
-        binary.unlink()
+            numpy.update(_find_numpy(binary))
 
-    # A binary's tables point to and fro, so each lies in a temporary file until it is read.
-    with TemporaryDirectory(prefix="repack-") as folder, ExitStack() as streams:
-
-        def sink(member: Member) -> Sink | None:
-            if not member.name.lower().endswith(_SUFFIXES):
-                return None
-            binary = Path(folder, f"{member.offset}.bin")
-            stream = streams.enter_context(binary.open("wb"))
-
-            def receive(piece: bytes) -> None:
-                stream.write(piece)
-                if stream.tell() == member.size:
-                    stream.close()
-                    take(member, binary)
-
-            if not member.size:
-                stream.close()
-                take(member, binary)
-            return receive
-
+    with _collecting(look_into) as sink:
         wheel = read_wheel(
             path, sink=sink, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task
         )
     if errors:
-        raise errors[min(errors)]
-    return wheel, Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
+        raise errors[0]
+    binaries = Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
+    if memory:
+        memory.keep(key, msgspec.to_builtins(binaries))
+    return wheel, binaries
 
 
-def _numpy_abi(binary: Path) -> set[str]:
+@contextmanager
+def _collecting(
+    look_into: Callable[[Member, Path], None],
+) -> Iterator[Callable[[Member], Sink | None]]:
+    """Give what collects each binary in a temporary file, for `look_into` once it is whole.
+
+    A binary's tables point to and fro. A member is whole when the next one comes.
+    """
+    waiting: list[Member] = []
+    with (
+        TemporaryDirectory(prefix="repack-") as folder,
+        Path(folder, "binary").open("wb") as stream,
+    ):
+
+        def finish() -> None:
+            stream.flush()
+            while waiting:
+                look_into(waiting.pop(), Path(stream.name))
+
+        def collect(member: Member) -> Sink | None:
+            finish()
+            if not member.name.lower().endswith(_SUFFIXES):
+                return None
+            waiting.append(member)
+            stream.seek(0)
+            stream.truncate()
+            return stream.write
+
+        yield collect
+        finish()
+
+
+def _find_numpy(binary: Path) -> set[str]:
     """Return the ABIs of NumPy that a module names."""
     abis = set()
-    tail = b""
+    window = b""
     with binary.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             # A mark may lie across the edge of two chunks.
-            window = tail + chunk
-            tail = window[-len(_NUMPY_2) :]
+            window = window[-len(_NUMPY_2) :] + chunk
             if _ALL_MARKS not in window:
                 continue
             if _NUMPY_2 in window:

@@ -12,28 +12,38 @@ from repack.wheel import Wheel, read_member
 
 _CONFIGS = ("cv2/config.py", "cv2/config-*.py")
 _TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
-_LOCAL = re.compile(r"cu(?:da)?(\d{2,4})")
-_NAME = re.compile(r"(?:^|-)(?:cuda|cu(?=\d))-?(\d{2,4})?(?=-|$)")
+# "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
+_LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
 
 
 class Claim(NamedTuple):
-    """A CUDA version that a wheel's texts name.
-
-    `minor` is None where only the major is said, both are None where just "CUDA" is.
-    """
+    """A CUDA version that a wheel's texts name; `minor` is None where only the major is said."""
 
     place: str
-    major: int | None
+    major: int
     minor: int | None
 
     def __str__(self) -> str:
-        version = ".".join(str(part) for part in (self.major, self.minor) if part is not None)
-        return f"{self.place} says CUDA {version}".rstrip()
+        minor = "" if self.minor is None else f".{self.minor}"
+        return f"{self.place} says CUDA {self.major}{minor}"
 
 
 def read_claims(wheel: Wheel) -> list[Claim]:
-    """Return the CUDA versions that the wheel's texts name, surest first."""
+    """Return the CUDA versions that the wheel's texts name, each once, surest first."""
     return list(dict.fromkeys(_claims(wheel)))
+
+
+def _claims(wheel: Wheel) -> Iterator[Claim]:
+    match (read_build(wheel) or {}).get("cuda"):
+        case (int(major), int() | None as minor):
+            yield Claim(BUILD_MODULE, major, minor)
+    for name, content in read_configs(wheel).items():
+        for toolkit in _TOOLKIT.finditer(content):
+            yield Claim(name, int(toolkit[1]), int(toolkit[2]))
+    texts = {"its version": wheel.filename.version.local or "", "its name": wheel.filename.name}
+    for place, text in texts.items():
+        for label in _LABEL.finditer(text):
+            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
 
 
 def read_configs(wheel: Wheel) -> dict[str, bytes]:
@@ -54,27 +64,3 @@ def read_build(wheel: Wheel) -> dict[str, Any] | None:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BUILD":
                 return dict(ast.literal_eval(node.value))
     return {}
-
-
-def _claims(wheel: Wheel) -> Iterator[Claim]:
-    match (read_build(wheel) or {}).get("cuda"):
-        case (int(major), int() | None as minor):
-            yield Claim(BUILD_MODULE, major, minor)
-    for name, content in read_configs(wheel).items():
-        for match in _TOOLKIT.finditer(content):
-            yield Claim(name, int(match[1]), int(match[2]))
-    for part in str(wheel.filename.version.local or "").split("."):
-        if local := _LOCAL.fullmatch(part):
-            yield Claim("its version", *_split(local[1]))
-    if name_part := _NAME.search(wheel.filename.name):
-        yield Claim("its name", *_split(name_part[1]))
-    if "cuda" in wheel.summary.lower():
-        yield Claim("its summary", None, None)
-
-
-def _split(digits: str | None) -> tuple[int | None, int | None]:
-    """Return "126" as (12, 6), "92" as (9, 2) and "12" as (12, None)."""
-    if not digits:
-        return None, None
-    length = 1 if digits[0] in "6789" else 2
-    return int(digits[:length]), int(digits[length:]) if digits[length:] else None

@@ -1,71 +1,91 @@
-"""What should be said of a wheel, beside what is said of the CUDA DLLs that it carries."""
+"""What should be said of a wheel: a stable code, the member, a sentence, and what to do."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TypeAlias
 
-from packaging.tags import Tag
-from packaging.utils import canonicalize_name
-
-from repack.dlls import Kind, possible_majors
+from repack.dlls import (
+    Dll,
+    Kind,
+    classify,
+    key_of,
+    may_be_shipped,
+    partners,
+    parts_of,
+    possible_majors,
+)
 from repack.errors import PatchError
 from repack.inspect.analysis import Analysis
-from repack.inspect.carried import find_carried
 from repack.inspect.claims import Claim, read_configs
+from repack.inspect.pythons import correct_numpy, has_tag_for, is_numpy, lets_in_numpy_2
 from repack.patching import machine_directories
 from repack.record import Finding
-from repack.wheel import Wheel, select_requirements, startup_hooks
+from repack.wheel import read_member, startup_hooks
 
+#: Where stand-ins for the driver's DLLs lie; each has a folder of its own in it.
+STAND_INS = "cv2/stand-ins"
+#: Each code, and what to do about what it says.
+HINTS = {
+    "build-machine-path": "such an entry means nothing elsewhere; a patched wheel leaves it out",
+    "config-broken": "look for a missing comma, or take the file of an unchanged wheel",
+    "cuda-majors-mixed": "no one toolkit holds them all; have the wheel built anew",
+    "cuda-version-contradicted": "the binary is right: install the toolkit that it was built with",
+    "not-cuda": "take a build made with WITH_CUDA=ON",
+    "numpy-bound-lifted": "set the bound where the wheels are installed, if you need it",
+    "numpy-contradicted": '"Requires-Dist: numpy<2" is right',
+    "numpy-missing": "add it to Requires-Dist; the wheels made from it have it",
+    "purelib-mismatch": "an emitted wheel says false",
+    "startup-hook": "read it before the wheel is installed anywhere",
+    "tag-mismatch": "an installer offers the wheel where it cannot be loaded; take another",
+    "unknown-dll": "whoever installs the wheel must have that DLL",
+    "vendored-driver": "take it out; for machines without a driver there is --driver-stub",
+    "vendored-incomplete": "cv2 imports, and what needs them fails later; --mode vendor takes them "
+    "along",
+    "vendored-superfluous": "start from the wheel as it was built; --mode vendor takes what is "
+    "asked for",
+    "vendored-unlisted": "be sure that you have leave to pass it on",
+    "vendored-without-licence": "the licence asks for it: it belongs into licenses/ of the wheel's "
+    ".dist-info",
+}
+_OF_NVIDIA = {Kind.CUDA, Kind.CUDNN}
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
 _PYTHON_DLL = re.compile(r"python3(\d+)(t?)\.dll")
 _SUFFIX = re.compile(r".+\.(cp3\d+)t?-(win\w+)\.pyd")
-_NUMPY_2 = tuple(f"2.{minor}.0" for minor in range(30))
-#: NumPy 2 was never published for a Python 3.x before this one.
-_FIRST_NUMPY_2 = 9
+_TERMS = re.compile(r".*\.dist-info/.*(licen[cs]e|eula|notice)[^/]*", re.IGNORECASE)
+#: So many files are named to a person; an archive's listing has them all.
+_SHOWN = 4
+
+#: Code, member ("" for the wheel) and message.
+Row: TypeAlias = tuple[str, str, str]
 
 
-def find(
+def find_findings(
     analysis: Analysis, claims: Sequence[Claim], pythons: Collection[str]
 ) -> tuple[Finding, ...]:
     """Return all that should be said of the wheel, sorted by code and member.
 
     `claims` are the CUDA versions that it speaks of; `pythons` are those that it is to serve.
     """
-    findings = [
+    rows = [
         *_about_cuda(analysis, claims),
-        *_unknown_dlls(analysis),
-        *_about_configs(analysis.wheel),
+        *_about_unknown_dlls(analysis),
+        *_about_configs(analysis),
         *_about_tag(analysis),
         *_about_layout(analysis),
         *_about_numpy(analysis, pythons),
-        *find_carried(analysis),
+        *_about_carried(analysis),
     ]
     return tuple(
-        sorted(findings, key=lambda finding: (finding.code, finding.member, finding.message))
+        Finding(code=code, member=member, message=message, hint=HINTS[code])
+        for code, member, message in sorted(rows)
     )
 
 
-def _lets_in_numpy_2(wheel: Wheel, python: str) -> bool:
-    """Return whether the wheel's requirements let in a NumPy 2 on `python` ("3.12")."""
-    requirements = [
-        requirement
-        for requirement in select_requirements(wheel.requires, python)
-        if canonicalize_name(requirement.name) == "numpy"
-    ]
-    minor = int(python.removeprefix("3.").removesuffix("t"))
-    return minor >= _FIRST_NUMPY_2 and any(
-        all(requirement.specifier.contains(version) for requirement in requirements)
-        for version in _NUMPY_2
-    )
-
-
-def _about_cuda(analysis: Analysis, claims: Sequence[Claim]) -> Iterator[Finding]:
+def _about_cuda(analysis: Analysis, claims: Sequence[Claim]) -> Iterator[Row]:
     if not analysis.is_cuda and analysis.cv2:
         though = f", though {', '.join(map(str, claims))}" if claims else ""
-        yield Finding(
-            code="not-cuda",
-            message=f"a build without CUDA: no module in it imports a CUDA DLL{though}",
-            hint="take a build made with WITH_CUDA=ON",
-        )
+        yield "not-cuda", "", f"a build without CUDA: no module imports a CUDA DLL{though}"
     majors = possible_majors(analysis.cuda_dlls)
     if majors == frozenset():
         names = ", ".join(
@@ -73,143 +93,175 @@ def _about_cuda(analysis: Analysis, claims: Sequence[Claim]) -> Iterator[Finding
             for dll in analysis.cuda_dlls
             if dll.majors
         )
-        yield Finding(
-            code="cuda-majors-mixed",
-            message=f"its DLLs are of CUDA versions that do not go together: {names}",
-            hint="no one toolkit holds them all; have the wheel built anew",
-        )
+        message = f"its DLLs are of CUDA versions that do not go together: {names}"
+        yield "cuda-majors-mixed", "", message
     for claim in claims:
-        if majors and claim.major and claim.major not in majors:
-            yield Finding(
-                code="cuda-version-contradicted",
-                message=f"{claim}, the binary imports the DLLs of "
-                f"CUDA {' or '.join(map(str, sorted(majors)))}",
-                hint="the binary is right: install the toolkit that it was built with",
-            )
+        if majors and claim.major not in majors:
+            right = " or ".join(map(str, sorted(majors)))
+            message = f"{claim}, the binary imports the DLLs of CUDA {right}"
+            yield "cuda-version-contradicted", "", message
 
 
-def _unknown_dlls(analysis: Analysis) -> Iterator[Finding]:
+def _about_unknown_dlls(analysis: Analysis) -> Iterator[Row]:
     for need in analysis.needs:
         if need.dll.kind is Kind.UNKNOWN and need.in_wheel is None:
-            yield Finding(
-                code="unknown-dll",
-                message=f"it needs {need.dll.name}{' (by delay-load)' if need.delayed else ''}, "
-                "which neither lies in the wheel nor belongs to Windows, CUDA or the driver",
-                member=need.needed_by[0],
-                hint="whoever installs the wheel must have that DLL",
-            )
+            how = " (by delay-load)" if need.delayed else ""
+            message = f"it needs {need.dll.name}{how}, which neither lies in the wheel nor belongs "
+            yield "unknown-dll", need.needed_by[0], f"{message}to Windows, CUDA or the driver"
 
 
-def _about_configs(wheel: Wheel) -> Iterator[Finding]:
-    for member, content in read_configs(wheel).items():
+def _about_configs(analysis: Analysis) -> Iterator[Row]:
+    for member, content in read_configs(analysis.wheel).items():
         try:
             directories = machine_directories(content)
         except PatchError as error:
-            yield Finding(
-                code="config-broken",
-                message=f"{error.what}, so that the package cannot be imported",
-                member=member,
-                hint="look for a missing comma, or take the file of an unchanged wheel",
-            )
+            message = f"{error.what}, so that the package cannot be imported"
+            yield "config-broken", member, message
             continue
         if directories:
-            yield Finding(
-                code="build-machine-path",
-                message="it names a directory of the machine that built the wheel: "
-                + ", ".join(directories),
-                member=member,
-                hint="such an entry means nothing elsewhere; a patched wheel leaves it out",
-            )
+            message = "it names a directory of the machine that built the wheel: "
+            yield "build-machine-path", member, message + ", ".join(directories)
 
 
-def _about_tag(analysis: Analysis) -> Iterator[Finding]:
+def _about_tag(analysis: Analysis) -> Iterator[Row]:
     name = analysis.wheel.filename
+    places = {(tag.interpreter, tag.platform) for tag in name.tags}
     reached = {need.in_wheel for need in analysis.needs if need.in_wheel} | set(analysis.native)
     for member in sorted(reached):
         machine = analysis.images[member].machine
-        problems = [*_linked_python(analysis, member), *_named_python(member, name.tags)]
+        problems = list(_linked_python(analysis, member))
+        suffix = _SUFFIX.fullmatch(PurePosixPath(member).name)
+        if suffix and (suffix[1], suffix[2]) not in places:
+            problems.append(f"its name says {suffix[1]}-{suffix[2]}")
         if machine not in {_MACHINES.get(tag.platform) for tag in name.tags}:
             problems.append(f"it is for {machine}")
         for problem in problems:
-            yield Finding(
-                code="tag-mismatch",
-                message=f"{problem}, the wheel's tag says {name.tag}",
-                member=member,
-                hint="an installer offers the wheel where it cannot be loaded; take another",
-            )
+            yield "tag-mismatch", member, f"{problem}, the wheel's tag says {name.tag}"
 
 
 def _linked_python(analysis: Analysis, member: str) -> Iterator[str]:
     """Yield which Python the module is linked to, where a tag promises another."""
     tags = analysis.wheel.filename.tags
     for imported in analysis.images[member].imports:
-        if match := _PYTHON_DLL.fullmatch(imported.dll.lower()):
-            python, threaded = f"cp3{match[1]}", match[2]
+        dll = imported.dll.lower()
+        if match := _PYTHON_DLL.fullmatch(dll):
+            python = f"cp3{match[1]}"
             # Up to 3.7 the ABI named the memory allocator too (PEP 3149).
-            abis = {f"{python}{threaded}", "none", *(() if threaded else (f"{python}m",))}
-            if any(tag.interpreter != python or tag.abi not in abis for tag in tags):
+            own = {f"{python}{match[2]}", "none"}
+            if any(tag.interpreter != python or tag.abi.rstrip("m") not in own for tag in tags):
                 yield f"it imports {imported.dll}"
-        elif imported.dll.lower() == "python3.dll" and any(tag.abi.endswith("t") for tag in tags):
+        elif dll == "python3.dll" and any(tag.abi.endswith("t") for tag in tags):
             yield f"it imports {imported.dll}, which free-threaded Python does not have"
 
 
-def _named_python(member: str, tags: frozenset[Tag]) -> Iterator[str]:
-    """Yield the tag in the module's own name, where the wheel's is another."""
-    match = _SUFFIX.fullmatch(member.rpartition("/")[2])
-    if match and (match[1], match[2]) not in {(tag.interpreter, tag.platform) for tag in tags}:
-        yield f"its name says {match[1]}-{match[2]}"
-
-
-def _about_layout(analysis: Analysis) -> Iterator[Finding]:
+def _about_layout(analysis: Analysis) -> Iterator[Row]:
     wheel = analysis.wheel
     if wheel.root_is_purelib and analysis.images:
-        yield Finding(
-            code="purelib-mismatch",
-            message=f"Root-Is-Purelib is true, but there are {len(analysis.images)} binaries in "
-            f"it, such as {min(analysis.images)}",
-            member=f"{wheel.dist_info}/WHEEL",
-            hint="an emitted wheel says false",
-        )
+        message = f"Root-Is-Purelib is true, and there are {len(analysis.images)} binaries in it"
+        yield "purelib-mismatch", f"{wheel.dist_info}/WHEEL", message
     for member in startup_hooks(wheel.names):
-        yield Finding(
-            code="startup-hook",
-            message="Python runs it at each start, whether the package is imported or not",
-            member=member,
-            hint="read it before the wheel is installed anywhere",
-        )
+        message = "Python runs it at each start, whether the package is imported or not"
+        yield "startup-hook", member, message
 
 
-def _about_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Finding]:
-    wheel = analysis.wheel
-    if analysis.numpy is None or wheel.filename.name == "numpy":
+def _about_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Row]:
+    wheel, abi = analysis.wheel, analysis.numpy
+    if abi is None or wheel.filename.name == "numpy":
         return
     member = f"{wheel.dist_info}/METADATA"
-    if not any(re.match(r"numpy\b(?!-)", line, re.IGNORECASE) for line in wheel.requires):
-        yield Finding(
-            code="numpy-missing",
-            message=f"it is built for NumPy {analysis.numpy} but requires none",
-            member=member,
-            hint='add "Requires-Dist: numpy' + ('<2"' if analysis.numpy == "1" else '"'),
+    lines = list(filter(is_numpy, wheel.requires))
+    right = correct_numpy(lines, abi)
+    if not lines:
+        yield (
+            "numpy-missing",
+            member,
+            f"it is built for NumPy {abi} and does not require {right[0]}",
         )
-    elif analysis.numpy == "1" and (
-        wrong := [
-            python for python in _select_pythons(wheel, pythons) if _lets_in_numpy_2(wheel, python)
-        ]
-    ):
-        yield Finding(
-            code="numpy-contradicted",
-            message="it does not import with a NumPy 2, and its requirements let in one on Python "
-            + ", ".join(wrong),
-            member=member,
-            hint='"Requires-Dist: numpy<2" is right',
-        )
+        return
+    for line, lifted in zip(lines, right, strict=False):
+        if line != lifted:
+            message = f"it requires {line}, which leaves a Python without any NumPy; its binary is "
+            message += f"built for NumPy 2, and the wheels made from it require {lifted}"
+            yield "numpy-bound-lifted", member, message
+    asked = [python for python in pythons if has_tag_for(wheel.filename, python)]
+    wrong = [python for python in asked if abi == "1" and lets_in_numpy_2(lines, python)]
+    if wrong:
+        message = "it does not import with a NumPy 2, and its requirements let in one on Python "
+        yield "numpy-contradicted", member, message + ", ".join(wrong)
 
 
-def _select_pythons(wheel: Wheel, pythons: Collection[str]) -> Collection[str]:
-    """Return the one Python that the wheel is for, or `pythons` where it is for any."""
-    exact = {
-        f"3.{tag.interpreter.removeprefix('cp3')}"
-        for tag in wheel.filename.tags
-        if tag.abi != "abi3" and re.fullmatch(r"cp3\d+", tag.interpreter)
+def _about_carried(analysis: Analysis) -> Iterator[Row]:
+    """Yield what is superfluous, not licensed or missing among the DLLs that the wheel carries."""
+    named = {
+        member: classify(PurePosixPath(member).name)
+        for member in sorted(analysis.images)
+        if not member.startswith(f"{STAND_INS}/")
     }
-    return sorted(exact) or pythons
+    driver = [member for member, dll in named.items() if dll.family == "driver"]
+    if driver:
+        message = (
+            f"it carries {_join(driver)} of the display driver, which fits that driver alone, "
+        )
+        message += "hides the machine's own and may not be passed on"
+        yield "vendored-driver", driver[0], message
+    carried = {member: dll for member, dll in named.items() if dll.kind in _OF_NVIDIA}
+    used = _find_used(analysis, carried)
+    idle = [member for member in carried if member not in used]
+    if idle:
+        sizes = {member.name: member.compressed_size for member in analysis.wheel.archive.members}
+        weight = sum(sizes[member] for member in idle) / 1e6
+        message = f"nothing in it asks for {_join(idle)}, which weigh {weight:,.1f} MB of it"
+        yield "vendored-superfluous", idle[0], message
+    yield from _about_licence(analysis, carried)
+    yield from _about_parts(analysis, carried)
+
+
+def _find_used(analysis: Analysis, carried: Mapping[str, Dll]) -> set[str]:
+    """Return the members that modules lead to, by import tables or by name."""
+    used: set[str] = set()
+    waiting = [need.in_wheel for need in analysis.needs if need.in_wheel in carried]
+    for member in waiting:
+        if member is None or member in used:
+            continue
+        used.add(member)
+        image = analysis.images[member]
+        keys = {key_of(imported.dll) for imported in (*image.imports, *image.delay_imports)}
+        patterns = [partner.names for partner in partners(carried[member], analysis.cuda_major)]
+        waiting += [
+            other
+            for other, dll in carried.items()
+            if dll.key in keys or any(pattern.fullmatch(dll.key) for pattern in patterns)
+        ]
+    return used
+
+
+def _about_licence(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[Row]:
+    wheel = analysis.wheel
+    unlisted = [member for member, dll in carried.items() if not may_be_shipped(dll)]
+    if unlisted:
+        message = f"it carries {_join(unlisted)}, which NVIDIA's licence does not list among what "
+        yield "vendored-unlisted", unlisted[0], f"{message}may be passed on"
+    terms = [name for name in wheel.names if carried and _TERMS.fullmatch(name)]
+    if carried and not any(b"NVIDIA" in read_member(wheel.archive, name) for name in terms):
+        message = f"it carries {_join(list(carried))} without the text of NVIDIA's licence"
+        yield "vendored-without-licence", min(carried), message
+
+
+def _about_parts(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[Row]:
+    keys = {dll.key for dll in carried.values()}
+    for member, dll in carried.items():
+        missing = [part for part in parts_of(dll) if part not in keys]
+        if dll.family == "nvrtc":
+            patterns = [partner.names for partner in partners(dll, analysis.cuda_major)]
+            has_builtins = all(any(map(pattern.fullmatch, keys)) for pattern in patterns)
+            missing += [] if has_builtins else ["nvrtc-builtins64_*.dll"]
+        if missing:
+            message = f"it carries {dll.name} without {_join(missing)}, which that loads by name "
+            yield "vendored-incomplete", member, f"{message}while it runs"
+
+
+def _join(members: Sequence[str]) -> str:
+    """Return the names of files, of very many the first few."""
+    names = [PurePosixPath(member).name for member in members]
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

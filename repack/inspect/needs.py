@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from repack.dlls import Dll, Image, classify, key_of
 
@@ -22,46 +21,41 @@ class Need:
     in_wheel: str | None = None
 
 
-class _Request(NamedTuple):
-    name: str
-    asker: str
-    answer: str | None
-
-
 def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Need, ...]:
     """Return every DLL that `modules`, and the members of `images` they reach, need, by key."""
     modules = tuple(modules)
-    at_load_time = {key_of(request.name) for request in _walk(modules, images, delayed=False)}
-    requests: dict[str, list[_Request]] = defaultdict(list)
-    for request in _walk(modules, images, delayed=True):
-        requests[key_of(request.name)].append(request)
+    at_load_time = _walk(modules, images, delayed=False)
     return tuple(
         Need(
-            dll=classify(min(request.name for request in requests[key])),
-            needed_by=tuple(sorted({request.asker for request in requests[key]})),
+            dll=classify(min(name for name, _ in askers.values())),
+            needed_by=tuple(sorted(askers)),
             delayed=key not in at_load_time,
-            in_wheel=next((request.answer for request in requests[key] if request.answer), None),
+            in_wheel=next((answer for _, answer in askers.values() if answer), None),
         )
-        for key in sorted(requests)
+        for key, askers in sorted(_walk(modules, images, delayed=True).items())
     )
 
 
 def _walk(
     modules: tuple[str, ...], images: Mapping[str, Image], *, delayed: bool
-) -> list[_Request]:
-    """Return what is asked for along import tables, by delay-loads too where `delayed`."""
+) -> dict[str, dict[str, tuple[str, str | None]]]:
+    """Return what is asked for along import tables, by delay-loads too where `delayed`.
+
+    By the DLL's key and the member that asks: the name as it is written there, and the member that
+    answers, None where none does.
+    """
     members: dict[str, list[str]] = defaultdict(list)
     for member in sorted(images):
         members[member.rpartition("/")[2].lower()].append(member)
-    requests = []
+    requests: dict[str, dict[str, tuple[str, str | None]]] = defaultdict(dict)
     seen = set(modules)
     waiting = [(module, _folder(module)) for module in modules]
     for asker, home in waiting:
         image = images[asker]
         for imported in (*image.imports, *(image.delay_imports if delayed else ())):
-            candidates = members[key_of(imported.dll)]
-            answer = _nearest(candidates, home, _folder(asker))
-            requests.append(_Request(imported.dll, asker, answer))
+            key = key_of(imported.dll)
+            answer = _nearest(members[key], home, _folder(asker))
+            requests[key][asker] = imported.dll, answer
             if answer and answer not in seen:
                 seen.add(answer)
                 waiting.append((answer, home))

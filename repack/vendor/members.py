@@ -5,11 +5,11 @@ from pathlib import PurePath
 
 from repack.config import Config
 from repack.console import Progress
-from repack.dlls import Kind, classify, may_be_shipped, parts_of
+from repack.dlls import Kind, classify, index_requirement, may_be_shipped, parts_of
 from repack.errors import ConfigError
 from repack.fetch import Cache, Fetched
 from repack.inspect import Analysis
-from repack.plan import Supplement, index_requirement
+from repack.plan import Supplement
 from repack.record import Cargo, Finding
 from repack.vendor import delvewheel
 from repack.vendor.sbom import FILENAME, make_sbom

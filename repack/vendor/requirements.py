@@ -9,11 +9,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import parse_wheel_filename
 
-from repack.dlls import Dll, Kind
+from repack.dlls import Dll, Kind, index_requirement
 from repack.errors import FetchError, InputError
 from repack.fetch import Listing
 from repack.inspect import Analysis, Need
-from repack.plan import Supplement, index_requirement
+from repack.plan import Supplement
 
 #: Takes a requirement and a platform, and returns what the newest wheel holds, None for unknown.
 ListWheel: TypeAlias = Callable[[str, str], Listing | None]

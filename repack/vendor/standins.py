@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from repack.dlls import Kind, make_dll
 from repack.inspect import Analysis, Need
-from repack.inspect.carried import STAND_INS
+from repack.inspect.findings import STAND_INS
 from repack.plan import Supplement
 from repack.record import Cargo, Finding
 from repack.wheel import Added, Carried, entry_of

@@ -1,0 +1,104 @@
+"""Which Pythons a wheel's tags serve, and which NumPy its requirements leave them."""
+
+from collections.abc import Iterable
+
+from packaging.requirements import Requirement
+from packaging.specifiers import Specifier, SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from repack.wheel import WheelName, parse_requirement, select_requirements
+
+#: Python 3.8 dropped the "m" from its ABI tag (PEP 3149).
+_FIRST_WITHOUT_M = 8
+#: Python 3.x -> the first NumPy that has a wheel for it; later Pythons have no earlier one.
+_FIRST_NUMPY = {12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
+#: The Pythons 3.x for which there is a NumPy 2, and those to come; its releases likewise.
+_PYTHONS_OF_NUMPY_2 = range(9, 20)
+_NUMPY_2 = tuple(f"2.{minor}.0" for minor in range(30))
+_UPPER_BOUNDS = {"<", "<=", "==", "~="}
+
+
+def minor_of(python: str) -> int:
+    """Return 12 for "3.12", and 14 for "3.14t"."""
+    return int(python.removeprefix("3.").removesuffix("t"))
+
+
+def tag_of(python: str, platform: str) -> Tag:
+    """Return the tag of a wheel for one Python alone: cp312-cp312, cp314-cp314t, cp37-cp37m."""
+    minor = minor_of(python)
+    flag = "t" if python.endswith("t") else "m" if minor < _FIRST_WITHOUT_M else ""
+    return Tag(f"cp3{minor}", f"cp3{minor}{flag}", platform)
+
+
+def has_tag_for(name: WheelName, python: str) -> bool:
+    """Return whether that Python, on one of the wheel's platforms, takes a wheel of this name."""
+    platforms = sorted({tag.platform for tag in name.tags})
+    version, own = (3, minor_of(python)), tag_of(python, "")
+    supported = {
+        *cpython_tags(version, abis=[own.abi], platforms=platforms),
+        *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
+    }
+    return not name.tags.isdisjoint(supported)
+
+
+def is_numpy(line: str) -> bool:
+    """Return whether a Requires-Dist line is for NumPy."""
+    requirement = parse_requirement(line)
+    return requirement is not None and canonicalize_name(requirement.name) == "numpy"
+
+
+def correct_numpy(requires: Iterable[str], abi: str | None) -> tuple[str, ...]:
+    """Return the Requires-Dist lines for NumPy as a binary needs them that is built for `abi`.
+
+    One built for NumPy 1 does not import with NumPy 2. One built for NumPy 2 imports with all that
+    came after it: where an upper bound leaves a Python without any NumPy, it goes. It goes for
+    every Python: PDM takes one NumPy for all, and finds none where two lines have none in common.
+    """
+    lines = tuple(filter(is_numpy, requires))
+    right = "numpy<2" if abi == "1" else "numpy"
+    if abi is None or (lines and abi == "2"):
+        return tuple(map(_lift_bounds, lines)) if abi else lines
+    is_open = any(lets_in_numpy_2(lines, f"3.{minor}") for minor in _PYTHONS_OF_NUMPY_2)
+    return (*lines, right) if is_open and right not in lines else lines
+
+
+def lets_in_numpy_2(requires: Iterable[str], python: str) -> bool:
+    """Return whether the Requires-Dist lines let in a NumPy 2, where that Python has one."""
+    specifiers = [
+        requirement.specifier
+        for requirement in select_requirements(filter(is_numpy, requires), python)
+    ]
+    return minor_of(python) in _PYTHONS_OF_NUMPY_2 and any(
+        all(specifier.contains(version) for specifier in specifiers) for version in _NUMPY_2
+    )
+
+
+def leaves_no_numpy(line: str, python: str) -> bool:
+    """Return whether no NumPy that the line lets in has a wheel for that Python."""
+    return bool(_excluding_bounds(line, minor_of(python)))
+
+
+def _excluding_bounds(line: str, minor: int) -> list[Specifier]:
+    """Return the bounds in a line for NumPy that leave Python 3.`minor` without any."""
+    first = _FIRST_NUMPY.get(min(minor, max(_FIRST_NUMPY)))
+    return [
+        bound
+        for requirement in select_requirements([line] if first else [], f"3.{minor}")
+        for bound in requirement.specifier
+        if bound.operator in _UPPER_BOUNDS
+        and not bound.contains(str(first))
+        and Version(bound.version.removesuffix(".*")) <= Version(str(first))
+    ]
+
+
+def _lift_bounds(line: str) -> str:
+    """Return the line without the bounds that leave a Python without any NumPy."""
+    excluding = [bound for minor in _FIRST_NUMPY for bound in _excluding_bounds(line, minor)]
+    if not excluding:
+        return line
+    requirement = Requirement(line)
+    kept = [str(bound) for bound in requirement.specifier if bound not in excluding]
+    requirement.specifier = SpecifierSet(",".join(kept))
+    return str(requirement)
