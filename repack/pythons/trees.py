@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from repack.errors import OutputError
 from repack.fetch import Cache
 from repack.files import not_written, replace, sweep, workspace
 
-_log = logging.getLogger(__name__)
 _MANIFEST = "repack-manifest.json"
 
 
@@ -29,8 +27,6 @@ def make_once(
     with cache.lock(f"folder {folder}", progress):
         if is_whole(folder):
             return folder
-        if folder.exists():
-            _log.warning("%s was damaged and is made anew", folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder.parent)
         with workspace(folder.parent) as place:
@@ -38,9 +34,8 @@ def make_once(
             try:
                 made.mkdir()
                 fill(made)
-                _write_manifest(made)
-                if folder.exists():
-                    shutil.rmtree(folder)
+                (made / _MANIFEST).write_text(json.dumps(_list_sizes(made)), encoding="utf-8")
+                shutil.rmtree(folder, ignore_errors=True)
                 replace(made, folder)
             except OSError as error:
                 raise not_written(folder, error) from error
@@ -73,10 +68,6 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def _write_manifest(folder: Path) -> None:
-    sizes = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
-    (folder / _MANIFEST).write_text(json.dumps(sizes), encoding="utf-8")
+def _list_sizes(folder: Path) -> dict[str, int]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}

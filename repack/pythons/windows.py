@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -10,16 +9,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from repack.errors import RepackError
 from repack.process import run
-from repack.pythons.interpreter import Interpreter, ask_python
 
 if sys.platform == "win32":
     import winreg
 
-_log = logging.getLogger(__name__)
+ON_WINDOWS = os.name == "nt"
 # A drive or a share, up to ".exe"; the default's asterisk stands before it or behind it.
-_EXECUTABLE = re.compile(r"(?:[A-Za-z]:|\\)\\.*\.exe(?=\s*\*?\s*$)", re.IGNORECASE)
+_EXECUTABLE = re.compile(r"(?:[A-Za-z]:|\\)\\.*\.exe(?=\s*\*?\s*$)", re.IGNORECASE | re.MULTILINE)
 # What a program needs of the machine, and nothing that would colour a test.
 _KEPT = (
     *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA"),
@@ -28,19 +25,13 @@ _KEPT = (
 )
 
 
-def find_installed() -> list[Interpreter]:
-    """Return the Pythons of this Windows, newest first; none on other systems."""
+def find_installed() -> dict[Path, str]:
+    """Return the executables of this Windows, and how each was found; none on other systems."""
     origins: dict[Path, str] = {}
-    for origin, path in _candidates():
+    for origin, path in _list_executables():
         with contextlib.suppress(OSError):
             origins.setdefault(Path(path).resolve(strict=True), origin)
-    pythons = []
-    for python, origin in origins.items():
-        try:
-            pythons.append(ask_python(python, origin=origin, environment=windows_environment))
-        except RepackError as error:
-            _log.info("%s", error)
-    return sorted(pythons, key=Interpreter.sort_key, reverse=True)
+    return origins
 
 
 def windows_environment(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
@@ -52,8 +43,7 @@ def windows_environment(environ: Mapping[str, str] = os.environ) -> Mapping[str,
 
 def parse_launcher(output: str) -> list[str]:
     """Return the executables that `py -0p` lists, in its order."""
-    matches = map(_EXECUTABLE.search, output.splitlines())
-    return [match[0] for match in matches if match]
+    return _EXECUTABLE.findall(output)
 
 
 def parse_uv(output: str) -> list[str]:
@@ -72,19 +62,17 @@ def _output_of(program: str, *words: str) -> str:
 
 if sys.platform == "win32":
 
-    def _candidates() -> Iterator[tuple[str, str]]:
+    def _list_executables() -> Iterator[tuple[str, str]]:
         """Yield (how it was found, executable); the same one may come several times."""
         for path in parse_launcher(_output_of("py", "-0p")):
             yield "py launcher", path
         for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
             # A 32-bit Python registers itself in another view.
             for view in (winreg.KEY_WOW64_64KEY, winreg.KEY_WOW64_32KEY):
-                access = winreg.KEY_READ | view
-                for path in _read_registry(root, r"Software\Python", access):
+                for path in _read_registry(root, r"Software\Python", winreg.KEY_READ | view):
                     yield "registry", path
-        for path in parse_uv(
-            _output_of("uv", "python", "list", "--only-installed", "--output-format", "json")
-        ):
+        words = ("python", "list", "--only-installed", "--output-format", "json")
+        for path in parse_uv(_output_of("uv", *words)):
             yield "uv", path
 
     def _read_registry(root: int, name: str, access: int) -> Iterator[str]:
@@ -98,5 +86,5 @@ if sys.platform == "win32":
 
 else:
 
-    def _candidates() -> Iterator[tuple[str, str]]:
+    def _list_executables() -> Iterator[tuple[str, str]]:
         return iter(())

@@ -66,7 +66,8 @@ def find_wine(cache: Cache) -> Wine:
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     server = next(filter(None, map(shutil.which, _SERVERS)), None)
     if program is None or server is None:
-        raise ToolError("Wine is not installed", code="tool-missing", hint=_HINT)
+        hint = f"on x86-64 Linux {_HINT}; elsewhere run `repack smoke` with the wheels on Windows"
+        raise ToolError("Wine is not installed", code="tool-missing", hint=hint)
     version = run([program, "--version"], timeout=_TIMEOUT).output.strip()
     key = hashlib.sha256(f"{_FORMAT} {program} {version}".encode()).hexdigest()[:16]
     return Wine(program=program, server=server, base=cache.root / "wine" / f"prefix-{key}")
@@ -91,37 +92,6 @@ def run_wine(wine: Wine, cache: Cache, progress: Progress) -> Iterator[Mapping[s
             yield env
 
 
-def _start_services(wine: Wine, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Return the program that keeps Wine's services running, once they run.
-
-    Wine starts them with the first program and ends them with the last. One that waits for its
-    input keeps them; it ends with us, however we end. Raises ToolError where they do not start.
-    """
-    fault = ToolError("Wine's services do not start", code="wine", hint=_HINT)
-    for _ in range(_STARTS):
-        keeper = subprocess.Popen(
-            [wine.program, "cmd.exe"],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            # Comes back when the services run: two programs that start before wait for minutes.
-            _run_tool(wine, ("cmd.exe", "/c", "exit"), env)
-        except ToolError as error:
-            fault = error
-        else:
-            if keeper.poll() is None:
-                return keeper
-        # Of the first two programs in a prefix one may find the other's temporary folder half
-        # made, and gives up: "please try running the same command again".
-        keeper.kill()
-        keeper.communicate()
-    raise fault
-
-
 def copy_prefix(base: Path, prefix: Path) -> None:
     """Make a copy of a prefix, by hard links where the disk has them; a server may run in it."""
     locks = shutil.ignore_patterns("wineserver")
@@ -138,6 +108,42 @@ def _link(source: str, destination: str) -> None:
         shutil.copyfile(source, destination)
 
 
+def _start_services(wine: Wine, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Return the program that keeps Wine's services running, once they run.
+
+    Wine starts them with the first program and ends them with the last. One that waits for its
+    input keeps them; it ends with us, however we end. Raises ToolError where they do not start.
+    """
+    for _ in range(_STARTS):
+        keeper = subprocess.Popen(
+            [wine.program, "cmd.exe"],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        # Comes back when the services run: two programs that start before wait for minutes.
+        fault = _run_tool(wine, env, "cmd.exe", "/c", "exit")
+        if not fault and keeper.poll() is None:
+            return keeper
+        # Of the first two programs in a prefix one may find the other's temporary folder half
+        # made, and gives up: "please try running the same command again".
+        keeper.kill()
+        keeper.communicate()
+    run([wine.server, "-k"], timeout=_TIMEOUT, env=env)
+    raise ToolError(f"Wine's services do not start: {fault}", code="wine", hint=_HINT)
+
+
+def _run_tool(wine: Wine, env: Mapping[str, str], *words: str) -> str:
+    """Run one of Wine's own programs; return how it failed, "" where it did not."""
+    done = run([wine.program, *words], timeout=_TIMEOUT, env=env)
+    if not done.returncode and not done.timed_out:
+        return ""
+    last = [f"exit code {done.returncode}", *done.output.strip().splitlines()][-1]
+    return f"{' '.join(words)}: {'did not end' if done.timed_out else last}"
+
+
 @contextlib.contextmanager
 def _end_server(wine: Wine, env: Mapping[str, str]) -> Iterator[None]:
     """End all that runs in a prefix at the end of the block."""
@@ -151,8 +157,11 @@ def _fill_prefix(prefix: Path, wine: Wine, progress: Progress) -> None:
     """Make a prefix in the empty folder `prefix`."""
     env = wine.environment(prefix)
     with progress.task("Preparing Wine (once)", unit="steps"), _end_server(wine, env):
-        _run_tool(wine, ("wineboot", "-i"), env)
-        _run_tool(wine, ("winecfg", "-v", "win10"), env)
+        for words in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
+            if fault := _run_tool(wine, env, *words):
+                raise ToolError(
+                    fault, code="wine", file=wine.program, hint=f"reinstall it: {_HINT}"
+                )
         # The registry is written when the server ends.
         run([wine.server, "-w"], timeout=_TIMEOUT, env=env)
     _complete_runtime(prefix / "drive_c" / "windows" / "system32")
@@ -160,25 +169,10 @@ def _fill_prefix(prefix: Path, wine: Wine, progress: Progress) -> None:
     (prefix / ".update-timestamp").write_text("disable\n", encoding="ascii")
 
 
-def _run_tool(wine: Wine, words: tuple[str, ...], env: Mapping[str, str]) -> None:
-    """Run one of Wine's own programs; raises ToolError where it fails."""
-    done = run([wine.program, *words], timeout=_TIMEOUT, env=env)
-    if done.returncode or done.timed_out:
-        how = "did not end" if done.timed_out else f"failed with exit code {done.returncode}"
-        output = done.output.strip().splitlines() or ["it printed nothing"]
-        raise ToolError(
-            f"{' '.join(words)} {how}: {output[-1]}",
-            code="wine",
-            file=wine.program,
-            hint=f"reinstall Wine: {_HINT}",
-        )
-
-
 def _complete_runtime(system32: Path) -> None:
     """Give the C run-time of Wine the functions it lacks, by a forwarder before it."""
     forwarder = system32 / "ucrtbase.dll"
     builtin = forwarder.rename(system32 / "ucrtbase_wine.dll")
-    forwards = {name: f"ucrtbase_wine.{name}" for name in read_exports(builtin)}
-    for name in _COMPLEX:
-        forwards.pop(name, None)
+    names = [name for name in read_exports(builtin) if name not in _COMPLEX]
+    forwards = {name: f"ucrtbase_wine.{name}" for name in names}
     forwarder.write_bytes(make_dll("ucrtbase.dll", forwards=forwards, code=_COMPLEX))

@@ -2,8 +2,8 @@
 
 from repack.smoke.machine import Machine, unpack_dlls
 from repack.smoke.requirements import requirements_for
-from repack.smoke.running import Probe, run_smoke, unpack_pip
-from repack.smoke.trying import Trial, Verdict, smoke_wheels, try_wheels
+from repack.smoke.trial import Probe, run_smoke, unpack_pip
+from repack.smoke.verdicts import Trial, Verdict, smoke_wheels, try_wheels
 
 __all__ = [
     "Machine",

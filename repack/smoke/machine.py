@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from repack.config import Smoke
 from repack.console import Progress
-from repack.dlls import Kind, key_of
+from repack.dlls import Kind
 from repack.errors import ToolError
 from repack.fetch import Cache, Fetched
 from repack.fetch.supply import Supply
@@ -33,11 +33,6 @@ class Machine:
     driver: Mapping[str, Sequence[str]] = field(default_factory=dict)
     carried: tuple[str, ...] = ()
 
-    def describe(self) -> list[object]:
-        """Return, as JSON, what tells this machine from any other."""
-        folders = [list_folder(folder) for folder in self.dll_dirs]
-        return [folders, sorted(self.env.items()), sorted(self.driver.items()), self.carried]
-
 
 def machine_for(
     analysis: Analysis,
@@ -54,11 +49,21 @@ def machine_for(
     if not folders:
         requirements = settings.dlls
         if requirements == "auto":
-            _check_published(analysis)
+            if nowhere := unpublished_dlls(analysis):
+                raise ToolError(
+                    f"NVIDIA has no wheels with {', '.join(nowhere)}",
+                    code="no-dlls",
+                    hint="name directories that hold them under smoke.dll-dirs, or with --dll-dir",
+                )
             requirements = dll_requirements(analysis)
         wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
         folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
-    return Machine(dll_dirs=folders, env=env, driver=_driver_needs(analysis), carried=carried)
+    driver = {
+        need.dll.name: analysis.symbols(need)
+        for need in analysis.needs
+        if need.dll.kind is Kind.DRIVER and not need.delayed and need.in_wheel is None
+    }
+    return Machine(dll_dirs=folders, env=env, driver=driver, carried=carried)
 
 
 def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
@@ -68,11 +73,11 @@ def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
     """
 
     def fill(folder: Path) -> None:
+        (folder / "bin").mkdir()
         with (
             zipfile.ZipFile(wheel.path) as archive,
             progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
         ):
-            (folder / "bin").mkdir()
             for name in archive.namelist():
                 if name.lower().endswith(".dll"):
                     target = folder / "bin" / PurePosixPath(name).name
@@ -80,42 +85,3 @@ def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
                         shutil.copyfileobj(member, file, 1 << 20)
 
     return make_once(cache.root / "toolkits" / wheel.sha256, fill, cache, progress) / "bin"
-
-
-def list_folder(folder: Path) -> list[object]:
-    """Return what tells the content of a folder of DLLs from another: names, sizes, times.
-
-    Raises ToolError where it cannot be read.
-    """
-    try:
-        files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
-    except OSError as error:
-        raise ToolError(
-            f"cannot be read: {error.strerror or error}", file=folder, hint="correct --dll-dir"
-        ) from error
-    return [str(folder), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)]
-
-
-def _check_published(analysis: Analysis) -> None:
-    nowhere = unpublished_dlls(analysis)
-    if nowhere:
-        raise ToolError(
-            f"NVIDIA has no wheels with {', '.join(nowhere)}",
-            code="no-dlls",
-            hint="name directories that hold them under smoke.dll-dirs, or with --dll-dir",
-        )
-
-
-def _driver_needs(analysis: Analysis) -> dict[str, tuple[str, ...]]:
-    """Return the driver's DLLs that the binary imports at load time, each with the symbols."""
-    names = {
-        need.dll.key: need.dll.name
-        for need in analysis.needs
-        if need.dll.kind is Kind.DRIVER and not need.delayed and need.in_wheel is None
-    }
-    symbols: dict[str, set[str]] = {name: set() for name in names.values()}
-    for image in analysis.images.values():
-        for imported in image.imports:
-            if key_of(imported.dll) in names:
-                symbols[names[key_of(imported.dll)]] |= set(imported.symbols)
-    return {name: tuple(sorted(symbols[name])) for name in sorted(symbols)}

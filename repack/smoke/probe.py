@@ -114,9 +114,8 @@ TASKS = {"pip": run_pip, "use": use, "devices": ask_for_devices}
 def main(text):
     """Do the job; the last line of all says that it was done, or what went wrong."""
     job = json.loads(text)
-    # Says where a crash is; ends a hang, also of native code, and says where that is.
+    # Says where a crash is.
     faulthandler.enable()
-    faulthandler.dump_traceback_later(job["limit"], exit=True)
     prepare(job)
     try:
         TASKS[job["task"]](job)

@@ -2,16 +2,21 @@
 
 import email
 import zipfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from repack.errors import FetchError
+from repack.fetch import Fetched
+from repack.fetch.supply import Supply
 from repack.wheel import select_requirements
 
+#: Codes of the errors that tell what an index does not have.
+_NOT_THERE = {"no-such-version", "conflict"}
 
-def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | None) -> list[str]:
+
+def requirements_for(requires: Iterable[str], python: str, *, numpy_abi: str | None) -> list[str]:
     """Return the index requirements of a wheel with these Requires-Dist lines on `python`.
 
     NumPy is always among them, since cv2 imports it; and it is never one that the ABI, which
@@ -24,17 +29,43 @@ def requirements_for(requires: Sequence[str], python: str, *, numpy_abi: str | N
     return [f"{name}{','.join(sorted(specifiers[name]))}" for name in sorted(specifiers)]
 
 
-def requirements_of(wheel: Path, python: str) -> list[str]:
-    """Return the index requirements of a wheel file, which is known, on a Windows `python`."""
-    with zipfile.ZipFile(wheel) as archive:
-        (member,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-        requires = email.message_from_bytes(archive.read(member)).get_all("Requires-Dist", [])
-    return [
-        f"{requirement.name}{requirement.specifier}"
-        for requirement in select_requirements(requires, python)
-    ]
+def fetch_requirements(
+    requirements: Sequence[str], python: str, supply: Supply
+) -> Iterator[Fetched]:
+    """Yield the wheels for `requirements`; raises FetchError where one cannot be had.
+
+    NVIDIA's wheels require others of theirs in their turn.
+    """
+    waiting = list(requirements)
+    names: set[str] = set()
+    for requirement in waiting:
+        name = canonicalize_name(Requirement(requirement).name)
+        if name in names:
+            continue
+        names.add(name)
+        wheel = supply.wheel(requirement, python)
+        yield wheel
+        if name.startswith("nvidia-"):
+            with zipfile.ZipFile(wheel.path) as archive:
+                (member,) = [path for path in archive.namelist() if path.endswith("/METADATA")]
+                metadata = email.message_from_bytes(archive.read(member))
+            lines = select_requirements(metadata.get_all("Requires-Dist", []), python)
+            waiting += [f"{line.name}{line.specifier}" for line in lines]
 
 
-def distribution_of(requirement: str) -> str:
-    """Return the normalised name of what is required."""
-    return canonicalize_name(Requirement(requirement).name)
+def find_missing(requirements: Mapping[str, Sequence[str]], supply: Supply) -> dict[str, str]:
+    """Return the Pythons for which the index lacks what is required on them, with the reason.
+
+    An index that cannot be asked tells nothing here: the trial says so.
+    """
+    missing: dict[str, str] = {}
+    for python, lines in requirements.items():
+        for requirement in lines:
+            try:
+                supply.wheel(requirement, python)
+            except FetchError as error:
+                if error.code not in _NOT_THERE:
+                    return missing
+                missing[python] = f"it requires {requirement}, and {error.what}"
+                break
+    return missing

@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import threading
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import NamedTuple
 
 from repack.console import SILENT
 from repack.dlls import make_dll
@@ -15,11 +16,9 @@ from repack.fetch import Cache, Fetched
 from repack.process import Finished, run
 from repack.pythons import Interpreter, make_once, windows_path, work_folder
 from repack.record import FAILED, OWN_STAND_IN, Outcome
-from repack.smoke.judging import judge
+from repack.smoke.judgement import judge
 from repack.smoke.machine import Machine
 
-# The probe ends itself when its time is up, and says where it was; this is for one that cannot.
-_GRACE = 15.0
 #: `mov eax, 100; ret`: CUDA_ERROR_NO_DEVICE, whatever is asked.
 _NO_DEVICE = bytes.fromhex("B864000000C3")
 _PIP_OPTIONS = (
@@ -28,29 +27,28 @@ _PIP_OPTIONS = (
 )
 
 
-def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
-    wheel: Path,
-    interpreter: Interpreter,
-    *,
-    beside: Sequence[Path],
-    pip: Fetched,
-    machine: Machine,
-    timeout: float,
-    cache: Cache,
-    stop: threading.Event | None = None,
-) -> Outcome:
-    """Return what the wheel did on `interpreter`: installed by its own pip, then used.
+class Outfit(NamedTuple):
+    """A Python, its pip, the wheels that the one under test requires, and the machine."""
 
-    `beside` are the wheels it requires, NumPy among them. `timeout` is in seconds, for each of
-    the three processes, which end early when `stop` is set. What is installed lies in a folder of
-    the cache that is gone afterwards.
+    interpreter: Interpreter
+    pip: Fetched
+    beside: tuple[Fetched, ...]
+    machine: Machine
+
+
+def run_smoke(
+    wheel: Path, outfit: Outfit, *, timeout: float, cache: Cache, stop: threading.Event
+) -> Outcome:
+    """Return what the wheel did: installed by that Python's own pip, then used.
+
+    `timeout` is in seconds, for each of the three processes, which end early when `stop` is set.
+    What is installed lies in a folder of the cache that is gone afterwards.
     """
     with work_folder(cache, "smoke") as folder:
-        probe = Probe(
-            interpreter=interpreter, machine=machine, folder=folder, timeout=timeout, stop=stop
-        )
-        wheels = [probe.path(path) for path in (wheel, *beside)]
-        runs = [probe.run_pip(unpack_pip(pip, cache), "install", "--no-index", *wheels)]
+        probe = Probe(outfit.interpreter, outfit.machine, folder, timeout, stop)
+        wheels = [wheel, *(fetched.path for fetched in outfit.beside)]
+        words = ("install", "--no-index", *map(probe.path, wheels))
+        runs = [probe.run_pip(unpack_pip(outfit.pip, cache), *words)]
         for task in ("use", "devices"):
             if judge(runs, timeout, driver=probe.driver).status == FAILED:
                 break
@@ -60,16 +58,13 @@ def run_smoke(  # noqa: PLR0913 - a trial is made of exactly these
 
 def unpack_pip(pip: Fetched, cache: Cache) -> Path:
     """Return a folder with pip, unpacked once: out of its wheel, each start compiles it anew."""
-
-    def fill(folder: Path) -> None:
-        with zipfile.ZipFile(pip.path) as archive:
-            archive.extractall(folder)
-
     folder = cache.root / "pip" / f"{pip.path.stem}-{pip.sha256[:16]}"
-    return make_once(folder, fill, cache, SILENT)
+    return make_once(
+        folder, lambda place: shutil.unpack_archive(pip.path, place, "zip"), cache, SILENT
+    )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Runs the tasks of probe.py on one Python, in `folder`, each in a process of its own."""
 
@@ -81,12 +76,13 @@ class Probe:
 
     def __post_init__(self) -> None:
         """Make what the tasks need: folders, and stand-ins for the driver that is not there."""
-        lacking = [name for name in self.machine.driver if not self._has_driver(name)]
-        for name in ("site-packages", "temporary", "home", *(["driver"] if lacking else [])):
+        for name in ("site-packages", "temporary", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        for name in lacking:
-            code = dict.fromkeys(self.machine.driver[name], _NO_DEVICE)
-            (self.folder / "driver" / name).write_bytes(make_dll(name, code=code))
+        for name, symbols in self.machine.driver.items():
+            if not self._has_driver(name):
+                (self.folder / "driver").mkdir(exist_ok=True)
+                code = dict.fromkeys(symbols, _NO_DEVICE)
+                (self.folder / "driver" / name).write_bytes(make_dll(name, code=code))
 
     @property
     def driver(self) -> str:
@@ -97,8 +93,8 @@ class Probe:
 
     def run_pip(self, package: Path, command: str, *words: str) -> Finished:
         """Return the result of a command of the pip that is unpacked in `package`."""
-        arguments = (command, *_PIP_OPTIONS, "--target", self.path(self.folder / "site-packages"))
-        return self.run_task("pip", package, (*arguments, *words))
+        target = ("--target", self.path(self.folder / "site-packages"))
+        return self.run_task("pip", package, (command, *_PIP_OPTIONS, *target, *words))
 
     def run_task(
         self, task: str, package: Path | None = None, arguments: Sequence[str] = ()
@@ -110,13 +106,12 @@ class Probe:
             "packages": [self.path(package or self.folder / "site-packages")],
             "temporary": self.path(self.folder / "temporary"),
             "driver": self.path(driver) if driver.is_dir() else "",
-            "arguments": list(arguments),
-            "limit": self.timeout,
+            "arguments": arguments,
         }
         with as_file(files(__package__).joinpath("probe.py")) as program:
             return run(
                 [*self.interpreter.command, "-I", "-S", self.path(program), json.dumps(job)],
-                timeout=self.timeout + _GRACE,
+                timeout=self.timeout,
                 env=self._environment(),
                 # Nothing lies there that could answer for a DLL or a module.
                 cwd=self.folder / "home",
@@ -132,25 +127,18 @@ class Probe:
         root = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
         if self.interpreter.launcher:
             root = Path(self.interpreter.env["WINEPREFIX"], "drive_c", "windows")
-        return (root / "System32" / name).exists() or (root / "system32" / name).exists()
+        return (root / "system32" / name).exists()
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of a task: the machine's own, and nothing of ours."""
-        given = {name: self._value(value) for name, value in self.machine.env.items()}
-        path = [given.pop(name) for name in list(given) if name.upper() == "PATH"]
-        directories = ";".join([*map(self.path, self.machine.dll_dirs), *path])
-        env = {**self.interpreter.env, **given}
+        env = {**self.interpreter.env, **self.machine.env, "PATH": self.interpreter.env["PATH"]}
+        folders = [*map(self.path, self.machine.dll_dirs), self.machine.env.get("PATH", "")]
+        path = ";".join(filter(None, folders))
         if self.interpreter.launcher:
             # Wine makes the Windows PATH of it; PATH itself is the launcher's.
-            env["WINEPATH"] = directories
+            env["WINEPATH"] = path
             # One line for each DLL that was not found, and who asked for it.
             env["WINEDEBUG"] = "-all,err+module"
-        elif directories:
-            env["PATH"] = f"{directories}{os.pathsep}{env.get('PATH', '')}"
+        elif path:
+            env["PATH"] = f"{path}{os.pathsep}{env['PATH']}"
         return env
-
-    def _value(self, value: str) -> str:
-        """Return a variable's value, a path of this machine as the Python under test writes it."""
-        path = Path(value)
-        wine = bool(self.interpreter.launcher)
-        return self.path(path) if wine and path.is_absolute() and path.exists() else value

@@ -1,0 +1,193 @@
+"""Tries wheels on Windows Pythons: gets Python, NumPy and pip, and remembers verdicts."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from threading import Event
+from typing import NamedTuple
+
+import msgspec
+
+from repack.config import Smoke
+from repack.errors import RepackError, ToolError
+from repack.fetch.supply import Supply
+from repack.files import Memory
+from repack.inspect import Analysis
+from repack.lock import Pin
+from repack.plan import refusal
+from repack.pythons import Pythons
+from repack.record import FAILED, NOT_RUN, PASSED, Outcome
+from repack.smoke.machine import machine_for
+from repack.smoke.requirements import fetch_requirements, requirements_for
+from repack.smoke.trial import Outfit, run_smoke
+
+# Raise it when wheels are tried in another way.
+_FORMAT = 4
+
+
+class Trial(NamedTuple):
+    """A wheel to be tried on one Python; `untouched` marks the wheel as it came."""
+
+    wheel: Path
+    sha256: str
+    python: str
+    untouched: bool = False
+
+
+class Verdict(NamedTuple):
+    """What a wheel did, the index's wheels beside it, and whether an earlier run saw it."""
+
+    outcome: Outcome
+    beside: tuple[Pin, ...] = ()
+    remembered: bool = False
+
+
+def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
+    trials: Sequence[Trial],
+    analysis: Analysis,
+    settings: Smoke,
+    supply: Supply,
+    *,
+    env: Mapping[str, str] | None = None,
+    carried: tuple[str, ...] = (),
+) -> dict[Trial, Verdict]:
+    """Return what each wheel did; as many are tried at once as the machine has processors.
+
+    `analysis` says what the wheels require and which DLLs they need of the machine; `env` are
+    variables of it, `carried` the driver's DLLs for which the wheels have stand-ins. What cannot
+    be tried has the reason in its verdict. Raises ToolError for a folder of DLLs that is named
+    and is none.
+    """
+    for folder in settings.dll_dirs:
+        if not folder.is_dir():
+            raise ToolError("is no folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs")
+    # Made last, and once: its DLLs are large.
+    make_machine = cache(lambda: machine_for(analysis, settings, supply, env or {}, carried))
+    verdicts: dict[Trial, Verdict] = {}
+    jobs: dict[Trial, Outfit] = {}
+    given, offline = settings.interpreters, supply.offline
+    with Pythons(
+        cache=supply.cache, progress=supply.progress, given=given, offline=offline
+    ) as pythons:
+        for python in dict.fromkeys(trial.python for trial in trials):
+            own = [trial for trial in trials if trial.python == python]
+            try:
+                interpreter = pythons.provide(python)
+                requires = requirements_for(
+                    analysis.wheel.requires, python, numpy_abi=analysis.numpy
+                )
+                beside = tuple(fetch_requirements(requires, python, supply))
+                pip = supply.wheel("pip", python)
+                jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, make_machine()))
+            except RepackError as error:
+                verdicts |= dict.fromkeys(own, Verdict(_not_run(str(error))))
+        return verdicts | _recall_or_run(jobs, settings.timeout, supply)
+
+
+def _not_run(reason: str) -> Outcome:
+    return Outcome(status=NOT_RUN, reason=reason)
+
+
+def _recall_or_run(
+    jobs: Mapping[Trial, Outfit], timeout: float, supply: Supply
+) -> dict[Trial, Verdict]:
+    """Return what each wheel did, now or when the very same was tried before."""
+    memory = Memory(supply.cache.root / "verdicts")
+    keys = {trial: _key_of(trial, outfit) for trial, outfit in jobs.items()}
+    parse = partial(msgspec.convert, type=Outcome)
+    known = {trial: memory.recall(key, parse) for trial, key in keys.items()}
+    pending = {trial: outfit for trial, outfit in jobs.items() if known[trial] is None}
+    outcomes = _run_all(pending, timeout, supply) if pending else {}
+    for trial, outcome in outcomes.items():
+        # Whoever builds again after a failure wants to see the fixed wheel tried again.
+        is_lasting = outcome.status == FAILED and outcome.repeatable and trial.untouched
+        if outcome.status == PASSED or is_lasting:
+            memory.keep(keys[trial], msgspec.to_builtins(outcome))
+    return {
+        trial: Verdict(
+            outcome=known[trial] or outcomes[trial],
+            beside=tuple(fetched.pin for fetched in outfit.beside),
+            remembered=trial not in outcomes,
+        )
+        for trial, outfit in jobs.items()
+    }
+
+
+def _run_all(jobs: Mapping[Trial, Outfit], timeout: float, supply: Supply) -> dict[Trial, Outcome]:
+    """Return what each wheel does, tried now."""
+    stop = Event()
+
+    def run(trial: Trial) -> Outcome:
+        outcome = run_smoke(
+            trial.wheel, jobs[trial], timeout=timeout, cache=supply.cache, stop=stop
+        )
+        task.advance(1)
+        return outcome
+
+    try:
+        # Wine is started here, once, and not by several threads.
+        _ = [outfit.interpreter.env for outfit in jobs.values()]
+    except ToolError as error:
+        return dict.fromkeys(jobs, _not_run(str(error)))
+    with (
+        supply.progress.task("Trying wheels", total=len(jobs), unit="steps") as task,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
+        try:
+            return dict(zip(jobs, pool.map(run, jobs), strict=True))
+        except BaseException:
+            # An interrupt reaches this thread alone; the others would go on to their end.
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _key_of(trial: Trial, outfit: Outfit) -> str:
+    """Return a digest of all that the outcome of a trial depends on."""
+    machine = outfit.machine
+    parts = [
+        _FORMAT,
+        files(__package__).joinpath("probe.py").read_text(encoding="utf-8"),
+        trial.sha256,
+        repr(outfit.interpreter),
+        sorted((fetched.filename, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
+        [_list_folder(folder) for folder in machine.dll_dirs],
+        [sorted(machine.env.items()), sorted(machine.driver.items()), machine.carried],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _list_folder(folder: Path) -> list[object]:
+    files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    return [str(folder), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)]
+
+
+def smoke_wheels(
+    analyses: Sequence[Analysis],
+    pythons: Sequence[str],
+    settings: Smoke,
+    supply: Supply,
+    env: Mapping[str, str],
+) -> list[tuple[Path, str, Outcome]]:
+    """Return what each wheel did on each Python that it says it is for.
+
+    A wheel that is for none of `pythons` was not run, and says on each why not.
+    """
+    outcomes: list[tuple[Path, str, Outcome]] = []
+    for analysis in analyses:
+        wheel = analysis.wheel
+        refusals = {python: refusal(python, analysis) for python in pythons}
+        served = [python for python in pythons if not refusals[python]]
+        trials = [Trial(wheel.path, wheel.sha256, python) for python in served]
+        verdicts = try_wheels(trials, analysis, settings, supply, env=env)
+        outcomes += [(wheel.path, trial.python, verdicts[trial].outcome) for trial in trials]
+        if not served:
+            outcomes += [
+                (wheel.path, python, _not_run(reason)) for python, reason in refusals.items()
+            ]
+    return outcomes
