@@ -11,7 +11,7 @@ import msgspec
 from repack import __version__, files, vendor
 from repack.config import Config, FileSource, SampleSource, require_source, source_date_epoch
 from repack.emit import Emitted, emit, move_wheel, staging
-from repack.errors import FetchError, OutputError
+from repack.errors import OutputError
 from repack.fetch import locate
 from repack.fetch.supply import Supply
 from repack.inspect import Analysis, analyse, require_cv2, require_original, require_windows
@@ -28,6 +28,7 @@ from repack.plan import (
     refusal,
     requirements_of,
 )
+from repack.pythons import make_once
 from repack.record import (
     FAILED,
     NOT_RUN,
@@ -39,16 +40,14 @@ from repack.record import (
     read_records,
     write_record,
 )
-from repack.smoke import Trial, Verdict, try_wheels
-from repack.smoke.requirements import requirements_for
+from repack.sample import make_sample
+from repack.smoke import Trial, Verdict, find_missing, requirements_for, try_wheels
 from repack.wheel import parse_filename, read_member
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
 #: What is asked for where a wheel is the same for all Pythons: the sample's base, NVIDIA's.
 _ANY_PYTHON = "3.12"
-#: Codes of the errors that tell what an index does not have.
-_NOT_THERE = {"no-such-version", "conflict"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +62,7 @@ class BuildResult:
     record: BuildRecord
     out: Path
     lock_changes: tuple[str, ...]
-    dry_run: bool
+    dry_run: bool = True
     unchanged: frozenset[str] = frozenset()
     remembered: frozenset[tuple[str, str]] = frozenset()
 
@@ -89,40 +88,32 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         folders=config.build.patches,
         file=path.name,
     )
-    missing = find_missing(config, analysis, supply)
+    missing = find_missing(list_requirements(config, analysis), supply)
     plan = make_plan(
         config.build, analysis, patched, supplement, timestamp=timestamp, url=url, missing=missing
     )
     check_sizes(plan, config.publish.max_size)
-    if dry_run:
-        return BuildResult(
-            plan=plan,
-            record=plan.record,
-            out=config.build.out,
-            lock_changes=supply.keep(),
-            dry_run=True,
-        )
     out = config.build.out
+    if dry_run:
+        changes = supply.keep()
+        return BuildResult(plan=plan, record=plan.record, out=out, lock_changes=changes)
     with staging(out) as stage:
         wheels = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)
         check_wheels(wheels, plan, config)
         verdicts = try_plan(config, supply, analysis, plan, wheels)
-        records = tuple(_record_wheel(wheel, out, analysis, verdicts) for wheel in wheels)
+        records = tuple(record_wheel(wheel, out, verdicts) for wheel in wheels)
     record = msgspec.structs.replace(plan.record, wheels=records)
-    lock_changes = supply.keep()
+    changes = supply.keep()
     write_record(record, out)
+    seen_before = [trial for trial, verdict in verdicts.items() if verdict.remembered]
     return BuildResult(
         plan=plan,
         record=record,
         out=out,
-        lock_changes=lock_changes,
+        lock_changes=changes,
         dry_run=False,
         unchanged=frozenset(wheel.planned.filename for wheel in wheels if not wheel.fresh),
-        remembered=frozenset(
-            (trial.wheel.name, trial.python)
-            for trial, verdict in verdicts.items()
-            if verdict.remembered
-        ),
+        remembered=frozenset((trial.wheel.name, trial.python) for trial in seen_before),
     )
 
 
@@ -192,28 +183,16 @@ def supplement_mode(
     return supplement
 
 
-def find_missing(config: Config, analysis: Analysis, supply: Supply) -> dict[str, str]:
-    """Return the Pythons for which the index lacks what the wheel requires, with the reason.
-
-    What is fetched is what the trial installs. An index that cannot be asked tells nothing here:
-    the trial says so.
-    """
-    missing: dict[str, str] = {}
+def list_requirements(config: Config, analysis: Analysis) -> dict[str, list[str]]:
+    """Return for each Python that the wheel may serve what its trial installs beside it."""
     if not config.smoke.enabled:
-        return missing
+        return {}
     lines = requirements_of(analysis, Supplement())
-    for python in config.build.python:
-        if refusal(python, analysis):
-            continue
-        for requirement in requirements_for(lines, python, numpy_abi=analysis.numpy):
-            try:
-                supply.wheel(requirement, python)
-            except FetchError as error:
-                if error.code not in _NOT_THERE:
-                    return missing
-                missing[python] = f"it requires {requirement}, and {error.what}"
-                break
-    return missing
+    return {
+        python: requirements_for(lines, python, numpy_abi=analysis.numpy)
+        for python in config.build.python
+        if not refusal(python, analysis)
+    }
 
 
 def check_wheels(wheels: Sequence[Emitted], plan: Plan, config: Config) -> None:
@@ -243,65 +222,32 @@ def try_plan(
 
     The machine has what the emitted wheels leave to it, and nothing else.
     """
-    after = [_make_trial(wheel, python) for wheel in wheels for python in wheel.planned.pythons]
-    trials = [*after, *(_make_untouched_trial(analysis, trial.python) for trial in after)]
+    source = analysis.wheel
+    after = [trial for wheel in wheels for trial in _trials_of(wheel)]
+    before = [Trial(source.path, source.sha256, trial.python, untouched=True) for trial in after]
     if not config.smoke.enabled:
         outcome = Outcome(status=NOT_RUN, reason="the smoke test is switched off")
-        return dict.fromkeys(trials, Verdict(outcome=outcome))
+        return dict.fromkeys([*after, *before], Verdict(outcome))
     left = replace(
         analysis,
-        wheel=replace(analysis.wheel, requires=plan.requirements),
+        wheel=replace(source, requires=plan.requirements),
         needs=needs_left(analysis, plan),
     )
     stand_ins = tuple(
         cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
     )
-    return try_wheels(trials, left, config.smoke, supply, carried=stand_ins)
+    return try_wheels([*after, *before], left, config.smoke, supply, carried=stand_ins)
 
 
-def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
-    """Return the sample wheel, from the cache where it is there, and where its base comes from."""
-    base = supply.wheel(f"opencv-contrib-python=={source.opencv}", _ANY_PYTHON)
-    key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
-    folder = supply.cache.folder(f"samples/{key}")
-    memory = files.Memory(folder)
-    sample = next(folder.glob("*.whl"), None)
-    if sample and memory.recall("sample", str) == files.sha256_of(sample):
-        return sample, base.url
-    from repack.sample import make_sample  # noqa: PLC0415 - lief is optional
-
-    with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
-        sample = make_sample(base.path, cuda=source.cuda, driver=source.driver, folder=folder)
-    memory.keep("sample", files.sha256_of(sample))
-    return sample, base.url
-
-
-def _make_trial(wheel: Emitted, python: str) -> Trial:
-    return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python)
-
-
-def _make_untouched_trial(analysis: Analysis, python: str) -> Trial:
-    wheel = analysis.wheel
-    return Trial(wheel=wheel.path, sha256=wheel.sha256, python=python, untouched=True)
-
-
-def _record_wheel(
-    wheel: Emitted, out: Path, analysis: Analysis, verdicts: Mapping[Trial, Verdict]
-) -> WheelRecord:
+def record_wheel(wheel: Emitted, out: Path, verdicts: Mapping[Trial, Verdict]) -> WheelRecord:
     """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
-    seen = []
-    for python in wheel.planned.pythons:
-        verdict = verdicts[_make_trial(wheel, python)]
-        before = verdicts[_make_untouched_trial(analysis, python)].outcome
-        beside = tuple(
-            Beside(filename=pin.filename, size=pin.size, sha256=pin.sha256)
-            for pin in sorted(verdict.beside, key=lambda pin: pin.filename)
-        )
-        # How long it took is different each time; the same build leaves the same record.
-        before, after = (
-            msgspec.structs.replace(outcome, seconds=0.0) for outcome in (before, verdict.outcome)
-        )
-        seen.append(Seen(python=python, before=before, after=after, beside=beside))
+    untouched = {
+        trial.python: verdict.outcome for trial, verdict in verdicts.items() if trial.untouched
+    }
+    seen = [
+        _record_trial(trial.python, untouched[trial.python], verdicts[trial])
+        for trial in _trials_of(wheel)
+    ]
     failures = [
         f"Python {run.python}: {run.after.reason}\n{run.after.log}"
         for run in seen
@@ -317,3 +263,32 @@ def _record_wheel(
         recipe=wheel.planned.recipe,
         seen=tuple(seen),
     )
+
+
+def _trials_of(wheel: Emitted) -> list[Trial]:
+    return [Trial(wheel.path, wheel.sha256, python) for python in wheel.planned.pythons]
+
+
+def _record_trial(python: str, before: Outcome, verdict: Verdict) -> Seen:
+    beside = sorted(
+        (Beside(filename=pin.filename, size=pin.size, sha256=pin.sha256) for pin in verdict.beside),
+        key=lambda wheel: wheel.filename,
+    )
+    # How long it took is different each time; the same build leaves the same record.
+    before, after = (
+        msgspec.structs.replace(outcome, seconds=0.0) for outcome in (before, verdict.outcome)
+    )
+    return Seen(python=python, before=before, after=after, beside=tuple(beside))
+
+
+def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
+    """Return the sample wheel, from the cache where it is there, and where its base comes from."""
+    base = supply.wheel(f"opencv-contrib-python=={source.opencv}", _ANY_PYTHON)
+
+    def fill(folder: Path) -> None:
+        with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
+            make_sample(base.path, cuda=source.cuda, driver=source.driver, folder=folder)
+
+    key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
+    folder = make_once(supply.cache.root / "samples" / key, fill, supply.cache, supply.progress)
+    return next(folder.glob("*.whl")), base.url

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from repack.errors import RepackError
 from repack.inspect import Analysis, Need
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import PlannedWheel, describe_source, format_megabytes
-from repack.pythons import Interpreter, Unavailable
+from repack.pythons import Interpreter
 from repack.record import FAILED, Cargo, Finding, Outcome, Seen, WheelRecord
 from repack.wheel import Added, Wheel, name_of
 
@@ -27,6 +26,8 @@ _SHOWN = 3
 _WORTH_A_LINE = {Kind.CUDA, Kind.CUDNN, Kind.DRIVER, Kind.UNKNOWN}
 
 Json = dict[str, Any]
+
+_NOT_YET = "not put together yet"
 #: A wheel, the Python that it was tried on, and what it did there.
 Smoked = tuple[Path, str, Outcome]
 
@@ -272,11 +273,11 @@ def smoke_rows(smoked: Sequence[Smoked]) -> list[tuple[str, ...]]:
     ]
 
 
-def python_json(python: Interpreter | Unavailable) -> Json:
-    """Return a Windows Python that is here, or why it is not."""
-    if isinstance(python, Unavailable):
-        facts = asdict(python)
-        return {"python": facts.pop("version"), "available": False, **facts}
+def python_json(python: Interpreter | str) -> Json:
+    """Return a Windows Python that is here, or a version that can be put together."""
+    if isinstance(python, str):
+        reason, hint = _NOT_YET, f"repack pythons --assemble {python}"
+        return {"python": python, "available": False, "reason": reason, "hint": hint}
     return {
         "python": python.version,
         "available": True,
@@ -287,10 +288,10 @@ def python_json(python: Interpreter | Unavailable) -> Json:
     }
 
 
-def python_row(python: Interpreter | Unavailable) -> tuple[str, ...]:
-    """Return the row of a Windows Python that is here, or why it is not."""
-    if isinstance(python, Unavailable):
-        return (python.version, "", "", python.reason, python.hint)
+def python_row(python: Interpreter | str) -> tuple[str, ...]:
+    """Return the row of a Windows Python that is here, or of one that can be put together."""
+    if isinstance(python, str):
+        return (python, "", "", _NOT_YET, f"repack pythons --assemble {python}")
     return (
         python.version,
         python.full_version,

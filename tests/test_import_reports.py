@@ -16,7 +16,7 @@ from windowslab import IMPORTS, NPP, PYTHON, SITE, Files, Windows, cleared, nati
 
 from repack.console import SILENT
 from repack.fetch import Cache
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
 CV2 = rf"{SITE}\cv2"
@@ -30,7 +30,6 @@ WORKS = "works"
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
         interpreter = pythons.provide("3.12")
-        assert isinstance(interpreter, Interpreter), interpreter
         with wine_disk(interpreter, tmp_path_factory.mktemp("machine")) as disk:
             lay_python(layout_of("plain", "3.12"), disk, interpreter)
             yield Windows(disk=disk, interpreter=interpreter)

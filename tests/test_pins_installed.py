@@ -18,7 +18,7 @@ from wheelmaking import make_wheel
 from repack.console import SILENT
 from repack.fetch import Cache, fetch_index
 from repack.lock import read_lock
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Pythons
 from repack.smoke import Machine, Probe, unpack_dlls, unpack_pip
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
@@ -185,9 +185,8 @@ def windows(place: Path, cache: Cache, machine: Machine) -> Iterator[tuple[Probe
     installer = unpack_pip(fetch_index("pip", python=PYTHON, lock=None, cache=cache), cache)
     with Pythons(cache=cache, progress=SILENT) as pythons:
         python = pythons.provide(PYTHON)
-        assert isinstance(python, Interpreter), python
         folder = place / "windows"
-        yield Probe(interpreter=python, machine=machine, folder=folder, timeout=600), installer
+        yield Probe(python, machine, folder, timeout=600), installer
 
 
 @pytest.mark.network

@@ -14,9 +14,10 @@ from proof.scenarios import Wanted, read_scenarios
 from prove import LOCK, main
 
 from repack.console import SILENT
+from repack.errors import ToolError
 from repack.fetch import Cache
 from repack.fetch.supply import Supply
-from repack.pythons import Pythons, Unavailable
+from repack.pythons import Interpreter, Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(3000)]
 
@@ -73,8 +74,11 @@ def test_what_is_not_tried_is_wrong(
     cell = Prover(supply, pythons).cell(scenario_run("unheard-of", wanted=wanted))
     assert "unheard-of" in cell.seen
     assert not cell.right
-    missing = Unavailable(version=PYTHON, reason="Wine is not installed", hint="apt-get install x")
-    monkeypatch.setattr(pythons, "provide", lambda _version: missing)
+
+    def provide(_version: str) -> Interpreter:
+        raise ToolError("Wine is not installed", hint="apt-get install x")
+
+    monkeypatch.setattr(pythons, "provide", provide)
     cell = Prover(supply, pythons).cell(scenario_run("untouched"))
     assert cell.seen == "could not be tried: Wine is not installed; apt-get install x"
     assert not cell.right

@@ -14,7 +14,7 @@ from windowslab import Windows
 
 from repack.console import SILENT
 from repack.fetch import Cache
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Pythons
 
 SEED = 0
 DRAWN = list(draw_machines(SEED, 20))
@@ -71,7 +71,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     """A warm Wine with a genuine Python."""
     with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
         interpreter = pythons.provide("3.12")
-        assert isinstance(interpreter, Interpreter), interpreter
         with open_bench(interpreter, tmp_path_factory.mktemp("machines")) as opened:
             yield opened
 

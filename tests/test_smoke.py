@@ -12,10 +12,10 @@ from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_pyt
 from repack.console import SILENT
 from repack.fetch import Cache
 from repack.process import Finished
-from repack.pythons import Interpreter, Pythons, Unavailable
+from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke import Machine, requirements_for, run_smoke, unpack_dlls
-from repack.smoke.judging import describe_crash
+from repack.smoke import Machine, Outfit, requirements_for, run_smoke, unpack_dlls
+from repack.smoke.judgement import describe_crash
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +36,10 @@ def tried(  # noqa: PLR0913 - each test turns one of them
     timeout: float = 60,
     stop: threading.Event | None = None,
 ) -> Outcome:
-    (pip,) = shelf.glob("pip-*.whl")
-    return run_smoke(
-        wheel,
-        python or this_python(),
-        beside=list(shelf.glob("numpy-*.whl")),
-        pip=fetched(pip),
-        machine=machine or Machine(),
-        timeout=timeout,
-        cache=Cache(shelf / "cäche"),
-        stop=stop,
-    )
+    pip, numpy = (fetched(next(shelf.glob(f"{name}-*.whl"))) for name in ("pip", "numpy"))
+    outfit = Outfit(python or this_python(), pip, (numpy,), machine or Machine())
+    cache = Cache(shelf / "cäche")
+    return run_smoke(wheel, outfit, timeout=timeout, cache=cache, stop=stop or threading.Event())
 
 
 def test_a_wheel_that_works_passes(shelf: Path, tmp_path: Path) -> None:
@@ -99,12 +92,11 @@ def test_any_number_of_gpus_will_do(count: str, devices: str, shelf: Path, tmp_p
     assert (outcome.status, outcome.devices) == (PASSED, devices), outcome.log
 
 
-def test_a_hang_is_ended_and_says_where_it_was(shelf: Path, tmp_path: Path) -> None:
+def test_a_hang_is_ended_and_the_step_named(shelf: Path, tmp_path: Path) -> None:
     text = f"{CV2}\ndef resize(*a, **k): time.sleep(60)"
     outcome = tried(shelf, cv2_wheel(tmp_path, text), timeout=5)
     assert outcome.reason == "hung: cv2.resize did not end within 5 s"
     assert not outcome.repeatable
-    assert 'cv2/__init__.py", line' in outcome.log.replace("\\", "/")
 
 
 def test_a_stop_ends_it_at_once(shelf: Path, tmp_path: Path) -> None:
@@ -166,7 +158,10 @@ CRASHES = {
     ),
     "an assertion in UTF-16": ("\0".join("Assertion failed: x>1"), ": Assertion failed: x>1"),
     "an assertion of Wine's": ("a.c:12: f: Assertion `a' failed.", ": a.c:12: f: Assertion `a'"),
-    "a page fault": ("wine: Unhandled page fault on read access", ": wine: Unhandled page fault"),
+    "a page fault": (
+        "wine: Unhandled page fault on read access to 0",
+        ": wine: Unhandled page fault",
+    ),
     "an access violation": ("Windows fatal exception: x\n\nThread", ": Windows fatal exception: x"),
     "without a word": ("", ""),
 }
@@ -223,28 +218,25 @@ def pythons() -> Iterator[Pythons]:
         yield found
 
 
-def windows(pythons: Pythons, version: str = "3.12") -> Interpreter:
-    python = pythons.provide(version)
-    assert not isinstance(python, Unavailable), python
-    return python
-
-
 GAP = "crashed in import cv2 (exit code 9): unimplemented function ucrtbase.dll.crealf"
+#: The text of a cv2, the seconds it has, and what is said of it.
 WINDOWS_FAULTS = {
-    "a hang": ("import time; time.sleep(90)", "hung: import cv2 did not end within 20 s"),
-    "a gap in Wine": ("import ctypes; ctypes.CDLL('ucrtbase_wine.dll').crealf(0)", GAP),
-    "a crash": ("import faulthandler; faulthandler._sigsegv()", "crashed in import cv2 (exit "),
-    "no driver": ("import ctypes; ctypes.WinDLL('nvcuda.dll')", "FileNotFoundError: Could not"),
+    "a hang": ("import time; time.sleep(90)", 40, "hung: import cv2 did not end within 40 s"),
+    "a gap in Wine": ("import ctypes; ctypes.CDLL('ucrtbase_wine.dll').crealf(0)", 120, GAP),
+    "a crash": ("import faulthandler; faulthandler._sigsegv()", 120, "crashed in import cv2 (exit"),
+    "no driver": ("import ctypes; ctypes.WinDLL('nvcuda.dll')", 120, "FileNotFoundError: Could n"),
 }
 
 
 @pytest.mark.wine
 @pytest.mark.network
-@pytest.mark.parametrize(("text", "reason"), WINDOWS_FAULTS.values(), ids=WINDOWS_FAULTS)
+@pytest.mark.parametrize("case", WINDOWS_FAULTS)
 def test_windows_faults_are_told_in_their_own_words(
-    text: str, reason: str, pythons: Pythons, shelf: Path, tmp_path: Path
+    case: str, pythons: Pythons, shelf: Path, tmp_path: Path
 ) -> None:
-    outcome = tried(shelf, cv2_wheel(tmp_path, text), python=windows(pythons), timeout=20)
+    text, timeout, reason = WINDOWS_FAULTS[case]
+    python = pythons.provide("3.12")
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), python=python, timeout=timeout)
     assert outcome.status == FAILED
     assert outcome.reason.startswith(reason), outcome.log
 
@@ -253,5 +245,5 @@ def test_windows_faults_are_told_in_their_own_words(
 def test_a_stand_in_for_a_driver_has_no_gpu(pythons: Pythons, shelf: Path, tmp_path: Path) -> None:
     text = f"{CV2}\nimport ctypes\nassert ctypes.WinDLL('nvcuda.dll').cuInit(0) == 100"
     machine = Machine(driver={"nvcuda.dll": ("cuInit",)})
-    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=windows(pythons))
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), machine, python=pythons.provide("3.12"))
     assert (outcome.status, outcome.driver) == (PASSED, "stand-in"), outcome.log

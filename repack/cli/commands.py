@@ -32,7 +32,7 @@ from repack.fetch.supply import Supply
 from repack.files import link_or_copy
 from repack.inspect import analyse
 from repack.lock import format_value
-from repack.pythons import Pythons, Unavailable
+from repack.pythons import Pythons
 from repack.record import FAILED as SMOKE_FAILED
 from repack.report import write_report
 from repack.results import (
@@ -407,16 +407,18 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
         given=config.smoke.interpreters,
         offline=options.offline,
     ) as pythons:
-        assembled = [pythons.provide(version) for version in wanted]
+        has_all = True
+        for version in wanted:
+            try:
+                pythons.provide(version)
+            except RepackError as error:
+                _log.error("Python %s: %s", version, error)
+                has_all = False
         interpreters = pythons.at_hand()
-    missing = [python for python in assembled if isinstance(python, Unavailable)]
-    for python in missing:
-        place = "" if python.version in python.reason else f"Python {python.version}: "
-        _log.error("%s%s; %s", place, python.reason, python.hint)
     return Answer(
         {"pythons": [python_json(python) for python in interpreters]},
         tables=[("", PYTHONS_HEADINGS, [python_row(python) for python in interpreters])],
-        failed=bool(missing),
+        failed=not has_all,
     )
 
 

@@ -57,14 +57,16 @@ class Pythons(contextlib.ExitStack):
         assemble(RECIPES[version], cache=self.cache, offline=self.offline, progress=self.progress)
         return python
 
-    def at_hand(self) -> list[Interpreter]:
-        """Return the Pythons of this machine; of several for one version `provide` takes the first.
+    def at_hand(self) -> list[Interpreter | str]:
+        """Return the Pythons of this machine, and the versions that can be put together.
 
-        Raises ToolError where no Windows program can be run.
+        Of several for one version `provide` takes the first. Raises ToolError without Wine.
         """
         assembled = [self._assembled(version) for version in ([] if ON_WINDOWS else RECIPES)]
-        whole = [python for python in assembled if is_whole(python.python.parent)]
-        return [*self._present, *whole]
+        return [
+            *self._present,
+            *(python if is_whole(python.python.parent) else python.version for python in assembled),
+        ]
 
     @functools.cached_property
     def _present(self) -> list[Interpreter]:

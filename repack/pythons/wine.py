@@ -114,6 +114,7 @@ def _start_services(wine: Wine, env: Mapping[str, str]) -> subprocess.Popen[byte
     Wine starts them with the first program and ends them with the last. One that waits for its
     input keeps them; it ends with us, however we end. Raises ToolError where they do not start.
     """
+    fault = ""
     for _ in range(_STARTS):
         keeper = subprocess.Popen(
             [wine.program, "cmd.exe"],

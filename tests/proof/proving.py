@@ -22,7 +22,7 @@ from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch.supply import Supply
 from repack.inspect import Analysis, analyse
-from repack.pythons import Interpreter, Pythons, Unavailable
+from repack.pythons import Interpreter, Pythons
 from repack.smoke import requirements_for
 
 ON_WINDOWS = sys.platform == "win32"
@@ -86,8 +86,6 @@ class Prover:
 
     def _seen(self, run: Run) -> Seen:
         interpreter = self._pythons.provide(run.python)
-        if isinstance(interpreter, Unavailable):
-            raise NotMadeError(f"{interpreter.reason}; {interpreter.hint}")
         parts = self._parts(run, interpreter)
         with self._disk(interpreter) as disk:
             ready = lay_out(run.scenario, parts, disk, self._limit, wine=not ON_WINDOWS)

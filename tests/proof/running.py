@@ -1,6 +1,7 @@
 """Runs a machine's Python and says what was seen: how it ended, and which files answered."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,12 @@ from proof.machines import Ready
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS
 from proof.traces import Loaded, from_modules, parse_trace, without_trace
 from repack.process import Finished, run
-from repack.smoke.judging import describe_crash, is_timed_out
+from repack.smoke.judgement import describe_crash
 
 _MARK = "@proof "
 # The probe ends itself when its time is up, and says where it was; this is for one that cannot.
 _GRACE = 15.0
+_TIME_IS_UP = re.compile(r"^Timeout \(\d+:\d\d:\d\d(\.\d+)?\)!$", re.MULTILINE)
 #: In seconds; under Wine no Python has begun by then.
 _SOONER_THAN_PYTHON = 0.3
 
@@ -61,7 +63,7 @@ def what_was_seen(done: Finished, limit: float) -> Seen:
 
 def _end(done: Finished, facts: Mapping[str, Any], limit: float) -> tuple[str, str]:
     """Return how a program ended, in a word and in a line."""
-    if is_timed_out(done):
+    if done.timed_out or (done.returncode and _TIME_IS_UP.search(done.output)):
         return HANGS, f"hangs: it had not ended after {limit:g} s"
     if not facts.get("ended"):
         return CRASHES, describe_crash(done, "the program")
