@@ -80,7 +80,6 @@ WRONG = {
     "build --emitt abi3": "--emitt",
     "build --emit abi4": "invalid choice: 'abi4'",
     "build --python 3.12,3": "build.python takes",
-    "build --python 3.12 3.12": "'3.12' twice",
     "build --set build.emmit=x": "did you mean build.emit?",
     "build --set build.emit": "sets nothing",
     "build --set build.emit=x": "build.emit takes",

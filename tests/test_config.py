@@ -9,13 +9,12 @@ from repack.config import (
     SETTINGS,
     Allow,
     Build,
-    Config,
-    FileSource,
     IndexSource,
     ReleaseSource,
     SampleSource,
     Smoke,
     UrlSource,
+    describe,
     load,
     parse_override,
     parse_source,
@@ -24,6 +23,7 @@ from repack.config import (
 from repack.errors import ConfigError, UsageError
 
 SHA = "0123456789abcdef" * 4
+NPP = "nvidia-npp-cu12==12.4.1.87"
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def write(folder: Path, text: str) -> Path:
+def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "repack.toml"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding=encoding)
     return path
 
 
@@ -42,18 +42,20 @@ def overrides(*texts: str) -> list[tuple[str, object]]:
     return [parse_override(text) for text in texts]
 
 
+# A file
+
+
 def test_an_empty_file_names_no_source_and_leaves_all_at_its_default(folder: Path) -> None:
     config = load(write(folder, "").rename(folder / "team.toml"))
     assert config.source is None
     assert config.build == Build(out=folder / "dist")
-    assert config.build.python == ("3.10", "3.11", "3.12", "3.13", "3.14")
     assert (config.smoke, config.allow) == (Smoke(), Allow())
     assert config.lock == folder / "team.lock"
+    with pytest.raises(ConfigError, match=r"no source is named .+ give --source; `repack init`"):
+        require_source(config)
 
 
-RELEASE = ReleaseSource(
-    repository="owner/repo", tag="v/1", api="https://h/api/v3", token_env=("OURS",)
-)
+RELEASE = 'release = "owner/repo"\ntag = "v/1"\napi = "https://h/api/v3/"\ntoken-env = ["OURS"]'
 SOURCES = {
     "sample by default": ("sample = {}", SampleSource()),
     "sample": ("sample = {cuda = 13, driver = true}", SampleSource(cuda=13, driver=True)),
@@ -62,12 +64,12 @@ SOURCES = {
         UrlSource(url="http://h/a", sha256=SHA),
     ),
     "index": (
-        'requirement = "a == 4"\npython = "3.9"',
-        IndexSource(requirement="a==4", python="3.9"),
+        'requirement = "a~=4, <5"\npython = "3.9"',
+        IndexSource(requirement="a~=4, <5", python="3.9"),
     ),
     "release": (
-        'release = "owner/repo"\ntag = "v/1"\napi = "https://h/api/v3/"\ntoken-env = ["OURS"]',
         RELEASE,
+        ReleaseSource("owner/repo", tag="v/1", api="https://h/api/v3", token_env=("OURS",)),
     ),
 }
 
@@ -77,12 +79,151 @@ def test_a_source_is_read(folder: Path, text: str, source: object) -> None:
     assert load(write(folder, f"[source]\n{text}\n")).source == source
 
 
-def test_a_file_of_the_command_line_is_relative_to_the_working_directory(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+#: A value of each kind of setting as a file has it, and what is read of it.
+VALUES = {
+    "build.driver-stub": (True, True),
+    "build.emit": ("abi3", "abi3"),
+    "build.python": (["3.12", "3.9", "3.12"], ("3.12", "3.9")),
+    "build.out": ("made/../out", "project/out"),
+    "build.patches": (["ours", "/theirs"], ("project/ours", "/theirs")),
+    "build.local": ("cu126.team", "cu126.team"),
+    "build.help-url": ("https://wiki.example.com:8443/cv2/", "https://wiki.example.com:8443/cv2/"),
+    "vendor.families": (["npp", "cudnn"], ("npp", "cudnn")),
+    "vendor.dlls": ([NPP], (NPP,)),
+    "publish.max-size": ("2 GiB", 2 << 30),
+    "publish.index-dir": ("s3://bucket/index", "s3://bucket/index"),
+    "smoke.timeout": (60, 60),
+    "allow.unlisted-dlls": (["nvJitLink_120_0.dll"], ("nvJitLink_120_0.dll",)),
+}
+#: The same of what the command line gives, which is text.
+OVERRIDES = {
+    "build.python=3.10": ("3.10",),
+    'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
+    "build.driver-stub=true": True,
+    "smoke.timeout=7": 7,
+    "build.local=13": "13",
+    "publish.max-size=1.5 gb": 1_500_000_000,
+    "publish.max-size=4096": 4096,
+    "vendor.families=all": "all",
+    "vendor.families=npp": ("npp",),
+    "source.file=a.whl": "a.whl",
+    "build.help-url=": "",
+}
+GIVEN = {f"{key} = {json.dumps(raw)}": (key, value, "") for key, (raw, value) in VALUES.items()} | {
+    text: (text.partition("=")[0], value, text) for text, value in OVERRIDES.items()
+}
+
+
+@pytest.mark.parametrize(("key", "value", "override"), GIVEN.values(), ids=GIVEN)
+def test_a_setting_is_read(  # noqa: PLR0913, PLR0917 - fixtures
+    key: str,
+    value: object,
+    override: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = load(write(folder, ""), overrides("source.file=a.whl"))
-    assert config.source == FileSource(path=tmp_path / "a.whl")
+    raw = VALUES.get(key, ("", ""))[0]
+    path = write(folder, "" if override else f"{key} = {json.dumps(raw)}")
+    table, name = key.split(".")
+    config = load(path, overrides(override) if override else ())
+    actual = getattr(getattr(config, table), {"file": "path"}.get(name, name.replace("-", "_")))
+    # Paths are relative to the file, on the command line to the working directory.
+    if isinstance(actual, Path):
+        value = tmp_path / str(value)
+    elif isinstance(actual, tuple) and isinstance(actual[0], Path) and isinstance(value, tuple):
+        value = tuple(tmp_path / place for place in value)
+    assert actual == value
+
+
+#: A setting of the file, its key, and how the line shows the value that the key does not take.
+WRONG_VALUES = {
+    "choice": ('[build]\nemit = "abi"', "build.emit", "'abi' (did you mean abi3?)"),
+    "Python as a number": ("[build]\npython = [3.10]", "build.python", "[3.1]"),
+    "old Python": ('[build]\npython = ["2.7"]', "build.python", '["2.7"]'),
+    "empty list": ("[build]\npython = []", "build.python", "[]"),
+    "table": ("[build]\nemit = {}", "build.emit", "{}"),
+    "label": ('[build]\nlocal = "Cu 126"', "build.local", "'Cu 126'"),
+    "empty path": ('[build]\nout = ""', "build.out", "''"),
+    "NUL": ('[build]\nout = "a\\u0000b"', "build.out", "'a\\x00b'"),
+    "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"] (did you mean npp?)'),
+    "size": ('[publish]\nmax-size = "much"', "publish.max-size", "'much'"),
+    "negative size": ("[publish]\nmax-size = -1", "publish.max-size", "-1"),
+    "DLL": ('[allow]\nunlisted-dlls = ["nvJ"]', "allow.unlisted-dlls", '["nvJ"]'),
+    "switch": ('[smoke]\nenabled = "no"', "smoke.enabled", "'no'"),
+    "range": ("[smoke]\ntimeout = 0", "smoke.timeout", "0"),
+    "date": ("[smoke]\ntimeout = 2026-01-02", "smoke.timeout", '"2026-01-02"'),
+    "version": ('[source]\nsample = {opencv = "new"}', "source.sample.opencv", "'new'"),
+    "CUDA": ("[source]\nsample = {cuda = 9}", "source.sample.cuda", "9"),
+    "hash": ('[source]\nfile = "a"\nsha256 = "abc"', "source.sha256", "'abc'"),
+    "URL": ('[source]\nurl = "host/a.whl"', "source.url", "'host/a.whl'"),
+    "space": ('[source]\nurl = "https://host/a b.whl"', "source.url", "'https://host/a b.whl'"),
+    "port": ('[source]\nurl = "https://host:x/a"', "source.url", "'https://host:x/a'"),
+    "hash of a URL": ('[source]\nurl = "https://h/a#b"', "source.url", "'https://h/a#b'"),
+    "password": ('source.url = "https://me:pw@h/a"', "source.url", "one with a password"),
+    "broken password": ('source.url = "https://me:pw/@h"', "source.url", "one with a password"),
+    "repository": ('[source]\nrelease = "https://h/a/b"', "source.release", "'https://h/a/b'"),
+    "API": ('[source]\nrelease = "a/b"\napi = "http://h/"', "source.api", "'http://h/'"),
+    "token": ('[source]\nrelease = "a/b"\ntoken-env = ["A-B"]', "source.token-env", '["A-B"]'),
+    "platform": ('[source]\nrequirement = "a"\nplatform = "x"', "source.platform", "'x'"),
+    "at a URL": ('[source]\nrequirement = "a@file:b"', "source.requirement", "'a@file:b'"),
+    "extras": ('[source]\nrequirement = "a[b]"', "source.requirement", "'a[b]'"),
+    "marker": ('[source]\nrequirement = "a==1;b"', "source.requirement", "'a==1;b'"),
+    "no version": ('[source]\nrequirement = "a>="', "source.requirement", "'a>='"),
+}
+#: A text of the file, and how the line begins that a person reads of it.
+WRONG = {
+    "key": ('[build]\nemut = "abi3"', "build.emut is not a setting (did you mean build.emit?)"),
+    "key of a table": ('emit = "abi3"', "emit is not a setting (did you mean build.emit?)"),
+    "table that is empty": ("[sources]", "sources is not a setting (did you mean source?)"),
+    "key in quotes": ('"a b" = 1', "a b is not a setting"),
+    "name of the only build": ('[build]\nname = "a"', "build.name is not a setting (did you mean "),
+    "no table": ("build = 3", "build is a table, not 3"),
+    "no source": ("source = 3", "source is a table, not 3"),
+    "two sources": ('source = {file = "a", url = "b:"}', "source.url takes a URL"),
+    "contradiction": (
+        'source = {file = "a", requirement = "b"}',
+        "source.file and source.requirement contradict each other: name one source",
+    ),
+    "key of another source": ('source = {sample = {}, tag = "1"}', "source.tag belongs to source."),
+    "key of no source": ('source.tag = "1"', "source.tag belongs to source.release, which is not"),
+    "sample that is no table": ("[source]\nsample = true", "source.sample is a table, not true"),
+    "abi3 for a free-threaded Python": (
+        '[build]\nemit = "abi3"\npython = ["3.14t"]',
+        "build.emit = \"abi3\" contradicts build.python '3.14t': a free-threaded Python",
+    ),
+    "no TOML": ("[build", "is not TOML: "),
+} | {
+    name: (text, f"{key} takes {describe(SETTINGS[key].type)}, not {value}")
+    for name, (text, key, value) in WRONG_VALUES.items()
+}
+
+
+@pytest.mark.parametrize(("text", "line"), WRONG.values(), ids=WRONG)
+def test_a_wrong_setting_is_one_line_with_file_key_reason_and_what_is_allowed(
+    folder: Path, text: str, line: str
+) -> None:
+    path = write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: {line}")
+    assert str(caught.value).endswith(" [config]")
+    assert "\n" not in str(caught.value)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_in_another_encoding_is_said(folder: Path, encoding: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not UTF-8 \(byte \d+\): save it as UTF-8"):
+        load(write(folder, "# ä", encoding))
+
+
+def test_a_byte_order_mark_as_windows_editors_write_it_is_read_over(folder: Path) -> None:
+    assert load(write(folder, "[build]\nemit = 'abi3'\n", "utf-8-sig")).build.emit == "abi3"
+
+
+# The command line
 
 
 def test_a_source_of_the_command_line_replaces_the_files(folder: Path) -> None:
@@ -99,7 +240,7 @@ def test_a_source_of_the_same_kind_keeps_the_files_other_keys(folder: Path) -> N
 
 
 #: What `--source` is given, the setting that it stands for, and its hash.
-GIVEN = {
+NAMED = {
     "a.whl": ("file", "a.whl", ""),
     "C:\\wheels\\a.whl": ("file", "C:\\wheels\\a.whl", ""),
     "wheels/a": ("file", "wheels/a", ""),
@@ -111,155 +252,11 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("text", GIVEN)
+@pytest.mark.parametrize("text", NAMED)
 def test_the_option_source_is_a_file_a_url_or_a_requirement(text: str) -> None:
-    kind, value, sha256 = GIVEN[text]
+    kind, value, sha256 = NAMED[text]
     hashes = {"source.sha256": sha256} if sha256 else {}
     assert dict(parse_source(text)) == {f"source.{kind}": value, **hashes}
-
-
-def test_a_source_that_is_not_there_says_how_to_name_one(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no source is named .+ give --source; `repack init`"):
-        require_source(load(write(folder, "")))
-
-
-NPP = "nvidia-npp-cu12==12.4.1.87"
-#: A value of each kind of setting as a file has it.
-VALUES = {
-    "build.mode": "vendor",
-    "build.driver-stub": True,
-    "build.emit": "abi3",
-    "build.python": ["3.12", "3.9"],
-    "build.out": "made",
-    "build.patches": ["ours", "/theirs"],
-    "build.local": "cu126.team",
-    "build.help-url": "https://wiki.example.com/cv2/",
-    "vendor.families": ["npp", "cudnn"],
-    "vendor.dlls": [NPP],
-    "vendor.dll-dirs": ["toolkit/bin"],
-    "publish.max-size": "2 GiB",
-    "smoke.enabled": False,
-    "smoke.timeout": 60,
-    "smoke.dlls": [NPP],
-    "smoke.dll-dirs": ["dlls"],
-    "smoke.interpreters": ["pythons/3.12"],
-    "allow.startup-hook": True,
-    "allow.unlisted-dlls": ["nvJitLink_120_0.dll"],
-}
-
-
-def setting(config: Config, key: str) -> object:
-    table, name = key.split(".")
-    return getattr(getattr(config, table), name.replace("-", "_"))
-
-
-def test_every_key_is_read(folder: Path) -> None:
-    lines = [f"{key} = {json.dumps(value)}" for key, value in VALUES.items()]
-    config = load(write(folder, "\n".join(lines)))
-    expected = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in VALUES.items()
-    } | {
-        "build.out": folder / "made",
-        "build.patches": (folder / "ours", Path("/theirs")),
-        "vendor.dll-dirs": (folder / "toolkit/bin",),
-        "publish.max-size": 2 << 30,
-        "smoke.dll-dirs": (folder / "dlls",),
-        "smoke.interpreters": (folder / "pythons/3.12",),
-    }
-    assert {key: setting(config, key) for key in VALUES} == expected
-
-
-#: A setting of the file, its key, and how the line shows the value that the key does not take.
-WRONG_VALUES = {
-    "choice": ('[build]\nemit = "abi"', "build.emit", "'abi' (did you mean abi3?)"),
-    "Python as a number": ("[build]\npython = [3.10]", "build.python", "[3.1]"),
-    "old Python": ('[build]\npython = ["2.7"]', "build.python", '["2.7"]'),
-    "no list": ('[build]\npython = "3.12"', "build.python", "'3.12'"),
-    "empty list": ("[build]\npython = []", "build.python", "[]"),
-    "label": ('[build]\nlocal = "Cu 126"', "build.local", "'Cu 126'"),
-    "empty path": ('[build]\nout = ""', "build.out", "''"),
-    "NUL": ('[build]\nout = "a\\u0000b"', "build.out", "'a\\x00b'"),
-    "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"] (did you mean npp?)'),
-    "size": ('[publish]\nmax-size = "much"', "publish.max-size", "'much'"),
-    "negative size": ("[publish]\nmax-size = -1", "publish.max-size", "-1"),
-    "DLL": ('[allow]\nunlisted-dlls = ["nvJ"]', "allow.unlisted-dlls", '["nvJ"]'),
-    "range": ("[smoke]\ntimeout = 0", "smoke.timeout", "0"),
-    "text for a number": ('[smoke]\ntimeout = "60"', "smoke.timeout", "'60'"),
-    "date": ("[smoke]\ntimeout = 2026-01-02", "smoke.timeout", '"2026-01-02"'),
-    "version": ('[source]\nsample = {opencv = "new"}', "source.sample.opencv", "'new'"),
-    "CUDA": ("[source]\nsample = {cuda = 9}", "source.sample.cuda", "9"),
-    "hash": ('[source]\nfile = "a"\nsha256 = "abc"', "source.sha256", "'abc'"),
-    "URL": ('[source]\nurl = "host/a.whl"', "source.url", "'host/a.whl'"),
-    "space": ('[source]\nurl = "https://host/a b.whl"', "source.url", "'https://host/a b.whl'"),
-    "port": ('[source]\nurl = "https://host:x/a"', "source.url", "'https://host:x/a'"),
-    "repository": ('[source]\nrelease = "https://h/a/b"', "source.release", "'https://h/a/b'"),
-    "API": ('[source]\nrelease = "a/b"\napi = "http://h/"', "source.api", "'http://h/'"),
-    "token": ('[source]\nrelease = "a/b"\ntoken-env = ["A-B"]', "source.token-env", '["A-B"]'),
-    "platform": ('[source]\nrequirement = "a"\nplatform = "x"', "source.platform", "'x'"),
-    "at a URL": ('[source]\nrequirement = "a@file:b"', "source.requirement", "'a@file:b'"),
-    "extras": ('[source]\nrequirement = "a[b]"', "source.requirement", "'a[b]'"),
-}
-#: A text of the file, and how the line begins that a person reads of it.
-WRONG = {
-    "key": ('[build]\nemut = "abi3"', "build.emut is not a setting (did you mean build.emit?)"),
-    "key of a table": ('emit = "abi3"', "emit is not a setting (did you mean build.emit?)"),
-    "key in quotes": ('"a b" = 1', "'a b' is not a setting"),
-    "name of the only build": ('[build]\nname = "a"', "build.name is not a setting (did you mean "),
-    "no table": ("build = 3", "build is a table, not 3"),
-    "no source": ("source = 3", "source is a table, not 3"),
-    "twice": ('[build]\npython = ["3.12", "3.12"]', "build.python names '3.12' twice"),
-    "two sources": ('source = {file = "a", url = "b"}', "source.file and source.url contradict"),
-    "key of another source": ('source = {sample = {}, tag = "1"}', "source.tag belongs to source."),
-    "sample that is no table": ("[source]\nsample = true", "source.sample is a table, not true"),
-    "password": (
-        '[source]\nurl = "https://me:pw@host/a"',
-        "source.url holds a name or a password:",
-    ),
-    "broken password": ('source = {url = "https://me:pw/@host/a"}', "source.url holds a name or"),
-    "fragment": (f'source = {{url = "https://h/a#sha256={SHA}"}}', "source.url ends in #sha256=0"),
-    "abi3 for a free-threaded Python": (
-        '[build]\nemit = "abi3"\npython = ["3.14t"]',
-        "build.emit = \"abi3\" contradicts build.python '3.14t': a free-threaded Python",
-    ),
-} | {
-    name: (text, f"{key} takes {SETTINGS[key].takes}, not {value}")
-    for name, (text, key, value) in WRONG_VALUES.items()
-}
-
-
-@pytest.mark.parametrize(("text", "line"), WRONG.values(), ids=WRONG)
-def test_a_wrong_setting_is_one_line_with_file_key_reason_and_what_is_allowed(
-    folder: Path, text: str, line: str
-) -> None:
-    path = write(folder, text)
-    with pytest.raises(ConfigError) as caught:
-        load(path)
-    assert str(caught.value).startswith(f"{path}: {line}")
-    assert str(caught.value).endswith(" [config]")
-    assert "pw" not in str(caught.value)
-
-
-UNREADABLE = {
-    "no TOML": (b"[build", "is not TOML: "),
-    "no UTF-8": (b"a = '\xff'", "is not UTF-8 (byte 5): save it as UTF-8 [config]"),
-    "UTF-16": ("[build]".encode("utf-16"), "is UTF-16: save it as UTF-8 [config]"),
-}
-
-
-@pytest.mark.parametrize(("content", "problem"), UNREADABLE.values(), ids=UNREADABLE)
-def test_a_file_that_cannot_be_read_is_said(folder: Path, content: bytes, problem: str) -> None:
-    path = write(folder, "")
-    path.write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        load(path)
-    assert str(caught.value).startswith(f"{path}: {problem}")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_byte_order_mark_as_windows_editors_write_it_is_read_over(folder: Path) -> None:
-    path = write(folder, "")
-    path.write_text("[build]\nemit = 'abi3'\n", encoding="utf-8-sig")
-    assert load(path).build.emit == "abi3"
 
 
 #: What follows `--set a.b`, and what is read of it.
@@ -287,31 +284,10 @@ def test_an_override_that_is_none_is_a_usage_error(text: str) -> None:
         parse_override(text)
 
 
-OVERRIDES = {
-    "build.python=3.10": ("3.10",),
-    'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
-    "build.driver-stub=true": True,
-    "smoke.timeout=7": 7,
-    "build.local=13": "13",
-    "publish.max-size=2GiB": 2 << 30,
-    "publish.max-size=1.5 gb": 1_500_000_000,
-    "publish.max-size=4096": 4096,
-    "vendor.families=all": "all",
-    "vendor.families=npp": ("npp",),
-}
-
-
-@pytest.mark.parametrize("text", OVERRIDES)
-def test_an_override_is_what_its_key_takes(folder: Path, text: str) -> None:
-    config = load(write(folder, ""), overrides(text))
-    assert setting(config, text.partition("=")[0]) == OVERRIDES[text]
-
-
 def test_an_override_is_put_over_the_file(folder: Path) -> None:
     path = write(folder, '[build]\nemit = "per-python"\nout = "made"')
     config = load(path, overrides("build={emit = 'abi3'}"))
     assert (config.build.emit, config.build.out) == ("abi3", folder / "made")
-    assert config.given == {"build"}
 
 
 @pytest.mark.parametrize("key", sorted(SETTINGS))
@@ -320,13 +296,7 @@ def test_an_override_may_be_of_any_key(folder: Path, key: str) -> None:
         load(write(folder, ""), [(key, 0.5)])
 
 
-def test_an_override_that_contradicts_the_file_is_a_usage_error(folder: Path) -> None:
-    path = write(folder, '[build]\npython = ["3.14t"]')
-    with pytest.raises(UsageError, match="no abi3 wheel"):
-        load(path, overrides("build.emit=abi3"))
-
-
-def test_an_override_does_not_mend_a_wrong_file(folder: Path) -> None:
-    path = write(folder, '[build]\nemut = "abi3"')
+@pytest.mark.parametrize("text", ["[build]\npython = ['3.14t']", '[build]\nemut = "abi3"'])
+def test_an_override_does_not_mend_a_wrong_file(text: str, folder: Path) -> None:
     with pytest.raises(ConfigError):
-        load(path, overrides("build.emit=abi3"))
+        load(write(folder, text), overrides("build.emit=abi3"))

@@ -56,7 +56,7 @@ def test_another_file_names_the_wheel_as_it_is_seen_from_there(repack: Repack) -
     ran = repack("init", "--json", "--config", "team/repack.toml", "--file", WHEEL)
     assert ran.json == {"version": 1, "path": str(path)}
     source = load(path).source
-    assert source == FileSource(path=repack.folder / WHEEL)
+    assert source == FileSource(repack.folder / WHEEL, pinned_as=f"../{WHEEL}")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from driving import Repack, everything
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 from wheelmaking import cuda_wheel
 
@@ -17,7 +18,6 @@ from repack.config import (
     UrlSource,
     load_builds,
     name_token,
-    normalise_name,
     parse_override,
 )
 from repack.errors import ConfigError, UsageError
@@ -118,49 +118,40 @@ def test_one_source_for_several_builds_is_a_usage_error(tmp_path: Path) -> None:
 
 
 NAMED = '[[build]]\nname = "{}"\n{}'.format
-#: A text, where the fault is, and a part of the reason.
+#: A text, and how the reason begins.
 WRONG = {
-    "no build": ("build = []", "build", "is an empty list"),
-    "no name": ("[[build]]", "[[build]] number 1", "has no name"),
-    "a space": (NAMED("a b", ""), "[[build]] number 1: name", "not 'a b'"),
-    "one name twice": (NAMED("cu-13", "") + NAMED("CU13", ""), 'build "CU13" and another', "cu-13"),
-    "a key": (NAMED("a", 'emut = "abi3"'), 'build "a": build.emut', "mean build.emit?"),
-    "a contradiction": (NAMED("a", 'source.tag = "1"'), 'build "a": source.tag', "source.release"),
+    "no build": ("build = []", "build is an empty list"),
+    "no table": ("build = [3]", "[[build]] 1: name takes letters and digits "),
+    "no name": (NAMED("a", "[[build]]"), "[[build]] 2: name takes letters and digits "),
+    "one name twice": (NAMED("cu-13", "") + NAMED("CU13", ""), 'build "CU13" and another, build'),
+    "a key": (NAMED("a", 'emut = "abi3"'), 'build "a": build.emut is not a setting (did you mean '),
+    "a contradiction": (NAMED("a", 'source.tag = "1"'), 'build "a": source.tag belongs to source.'),
     "what stands there for all is told once": (
         '[smoke]\ntimeout = "x"\n' + NAMED("a", "") + NAMED("b", ""),
-        "smoke.timeout",
-        "takes a number from 1 to 86400, not 'x' [config]",
+        "smoke.timeout takes a number from 1 to 86400, not 'x' [config]",
     ),
     "two folders": (
         NAMED("a", 'out = "x"\n') + NAMED("b", 'out = "y"'),
-        'build "b": out',
-        'is not that of build "a"',
+        'build "b": build.out is not the one of another build',
     ),
-}
-#: Names that cannot be a folder everywhere.
-WRONG |= {
-    f"name {name}": (NAMED(name, ""), "[[build]] number 1: name takes letters and digits ", "not ")
-    for name in ("con", "NUL.1", "lpt1", "failed", "-a", "a-", "ä", "", "x" * 41)
+} | {  # what cannot be a folder everywhere
+    f"name {name}": (NAMED(name, ""), "[[build]] 1: name takes letters and digits ")
+    for name in ("con", "NUL.1", "lpt1", "failed", "-a", "a-", "ä", "", "x" * 41, "a b")
 }
 
 
-@pytest.mark.parametrize(("text", "where", "reason"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_said_as_it_was_written(
-    text: str, where: str, reason: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("text", "reason"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_as_it_was_written(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         builds(tmp_path, text)
-    problem = str(caught.value).removeprefix(f"{tmp_path / 'repack.toml'}: ")
-    assert problem.startswith(where)
-    assert reason in problem
-    assert ";" not in problem
+    assert str(caught.value).startswith(f"{tmp_path / 'repack.toml'}: {reason}")
 
 
 # Names
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9]{1,4}([-_.][A-Za-z0-9]{1,3}){0,3}", fullmatch=True).map(
-    normalise_name
+    canonicalize_name
 )
 LABELS = st.sampled_from(
     ["patched", "cu12.patched", "cu129.patched", "cu13.vendored.stub", "depend", "a", "1.b", "x_1"]
