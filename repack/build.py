@@ -46,7 +46,7 @@ from repack.wheel import parse_filename, read_member
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
-#: What is asked for where a wheel is the same for all Pythons: the sample's base, NVIDIA's.
+#: What is asked for where a wheel is the same for all Pythons: the sample's base.
 _ANY_PYTHON = "3.12"
 
 
@@ -162,14 +162,10 @@ def supplement_mode(
     if config.build.mode == "depend":
         supplement = vendor.require_distributions(analysis, supply.list_wheel)
     elif config.build.mode == "vendor":
-        fetch_wheel = partial(supply.wheel, python=_ANY_PYTHON)
-        suppliers = vendor.find_suppliers(
-            config, analysis, fetch_wheel, supply.cache, supply.progress
-        )
         label = "vendored.stub" if config.build.driver_stub else "vendored"
         version = emitted_version(config.build, analysis, label)
         supplement = vendor.carry_dlls(
-            config, analysis, suppliers, supply.cache, version, url, timestamp
+            config, analysis, supply, version=version, url=url, timestamp=timestamp
         )
     if config.build.driver_stub:
         stubs = vendor.stand_ins(analysis)

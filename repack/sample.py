@@ -24,17 +24,17 @@ from repack.wheel import (
 
 _log = logging.getLogger(__name__)
 
-_MODULE = "cv2/cv2.pyd"
-_CONFIG = "cv2/config.py"
+_MODULE, _CONFIG = "cv2/cv2.pyd", "cv2/config.py"
 #: A cv2.pyd for the CPU has 80 MB.
 _MODULE_LIMIT = 1 << 30
-_TOOLKITS = "C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA"
-#: The release of each CUDA major that a build names as its toolkit, and where that has its DLLs.
-_TOOLKIT = {11: ("v11.8", "bin"), 12: ("v12.9", "bin"), 13: ("v13.0", "bin/x64")}
+#: CUDA's major -> the release that a build names as its toolkit; 13 has its DLLs in bin/x64.
+_RELEASES = {11: "v11.8", 12: "v12.9", 13: "v13.0"}
+_FIRST_WITH_X64 = 13
 #: The end of the list `BINARIES_PATHS = [...] + BINARIES_PATHS`, as OpenCV's CMake writes it.
 _END_OF_LIST = re.compile(rb"(\r?\n)\] \+ BINARIES_PATHS")
 #: The time of every member: the sample is the same whenever it is made.
 _TIMESTAMP = 1580601600
+_OTHER_BASE = "make the sample from a win_amd64 wheel of opencv-contrib-python 4.5.4 or later"
 
 
 def make_sample(
@@ -48,11 +48,19 @@ def make_sample(
     """Return the sample wheel, written into `folder`, made of the wheel `base`.
 
     `base` is a wheel of opencv-contrib-python for Windows with one cv2.pyd for all Pythons
-    (abi3); `cuda` is 11, 12 or 13; `driver` adds the import of nvcuda.dll, and `more` that of
+    (abi3); `cuda` is the major; `driver` adds the import of nvcuda.dll, and `more` that of
     other DLLs, each with its symbols. The same base gives the same bytes. Raises InputError for
     another base, ToolError where lief is missing.
     """
-    wheel = _read_base(base)
+    require_windows(parse_filename(base))
+    wheel = read_wheel(base)
+    if wheel.archive.member(_MODULE) is None or "abi3" not in wheel.filename.tag:
+        raise InputError(
+            f"there is no {_MODULE} for all Pythons in it",
+            code="no-abi3",
+            file=base,
+            hint=_OTHER_BASE,
+        )
     label = f"cu{cuda}.driver.sample" if driver else f"cu{cuda}.sample"
     name = rename_wheel(wheel.filename, version=local_version(wheel.filename.version, label))
     summary = (
@@ -62,10 +70,10 @@ def make_sample(
     with TemporaryDirectory(prefix="repack-") as place:
         module = Path(place, "cv2.pyd")
         module.write_bytes(read_member(wheel.archive, _MODULE, limit=_MODULE_LIMIT))
-        _add_imports(module, {**list_imports(cuda, driver=driver), **(more or {})})
+        _add_imports(module, {**_list_imports(cuda, driver=driver), **(more or {})})
         files: dict[str, bytes | Path] = {_MODULE: module}
         if wheel.archive.member(_CONFIG):
-            files[_CONFIG] = add_toolkit(read_member(wheel.archive, _CONFIG), cuda, file=base)
+            files[_CONFIG] = _add_toolkit(wheel, cuda)
         entries = rewrite_members(wheel, name, files, fields={"Summary": [summary.strip()]})
         folder.mkdir(parents=True, exist_ok=True)
         splice(wheel.archive, entries, folder / str(name), timestamp=_TIMESTAMP)
@@ -73,7 +81,7 @@ def make_sample(
     return folder / str(name)
 
 
-def list_imports(cuda: int, *, driver: bool) -> dict[str, Sequence[str]]:
+def _list_imports(cuda: int, *, driver: bool) -> dict[str, Sequence[str]]:
     """Return DLL -> symbols that a sample for a CUDA major imports: all its releases have them."""
     # The run-time's DLL kept three digits in CUDA 11.
     cudart = "cudart64_110.dll" if cuda == 11 else f"cudart64_{cuda}.dll"  # noqa: PLR2004
@@ -85,33 +93,23 @@ def list_imports(cuda: int, *, driver: bool) -> dict[str, Sequence[str]]:
     return imports | ({"nvcuda.dll": ("cuInit", "cuDriverGetVersion")} if driver else {})
 
 
-def add_toolkit(text: bytes, cuda: int, *, file: object = "") -> bytes:
+def _add_toolkit(wheel: Wheel, cuda: int) -> bytes:
     """Return config.py with the entry that OpenCV's CMake writes for a CUDA build, at its end."""
-    version, folder = _TOOLKIT[cuda]
-    entry = f"    os.path.join(os.getenv('CUDA_PATH', '{_TOOLKITS}/{version}'), '{folder}')"
+    text = read_member(wheel.archive, _CONFIG)
     end = _END_OF_LIST.search(text)
     if end is None:
         raise InputError(
             "no list BINARIES_PATHS can be made out in it",
             code="unknown-config",
-            file=file,
+            file=wheel.path,
             member=_CONFIG,
-            hint="make the sample from a wheel of opencv-contrib-python 4.5.4 or later",
+            hint=_OTHER_BASE,
         )
+    release = _RELEASES.get(cuda, f"v{cuda}.0")
+    toolkit = f"C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA/{release}"
+    binaries = "bin/x64" if cuda >= _FIRST_WITH_X64 else "bin"
+    entry = f"    os.path.join(os.getenv('CUDA_PATH', '{toolkit}'), '{binaries}')"
     return text[: end.start()] + b"," + end[1] + entry.encode() + text[end.start() :]
-
-
-def _read_base(base: Path) -> Wheel:
-    require_windows(parse_filename(base))
-    wheel = read_wheel(base)
-    if wheel.archive.member(_MODULE) is None or "abi3" not in wheel.filename.tag:
-        raise InputError(
-            f"there is no {_MODULE} for all Pythons in it",
-            code="no-abi3",
-            file=base,
-            hint="make the sample from a win_amd64 wheel of opencv-contrib-python 4.5.4 or later",
-        )
-    return wheel
 
 
 def _add_imports(module: Path, imports: Mapping[str, Sequence[str]]) -> None:

@@ -12,9 +12,8 @@ from wheelmaking import make_pyd, make_wheel
 from repack.errors import InputError, ToolError
 from repack.inspect import analyse
 from repack.sample import make_sample
-from repack.wheel import read_wheel
 
-_CONFIG = b"""\
+CONFIG = b"""\
 import os
 
 BINARIES_PATHS = [
@@ -23,16 +22,11 @@ BINARIES_PATHS = [
 """
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return _base(tmp_path)
-
-
-def _base(
+def make_base(
     folder: Path,
     pyd: str = "cv2/cv2.pyd",
     tag: str = "cp37-abi3-win_amd64",
-    config: bytes = _CONFIG,
+    config: bytes = CONFIG,
 ) -> Path:
     files = {
         "cv2/__init__.py": b"from .cv2 import *\n",
@@ -44,51 +38,50 @@ def _base(
     return make_wheel(path, files, requires=["numpy>=2"])
 
 
+def sample(base: Path, folder: str = "out", *, cuda: int = 12, driver: bool = False) -> Path:
+    return make_sample(base, cuda=cuda, driver=driver, folder=base.parent / folder)
+
+
 IMPORTS = {
     11: ["cudart64_110.dll", "nppc64_11.dll", "nppif64_11.dll"],
     12: ["cudart64_12.dll", "nppc64_12.dll", "nppif64_12.dll"],
     13: ["cudart64_13.dll", "nppc64_13.dll", "nppif64_13.dll"],
+    14: ["cudart64_14.dll", "nppc64_14.dll", "nppif64_14.dll"],
 }
-VERSIONS = {11: (11, 8), 12: (12, 9), 13: (13, 0)}
+VERSIONS = {11: (11, 8), 12: (12, 9), 13: (13, 0), 14: (14, 0)}
 
 
 @pytest.mark.parametrize("cuda", IMPORTS)
-@pytest.mark.parametrize(("driver", "label"), [((), ""), (("nvcuda.dll",), "driver.")])
+@pytest.mark.parametrize(("dlls", "label"), [((), ""), (("nvcuda.dll",), "driver.")])
 def test_a_sample_imports_what_a_cuda_build_does(
-    cuda: int, driver: tuple[str, ...], label: str, base: Path, tmp_path: Path
+    cuda: int, dlls: tuple[str, ...], label: str, tmp_path: Path
 ) -> None:
-    sample = make_sample(base, cuda=cuda, driver=bool(driver), folder=tmp_path / "out")
+    base = make_base(tmp_path)
+    made = sample(base, cuda=cuda, driver=bool(dlls))
     version = f"4.13.0.90+cu{cuda}.{label}sample"
-    assert sample.name == f"opencv_contrib_python-{version}-cp37-abi3-win_amd64.whl"
-    analysis = analyse(sample)
+    assert made.name == f"opencv_contrib_python-{version}-cp37-abi3-win_amd64.whl"
+    analysis = analyse(made)
     before = {need.dll.name for need in analyse(base).needs}
-    after = {need.dll.name for need in analysis.needs}
-    assert after == before | {*IMPORTS[cuda], *driver}
+    assert {need.dll.name for need in analysis.needs} == before | {*IMPORTS[cuda], *dlls}
     assert (analysis.cuda_major, analysis.cuda_version) == (cuda, VERSIONS[cuda])
     assert analysis.findings == ()
 
 
-def test_a_sample_says_that_it_is_one(base: Path, tmp_path: Path) -> None:
-    wheel = read_wheel(make_sample(base, cuda=12, driver=False, folder=tmp_path / "out"))
-    assert wheel.summary.startswith("SAMPLE for trying repack, not a CUDA build")
-    assert str(wheel.filename.version) == "4.13.0.90+cu12.sample"
-    assert wheel.requires == ("numpy>=2",)
-
-
-def test_a_sample_keeps_all_other_members(base: Path, tmp_path: Path) -> None:
-    sample = make_sample(base, cuda=12, driver=False, folder=tmp_path / "out")
-    with zipfile.ZipFile(base) as before, zipfile.ZipFile(sample) as after:
+def test_a_sample_says_that_it_is_one_and_keeps_all_other_members(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    made = sample(base)
+    assert analyse(made).wheel.summary.startswith("SAMPLE for trying repack, not a CUDA build")
+    assert analyse(made).wheel.requires == ("numpy>=2",)
+    with zipfile.ZipFile(base) as before, zipfile.ZipFile(made) as after:
         names = [name for name in before.namelist() if ".dist-info/" not in name]
         changed = {name for name in names if before.read(name) != after.read(name)}
         assert changed == {"cv2/cv2.pyd", "cv2/config.py"}
         assert len(before.namelist()) == len(after.namelist())
 
 
-def test_the_same_base_gives_the_same_bytes(base: Path, tmp_path: Path) -> None:
-    first, second = (
-        make_sample(base, cuda=12, driver=True, folder=tmp_path / name) for name in ("one", "two")
-    )
-    assert first.read_bytes() == second.read_bytes()
+def test_the_same_base_gives_the_same_bytes(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    assert sample(base, "one").read_bytes() == sample(base, "two").read_bytes()
 
 
 REFUSED = {
@@ -103,16 +96,15 @@ REFUSED = {
 def test_a_base_that_will_not_do_is_refused(
     options: dict[str, Any], code: str, tmp_path: Path
 ) -> None:
-    base = _base(tmp_path, **options)
     with pytest.raises(InputError) as caught:
-        make_sample(base, cuda=12, driver=False, folder=tmp_path / "out")
+        sample(make_base(tmp_path, **options))
     assert caught.value.code == code
     assert not list(tmp_path.glob("out/*"))
 
 
 def test_without_lief_it_says_what_to_install(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lief", None)
     with pytest.raises(ToolError, match="pip install lief"):
-        make_sample(base, cuda=12, driver=False, folder=tmp_path)
+        sample(make_base(tmp_path))

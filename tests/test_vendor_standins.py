@@ -29,7 +29,7 @@ def exports_of(content: bytes | None) -> dict[int, tuple[str, bytes]]:
 
 def called(dll: str, symbol: str, result: type, second: object = None) -> object:
     """Return what a stand-in's function returns; Windows hands its arguments over."""
-    ((_, code),) = exports_of(make_stand_in(dll, [symbol])).values()
+    ((_, code),) = exports_of(make_stand_in(dll.lower(), [symbol])).values()
     memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     memory.write(code)
     KEPT.append(memory)

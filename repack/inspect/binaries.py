@@ -42,17 +42,19 @@ class Binaries:
 def read_binaries(
     path: Path,
     *,
+    sha256: str = "",
     allow_startup_hook: bool = False,
     task: Task | None = None,
     memory: Memory | None = None,
 ) -> tuple[Wheel, Binaries]:
     """Return the wheel at `path`, checked wholly, and its binaries.
 
-    `task` advances by bytes of the file. The content of a wheel that `memory` knows by its hash is
-    not compared with RECORD once more. Raises InputError as `read_wheel` does, and "not-pe" for a
-    .pyd or .dll that is no PE file.
+    `sha256` is the file's where it is known; `task` advances by its bytes. The content of a wheel
+    that `memory` knows by its hash is not compared with RECORD once more. Raises InputError as
+    `read_wheel` does, and "not-pe" for a .pyd or .dll that is no PE file.
     """
-    sha256 = sha256_of(path) if memory else ""
+    if memory and not sha256:
+        sha256 = sha256_of(path)
     key = f"{sha256}-{_FORMAT}-{__version__}"
     known = memory.recall(key, lambda value: msgspec.convert(value, Binaries)) if memory else None
     if known:

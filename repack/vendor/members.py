@@ -1,200 +1,146 @@
 """What vendor mode puts into a wheel: NVIDIA's DLLs as they are, its licences, an SBOM."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from repack.config import Config
-from repack.console import Progress
-from repack.dlls import Kind, classify, index_requirement, may_be_shipped, parts_of
-from repack.errors import ConfigError
-from repack.fetch import Cache, Fetched
+from repack.dlls import Kind, classify, may_be_shipped, parts_of
+from repack.fetch.supply import Supply
 from repack.inspect import Analysis
 from repack.plan import Supplement
 from repack.record import Cargo, Finding
-from repack.vendor import delvewheel
+from repack.vendor.delvewheel import repair
 from repack.vendor.sbom import FILENAME, make_sbom
-from repack.vendor.selection import NOT_LISTED, Choice, Selection, dlls_to_supply, select_dlls
-from repack.vendor.suppliers import Supplier, directory_supplier, wheel_supplier
-from repack.wheel import Carried, rename_wheel
+from repack.vendor.selection import Choice, Request, is_allowed, is_asked_for, select_dlls
+from repack.vendor.suppliers import Supplier, Suppliers
+from repack.wheel import Carried, Copied, rename_wheel
 
 #: What NVIDIA's own wheels of today state as their License-Expression.
 _LICENCE = "LicenseRef-NVIDIA-Proprietary"
-_NOTHING = Finding(
-    code="nothing-to-vendor",
-    message="no CUDA DLL is put into the wheel: it needs none that may be put into it",
-    hint="--mode patch does the same",
-)
+#: Code -> message and hint.
+_TEXTS = {
+    "already-vendored": (
+        "delvewheel has put DLLs into it before; they stay as they are",
+        "start from the wheel as it was built, to choose them anew",
+    ),
+    "driver-not-shipped": (
+        "{} of {} is not put into the wheel: it is the driver's, and fits that driver alone",
+        "--driver-stub helps machines that have no driver",
+    ),
+    "licence-missing": (
+        "there is no licence text with the DLLs of {}, and NVIDIA's licence asks for it",
+        "put its EULA.txt beside them",
+    ),
+    "not-listed": (
+        "{}, which {} needs, is not put into the wheel: NVIDIA's licence does not list it",
+        "it is looked for on the machine; with leave to pass it on, name it in allow.unlisted-dlls",
+    ),
+    "nothing-to-vendor": (
+        "no CUDA DLL is put into the wheel: it needs none that may be put into it",
+        "--mode patch does the same",
+    ),
+    "unlisted-shipped": (
+        "{} is put into the wheel, though NVIDIA's licence does not list it: allow.unlisted-dlls",
+        "be sure that you have leave to pass it on",
+    ),
+    "vendored-incomplete": (
+        "{} of {} comes without {}, which it loads by name while it runs",
+        "name a whole cuDNN under vendor.dlls or vendor.dll-dirs",
+    ),
+}
 
 
-def find_suppliers(
-    config: Config,
-    analysis: Analysis,
-    fetch_wheel: Callable[[str], Fetched],
-    cache: Cache,
-    progress: Progress,
-) -> list[Supplier]:
-    """Return the directories that are configured, then wheels with what these do not hold.
-
-    `fetch_wheel` takes a requirement. Raises ConfigError where no CUDA major says which wheels.
-    """
-    suppliers = [directory_supplier(folder) for folder in config.vendor.dll_dirs]
-    requirements = config.vendor.dlls
-    if requirements == "auto":
-        known = {key for supplier in suppliers for key in supplier.dlls}
-        missing = [dll for dll in dlls_to_supply(analysis, config) if dll.key not in known]
-        if missing and analysis.cuda_major is None:
-            raise ConfigError(
-                "which CUDA the wheel was built with cannot be told from its binaries",
-                code="no-cuda-major",
-                file=analysis.wheel.path.name,
-                hint="name the DLLs' directory under vendor.dll-dirs",
-            )
-        names = {index_requirement(dll, analysis.cuda_major or 0) for dll in missing}
-        requirements = tuple(sorted(names - {""}))
-    wheels = [fetch_wheel(requirement) for requirement in requirements]
-    return [*suppliers, *(wheel_supplier(wheel, cache, progress) for wheel in wheels)]
-
-
-def carry_dlls(  # noqa: PLR0913, PLR0917 - what a build knows of itself
-    config: Config,
-    analysis: Analysis,
-    suppliers: Sequence[Supplier],
-    cache: Cache,
-    version: str,
-    url: str,
-    timestamp: int,
+def carry_dlls(  # noqa: PLR0913 - what a build knows of itself
+    config: Config, analysis: Analysis, supply: Supply, *, version: str, url: str, timestamp: int
 ) -> Supplement:
     """Return the DLLs that the wheel is to carry, with all that goes with them.
 
     `version` is that of the new wheels, `url` where the source is from, `timestamp` the time in
-    the SBOM. Raises InputError where a DLL is nowhere or too old, ToolError where delvewheel,
-    where it is asked for, sees another wheel than we do.
+    the SBOM. Raises InputError where a DLL is nowhere or too old, FetchError, and ToolError where
+    delvewheel, if it is asked for, sees another wheel than we do.
     """
-    selection = select_dlls(analysis, suppliers, config)
-    findings = tuple(_findings(analysis, suppliers, selection))
-    if not selection.chosen:
-        return Supplement(label="patched", findings=(*findings, _NOTHING))
-    folder = f"{rename_wheel(analysis.wheel.filename, version='0').distribution}.libs"
-    dlls = [_make_carried(f"{folder}/{choice.file.name}", choice) for choice in selection.chosen]
+    suppliers = Suppliers(config.vendor, analysis.cuda_major, supply)
+    chosen, left_out = select_dlls(analysis, config, suppliers)
+    used = list({choice.supplier.origin: choice.supplier for choice in chosen}.values())
+    findings = [
+        *_check_selection(config, analysis, chosen, left_out),
+        *_check_suppliers(suppliers, used),
+    ]
+    if not chosen:
+        return Supplement(label="patched", findings=tuple(findings))
+    wheel = analysis.wheel
+    folder = f"{rename_wheel(wheel.filename, version='0').distribution}.libs"
+    dlls = [choice.supplier.carry(choice.place, f"{folder}/{choice.name}") for choice in chosen]
     if config.vendor.engine == "delvewheel":
-        rows = {choice.dll.key: dll.row for choice, dll in zip(selection.chosen, dlls, strict=True)}
-        delvewheel.repair(analysis, selection, rows, cache.folder("repaired"))
-    cargo = tuple(map(_cargo, selection.chosen, dlls))
-    parts = list(zip(cargo, selection.chosen, strict=True))
-    sbom = make_sbom(analysis.wheel, version, url, parts, timestamp)
+        repair(analysis, chosen, dlls, supply.cache.folder("repaired"))
+    cargo = tuple(map(_describe, chosen, dlls))
+    sbom = make_sbom(wheel, version, url, zip(chosen, cargo, strict=True), timestamp)
+    families: dict[str, tuple[str, ...]] = {}
+    for left in left_out:
+        if left.required:
+            families[left.dll.family] = (*families.get(left.dll.family, ()), left.dll.name)
     return Supplement(
         label="vendored",
-        files={f"{analysis.wheel.dist_info}/sboms/{FILENAME}": sbom},
-        carried=(*dlls, *_licences(analysis, selection)),
+        files={f"{wheel.dist_info}/sboms/{FILENAME}": sbom},
+        carried=(*dlls, *_carry_licences(f"{wheel.dist_info}/licenses", used)),
         cargo=cargo,
         licence=_LICENCE,
-        families=_left_families(selection),
-        findings=findings,
-        left_out=tuple(left.dll.name for left in selection.left_out),
+        families=families,
+        findings=tuple(findings),
+        left_out=tuple(left.dll.name for left in left_out),
     )
 
 
-def _make_carried(path: str, choice: Choice) -> Carried:
-    place = choice.file.place
-    return Carried(path=path, entry=choice.supplier.entry(place), row=choice.supplier.row(place))
-
-
-def _cargo(choice: Choice, dll: Carried) -> Cargo:
+def _describe(choice: Choice, dll: Carried) -> Cargo:
+    entry = dll.entry
     return Cargo(
         member=dll.path,
         family=choice.dll.family,
         origin=choice.supplier.origin,
-        size=choice.file.size,
-        packed=choice.file.packed,
+        size=dll.row.size,
+        packed=entry.member.compressed_size if isinstance(entry, Copied) else None,
         sha256=dll.row.hex,
     )
 
 
-def _suppliers_of(selection: Selection) -> list[Supplier]:
-    """Return the suppliers that something is taken from, each once."""
-    return list({choice.supplier.origin: choice.supplier for choice in selection.chosen}.values())
-
-
-def _licences(analysis: Analysis, selection: Selection) -> Iterator[Carried]:
-    for number, supplier in enumerate(_suppliers_of(selection), start=1):
-        name = supplier.origin.replace(" ", "-") if supplier.archive else f"nvidia-{number}"
+def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carried]:
+    for number, supplier in enumerate(suppliers, start=1):
+        name = supplier.origin.replace(" ", "-") if supplier.wheel else f"nvidia-{number}"
         for place in supplier.licences:
-            path = f"{analysis.wheel.dist_info}/licenses/{name}/{PurePath(place).name}"
-            yield Carried(path=path, entry=supplier.entry(place), row=supplier.row(place))
+            yield supplier.carry(place, f"{folder}/{name}/{PurePath(place).name}")
 
 
-def _left_families(selection: Selection) -> dict[str, tuple[str, ...]]:
-    """Return, by family, the DLLs left to the machine without which a chosen one does not load."""
-    families: dict[str, tuple[str, ...]] = {}
-    for left in selection.left_out:
-        if left.required:
-            families[left.dll.family] = (*families.get(left.dll.family, ()), left.dll.name)
-    return families
+def _finding(code: str, *words: str) -> Finding:
+    """Return the finding whose message has `words` in it, and is about the first."""
+    message, hint = _TEXTS[code]
+    return Finding(code=code, message=message.format(*words), member="".join(words[:1]), hint=hint)
 
 
-def _findings(
-    analysis: Analysis, suppliers: Sequence[Supplier], selection: Selection
+def _check_selection(
+    config: Config, analysis: Analysis, chosen: Sequence[Choice], left_out: Sequence[Request]
 ) -> Iterator[Finding]:
-    wheel = analysis.wheel
-    if f"{wheel.dist_info}/DELVEWHEEL" in wheel.names:
-        yield Finding(
-            code="already-vendored",
-            message="delvewheel has put DLLs into it before; they stay as they are",
-            hint="start from the wheel as it was built, to choose them anew",
-        )
-    for left in selection.left_out:
-        if left.reason == NOT_LISTED:
-            yield Finding(
-                code="not-listed",
-                member=left.dll.name,
-                message=f"{left.dll.name}, which {left.asker} needs, is not put into the wheel: "
-                "NVIDIA's licence does not list it among what may be passed on",
-                hint="it is looked for on the machine; name it in allow.unlisted-dlls if you have "
-                "leave to pass it on",
-            )
-    keys = {choice.dll.key for choice in selection.chosen}
-    for choice in selection.chosen:
-        yield from _about_choice(choice, keys)
-    used = _suppliers_of(selection)
-    for supplier in suppliers:
-        yield from _about_supplier(supplier, used=supplier in used)
+    if not chosen:
+        yield _finding("nothing-to-vendor")
+    if f"{analysis.wheel.dist_info}/DELVEWHEEL" in analysis.wheel.names:
+        yield _finding("already-vendored")
+    for dll, asker, *_ in left_out:
+        if is_asked_for(dll, config) and not is_allowed(dll, config):
+            yield _finding("not-listed", dll.name, asker)
+    keys = {choice.dll.key for choice in chosen}
+    for choice in chosen:
+        if not may_be_shipped(choice.dll):
+            yield _finding("unlisted-shipped", choice.name)
+        missing = [part for part in parts_of(choice.dll) if part not in keys]
+        if missing:
+            parts = ", ".join(missing)
+            yield _finding("vendored-incomplete", choice.name, choice.supplier.origin, parts)
 
 
-def _about_choice(choice: Choice, keys: set[str]) -> Iterator[Finding]:
-    name = choice.dll.name
-    if not may_be_shipped(choice.dll):
-        yield Finding(
-            code="unlisted-shipped",
-            message=f"{name} is put into the wheel, because allow.unlisted-dlls names it; NVIDIA's "
-            "licence does not list it among what may be passed on",
-            member=name,
-            hint="be sure that you have leave to pass it on",
-        )
-    missing = [part for part in parts_of(choice.dll) if part not in keys]
-    if missing:
-        yield Finding(
-            code="vendored-incomplete",
-            message=f"{choice.supplier.origin} has {name} without {', '.join(missing)}, which that "
-            "loads by name while it runs",
-            member=name,
-            hint="name a whole cuDNN under vendor.dlls or vendor.dll-dirs",
-        )
-
-
-def _about_supplier(supplier: Supplier, *, used: bool) -> Iterator[Finding]:
-    for dll in supplier.dlls.values():
-        if classify(dll.name).kind is Kind.DRIVER:
-            yield Finding(
-                code="driver-not-shipped",
-                member=dll.name,
-                message=f"{dll.name} in {supplier.origin} is not put into the wheel: it is the "
-                "driver's, and fits that driver alone",
-                hint="--driver-stub helps machines that have no driver",
-            )
-    if used and not supplier.licences:
-        yield Finding(
-            code="licence-missing",
-            message=f"there is no licence text with the DLLs of {supplier.origin}, and NVIDIA's "
-            "licence asks for it",
-            hint="put its EULA.txt beside them",
-        )
+def _check_suppliers(suppliers: Suppliers, used: Sequence[Supplier]) -> Iterator[Finding]:
+    for supplier in suppliers.all:
+        for place in supplier.places.values():
+            name = PurePath(place).name
+            if classify(name).kind is Kind.DRIVER:
+                yield _finding("driver-not-shipped", name, supplier.origin)
+        if supplier in used and not supplier.licences:
+            yield _finding("licence-missing", supplier.origin)

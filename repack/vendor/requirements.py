@@ -12,7 +12,7 @@ from packaging.utils import parse_wheel_filename
 from repack.dlls import Dll, Kind, index_requirement
 from repack.errors import FetchError, InputError
 from repack.fetch import Listing
-from repack.inspect import Analysis, Need
+from repack.inspect import Analysis
 from repack.plan import Supplement
 
 #: Takes a requirement and a platform, and returns what the newest wheel holds, None for unknown.
@@ -37,39 +37,24 @@ def require_distributions(analysis: Analysis, list_wheel: ListWheel) -> Suppleme
     FetchError where the index has no such wheel.
     """
     needs = [need for need in analysis.needs if need.in_wheel is None]
-    cudnn = [need for need in needs if need.dll.kind is Kind.CUDNN]
-    optional = cudnn if all(need.delayed for need in cudnn) else []
-    always = [need for need in needs if need not in optional]
-    extra = _find_ranges(analysis, optional, list_wheel)
-    return Supplement(
-        label="depend",
-        requires=(
-            *_find_ranges(analysis, always, list_wheel),
-            *(f'{requirement}; extra == "{EXTRA}"' for requirement in extra),
-        ),
-        extras=(EXTRA,) if extra else (),
-    )
-
-
-def _find_ranges(analysis: Analysis, needs: Iterable[Need], list_wheel: ListWheel) -> list[str]:
-    """Return a requirement for each distribution, sorted; its newest wheel holds what is needed."""
-    names: dict[str, set[str]] = {}
+    always = {need.dll.kind for need in needs if not need.delayed}
+    names: dict[tuple[bool, str], set[str]] = {}
     missing = []
     for need in needs:
+        is_extra = need.dll.kind is Kind.CUDNN and Kind.CUDNN not in always
         if requirement := _requirement(need.dll, analysis):
-            names.setdefault(requirement, set()).add(need.dll.key)
+            names.setdefault((is_extra, requirement), set()).add(need.dll.key)
         elif need.dll.kind in _OF_NVIDIA and not need.delayed:
             missing.append(need.dll.name)
     if missing:
         raise _no_distribution(analysis, missing)
-    platforms = sorted({tag.platform for tag in analysis.wheel.filename.tags})
-    ranges = []
-    for requirement in sorted(names):
-        narrowed = Requirement(requirement)
-        for platform in platforms:
-            _narrow(analysis, narrowed, names[requirement], platform, list_wheel)
-        ranges.append(str(narrowed))
-    return ranges
+    requires = [
+        _narrow(analysis, requirement, names[is_extra, requirement], list_wheel)
+        + (f'; extra == "{EXTRA}"' if is_extra else "")
+        for is_extra, requirement in sorted(names)
+    ]
+    extras = (EXTRA,) if any(is_extra for is_extra, _ in names) else ()
+    return Supplement(label="depend", requires=tuple(requires), extras=extras)
 
 
 def _requirement(dll: Dll, analysis: Analysis) -> str:
@@ -86,33 +71,32 @@ def _requirement(dll: Dll, analysis: Analysis) -> str:
     return str(requirement)
 
 
-def _narrow(
-    analysis: Analysis,
-    requirement: Requirement,
-    names: set[str],
-    platform: str,
-    list_wheel: ListWheel,
-) -> None:
-    """End the range at the first version, from the newest on, that lacks one of `names`."""
-    wide = requirement.specifier
-    while True:
-        try:
-            listing = list_wheel(str(requirement), platform)
-        except FetchError as error:
-            if requirement.specifier == wide or error.code != "no-such-version":
-                raise
-            raise _no_distribution(analysis, sorted(names)) from error
-        if listing is None or names <= {
-            PurePosixPath(member).name.lower() for member in listing.members
-        }:
-            return
-        _, version, _, _ = parse_wheel_filename(listing.filename)
-        requirement.specifier = wide & SpecifierSet(f"<{version}")
+def _narrow(analysis: Analysis, requirement: str, names: set[str], list_wheel: ListWheel) -> str:
+    """Return the requirement, ended at the first version from the newest on that lacks a DLL."""
+    narrowed = Requirement(requirement)
+    for platform in sorted({tag.platform for tag in analysis.wheel.filename.tags}):
+        wide = narrowed.specifier
+        while True:
+            try:
+                listing = list_wheel(str(narrowed), platform)
+            except FetchError as error:
+                if narrowed.specifier == wide or error.code != "no-such-version":
+                    raise
+                raise _no_distribution(analysis, names) from error
+            if listing is None or names <= _dlls_in(listing):
+                break
+            _, version, _, _ = parse_wheel_filename(listing.filename)
+            narrowed.specifier = wide & SpecifierSet(f"<{version}")
+    return str(narrowed)
+
+
+def _dlls_in(listing: Listing) -> set[str]:
+    return {PurePosixPath(member).name.lower() for member in listing.members}
 
 
 def _no_distribution(analysis: Analysis, names: Iterable[str]) -> InputError:
     return InputError(
-        f"NVIDIA has no wheels with {', '.join(names)}",
+        f"NVIDIA has no wheels with {', '.join(sorted(names))}",
         code="no-distribution",
         file=analysis.wheel.path.name,
         hint="use --mode patch, and a toolkit on each machine",

@@ -1,148 +1,118 @@
-"""Which DLLs a wheel is to carry, by what it needs and what suppliers have; nothing is read."""
+"""Which DLLs a wheel is to carry, by what it needs and what suppliers have."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import NamedTuple
 
 from repack.config import Config
-from repack.dlls import Dll, Kind, classify, key_of, may_be_shipped, partners
+from repack.dlls import Dll, Image, Kind, classify, key_of, may_be_shipped, partners
 from repack.errors import InputError
-from repack.inspect import Analysis, Need
-from repack.vendor.suppliers import SuppliedDll, Supplier
+from repack.inspect import Analysis
+from repack.vendor.suppliers import Supplier, Suppliers
 
-#: Why a DLL is not put into the wheel: its family was not asked for, NVIDIA's licence does not
-#: list it, or no supplier has it.
-NOT_ASKED, NOT_LISTED, NOWHERE = "not-asked", "not-listed", "nowhere"
 _CARRIED = {Kind.CUDA, Kind.CUDNN}
-_SHOWN = 4
+_LOADED_BY_CUDNN = ("cublasLt64_{}.dll", "nvrtc64_{}0_0.dll")
 
 
 class Request(NamedTuple):
-    """A DLL that `asker` needs, at load time where `required`; `by_name` where it loads it so."""
+    """A DLL that `asker` needs, at load time where `required`; of `beside` alone, if not None."""
 
     dll: Dll
     asker: str
     required: bool
-    suppliers: Sequence[Supplier]
-    by_name: bool = False
+    beside: Supplier | None = None
 
 
 class Choice(NamedTuple):
-    """A DLL that the wheel carries, and where it comes from."""
+    """A DLL that the wheel carries: who supplies it, where that has it, what its tables say.
+
+    `by_name` where no import table led to it: it is loaded by name.
+    """
 
     dll: Dll
-    file: SuppliedDll
     supplier: Supplier
+    place: str
+    image: Image
     by_name: bool
 
-
-class LeftOut(NamedTuple):
-    """A DLL that is left to the machine; `asker` needs it, at load time where `required`."""
-
-    dll: Dll
-    reason: str
-    asker: str
-    required: bool
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return PurePath(self.place).name
 
 
-class Selection(NamedTuple):
-    """What the wheel carries and what it does not, sorted by name."""
-
-    chosen: tuple[Choice, ...]
-    left_out: tuple[LeftOut, ...]
-
-
-def refusal(dll: Dll, config: Config) -> str:
-    """Return why `dll` may not be put into the wheel, "" where it may."""
-    families = config.vendor.families
-    if families != "all" and dll.family not in families:
-        return NOT_ASKED
-    allowed = dll.key in map(key_of, config.allow.unlisted_dlls)
-    return "" if allowed or may_be_shipped(dll) else NOT_LISTED
-
-
-def needs_outside(analysis: Analysis) -> list[Need]:
-    """Return the needs for DLLs of CUDA and cuDNN that nothing in the wheel meets."""
-    return [need for need in analysis.needs if need.in_wheel is None and need.dll.kind in _CARRIED]
-
-
-def dlls_to_supply(analysis: Analysis, config: Config) -> list[Dll]:
-    """Return the DLLs to look for: what is imported, and of what cuDNN loads a name for all."""
-    dlls = [need.dll for need in needs_outside(analysis)]
-    major = analysis.cuda_major
-    if major and any(dll.kind is Kind.CUDNN and not refusal(dll, config) for dll in dlls):
-        dlls += [classify(f"cublasLt64_{major}.dll"), classify(f"nvrtc64_{major}0_0.dll")]
-    return [dll for dll in dlls if not refusal(dll, config)]
-
-
-def select_dlls(analysis: Analysis, suppliers: Sequence[Supplier], config: Config) -> Selection:
-    """Return which DLLs of `suppliers`, the first first, the wheel is to carry.
+def select_dlls(
+    analysis: Analysis, config: Config, suppliers: Suppliers
+) -> tuple[list[Choice], list[Request]]:
+    """Return which DLLs the wheel is to carry, and which it leaves to the machine, by name.
 
     Those that its binaries import and nothing in the wheel answers for, those that these import or
     load by name, and so on. Raises InputError where one that is needed at load time is nowhere, or
     lacks a function that is asked of it.
     """
     chosen: dict[str, Choice] = {}
-    left_out: dict[str, LeftOut] = {}
-    waiting = deque(
-        Request(need.dll, need.needed_by[0], not need.delayed, suppliers)
-        for need in needs_outside(analysis)
-    )
-    while waiting:
-        request = waiting.popleft()
-        key = request.dll.key
-        if request.dll.kind not in _CARRIED or key in chosen:
+    left_out: dict[str, Request] = {}
+    needs = [need for need in analysis.needs if need.in_wheel is None]
+    waiting = [Request(need.dll, need.needed_by[0], not need.delayed) for need in needs]
+    # What a chosen DLL needs in its turn is appended meanwhile.
+    for request in waiting:
+        dll, key = request.dll, request.dll.key
+        if dll.kind not in _CARRIED or key in chosen:
             continue
-        reason = refusal(request.dll, config)
-        choice = None if reason else _find(request)
-        if choice is not None:
-            chosen[key] = choice
-            waiting.extend(_imports_of(choice, suppliers))
-            waiting.extend(_partners_of(choice, suppliers, analysis.cuda_major))
-        elif request.required and not reason:
-            raise _not_supplied(request, analysis)
+        refused = not is_asked_for(dll, config) or not is_allowed(dll, config)
+        supplier = None if refused else request.beside or suppliers.find(dll)
+        if supplier:
+            place, by_name = supplier.places[key], request.beside is not None
+            chosen[key] = Choice(dll, supplier, place, supplier.read_image(place), by_name)
+            waiting += _list_imports(chosen[key])
+            waiting += _list_partners(chosen[key], config, suppliers, analysis.cuda_major)
+        elif request.required and not refused:
+            raise _not_supplied(request, suppliers, analysis)
         elif key not in left_out or request.required:
-            reason = reason or NOWHERE
-            left_out[key] = LeftOut(request.dll, reason, request.asker, request.required)
+            left_out[key] = request
     _check_symbols(analysis, chosen)
-    return Selection(
-        tuple(chosen[key] for key in sorted(chosen)),
-        tuple(left_out[key] for key in sorted(left_out)),
-    )
+    left = sorted(left_out.keys() - chosen.keys())
+    return [chosen[key] for key in sorted(chosen)], [left_out[key] for key in left]
 
 
-def _find(request: Request) -> Choice | None:
-    for supplier in request.suppliers:
-        if file := supplier.dlls.get(request.dll.key):
-            return Choice(request.dll, file, supplier, request.by_name)
-    return None
+def is_asked_for(dll: Dll, config: Config) -> bool:
+    """Return whether its family is to be in the wheel."""
+    return config.vendor.families == "all" or dll.family in config.vendor.families
 
 
-def _imports_of(choice: Choice, suppliers: Sequence[Supplier]) -> Iterator[Request]:
-    image = choice.file.image
-    for table, required in ((image.imports, True), (image.delay_imports, False)):
-        for imported in table:
-            yield Request(classify(imported.dll), choice.file.name, required, suppliers)
+def is_allowed(dll: Dll, config: Config) -> bool:
+    """Return whether NVIDIA's licence lists it, or the user has leave to pass it on."""
+    return may_be_shipped(dll) or dll.key in map(key_of, config.allow.unlisted_dlls)
 
 
-def _partners_of(
-    choice: Choice, suppliers: Sequence[Supplier], cuda_major: int | None
+def _list_imports(choice: Choice) -> Iterator[Request]:
+    for imported in choice.image.imports:
+        yield Request(classify(imported.dll), choice.name, required=True)
+    for imported in choice.image.delay_imports:
+        yield Request(classify(imported.dll), choice.name, required=False)
+
+
+def _list_partners(
+    choice: Choice, config: Config, suppliers: Suppliers, cuda_major: int | None
 ) -> Iterator[Request]:
     """Yield what the DLL loads by name, all that the first supplier has of it."""
+    examples = _LOADED_BY_CUDNN if choice.dll.kind is Kind.CUDNN else ()
+    for example in (classify(name.format(cuda_major)) for name in examples):
+        if is_asked_for(example, config):
+            # Has its wheel fetched, where nobody has it yet.
+            suppliers.find(example)
     for partner in partners(choice.dll, cuda_major):
-        for supplier in [choice.supplier] if partner.beside else suppliers:
-            keys = sorted(key for key in supplier.dlls if partner.names.fullmatch(key))
+        for supplier in [choice.supplier] if partner.beside else suppliers.all:
+            keys = sorted(filter(partner.names.fullmatch, supplier.places))
             for key in keys:
-                dll = classify(supplier.dlls[key].name)
-                yield Request(
-                    dll, choice.file.name, required=False, suppliers=[supplier], by_name=True
-                )
+                dll = classify(PurePath(supplier.places[key]).name)
+                yield Request(dll, choice.name, required=False, beside=supplier)
             if keys:
                 break
 
 
-def _not_supplied(request: Request, analysis: Analysis) -> InputError:
-    places = ", ".join(supplier.origin for supplier in request.suppliers) or "nothing"
+def _not_supplied(request: Request, suppliers: Suppliers, analysis: Analysis) -> InputError:
+    places = ", ".join(supplier.origin for supplier in suppliers.all) or "nothing"
     return InputError(
         f"{request.dll.name}, which {request.asker} needs, was not found; looked into: {places}",
         code="no-dll",
@@ -152,28 +122,26 @@ def _not_supplied(request: Request, analysis: Analysis) -> InputError:
     )
 
 
-def _check_symbols(analysis: Analysis, chosen: dict[str, Choice]) -> None:
+def _check_symbols(analysis: Analysis, chosen: Mapping[str, Choice]) -> None:
     """Raise InputError where a chosen DLL lacks what is asked of it: Windows' error 127."""
-    askers = {member for need in analysis.needs for member in need.needed_by}
-    images = {member: analysis.images[member] for member in sorted(askers)}
-    images |= {choice.file.name: choice.file.image for choice in chosen.values()}
-    exports = {key: frozenset(choice.file.image.exports) for key, choice in chosen.items()}
+    askers = sorted({member for need in analysis.needs for member in need.needed_by})
+    images = {member: analysis.images[member] for member in askers}
+    images |= {choice.name: choice.image for choice in chosen.values()}
     for asker, image in images.items():
         for imported in (*image.imports, *image.delay_imports):
-            key = key_of(imported.dll)
-            named = {symbol for symbol in imported.symbols if not symbol.startswith("#")}
-            if key in chosen and (missing := named - exports[key]):
-                raise _too_old(analysis, chosen[key], asker, missing)
-
-
-def _too_old(analysis: Analysis, choice: Choice, asker: str, missing: Iterable[str]) -> InputError:
-    names = sorted(missing)
-    more = len(names) - _SHOWN
-    text = ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return InputError(
-        f"{choice.file.name} of {choice.supplier.origin} has no {text}, which {asker} asks for",
-        code="symbol-missing",
-        file=analysis.wheel.path.name,
-        hint="take the release of CUDA that the wheel was built with, under vendor.dlls or "
-        "vendor.dll-dirs",
-    )
+            choice = chosen.get(key_of(imported.dll))
+            exports = set(choice.image.exports if choice else imported.symbols)
+            missing = [
+                symbol
+                for symbol in sorted(imported.symbols)
+                if symbol not in exports and not symbol.startswith("#")
+            ]
+            if choice and missing:
+                raise InputError(
+                    f"{choice.name} of {choice.supplier.origin} has no {missing[0]}, which {asker} "
+                    f"asks for ({len(missing)} functions are missing)",
+                    code="symbol-missing",
+                    file=analysis.wheel.path.name,
+                    hint="take the release of CUDA that the wheel was built with, under "
+                    "vendor.dlls or vendor.dll-dirs",
+                )

@@ -7,7 +7,7 @@ made for one binary: it exports what that imports and nothing else.
 from collections.abc import Iterable
 
 from repack.dlls import Kind, make_dll
-from repack.inspect import Analysis, Need
+from repack.inspect import Analysis
 from repack.inspect.findings import STAND_INS
 from repack.plan import Supplement
 from repack.record import Cargo, Finding
@@ -36,55 +36,44 @@ _TEXTS_BY_POINTER = {
 
 def stand_ins(analysis: Analysis) -> Supplement:
     """Return the stand-ins that the wheel needs, and a finding for each DLL that can have none."""
-    made: dict[str, bytes] = {}
-    findings = []
+    carried, cargo, findings = [], [], []
     for need in analysis.needs:
         if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
             continue
-        x86_64 = analysis.images[need.needed_by[0]].machine == "x86-64"
-        content = make_stand_in(need.dll.key, analysis.symbols(need)) if x86_64 else None
-        if content is None:
-            findings.append(_none_for(need))
-        else:
-            made[f"{STAND_INS}/{need.dll.key.removesuffix('.dll')}/{need.dll.key}"] = content
+        key, asker = need.dll.key, need.needed_by[0]
+        if key not in _ANSWERS or analysis.images[asker].machine != "x86-64":
+            findings.append(
+                Finding(
+                    code="no-stand-in",
+                    message=f"there is no stand-in for {need.dll.name}: what it would have to "
+                    "answer where there is no device is not known",
+                    member=asker,
+                    hint="whoever imports the wheel needs the driver that brings it",
+                )
+            )
+            continue
+        content = make_stand_in(key, analysis.symbols(need))
+        path = f"{STAND_INS}/{key.removesuffix('.dll')}/{key}"
+        row = entry_of(content)
+        carried.append(Carried(path=path, entry=Added(name=path, content=content), row=row))
+        cargo.append(
+            Cargo(
+                member=path,
+                family="driver",
+                origin="a stand-in that repack wrote",
+                size=row.size,
+                packed=row.size,
+                sha256=row.hex,
+            )
+        )
     return Supplement(
-        label="stub",
-        carried=tuple(
-            Carried(path=path, entry=Added(name=path, content=content), row=entry_of(content))
-            for path, content in made.items()
-        ),
-        cargo=tuple(_cargo(path, content) for path, content in made.items()),
-        findings=tuple(findings),
+        label="stub", carried=tuple(carried), cargo=tuple(cargo), findings=tuple(findings)
     )
 
 
-def make_stand_in(dll: str, symbols: Iterable[str]) -> bytes | None:
-    """Return a DLL that exports `symbols`, by name or "#12"; None where no answer is known."""
-    answer = _ANSWERS.get(dll.lower())
-    if answer is None:
-        return None
-    return make_dll(dll, code={symbol: _code(symbol, answer) for symbol in symbols})
-
-
-def _cargo(path: str, content: bytes) -> Cargo:
-    return Cargo(
-        member=path,
-        family="driver",
-        origin="a stand-in that repack wrote",
-        size=len(content),
-        packed=len(content),
-        sha256=entry_of(content).hex,
-    )
-
-
-def _none_for(need: Need) -> Finding:
-    return Finding(
-        code="no-stand-in",
-        message=f"there is no stand-in for {need.dll.name}: what it would have to answer where "
-        "there is no device is not known",
-        member=need.needed_by[0],
-        hint="whoever imports the wheel needs the driver that brings it",
-    )
+def make_stand_in(key: str, symbols: Iterable[str]) -> bytes:
+    """Return a DLL that exports `symbols`, by name or "#12"."""
+    return make_dll(key, code={symbol: _code(symbol, _ANSWERS[key]) for symbol in symbols})
 
 
 def _code(symbol: str, answer: int) -> bytes:

@@ -1,156 +1,120 @@
-"""NVIDIA's DLLs at hand: in its wheels, and in directories of a toolkit."""
+"""NVIDIA's DLLs at hand: in directories of a toolkit, and in its wheels."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
 
-import msgspec
-from packaging.utils import parse_wheel_filename
-
-from repack import files
-from repack.console import Progress
-from repack.dlls import Image, Kind, classify, key_of, read_image
-from repack.fetch import Cache, Fetched
+from repack.config import Vendor
+from repack.dlls import Dll, Image, index_requirement, key_of, read_image
+from repack.fetch import Fetched
+from repack.fetch.supply import Supply
+from repack.files import Memory, not_read
 from repack.inspect import read_binaries
-from repack.wheel import (
-    Added,
-    Archive,
-    Copied,
-    Member,
-    RecordEntry,
-    entry_of,
-    open_archive,
-    read_member,
-)
+from repack.wheel import Added, Carried, Copied, Wheel, entry_of
 
-#: Raise it when something else is remembered of a DLL.
-_FORMAT = "4"
+#: NVIDIA's wheels hold no Python and are the same for each.
+_ANY_PYTHON = "3.12"
 _LICENCE_NAMES = ("license", "licence", "eula", "notice")
 #: A toolkit's licence lies beside `bin`, or beside what is around that.
 _LEVELS = 3
-_OF_NVIDIA = {Kind.CUDA, Kind.CUDNN, Kind.DRIVER}
-
-
-class SuppliedDll(NamedTuple):
-    """One DLL of a supplier: `place` is the member of its wheel, or the path of a file.
-
-    `size` and `packed`, the size in the wheel, are in bytes. A file of a directory has no `packed`,
-    and no `row` until it is hashed.
-    """
-
-    place: str
-    size: int
-    packed: int | None
-    image: Image
-    row: RecordEntry | None
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return PurePath(self.place).name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Supplier:
-    """A wheel of NVIDIA's, or a directory (`wheel` and `archive` None), with its DLLs by key.
+    """A directory, or a wheel of NVIDIA's with its `images` by member.
 
-    `origin` is what a person knows it by; `licences` are the places of the licence texts.
+    `origin` is what a person knows it by; `places` are its DLLs by key, and `licences` its licence
+    texts: paths, or members of the wheel.
     """
 
     origin: str
-    dlls: Mapping[str, SuppliedDll]
+    places: Mapping[str, str]
     licences: tuple[str, ...]
-    wheel: Fetched | None = None
-    archive: Archive | None = None
+    images: Mapping[str, Image] = field(default_factory=dict)
+    wheel: Wheel | None = None
+    fetched: Fetched | None = None
 
-    def entry(self, place: str) -> Copied | Added:
-        """Return a member, to be copied as it lies, or a file, to be deflated."""
-        if self.archive is None:
-            return Added(name=place, content=Path(place), deflate=True)
-        return Copied(member=_member(self.archive, place), archive=self.archive)
+    def read_image(self, place: str) -> Image:
+        """Return what the tables of a DLL say; raises InputError for what is none."""
+        return self.images.get(place) or read_image(Path(place))
 
-    def row(self, place: str) -> RecordEntry:
-        """Return the row that RECORD has for a DLL or a licence text."""
-        known = next((dll.row for dll in self.dlls.values() if dll.place == place), None)
-        if known is not None:
-            return known
-        content = Path(place) if self.archive is None else read_member(self.archive, place)
-        return entry_of(content)
+    def carry(self, place: str, path: str) -> Carried:
+        """Return a file as the member `path`: as it lies in the wheel, or to be deflated."""
+        if self.wheel is None:
+            added = Added(name=path, content=Path(place), deflate=True)
+            return Carried(path=path, entry=added, row=entry_of(Path(place)))
+        archive = self.wheel.archive
+        (member,) = (member for member in archive.members if member.name == place)
+        copied = Copied(member=member, name=path, archive=archive)
+        return Carried(path=path, entry=copied, row=self.wheel.record[place])
 
 
-def wheel_supplier(fetched: Fetched, cache: Cache, progress: Progress) -> Supplier:
+class Suppliers:
+    """All that may supply a DLL, the first first: directories, then wheels."""
+
+    def __init__(self, settings: Vendor, cuda_major: int | None, supply: Supply) -> None:
+        """Take what `settings` name; raises InputError for a directory that is none."""
+        self.all = [_read_directory(folder) for folder in settings.dll_dirs]
+        self._cuda_major, self._supply = cuda_major or 0, supply
+        self._fetched: set[str] = set()
+        self._is_auto = settings.dlls == "auto"
+        for requirement in () if settings.dlls == "auto" else settings.dlls:
+            self._fetch(requirement)
+
+    def find(self, dll: Dll) -> Supplier | None:
+        """Return who has `dll`; with `vendor.dlls = "auto"` its wheel is fetched where nobody has.
+
+        Raises FetchError.
+        """
+        for supplier in self.all:
+            if dll.key in supplier.places:
+                return supplier
+        requirement = index_requirement(dll, self._cuda_major) if self._is_auto else ""
+        if not requirement or requirement in self._fetched:
+            return None
+        self._fetch(requirement)
+        return self.find(dll)
+
+    def _fetch(self, requirement: str) -> None:
+        self._fetched.add(requirement)
+        fetched = self._supply.wheel(requirement, _ANY_PYTHON)
+        with self._supply.progress.task(f"Looking into {fetched.path.name}", total=None):
+            self.all.append(_read_wheel(fetched, Memory(self._supply.cache.folder("seen"))))
+
+
+def _read_wheel(fetched: Fetched, memory: Memory) -> Supplier:
     """Return what a wheel holds; its content is verified, and looked into, once."""
-    path = fetched.path
-    name, version, _, _ = parse_wheel_filename(path.name)
-    memory = files.Memory(cache.folder("catalogues"))
-    key = hashlib.sha256(f"{_FORMAT} {fetched.sha256} {path.name}".encode()).hexdigest()
-    dlls = memory.recall(key, _parse_catalogue)
-    if dlls is None:
-        with progress.task(f"Looking into {path.name}", total=None):
-            dlls = _look_into(path)
-        memory.keep(key, msgspec.to_builtins(dlls))
-    archive = open_archive(path)
+    wheel, binaries = read_binaries(fetched.path, sha256=fetched.sha256, memory=memory)
     return Supplier(
-        origin=f"{name} {version}",
-        dlls={key_of(dll.name): dll for dll in dlls},
-        licences=tuple(filter(_is_licence, archive.names)),
-        wheel=fetched,
-        archive=archive,
+        origin=f"{wheel.filename.name} {wheel.filename.version}",
+        places=_by_key(binaries.images),
+        licences=_find_licences(name for name in wheel.names if ".dist-info/" in name),
+        images=binaries.images,
+        wheel=wheel,
+        fetched=fetched,
     )
 
 
-def _parse_catalogue(value: Any) -> list[SuppliedDll]:  # noqa: ANN401 - JSON
-    return msgspec.convert(value, list[SuppliedDll])
-
-
-def _look_into(path: Path) -> list[SuppliedDll]:
-    """Return the DLLs of a wheel that agrees with its RECORD."""
-    wheel, binaries = read_binaries(path)
-    members = {name: _member(wheel.archive, name) for name in binaries.images}
-    return [
-        SuppliedDll(name, member.size, member.compressed_size, image, wheel.record[name])
-        for (name, member), image in zip(members.items(), binaries.images.values(), strict=True)
-    ]
-
-
-def _member(archive: Archive, name: str) -> Member:
-    member = archive.member(name)
-    if member is None:
-        raise ValueError(f"{archive.path} has no {name!r}")
-    return member
-
-
-def directory_supplier(folder: Path) -> Supplier:
-    """Return NVIDIA's DLLs in a directory; raises InputError where one is none."""
+def _read_directory(folder: Path) -> Supplier:
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".dll")
+        paths = [str(path) for path in sorted(folder.iterdir()) if path.suffix.lower() == ".dll"]
     except OSError as error:
-        raise files.not_read(folder, error) from error
-    dlls = {
-        key_of(path.name): SuppliedDll(str(path), path.stat().st_size, None, read_image(path), None)
-        for path in paths
-        if classify(path.name).kind in _OF_NVIDIA
-    }
-    return Supplier(origin=str(folder), dlls=dlls, licences=_licences_around(folder))
+        raise not_read(folder, error) from error
+    around = (
+        _find_licences(str(path) for path in place.glob("*") if path.is_file())
+        for place in (folder, *folder.parents)[:_LEVELS]
+    )
+    return Supplier(
+        origin=str(folder), places=_by_key(paths), licences=next(filter(None, around), ())
+    )
 
 
-def _is_licence(member: str) -> bool:
-    folder, _, name = member.rpartition("/")
-    inside = folder.endswith((".dist-info", ".dist-info/licenses"))
-    return inside and name.lower().startswith(_LICENCE_NAMES)
+def _by_key(places: Iterable[str]) -> dict[str, str]:
+    return {key_of(PurePath(place).name): place for place in places}
 
 
-def _licences_around(folder: Path) -> tuple[str, ...]:
-    """Return the licence files of the toolkit that the directory belongs to, nearest first."""
-    for place in (folder, *folder.parents)[:_LEVELS]:
-        if paths := tuple(map(str, _licence_files(place))):
-            return paths
-    return ()
-
-
-def _licence_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.lower().startswith(_LICENCE_NAMES) and path.is_file():
-            yield path
+def _find_licences(places: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the files that are called as licence texts are."""
+    return tuple(
+        place for place in sorted(places) if PurePath(place).name.lower().startswith(_LICENCE_NAMES)
+    )
