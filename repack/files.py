@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import re
 import shutil
 import sys
@@ -13,24 +14,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from repack.console import Task
 from repack.errors import InputError, OutputError
 
-if sys.platform != "win32":
-    import fcntl
-
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _CHUNK = 1 << 20
 
-#: Temporary files, and folders that others make, are `.{name}.{pid}-{random}.tmp`.
-_TEMPORARY = re.compile(r"\..+\.(?P<pid>[0-9]{1,10})-[0-9a-f]{8,32}\.tmp")
+#: What is not finished is `.{name}.{process}-{machine}{random}.tmp`.
+_TEMPORARY = re.compile(r"\..+\.(?P<process>[0-9]{1,10})-(?P<machine>[0-9a-f]{8})[0-9a-f]{8}\.tmp")
 #: A file name may have 255 bytes; the temporary one is longer than the one it stands for.
 _NAME_KEPT = 100
+_LONGEST_RUN = 24 * 60 * 60  # seconds
 #: Windows: an antivirus or indexer holds a new file for moments (ERROR_ACCESS_DENIED,
 #: ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION); conan and others retry as well.
 _HELD_FOR_MOMENTS = (5, 32, 33)
@@ -74,15 +74,20 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
     The bytes are on the disk before the name is. OSErrors, those of the block as well, become
     an OutputError of one line.
     """
+    temporary = _temporary_name(destination)
     try:
-        with _make_temporary(destination, _open_new_file) as temporary:
-            with temporary.open("wb+") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            _rename(temporary, destination)
+        with temporary.open("xb+") as file:
+            # Whatever the umask; some mounts (FAT, SMB) keep no modes.
+            with contextlib.suppress(PermissionError):
+                temporary.chmod(0o644)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _rename(temporary, destination)
     except OSError as error:
         raise not_written(destination, error) from error
+    finally:
+        _remove(temporary)
 
 
 def replace(temporary: Path, destination: Path) -> None:
@@ -96,17 +101,51 @@ def replace(temporary: Path, destination: Path) -> None:
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
-    with _make_temporary(folder / "work", _open_new_folder) as path:
+    path = _temporary_name(folder / "work")
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise not_written(folder, error) from error
+    try:
         yield path
+    finally:
+        _remove(path)
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files, and folders so named, in `folder` whose process is gone."""
+    """Remove the temporary files and folders in `folder` that a killed process has left."""
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):
             match = _TEMPORARY.fullmatch(path.name)
-            if match and _remove_abandoned(path, int(match["pid"])):
+            if match and _is_left(path, int(match["process"]), match["machine"]):
+                _remove(path)
                 _log.info("removed %s, left by a run that was ended", path)
+
+
+def _is_left(path: Path, process: int, machine: str) -> bool:
+    """Return whether nobody works at the temporary file or folder `path` any more.
+
+    Process numbers of another machine or container say nothing here, and on Windows asking for
+    one could end it: what is older than any run was left there.
+    """
+    if machine != _machine() or sys.platform == "win32":
+        return path.lstat().st_mtime < time.time() - _LONGEST_RUN
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@cache
+def _machine() -> str:
+    """Return eight digits of this machine, or of this container on it."""
+    name = platform.node()
+    with contextlib.suppress(OSError):
+        name += str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def sha256_of(path: Path, *, task: Task | None = None) -> str:
@@ -128,12 +167,13 @@ def link_or_copy(source: Path, destination: Path) -> None:
     """Make `destination` the same file as `source`, or a copy where links cannot be made."""
     temporary = _temporary_name(destination)
     try:
-        os.link(source.resolve(), temporary)
-    except OSError:
-        _copy(source, destination)
-        return
-    try:
-        replace(temporary, destination)
+        try:
+            os.link(source.resolve(), temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        _rename(temporary, destination)
+    except OSError as error:
+        raise not_written(destination, error) from error
     finally:
         # Two names of one file: POSIX renames nothing and leaves both.
         _remove(temporary)
@@ -163,86 +203,9 @@ class Memory:
         return self.folder / f"{key}.json"
 
 
-def _copy(source: Path, destination: Path) -> None:
-    try:
-        original = source.open("rb")
-    except OSError as error:
-        raise not_read(source, error) from error
-    with original, replacing(destination) as copy:
-        shutil.copyfileobj(original, copy, _CHUNK)
-
-
 def _temporary_name(destination: Path) -> Path:
     kept = destination.name.encode()[:_NAME_KEPT].decode(errors="ignore")
-    return destination.with_name(f".{kept}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
-
-
-@contextmanager
-def _make_temporary(destination: Path, open_new: Callable[[Path], int]) -> Iterator[Path]:
-    """Give what is new beside `destination`, removed at the end; no sweep takes it before."""
-    path, descriptor = _temporary_name(destination), None
-    try:
-        # An interrupt may come between any two steps.
-        while (descriptor := _open_locked(path, open_new)) is None:
-            path = _temporary_name(destination)
-        yield path
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-        _remove(path)
-
-
-def _open_locked(path: Path, open_new: Callable[[Path], int]) -> int | None:
-    """Return the descriptor that holds the lock of the new `path`, None where a sweep was faster.
-
-    It may come between making and locking, and take what is new for a leftover.
-    """
-    descriptor = open_new(path)
-    if _lock(descriptor) is not False and path.exists():
-        return descriptor
-    os.close(descriptor)
-    _remove(path)
-    return None
-
-
-def _open_new_file(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    if sys.platform == "win32":
-        # An open file could not be renamed there, and nobody locks.
-        os.close(descriptor)
-        return os.open(os.devnull, os.O_RDONLY)
-    # Whatever the umask; some mounts (FAT, SMB) keep no modes.
-    with contextlib.suppress(PermissionError):
-        os.fchmod(descriptor, 0o644)
-    return descriptor
-
-
-def _open_new_folder(path: Path) -> int:
-    try:
-        path.mkdir()
-    except OSError as error:
-        raise not_written(path.parent, error) from error
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError:
-        # Windows opens no folder. Elsewhere a sweep has removed it, and the caller sees that.
-        return os.open(os.devnull, os.O_RDONLY)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Return whether this process now holds the lock; None where there are no locks.
-
-    The system drops the lock when the process ends, however it ends, and a process number
-    that was given to another process meanwhile, or counts in another container, misleads no one.
-    """
-    is_ours: bool | None = None
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = True
-        except OSError as error:
-            is_ours = False if isinstance(error, BlockingIOError) else None
-    return is_ours
+    return destination.with_name(f".{kept}.{os.getpid()}-{_machine()}{os.urandom(4).hex()}.tmp")
 
 
 def _rename(temporary: Path, destination: Path) -> None:
@@ -256,54 +219,18 @@ def _rename(temporary: Path, destination: Path) -> None:
             if is_last or getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
                 raise
             time.sleep(_FIRST_PAUSE * 2**attempt)
-    if sys.platform != "win32":
-        # Some folders cannot be opened, some file systems cannot sync them; the rename is done.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(destination.parent, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-if sys.platform == "win32":
-
-    def _remove_abandoned(path: Path, process: int) -> bool:
-        """Return whether the process that made the file or folder is gone, and that is too."""
-        import ctypes  # noqa: PLC0415 - needed on Windows alone
-
-        # os.kill(process, 0) would send Ctrl-C there.
-        synchronize, wait_timeout, access_denied = 0x00100000, 0x102, 5
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.OpenProcess.restype = ctypes.c_void_p
-        handle = kernel.OpenProcess(synchronize, 0, process)
-        if not handle:
-            return ctypes.get_last_error() != access_denied and _remove(path)
-        is_alive = kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == wait_timeout
-        kernel.CloseHandle(ctypes.c_void_p(handle))
-        return not is_alive and _remove(path)
-
-else:
-
-    def _remove_abandoned(path: Path, process: int) -> bool:
-        """Return whether nobody held the lock of the file or folder, and it is gone now."""
-        del process  # a lock tells more
+    # Windows opens no folder, some file systems cannot sync one; the rename is done.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(destination.parent, os.O_RDONLY)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            # Where there are no locks, nobody knows whose it is.
-            return _lock(descriptor) is True and _remove(path)
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _remove(path: Path) -> bool:
-    """Return whether the file or folder is gone."""
-    if path.is_dir():
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):
             path.unlink()
-    return not path.exists()

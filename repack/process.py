@@ -18,12 +18,12 @@ from repack.errors import ToolError, redact
 
 _log = logging.getLogger(__name__)
 
-# A program that prints without end must not fill our memory: the newest output is kept.
+#: A program that prints without end must not fill our memory: the newest output is kept.
 KEPT_OUTPUT = 4 * 2**20
 _CHUNK = 2**16
-# How often a wait looks up: whether the program has ended, whether we are asked to stop.
+#: Seconds between two looks whether we are to stop.
 _TICK = 0.1
-# A daemon that a program leaves behind (as Wine does) keeps our pipe open; we do not wait for it.
+#: A daemon that a program leaves behind (as Wine does) keeps our pipe open: not waited for.
 _GRACE = 1.0
 
 
@@ -60,7 +60,7 @@ def run(
     reader = threading.Thread(target=_read_output, args=(process.stdout, output), daemon=True)
     try:
         reader.start()
-        timed_out = _wait(process, reader, began + timeout, stop)
+        timed_out = _wait(process, began + timeout, stop)
     finally:
         _kill(process)
     reader.join(_GRACE)
@@ -86,17 +86,15 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
+            env=env,
             cwd=cwd,
             start_new_session=sys.platform != "win32",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     except OSError as error:
-        raise ToolError(
-            f"{words[0]} cannot be run: {error.strerror or error}",
-            code="tool-missing" if isinstance(error, FileNotFoundError) else "tool-failed",
-            file=error.filename if error.filename and str(error.filename) != words[0] else "",
-        ) from error
+        # The name of a missing folder is in `error` only.
+        code = "tool-missing" if isinstance(error, FileNotFoundError) else "tool-failed"
+        raise ToolError(f"{words[0]} cannot be run: {error}", code=code) from error
 
 
 def _read_output(stream: IO[bytes], output: bytearray) -> None:
@@ -114,40 +112,25 @@ def _decode(output: bytes) -> str:
     return mark + output[-KEPT_OUTPUT:].decode("utf-8", "replace").replace("\r\n", "\n")
 
 
-def _wait(
-    process: subprocess.Popen[bytes],
-    reader: threading.Thread,
-    deadline: float,
-    stop: threading.Event | None,
-) -> bool:
+def _wait(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> bool:
     """Return whether the time was up; the program may still run where that, or `stop`, is so."""
-    while process.poll() is None:
-        if time.monotonic() >= deadline:
-            return True
+    while time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_TICK)
+            return False
         if stop is not None and stop.is_set():
             return False
-        if reader.is_alive():
-            # Nearly all programs end as they close their output: this returns at once then.
-            reader.join(_TICK)
-        else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=_TICK)
-    return False
+    return True
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the program and everything in its group, and wait until it has ended."""
-    if sys.platform != "win32":
-        # The group outlives its leader as long as it has members.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if sys.platform != "win32":
+            # The group outlives its leader as long as it has members.
             os.killpg(process.pid, signal.SIGKILL)
-    elif process.poll() is None:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(
-                ["taskkill", "/T", "/F", "/PID", str(process.pid)],  # noqa: S607 - System32's
-                check=False,
-                capture_output=True,
-                timeout=30,
-            )
-        process.kill()
+        elif process.poll() is None:
+            command = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+            subprocess.run(command, check=False, capture_output=True, timeout=30)
+    process.kill()
     process.wait()

@@ -1,5 +1,6 @@
 """Carrying out a plan: nothing half-made under a final name, nothing written twice."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,12 @@ def test_a_build_sweeps_away_what_a_killed_one_left_and_nothing_else(
     repack: Repack, source: Path
 ) -> None:
     dist = repack.folder / "dist"
-    half = dist / f".work.{2**22 + 1}-0123456789ab.tmp" / "half.whl"
+    half = dist / f".work.1-{'0' * 16}.tmp" / "half.whl"
     mine = dist / "failed" / "notes.txt"
     for path in (half, mine):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"PK")
+    os.utime(half.parent, (0, 0))
     unchanged(repack, source)
     assert not half.parent.exists()
     assert mine.read_bytes() == b"PK"
