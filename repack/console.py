@@ -83,30 +83,29 @@ class Task:
         self._show(description=text)
 
 
+def _ignore(*_: object) -> None:
+    """Show nothing."""
+
+
 class Progress:
     """Shows the work under way: as bars on a terminal, as log lines elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Show it on `console`; show nothing where there is none."""
-        self._is_silent = console is None
+        self._log = _log.info if console else _ignore
         self._bars: Any = _make_bars(console.terminal) if console else None
 
     @contextmanager
     def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Task]:
         """Show the piece of work `text` until the context ends; `unit` is "bytes" or "steps"."""
-        if self._is_silent:
-            yield Task(_ignore)
-        elif self._bars is None:
-            size = f" ({total / 1e6:.0f} MB)" if total and unit == "bytes" else ""
-            _log.info("%s%s", text, size)
-            yield Task(_log_description)
-        else:
-            yield from self._show_bar(text, total, unit)
-
-    def _show_bar(self, text: str, total: int | None, unit: str) -> Iterator[Task]:
         bars = self._bars
-        if not bars.live.is_started:
-            bars.start()
+        if not bars:
+            size = f" ({total / 1e6:.0f} MB)" if total and unit == "bytes" else ""
+            self._log("%s%s", text, size)
+            # A log is no place for a moving figure.
+            yield Task(lambda description="", **_: description and self._log("%s", description))
+            return
+        bars.start()
         number = bars.add_task(text, total=total, unit=unit)
         try:
             yield Task(partial(bars.update, number))
@@ -201,32 +200,10 @@ def _make_bars(terminal: Any) -> Any:  # noqa: ANN401 - rich's
     )
 
 
-def _ignore(**change: object) -> None:
-    """Show nothing."""
-
-
-def _log_description(*, description: str = "", **change: object) -> None:
-    """Show what is done now; a log is no place for a moving figure."""
-    del change
-    if description:
-        _log.info("%s", description)
-
-
 def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as lines whose columns stand under one another."""
-    widths = [max(map(_width_of, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(
-            cell + " " * (width - _width_of(cell)) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _width_of(text: str) -> int:
-    """Return how many columns of a terminal `text` takes up."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len  # noqa: PLC0415
-
-    return cell_len(text)

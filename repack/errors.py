@@ -58,15 +58,11 @@ class RepackError(Exception):
         self.file = redact(str(file))
         self.member = member
         self.hint = redact(hint)
-        super().__init__(self.sentence())
-
-    def sentence(self) -> str:
-        """Return the parts as one line."""
-        place = f"{_escape(self.file)}: " if self.file else ""
-        member = f"{quote_name(self.member)}: " if self.member else ""
-        code = f" [{self.code}]" if self.code else ""
-        hint = f"; {_escape(self.hint)}" if self.hint else ""
-        return f"{place}{member}{_escape(self.what)}{code}{hint}"
+        place = f"{_escape(self.file)}: " if file else ""
+        inside = f"{quote_name(member)}: " if member else ""
+        kind = f" [{code}]" if code else ""
+        cure = f"; {_escape(self.hint)}" if hint else ""
+        super().__init__(f"{place}{inside}{_escape(self.what)}{kind}{cure}")
 
 
 class InputError(RepackError):

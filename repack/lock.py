@@ -1,11 +1,9 @@
 """`repack.lock`: pins each source to the file that was fetched first."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 import msgspec
 
@@ -13,7 +11,6 @@ from repack.config import read_toml
 from repack.errors import ConfigError, quote_name
 from repack.files import replacing
 
-_VERSION = 1
 _HEADING = """\
 # Written by repack: what each source was when it was first fetched.
 # Keep it under version control. `repack build --update-lock` renews it and says what changed.
@@ -44,14 +41,14 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         """Return what is pinned for `key`."""
         return next((pin for pin in self.pins if pin.key == key), None)
 
-    def with_pin(self, pin: Pin) -> Lock:
+    def with_pin(self, pin: Pin) -> Self:
         """Return this lock with `pin`, in place of any other of the same key."""
         others = [other for other in self.pins if other.key != pin.key]
-        return Lock(pins=tuple(sorted([*others, pin], key=lambda pin: pin.key)))
+        return type(self)(pins=tuple(sorted([*others, pin], key=lambda pin: pin.key)))
 
 
 class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
+    version: Literal[1]
     source: tuple[Pin, ...] = ()
 
 
@@ -60,25 +57,22 @@ def read_lock(path: Path) -> Lock:
     if not path.exists():
         return Lock()
     tables = read_toml(path, hint=_RENEW)
-    version = tables.get("version")
-    if version != _VERSION:
-        raise _damaged(path, f"is of version {version!r}, this repack reads version {_VERSION}")
-    try:
-        pins = msgspec.convert(tables, _LockFile).source
-    except msgspec.ValidationError as error:
-        raise _damaged(path, f"is damaged: {error}") from None
     lock = Lock()
-    for pin in pins:
-        if lock.pin(pin.key):
-            raise _damaged(path, f"pins {quote_name(pin.key)} twice")
-        lock = lock.with_pin(pin)
+    try:
+        for pin in msgspec.convert(tables, _LockFile).source:
+            if lock.pin(pin.key):
+                raise ValueError(f"{quote_name(pin.key)} is pinned twice")  # noqa: TRY301
+            lock = lock.with_pin(pin)
+    except ValueError as error:
+        reason = f"is no lock of this version of repack: {error}"
+        raise ConfigError(reason, code="lock", file=path, hint=_RENEW) from None
     return lock
 
 
 def format_lock(lock: Lock) -> str:
     """Return `lock` as the text of its file: the same pins give the same text."""
     pins = [msgspec.structs.asdict(pin) for pin in lock.pins]
-    return _HEADING + format_toml({"version": _VERSION, "source": pins})
+    return _HEADING + format_toml({"version": 1, "source": pins})
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -92,25 +86,20 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 def difference(old: Lock, new: Lock) -> tuple[str, ...]:
     """Return what changed from `old` to `new`, as lines that a person reads."""
-    keys = sorted({pin.key for pin in (*old.pins, *new.pins)})
-    return tuple(line for key in keys for line in _changes(old.pin(key), new.pin(key)))
-
-
-def _changes(old: Pin | None, new: Pin | None) -> tuple[str, ...]:
-    """Return the lines about one source."""
-    if old == new:
-        return ()
-    if new is None:
-        return (f"- {old.key}: {old.filename}",) if old else ()
-    if old is None:
-        return (f"+ {new.key}: {new.filename}, {new.size} bytes, sha256 {new.sha256}",)
-    before, after = msgspec.structs.asdict(old), msgspec.structs.asdict(new)
-    parts = [
-        f"    {name}: {before[name]} -> {after[name]}"
-        for name in before
-        if before[name] != after[name]
-    ]
-    return (f"~ {new.key}", *parts)
+    lines = []
+    for key in sorted({pin.key for pin in (*old.pins, *new.pins)}):
+        before, after = old.pin(key), new.pin(key)
+        if before and not after:
+            lines.append(f"- {key}: {before.filename}")
+        elif after and not before:
+            lines.append(f"+ {key}: {after.filename}, {after.size} bytes, sha256 {after.sha256}")
+        elif before != after:
+            lines.append(f"~ {key}")
+            for name in ("filename", "url", "size", "sha256"):
+                values = getattr(before, name), getattr(after, name)
+                if values[0] != values[1]:
+                    lines.append(f"    {name}: {values[0]} -> {values[1]}")
+    return tuple(lines)
 
 
 def format_toml(tables: Mapping[str, Any]) -> str:
@@ -139,7 +128,3 @@ def _lines(table: Mapping[str, object]) -> list[str]:
 
 def _holds_tables(value: object) -> TypeGuard[list[Mapping[str, object]]]:
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
-
-
-def _damaged(path: Path, reason: str) -> ConfigError:
-    return ConfigError(reason, code="lock", file=path, hint=_RENEW)

@@ -143,10 +143,10 @@ class TestTable:
         return stream.getvalue().splitlines()
 
     def test_has_one_line_a_row_in_a_pipe_however_long(self) -> None:
-        assert self.table(io.StringIO(), ("3.12", LONG), ("尺寸", "works")) == [
+        assert self.table(io.StringIO(), ("3.12", LONG), ("3.14t", "works")) == [
             "Python  what it did",
             f"3.12    {LONG.rstrip()}",
-            "尺寸    works",
+            "3.14t   works",
         ]
 
     def test_is_folded_and_not_cut_on_a_narrow_terminal(

