@@ -23,7 +23,6 @@ from running import REPACK
 import repack
 from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, describe, load, parse_override
-from repack.dlls import FAMILIES
 from repack.inspect.findings import HINTS
 from repack.patching import builtin_folder
 
@@ -101,13 +100,6 @@ def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(MODULE.parent)
     yield importlib.import_module("cuda_dlls").load_report()
     del sys.modules["cuda_dlls"]
-
-
-def test_every_page_that_a_message_names_is_there_and_no_other(report: ModuleType) -> None:
-    kinds = {"cuda", "cudnn", "unknown"} | {name for name, row in FAMILIES.items() if row.cure}
-    named = {f"missing-{kind}" for kind in kinds} | {"symbol", "loaded-first", "several-opencv"}
-    named |= {*report.CAUSE_PAGES.values(), *report.FAULT_PAGES.values()}
-    assert {path.stem for path in MESSAGES.glob("*.md")} - {"index"} == named
 
 
 def pattern_of(text: str, **known: str) -> str:

@@ -5,29 +5,10 @@ from pathlib import Path
 import pytest
 from proof.disks import Occupied, windows_disk
 from proof.proving import runs_of
-from proof.scenarios import FOLDER, Scenario, ScenarioError, parse_scenario, read_scenarios
+from proof.scenarios import FOLDER, read_scenarios
 from proof.wheels import CONTROLS, SUPPORTED, WHEELS, pythons_of
 
 from repack.pythons import Interpreter
-
-SOUND = """
-title = "t"
-why = "w"
-wheel = "sample-12"
-pythons = ["3.12"]
-
-[untouched]
-sees = "fails"
-
-[patch]
-sees = "imports"
-"""
-
-
-def read(text: str, folder: Path, system: str = "wine") -> Scenario:
-    path = folder / "made-up.toml"
-    path.write_text(text, encoding="utf-8")
-    return parse_scenario(path, system)
 
 
 @pytest.mark.parametrize("system", ["wine", "windows"])
@@ -49,24 +30,6 @@ def test_the_tests_part_is_a_part_of_the_whole_on_pythons_that_its_wheels_are_fo
     for run in runs_of(scenarios):
         known = {*pythons_of(run.scenario.wheel), *SUPPORTED, *CONTROLS}
         assert run.python in known, run.scenario.name
-
-
-AS_OLD = "[[machine.dlls]]\nfrom = ['npp']\ninto = 'C:'\nas = 'old'\n[untouched]"
-#: A part of a sound file, what stands there in its place, and a word of what is said.
-MISTAKES = {
-    "a layout unheard of": ('why = "w"', 'why = "w"\nlayout = "mac"', "'mac'"),
-    "quick elsewhere": ('why = "w"', 'why = "w"\nquick = ["3.14"]', "'3.14'"),
-    "not what the untouched does": ("[untouched]", "[other]", "untouched"),
-    "a form unheard of": ("[untouched]", AS_OLD, "'old'"),
-    "no TOML": ("[patch]", "[patch", "made-up.toml"),
-}
-
-
-@pytest.mark.parametrize(("old", "new", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_in_a_scenario_is_named(old: str, new: str, said: str, tmp_path: Path) -> None:
-    read(SOUND, tmp_path)
-    with pytest.raises(ScenarioError, match=said):
-        read(SOUND.replace(old, new), tmp_path)
 
 
 def test_on_windows_what_was_laid_out_goes_and_what_was_there_stays(tmp_path: Path) -> None:
