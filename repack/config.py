@@ -215,6 +215,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "requirement": IndexSource,
     "release": ReleaseSource,
 }
+_ONE_OF_SOURCES = f"one of {', '.join(sorted(_SOURCES))}"
 _TABLES = {table.__name__.lower(): table for table in (Build, Vendor, Publish, Smoke, Allow)}
 _TABLE_KEYS = ("source", "source.sample", *_TABLES)
 #: Settings that make the source another wheel, with another hash.
@@ -304,8 +305,8 @@ def load_builds(
 ) -> tuple[Config, ...]:
     """Return the settings of each build called `names`, of all where none is named.
 
-    A `[[build]]` has its own over what the file says for all; its wheels go into a folder of
-    its name. The only build of a file without such tables has no name. Raises as `load` does.
+    A `[[build]]` has its own over what the file says for all, and a folder of its name; the only
+    build of a file without such tables has none. Raises as `load` does.
     """
     common, builds = _read_file(path, overrides)
     return _select_builds(builds or [common], names)
@@ -393,10 +394,7 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
         )
         return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
     except ValueError:
-        words = re.findall(r'"([\w-]+)"', takes)
-        texts = [item for item in items if isinstance(item, str) and item not in words]
-        suggestion = _suggest(texts[0], words) if texts else ""
-        reason = f"{key} takes {takes}, not {_show_value(raw)}{suggestion}"
+        reason = f"{key} takes {takes}, not {_show_value(raw)}"
         raise _WrongValueError(reason) from None
 
 
@@ -471,18 +469,16 @@ def _make_source(values: _Values, path: Path | None) -> Source | None:
     The lock tells a file by its folder, too: CUDA 12's wheel of an OpenCV and CUDA 13's have one
     name as often as not.
     """
-    kinds = _source_kinds(values)
-    if len(kinds) > 1:
-        keys = " and ".join(f"source.{kind}" for kind in kinds)
-        raise _WrongValueError(f"{keys} contradict each other: name one source")
-    settings = _SOURCE_FIELDS[kinds[0]] if kinds else {}
-    for key in values:
-        if key.startswith("source.") and key not in {"source.sample", *settings}:
-            owners = [f"source.{kind}" for kind in _SOURCES if key in _SOURCE_FIELDS[kind]]
-            raise _WrongValueError(f"{key} belongs to {' or '.join(owners)}, which is not given")
-    if not kinds:
+    keys = [key for key in values if key.startswith("source.")]
+    if not keys:
         return None
-    source: Source = _make_table(_SOURCES[kinds[0]], settings, values)
+    kind = next(iter(_source_kinds(values)), "")
+    if not kind:
+        raise _WrongValueError(f"{keys[0]} alone names no source: add {_ONE_OF_SOURCES}")
+    for key in keys:
+        if key not in {"source.sample", *_SOURCE_FIELDS[kind]}:
+            raise _WrongValueError(f"{key} contradicts source.{kind}: name one source")
+    source: Source = _make_table(_SOURCES[kind], _SOURCE_FIELDS[kind], values)
     if isinstance(source, FileSource) and path is not None:
         with suppress(ValueError):  # another drive of Windows
             place = Path(os.path.relpath(source.path, path.absolute().parent))
@@ -493,13 +489,9 @@ def _make_source(values: _Values, path: Path | None) -> Source | None:
 def require_source(config: Config) -> Source:
     """Return the source; a configuration without one is refused."""
     if config.source is None:
-        kinds = ", ".join(sorted(_SOURCES))
-        raise ConfigError(
-            "no source is named",
-            code="config",
-            file=config.path or "",
-            hint=f"put one of {kinds} under [source], or give --source; {INIT_HINT}",
-        )
+        hint = f"put {_ONE_OF_SOURCES} under [source], or give --source; {INIT_HINT}"
+        file = config.path or ""
+        raise ConfigError("no source is named", code="config", file=file, hint=hint)
     return config.source
 
 
@@ -514,10 +506,8 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
         reason = "there is no such file"
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 (byte {error.start}): save it as UTF-8"
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        reason = f"is not TOML: {error}"
+    except (ValueError, RecursionError) as error:
+        reason = f"is not TOML in UTF-8: {error}"
     raise ConfigError(reason, code="config", file=path, hint=hint)
 
 
@@ -566,10 +556,7 @@ _NAME = re.compile(
     r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*",
     re.ASCII | re.IGNORECASE,
 )
-_NAME_TAKES = (
-    "letters and digits with - _ or . between them, at most 40, and not a device of Windows nor "
-    "'failed' at its beginning"
-)
+_NAME_TAKES = "letters and digits with - _ . between them, at most 40, no device nor 'failed' first"
 
 
 def name_token(name: str) -> str:
@@ -583,20 +570,15 @@ def name_token(name: str) -> str:
 
 def _name_builds(tables: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """Return the `[[build]]` tables by their names, each as the tables of a file of its own."""
-    if not tables:
-        raise _WrongValueError("build is an empty list")
     builds: dict[str, dict[str, Any]] = {}
     for number, table in enumerate(tables, start=1):
         name = table.get("name") if isinstance(table, dict) else None
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             wrong = _show_value(name)
             raise _WrongValueError(f"[[build]] {number}: name takes {_NAME_TAKES}, not {wrong}")
-        for other in builds:
-            if name_token(other) == name_token(name):
-                raise _WrongValueError(
-                    f'build "{name}" and another, build "{other}", are one name to a version of a '
-                    "wheel, which has no separators: give them different ones"
-                )
+        if name_token(name) in map(name_token, builds):
+            same = "is one name with another build's: a version has no - _ . and capitals"
+            raise _WrongValueError(f"[[build]] {number}: {quote_name(name)} {same}")
         own = {key: table[key] for key in _OWN_TABLES if key in table}
         rest = {key: value for key, value in table.items() if key not in {"name", *own}}
         builds[name] = {"build": rest, **own}

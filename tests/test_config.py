@@ -139,7 +139,7 @@ def test_a_setting_is_read(  # noqa: PLR0913, PLR0917 - fixtures
 
 #: A setting of the file, its key, and how the line shows the value that the key does not take.
 WRONG_VALUES = {
-    "choice": ('[build]\nemit = "abi"', "build.emit", "'abi' (did you mean abi3?)"),
+    "choice": ('[build]\nemit = "abi"', "build.emit", "'abi'"),
     "Python as a number": ("[build]\npython = [3.10]", "build.python", "[3.1]"),
     "old Python": ('[build]\npython = ["2.7"]', "build.python", '["2.7"]'),
     "empty list": ("[build]\npython = []", "build.python", "[]"),
@@ -147,7 +147,7 @@ WRONG_VALUES = {
     "label": ('[build]\nlocal = "Cu 126"', "build.local", "'Cu 126'"),
     "empty path": ('[build]\nout = ""', "build.out", "''"),
     "NUL": ('[build]\nout = "a\\u0000b"', "build.out", "'a\\x00b'"),
-    "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"] (did you mean npp?)'),
+    "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"]'),
     "size": ('[publish]\nmax-size = "much"', "publish.max-size", "'much'"),
     "negative size": ("[publish]\nmax-size = -1", "publish.max-size", "-1"),
     "DLL": ('[allow]\nunlisted-dlls = ["nvJ"]', "allow.unlisted-dlls", '["nvJ"]'),
@@ -184,16 +184,19 @@ WRONG = {
     "two sources": ('source = {file = "a", url = "b:"}', "source.url takes a URL"),
     "contradiction": (
         'source = {file = "a", requirement = "b"}',
-        "source.file and source.requirement contradict each other: name one source",
+        "source.requirement contradicts source.file: name one source",
     ),
-    "key of another source": ('source = {sample = {}, tag = "1"}', "source.tag belongs to source."),
-    "key of no source": ('source.tag = "1"', "source.tag belongs to source.release, which is not"),
+    "key of another source": (
+        'source = {sample = {}, tag = "1"}',
+        "source.tag contradicts source.sample: ",
+    ),
+    "key of no source": ('source.tag = "1"', "source.tag alone names no source: add one of file, "),
     "sample that is no table": ("[source]\nsample = true", "source.sample is a table, not true"),
     "abi3 for a free-threaded Python": (
         '[build]\nemit = "abi3"\npython = ["3.14t"]',
         "build.emit = \"abi3\" contradicts build.python '3.14t': a free-threaded Python",
     ),
-    "no TOML": ("[build", "is not TOML: "),
+    "no TOML": ("[build", "is not TOML in UTF-8: "),
 } | {
     name: (text, f"{key} takes {describe(SETTINGS[key].type)}, not {value}")
     for name, (text, key, value) in WRONG_VALUES.items()
@@ -215,7 +218,7 @@ def test_a_wrong_setting_is_one_line_with_file_key_reason_and_what_is_allowed(
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_file_in_another_encoding_is_said(folder: Path, encoding: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not UTF-8 \(byte \d+\): save it as UTF-8"):
+    with pytest.raises(ConfigError, match="is not TOML in UTF-8: "):
         load(write(folder, "# ä", encoding))
 
 

@@ -84,7 +84,7 @@ def test_two_locks_differ_by_lines_that_a_person_reads() -> None:
 ENTRY = format_lock(Lock().with_pin(ONE))
 #: A text, and a part of the reason.
 BROKEN = {
-    "no TOML": ("version = 1\n[[source", "is not TOML: "),
+    "no TOML": ("version = 1\n[[source", "is not TOML in UTF-8: "),
     "newer": ("version = 2", "Invalid enum value 2 - at `$.version`"),
     "lacks": (ENTRY.replace("size = 7\n", ""), "missing required field `size`"),
     "hash": (ENTRY.replace("1" * 64, "1" * 63), "Expected `str` matching regex"),

@@ -120,12 +120,17 @@ def test_one_source_for_several_builds_is_a_usage_error(tmp_path: Path) -> None:
 NAMED = '[[build]]\nname = "{}"\n{}'.format
 #: A text, and how the reason begins.
 WRONG = {
-    "no build": ("build = []", "build is an empty list"),
     "no table": ("build = [3]", "[[build]] 1: name takes letters and digits "),
     "no name": (NAMED("a", "[[build]]"), "[[build]] 2: name takes letters and digits "),
-    "one name twice": (NAMED("cu-13", "") + NAMED("CU13", ""), 'build "CU13" and another, build'),
+    "one name twice": (
+        NAMED("cu-13", "") + NAMED("CU13", ""),
+        "[[build]] 2: 'CU13' is one name with another ",
+    ),
     "a key": (NAMED("a", 'emut = "abi3"'), 'build "a": build.emut is not a setting (did you mean '),
-    "a contradiction": (NAMED("a", 'source.tag = "1"'), 'build "a": source.tag belongs to source.'),
+    "a contradiction": (
+        NAMED("a", 'source.tag = "1"'),
+        'build "a": source.tag alone names no source',
+    ),
     "what stands there for all is told once": (
         '[smoke]\ntimeout = "x"\n' + NAMED("a", "") + NAMED("b", ""),
         "smoke.timeout takes a number from 1 to 86400, not 'x' [config]",
