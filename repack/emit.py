@@ -34,10 +34,8 @@ class Emitted:
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
     """Return a folder beside the results, removed at the end; raises OutputError."""
-    with folder_for(out):
-        files.sweep(out)
-        with files.workspace(out) as folder:
-            yield folder
+    with folder_for(out), files.workspace(out) as folder:
+        yield folder
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def replace(temporary: Path, destination: Path) -> None:
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """Give a new folder inside `folder`, removed at the end; a later sweep does it if need be."""
+    """Give a new folder inside `folder`, removed at the end, by the next run if need be."""
+    sweep(folder)
     path = _temporary_name(folder / "work")
     try:
         path.mkdir()
@@ -161,22 +162,6 @@ def sha256_of(path: Path, *, task: Task | None = None) -> str:
     except OSError as error:
         raise not_read(path, error) from error
     return digest.hexdigest()
-
-
-def link_or_copy(source: Path, destination: Path) -> None:
-    """Make `destination` the same file as `source`, or a copy where links cannot be made."""
-    temporary = _temporary_name(destination)
-    try:
-        try:
-            os.link(source.resolve(), temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        _rename(temporary, destination)
-    except OSError as error:
-        raise not_written(destination, error) from error
-    finally:
-        # Two names of one file: POSIX renames nothing and leaves both.
-        _remove(temporary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,25 +161,6 @@ def test_a_sweep_follows_no_link(tmp_path: Path) -> None:
     assert names(tmp_path / "folder") == ["file"]
 
 
-@pytest.mark.parametrize("can_link", [True, False])
-def test_a_file_is_linked_or_where_that_cannot_be_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, can_link: bool
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EXDEV, "another file system")
-
-    if not can_link:
-        monkeypatch.setattr(os, "link", refuse)
-    source, other = tmp_path / "source", tmp_path / "other"
-    source.write_bytes(b"content")
-    other.write_bytes(b"old")
-    for _ in range(2):
-        files.link_or_copy(source, other)
-        assert names(tmp_path) == ["other", "source"]
-        assert other.read_bytes() == b"content"
-        assert other.samefile(source) == can_link
-
-
 @pytest.mark.parametrize("content", [None, b"\xff", b"[" * 100_000, b"{}", b'{"size": "x"}'])
 def test_a_memory_recalls_what_was_kept_unless_it_is_damaged(
     content: bytes | None, tmp_path: Path

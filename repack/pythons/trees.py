@@ -10,7 +10,7 @@ from pathlib import Path
 from repack.console import Progress
 from repack.errors import OutputError
 from repack.fetch import Cache
-from repack.files import not_written, replace, sweep, workspace
+from repack.files import not_written, replace, workspace
 
 _MANIFEST = "repack-manifest.json"
 
@@ -28,7 +28,6 @@ def make_once(
         if is_whole(folder):
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent)
         with workspace(folder.parent) as place:
             made = place / "made"
             try:
@@ -52,7 +51,6 @@ def work_folder(cache: Cache, name: str) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            sweep(parent)
             place = stack.enter_context(workspace(parent))
         except (OSError, OutputError):
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))

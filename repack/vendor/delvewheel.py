@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 from repack.dlls import key_of
 from repack.errors import ToolError
-from repack.files import sweep, workspace
+from repack.files import workspace
 from repack.inspect import Analysis
 from repack.process import run
 from repack.vendor.selection import Choice
@@ -34,7 +34,6 @@ def repair(
     `folder`, and leaves nothing there.
     """
     source = analysis.wheel.path
-    sweep(folder)
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
         entries = [replace(dll.entry, name=_name(dll.path)) for dll in dlls]

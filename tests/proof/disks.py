@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from repack.files import sweep, workspace
+from repack.files import workspace
 from repack.process import run
 from repack.pythons import Interpreter
 from repack.pythons.wine import copy_prefix
@@ -85,7 +85,6 @@ def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
 
     It is the prefix of the interpreter, by links: that costs neither time nor room.
     """
-    sweep(folder)  # what a run that was killed has left
     with workspace(folder) as place:
         prefix = place / "prefix"
         copy_prefix(Path(interpreter.env["WINEPREFIX"]), prefix)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from proof.disks import WindowsDisk, WineDisk
 from proof.layouts import Layout, lay_python, layout_of
-from proof.packages import link_tree
+from proof.packages import link_or_copy, link_tree
 from proof.scenarios import Dlls, Scenario, filled
-from repack.files import link_or_copy
 from repack.pythons import Interpreter
 
 PROBE = r"C:\proof\probe.py"

@@ -1,6 +1,7 @@
 """What lies in a site-packages: wheels installed once by pip, kept, and linked from there."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repack.fetch.supply import Supply
-from repack.files import link_or_copy, sha256_of
+from repack.files import sha256_of
 from repack.process import run
 from repack.pythons import Interpreter
 
@@ -88,8 +89,13 @@ def link_tree(source: Path, target: Path, without: Sequence[str] = ()) -> None:
     """
 
     ignored = shutil.ignore_patterns(*without)
-    shutil.copytree(source, target, copy_function=_link, ignore=ignored, dirs_exist_ok=True)
+    shutil.copytree(source, target, copy_function=link_or_copy, ignore=ignored, dirs_exist_ok=True)
 
 
-def _link(file: str, place: str) -> None:
-    link_or_copy(Path(file), Path(place))
+def link_or_copy(file: str | Path, place: str | Path) -> None:
+    """Make `place` the same file as `file`, or a copy where links cannot be made."""
+    Path(place).unlink(missing_ok=True)
+    try:
+        os.link(Path(file).resolve(), place)
+    except OSError:
+        shutil.copyfile(file, place)
