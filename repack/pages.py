@@ -1,7 +1,7 @@
 """Pages for people, from the templates in `templates/`: all that is put in is escaped."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 #: They stand beside this module, and are installed with it.
@@ -14,9 +14,9 @@ _HIDDEN = re.compile(
 
 def render_template(
     template: str,
-    values: dict[str, object],
+    values: Mapping[str, object],
     *,
-    filters: dict[str, Callable[..., object]],
+    filters: Mapping[str, Callable[..., object]],
     reveal: bool = False,
 ) -> str:
     """Return the page that the template makes of `values`; a name it lacks is an error of ours.

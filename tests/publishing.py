@@ -5,13 +5,13 @@ import http.server
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -141,38 +141,22 @@ def killed_at(number: int, module: str, names: Iterable[str], *words: object) ->
     return done.returncode != 0
 
 
-class Links(HTMLParser):
-    """The links of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: dict[str, str] = {}
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href")
-        if tag == "a" and href:
-            place, _, digest = href.partition("#sha256=")
-            self.found[unquote(place)] = digest
-
-
 def whole(index: Path) -> set[str]:
     """Check that all that the pages tell of is there, and return the files of the HTML pages."""
     told: set[str] = set()
-    root = index / "index.html"
-    if root.exists():
-        for folder in Links(root.read_text("utf-8")).found:
-            assert (index / folder / "index.html").exists()
-    if (index / "index.json").exists():
-        for project in json.loads((index / "index.json").read_bytes())["projects"]:
-            assert (index / project["name"] / "index.html").exists()
+    roots = [path.read_text("utf-8") for path in index.glob("index.*")]
+    for name in {
+        name for text in roots for name in re.findall(r'(?:"name": |<a href=)"([\w-]+)', text)
+    }:
+        assert (index / name / "index.html").exists()
     for page in index.glob("*/index.html"):
-        links = Links(page.read_text("utf-8")).found
-        assert page.read_bytes().endswith(b"</html>\n")
-        for name, digest in links.items():
-            assert hashlib.sha256((page.parent / name).read_bytes()).hexdigest() == digest
-            assert (page.parent / f"{name}.metadata").exists()
-        told |= links.keys()
+        text = page.read_text("utf-8")
+        assert text.endswith("</html>\n")
+        for name, digest in re.findall('href="([^"#]+)#sha256=([0-9a-f]{64})"', text):
+            file = page.parent / unquote(name)
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
+            assert file.with_name(f"{file.name}.metadata").exists()
+            told.add(file.name)
     for page in index.glob("*/index.json"):
         for file in json.loads(page.read_bytes())["files"]:
             assert (page.parent / file["filename"]).stat().st_size == file["size"]

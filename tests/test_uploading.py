@@ -1,21 +1,74 @@
-"""Uploads to the indexes that teams run: sent once, compared, read back, installed by hash."""
+"""Uploads: sent once, compared, read back; what can go wrong is one line that says what to do."""
 
+import json
+import re
+import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 
+import msgspec
 import pytest
+import trustme
+from driving import Ran, Repack
+from faultserver import Exchange, Fault, Resource, answers
+from fetching import no_proxies
 from indexing import leave_record, wheel_record
-from indexservers import IndexServer, devpi, pypiserver
+from indexservers import SECRET, USER, IndexServer, devpi, pypiserver
 from publishing import ENVIRONMENT, tiny
-from uploads import Uploading, account, upload
+from uploads import LOGIN, TakingIndex, cuts_after, says
 
 from repack.files import sha256_of
+from repack.record import Cargo, read_records, write_record
 
-__all__ = ["account", "upload"]
+Upload = Callable[..., Ran]
+FILE = "tiny_thing-1.0-py3-none-any.whl"
+AWAY = "503 Service Unavailable"
 UV = Path(sysconfig.get_path("scripts")) / "uv"
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """A folder with one wheel."""
+    return tiny(tmp_path / "dist").parent
+
+
+@pytest.fixture
+def upload(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upload:
+    """Run `repack publish` as the team; one line says why it fails, and no word is secret."""
+    no_proxies(monkeypatch)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TWINE_CERT", "TWINE_CLIENT_CERT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TWINE_USERNAME", USER)
+    monkeypatch.setenv("TWINE_PASSWORD", SECRET)
+
+    def run(*words: str | Path, code: int = 0) -> Ran:
+        ran = repack("publish", *words, "--json", "-v")
+        assert (ran.code, bool(code and ran.error)) == (code, bool(code)), ran.err
+        assert SECRET not in ran.out + ran.err
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+
+def done(ran: Ran) -> dict[str, str]:
+    """Return what was done to each file."""
+    return {file["filename"]: file["what"] for file in json.loads(ran.out)["files"]}
+
+
+# The indexes that teams run
 
 
 @pytest.fixture(
@@ -33,65 +86,355 @@ def server(
 
 
 def test_a_wheel_is_sent_once_and_never_other_bytes_of_its_name(
-    server: IndexServer, upload: Uploading, tmp_path: Path
+    server: IndexServer, upload: Upload, tmp_path: Path
 ) -> None:
     wheel = tiny(tmp_path / "dist", name="sent_once")
     words = (tmp_path / "dist", "--repository-url", server.upload)
     before = server.posts
-    assert upload(*words).what == {wheel.name: "added"}
+    assert done(upload(*words)) == {wheel.name: "added"}
     assert server.posts == before + 1
-    assert upload(*words).what == {wheel.name: "there already"}
+    assert done(upload(*words)) == {wheel.name: "there already"}
     tiny(tmp_path / "dist", name="sent_once", value=2)
     tiny(tmp_path / "dist", "2.0", name="sent_once")
-    assert "other bytes under the name of sent_once-1.0-" in upload(*words, code=1).err
+    assert "sent_once-1.0-py3-none-any.whl: " in upload(*words, code=1).error
     assert server.posts == before + 1, "what is there already, or is refused, is not sent"
 
 
 def test_a_wrong_password_is_told_in_one_line(
-    server: IndexServer, upload: Uploading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: IndexServer, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny(tmp_path / "dist", name="not_sent")
     monkeypatch.setenv("TWINE_PASSWORD", "a-wrong-one")
-    told = upload(tmp_path / "dist", "--repository-url", server.upload, code=1)
-    assert f"not_sent-1.0-py3-none-any.whl -> {server.upload}: the server says 40" in told.err
-    assert "TWINE_PASSWORD" in told.err
-    assert "a-wrong-one" not in told.out + told.err
+    ran = upload(tmp_path / "dist", "--repository-url", server.upload, code=1)
+    assert f"not_sent-1.0-py3-none-any.whl -> {server.upload}: the upload failed: " in ran.error
+    assert "TWINE_PASSWORD" in ran.error
+    assert "a-wrong-one" not in ran.out + ran.err
 
 
-def test_pip_and_uv_install_by_hash_what_was_uploaded(
-    server: IndexServer, upload: Uploading, tmp_path: Path
+def test_what_was_uploaded_is_pinned_and_installed_by_its_hash(
+    server: IndexServer, upload: Upload, tmp_path: Path
 ) -> None:
-    name = "installed_by_hash"
-    wheel = tiny(tmp_path / "dist", name=name)
-    upload(tmp_path / "dist", "--repository-url", server.upload)
-    pins = tmp_path / "requirements.txt"
-    pins.write_text(f"installed-by-hash==1.0 --hash=sha256:{sha256_of(wheel)}\n", encoding="utf-8")
+    dist, name = tmp_path / "dist", "installed_by_hash"
+    wheel = tiny(dist, name=name)
+    leave_record(dist, [wheel_record(dist, wheel, ["3.12"])])
+    pins = tmp_path / "pins.txt"
+    for _ in ("added", "there already"):
+        upload(dist, "--repository-url", server.upload)
+        (dist / "requirements-3.12.txt").replace(pins)
+    assert sha256_of(wheel) in pins.read_text("utf-8")
     pip = (sys.executable, "-m", "pip", "--isolated", "install", "--no-cache-dir")
     uv = (UV, "--no-config", "--no-cache", "pip", "install", f"--python={sys.executable}")
     for number, installer in enumerate((pip, uv)):
         target = tmp_path / f"target-{number}"
         where = ("--index-url", server.simple, "--target", target)
-        words = (*installer, "--require-hashes", "-r", pins, *where)
-        done = subprocess.run(
-            [str(word) for word in words],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        words = [str(word) for word in (*installer, "--require-hashes", "-r", pins, *where)]
+        subprocess.run(words, env=ENVIRONMENT, check=True)
         assert (target / f"{name}.py").read_text("utf-8") == "value = 1\n"
 
 
-def test_what_was_uploaded_is_pinned(
-    server: IndexServer, upload: Uploading, tmp_path: Path
+# Refusals
+
+
+def test_an_index_that_is_down_is_told(dist: Path, upload: Upload) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    assert f"{url}simple/: no connection (" in upload(dist, "--repository-url", url, code=1).error
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        pytest.param("400 Bad Request", "ask the index's keeper", id="bad request"),
+        pytest.param("401 Unauthorized", "look at TWINE_USERNAME", id="unknown"),
+        pytest.param("403 Forbidden", "what that user may do", id="no leave"),
+        pytest.param("404 Not Found", "--repository-url is where twine", id="not here"),
+        pytest.param("413 Content Too Large", "set publish.max-size to its limit", id="too large"),
+        pytest.param("302 Found", "not in the same realm", id="redirect"),
+        pytest.param(AWAY, "only what lacks is sent", id="away for ever"),
+    ],
+)
+def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
+    status: str, words: str, dist: Path, upload: Upload
 ) -> None:
-    wheel = tiny(tmp_path / "dist", name="pinned_thing")
-    leave_record(tmp_path / "dist", [wheel_record(tmp_path / "dist", wheel, ["3.12"])])
-    words = (tmp_path / "dist", "--repository-url", server.upload)
-    upload(*words)
-    pins = tmp_path / "dist" / "requirements-3.12.txt"
-    assert sha256_of(wheel) in pins.read_text("utf-8")
-    pins.unlink()
-    upload(*words)
-    assert pins.is_file(), "they are written where all was there already, too"
+    fault = says(status, {"Location": f"http://{USER}:{SECRET}@elsewhere.example/"})
+    with TakingIndex(*[fault] * 9) as server:
+        ran = upload(dist, "--repository-url", server.url("/"), code=1)
+    assert words in ran.error
+    assert ran.error.startswith(f"{FILE} -> {server.url('/')}: ")
+    assert not server.files
+
+
+def test_too_large_a_wheel_is_told_with_what_weighs_most(dist: Path, upload: Upload) -> None:
+    leave_record(dist, [wheel_record(dist, dist / FILE, ["3.12"])])
+    [record] = read_records(dist).values()
+    sizes = {"a.dll": 1, "cudnn.dll": 700_000_000, "npp.dll": 90_000_000}
+    carried = tuple(
+        Cargo(member=name, family="x", origin="x", size=size, packed=size, sha256="0" * 64)
+        for name, size in sizes.items()
+    )
+    write_record(msgspec.structs.replace(record, carried=carried), dist)
+    with TakingIndex(says("413 Content Too Large")) as server:
+        words = (dist, "--repository-url", server.url("/"))
+        for more in ((), ("--set", "publish.max-size=100")):
+            told = upload(*words, *more, code=1).error
+            assert "most of it is cudnn.dll 700.0 MB, npp.dll 90.0 MB" in told
+    assert server.posts == 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(says("500 Internal Server Error"), id="an error of the server"),
+        pytest.param(says(AWAY), id="a server that is away"),
+        pytest.param(cuts_after(0), id="no answer at all"),
+        pytest.param(cuts_after(300), id="a cut in the middle"),
+    ],
+)
+def test_what_passes_is_waited_for(fault: Fault, dist: Path, upload: Upload) -> None:
+    with TakingIndex(fault, fault) as server:
+        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+    assert server.files[FILE] == (dist / FILE).read_bytes()
+
+
+def test_an_answer_that_is_lost_is_no_loss(dist: Path, upload: Upload) -> None:
+    with TakingIndex() as server:
+        server.meet([server.take_and_cut])
+        assert FILE in done(upload(dist, "--repository-url", server.url("/")))
+    assert server.files[FILE] == (dist / FILE).read_bytes()
+
+
+#: What servers say of a file that they have: 409 is nobody's but pypiserver's and devpi's.
+DIALECTS = {
+    "Nexus": ("400 Bad Request", b"Repository does not allow updating assets: pypi-hosted"),
+    "Artifactory": ("403 Forbidden", b"Not enough permissions to delete/overwrite artifact"),
+    "GitLab": ("400 Bad Request", b'{"message":"Validation failed: File name is already taken"}'),
+    "409": ("409 Conflict", b""),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("other", [b"", b"!"], ids=["the same bytes", "other bytes"])
+def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
+    dialect: str, other: bytes, dist: Path, upload: Upload
+) -> None:
+    status, words = DIALECTS[dialect]
+
+    with TakingIndex() as index:
+
+        def refuse(exchange: Exchange, resource: Resource) -> None:
+            """Have the file already, though the page did not say so yet."""
+            del resource
+            exchange.body()
+            index.files[FILE] = (dist / FILE).read_bytes() + other
+            exchange.send(status, {"Content-Length": str(len(words))}, words)
+
+        index.meet([refuse])
+        ran = upload(dist, "--repository-url", index.url("/"), code=1 if other else 0)
+    if other:
+        assert "[other-bytes]" in ran.error
+    else:
+        assert done(ran) == {FILE: "there already"}
+
+
+def test_a_run_that_failed_half_way_is_gone_on_with(tmp_path: Path, upload: Upload) -> None:
+    names = [tiny(tmp_path / "dist", version).name for version in ("1.0", "2.0", "3.0")]
+    with TakingIndex() as server:
+        words = (tmp_path / "dist", "--repository-url", server.url("/"))
+        server.meet([server.take, says("400 Bad Request")])
+        assert "tiny_thing-2.0" in upload(*words, code=1).error
+        assert list(server.files) == names[:1]
+        assert list(done(upload(*words)).values()) == ["there already", "added", "added"]
+    assert list(server.files) == names
+
+
+# What the index has
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(answers("401 Unauthorized"), id="unauthorized"),
+        pytest.param(answers("403 Forbidden"), id="forbidden"),
+        pytest.param(answers("500 Internal Server Error"), id="broken"),
+        pytest.param(answers("200 OK", {"Content-Type": "application/json"}, b"{"), id="garbage"),
+        pytest.param(answers("302 Found", {"Location": "ftp://x/"}), id="to no web server"),
+    ],
+)
+def test_what_could_not_be_looked_at_is_an_error_before_anything_is_sent(
+    fault: Fault, dist: Path, upload: Upload
+) -> None:
+    with TakingIndex() as server:
+        server.pages["/simple/tiny-thing/"] = fault
+        upload(dist, "--repository-url", server.url("/"), code=1)
+    assert not server.posts
+
+
+def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
+    dist: Path, upload: Upload
+) -> None:
+    with TakingIndex() as new, TakingIndex() as old:
+        new.files[FILE] = b"other bytes"
+        for page in ("/simple/", "/simple/tiny-thing/"):
+            location = {"Location": new.url(page, host="localhost"), "Content-Length": "0"}
+            old.pages[page] = answers("301 Moved Permanently", location)
+        assert "[other-bytes]" in upload(dist, "--repository-url", old.url("/"), code=1).error
+        new.files[FILE] = (dist / FILE).read_bytes()
+        assert done(upload(dist, "--repository-url", old.url("/"))) == {FILE: "there already"}
+    assert not old.posts
+
+
+def test_what_another_index_has_under_that_name_is_not_this_ones(
+    dist: Path, upload: Upload
+) -> None:
+    with TakingIndex() as other, TakingIndex() as server:
+        other.files[FILE] = b"somebody's"
+        page = "/simple/tiny-thing/"
+        location = {"Location": other.url(page, host="localhost"), "Content-Length": "0"}
+        server.pages[page] = answers("303 See Other", location)
+        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+
+
+LONG_ROOT = answers(
+    "200 OK",
+    {"Content-Type": "text/html", "Content-Length": str(10**12)},
+    b"<title>Simple index</title>" + b"<a href='x/'>x</a>" * 1000,
+)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        pytest.param(answers("401 Unauthorized"), id="no name, no list of projects"),
+        pytest.param(answers("403 Forbidden"), id="who may not list all projects"),
+        pytest.param(LONG_ROOT, id="a page that is not read whole"),
+    ],
+)
+def test_of_the_root_page_nothing_is_needed(root: Fault, dist: Path, upload: Upload) -> None:
+    with TakingIndex() as server:
+        server.pages = dict.fromkeys(("/simple/", "/+simple/", "/"), root)
+        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["HTML", "JSON"])
+@pytest.mark.parametrize("hash_name", ["sha256", "md5", ""], ids=["SHA-256", "MD5", "no hash"])
+def test_bytes_are_compared_whatever_hash_the_index_tells(
+    hash_name: str, *, as_json: bool, dist: Path, upload: Upload
+) -> None:
+    with TakingIndex(hash_name=hash_name, as_json=as_json) as server:
+        words = (dist, "--repository-url", server.url("/"))
+        for what in ("added", "there already"):
+            assert done(upload(*words)) == {FILE: what}
+        sent = server.files[FILE]
+        tiny(dist, value=2)
+        tiny(dist, "2.0")
+        assert "[other-bytes]" in upload(*words, code=1).error
+    assert (server.posts, server.files) == (1, {FILE: sent})
+
+
+@pytest.mark.parametrize("hash_name", ["sha256", ""])
+def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(
+    hash_name: str, dist: Path, upload: Upload
+) -> None:
+    with TakingIndex(spoils=True, hash_name=hash_name) as server:
+        ran = upload(dist, "--repository-url", server.url("/"), code=1)
+    assert "let nobody install it" in ran.error
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_page_that_comes_late_is_waited_for_and_not_for_ever(dist: Path, upload: Upload) -> None:
+    with TakingIndex(unlisted=2) as server:
+        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+    with TakingIndex(*repeat(answers("200 OK"), 9)) as server:
+        ran = upload(dist, "--repository-url", server.url("/"), code=1)
+    assert "the server took it, and the index does not list it" in ran.error
+
+
+# Certificates, names and passwords
+
+
+def test_twines_certificates_count_for_sending_and_for_reading(
+    dist: Path, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ours = authority.issue_cert("team@example.com").private_key_and_cert_chain_pem
+    ours.write_to_path(tmp_path / "team.pem")
+    with TakingIndex(context=tls) as server:
+        words = (dist, "--repository-url", server.url("/"))
+        assert "no secure connection: " in upload(*words, code=1).error
+        assert not server.seen
+        monkeypatch.setenv("TWINE_CERT", str(tmp_path / "ca.pem"))
+        assert done(upload(*words)) == {FILE: "added"}
+    authority.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    with TakingIndex(context=tls) as server:
+        words = (dist, "--repository-url", server.url("/"))
+        upload(*words, code=1)
+        monkeypatch.setenv("TWINE_CLIENT_CERT", str(tmp_path / "team.pem"))
+        assert done(upload(*words)) == {FILE: "added"}
+
+
+@pytest.mark.parametrize("how", ["environment", ".pypirc", "--config-file", "over .pypirc"])
+def test_names_and_passwords_are_found_where_twine_finds_them(
+    how: str, dist: Path, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TakingIndex() as server:
+        words: tuple[str | Path, ...] = ("--repository", "team")
+        place = tmp_path / ("other" if how == "--config-file" else ".pypirc")
+        password = SECRET if how in {".pypirc", "--config-file"} else "another"
+        place.write_text(
+            "[distutils]\nindex-servers = team\n"
+            f"[team]\nrepository = {server.url('/')}\nusername = {USER}\npassword = {password}\n",
+            encoding="utf-8",
+        )
+        if password == SECRET:
+            monkeypatch.delenv("TWINE_USERNAME")
+            monkeypatch.delenv("TWINE_PASSWORD")
+        if how == "--config-file":
+            words += ("--config-file", place)
+        if how == "environment":
+            words = ("--repository-url", server.url("/"))
+        assert done(upload(dist, *words)) == {FILE: "added"}
+    given = {seen.headers.get("authorization") for seen in server.seen}
+    assert given == {LOGIN}, "for sending and for reading"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        pytest.param(None, 1, id="that is not there"),
+        pytest.param(f"password = {SECRET}\n", 1, id="without a section"),
+        pytest.param(f"[team]\n{SECRET}\n", 1, id="that cannot be read"),
+        pytest.param("[team]\nusername = team\n", 1, id="that does not know the index"),
+        pytest.param(f"[team]\nrepository = http://team:{SECRET}@host/\n", 2, id="a URL with one"),
+    ],
+)
+def test_a_configuration_is_refused(
+    content: str | None, code: int, dist: Path, upload: Upload, tmp_path: Path
+) -> None:
+    place = tmp_path / "other"
+    if content is not None:
+        place.write_text(content, encoding="utf-8")
+    ran = upload(dist, "--repository", "team", "--config-file", place, code=code)
+    assert re.search("other: |TWINE_PASSWORD", ran.error)
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated(dist: Path, upload: Upload) -> None:
+    url = f"http://{USER}:{SECRET}@127.0.0.1:9/"
+    assert "TWINE_PASSWORD" in upload(dist, "--repository-url", url, code=2).error
+
+
+def test_names_and_passwords_stay_with_the_host_that_takes_uploads(
+    dist: Path, upload: Upload
+) -> None:
+    with TakingIndex() as server, TakingIndex() as mirror:
+        mirror.files = server.files
+        url = mirror.url("/simple/", host="localhost")
+        words = ("--repository-url", server.url("/"), "--index-url", url)
+        assert done(upload(dist, *words)) == {FILE: "added"}
+    assert {seen.headers.get("authorization") for seen in mirror.seen} == {None}
+    assert {seen.headers.get("authorization") for seen in server.seen} == {LOGIN}

@@ -1,36 +1,37 @@
 """Whether an index is what its pages say: in its place, or at a URL as an installer sees it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from urllib.parse import unquote
 
 import msgspec
 
 from repack.console import Progress
-from repack.errors import FetchError, InputError, RepackError, redact_url
+from repack.errors import InputError, RepackError, redact_url
 from repack.fetch.http import make_session
-from repack.index.project import (
-    HTML,
-    JSON,
-    METADATA,
-    Project,
-    project_of,
-    read_project,
-    read_root,
-)
-from repack.index.publishing import Place, derive_pages, is_stray
-from repack.index.web import PAGE_TYPES, Page, Web, read_anchors, read_links
+from repack.index.place import Place
+from repack.index.project import HTML, JSON, METADATA, derive_pages
+from repack.index.publish import find_strays, read_projects
+from repack.index.web import JSON_TYPE, PAGE_TYPES, Link, Page, Web, read_anchors, read_links
 
 #: How often it is looked again where somebody publishes meanwhile.
 _TRIES = 3
-_AGAIN = "publish it again: it is restored"
+_HINTS = {
+    "damaged": "publish it again: it is restored; in a bucket, delete it first",
+    "missing-file": "publish it again: it is restored",
+    "missing-page": "publish again: it is written anew",
+    "media-type": "let the server say text/html",
+    "page-differs": "publish again: it is written anew",
+}
+_SERVER_HINT = "let the server know the types .whl and .metadata (docs: web.config)"
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
-    """What is wrong with the file of a key, under a code that stays, and what cures it."""
+    """What is wrong with a file, under a code that stays, and what cures it."""
 
     file: str
     code: str
     message: str
-    hint: str = ""
+    hint: str
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -47,136 +48,104 @@ def check_place(place: Place, progress: Progress) -> Checked:
 
     A fault is told only where the pages did not change meanwhile.
     """
-    pages = _read_pages(place)
-    if JSON not in pages and HTML not in pages:
-        raise InputError(
-            "there is no index", code="no-index", file=place.name, hint="publish something first"
-        )
-    checked = _check_pages(place, pages, progress)
-    for _ in range(_TRIES):
-        before, pages = pages, _read_pages(place)
-        if not checked.faults or pages == before:
-            break
-        checked = _check_pages(place, pages, progress)
-    return checked
+    for attempt in range(1, _TRIES + 1):
+        projects = read_projects(place)
+        expected = derive_pages(projects)
+        pages = {key: place.read(key) for key in expected}
+        if not any(pages.values()):
+            hint = "publish something first"
+            raise InputError("there is no index", code="no-index", file=place.name, hint=hint)
+        files, faults = _check("", _read_page_in(place), _hash_file_in(place), progress)
+        for key, content in pages.items():
+            # Another version of repack may have written all but the links otherwise.
+            read = read_anchors if key.endswith(HTML) else bytes
+            if content is None or read(content) != read(expected[key]):
+                faults.append(_fault(key, "page-differs", "it is not what the JSON pages say"))
+        is_settled = projects == read_projects(place) and pages == {
+            key: place.read(key) for key in expected
+        }
+        if not faults or is_settled or attempt == _TRIES:
+            return Checked(place.name, files, sorted(faults), [*find_strays(place, projects)])
+    raise AssertionError
 
 
 def check_url(url: str, progress: Progress) -> Checked:
     """Return what is wrong with the index that is served at a URL, as pip and uv would see it."""
-    root_url = url.rstrip("/") + "/"
+    root = url.rstrip("/") + "/"
     with make_session() as session:
         web = Web(session, progress)
-        root = web.read_page(root_url)
-        if root is None:
-            raise FetchError("there is no index", code="no-index", file=redact_url(root_url))
-        faults = [*_type_faults(root)]
-        files = 0
-        for link in read_links(root):
-            page = web.read_page(link.url)
-            if page is None:
-                faults.append(Fault(link.url, "missing-page", "is listed, and not there"))
-                continue
-            faults += _type_faults(page)
-            for file in read_links(page):
-                files += 1
-                faults += _file_faults(
-                    web.hash_file, (file.url, file.sha256, file.size), file.metadata
-                )
-    shown = sorted(msgspec.structs.replace(fault, file=redact_url(fault.file)) for fault in faults)
-    return Checked(redact_url(root_url), files, shown, [])
+        files, faults = _check(root, web.read_page, web.hash_file, progress)
+    return Checked(redact_url(root), files, sorted(faults), [])
 
 
-def _read_pages(place: Place) -> dict[str, bytes]:
-    keys = [key for key in place.sizes() if key.rpartition("/")[2] in {HTML, JSON}]
-    pages = {key: place.read(key) for key in keys if "/" not in key or project_of(key)}
-    return {key: content for key, content in pages.items() if content is not None}
+def _check(
+    root: str,
+    read_page: Callable[[str], Page | None],
+    hash_file: Callable[[str], tuple[str, int]],
+    progress: Progress,
+) -> tuple[int, list[Fault]]:
+    """Return how many files the pages list, and what is wrong with them and with the pages."""
+    page = read_page(root)
+    if page is None:
+        raise InputError("there is no index", code="no-index", file=root)
+    faults = _check_type(page)
+    files: list[Link] = []
+    for link in read_links(page):
+        page = read_page(link.url)
+        if page is None:
+            faults.append(_fault(link.url, "missing-page", "is listed, and not there"))
+        else:
+            faults += _check_type(page)
+            files += read_links(page)
+    for file in files:
+        with progress.task(f"Checking {file.filename}", total=file.size):
+            faults += _check_file(file.url, file.sha256, file.size, hash_file)
+            if file.metadata is not None:
+                faults += _check_file(file.url + METADATA, file.metadata, None, hash_file)
+    return len(files), faults
 
 
-def _check_pages(place: Place, pages: Mapping[str, bytes], progress: Progress) -> Checked:
-    faults: list[Fault] = []
-    projects: dict[str, Project] = {}
-    for key, content in pages.items():
-        name, _, rest = key.rpartition("/")
-        try:
-            if name and rest == JSON:
-                projects[name] = read_project(content, name, place.locate(key))
-        except InputError as error:
-            faults.append(_fault_of(error, key))
-        if name and f"{name}/{JSON}" not in pages:
-            faults.append(Fault(key, "foreign-index", "there is no index.json beside it"))
-    faults += _page_faults(place, pages, projects)
+def _check_type(page: Page) -> list[Fault]:
+    if page.kind in PAGE_TYPES:
+        return []
+    message = f"is served as {page.kind or 'nothing'}, which pip takes for no page of an index"
+    return [_fault(page.url, "media-type", message)]
+
+
+def _check_file(
+    url: str, sha256: str, size: int | None, hash_file: Callable[[str], tuple[str, int]]
+) -> list[Fault]:
+    """Return what is wrong with a file; "" and None stand for what the page does not say."""
+    try:
+        actual, length = hash_file(url)
+    except RepackError as error:
+        return [_fault(url, error.code, error.what)]
+    if size not in {None, length}:
+        return [_fault(url, "damaged", f"it has {length} bytes, the page says {size}")]
+    if sha256 not in {"", actual}:
+        return [_fault(url, "damaged", f"its SHA-256 is {actual}, the page says {sha256}")]
+    return []
+
+
+def _fault(url: str, code: str, message: str) -> Fault:
+    return Fault(unquote(redact_url(url)), code, message, _HINTS.get(code, _SERVER_HINT))
+
+
+def _read_page_in(place: Place) -> Callable[[str], Page | None]:
+    def read_page(folder: str) -> Page | None:
+        content = place.read(f"{folder}{JSON}")
+        return None if content is None else Page(folder, JSON_TYPE, content)
+
+    return read_page
+
+
+def _hash_file_in(place: Place) -> Callable[[str], tuple[str, int]]:
     sizes = place.sizes()
 
-    def read_file(key: str) -> tuple[str, int]:
-        return place.sha256(key), sizes.get(key, 0)
+    def hash_file(url: str) -> tuple[str, int]:
+        key = unquote(url)
+        if key not in sizes:
+            raise InputError("there is no such file", code="missing-file")
+        return place.sha256(key), sizes[key]
 
-    files = [(project.name, file) for project in projects.values() for file in project.files]
-    cure = _AGAIN if place.near else f"delete it, and {_AGAIN}"
-    with progress.task("Checking files", total=sum(file.size for _, file in files)) as task:
-        for name, file in files:
-            expected = (f"{name}/{file.filename}", file.sha256, file.size)
-            faults += _file_faults(read_file, expected, file.metadata_sha256 or None, cure)
-            task.advance(file.size)
-    unlisted = [key for key in sizes if is_stray(key, projects)]
-    return Checked(place.name, len(files), sorted(faults), unlisted)
-
-
-def _page_faults(
-    place: Place, pages: Mapping[str, bytes], projects: Mapping[str, Project]
-) -> Iterator[Fault]:
-    """Compare the links alone: another version of repack may have written the rest otherwise."""
-    try:
-        root = read_root(pages.get(JSON, b""), place.locate(JSON))
-    except InputError as error:
-        yield _fault_of(error, JSON)
-        return
-    for key, expected in derive_pages(projects, root.index_url).items():
-        if key not in pages:
-            message = "there is no such page"
-        elif key == JSON and pages[key] != expected:
-            message = "it does not list the projects that there are"
-        elif key != JSON and read_anchors(pages[key]) != read_anchors(expected):
-            message = "its links are not what the JSON pages say"
-        else:
-            continue
-        yield Fault(key, "page-differs", message, "the next publish writes it anew")
-
-
-def _type_faults(page: Page) -> Iterator[Fault]:
-    if page.kind not in PAGE_TYPES:
-        message = f"is served as {page.kind or 'nothing'}, which pip takes for no page of an index"
-        yield Fault(page.url, "media-type", message, "let the server say text/html")
-
-
-def _file_faults(
-    read: Callable[[str], tuple[str, int]],
-    expected: tuple[str, str, int | None],
-    metadata: str | None,
-    cure: str = _AGAIN,
-) -> Iterator[Fault]:
-    """Yield what is wrong with a file, of key or URL, SHA-256 and size, and with its metadata.
-
-    `read` returns SHA-256 and size of what is there; "" and None stand for what no page says.
-    """
-    rows = [(*expected, cure)]
-    if metadata is not None:
-        rows.append((expected[0] + METADATA, metadata, None, _AGAIN))
-    for key, sha256, size, hint in rows:
-        try:
-            actual, length = read(key)
-        except RepackError as error:
-            yield _fault_of(error, key)
-            continue
-        if size is not None and length != size:
-            yield Fault(key, "damaged", f"it has {length} bytes, the page says {size}", hint)
-        elif sha256 and actual != sha256:
-            yield Fault(key, "damaged", f"its SHA-256 is {actual}, the page says {sha256}", hint)
-
-
-def _fault_of(error: RepackError, key: str) -> Fault:
-    hint = error.hint
-    if isinstance(error, FetchError):
-        hint = "let the server know the types .whl and .metadata (docs: web.config)"
-    elif error.code == "missing-file":
-        hint = _AGAIN
-    return Fault(key, error.code, error.what, hint)
+    return hash_file

@@ -1,227 +1,238 @@
-"""What is pinned for each Python: what the smoke test ran with, and for the rest uv's choice."""
+"""The files that pin what is installed: requirements, constraints, `pylock.toml` (PEP 751).
+
+What the smoke test ran with is pinned; for the rest uv is asked.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
-from repack.console import Progress
 from repack.errors import InputError, RepackError
-from repack.index.folder import Folder
-from repack.index.pinfiles import MARK, Pin, Target, pin_files, version_key
-from repack.index.resolving import Index, resolve
-from repack.index.wheels import check_built
+from repack.files import sha256_of
+from repack.index.place import Folder
+from repack.index.publish import check_built
+from repack.index.uv import Index, Pin
+from repack.lock import format_toml
+from repack.pages import render_template
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
-from repack.wheel import Wheel, read_wheel, select_requirements
 
-_EXTRA = re.compile(r"""\bextra == ["']([^"']+)["']""")
+#: The first line of each file: it is ours, and may be removed when it speaks of no wheel.
+_MARK = "# Made by `repack pin`, which makes it anew: do not edit."
 #: Every file that is ever written here has one of these names.
 _PATTERNS = ("requirements*.txt", "constraints.txt", "pylock.toml")
+#: For each Python ("3.12", "3.14t") all that is installed on it, our wheel first.
+_Targets = Mapping[str, Sequence[Pin]]
 
 
-class PinFile(NamedTuple):
-    """A pin file, and what became of it; one that is removed speaks of no wheel any more."""
-
-    path: str
-    changed: bool
-    removed: bool = False
-
-
-class Pinning(NamedTuple):
-    """What was pinned, for each build's folder, and why a Python could not be."""
-
-    targets: Mapping[Path, Sequence[Target]]
-    unresolved: Mapping[Path, Mapping[str, RepackError]]
-    files: Sequence[PinFile]
-
-
-def write_pins(dist: Path, index: Index, progress: Progress) -> Pinning:
+def write_pins(dist: Path, index: Index) -> dict[str, Any]:
     """Write the pin files beside the wheels of all builds in `dist`; equal ones are left alone.
 
-    Raises InputError where no build has a wheel that may be handed on, and nothing is written
-    where one of the wheels is not what was built.
+    Returns what `repack pin --json` prints: "files", "pins", and "unresolved" Pythons with the
+    reason. Raises InputError where no build has a wheel that may be handed on, and nothing is
+    written where one of the wheels is not what was built.
     """
-    targets: dict[Path, list[Target]] = {}
-    unresolved: dict[Path, dict[str, RepackError]] = {}
-    for folder, record in sorted(read_records(dist).items()):
-        targets[folder], unresolved[folder] = _pin_build(folder, record, index, progress)
-    if not any(targets.values()) and not any(unresolved.values()):
-        raise InputError(
-            "there is no build with a wheel that may be handed on",
-            code="nothing-to-pin",
-            file=dist,
-            hint="run `repack build` first",
-        )
-    texts = {folder: pin_files(rows, index.named) for folder, rows in targets.items()}
-    files = [file for folder in targets for file in _replace_files(folder, texts[folder])]
-    return Pinning(targets, unresolved, files)
-
-
-def pinning_json(pinning: Pinning) -> dict[str, object]:
-    """Return what `repack pin --json` prints, without its version."""
-    return {
-        "files": [file._asdict() for file in pinning.files],
-        "pins": [
-            {
-                "build": folder.name,
-                "python": target.python,
-                "name": entry.name,
-                "version": entry.version,
-                "filename": entry.filename,
-                "sha256": entry.sha256,
-                "extras": list(entry.extras) or None,
-            }
-            for folder, targets in pinning.targets.items()
-            for target in targets
-            for entry in target.pins
-        ],
-        "unresolved": [
-            {"build": folder.name, "python": python, "message": str(error)}
-            for folder, errors in pinning.unresolved.items()
-            for python, error in errors.items()
-        ],
+    builds = {
+        folder: _pin_build(folder, record, index)
+        for folder, record in sorted(read_records(dist).items())
     }
+    if not any(builds.values()):
+        message = "there is no build with a wheel that may be handed on"
+        hint = "run `repack build` first"
+        raise InputError(message, code="nothing-to-pin", file=dist, hint=hint)
+    answer: dict[str, list[dict[str, object]]] = {"files": [], "pins": [], "unresolved": []}
+    for folder, results in builds.items():
+        targets: dict[str, list[Pin]] = {}
+        for python, result in sorted(results.items(), key=lambda row: _version_key(row[0])):
+            row = {"build": folder.name, "python": python}
+            if isinstance(result, RepackError):
+                answer["unresolved"].append({**row, "message": str(result)})
+            else:
+                targets[python] = result
+                answer["pins"] += [{**row, **pin._asdict()} for pin in result]
+        texts = _format_files(targets, index.named) if targets else {}
+        answer["files"] += _replace_files(folder, texts)
+    return answer
 
 
-def _replace_files(folder: Path, texts: Mapping[str, str]) -> list[PinFile]:
-    """Write the pin files of a folder, and remove those of ours that are of no Python now."""
-    place = Folder(folder)
-    names = sorted(path.name for pattern in _PATTERNS for path in folder.glob(pattern))
-    before = {name: place.read(name) or b"" for name in names}
-    files = []
-    for name, text in sorted(texts.items()):
-        content = text.encode()
-        is_changed = before.pop(name, None) != content
-        if is_changed:
-            place.write(name, content)
-        files.append(PinFile(str(folder / name), changed=is_changed))
-    for name, content in before.items():
-        if content.startswith(MARK.encode()):
-            place.delete(name)
-            files.append(PinFile(str(folder / name), changed=True, removed=True))
-    return files
+# What is pinned
 
 
 def _pin_build(
-    folder: Path, record: BuildRecord, index: Index, progress: Progress
-) -> tuple[list[Target], dict[str, RepackError]]:
-    """Return what is pinned for each Python that got a wheel, and why another is not."""
-    extras = sorted({match[1] for line in record.requires for match in _EXTRA.finditer(line)})
-    targets: list[Target] = []
-    errors: dict[str, RepackError] = {}
+    folder: Path, record: BuildRecord, index: Index
+) -> dict[str, list[Pin] | RepackError]:
+    """Return what is pinned for each Python that got a wheel, or why nothing is."""
+    extra = re.search(r"""\bextra == ["']([^"']+)["']""", "\n".join(record.requires))
+    results: dict[str, list[Pin] | RepackError] = {}
     for built in record.wheels:
         if not built.works:
             continue
-        wheel = _read_built(folder / built.path, built, progress)
+        path = folder / built.path
+        check_built(path, sha256_of(path), built)
         for seen in built.seen:
             try:
-                targets.append(_pin_python(wheel, seen, extras, index, progress))
+                results[seen.python] = _pin_python(path, built, seen, extra and extra[1], index)
             except RepackError as error:
-                errors[seen.python] = error
-    return sorted(targets, key=lambda target: version_key(target.python)), errors
-
-
-def _read_built(path: Path, built: WheelRecord, progress: Progress) -> Wheel:
-    """Return the wheel; raises InputError where it is not what was built."""
-    with progress.task(f"Checking {path.name}", total=built.size) as task:
-        wheel = read_wheel(path, allow_startup_hook=True, task=task)
-    check_built(wheel, built)
-    return wheel
+                results[seen.python] = error
+    return results
 
 
 def _pin_python(
-    wheel: Wheel, seen: Seen, extras: Sequence[str], index: Index, progress: Progress
-) -> Target:
-    """Return all that is pinned for the wheel on the Python of `seen`.
+    path: Path, built: WheelRecord, seen: Seen, extra: str | None, index: Index
+) -> list[Pin]:
+    """Return all that is pinned for a wheel on one Python, the wheel itself first.
 
-    Extras are resolved together with what comes without them, so that whoever adds one later
-    gets no other version of anything.
+    An extra is resolved with what comes without it, so that whoever adds it later gets no other
+    version of anything.
     """
+    own = _pin_of(built.filename, built.sha256)
     tried = [_pin_of(beside.filename, beside.sha256) for beside in seen.beside]
+    where = f"=={own.version}" if index.named else f" @ {path.absolute().as_uri()}"
 
-    def complete(extras: Sequence[str], within: Sequence[Pin] = ()) -> list[Pin]:
-        requirements = _requirements(wheel, seen.python, extras)
-        if _is_met(requirements, tried):
-            return tried
-        lines, fixed = list(map(str, requirements)), (*tried, *within)
-        return _add_answers(tried, resolve(lines, fixed, seen.python, index, progress))
+    def ask(extra: str, known: Iterable[Pin]) -> dict[str, Pin]:
+        exact = [f"{pin.name}=={pin.version}" for pin in known if pin.name != own.name]
+        pins = index.resolve([f"{own.name}{extra}{where}", *exact], seen.python)
+        _check_same(pins, [own, *tried])
+        return {pin.name: pin for pin in (own, *pins)}
 
-    pins = complete(extras)
-    if extras:
-        always = {pin.name for pin in complete([], within=pins)}
-        names = {extra: {pin.name for pin in complete([extra], within=pins)} for extra in extras}
-        pins = [
-            pin
-            if pin.name in always
-            else pin._replace(extras=tuple(extra for extra in extras if pin.name in names[extra]))
-            for pin in pins
-        ]
-    own = _pin_of(wheel.path.name, wheel.sha256)._replace(own=True)
-    target = Target(seen.python, (own, *sorted(pins, key=lambda pin: pin.name)))
-    return _locate(target, index, progress) if index.named else target
+    pins = {pin.name: pin for pin in (own, *tried)}
+    if index.named or not tried:
+        pins = ask("", tried)
+    if extra:
+        more = ask(f"[{extra}]", pins.values())
+        pins |= {name: more[name]._replace(extra=extra) for name in sorted(more.keys() - pins)}
+    first = pins.pop(own.name)
+    return [first, *sorted(pins.values())]
 
 
-def _requirements(wheel: Wheel, python: str, extras: Sequence[str]) -> list[Requirement]:
-    """Return what the wheel requires on a Windows `python`; an address is refused."""
-    requirements = select_requirements(wheel.requires, python, extras)
-    for requirement in requirements:
-        if requirement.url:
+def _check_same(answers: Iterable[Pin], ours: Iterable[Pin]) -> None:
+    """Raise InputError where the index has another file than was built, or tried."""
+    known = {pin.name: pin for pin in ours}
+    for there in answers:
+        pin = known.get(there.name, there)
+        if (there.filename, there.sha256) != (pin.filename, pin.sha256):
             raise InputError(
-                f"requires {requirement.name} from an address, which no index can answer",
-                code="url-requirement",
-                file=wheel.path.name,
-                hint="correct the METADATA of the source",
+                f"the index has {there.filename} with SHA-256 {there.sha256}, not {pin.sha256}",
+                code="sha256",
+                file=pin.filename,
+                hint="publish the wheels of this build, and mirror NumPy and NVIDIA's as they are",
             )
-    return requirements
-
-
-def _is_met(requirements: Sequence[Requirement], pins: Sequence[Pin]) -> bool:
-    """Return whether the pins are all that is required; what extras of theirs bring is unknown."""
-    versions = {pin.name: pin.version for pin in pins}
-    return all(
-        canonicalize_name(requirement.name) in versions
-        and not requirement.extras
-        and requirement.specifier.contains(
-            versions[canonicalize_name(requirement.name)], prereleases=True
-        )
-        for requirement in requirements
-    )
-
-
-def _add_answers(tried: Sequence[Pin], answers: Sequence[Pin]) -> list[Pin]:
-    """Return what was tried, as it was, and what the index has beside it."""
-    by_name = {pin.name: pin for pin in tried}
-    for answer in answers:
-        same = by_name.get(answer.name)
-        if same is not None and same.filename == answer.filename:
-            _check_same(answer, same)
-    return [*tried, *(answer for answer in answers if answer.name not in by_name)]
-
-
-def _locate(target: Target, index: Index, progress: Progress) -> Target:
-    """Return the target with the address of each file on the index that is to be named."""
-    exact = [f"{pin.name}=={pin.version}" for pin in target.pins]
-    alone = index._replace(options=[*index.options, "--no-deps"])
-    answers = {pin.name: pin for pin in resolve(exact, [], target.python, alone, progress)}
-    for pin in target.pins:
-        _check_same(answers[pin.name], pin)
-    pins = tuple(pin._replace(url=answers[pin.name].url) for pin in target.pins)
-    return Target(target.python, pins)
-
-
-def _check_same(there: Pin, ours: Pin) -> None:
-    if (there.filename, there.sha256) != (ours.filename, ours.sha256):
-        raise InputError(
-            f"the index has {there.filename} with SHA-256 {there.sha256}, pinned is {ours.sha256}",
-            code="sha256",
-            file=ours.filename,
-            hint="publish the wheels of this build, and mirror NumPy and NVIDIA's as they are",
-        )
 
 
 def _pin_of(filename: str, sha256: str) -> Pin:
     name, version, _, _ = parse_wheel_filename(filename)
     return Pin(name=name, version=str(version), filename=filename, sha256=sha256)
+
+
+# The files
+
+
+def _replace_files(folder: Path, texts: Mapping[str, str]) -> list[dict[str, object]]:
+    """Write the pin files of a folder, and remove those of ours that are of no Python now."""
+    place = Folder(folder)
+    rows: list[dict[str, object]] = []
+    for name, text in sorted(texts.items()):
+        changed = place.write(name, text.encode())
+        rows.append({"path": str(folder / name), "changed": changed, "removed": False})
+    for name in sorted(path.name for pattern in _PATTERNS for path in folder.glob(pattern)):
+        if name not in texts and (place.read(name) or b"").startswith(_MARK.encode()):
+            place.delete(name)
+            rows.append({"path": str(folder / name), "changed": True, "removed": True})
+    return rows
+
+
+def _format_files(targets: _Targets, index_url: str) -> dict[str, str]:
+    """Return the text of each file by its name.
+
+    No marker tells a free-threaded Python from the other: the files for several Pythons leave it
+    out where there is another, and its own file has it. Requirements of one Python hold no
+    markers: pip evaluates them for the machine that it runs on, also where --platform and
+    --python-version name another.
+    """
+    plain = {python: pins for python, pins in targets.items() if not python.endswith("t")}
+    together = plain or targets
+    scopes = {**{f"-{python}": {python: targets[python]} for python in targets}, "": together}
+    extras = sorted({"", *(pin.extra for pins in targets.values() for pin in pins)})
+    files = {}
+    for extra in extras:
+        for suffix, scope in scopes.items():
+            name = f"requirements{suffix}{extra and '-'}{extra}.txt"
+            values = {"name": name, "extra": extra, "groups": _group(scope, {"", extra})}
+            files[name] = _render("requirements.txt", scope, index_url, **values)
+    groups = _group(together, extras)
+    files["constraints.txt"] = _render("constraints.txt", together, index_url, groups=groups)
+    lock = {
+        "lock-version": "1.0",
+        "environments": [f'{_marker([python])} and sys_platform == "win32"' for python in together],
+        "extras": [extra for extra in extras if extra],
+        "created-by": "repack",
+        "packages": [_lock_package(group, index_url) for group in groups],
+    }
+    header = _render("pylock.toml", together, index_url)
+    files["pylock.toml"] = header + format_toml(lock)
+    return files
+
+
+def _render(template: str, targets: _Targets, index_url: str, **values: object) -> str:
+    common = {"mark": _MARK, "pythons": ", ".join(targets), "index_url": index_url}
+    return render_template(f"pins/{template}.jinja", common | values, filters={})
+
+
+def _lock_package(group: Mapping[str, Any], index_url: str) -> dict[str, object]:
+    """Return a table of the lock file.
+
+    Without an index the wheels are named by their paths beside the file, because PEP 751 has
+    each wheel say where it is, and an address is what a team says of its index itself.
+    """
+    parts = [group["marker"], group["extra"] and f'"{group["extra"]}" in extras']
+    marker = " and ".join(f"({part})" for part in parts if part)
+    wheels = {pin.filename: pin for pin in group["pins"]}
+    return {
+        "name": group["name"],
+        "version": group["version"],
+        **({"marker": marker} if marker else {}),
+        **({"index": index_url} if index_url else {}),
+        "wheels": [
+            {
+                "name": name,
+                **({"url": pin.url} if index_url else {"path": name}),
+                "hashes": {"sha256": pin.sha256},
+            }
+            for name, pin in sorted(wheels.items())
+        ],
+    }
+
+
+def _group(targets: _Targets, extras: Collection[str]) -> list[dict[str, Any]]:
+    """Return each version of what is installed with the extras, ours first, then by name.
+
+    "marker" names the Pythons that get it, "" for all; the extra "" comes always.
+    """
+    rows: dict[tuple[bool, str, str, str], dict[str, Pin]] = {}
+    for python, pins in targets.items():
+        for number, pin in enumerate(pins):
+            if pin.extra in extras:
+                key = (number > 0, pin.name, pin.version, pin.extra)
+                rows.setdefault(key, {})[python] = pin
+    return [
+        {
+            "name": name,
+            "version": version,
+            "extra": extra,
+            "marker": "" if len(rows[key]) == len(targets) else _marker(rows[key]),
+            "pins": list(rows[key].values()),
+        }
+        for key in sorted(rows)
+        for _, name, version, extra in [key]
+    ]
+
+
+def _marker(pythons: Iterable[str]) -> str:
+    return " or ".join(f'python_version == "{python.removesuffix("t")}"' for python in pythons)
+
+
+def _version_key(python: str) -> tuple[int, bool]:
+    """Return what "3.9", "3.10" and "3.14t" are sorted by."""
+    return int(python.removeprefix("3.").removesuffix("t")), python.endswith("t")

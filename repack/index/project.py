@@ -1,152 +1,117 @@
-"""A project of a static index: its JSON page (PEP 691, 700, 714, 592) is its state as well.
+"""The pages of a static index: JSON (PEP 691, 700, 714, 592), and HTML for pip and people.
 
-What is known of the files and stands nowhere else - upload times, yanking, what a build saw - is
-in that page; keys with a leading underscore are the index's own (PEP 691).
+A project's JSON page is its state: upload times and yanking stand nowhere else. All other pages
+follow from those. Keys with a leading underscore are the index's own (PEP 691).
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    NormalizedName,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from repack.errors import InputError
+from repack.pages import render_template
+from repack.plan import format_megabytes
 
 HTML, JSON, METADATA = "index.html", "index.json", ".metadata"
-API_VERSION = "1.1"
-_SHA256 = re.compile("[0-9a-f]{64}")
+_API_VERSION = "1.1"
 
 
-def _meta() -> dict[str, str]:
-    return {"api-version": API_VERSION}
+class Hashes(msgspec.Struct, frozen=True):
+    """The hashes of a file, by algorithm."""
 
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
-    """What a person wants to know of a file, and no installer: from METADATA and `build.json`.
-
-    `mode` and `cuda` are "" where no build is known; `seen` is, for each Python, "passed",
-    "failed" or "not-run".
-    """
-
-    summary: str = ""
-    requires: tuple[str, ...] = ()
-    mode: str = ""
-    cuda: str = ""
-    driver_stub: bool = False
-    seen: tuple[tuple[str, str], ...] = ()
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
-    """One file of a project, as PEP 691 has it; the two names of metadata are PEP 714's."""
+    """One wheel, as PEP 691 has it; the two names of its metadata's hash are PEP 714's.
 
-    filename: str
+    `note` tells people what its build was and saw.
+    """
+
+    filename: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.+!-]+\.whl\Z")]
     url: str
-    hashes: dict[str, str]
+    hashes: Hashes
     size: int
     upload_time: str
+    core_metadata: Hashes
+    dist_info_metadata: Hashes
     requires_python: str = ""
     yanked: bool | str = False
-    core_metadata: bool | dict[str, str] = False
-    dist_info_metadata: bool | dict[str, str] = False
-    facts: Facts = msgspec.field(default=Facts(), name="_repack")
+    note: str = msgspec.field(default="", name="_note")
 
     @property
     def version(self) -> Version:
         """The version that the file name says."""
-        return parse_filename(self.filename)[1]
+        return parse_wheel_filename(self.filename)[1]
 
     @property
     def sha256(self) -> str:
         """The SHA-256 of the file."""
-        return self.hashes.get("sha256", "")
+        return self.hashes.sha256
 
-    @property
-    def metadata_sha256(self) -> str:
-        """The SHA-256 of the `.metadata` file beside it, "" where there is none (PEP 658)."""
-        return self.core_metadata["sha256"] if isinstance(self.core_metadata, dict) else ""
 
-    @property
-    def yank_reason(self) -> str | None:
-        """The reason why the file is yanked, "" where none is given; None for not yanked."""
-        return self.yanked if isinstance(self.yanked, str) else "" if self.yanked else None
+class Meta(msgspec.Struct, frozen=True, rename="kebab"):
+    """What a page says of itself."""
+
+    api_version: Annotated[str, msgspec.Meta(pattern=r"^1\.")] = _API_VERSION
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """A project by its normalised name, and its files, sorted by version and name."""
 
     name: str
-    files: tuple[File, ...] = ()
-    versions: tuple[str, ...] = ()
-    meta: dict[str, str] = msgspec.field(default_factory=_meta)
+    versions: tuple[str, ...]
+    files: tuple[File, ...]
+    meta: Meta
 
     def file(self, filename: str) -> File | None:
         """Return the file of that name."""
         return next((file for file in self.files if file.filename == filename), None)
 
 
-class Root(msgspec.Struct, frozen=True, kw_only=True):
-    """The page of all projects; `meta` may hold the URL that the index is served at."""
+class _Root(msgspec.Struct, frozen=True, kw_only=True):
+    """The page of all projects."""
 
     projects: tuple[dict[str, str], ...]
-    meta: dict[str, str] = msgspec.field(default_factory=_meta)
-
-    @property
-    def index_url(self) -> str:
-        """The URL that the index is served at, "" where it is not known."""
-        return self.meta.get("_index-url", "")
+    meta: Meta
 
 
-def make_project(name: str, files: Iterable[File]) -> Project:
-    """Return the project of these files, sorted."""
+def format_project(name: str, files: Iterable[File]) -> bytes:
+    """Return the JSON page of the project of these files."""
     ordered = tuple(sorted(files, key=lambda file: (file.version, file.filename)))
-    versions = sorted({file.version for file in ordered})
-    return Project(name=name, files=ordered, versions=tuple(map(str, versions)))
-
-
-def make_root(names: Iterable[str], index_url: str) -> Root:
-    """Return the page of all projects."""
-    meta = {**_meta(), **({"_index-url": index_url} if index_url else {})}
-    return Root(meta=meta, projects=tuple({"name": name} for name in sorted(names)))
-
-
-def format_page(page: Project | Root) -> bytes:
-    """Return the JSON page, the same for the same content."""
-    return msgspec.json.format(msgspec.json.encode(page, order="sorted"), indent=1) + b"\n"
+    versions = tuple(map(str, sorted({file.version for file in ordered})))
+    return _format_json(Project(name=name, versions=versions, files=ordered, meta=Meta()))
 
 
 def read_project(content: bytes, name: str, place: str) -> Project:
-    """Return the project whose page this is; InputError where its files do not lie beside it."""
+    """Return the project whose JSON page this is; InputError where publish did not write it."""
     try:
         project = msgspec.json.decode(content, type=Project)
-        for file in project.files:
-            _check_file(file, name)
+        names = {project.name, *(parse_wheel_filename(file.filename)[0] for file in project.files)}
     except (ValueError, RecursionError) as error:
-        raise _foreign_error(place, str(error)) from None
-    if project.name != name or not project.meta.get("api-version", "").startswith("1."):
-        raise _foreign_error(place, f"it is not of {name} in version 1.x of the API")
+        raise foreign_page(place, str(error)) from None
+    if names != {name} or any(file.url != quote(file.filename) for file in project.files):
+        raise foreign_page(place, f"it lists what does not lie beside it, or is not of {name}")
     return project
 
 
-def read_root(content: bytes, place: str) -> Root:
-    """Return the page of all projects; InputError where this is none."""
+def check_root(content: bytes, place: str) -> None:
+    """Raise InputError where publish did not write this JSON page of all projects."""
     try:
-        return msgspec.json.decode(content, type=Root)
+        msgspec.json.decode(content, type=_Root)
     except (ValueError, RecursionError) as error:
-        raise _foreign_error(place, str(error)) from None
+        raise foreign_page(place, str(error)) from None
 
 
-def link_to(filename: str) -> str:
-    """Return the relative URL of a file beside the page; some servers take a bare "+" for " "."""
-    return quote(filename)
+def foreign_page(place: str, reason: str) -> InputError:
+    """Return the error for a page that somebody else has written."""
+    hint = "name another folder, or move that page away"
+    message = f"is not what publish leaves: {reason}"
+    return InputError(message, code="foreign-index", file=place, hint=hint)
 
 
 def project_of(key: str) -> str:
@@ -155,37 +120,23 @@ def project_of(key: str) -> str:
     return folder if rest and "/" not in rest and canonicalize_name(folder) == folder else ""
 
 
-def parse_filename(filename: str) -> tuple[NormalizedName, Version]:
-    """Return the normalised name and version of a wheel or sdist; raises ValueError for others."""
-    try:
-        if filename.endswith(".whl"):
-            return parse_wheel_filename(filename)[:2]
-        return parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion) as error:
-        raise ValueError(str(error)) from error
+def derive_pages(projects: Mapping[str, Project]) -> dict[str, bytes]:
+    """Return the pages that follow from the projects' own, in the order to write them in."""
+    names = [name for name, project in sorted(projects.items()) if project.files]
+    root = _Root(projects=tuple({"name": name} for name in names), meta=Meta())
+    return {
+        **{f"{name}/{HTML}": _format_html(name, it.files) for name, it in sorted(projects.items())},
+        JSON: _format_json(root),
+        HTML: _format_html("Packages", names=names),
+    }
 
 
-def is_distribution(filename: str) -> bool:
-    """Return whether that is the name of a wheel or an sdist."""
-    try:
-        parse_filename(filename)
-    except ValueError:
-        return False
-    return True
+def _format_json(page: Project | _Root) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(page, order="sorted"), indent=1) + b"\n"
 
 
-def _check_file(file: File, name: str) -> None:
-    is_plain = file.url == link_to(file.filename) and not {"/", "\\"} & set(file.filename)
-    if not is_plain or parse_filename(file.filename)[0] != name:
-        raise ValueError(f"{file.filename} is no file of {name} that lies beside it")
-    if not _SHA256.fullmatch(file.sha256):
-        raise ValueError(f"{file.filename} has no SHA-256")
-
-
-def _foreign_error(place: str, why: str) -> InputError:
-    return InputError(
-        f"is not what publish leaves: {why}",
-        code="foreign-index",
-        file=place,
-        hint="name another folder, or move that page away",
-    )
+def _format_html(title: str, files: Sequence[File] = (), names: Sequence[str] = ()) -> bytes:
+    """Return a page of links for pip, which tells people what there is."""
+    values = {"title": title, "files": files[::-1], "names": names, "api_version": _API_VERSION}
+    filters = {"megabytes": format_megabytes}
+    return render_template("index.html.jinja", values, filters=filters).encode()

@@ -1,6 +1,5 @@
 """The reading side of an index that is served: pages as HTML (PEP 503) or JSON (PEP 691)."""
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -10,21 +9,19 @@ from urllib.parse import parse_qsl, quote, unquote, urldefrag, urljoin, urlsplit
 import msgspec
 import requests
 
-from repack.console import Progress, Task
-from repack.errors import FetchError, redact_url
+from repack.console import Progress
+from repack.errors import FetchError
 from repack.fetch.http import Request, explain, get
 
-_JSON = "application/vnd.pypi.simple.v1+json"
+JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 #: What pip takes for a page of an index.
-PAGE_TYPES = frozenset({_JSON, "application/vnd.pypi.simple.v1+html", "text/html"})
+PAGE_TYPES = frozenset({JSON_TYPE, "application/vnd.pypi.simple.v1+html", "text/html"})
 _HEADERS = {
-    "Accept": f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
+    "Accept": f"{JSON_TYPE}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
     # A cache on the way may hold the page of before the upload.
     "Cache-Control": "max-age=0",
 }
-_ABSENT = frozenset({"http-404", "http-410"})
 _CHUNK = 1 << 20
-_TRIES = 3
 
 
 class Page(NamedTuple):
@@ -48,8 +45,8 @@ class Link(NamedTuple):
     metadata: str | None = None
 
 
-class Login(NamedTuple):
-    """An account, and the one address that it is for."""
+class Account(NamedTuple):
+    """Who uploads: all but the authorities in `cacert` is for the host of `url` alone."""
 
     url: str
     username: str = ""
@@ -67,17 +64,17 @@ class Login(NamedTuple):
 
 
 class Web:
-    """Reads an index; the account goes to its own host only."""
+    """Reads an index."""
 
     def __init__(
-        self, session: requests.Session, progress: Progress, login: Login | None = None
+        self, session: requests.Session, progress: Progress, account: Account | None = None
     ) -> None:
         self._session = session
         self._progress = progress
-        self._login = login
-        self._verify = session.verify
+        self._account = account or Account("")
+        session.verify = self._account.cacert or session.verify
 
-    def read_page(self, url: str, most: int | None = None) -> Page | None:
+    def read_page(self, url: str, most: int = 0) -> Page | None:
         """Return the page, or `most` bytes of it; None where there is none."""
         with self._progress.task(f"Asking {urlsplit(url).hostname}", unit="steps"):
             try:
@@ -85,7 +82,7 @@ class Web:
                     chunks = response.iter_content(most or _CHUNK)
                     content = next(chunks, b"") if most else b"".join(chunks)
             except FetchError as error:
-                if error.code in _ABSENT:
+                if error.code in {"http-404", "http-410"}:
                     return None
                 raise
             except (OSError, ValueError) as error:
@@ -94,30 +91,21 @@ class Web:
         return Page(response.url, kind, content)
 
     def hash_file(self, url: str) -> tuple[str, int]:
-        """Return SHA-256 and size of what is served; what breaks off is asked for again."""
-        with self._progress.task(f"Reading {unquote(url.rpartition('/')[2])}") as task:
-            for _ in range(_TRIES - 1):
-                with contextlib.suppress(OSError, ValueError):
-                    return self._hash(url, task)
-            try:
-                return self._hash(url, task)
-            except (OSError, ValueError) as error:
-                raise explain(error, url) from None
-
-    def _hash(self, url: str, task: Task) -> tuple[str, int]:
+        """Return SHA-256 and size of what is served."""
         digest, size = hashlib.sha256(), 0
-        with self._get(url, {}) as response:
-            for chunk in response.iter_content(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                task.advance(len(chunk))
+        try:
+            with self._get(url, {}) as response:
+                for chunk in response.iter_content(_CHUNK):
+                    digest.update(chunk)
+                    size += len(chunk)
+        except (OSError, ValueError) as error:
+            raise explain(error, url) from None
         return digest.hexdigest(), size
 
     def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        account = self._login
-        if account is None or origin(url) != origin(account.url):
-            account = Login(url)
-        self._session.verify = account.cacert or self._verify
+        account = self._account
+        if origin(url) != origin(account.url):
+            account = Account("")
         self._session.cert = account.client_cert or None
         pair = (account.username, account.password) if account.username else None
         hint = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
@@ -135,10 +123,8 @@ def read_links(page: Page) -> Iterator[Link]:
     if page.kind.endswith("json"):
         yield from _read_json(page)
         return
-    anchors = _Anchors(page.content)
-    base = urljoin(page.url, anchors.base)
-    for attributes in anchors.links:
-        url, fragment = urldefrag(urljoin(base, attributes.get("href") or ""))
+    for attributes in read_anchors(page.content):
+        url, fragment = urldefrag(urljoin(page.url, attributes["href"]))
         hashes = {name.lower(): value for name, value in parse_qsl(fragment)}
         metadata = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
         yield Link(
@@ -147,11 +133,6 @@ def read_links(page: Page) -> Iterator[Link]:
             sha256=hashes.get("sha256", "").lower(),
             metadata=None if metadata is None else metadata.partition("sha256=")[2],
         )
-
-
-def read_anchors(content: bytes) -> list[list[tuple[str, str]]]:
-    """Return the attributes of each link of a page, in an order of their own."""
-    return sorted(sorted(attributes.items()) for attributes in _Anchors(content).links)
 
 
 def _read_json(page: Page) -> Iterator[Link]:
@@ -170,28 +151,30 @@ def _read_json(page: Page) -> Iterator[Link]:
                 metadata=metadata if announced else None,
             )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise FetchError(
-            "is no page of the Simple API",
-            code="index-page",
-            file=redact_url(page.url),
-            hint="is publish.index-url what pip installs from?",
-        ) from None
+        hint = "is publish.index-url what pip installs from?"
+        message = "is no page of the Simple API"
+        raise FetchError(message, code="index-page", file=page.url, hint=hint) from None
+
+
+def read_anchors(content: bytes) -> list[dict[str, str]]:
+    """Return the attributes of each link of a page, a `<base>` applied to their addresses."""
+    parser = _Anchors()
+    parser.feed(content.decode("utf-8", "replace"))
+    parser.close()
+    return parser.links
 
 
 class _Anchors(HTMLParser):
-    """The attributes of a page's links, and its base."""
-
-    def __init__(self, content: bytes) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.base = ""
+        self._base = ""
         self.links: list[dict[str, str]] = []
-        self.feed(content.decode("utf-8", "replace"))
-        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep a link."""
         attributes = {name: value or "" for name, value in attrs}
         if tag == "a" and "href" in attributes:
+            attributes["href"] = urljoin(self._base, attributes["href"])
             self.links.append(attributes)
         elif tag == "base":
-            self.base = attributes.get("href", "")
+            self._base = attributes.get("href", "")

@@ -1,0 +1,329 @@
+"""Where a static index lies: a folder on a disk or a file share, or a bucket by obstore.
+
+Both have the same methods, by keys such as "opencv-python/index.json".
+"""
+
+import contextlib
+import hashlib
+import mimetypes
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import filelock
+
+from repack import files
+from repack.console import Progress
+from repack.errors import InputError, OutputError, RepackError, UsageError, redact
+
+#: Seconds: who publishes may have to copy gigabytes to a slow share first.
+_LONGEST_WAIT = 1800
+_CHUNK = 1 << 20
+#: Objects on their way; whoever is killed leaves one, for a rule of the bucket to clear away.
+_INCOMING = ".incoming/"
+_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+_BUCKET_HINT = (
+    "see that the bucket is there, that the server is up (for s3: AWS_ENDPOINT_URL), and that the "
+    "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) let you read, "
+    "list, write and delete"
+)
+
+
+class Folder:
+    """The files of a folder.
+
+    All that is made in it may be read and written by whoever may read and write the folder,
+    whatever the umask: a web server, the others of a group.
+    """
+
+    #: Whether all of a file can be read for little.
+    near = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self.name = str(self._path)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the size of every file in the folder and the folders in it, by its key."""
+        sizes = {}
+        for folder, names, filenames in os.walk(self._path, onerror=_raise_unreadable):
+            names[:] = [name for name in names if not name.startswith(".")]
+            for path in (Path(folder, name) for name in filenames if not name.startswith(".")):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes[path.relative_to(self._path).as_posix()] = path.stat().st_size
+        return dict(sorted(sizes.items()))
+
+    def read(self, key: str) -> bytes | None:
+        """Return the content, None where there is no such file."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._path / key).read_bytes()
+        return None
+
+    def sha256(self, key: str) -> str:
+        """Return the SHA-256 of the content in hex."""
+        return files.sha256_of(self._path / key)
+
+    def write(self, key: str, content: bytes) -> bool:
+        """Make `content` the content of the file at once; return whether it was another."""
+        if self.read(key) == content:
+            return False
+        with files.replacing(self._make_parent(key)) as stream:
+            stream.write(content)
+            self._follow_mode(stream.fileno())
+        return True
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        """Write what `change` makes of the content; return whether it was another."""
+        return self.write(key, change(self.read(key)))
+
+    def put(self, key: str, source: Path, sha256: str) -> None:
+        """Make the file a copy of `source`, compared on the way.
+
+        A link would be cheaper, and change with what it links to: `cp` writes into the old file.
+        """
+        digest = hashlib.sha256()
+        with source.open("rb") as original, files.replacing(self._make_parent(key)) as copy:
+            while chunk := original.read(_CHUNK):
+                digest.update(chunk)
+                copy.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise _other_copy(key, source)
+            self._follow_mode(copy.fileno())
+
+    def delete(self, key: str) -> None:
+        """Remove the file; it may be gone already."""
+        (self._path / key).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def hold_lock(self, progress: Progress) -> Iterator[None]:
+        """Keep every other process from changing the folder; waits for one that does."""
+        path = self._make_parent(".repack.lock")
+        lock = filelock.FileLock(path, mode=self._mode() & 0o666)
+        try:
+            with progress.task(f"Locking {self.name}"):
+                lock.acquire(timeout=_LONGEST_WAIT)
+        except filelock.Timeout:
+            message = f"another process has held this lock for {_LONGEST_WAIT // 60} minutes"
+            raise OutputError(message, code="locked", file=path, hint="end it") from None
+        try:
+            for folder in (self._path, *self._path.iterdir()):
+                files.sweep(folder)
+            yield
+        finally:
+            lock.release()
+
+    def _make_parent(self, key: str) -> Path:
+        """Return the path of the file, whose folder is there now."""
+        path = self._path / key
+        for folder in reversed((path.parent, *path.parent.parents)):
+            if folder.exists():
+                continue
+            above = folder.parent.stat().st_mode
+            # Outside: as its parent is for its group, and never closed to a web server.
+            is_inside = folder.is_relative_to(self._path) and folder != self._path
+            mode = self._mode() if is_inside else 0o755 | (above & 0o2020)
+            folder.mkdir(exist_ok=True)
+            # Some mounts (FAT, SMB) keep no modes.
+            with contextlib.suppress(PermissionError):
+                folder.chmod(mode)
+        return path
+
+    def _mode(self) -> int:
+        return self._path.stat().st_mode & 0o7777
+
+    def _follow_mode(self, descriptor: int) -> None:
+        if hasattr(os, "fchmod"):
+            with contextlib.suppress(PermissionError):
+                os.fchmod(descriptor, self._mode() & 0o666 | 0o600)
+
+
+class Bucket:
+    """The objects under a URL; an object is shown when all of it has come, or never.
+
+    There is no lock: a wheel is put where none is, a project's page is exchanged only for the one
+    that was read (compare-and-swap by ETag).
+    """
+
+    near = False
+
+    def __init__(self, url: str) -> None:
+        import obstore  # noqa: PLC0415 - heavy, and only for whoever has a bucket
+        from obstore.store import from_url  # noqa: PLC0415
+
+        parts = urlsplit(url)
+        self.name = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+        self._obstore = obstore
+        self._exceptions = obstore.exceptions
+        options: dict[str, Any] = {
+            "client_options": {"allow_http": True},
+            "retry_config": {"max_retries": 4},
+        }
+        if parts.scheme.startswith("s3"):
+            options["copy_if_not_exists"] = "multipart"
+            if os.environ.get("AWS_PROFILE"):
+                from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
+
+                options["credential_provider"] = Boto3CredentialProvider()
+        with self._faults(""):
+            self._store = from_url(self.name, **options)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the size of every object under the URL, by its key."""
+        with self._faults(""):
+            rows = [row for rows in self._obstore.list(self._store) for row in rows]
+        sizes = {row["path"]: row["size"] for row in rows}
+        return {key: sizes[key] for key in sorted(sizes) if not key.startswith(_INCOMING)}
+
+    def read(self, key: str) -> bytes | None:
+        """Return the content, None where there is no such object."""
+        return self._read(key)[0]
+
+    def sha256(self, key: str) -> str:
+        """Return the SHA-256 of the content in hex; all of it has to come."""
+        digest = hashlib.sha256()
+        with self._faults(key):
+            for chunk in self._obstore.get(self._store, key):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def write(self, key: str, content: bytes) -> bool:
+        """Make `content` the content of the object at once; return whether it was another."""
+        if self.read(key) == content:
+            return False
+        with self._faults(key):
+            self._obstore.put(self._store, key, content, attributes=_attributes(key))
+        return True
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+        """Write what `change` makes of the content; return whether it was another.
+
+        Nothing is written where somebody else has changed it meanwhile: call it until it says
+        that there is nothing to change.
+        """
+        before, tag = self._read(key)
+        after = change(before)
+        if after == before:
+            return False
+        mode: Any = tag or "create"
+        conflicts = (self._exceptions.AlreadyExistsError, self._exceptions.PreconditionError)
+        with self._faults(key), contextlib.suppress(*conflicts):
+            self._obstore.put(self._store, key, after, mode=mode, attributes=_attributes(key))
+        return True
+
+    def put(self, key: str, source: Path, sha256: str) -> None:
+        """Put the file where there is none, and where there is one see that it is the same.
+
+        In parts, so that it need not be in memory, and under another name first, because what
+        comes in parts cannot be made to depend on there being no object.
+        """
+        temporary = f"{_INCOMING}{uuid.uuid4().hex}"
+        sending: dict[str, Any] = {"use_multipart": True, "max_concurrency": 3}
+        with self._faults(key):
+            try:
+                self._obstore.put(
+                    self._store, temporary, source, attributes=_attributes(key), **sending
+                )
+                if self.sha256(temporary) != sha256:
+                    raise _other_copy(key, source)
+                self._obstore.copy(self._store, temporary, key, overwrite=False)
+            except self._exceptions.AlreadyExistsError:
+                if self.sha256(key) != sha256:
+                    raise other_bytes(source, self.name) from None
+            finally:
+                with contextlib.suppress(Exception):
+                    self._obstore.delete(self._store, temporary)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; it may be gone already."""
+        with self._faults(key), contextlib.suppress(FileNotFoundError):
+            self._obstore.delete(self._store, key)
+
+    def hold_lock(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: a bucket has no locks, and needs none."""
+        del progress
+        return contextlib.nullcontext()
+
+    def _read(self, key: str) -> tuple[bytes | None, dict[str, str]]:
+        """Return the content, and what tells it from any other; None and nothing for none."""
+        with self._faults(key), contextlib.suppress(FileNotFoundError):
+            answer = self._obstore.get(self._store, key)
+            tag = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
+            return bytes(answer.bytes()), {name: text for name, text in tag.items() if text}
+        return None, {}
+
+    @contextlib.contextmanager
+    def _faults(self, key: str) -> Iterator[None]:
+        """Turn a fault of the block into one line; answers of a service may hold a key."""
+        try:
+            yield
+        except RepackError:
+            raise
+        except Exception as error:  # noqa: BLE001 - obstore's have no common root
+            code = re.search(r"<Code>(\w+)</Code>", str(error))
+            reason = code[1] if code else redact(str(error).partition("\n")[0].strip())
+            raise OutputError(
+                f"the store says: {reason}",
+                code="bucket",
+                file=f"{self.name}/{key}".rstrip("/"),
+                hint=_BUCKET_HINT,
+            ) from None
+
+
+Place = Folder | Bucket
+
+
+def open_place(text: str) -> Place:
+    """Return the folder, which need not be there yet, or the bucket that `text` names."""
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return Folder(Path(text))
+    if scheme not in _SCHEMES:
+        hint = "name a folder, or a bucket: s3://, gs://, az://"
+        raise UsageError("is no place for an index", code="bad-url", file=text, hint=hint)
+    if urlsplit(text).password is not None:
+        message = "a URL is no place for a password"
+        raise UsageError(message, code="bad-url", file=text, hint=_BUCKET_HINT)
+    try:
+        return Bucket(text)
+    except ImportError:
+        raise UsageError(
+            "obstore is not installed, or boto3, which reads AWS_PROFILE",
+            code="driver-missing",
+            file=text,
+            hint='python -m pip install "cv2-repack[bucket]" boto3',
+        ) from None
+
+
+def other_bytes(file: object, place: str) -> InputError:
+    """Return the error for a file whose name stands for other bytes already."""
+    return InputError(
+        f"{place} has other bytes under this name",
+        code="other-bytes",
+        file=file,
+        hint="pins and caches know those: give yours another version with build.local",
+    )
+
+
+def _other_copy(key: str, source: Path) -> OutputError:
+    return OutputError(
+        f"its copy {key} has another SHA-256 and was removed",
+        code="changed",
+        file=source,
+        hint="publish again, once nobody writes to it; if it stays so, the store is at fault",
+    )
+
+
+def _raise_unreadable(error: OSError) -> None:
+    """Raise InputError for a folder that cannot be read; a missing one is empty."""
+    if not isinstance(error, FileNotFoundError):
+        raise files.not_read(Path(error.filename), error) from error
+
+
+def _attributes(key: str) -> dict[str, str]:
+    """Return the media type, without which a browser and pip take no page for a page."""
+    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+    return {"Content-Type": kind}
