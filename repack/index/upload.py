@@ -40,7 +40,8 @@ _HINTS = {
     "403": _LOGIN_HINT,
     "404": _URL_HINT,
     "405": _URL_HINT,
-    "413": "it has {weight}: leave families out, or let the server take more, and set publish.max-size to its limit",
+    "413": "it has {weight}: leave families out, or let the server take more, and set "
+    "publish.max-size to its limit",
 }
 _INDEX_HINT = "say where pip installs from: --index-url URL, or publish.index-url"
 #: Our setting -> that of .pypirc and twine's variable.
