@@ -425,7 +425,7 @@ def test_a_configuration_is_refused(
 
 def test_a_password_in_the_url_is_refused_and_not_repeated(dist: Path, upload: Upload) -> None:
     url = f"http://{USER}:{SECRET}@127.0.0.1:9/"
-    assert "TWINE_PASSWORD" in upload(dist, "--repository-url", url, code=2).error
+    assert ".pypirc" in upload(dist, "--repository-url", url, code=2).error
 
 
 def test_names_and_passwords_stay_with_the_host_that_takes_uploads(
