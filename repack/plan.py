@@ -6,7 +6,7 @@ What `repack build --dry-run` prints is this plan; `emit` writes the same.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import unified_diff
 
 from packaging.specifiers import SpecifierSet
@@ -24,7 +24,14 @@ from repack.dlls import (
 )
 from repack.errors import InputError, OutputError
 from repack.inspect import Analysis, Need
-from repack.inspect.pythons import correct_numpy, has_tag_for, is_numpy, leaves_no_numpy, tag_of
+from repack.inspect.analysis import STABLE_DLLS
+from repack.inspect.pythons import (
+    correct_requirements,
+    has_tag_for,
+    leaves_no_numpy,
+    python_dlls,
+    tag_of,
+)
 from repack.patching import Patched
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
 from repack.wheel import (
@@ -32,7 +39,6 @@ from repack.wheel import (
     Carried,
     Copied,
     Wheel,
-    edit_metadata,
     local_version,
     read_member,
     rename_wheel,
@@ -169,10 +175,12 @@ def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
         tags = frozenset(tag_of(pythons[0], tag.platform) for tag in tags)
     version = emitted_version(build, analysis, supplement.label)
     name = rename_wheel(wheel.filename, version=version, tags=tags)
+    requires = correct_requirements(wheel.requires, analysis.numpy)
     entries = rewrite_members(
-        replace(wheel, metadata=_correct_metadata(analysis)),
+        wheel,
         name,
         files,
+        fields={} if requires == wheel.requires else {"Requires-Dist": requires},
         add={"Requires-Dist": supplement.requires, "Provides-Extra": supplement.extras},
         add_licence=supplement.licence,
         carried=supplement.carried,
@@ -197,21 +205,10 @@ def _digest_recipe(
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _correct_metadata(analysis: Analysis) -> bytes:
-    """Return METADATA with the lines for NumPy that are right for the binary."""
-    wheel = analysis.wheel
-    lines = correct_numpy(wheel.requires, analysis.numpy)
-    others = [line for line in wheel.requires if not is_numpy(line)]
-    is_replaced = not {line for line in wheel.requires if is_numpy(line)} <= set(lines)
-    fields = {"Requires-Dist": others} if is_replaced else {}
-    return edit_metadata(wheel.metadata, fields=fields, add={"Requires-Dist": lines})
-
-
 def requirements_of(analysis: Analysis, supplement: Supplement) -> tuple[str, ...]:
     """Return the Requires-Dist lines of every wheel that is made, whatever its Python."""
-    requires = analysis.wheel.requires
-    others = [line for line in requires if not is_numpy(line)]
-    return (*others, *correct_numpy(requires, analysis.numpy), *supplement.requires)
+    lines = correct_requirements(analysis.wheel.requires, analysis.numpy)
+    return (*lines, *supplement.requires)
 
 
 # Which Pythons
@@ -220,22 +217,15 @@ def requirements_of(analysis: Analysis, supplement: Supplement) -> tuple[str, ..
 def refusal(python: str, analysis: Analysis) -> str:
     """Return why the wheel cannot serve `python` ("3.12", "3.14t"), or "" where it can."""
     wheel = analysis.wheel
-    version = python.removesuffix("t")
-    if python.endswith("t") and analysis.abi3:
-        return (
-            "its binary uses the stable ABI (abi3), which free-threaded Python does not have; "
-            f"take {version}"
-        )
+    linked = analysis.python_dlls - STABLE_DLLS or analysis.python_dlls
+    if linked and linked.isdisjoint(python_dlls(tag_of(python, ""))):
+        return f"its binary imports {min(linked)}, which Python {python} does not have"
     if not has_tag_for(wheel.filename, python):
         return f"the wheel is for {wheel.filename.tag} alone"
-    linked = {need.dll.key for need in analysis.needs if need.dll.kind is Kind.PYTHON}
-    linked -= {"python3.dll", "python3t.dll"}
-    if linked and f"python{python.replace('.', '')}.dll" not in linked:
-        return f"its binary imports {min(linked)}"
     allowed = SpecifierSet(wheel.requires_python)
-    if not any(allowed.contains(f"{version}.{micro}") for micro in (0, 99)):
+    if not any(allowed.contains(f"{python.removesuffix('t')}.{micro}") for micro in (0, 99)):
         return f"its Requires-Python is {wheel.requires_python}"
-    for line in correct_numpy(wheel.requires, analysis.numpy):
+    for line in correct_requirements(wheel.requires, analysis.numpy):
         if leaves_no_numpy(line, python):
             return f"it requires {line}, and no such NumPy has a wheel for {python}"
     return ""

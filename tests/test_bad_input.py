@@ -247,7 +247,7 @@ def test_a_source_date_epoch_from_1970_to_2107_is_obeyed(
 def test_no_python_that_can_be_served(repack: Repack, source: Path) -> None:
     line = refused(repack, "--source", source, "--python", "3.6", "3.14t")
     assert "3.6: the wheel is for cp37-abi3-win_amd64 alone" in line
-    assert "3.14t: its binary uses the stable ABI" in line
+    assert "3.14t: its binary imports python3.dll, which Python 3.14t does not have" in line
     assert "[no-python]; " in line
 
 

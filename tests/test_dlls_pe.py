@@ -75,7 +75,7 @@ def test_a_section_is_read_from_whole_sectors_as_the_loader_does(
 #: Every descriptor points to one long list: few bytes, millions of symbols.
 ENDLESS = dllmaking.make_dll("a.dll", imports={f"x{n}.dll": ["s"] * 4000 for n in range(200)})
 REFUSED = {
-    "empty": (b"", "it is empty"),
+    "empty": (b"", "empty file"),
     "two bytes": (b"MZ", "Unable to read the DOS Header"),
     "half a header": (whole_dll()[:1000], "its section table|it is cut short"),
     "cut at the end": (whole_dll()[:-600], "it is cut short: section"),

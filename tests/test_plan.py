@@ -106,17 +106,16 @@ PYTHONS = {
     "stable ABI, the oldest": (ABI3, "python3.dll", "3.7", ""),
     "stable ABI, one to come": (ABI3, "python3.dll", "3.40", ""),
     "stable ABI, too old": (ABI3, "python3.dll", "3.6", ABI3),
-    "stable ABI, threads": (ABI3, "python3.dll", "3.14t", "take 3.14"),
+    "stable ABI, threads": (ABI3, "python3.dll", "3.14t", "which Python 3.14t does not have"),
     "abi3 by its tag alone, the one": (ABI3, "python39.dll", "3.9", ""),
     "abi3 by its tag alone, another": (ABI3, "python39.dll", "3.12", "python39.dll"),
     "one version, stable binary": (OF_312, "python3.dll", "3.12", ""),
-    "another version": (OF_312, "python312.dll", "3.13", OF_312),
-    "its threads": (OF_312, "python312.dll", "3.12t", OF_312),
+    "another version": (OF_312, "python3.dll", "3.13", OF_312),
+    "its threads": (OF_312, "python312.dll", "3.12t", "python312.dll"),
     "free-threaded": (OF_314T, "python314t.dll", "3.14t", ""),
-    "not free-threaded": (OF_314T, "python314t.dll", "3.14", "cp314t"),
+    "not free-threaded": (OF_314T, "python314t.dll", "3.14", "python314t.dll"),
     "the m of 3.7": ("cp37-cp37m", "python37.dll", "3.7", ""),
-    "any, another": ("py3-none", "python311.dll", "3.12", "python311.dll"),
-    "Python 2": ("py2-none", "python27.dll", "3.12", "py2-none"),
+    "Python 2": ("py2-none", "python27.dll", "3.12", "python27.dll"),
 }
 
 

@@ -13,7 +13,7 @@ from repack.dlls.families import (
     may_be_shipped,
     possible_majors,
 )
-from repack.dlls.partners import companions, partners, parts_of
+from repack.dlls.partners import companions, missing_parts, partners
 from repack.dlls.pe import Image, read_exports, read_image
 from repack.dlls.writing import make_dll
 
@@ -31,8 +31,8 @@ __all__ = [
     "key_of",
     "make_dll",
     "may_be_shipped",
+    "missing_parts",
     "partners",
-    "parts_of",
     "possible_majors",
     "read_exports",
     "read_image",

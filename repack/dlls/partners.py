@@ -1,6 +1,8 @@
 """DLLs that NVIDIA's DLLs need in their turn: by their import tables, or by name as they run."""
 
 import re
+from collections.abc import Iterable
+from fnmatch import filter as filter_names
 from typing import NamedTuple
 
 from repack.dlls.families import Dll, Kind
@@ -58,9 +60,15 @@ def companions(dll: Dll) -> tuple[str, ...]:
     return ()
 
 
-def parts_of(dll: Dll) -> tuple[str, ...]:
-    """Return the keys of the files without which `dll` loads and does not work."""
-    if dll.original != f"cudnn64_{dll.version}.dll":
-        return ()
-    parts = _CUDNN_PARTS.get(dll.version or 0, ())
-    return tuple(f"cudnn_{part}64_{dll.version}.dll" for part in parts)
+def missing_parts(dll: Dll, keys: Iterable[str]) -> list[str]:
+    """Return the files, as patterns, that are not among `keys` and without which `dll` fails.
+
+    It loads without them, and what needs them does not work.
+    """
+    parts: tuple[str, ...] = ()
+    if dll.original == f"cudnn64_{dll.version}.dll":
+        names = _CUDNN_PARTS.get(dll.version or 0, ())
+        parts = tuple(f"cudnn_{name}64_{dll.version}.dll" for name in names)
+    elif dll.original.startswith("nvrtc64_"):
+        parts = ("nvrtc-builtins64_*.dll",)
+    return [part for part in parts if not filter_names(keys, part)]

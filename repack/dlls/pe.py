@@ -7,24 +7,29 @@ is a wheel that does not import.
 
 import mmap
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias
 
 import pefile
 
 from repack.errors import InputError
 
 _MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
-_EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13
+_EXPORTS = 0
+#: A directory's number, the form of its entries, and where in one the addresses stand of a DLL's
+#: name, of the symbols asked for, and of the list that the loader fills in.
+_Table: TypeAlias = tuple[int, str, tuple[int, int, int]]
+_IMPORTS: _Table = (1, "<5I", (3, 0, 4))
+_DELAY_IMPORTS: _Table = (13, "<8I", (1, 4, 3))
 #: Far beyond any real file, near enough that a made-up one ends at once.
-_MOST_DLLS, _MOST_SYMBOLS = 4096, 1 << 19
+_MOST_SYMBOLS = 1 << 19
 _LONGEST_NAME = 8192
 _IMPOSSIBLE = frozenset('<>:"|?*/\\')
 #: Whatever pefile raises at headers that contradict themselves, and ValueError is ours.
 _BROKEN = (pefile.PEFormatError, ValueError, AttributeError, IndexError, struct.error)
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +61,6 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
     Raises InputError with code "not-pe" for what the Windows loader would not take.
     """
     try:
-        if not path.stat().st_size:
-            raise ValueError("it is empty")
         # Mapped and not read: it may be larger than memory.
         with (
             path.open("rb") as stream,
@@ -67,8 +70,8 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
             machine = headers.FILE_HEADER.Machine
             return Image(
                 machine=_MACHINES.get(machine, f"0x{machine:04x}"),
-                imports=_read_imports(headers, _find_imports(headers)),
-                delay_imports=_read_imports(headers, _find_delay_imports(headers)),
+                imports=_read_imports(headers, _IMPORTS),
+                delay_imports=_read_imports(headers, _DELAY_IMPORTS),
                 exports=tuple(_read_exports(headers)),
             )
     except _BROKEN as error:
@@ -101,34 +104,25 @@ def _read_headers(content: mmap.mmap) -> pefile.PE:
     return headers
 
 
-def _find_imports(headers: pefile.PE) -> Iterator[tuple[int, int]]:
-    """Yield where the name of each DLL and its list of symbols are."""
-    for lookups, _, _, name, addresses in _descriptors(headers, _IMPORTS, "<5I"):
+def _read_imports(headers: pefile.PE, table: _Table) -> tuple[Import, ...]:
+    """Return the DLLs and symbols of a table; a DLL of which nothing is asked is not loaded."""
+    index, form, places = table
+    imports: dict[str, list[str]] = {}
+    rva, total = _directory(headers, index), 0
+    while rva:
+        entry = struct.unpack(form, _data(headers, rva, struct.calcsize(form)))
+        name, lookups, addresses = (entry[place] for place in places)
         if not name or not addresses:
-            return
+            break
+        dll = _dll_name(headers, name)
         # Old linkers leave the first list out.
-        yield name, lookups or addresses
-
-
-def _find_delay_imports(headers: pefile.PE) -> Iterator[tuple[int, int]]:
-    for _, name, _, _, lookups, *_ in _descriptors(headers, _DELAY_IMPORTS, "<8I"):
-        if not name:
-            return
-        yield name, lookups
-
-
-def _read_imports(headers: pefile.PE, places: Iterable[tuple[int, int]]) -> tuple[Import, ...]:
-    """Return the DLLs and symbols; a DLL of which nothing is asked is not loaded."""
-    pairs = (
-        (dll, symbol)
-        for name, lookups in _limit(places, _MOST_DLLS)
-        for dll in [_dll_name(headers, name)]
-        for symbol in _symbols(headers, lookups)
-    )
-    symbols: dict[str, list[str]] = {}
-    for dll, symbol in _limit(pairs, _MOST_SYMBOLS):
-        symbols.setdefault(dll, []).append(symbol)
-    return tuple(Import(dll=dll, symbols=tuple(names)) for dll, names in symbols.items())
+        names = list(islice(_symbols(headers, lookups or addresses), _MOST_SYMBOLS))
+        total += 1 + len(names)
+        if total > _MOST_SYMBOLS:
+            raise ValueError("its import table has no end")
+        imports.setdefault(dll, []).extend(names)
+        rva += struct.calcsize(form)
+    return tuple(Import(dll=dll, symbols=tuple(names)) for dll, names in imports.items() if names)
 
 
 def _read_exports(headers: pefile.PE) -> Iterator[str]:
@@ -142,24 +136,9 @@ def _read_exports(headers: pefile.PE) -> Iterator[str]:
         yield _text(headers, rva)
 
 
-def _limit(items: Iterable[_Item], most: int) -> Iterator[_Item]:
-    for number, item in enumerate(items):
-        if number >= most:
-            raise ValueError("its import table has no end")
-        yield item
-
-
 def _directory(headers: pefile.PE, index: int) -> int:
     directories = headers.OPTIONAL_HEADER.DATA_DIRECTORY
     return int(directories[index].VirtualAddress) if index < len(directories) else 0
-
-
-def _descriptors(headers: pefile.PE, index: int, form: str) -> Iterator[tuple[int, ...]]:
-    rva = _directory(headers, index)
-    size = struct.calcsize(form)
-    while rva and any(descriptor := struct.unpack(form, _data(headers, rva, size))):
-        yield descriptor
-        rva += size
 
 
 def _symbols(headers: pefile.PE, rva: int) -> Iterator[str]:

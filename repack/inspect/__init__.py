@@ -3,14 +3,13 @@
 from repack.inspect.analysis import Analysis, require_cv2, require_original, require_windows
 from repack.inspect.binaries import Binaries, read_binaries
 from repack.inspect.inspection import analyse
-from repack.inspect.needs import Need, find_needs
+from repack.inspect.needs import Need
 
 __all__ = [
     "Analysis",
     "Binaries",
     "Need",
     "analyse",
-    "find_needs",
     "read_binaries",
     "require_cv2",
     "require_original",

@@ -1,41 +1,46 @@
 """What is known of a wheel once it has been looked through."""
 
+import ast
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from repack.dlls import Dll, Image, Kind, key_of
+from repack.dlls import Image, Kind, key_of
 from repack.errors import InputError
-from repack.inspect.claims import read_build
 from repack.inspect.needs import Need
+from repack.patching import BUILD_MODULE
 from repack.record import Finding
-from repack.wheel import Wheel, WheelName
+from repack.wheel import Wheel, WheelName, read_member
 
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
-_TOOLKIT = {Kind.CUDA, Kind.CUDNN}
+#: What the stable ABI is linked to; the other is free-threaded Python's.
+STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """A wheel, and what its binaries say.
 
-    `native` are the extension modules, `images` all .pyd and .dll members, `needs` every DLL that
-    the modules and the DLLs in the wheel they reach ask for, sorted. `cuda_major` is told by the
-    DLLs' names, `cuda_version` (major, minor) where the wheel says more and does not contradict
-    them; both None for a build without CUDA. `numpy` is the NumPy ABI, "1" or "2", None where no
-    module uses it; `abi3` whether the modules use Python's stable ABI.
+    `images` are all .pyd and .dll members, `needs` every DLL that the modules and the DLLs in the
+    wheel they reach ask for, sorted. `cuda_major` is told by the DLLs' names, `cuda_version`
+    (major, minor) where the wheel says more and does not contradict them; both None for a build
+    without CUDA. `numpy` is the NumPy ABI, "1" or "2", None where no module uses it.
     """
 
     wheel: Wheel
-    native: tuple[str, ...]
     images: Mapping[str, Image]
     needs: tuple[Need, ...]
     cuda_major: int | None = None
     cuda_version: tuple[int, int] | None = None
     numpy: str | None = None
-    abi3: bool = False
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def native(self) -> tuple[str, ...]:
+        """The extension modules."""
+        return tuple(member for member in self.images if member.lower().endswith(".pyd"))
 
     @property
     def cv2(self) -> tuple[str, ...]:
@@ -43,21 +48,19 @@ class Analysis:
         return tuple(member for member in self.native if _CV2.fullmatch(member))
 
     @property
-    def cuda_dlls(self) -> tuple[Dll, ...]:
-        """The DLLs of the toolkit and of cuDNN that the modules lead to."""
-        return tuple(need.dll for need in self.needs if need.dll.kind in _TOOLKIT)
+    def python_dlls(self) -> frozenset[str]:
+        """The keys of the DLLs of Python's that the modules are linked to."""
+        return frozenset(need.dll.key for need in self.needs if need.dll.kind is Kind.PYTHON)
+
+    @property
+    def abi3(self) -> bool:
+        """Whether the modules are linked to the stable ABI alone."""
+        return bool(self.python_dlls) and self.python_dlls <= STABLE_DLLS
 
     @property
     def toolkit_needs(self) -> tuple[Need, ...]:
         """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
-        return tuple(
-            need for need in self.needs if need.in_wheel is None and need.dll.kind in _TOOLKIT
-        )
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether the modules lead to anything of NVIDIA's."""
-        return bool(self.cuda_dlls) or any(need.dll.family == "driver" for need in self.needs)
+        return tuple(need for need in self.needs if need.is_cuda and need.in_wheel is None)
 
     def symbols(self, need: Need) -> tuple[str, ...]:
         """Return what the members that need the DLL ask of it, sorted."""
@@ -97,13 +100,18 @@ def require_cv2(analysis: Analysis) -> None:
 
 def require_original(analysis: Analysis) -> None:
     """Raise InputError "repacked" for a wheel that repack has emitted."""
-    build = read_build(analysis.wheel)
-    if build is not None:
-        original = build.get("original") or {}
-        name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
-        raise InputError(
-            "repack has made it",
-            code="repacked",
-            file=analysis.wheel.path,
-            hint=f"build from the original {name} (sha256 {sha256})",
-        )
+    wheel = analysis.wheel
+    if BUILD_MODULE not in wheel.names:
+        return
+    original: dict[str, str] = {}
+    # The module is one assignment of a literal.
+    with suppress(LookupError, SyntaxError, TypeError, ValueError):
+        statement = ast.parse(read_member(wheel.archive, BUILD_MODULE)).body[-1]
+        original = ast.literal_eval(ast.unparse(statement).partition("= ")[2])["original"]
+    name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
+    raise InputError(
+        "repack has made it",
+        code="repacked",
+        file=wheel.path,
+        hint=f"build from the original {name} (sha256 {sha256})",
+    )

@@ -1,7 +1,6 @@
 """What a wheel's binaries say, read while its content is verified, in constant memory."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +10,6 @@ import msgspec
 from repack import __version__
 from repack.console import Task
 from repack.dlls import Image, read_image
-from repack.errors import InputError
 from repack.files import Memory, sha256_of
 from repack.wheel import Member, Sink, Wheel, read_wheel
 
@@ -62,50 +60,24 @@ def read_binaries(
         return wheel, known
     images: dict[str, Image] = {}
     numpy: set[str] = set()
-    errors: list[InputError] = []
-
-    def look_into(member: Member, binary: Path) -> None:
-        try:
-            images[member.name] = read_image(binary, name=member.name, file=path)
-        except InputError as error:
-            # What RECORD says of the member comes first: the file may simply be damaged.
-            errors.append(error)
-        if member.name.lower().endswith(".pyd"):
-            numpy.update(_find_numpy(binary))
-
-    with _collecting(look_into) as sink:
-        wheel = read_wheel(
-            path, sink=sink, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task
-        )
-    if errors:
-        raise errors[0]
-    binaries = Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
-    if memory:
-        memory.keep(key, msgspec.to_builtins(binaries))
-    return wheel, binaries
-
-
-@contextmanager
-def _collecting(
-    look_into: Callable[[Member, Path], None],
-) -> Iterator[Callable[[Member], Sink | None]]:
-    """Give what collects each binary in a temporary file, for `look_into` once it is whole.
-
-    A binary's tables point to and fro. A member is whole when the next one comes.
-    """
     waiting: list[Member] = []
+    # A binary's tables point to and fro, so each lies in a temporary file until it is read.
     with (
         TemporaryDirectory(prefix="repack-") as folder,
         Path(folder, "binary").open("wb") as stream,
     ):
 
-        def finish() -> None:
+        def look_into_waiting() -> None:
             stream.flush()
-            while waiting:
-                look_into(waiting.pop(), Path(stream.name))
+            for member in waiting:
+                images[member.name] = read_image(Path(stream.name), name=member.name, file=path)
+                if member.name.lower().endswith(".pyd"):
+                    numpy.update(_find_numpy(Path(stream.name)))
+            waiting.clear()
 
         def collect(member: Member) -> Sink | None:
-            finish()
+            # The one before is whole now, and its checksum is right.
+            look_into_waiting()
             if not member.name.lower().endswith(_SUFFIXES):
                 return None
             waiting.append(member)
@@ -113,8 +85,14 @@ def _collecting(
             stream.truncate()
             return stream.write
 
-        yield collect
-        finish()
+        wheel = read_wheel(
+            path, sink=collect, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task
+        )
+        look_into_waiting()
+    binaries = Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
+    if memory:
+        memory.keep(key, msgspec.to_builtins(binaries))
+    return wheel, binaries
 
 
 def _find_numpy(binary: Path) -> set[str]:

@@ -1,13 +1,10 @@
 """What a wheel's own texts say of CUDA: its configuration, its version, its name."""
 
-import ast
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from repack.patching import BUILD_MODULE
 from repack.wheel import Wheel, read_member
 
 _CONFIGS = ("cv2/config.py", "cv2/config-*.py")
@@ -30,13 +27,10 @@ class Claim(NamedTuple):
 
 def read_claims(wheel: Wheel) -> list[Claim]:
     """Return the CUDA versions that the wheel's texts name, each once, surest first."""
-    return list(dict.fromkeys(_claims(wheel)))
+    return list(dict.fromkeys(_find_claims(wheel)))
 
 
-def _claims(wheel: Wheel) -> Iterator[Claim]:
-    match (read_build(wheel) or {}).get("cuda"):
-        case (int(major), int() | None as minor):
-            yield Claim(BUILD_MODULE, major, minor)
+def _find_claims(wheel: Wheel) -> Iterator[Claim]:
     for name, content in read_configs(wheel).items():
         for toolkit in _TOOLKIT.finditer(content):
             yield Claim(name, int(toolkit[1]), int(toolkit[2]))
@@ -53,14 +47,3 @@ def read_configs(wheel: Wheel) -> dict[str, bytes]:
         for name in sorted(wheel.names)
         if any(fnmatchcase(name, pattern) for pattern in _CONFIGS)
     }
-
-
-def read_build(wheel: Wheel) -> dict[str, Any] | None:
-    """Return what repack wrote into a wheel that it emitted, None for any other wheel."""
-    if wheel.archive.member(BUILD_MODULE) is None:
-        return None
-    with suppress(SyntaxError, ValueError):
-        for node in ast.parse(read_member(wheel.archive, BUILD_MODULE)).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BUILD":
-                return dict(ast.literal_eval(node.value))
-    return {}

@@ -5,20 +5,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
-from repack.dlls import (
-    Dll,
-    Kind,
-    classify,
-    key_of,
-    may_be_shipped,
-    partners,
-    parts_of,
-    possible_majors,
-)
+from repack.dlls import Dll, Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
 from repack.inspect.analysis import Analysis
 from repack.inspect.claims import Claim, read_configs
-from repack.inspect.pythons import correct_numpy, has_tag_for, is_numpy, lets_in_numpy_2
+from repack.inspect.pythons import (
+    correct_requirements,
+    has_tag_for,
+    is_numpy,
+    lets_in_numpy_2,
+    python_dlls,
+)
 from repack.patching import machine_directories
 from repack.record import Finding
 from repack.wheel import read_member, startup_hooks
@@ -50,7 +47,7 @@ HINTS = {
 }
 _OF_NVIDIA = {Kind.CUDA, Kind.CUDNN}
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
-_PYTHON_DLL = re.compile(r"python3(\d+)(t?)\.dll")
+_PYTHON_DLL = re.compile(r"python\d+t?\.dll")
 _SUFFIX = re.compile(r".+\.(cp3\d+)t?-(win\w+)\.pyd")
 _TERMS = re.compile(r".*\.dist-info/.*(licen[cs]e|eula|notice)[^/]*", re.IGNORECASE)
 #: So many files are named to a person; an archive's listing has them all.
@@ -83,18 +80,15 @@ def find_findings(
 
 
 def _about_cuda(analysis: Analysis, claims: Sequence[Claim]) -> Iterator[Row]:
-    if not analysis.is_cuda and analysis.cv2:
+    if analysis.cv2 and not any(need.is_nvidia for need in analysis.needs):
         though = f", though {', '.join(map(str, claims))}" if claims else ""
         yield "not-cuda", "", f"a build without CUDA: no module imports a CUDA DLL{though}"
-    majors = possible_majors(analysis.cuda_dlls)
+    dlls = [need.dll for need in analysis.needs if need.is_cuda and need.dll.majors]
+    majors = possible_majors(dlls)
     if majors == frozenset():
-        names = ", ".join(
-            f"{dll.name} (CUDA {', '.join(map(str, sorted(dll.majors)[:3]))})"
-            for dll in analysis.cuda_dlls
-            if dll.majors
-        )
-        message = f"its DLLs are of CUDA versions that do not go together: {names}"
-        yield "cuda-majors-mixed", "", message
+        names = [f"{dll.name} (CUDA {', '.join(map(str, sorted(dll.majors)[:3]))})" for dll in dlls]
+        message = "its DLLs are of CUDA versions that do not go together: "
+        yield "cuda-majors-mixed", "", message + ", ".join(names)
     for claim in claims:
         if majors and claim.major not in majors:
             right = " or ".join(map(str, sorted(majors)))
@@ -125,33 +119,24 @@ def _about_configs(analysis: Analysis) -> Iterator[Row]:
 
 def _about_tag(analysis: Analysis) -> Iterator[Row]:
     name = analysis.wheel.filename
+    machines = {_MACHINES.get(tag.platform) for tag in name.tags}
     places = {(tag.interpreter, tag.platform) for tag in name.tags}
+    pythons = frozenset.intersection(*map(python_dlls, name.tags))
     reached = {need.in_wheel for need in analysis.needs if need.in_wheel} | set(analysis.native)
     for member in sorted(reached):
-        machine = analysis.images[member].machine
-        problems = list(_linked_python(analysis, member))
+        image = analysis.images[member]
+        problems = [
+            f"it imports {imported.dll}"
+            for imported in image.imports
+            if _PYTHON_DLL.fullmatch(imported.dll.lower()) and imported.dll.lower() not in pythons
+        ]
         suffix = _SUFFIX.fullmatch(PurePosixPath(member).name)
         if suffix and (suffix[1], suffix[2]) not in places:
             problems.append(f"its name says {suffix[1]}-{suffix[2]}")
-        if machine not in {_MACHINES.get(tag.platform) for tag in name.tags}:
-            problems.append(f"it is for {machine}")
+        if image.machine not in machines:
+            problems.append(f"it is for {image.machine}")
         for problem in problems:
             yield "tag-mismatch", member, f"{problem}, the wheel's tag says {name.tag}"
-
-
-def _linked_python(analysis: Analysis, member: str) -> Iterator[str]:
-    """Yield which Python the module is linked to, where a tag promises another."""
-    tags = analysis.wheel.filename.tags
-    for imported in analysis.images[member].imports:
-        dll = imported.dll.lower()
-        if match := _PYTHON_DLL.fullmatch(dll):
-            python = f"cp3{match[1]}"
-            # Up to 3.7 the ABI named the memory allocator too (PEP 3149).
-            own = {f"{python}{match[2]}", "none"}
-            if any(tag.interpreter != python or tag.abi.rstrip("m") not in own for tag in tags):
-                yield f"it imports {imported.dll}"
-        elif dll == "python3.dll" and any(tag.abi.endswith("t") for tag in tags):
-            yield f"it imports {imported.dll}, which free-threaded Python does not have"
 
 
 def _about_layout(analysis: Analysis) -> Iterator[Row]:
@@ -169,22 +154,18 @@ def _about_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Row]:
     if abi is None or wheel.filename.name == "numpy":
         return
     member = f"{wheel.dist_info}/METADATA"
-    lines = list(filter(is_numpy, wheel.requires))
-    right = correct_numpy(lines, abi)
-    if not lines:
-        yield (
-            "numpy-missing",
-            member,
-            f"it is built for NumPy {abi} and does not require {right[0]}",
-        )
+    right = correct_requirements(wheel.requires, abi)
+    if not any(map(is_numpy, wheel.requires)):
+        message = f"it is built for NumPy {abi} and does not require {right[-1]}"
+        yield "numpy-missing", member, message
         return
-    for line, lifted in zip(lines, right, strict=False):
+    for line, lifted in zip(wheel.requires, right, strict=False):
         if line != lifted:
             message = f"it requires {line}, which leaves a Python without any NumPy; its binary is "
             message += f"built for NumPy 2, and the wheels made from it require {lifted}"
             yield "numpy-bound-lifted", member, message
     asked = [python for python in pythons if has_tag_for(wheel.filename, python)]
-    wrong = [python for python in asked if abi == "1" and lets_in_numpy_2(lines, python)]
+    wrong = [python for python in asked if abi == "1" and lets_in_numpy_2(wheel.requires, python)]
     if wrong:
         message = "it does not import with a NumPy 2, and its requirements let in one on Python "
         yield "numpy-contradicted", member, message + ", ".join(wrong)
@@ -205,7 +186,7 @@ def _about_carried(analysis: Analysis) -> Iterator[Row]:
         message += "hides the machine's own and may not be passed on"
         yield "vendored-driver", driver[0], message
     carried = {member: dll for member, dll in named.items() if dll.kind in _OF_NVIDIA}
-    used = _find_used(analysis, carried)
+    used = {need.in_wheel for need in analysis.needs}
     idle = [member for member in carried if member not in used]
     if idle:
         sizes = {member.name: member.compressed_size for member in analysis.wheel.archive.members}
@@ -213,26 +194,11 @@ def _about_carried(analysis: Analysis) -> Iterator[Row]:
         message = f"nothing in it asks for {_join(idle)}, which weigh {weight:,.1f} MB of it"
         yield "vendored-superfluous", idle[0], message
     yield from _about_licence(analysis, carried)
-    yield from _about_parts(analysis, carried)
-
-
-def _find_used(analysis: Analysis, carried: Mapping[str, Dll]) -> set[str]:
-    """Return the members that modules lead to, by import tables or by name."""
-    used: set[str] = set()
-    waiting = [need.in_wheel for need in analysis.needs if need.in_wheel in carried]
-    for member in waiting:
-        if member is None or member in used:
-            continue
-        used.add(member)
-        image = analysis.images[member]
-        keys = {key_of(imported.dll) for imported in (*image.imports, *image.delay_imports)}
-        patterns = [partner.names for partner in partners(carried[member], analysis.cuda_major)]
-        waiting += [
-            other
-            for other, dll in carried.items()
-            if dll.key in keys or any(pattern.fullmatch(dll.key) for pattern in patterns)
-        ]
-    return used
+    keys = {dll.key for dll in carried.values()}
+    for member, dll in carried.items():
+        if missing := missing_parts(dll, keys):
+            message = f"it carries {dll.name} without {_join(missing)}, which that loads by name "
+            yield "vendored-incomplete", member, f"{message}while it runs"
 
 
 def _about_licence(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[Row]:
@@ -245,19 +211,6 @@ def _about_licence(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[R
     if carried and not any(b"NVIDIA" in read_member(wheel.archive, name) for name in terms):
         message = f"it carries {_join(list(carried))} without the text of NVIDIA's licence"
         yield "vendored-without-licence", min(carried), message
-
-
-def _about_parts(analysis: Analysis, carried: Mapping[str, Dll]) -> Iterator[Row]:
-    keys = {dll.key for dll in carried.values()}
-    for member, dll in carried.items():
-        missing = [part for part in parts_of(dll) if part not in keys]
-        if dll.family == "nvrtc":
-            patterns = [partner.names for partner in partners(dll, analysis.cuda_major)]
-            has_builtins = all(any(map(pattern.fullmatch, keys)) for pattern in patterns)
-            missing += [] if has_builtins else ["nvrtc-builtins64_*.dll"]
-        if missing:
-            message = f"it carries {dll.name} without {_join(missing)}, which that loads by name "
-            yield "vendored-incomplete", member, f"{message}while it runs"
 
 
 def _join(members: Sequence[str]) -> str:

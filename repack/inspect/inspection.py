@@ -1,20 +1,17 @@
 """Looks through a wheel: its content, its binaries, its texts, and what follows from them."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from repack.console import Task
-from repack.dlls import Image, possible_majors
+from repack.dlls import possible_majors
 from repack.files import Memory
 from repack.inspect.analysis import Analysis
 from repack.inspect.binaries import read_binaries
 from repack.inspect.claims import Claim, read_claims
 from repack.inspect.findings import find_findings
-from repack.inspect.needs import find_needs
-
-_PYTHON_DLL = re.compile(r"python\d+t?\.dll")
+from repack.inspect.needs import Need, find_needs
 
 
 def analyse(
@@ -32,35 +29,27 @@ def analyse(
     wheel, binaries = read_binaries(
         path, allow_startup_hook=allow_startup_hook, task=task, memory=memory
     )
-    native = tuple(name for name in sorted(binaries.images) if name.lower().endswith(".pyd"))
+    needs = find_needs(binaries.images)
     claims = read_claims(wheel)
+    major, version = _find_cuda(needs, claims)
     analysis = Analysis(
         wheel=wheel,
-        native=native,
         images=binaries.images,
-        needs=find_needs(native, binaries.images),
+        needs=needs,
+        cuda_major=major,
+        cuda_version=version,
         numpy=binaries.numpy,
-        abi3=_is_abi3([binaries.images[member] for member in native]),
     )
-    major, version = _find_cuda(analysis, claims)
-    analysis = replace(analysis, cuda_major=major, cuda_version=version)
     return replace(analysis, findings=find_findings(analysis, claims, pythons))
 
 
-def _is_abi3(modules: Sequence[Image]) -> bool:
-    """Return whether the modules are linked to the stable ABI alone."""
-    dlls = {imported.dll.lower() for image in modules for imported in image.imports}
-    pythons = {dll for dll in dlls if _PYTHON_DLL.fullmatch(dll)}
-    return bool(pythons) and pythons <= {"python3.dll", "python3t.dll"}
-
-
 def _find_cuda(
-    analysis: Analysis, claims: Sequence[Claim]
+    needs: Sequence[Need], claims: Sequence[Claim]
 ) -> tuple[int | None, tuple[int, int] | None]:
     """Return CUDA's major, and its version: the binary decides, the texts may say more."""
-    if not analysis.is_cuda:
+    if not any(need.is_nvidia for need in needs):
         return None, None
-    majors = possible_majors(analysis.cuda_dlls)
+    majors = possible_majors(need.dll for need in needs if need.is_cuda)
     fitting = [claim for claim in claims if majors is None or claim.major in majors]
     major = next((claim.major for claim in fitting), None)
     if majors and len(majors) == 1:

@@ -20,14 +20,14 @@ _NUMPY_2 = tuple(f"2.{minor}.0" for minor in range(30))
 _UPPER_BOUNDS = {"<", "<=", "==", "~="}
 
 
-def minor_of(python: str) -> int:
+def _minor_of(python: str) -> int:
     """Return 12 for "3.12", and 14 for "3.14t"."""
     return int(python.removeprefix("3.").removesuffix("t"))
 
 
 def tag_of(python: str, platform: str) -> Tag:
     """Return the tag of a wheel for one Python alone: cp312-cp312, cp314-cp314t, cp37-cp37m."""
-    minor = minor_of(python)
+    minor = _minor_of(python)
     flag = "t" if python.endswith("t") else "m" if minor < _FIRST_WITHOUT_M else ""
     return Tag(f"cp3{minor}", f"cp3{minor}{flag}", platform)
 
@@ -35,12 +35,21 @@ def tag_of(python: str, platform: str) -> Tag:
 def has_tag_for(name: WheelName, python: str) -> bool:
     """Return whether that Python, on one of the wheel's platforms, takes a wheel of this name."""
     platforms = sorted({tag.platform for tag in name.tags})
-    version, own = (3, minor_of(python)), tag_of(python, "")
+    version, own = (3, _minor_of(python)), tag_of(python, "")
     supported = {
         *cpython_tags(version, abis=[own.abi], platforms=platforms),
         *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
     }
     return not name.tags.isdisjoint(supported)
+
+
+def python_dlls(tag: Tag) -> frozenset[str]:
+    """Return the DLLs of Python's that a module with that tag may be linked to."""
+    threads = "t" if tag.abi.endswith("t") else ""
+    names = {f"python3{threads}.dll"}
+    if not tag.abi.startswith("abi3"):
+        names.add(f"python{tag.interpreter[2:]}{threads}.dll")
+    return frozenset(names)
 
 
 def is_numpy(line: str) -> bool:
@@ -49,19 +58,19 @@ def is_numpy(line: str) -> bool:
     return requirement is not None and canonicalize_name(requirement.name) == "numpy"
 
 
-def correct_numpy(requires: Iterable[str], abi: str | None) -> tuple[str, ...]:
-    """Return the Requires-Dist lines for NumPy as a binary needs them that is built for `abi`.
+def correct_requirements(requires: Iterable[str], abi: str | None) -> tuple[str, ...]:
+    """Return the Requires-Dist lines as a binary needs them that is built for NumPy's `abi`.
 
     One built for NumPy 1 does not import with NumPy 2. One built for NumPy 2 imports with all that
     came after it: where an upper bound leaves a Python without any NumPy, it goes. It goes for
     every Python: PDM takes one NumPy for all, and finds none where two lines have none in common.
     """
-    lines = tuple(filter(is_numpy, requires))
-    right = "numpy<2" if abi == "1" else "numpy"
-    if abi is None or (lines and abi == "2"):
-        return tuple(map(_lift_bounds, lines)) if abi else lines
-    is_open = any(lets_in_numpy_2(lines, f"3.{minor}") for minor in _PYTHONS_OF_NUMPY_2)
-    return (*lines, right) if is_open and right not in lines else lines
+    lines = [_lift_bounds(line) if abi == "2" else line for line in requires]
+    if abi == "2" and not any(map(is_numpy, lines)):
+        lines.append("numpy")
+    if abi == "1" and any(lets_in_numpy_2(lines, f"3.{minor}") for minor in _PYTHONS_OF_NUMPY_2):
+        lines.append("numpy<2")
+    return tuple(lines)
 
 
 def lets_in_numpy_2(requires: Iterable[str], python: str) -> bool:
@@ -70,26 +79,28 @@ def lets_in_numpy_2(requires: Iterable[str], python: str) -> bool:
         requirement.specifier
         for requirement in select_requirements(filter(is_numpy, requires), python)
     ]
-    return minor_of(python) in _PYTHONS_OF_NUMPY_2 and any(
+    return _minor_of(python) in _PYTHONS_OF_NUMPY_2 and any(
         all(specifier.contains(version) for specifier in specifiers) for version in _NUMPY_2
     )
 
 
 def leaves_no_numpy(line: str, python: str) -> bool:
     """Return whether no NumPy that the line lets in has a wheel for that Python."""
-    return bool(_excluding_bounds(line, minor_of(python)))
+    return bool(_excluding_bounds(line, _minor_of(python)))
 
 
 def _excluding_bounds(line: str, minor: int) -> list[Specifier]:
     """Return the bounds in a line for NumPy that leave Python 3.`minor` without any."""
     first = _FIRST_NUMPY.get(min(minor, max(_FIRST_NUMPY)))
+    if first is None or not is_numpy(line):
+        return []
     return [
         bound
-        for requirement in select_requirements([line] if first else [], f"3.{minor}")
+        for requirement in select_requirements([line], f"3.{minor}")
         for bound in requirement.specifier
         if bound.operator in _UPPER_BOUNDS
-        and not bound.contains(str(first))
-        and Version(bound.version.removesuffix(".*")) <= Version(str(first))
+        and not bound.contains(first)
+        and Version(bound.version.removesuffix(".*")) <= Version(first)
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from repack.config import Config
-from repack.dlls import Kind, classify, may_be_shipped, parts_of
+from repack.dlls import Kind, classify, may_be_shipped, missing_parts
 from repack.fetch.supply import Supply
 from repack.inspect import Analysis
 from repack.plan import Supplement
@@ -130,8 +130,7 @@ def _check_selection(
     for choice in chosen:
         if not may_be_shipped(choice.dll):
             yield _finding("unlisted-shipped", choice.name)
-        missing = [part for part in parts_of(choice.dll) if part not in keys]
-        if missing:
+        if missing := missing_parts(choice.dll, keys):
             parts = ", ".join(missing)
             yield _finding("vendored-incomplete", choice.name, choice.supplier.origin, parts)
 
