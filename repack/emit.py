@@ -7,8 +7,8 @@ can be. A wheel that an earlier build wrote from the same recipe is left as it i
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from repack import files
 from repack.console import Progress
@@ -20,15 +20,14 @@ from repack.wheel import Wheel, splice
 _FAILED = "failed"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Emitted:
+class Emitted(NamedTuple):
     """A wheel that was written; `fresh` is False where an earlier build's stands."""
 
     planned: PlannedWheel
     path: Path
     size: int
     sha256: str
-    fresh: bool = True
+    fresh: bool
 
 
 @contextmanager
@@ -67,18 +66,12 @@ def emit(
             path = out / planned.filename
             earlier = before.get(planned.filename)
             if earlier and earlier.recipe == planned.recipe and _is_whole(path, earlier):
-                made = Emitted(
-                    planned=planned,
-                    path=path,
-                    size=earlier.size,
-                    sha256=earlier.sha256,
-                    fresh=False,
-                )
+                size, sha256, fresh = earlier.size, earlier.sha256, False
             else:
                 path = stage / planned.filename
                 written = splice(wheel.archive, planned.entries, path, timestamp=plan.timestamp)
-                made = Emitted(planned=planned, path=path, size=written.size, sha256=written.sha256)
-            emitted.append(made)
+                size, sha256, fresh = written.size, written.sha256, True
+            emitted.append(Emitted(planned, path, size, sha256, fresh))
             task.advance(1)
     return tuple(emitted)
 

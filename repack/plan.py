@@ -48,7 +48,6 @@ from repack.wheel import (
 
 #: Changes whenever the same recipe gives other bytes than before.
 _FORMAT = "3"
-_TOOLKIT = {Kind.CUDA, Kind.CUDNN}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -371,38 +370,17 @@ def _by_family(
     return {family: tuple(sorted(texts - {""})) for family, texts in families.items()}
 
 
-# What comes from where
-
-
 def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
     """Return the needs that the machine has to meet where the planned wheels are installed.
 
     What they carry is met, and what NVIDIA's wheels hold where they require these.
     """
     carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.record.carried}
-    required = _TOOLKIT if plan.record.requires else set()
     return tuple(
         need
         for need in analysis.needs
-        if need.dll.key not in carried and need.dll.kind not in required
+        if need.dll.key not in carried and not (need.is_cuda and plan.record.requires)
     )
-
-
-def dll_requirements(analysis: Analysis) -> tuple[str, ...]:
-    """Return index requirements of NVIDIA's wheels that hold the DLLs the binary needs.
-
-    Empty where NVIDIA publishes none for that CUDA (10 and older).
-    """
-    major = analysis.cuda_major or 0
-    wheels = {index_requirement(need.dll, major) for need in analysis.toolkit_needs}
-    return tuple(sorted(wheels - {""}))
-
-
-def unpublished_dlls(analysis: Analysis) -> tuple[str, ...]:
-    """Return the CUDA DLLs needed at load time that no wheel of NVIDIA's holds, sorted."""
-    major = analysis.cuda_major or 0
-    needs = [need for need in analysis.toolkit_needs if not need.delayed]
-    return tuple(sorted(need.dll.name for need in needs if not index_requirement(need.dll, major)))
 
 
 # What is recorded

@@ -8,12 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from repack.config import Smoke
 from repack.console import Progress
-from repack.dlls import Kind
+from repack.dlls import Kind, index_requirement
 from repack.errors import ToolError
 from repack.fetch import Cache, Fetched
 from repack.fetch.supply import Supply
 from repack.inspect import Analysis
-from repack.plan import dll_requirements, unpublished_dlls
 from repack.pythons import make_once
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
@@ -49,13 +48,16 @@ def machine_for(
     if not folders:
         requirements = settings.dlls
         if requirements == "auto":
-            if nowhere := unpublished_dlls(analysis):
+            major = analysis.cuda_major or 0
+            brought = {need: index_requirement(need.dll, major) for need in analysis.toolkit_needs}
+            nowhere = [need.dll.name for need in brought if not brought[need] and not need.delayed]
+            if nowhere:
                 raise ToolError(
                     f"NVIDIA has no wheels with {', '.join(nowhere)}",
                     code="no-dlls",
                     hint="name directories that hold them under smoke.dll-dirs, or with --dll-dir",
                 )
-            requirements = dll_requirements(analysis)
+            requirements = tuple(sorted({*brought.values()} - {""}))
         wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
         folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
     driver = {
