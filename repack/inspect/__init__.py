@@ -3,13 +3,14 @@
 from repack.inspect.analysis import Analysis, require_cv2, require_original, require_windows
 from repack.inspect.binaries import Binaries, read_binaries
 from repack.inspect.inspection import analyse
-from repack.inspect.needs import Need
+from repack.inspect.needs import Need, find_needs
 
 __all__ = [
     "Analysis",
     "Binaries",
     "Need",
     "analyse",
+    "find_needs",
     "read_binaries",
     "require_cv2",
     "require_original",

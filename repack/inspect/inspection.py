@@ -29,17 +29,11 @@ def analyse(
     wheel, binaries = read_binaries(
         path, allow_startup_hook=allow_startup_hook, task=task, memory=memory
     )
-    needs = find_needs(binaries.images)
+    analysis = Analysis(wheel=wheel, images=binaries.images, needs=(), numpy=binaries.numpy)
+    needs = find_needs(analysis.native, analysis.images)
     claims = read_claims(wheel)
     major, version = _find_cuda(needs, claims)
-    analysis = Analysis(
-        wheel=wheel,
-        images=binaries.images,
-        needs=needs,
-        cuda_major=major,
-        cuda_version=version,
-        numpy=binaries.numpy,
-    )
+    analysis = replace(analysis, needs=needs, cuda_major=major, cuda_version=version)
     return replace(analysis, findings=find_findings(analysis, claims, pythons))
 
 

@@ -1,7 +1,7 @@
 """Follows import tables through a wheel: who needs which DLL, and which member answers."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from repack.dlls import Dll, Image, Kind, classify, key_of, partners
@@ -31,12 +31,13 @@ class Need:
         return self.is_cuda or self.dll.family == "driver"
 
 
-def find_needs(images: Mapping[str, Image]) -> tuple[Need, ...]:
-    """Return every DLL that the modules among `images`, and the members they reach, need, by key.
+def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Need, ...]:
+    """Return every DLL that `modules`, and the members of `images` they reach, need, by key.
 
     Of what NVIDIA's DLLs load by name those are needs that lie in the wheel.
     """
-    at_load_time = _walk(images, delayed=False)
+    modules = tuple(modules)
+    at_load_time = _walk(modules, images, delayed=False)
     return tuple(
         Need(
             dll=classify(min(name for name, _ in askers.values())),
@@ -44,12 +45,12 @@ def find_needs(images: Mapping[str, Image]) -> tuple[Need, ...]:
             delayed=key not in at_load_time,
             in_wheel=next((answer for _, answer in askers.values() if answer), None),
         )
-        for key, askers in sorted(_walk(images, delayed=True).items())
+        for key, askers in sorted(_walk(modules, images, delayed=True).items())
     )
 
 
 def _walk(
-    images: Mapping[str, Image], *, delayed: bool
+    modules: Sequence[str], images: Mapping[str, Image], *, delayed: bool
 ) -> dict[str, dict[str, tuple[str, str | None]]]:
     """Return what is asked for along import tables, and where `delayed` also while modules run.
 
@@ -60,8 +61,8 @@ def _walk(
     for member in sorted(images):
         members[_split(member)[1]].append(member)
     requests: dict[str, dict[str, tuple[str, str | None]]] = defaultdict(dict)
-    waiting = [(member, _split(member)[0]) for member in images if member.lower().endswith(".pyd")]
-    seen = {member for member, _ in waiting}
+    waiting = [(module, _split(module)[0]) for module in modules]
+    seen = set(modules)
     for asker, home in waiting:
         folder, file = _split(asker)
         names = [imported.dll for imported in images[asker].imports]
