@@ -1,7 +1,6 @@
 """Several builds at once and one after the other: none takes another's pins, name or place."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from driving import Repack, everything
@@ -13,7 +12,6 @@ from repack.errors import FetchError
 from repack.fetch import Cache
 from repack.fetch.supply import Supply
 from repack.lock import Pin, read_lock, write_lock
-from repack.wheel import splice
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 #: The same OpenCV for CUDA 12 and 13: two files of one name, as they are published.
@@ -79,26 +77,6 @@ def test_a_build_that_fails_pins_nothing_though_others_are_pinned_after_it(
     assert ran.code == 1
     assert ran.error.startswith("build cu12: ")
     assert pinned(repack) == [f"file:13/{WHEEL}"]
-
-
-def test_a_system_that_fails_in_one_build_keeps_no_other_from_being_built(
-    repack: Repack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A disk that is full for the first build alone cannot be had; writing the first wheel fails so.
-    faults = [OSError(28, "No space left on device")]
-
-    def full_once(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - as they came
-        if faults:
-            raise faults.pop()
-        return splice(*arguments, **named)
-
-    monkeypatch.setattr("repack.emit.splice", full_once)
-    ran = repack("build", "-q", "--json")
-    assert ran.code == 1
-    assert ran.error.startswith("build cu12: ")
-    assert "No space left on device [system]" in ran.error
-    assert [each["error"] is None for each in ran.json["builds"]] == [False, True]
-    assert (repack.folder / "dist/cu13/build.json").is_file()
 
 
 def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 from driving import Repack, everything
-from hypothesis import given
-from hypothesis import strategies as st
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 from wheelmaking import cuda_wheel
 
 from repack.config import (
@@ -17,13 +13,11 @@ from repack.config import (
     ReleaseSource,
     UrlSource,
     load_builds,
-    name_token,
     parse_override,
 )
 from repack.errors import ConfigError, UsageError
 from repack.plan import named_label
 from repack.record import read_records
-from repack.wheel import local_version
 
 WHEEL = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 TWO = """\
@@ -110,9 +104,6 @@ def test_the_command_line_speaks_to_all_that_are_selected(tmp_path: Path) -> Non
     assert [config.build.mode for config in both] == ["depend", "depend"]
     (only,) = builds(tmp_path, TWO, "source.file=y.whl", names=["cu.12"])
     assert only.source_is_given
-
-
-def test_one_source_for_several_builds_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"given for 2 builds, .+ build cu-12 "):
         builds(tmp_path, TWO, "source.file=y.whl")
 
@@ -153,25 +144,6 @@ def test_what_is_wrong_is_said_as_it_was_written(text: str, reason: str, tmp_pat
 
 
 # Names
-
-
-NAMES = st.from_regex(r"[A-Za-z0-9]{1,4}([-_.][A-Za-z0-9]{1,3}){0,3}", fullmatch=True).map(
-    canonicalize_name
-)
-LABELS = st.sampled_from(
-    ["patched", "cu12.patched", "cu129.patched", "cu13.vendored.stub", "depend", "a", "1.b", "x_1"]
-)
-VERSIONS = st.sampled_from(["4.13.0.90", "4.12.0+f2c1edd", "1+cu12", "1+patched.a"])
-
-
-@given(NAMES, NAMES, LABELS, LABELS, VERSIONS, VERSIONS)
-def test_two_names_never_give_one_version(  # noqa: PLR0913, PLR0917 - two of each
-    one: str, two: str, done: str, other: str, version: str, another: str
-) -> None:
-    first = Version(local_version(Version(version), named_label(done, one)))
-    second = Version(local_version(Version(another), named_label(other, two)))
-    assert name_token(one) == name_token(two) or first != second
-    assert str(first).rpartition("+")[2].split(".")[-1] == name_token(one)
 
 
 NAMED_LABELS = {
