@@ -35,7 +35,7 @@ def _text(words: str, pattern: str) -> Meta:
     return Meta(description=words, pattern=rf"^(?:{pattern})\Z")
 
 
-_HOST = r"(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::[1-9][0-9]{0,4})?(?:[/?][^\s#]*)?"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[1-9][0-9]{0,4})?(?:[/?][^\s#]*)?"
 _LOCAL = r"(?:127\.0\.0\.1|localhost|\[::1\])[:/]"
 _SPECIFIER = r"\s*(?:[<>~=!]=|[<>]|===)\s*[\w.*+!]+\s*"
 _Text = Annotated[str, _text("text", r"[^\x00-\x1f]+")]
@@ -308,14 +308,12 @@ def load_builds(
     A `[[build]]` has its own over what the file says for all, and a folder of its name; the only
     build of a file without such tables has none. Raises as `load` does.
     """
-    common, builds = _read_file(path, overrides)
-    return _select_builds(builds or [common], names)
+    configs = _read_file(path, overrides)
+    return _select_builds(configs[1:] or configs, names)
 
 
-def _read_file(
-    path: Path | None, overrides: Iterable[tuple[str, object]]
-) -> tuple[Config, list[Config]]:
-    """Return what holds for all builds, and each of the `[[build]]` tables."""
+def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> list[Config]:
+    """Return what holds for all builds, and then each of the `[[build]]` tables."""
     folder = Path.cwd() if path is None else path.absolute().parent
     tree = {} if path is None else read_toml(path, hint="" if path.is_file() else INIT_HINT)
     tables = tree.pop("build") if isinstance(tree.get("build"), list) else None
@@ -336,7 +334,7 @@ def _read_file(
     for name, values in {"": {}, **builds}.items():
         with _refusing(path, f'build "{name}": ' if name else ""):
             configs.append(_make_config(path, _merge(common, values), given, name))
-    return configs[0], configs[1:]
+    return configs
 
 
 @contextmanager

@@ -98,8 +98,7 @@ def move_wheel(emitted: Emitted, out: Path, failure: str = "") -> Path:
     failed = out / _FAILED
     if failure:
         _make_folder(failed)
-        with files.replacing(failed / f"{name}.log") as stream:
-            stream.write(failure.encode())
+        files.write(failed / f"{name}.log", failure.encode())
         files.replace(emitted.path, failed / name)
         (out / name).unlink(missing_ok=True)
         return failed / name

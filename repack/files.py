@@ -90,6 +90,13 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
         _remove(temporary)
 
 
+def write(path: Path, content: bytes) -> None:
+    """Make `content` the content of the file at once; an equal file is left alone."""
+    if not (path.is_file() and path.read_bytes() == content):
+        with replacing(path) as file:
+            file.write(content)
+
+
 def replace(temporary: Path, destination: Path) -> None:
     """Rename `temporary`, closed and synced, to `destination`, which it replaces."""
     try:
@@ -181,8 +188,7 @@ class Memory:
         """Remember `value` under `key`, if the folder may be written to."""
         with contextlib.suppress(OSError, OutputError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(self._path(key)) as stream:
-                stream.write(json.dumps(value).encode())
+            write(self._path(key), json.dumps(value).encode())
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

@@ -9,7 +9,7 @@ import msgspec
 
 from repack.config import read_toml
 from repack.errors import ConfigError, quote_name
-from repack.files import replacing
+from repack.files import write
 
 _HEADING = """\
 # Written by repack: what each source was when it was first fetched.
@@ -77,11 +77,7 @@ def format_lock(lock: Lock) -> str:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Put `lock` into the file `path`, whole or not at all; an equal file is left alone."""
-    content = format_lock(lock).encode()
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with replacing(path) as stream:
-        stream.write(content)
+    write(path, format_lock(lock).encode())
 
 
 def difference(old: Lock, new: Lock) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """`build.json`, the one model of what a build did: pins, report and index are made from it."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -10,8 +10,6 @@ from repack.errors import InputError
 
 #: Beside the wheels that it tells of.
 FILENAME = "build.json"
-#: A change that could break a reader raises it.
-RECORD_VERSION: Final = 2
 #: What became of a wheel on a Python.
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
 OWN_STAND_IN = "stand-in in the wheel"
@@ -188,17 +186,13 @@ class BuildRecord(_Model, frozen=True):
     refused: tuple[Refusal, ...] = ()
     name: str = ""
     tool: str = __version__
-    version: Literal[2] = RECORD_VERSION
+    version: Literal[2] = 2  # a change that could break a reader raises it
 
 
 def write_record(record: BuildRecord, folder: Path) -> None:
     """Put the record beside the wheels in `folder`, unless the same stands there already."""
     document = msgspec.json.encode(record, order="sorted")
-    content = msgspec.json.format(document, indent=1) + b"\n"
-    path = folder / FILENAME
-    if not (path.is_file() and path.read_bytes() == content):
-        with files.replacing(path) as stream:
-            stream.write(content)
+    files.write(folder / FILENAME, msgspec.json.format(document, indent=1) + b"\n")
 
 
 def read_record(path: Path) -> BuildRecord:

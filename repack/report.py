@@ -87,9 +87,9 @@ def write_report(dist: Path) -> Report:
     }
     text = json.dumps(document, indent=1)
     markdown = _render_markdown(document)
-    _write(dist / "report.json", text.encode() + b"\n")
-    _write(dist / "report.md", markdown.encode())
-    _write(dist / "report.html", _render_page(document).encode())
+    files.write(dist / "report.json", text.encode() + b"\n")
+    files.write(dist / "report.md", markdown.encode())
+    files.write(dist / "report.html", _render_page(document).encode())
     return Report(
         page=dist / "report.html",
         headline=document["headline"],
@@ -298,10 +298,3 @@ def _quote_code(text: str) -> str:
     line = " ".join(reveal_hidden(text).split())
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     return f"{ticks} {line} {ticks}" if "`" in line else f"`{line}`"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file unless it has these bytes already."""
-    if not (path.is_file() and path.read_bytes() == content):
-        with files.replacing(path) as stream:
-            stream.write(content)

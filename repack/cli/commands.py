@@ -29,7 +29,7 @@ from repack.emit import folder_for
 from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, system_fault
 from repack.fetch import Cache
 from repack.fetch.supply import Supply
-from repack.files import replacing
+from repack.files import write
 from repack.inspect import analyse
 from repack.lock import format_value
 from repack.pythons import Pythons
@@ -440,8 +440,8 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     sample, _ = fetch_source(config, supply)
     supply.keep()
     path = options.out.absolute() / sample.name
-    with folder_for(path.parent), replacing(path) as stream:
-        stream.write(sample.read_bytes())
+    with folder_for(path.parent):
+        write(path, sample.read_bytes())
     return Answer({"path": str(path)}, [str(path)])
 
 
