@@ -38,7 +38,7 @@ def _text(words: str, pattern: str) -> Meta:
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[1-9][0-9]{0,4})?(?:[/?][^\s#]*)?"
 _LOCAL = r"(?:127\.0\.0\.1|localhost|\[::1\])[:/]"
 _SPECIFIER = r"\s*(?:[<>~=!]=|[<>]|===)\s*[\w.*+!]+\s*"
-_Text = Annotated[str, _text("text", r"[^\x00-\x1f]+")]
+_Text = Annotated[str, _text("text", r"[^\x00-\x1f]*\S[^\x00-\x1f]*")]
 _URL_WORDS = (
     "a URL that starts with https:// or http://, without #hash, name and password (which belong "
     "into .netrc, .pypirc or keyring)"
@@ -60,7 +60,7 @@ _Wheels = tuple[_Requirement, ...] | Literal["auto"]
 _Wheel = Annotated[
     str, _text('a name such as "name-1.0-cp312-cp312-win_amd64.whl"', r"[\w.+!-]+\.whl")
 ]
-_Repository = Annotated[str, _text('"owner/name"', r"[\w.-]+/[\w.-]+")]
+_Repository = Annotated[str, _text('"owner/name"', r"\w[\w.-]*/\w[\w.-]*")]
 _Platform = Annotated[str, _text('"win_amd64"', "win_amd64")]
 _Variable = Annotated[str, _text("the name of an environment variable", r"[A-Za-z_]\w*")]
 _Python = Annotated[
@@ -74,6 +74,7 @@ _Family = Literal[
     "nvjpeg", "nvjitlink", "nvvm", "cupti", "nvtoolsext",
 ]
 # fmt: on
+_Families = Annotated[tuple[_Family, ...], Meta(min_length=1)]
 _Size = Annotated[int, Meta(ge=0, description='a size such as "2 GiB"')]
 _Cuda = Annotated[int, Meta(ge=10, le=99)]
 _Seconds = Annotated[int, Meta(ge=1, le=86400)]
@@ -158,7 +159,7 @@ class Vendor(_Table, frozen=True):
     """Which DLLs a wheel carries in vendor mode; `dll_dirs` come before the wheels `dlls`."""
 
     engine: Literal["splice", "delvewheel"] = "splice"
-    families: tuple[_Family, ...] | Literal["all"] = "all"
+    families: _Families | Literal["all"] = "all"
     dlls: _Wheels = "auto"
     dll_dirs: tuple[Path, ...] = ()
 
