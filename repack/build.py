@@ -98,7 +98,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         changes = supply.keep()
         return BuildResult(plan=plan, record=plan.record, out=out, lock_changes=changes)
     with staging(out) as stage:
-        wheels = emit(plan, analysis.wheel, out=out, stage=stage, progress=supply.progress)
+        wheels = emit(plan, out=out, stage=stage, progress=supply.progress)
         check_wheels(wheels, plan, config)
         verdicts = try_plan(config, supply, analysis, plan, wheels)
         records = tuple(record_wheel(wheel, out, verdicts) for wheel in wheels)

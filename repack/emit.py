@@ -15,7 +15,7 @@ from repack.console import Progress
 from repack.errors import InputError
 from repack.plan import Plan, PlannedWheel
 from repack.record import FILENAME, WheelRecord, read_record
-from repack.wheel import Wheel, splice
+from repack.wheel import splice
 
 _FAILED = "failed"
 
@@ -55,9 +55,7 @@ def folder_for(out: Path) -> Iterator[None]:
         raise
 
 
-def emit(
-    plan: Plan, wheel: Wheel, *, out: Path, stage: Path, progress: Progress
-) -> tuple[Emitted, ...]:
+def emit(plan: Plan, *, out: Path, stage: Path, progress: Progress) -> tuple[Emitted, ...]:
     """Return the plan's wheels, written into `stage`, or found unchanged in `out`."""
     before = _read_wheels(out)
     emitted = []
@@ -69,7 +67,7 @@ def emit(
                 size, sha256, fresh = earlier.size, earlier.sha256, False
             else:
                 path = stage / planned.filename
-                written = splice(wheel.archive, planned.entries, path, timestamp=plan.timestamp)
+                written = splice(planned.entries, path, timestamp=plan.timestamp)
                 size, sha256, fresh = written.size, written.sha256, True
             emitted.append(Emitted(planned, path, size, sha256, fresh))
             task.advance(1)

@@ -15,7 +15,7 @@ from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import PlannedWheel, describe_source, format_megabytes
 from repack.pythons import Interpreter
 from repack.record import FAILED, Cargo, Finding, Outcome, Seen, WheelRecord
-from repack.wheel import Added, Wheel, name_of
+from repack.wheel import Added, Wheel
 
 BUILD_HEADINGS = ("Python", "untouched wheel", "fixed wheel", "file")
 SMOKE_HEADINGS = ("Wheel", "Python", "what it did", "seconds")
@@ -114,7 +114,7 @@ def plan_lines(result: BuildResult) -> list[str]:
     carried = {cargo.member for cargo in record.carried}
     at_most = "" if all(cargo.packed is not None for cargo in record.carried) else "at most "
     for planned in result.plan.wheels:
-        own = [entry for entry in planned.entries if name_of(entry) not in carried]
+        own = [entry for entry in planned.entries if entry.name not in carried]
         added = [entry for entry in own if isinstance(entry, Added)]
         pythons, size = ", ".join(planned.pythons), format_megabytes(planned.size)
         lines.append(f"{planned.filename}  for {pythons}  {at_most}{size}")

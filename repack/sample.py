@@ -76,7 +76,7 @@ def make_sample(
             files[_CONFIG] = _add_toolkit(wheel, cuda)
         entries = rewrite_members(wheel, name, files, fields={"Summary": [summary.strip()]})
         folder.mkdir(parents=True, exist_ok=True)
-        splice(wheel.archive, entries, folder / str(name), timestamp=_TIMESTAMP)
+        splice(entries, folder / str(name), timestamp=_TIMESTAMP)
     _log.info("made %s of %s", name, base.name)
     return folder / str(name)
 

@@ -41,9 +41,11 @@ from repack.wheel import Copied, canonical_order, open_archive, splice
 source, target = map(Path, sys.argv[1:])
 archive = open_archive(source)
 by_name = {member.name: member for member in archive.members}
-entries = [Copied(member=by_name[name]) for name in canonical_order(by_name)]
+entries = [
+    Copied(name=name, member=by_name[name], archive=archive) for name in canonical_order(by_name)
+]
 start = time.perf_counter()
-splice(archive, entries, target, timestamp=1_600_000_000)
+splice(entries, target, timestamp=1_600_000_000)
 print(time.perf_counter() - start)
 """
 COPY = """

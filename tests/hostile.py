@@ -133,7 +133,7 @@ def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> B
 BAD_NAMES = {
     "bad-path": (
         *("../evil.py", "cv2/../../evil.py", "cv2/..", "/abs/x", "//server/share/x", "/"),
-        *("C:/x", "C:x", "cv2\\x", "cv2\\..\\..\\x", "a/./b", "a//b", "./", ""),
+        *("cv2\\x", "cv2\\..\\..\\x", "a/./b", "a//b", "./", ""),
         # Characters that nobody sees: control, format, separator, private, none at all.
         *("cv2/evil.py\0.txt", "cv2/evil\n.py", "cv2/\x1b[2Jevil.py", "cv2/evil\x7f.py"),
         *("cv2/evil\u202eyp.txt", "cv2/evil\u200b.py", "cv2/\ufeffevil.py", "cv2/evil\u2028.py"),
@@ -142,7 +142,7 @@ BAD_NAMES = {
     "windows-name": (
         *("CON.py", "nul/x", "cv2/aux.tar.gz", "cv2/con .txt", "cv2/COM\u00b9", "cv2/CONOUT$"),
         *("cv2/lpt9.dll", "cv2/evil.py.", "cv2/evil.py ", "cv2./evil.py", "cv2/.../evil.py"),
-        *("cv2/a.py:ads", "what?", "cv2/*.py", "cv2/<x", "cv2/a|b", 'cv2/"x"'),
+        *("C:/x", "C:x", "cv2/a.py:ads", "what?", "cv2/*.py", "cv2/<x", "cv2/a|b", 'cv2/"x"'),
     ),
     "path-too-long": (f"cv2/{'a' * 256}.py", f"cv2/{'ä' * 130}.py", "/".join(["folder"] * 43)),
 }
@@ -223,6 +223,8 @@ CHANGED: dict[str, dict[str, Changes]] = {
             "after": NARROW_END,
         },
         "packed-size-of-1-tib": {"central": {"csize": MAX32}, "central_extra": zip64(1 << 40)},
+        "zip64-extra-absent-in-local": {"local": WIDE},
+        "zip64-extra-contradicts-in-local": {"local_extra": zip64(5, SIZES[1])},
         "local-wide-sizes-differ": {
             "local": {**WIDE, "needed": 45},
             "local_extra": zip64(SIZES[0] + 1, SIZES[1]),
@@ -238,9 +240,7 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "zip64-extra-with-a-rest": {"central": WIDE, "central_extra": extra(1, bytes(12))},
         "zip64-extra-too-long": {"central": {"csize": MAX32}, "central_extra": zip64(*SIZES)},
         "zip64-extra-absent": {"central": WIDE},
-        "zip64-extra-absent-in-local": {"local": WIDE},
         "zip64-extra-contradicts": {"central_extra": zip64(SIZES[0], 5)},
-        "zip64-extra-contradicts-in-local": {"local_extra": zip64(5, SIZES[1])},
     },
     "unsupported": {
         "encrypted": {"flags": 1},
@@ -295,12 +295,12 @@ CHANGED: dict[str, dict[str, Changes]] = {
         },
         "descriptor-behind-stored-data": {"method": 0, **STREAMED, "after": STORED_END},
     },
-    "overlap": {"offset-inside-another-member": {"central": {"offset": 11}}},
+    "layout": {"offset-inside-another-member": {"central": {"offset": 11}}},
 }
 
 #: The same, where the fault is one of the whole archive: no member is named.
 CHANGED_WHOLE: dict[str, dict[str, Changes]] = {
-    "hidden-data": {
+    "layout": {
         "descriptor-without-its-flag": {"after": NARROW_END},
         "bytes-behind-the-descriptor": {"flags": DESCRIPTOR, "after": NARROW_END + b"evil"},
         "gap-between-members": {"before": b"hidden"},
@@ -344,18 +344,16 @@ ENDS: dict[str, dict[str, Changes]] = {
         "directory-offset-wrong": {"end": {"offset": 3}},
         "disk": {"end": {"disk": 1}},
         "directory-disk": {"end": {"directory_disk": 1}},
-    },
-    "hidden-data": {
-        "gap-before-directory": {"gap": b"hidden"},
-        "signing-block-before-directory": {"gap": bytes(24) + b"APK Sig Block 42"},
-        "stub-counted": {"prefix": b"MZ" + bytes(100)},
-    },
-    "trailing-data": {
         "bytes-behind-the-end": {"trailer": b"evil"},
         "newline-behind-the-end": {"trailer": b"\n"},
         "comment-holds-an-end-record": {"comment": b"x" + EVIL[-22:] + b"y"},
         "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
         "comment-that-is-no-text": {"comment": b"\xff\xfe"},
+    },
+    "layout": {
+        "gap-before-directory": {"gap": b"hidden"},
+        "signing-block-before-directory": {"gap": bytes(24) + b"APK Sig Block 42"},
+        "stub-counted": {"prefix": b"MZ" + bytes(100)},
     },
     "not-a-zip": {"many-zeros-behind-the-end": {"trailer": bytes(200_000)}},
 }
@@ -425,20 +423,21 @@ SAME_INFO = Entry(name="example-1.0.DIST-INFO/x", content=b"x")
 
 #: Code, name of the case, the archive.
 BUILT: dict[str, dict[str, Build]] = {
-    "hidden-data": {
+    "layout": {
         "unlisted-member": lambda: with_members(UNLISTED),
         "unlisted-member-first": lambda: make_zip([UNLISTED, *sound()]),
         "second-archive-appended-and-counted": lambda: appended(shifted=True),
-    },
-    "overlap": {
-        "listed-member-without-header": lambda: make_zip([*sound(), ABSENT]),
         "quoted-overlap": quoted_overlap,
         "one-header-for-six": one_header_for_six,
         "reaches-into-directory": directory_inside_member,
     },
+    "header-mismatch": {
+        "listed-member-without-header": lambda: make_zip([*sound(), ABSENT]),
+    },
     "end-record": {
         "gap-before-the-end-record": hidden_before_the_end,
         "second-archive-appended": lambda: appended(shifted=False),
+        "cut-within-the-comment": without_its_comments_end,
         "first-byte-missing": lambda: make_zip(sound())[1:],
     },
     "bomb": {
@@ -453,17 +452,14 @@ BUILT: dict[str, dict[str, Build]] = {
     },
     "not-a-zip": {
         "cut-in-half": lambda: make_zip(sound())[:300],
-        "cut-within-the-comment": without_its_comments_end,
         "cut-before-the-end-record": lambda: make_zip(sound())[: -END.size],
         "empty-file": lambda: b"",
         "html": lambda: b"<!DOCTYPE html><html>404 Not Found</html>\n\n",
         "one-local-header": lambda: b"PK\3\4",
     },
-    "no-dist-info": {
+    "dist-info": {
         "no-dist-info": lambda: make_zip(packed(FILES)),
         "no-member": lambda: make_zip([]),
-    },
-    "dist-info": {
         "two-dist-infos": dist_info({}, OTHER_INFO),
         "two-dist-infos-that-windows-takes-for-one": dist_info({}, SAME_INFO),
         "dist-info-of-another-project": dist_info({}, info="other-1.0.dist-info"),

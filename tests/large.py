@@ -57,7 +57,7 @@ def make(place: Path) -> Path:
     carried = [each for archive in archives for each in dlls_of(archive)]
     name = rename_wheel(wheel.filename, version=f"{wheel.filename.version}.large")
     entries = rewrite_members(wheel, name, {LARGE: large}, carried=carried)
-    written = splice(wheel.archive, entries, place / str(name), timestamp=315_532_800)
+    written = splice(entries, place / str(name), timestamp=315_532_800)
     large.unlink()
     assert written.size > _ARCHIVE
     return written.path
@@ -82,7 +82,7 @@ def dlls_of(archive: Archive) -> list[Carried]:
     return [
         Carried(
             path=f"cv2/{Path(member.name).name}",
-            entry=Copied(member=member, archive=archive),
+            entry=Copied(name=member.name, member=member, archive=archive),
             row=wheel.record[member.name],
         )
         for member in archive.members

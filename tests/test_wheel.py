@@ -21,7 +21,6 @@ from repack.wheel import (
     edit_metadata,
     entry_of,
     local_version,
-    name_of,
     parse_filename,
     read_wheel,
     rename_wheel,
@@ -154,8 +153,8 @@ def rewrite(wheel: Wheel, new: dict[str, bytes | Path], *carried: Carried) -> li
     """Write the wheel anew as NEW_INFO's, beside itself; return the names that were copied."""
     name = rename_wheel(wheel.filename, version="1.0+cu12", tags={AMD64})
     entries = rewrite_members(wheel, name, new, fields={"Summary": ["Another."]}, carried=carried)
-    splice(wheel.archive, entries, wheel.archive.path.with_name(str(name)), timestamp=0x5E000000)
-    return [name_of(entry) for entry in entries if isinstance(entry, Copied)]
+    splice(entries, wheel.archive.path.with_name(str(name)), timestamp=0x5E000000)
+    return [entry.name for entry in entries if isinstance(entry, Copied)]
 
 
 def read_rewritten(folder: Path) -> Wheel:
@@ -197,7 +196,7 @@ def test_a_member_of_another_archive_brings_its_own_row_and_licence(
     carried = [
         Carried(
             path=paths[member.name],
-            entry=Copied(member=member, archive=other.archive),
+            entry=Copied(name="", member=member, archive=other.archive),
             row=other.record[member.name],
         )
         for member in other.archive.members

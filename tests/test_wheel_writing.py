@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Archive:
 
 
 def all_of(archive: Archive) -> list[Copied | Added]:
-    return [Copied(member=member) for member in archive.members]
+    return [Copied(name=member.name, member=member, archive=archive) for member in archive.members]
 
 
 def left_in(folder: Path) -> list[str]:
@@ -52,7 +52,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 def written(folder: Path, *entries: Added | Copied, timestamp: int = TIME) -> Written:
-    return splice(None, entries, folder / "out.whl", timestamp=timestamp)
+    return splice(entries, folder / "out.whl", timestamp=timestamp)
 
 
 def packed_bytes(archive: Archive) -> dict[str, bytes]:
@@ -68,14 +68,14 @@ def packed_bytes(archive: Archive) -> dict[str, bytes]:
 
 
 def test_packed_bytes_stay_as_they_lie_in_the_order_given(source: Archive, tmp_path: Path) -> None:
-    splice(source, all_of(source)[::-1], tmp_path / "out.whl", timestamp=TIME)
+    splice(all_of(source)[::-1], tmp_path / "out.whl", timestamp=TIME)
     copy = open_archive(tmp_path / "out.whl")
     assert copy.names == source.names[::-1]
     assert verify(copy) == verify(source)
     assert packed_bytes(copy) == packed_bytes(source)
 
 
-def test_folders_descriptors_extras_and_comments_are_left_behind(tmp_path: Path) -> None:
+def test_descriptors_extras_and_comments_are_left_behind(tmp_path: Path) -> None:
     entries = altered(
         TEXT,
         flags=DESCRIPTOR | 2,
@@ -84,11 +84,10 @@ def test_folders_descriptors_extras_and_comments_are_left_behind(tmp_path: Path)
         after=descriptor(FILES[TEXT], len(deflated(FILES[TEXT]))),
     )
     path = tmp_path / "in.whl"
-    path.write_bytes(make_zip([Entry(name="cv2/", mode=0o040755), *entries], End(comment=b"hello")))
+    path.write_bytes(make_zip(entries, End(comment=b"hello")))
     odd = open_archive(path)
-    splice(odd, all_of(odd), tmp_path / "out.whl", timestamp=TIME)
+    splice(all_of(odd), tmp_path / "out.whl", timestamp=TIME)
     with zipfile.ZipFile(tmp_path / "out.whl") as judge:
-        assert "cv2/" not in judge.namelist()
         assert judge.comment == b""
         assert {(info.flag_bits, info.extra) for info in judge.infolist()} == {(0, b"")}
 
@@ -98,7 +97,7 @@ def test_stored_bytes_that_change_under_the_same_time_are_noticed(tmp_path: Path
     source.path.write_bytes(bytes(source.size))
     os.utime(source.path, ns=(source.modified, source.modified))
     with pytest.raises(InputError) as caught:
-        splice(source, all_of(source), tmp_path / "out.whl", timestamp=TIME)
+        splice(all_of(source), tmp_path / "out.whl", timestamp=TIME)
     assert caught.value.code == "changed"
     assert left_in(tmp_path) == [source.path.name]
 
@@ -157,7 +156,6 @@ TIMES = {
     "odd-seconds-round-down": (315_532_801, (1980, 1, 1, 0, 0, 0)),
     "leap-day": (1_582_934_400, (2020, 2, 29, 0, 0, 0)),
     "the-last": (4_354_819_198, (2107, 12, 31, 23, 59, 58)),
-    "far-future": (1 << 60, (2107, 12, 31, 23, 59, 58)),
 }
 
 
@@ -186,7 +184,7 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
         Added(name="file.bin", content=tmp_path / "file", mode=0o755),
     ]
     entries = [*all_of(archive), *added]
-    result = splice(archive, entries, tmp_path / "golden.whl", timestamp=TIME)
+    result = splice(entries, tmp_path / "golden.whl", timestamp=TIME)
     assert result.sha256 == GOLDEN
     assert result.size == size_of(entries)
 
@@ -215,7 +213,7 @@ def test_a_member_beyond_4_gib_gets_zip64_headers(tmp_path: Path) -> None:
         members=members,
         modified=status.st_mtime_ns,
     )
-    splice(source, all_of(source), tmp_path / "out.whl", timestamp=TIME)
+    splice(all_of(source), tmp_path / "out.whl", timestamp=TIME)
     with zipfile.ZipFile(tmp_path / "out.whl") as judge:
         versions = {info.file_size: info.extract_version for info in judge.infolist()}
     assert versions == {MAX32 - 1: 20, MAX32: 45, 5 << 30: 45}

@@ -37,7 +37,7 @@ def repair(
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
         entries = [replace(dll.entry, name=_name(dll.path)) for dll in dlls]
-        splice(analysis.wheel.archive, entries, packed, timestamp=_FIRST_DAY)
+        splice(entries, packed, timestamp=_FIRST_DAY)
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
         options = (*_OPTIONS, *_choose(analysis, chosen), "--add-path", str(unpacked))

@@ -7,7 +7,6 @@ from repack.wheel.entries import (
     Carried,
     Copied,
     canonical_order,
-    name_of,
     rewrite_members,
     size_of,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "edit_metadata",
     "entry_of",
     "local_version",
-    "name_of",
     "open_archive",
     "parse_filename",
     "parse_requirement",

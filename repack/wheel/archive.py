@@ -35,6 +35,7 @@ END, END_SIGNATURE = struct.Struct("<4s4H2LH"), b"PK\5\6"
 END64, END64_SIGNATURE = struct.Struct("<4sQ2H2L4Q"), b"PK\6\6"
 LOCATOR, LOCATOR_SIGNATURE = struct.Struct("<4sLQL"), b"PK\6\7"
 _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
+_LINE_ENDS = dict.fromkeys(b"\t\r\n")
 
 #: Own limits, in bytes: of the directory, and of what all members inflate to. Below the floor no
 #: ratio is looked at; so the rule of the public index.
@@ -97,14 +98,6 @@ class Archive:
         return file
 
 
-class _Directory(NamedTuple):
-    """Where the list of members lies, its length in bytes, and how many members it has."""
-
-    offset: int
-    size: int
-    entries: int
-
-
 class _Entry(NamedTuple):
     """A member as the directory lists it; its offset is yet that of its own header.
 
@@ -114,30 +107,44 @@ class _Entry(NamedTuple):
     member: Member
     raw_name: bytes
     common: tuple[int, ...]
-    has_zip64: bool
+    is_wide: bool
 
 
 def open_archive(path: Path) -> Archive:
     """Return the archive's members; its structure is right, its content not yet looked at.
 
-    Raises InputError, whose code is a word of the table in the tests (`bad-path`, `overlap`...).
+    Raises InputError, whose code is a word of the table in the tests (`bad-path`, `layout`...).
     """
     try:
         if path.exists() and not path.is_file():
             refuse(path, "is not a file", "not-a-file", hint="name a wheel file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            directory = _find_directory(path, file, status.st_size)
-            entries = _read_directory(path, file, directory)
+            start, count, listing = _read_directory(path, file, status.st_size)
+            entries = _parse_directory(path, listing, count)
             check_names((entry.member.name for entry in entries), path)
             total = sum(entry.member.size for entry in entries)
             if total > min(_TOTAL_LIMIT, max(_RATIO_FLOOR, _RATIO_LIMIT * status.st_size)):
                 refuse(path, f"inflates from {status.st_size:,} bytes to {total:,}", "bomb")
-            members = _place_members(path, file, entries, directory.offset)
+            members = _place_members(path, file, entries, start)
             _check_with_zipfile(path, file, members)
     except OSError as error:
         raise not_read(path, error) from error
     return Archive(path=path, size=status.st_size, members=members, modified=status.st_mtime_ns)
+
+
+def format_end(directory: tuple[int, ...], comment: bytes = b"") -> bytes:
+    """Return the end record of a directory: how many entries, how many bytes, from where on."""
+    count, *extent = directory
+    return END.pack(END_SIGNATURE, 0, 0, count, count, *extent, len(comment)) + comment
+
+
+def format_zip64_end(directory: tuple[int, ...], versions: tuple[int, int]) -> bytes:
+    """Return ZIP64's end record, which lies behind the directory, and its locator."""
+    count, size, offset = directory
+    rest = END64.size - 12
+    record = END64.pack(END64_SIGNATURE, rest, *versions, 0, 0, count, count, size, offset)
+    return record + LOCATOR.pack(LOCATOR_SIGNATURE, 0, offset + size, 1)
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -146,86 +153,64 @@ def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def _find_directory(path: Path, file: BinaryIO, size: int) -> _Directory:
-    """Return where the directory is; nothing lies between it and the end records, or behind."""
-    start = max(0, size - END.size - MAX16)
-    tail = _read(file, start, size - start)
+def _read_directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int, bytes]:
+    """Return where the directory begins, how many members it is to have, and its bytes.
+
+    The end records must be those of a directory right before them, with nothing behind them.
+    """
+    tail = _read(file, max(0, size - END.size - MAX16), size)
     at = tail.rfind(END_SIGNATURE)
     if at < 0 or len(tail) - at < END.size:
         head = repr(_read(file, 0, 20))[1:]
         what = f"is no whole ZIP archive: {size:,} bytes, begins with {head}, has no end record"
         refuse(path, what, "not-a-zip")
-    _, disk, other_disk, disk_count, count, length, offset, comment = END.unpack_from(tail, at)
-    excess = len(tail) - at - END.size - comment
-    if excess:
-        what = f"{excess:,} bytes follow its end" if excess > 0 else "is cut short in its comment"
-        refuse(path, what, "trailing-data" if excess > 0 else "not-a-zip")
-    _check_comment(path, tail[at + END.size :])
-    if disk or other_disk or disk_count != count:
-        refuse(path, "the archive is said to be split over several disks", "end-record")
-    directory, position = _Directory(offset, length, count), start + at
+    comment = tail[at + END.size :]
+    narrow = wide = END.unpack_from(tail, at)[4:7]
+    expected = format_end(narrow, comment)
     if tail[:at][-LOCATOR.size :].startswith(LOCATOR_SIGNATURE):
-        position -= END64.size + LOCATOR.size
-        directory = _read_zip64_end(path, file, position, directory)
-    if directory.offset + directory.size != position:
-        refuse(path, "the directory does not end where the end record begins", "end-record")
-    if directory.size > _DIRECTORY_LIMIT:
-        refuse(path, f"{directory.entries:,} members, more than any wheel has", "bomb")
-    return directory
+        record = tail[:at][-END64.size - LOCATOR.size : -LOCATOR.size]
+        fields = END64.unpack(record.ljust(END64.size, b"\0"))
+        wide, versions = fields[7:], (fields[2], min(fields[3], ZIP64_VERSION))
+        # Numbers beyond the file are wrong, and may be too large for a locator.
+        if sum(wide[1:]) < size:
+            expected = format_zip64_end(wide, versions) + expected
+    count, length, start = wide
+    pairs = zip(narrow, wide, (MAX16, MAX32, MAX32), strict=True)
+    agree = all(short in (long, limit) for short, long, limit in pairs)
+    if not agree or not tail.endswith(expected) or start + length + len(expected) != size:
+        what = "its end records do not fit what lies before them, or more lies behind them"
+        refuse(path, what, "end-record")
+    if not comment.decode("utf-8", "surrogateescape").translate(_LINE_ENDS).isprintable():
+        refuse(path, "its comment is no text", "end-record")
+    if length > _DIRECTORY_LIMIT:
+        refuse(path, f"{count:,} members, more than any wheel has", "bomb")
+    return start, count, _read(file, start, length)
 
 
-def _check_comment(path: Path, comment: bytes) -> None:
-    try:
-        text = comment.decode().translate(dict.fromkeys(b"\t\r\n"))
-    except UnicodeDecodeError:
-        text = "\0"
-    if not text.isprintable():
-        refuse(path, "the archive's comment is not text", "trailing-data")
-
-
-def _read_zip64_end(path: Path, file: BinaryIO, position: int, narrow: _Directory) -> _Directory:
-    """Return what the ZIP64 end record at `position`, which its locator follows, says."""
-    start, length = max(position, 0), END64.size + LOCATOR.size
-    raw = _read(file, start, length).ljust(length, b"\0")
-    _, _, made_by, needed, _, _, _, count, size, offset = END64.unpack_from(raw)
-    versions = made_by, min(needed, ZIP64_VERSION)
-    rest = END64.size - 12
-    expected = END64.pack(END64_SIGNATURE, rest, *versions, 0, 0, count, count, size, offset)
-    if raw != expected + LOCATOR.pack(LOCATOR_SIGNATURE, 0, start, 1):
-        refuse(path, "the ZIP64 end record or its locator is wrong", "end-record")
-    wide = _Directory(offset, size, count)
-    limits = _Directory(MAX32, MAX32, MAX16)
-    pairs = zip(narrow, wide, limits, strict=True)
-    if any(short not in (long, limit) for short, long, limit in pairs):
-        refuse(path, "the end record and the ZIP64 end record contradict each other", "end-record")
-    return wide
-
-
-def _read_directory(path: Path, file: BinaryIO, directory: _Directory) -> list[_Entry]:
-    raw = _read(file, directory.offset, directory.size)
+def _parse_directory(path: Path, listing: bytes, count: int) -> list[_Entry]:
     entries = []
     at = 0
-    while at < len(raw):
-        if len(raw) - at < CENTRAL.size or not raw.startswith(CENTRAL_SIGNATURE, at):
-            refuse(path, "the directory does not hold what the end record says", "end-record")
-        fields = CENTRAL.unpack_from(raw, at)
+    while at < len(listing):
+        fields = CENTRAL.unpack_from(listing.ljust(at + CENTRAL.size, b"\0"), at)
         name_length, extra_length, comment_length, disk = fields[10:14]
         name_end = at + CENTRAL.size + name_length
-        raw_name, at = raw[at + CENTRAL.size : name_end], name_end + extra_length
-        if at > len(raw) or comment_length or disk:
-            what = "has a comment, lies on another disk or has no end"
+        raw_name, extra = listing[at + CENTRAL.size : name_end], listing[name_end:][:extra_length]
+        at = name_end + extra_length
+        if fields[0] != CENTRAL_SIGNATURE or at > len(listing) or comment_length or disk:
+            what = "the directory is damaged there, or has a comment or another disk"
             refuse(path, what, "end-record", raw_name.decode("utf-8", "backslashreplace"))
-        entries.append(_parse_entry(path, fields, raw_name, raw[name_end:at]))
-    if len(entries) != directory.entries:
-        what = f"{len(entries)} members are listed, {directory.entries} announced"
+        entries.append(_parse_entry(path, fields, raw_name, extra))
+    if len(entries) != count:
+        what = f"{len(entries)} members are listed, {count} announced"
         refuse(path, what, "end-record")
     return entries
 
 
 def _parse_entry(path: Path, fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> _Entry:
     """Return the entry of these fields of CENTRAL."""
+    _, _, needed, flags, method, _, _, crc = fields[:8]
     try:
-        name = raw_name.decode("utf-8" if fields[3] & UTF8_FLAG else "ascii")
+        name = raw_name.decode("utf-8" if flags & UTF8_FLAG else "ascii")
     except UnicodeDecodeError:
         what = "the name is not in the encoding that it is marked with, UTF-8 or ASCII"
         refuse(path, what, "bad-encoding", raw_name.decode("utf-8", "backslashreplace"))
@@ -235,14 +220,14 @@ def _parse_entry(path: Path, fields: tuple[int, ...], raw_name: bytes, extra: by
         name=name,
         size=size,
         compressed_size=compressed_size,
-        crc=fields[7],
-        method=fields[4],
+        crc=crc,
+        method=method,
         offset=offset,
         mode=fields[15] >> 16,
         directory=name.endswith("/"),
     )
     _check_kind(path, member, dos_attributes=fields[15] & 0xFF)
-    _check_packing(path, member, needed=fields[2], flags=fields[3])
+    _check_packing(path, member, needed=needed, flags=flags)
     return _Entry(member, raw_name, fields[2:7], field is not None)
 
 
@@ -267,21 +252,12 @@ def _parse_extras(path: Path, name: str, raw_name: bytes, raw: bytes) -> dict[in
 
 
 def _widen(path: Path, name: str, values: tuple[int, ...], field: bytes | None) -> tuple[int, ...]:
-    """Return the values with those that say "see the ZIP64 field" replaced (APPNOTE 4.5.3).
-
-    A field that nothing asks for is harmless as long as it agrees.
-    """
-    if field is None and MAX32 not in values:
-        return values
-    field = field or b""
-    count = values.count(MAX32) or min(len(field) // 8, len(values))
-    if not field or len(field) != 8 * count:
-        refuse(path, "its ZIP64 sizes are absent, too few or too many", "bad-extra", name)
-    numbers = struct.unpack(f"<{count}Q", field)
-    if MAX32 not in values and numbers != values[:count]:
-        refuse(path, "its ZIP64 sizes contradict the others", "bad-extra", name)
-    following = iter(numbers)
-    return tuple(next(following) if value == MAX32 else value for value in values)
+    """Return the values with those that say "see the ZIP64 field" replaced (APPNOTE 4.5.3)."""
+    count = values.count(MAX32)
+    if (field is None) != (count == 0) or len(field or b"") != 8 * count:
+        refuse(path, "its ZIP64 field is not what its sizes ask for", "bad-extra", name)
+    wide = iter(struct.unpack(f"<{count}Q", field or b""))
+    return tuple(next(wide) if value == MAX32 else value for value in values)
 
 
 def _check_kind(path: Path, member: Member, *, dos_attributes: int) -> None:
@@ -298,85 +274,80 @@ def _check_kind(path: Path, member: Member, *, dos_attributes: int) -> None:
 
 
 def _check_packing(path: Path, member: Member, *, needed: int, flags: int) -> None:
-    """Raise InputError unless flags, version and method are such as every reader understands."""
-    name = member.name
-    if flags & ~_KNOWN_FLAGS:
-        what = f"is encrypted, or has other flags that few readers know ({flags:#06x})"
-        refuse(path, what, "unsupported", name)
-    if member.method not in (STORED, DEFLATED):
-        what = f"is packed by method {member.method}; every installer knows DEFLATE alone"
-        refuse(path, what, "unsupported", name)
-    if needed > ZIP64_VERSION:
-        refuse(path, f"needs version {needed / 10} of the ZIP format", "unsupported", name)
+    """Raise InputError unless every reader understands how the member is packed."""
+    if flags & ~_KNOWN_FLAGS or member.method not in (STORED, DEFLATED) or needed > ZIP64_VERSION:
+        what = (
+            f"is encrypted, or packed as few readers know: flags {flags:#06x}, method "
+            f"{member.method}, version {needed}"
+        )
+        refuse(path, what, "unsupported", member.name)
     if member.method == STORED and member.size != member.compressed_size:
         what = f"is stored in {member.compressed_size:,} bytes, but has {member.size:,}"
-        refuse(path, what, "size-lie", name)
+        refuse(path, what, "size-lie", member.name)
     if member.method == STORED and member.size and flags & _DESCRIPTOR_FLAG:
         # Whoever reads it as a stream cannot know where it ends; uv refuses it as well.
-        refuse(path, "is stored with a data descriptor behind it", "data-descriptor", name)
+        refuse(path, "is stored with a data descriptor behind it", "data-descriptor", member.name)
 
 
 def _place_members(
     path: Path, file: BinaryIO, entries: list[_Entry], limit: int
 ) -> tuple[Member, ...]:
     """Return the members, which fill the file from byte 0 to `limit`, in the directory's order."""
-    placed: dict[str, Member] = {}
+    offsets: dict[str, int] = {}
     position = 0
     for entry in sorted(entries, key=lambda entry: entry.member.offset):
-        member = entry.member
-        _check_gap(path, position, min(member.offset, limit))
-        if member.offset < position or member.offset + LOCAL.size > limit:
-            refuse(path, "lies upon another member or the directory", "overlap", member.name)
-        offset, position = _check_local(path, file, entry)
-        if position > limit:
-            refuse(path, "reaches into the directory behind the members", "overlap", member.name)
-        placed[member.name] = replace(member, offset=offset)
-    _check_gap(path, position, limit)
-    return tuple(placed[entry.member.name] for entry in entries)
-
-
-def _check_gap(path: Path, start: int, end: int) -> None:
-    if start < end:
-        what = f"{end - start:,} bytes from {start:,} on belong to no member of the directory"
-        refuse(path, what, "hidden-data")
+        name, start = entry.member.name, entry.member.offset
+        if start != position:
+            what = f"begins at byte {start:,}, while what lies before it ends at {position:,}"
+            refuse(path, what, "layout", name)
+        offsets[name], position = _check_local(path, file, entry)
+    if position != limit:
+        what = f"its members end at byte {position:,}, the directory begins at {limit:,}"
+        refuse(path, what, "layout")
+    return tuple(replace(entry.member, offset=offsets[entry.member.name]) for entry in entries)
 
 
 def _check_local(path: Path, file: BinaryIO, entry: _Entry) -> tuple[int, int]:
-    """Return where the member's content begins, and where the next member does."""
-    member = entry.member
-    values = LOCAL.unpack(_read(file, member.offset, LOCAL.size))
-    signature, *common, crc, packed, size, name_length, extra_length = values
+    """Return where the member's content begins, and where the next member does.
+
+    Its own header is one of those that the directory's entry can stand for.
+    """
+    member, (needed, *common) = entry.member, entry.common
+    header = LOCAL.unpack(_read(file, member.offset, LOCAL.size).ljust(LOCAL.size))
+    name_length, extra_length = header[-2:]
     raw_name, extra = file.read(name_length), file.read(extra_length)
-    field = _parse_extras(path, member.name, entry.raw_name, extra).get(ZIP64_EXTRA)
-    has_zip64, is_streamed = field is not None, bool(entry.common[1] & _DESCRIPTOR_FLAG)
-    # Some streaming writers announce by an empty field that the sizes behind are wide.
-    size, packed = _widen(
-        path, member.name, (size, packed), None if is_streamed and not field else field
-    )
-    sizes = expected = (member.crc, member.compressed_size, member.size)
-    if not is_streamed or any((crc, packed, size)):
-        sizes = (crc, packed, size)
-    if ZIP64_VERSION in {common[0], entry.common[0]} and (has_zip64 or entry.has_zip64):
-        common[0] = entry.common[0]
-    own = (signature, *common, sizes, raw_name)
-    if own != (LOCAL_SIGNATURE, *entry.common, expected, entry.raw_name):
+    if header[0] != LOCAL_SIGNATURE or raw_name != entry.raw_name:
+        refuse(path, "has no header of its name where it is to be", "header-mismatch", member.name)
+    field = _parse_extras(path, member.name, raw_name, extra).get(ZIP64_EXTRA)
+    sizes, is_streamed = (member.compressed_size, member.size), common[0] & _DESCRIPTOR_FLAG
+    expected = []
+    for crc, packed, size in [(member.crc, *sizes), *([(0, 0, 0)] if is_streamed else [])]:
+        # Some streaming writers announce by an empty field that the sizes behind are wide.
+        if field is None or (not field and is_streamed):
+            expected.append((crc, packed, size))
+        elif field == struct.pack("<2Q", size, packed):
+            expected.append((crc, MAX32, MAX32))
+    if field is not None or entry.is_wide:
+        # Some name the version in one of the two headers alone.
+        needed = header[1] if ZIP64_VERSION in (needed, header[1]) else needed
+    if header[1:6] != (needed, *common) or header[6:9] not in expected:
         what = "its own header is not what the directory says of it"
         refuse(path, what, "header-mismatch", member.name)
     offset = member.offset + LOCAL.size + name_length + extra_length
     end = offset + member.compressed_size
     if is_streamed:
-        end += _measure_descriptor(path, member, _read(file, end, 24), has_zip64=has_zip64)
+        end += _measure_descriptor(path, member, _read(file, end, 24), is_wide=field is not None)
     return offset, end
 
 
-def _measure_descriptor(path: Path, member: Member, raw: bytes, *, has_zip64: bool) -> int:
+def _measure_descriptor(path: Path, member: Member, raw: bytes, *, is_wide: bool) -> int:
     """Return the length of the data descriptor that `raw` begins with, signed or not."""
     sizes = member.compressed_size, member.size
-    if has_zip64 or max(sizes) <= MAX32:
-        expected = struct.pack("<L2Q" if has_zip64 else "<3L", member.crc, *sizes)
+    if is_wide or max(sizes) <= MAX32:
         signature = _DESCRIPTOR_SIGNATURE if raw.startswith(_DESCRIPTOR_SIGNATURE) else b""
-        if raw.startswith(signature + expected):
-            return len(signature + expected)
+        expected = signature + struct.pack("<L2Q" if is_wide else "<3L", member.crc, *sizes)
+        if raw.startswith(expected):
+            return len(expected)
     return refuse(path, "its data descriptor is wrong or absent", "data-descriptor", member.name)
 
 

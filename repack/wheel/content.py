@@ -52,10 +52,9 @@ def verify(
     advances by bytes of the archive. Raises InputError: bad-data, size-lie, crc.
     """
     digests = {}
+    files = [member for member in archive.members if not member.directory]
     with archive.open() as file:
-        for member in sorted(archive.members, key=lambda member: member.offset):
-            if member.directory:
-                continue
+        for member in sorted(files, key=lambda member: member.offset):
             digest = hashlib.new((algorithms or {}).get(member.name, "sha256"))
             receive = sink(member)
             for piece in _read_content(file, archive, member):
@@ -70,13 +69,25 @@ def verify(
 
 def _read_content(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
     """Yield the member's content, never more than it announces."""
-    pieces = _read_packed(file, archive, member)
-    if member.method == DEFLATED:
-        pieces = _inflate(pieces, archive, member)
-    crc = 0
-    for piece in pieces:
+    inflater = zlib_ng.decompressobj(_RAW_DEFLATE) if member.method == DEFLATED else None
+    crc, left = 0, member.size
+    for packed in _read_packed(file, archive, member):
+        try:
+            # One byte more than announced is enough to know; a bomb makes 1,032 of each byte.
+            piece = inflater.decompress(packed, left + 1) if inflater else packed
+        except _NOT_DEFLATE:
+            refuse(archive.path, "is no DEFLATE data", "bad-data", member.name)
+        left -= len(piece)
+        if left < 0 or (inflater and inflater.unused_data):
+            what = f"inflates to more than the {member.size:,} bytes announced, or has more behind"
+            refuse(archive.path, what, "size-lie", member.name)
         crc = zlib_ng.crc32(piece, crc)
         yield piece
+    if inflater and not inflater.eof:
+        refuse(archive.path, "its DEFLATE data has no end", "bad-data", member.name)
+    if left:
+        what = f"inflates to less than the {member.size:,} bytes announced"
+        refuse(archive.path, what, "size-lie", member.name)
     if crc != member.crc:
         what = f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"
         refuse(archive.path, what, "crc", member.name)
@@ -94,24 +105,3 @@ def _read_packed(file: BinaryIO, archive: Archive, member: Member) -> Iterator[b
         raise not_read(archive.path, error) from error
     if left:
         refuse(archive.path, "the file ends within it", "changed", member.name)
-
-
-def _inflate(pieces: Iterator[bytes], archive: Archive, member: Member) -> Iterator[bytes]:
-    inflater = zlib_ng.decompressobj(_RAW_DEFLATE)
-    left = member.size
-    for packed in pieces:
-        try:
-            # One byte more than announced is enough to know; a bomb makes 1,032 of each byte.
-            piece = inflater.decompress(packed, left + 1)
-        except _NOT_DEFLATE:
-            refuse(archive.path, "is no DEFLATE data", "bad-data", member.name)
-        left -= len(piece)
-        if left < 0 or inflater.unused_data:
-            what = f"inflates to more than the {member.size:,} bytes announced, or has more behind"
-            refuse(archive.path, what, "size-lie", member.name)
-        yield piece
-    if not inflater.eof:
-        refuse(archive.path, "its DEFLATE data has no end", "bad-data", member.name)
-    if left:
-        what = f"inflates to less than the {member.size:,} bytes announced"
-        refuse(archive.path, what, "size-lie", member.name)

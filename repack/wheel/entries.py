@@ -15,11 +15,11 @@ from repack.wheel.record import RecordEntry, entry_of, format_record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copied:
-    """A member that is copied as it lies; `name` and `archive` are its own, the source, if None."""
+    """A member that is copied as it lies in `archive`."""
 
+    name: str
     member: Member
-    name: str | None = None
-    archive: Archive | None = None
+    archive: Archive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,46 +57,49 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
     """Return the members of the wheel called `name`, in the order in which they are written.
 
     They are `wheel`'s with `files` and `carried` added or put in place, under a .dist-info of the
-    new name; `fields` and `add` change METADATA as `with_metadata` does, and `add_licence` joins a
+    new name; `fields` and `add` change METADATA as `edit_metadata` does, and `add_licence` joins a
     License-Expression. RECORD's signatures are left out: they are over bytes that change.
     """
-    stem = f"{name.distribution}-{name.version}"
-    info = f"{stem}.dist-info"
-
-    def move(path: str) -> str:
-        old = wheel.dist_info.removesuffix(".dist-info")
-        is_own = path.startswith((f"{old}.dist-info/", f"{old}.data/"))
-        return f"{stem}{path.removeprefix(old)}" if is_own else path
-
+    old, new = wheel.dist_info.removesuffix(".dist-info"), f"{name.distribution}-{name.version}"
     parts: dict[str, tuple[Copied | Added, RecordEntry]] = {}
+
+    def put(entry: Copied | Added, row: RecordEntry) -> None:
+        path = entry.name
+        if path.startswith((f"{old}.dist-info/", f"{old}.data/")):
+            path = new + path.removeprefix(old)
+        parts[path] = replace(entry, name=path), row
+
     for member in wheel.archive.members:
-        path = move(member.name)
-        if member.name in wheel.record:
-            parts[path] = Copied(member=member, name=path), wheel.record[member.name]
+        if row := wheel.record.get(member.name):
+            put(Copied(name=member.name, member=member, archive=wheel.archive), row)
     for addition in carried:
-        path = move(addition.path)
-        parts[path] = replace(addition.entry, name=path), addition.row
-    fields = {
-        "Version": [str(name.version)],
-        **join_licence(wheel.metadata, add_licence),
-        **(fields or {}),
-    }
-    licenses = f"{wheel.dist_info}/licenses/"
-    if lists_licenses(parse_email(wheel.metadata)[0]):
-        paths = (addition.path for addition in carried)
-        texts = [path.removeprefix(licenses) for path in paths if path.startswith(licenses)]
-        add = {**(add or {}), "License-File": texts}
+        put(replace(addition.entry, name=addition.path), addition.row)
+    licence = join_licence(wheel.metadata, add_licence)
+    fields = {"Version": [str(name.version)], **licence, **(fields or {})}
+    texts = _list_licences(wheel, carried)
     written: dict[str, bytes | Path] = {
-        **{move(path): content for path, content in files.items()},
-        f"{info}/METADATA": edit_metadata(wheel.metadata, fields=fields, add=add),
-        f"{info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
+        **files,
+        f"{wheel.dist_info}/METADATA": edit_metadata(
+            wheel.metadata, fields=fields, add={**(add or {}), "License-File": texts}
+        ),
+        f"{wheel.dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
     for path, content in written.items():
-        parts[path] = Added(name=path, content=content), entry_of(content)
+        put(Added(name=path, content=content), entry_of(content))
+    record = f"{new}.dist-info/RECORD"
+    content = format_record({path: row for path, (_, row) in parts.items()}, record)
     entries = {path: entry for path, (entry, _) in parts.items()}
-    record = format_record({path: row for path, (_, row) in parts.items()}, f"{info}/RECORD")
-    entries[f"{info}/RECORD"] = Added(name=f"{info}/RECORD", content=record)
+    entries[record] = Added(name=record, content=content)
     return tuple(entries[path] for path in canonical_order(entries))
+
+
+def _list_licences(wheel: Wheel, carried: Iterable[Carried]) -> list[str]:
+    """Return what METADATA is to list of the licences' texts that come in."""
+    folder = f"{wheel.dist_info}/licenses/"
+    if not lists_licenses(parse_email(wheel.metadata)[0]):
+        return []
+    paths = (addition.path for addition in carried)
+    return [path.removeprefix(folder) for path in paths if path.startswith(folder)]
 
 
 def canonical_order(names: Iterable[str]) -> list[str]:
@@ -113,11 +116,6 @@ def canonical_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-def name_of(entry: Copied | Added) -> str:
-    """Return the name that the member will have."""
-    return entry.name or entry.member.name if isinstance(entry, Copied) else entry.name
-
-
 def size_of(entries: Sequence[Copied | Added]) -> int:
     """Return how many bytes the archive of `entries` will have, but for ZIP64's records.
 
@@ -131,5 +129,5 @@ def size_of(entries: Sequence[Copied | Added]) -> int:
             size = entry.content.stat().st_size
         else:
             size = len(entry.content)
-        total += LOCAL.size + CENTRAL.size + 2 * len(name_of(entry).encode()) + size
+        total += LOCAL.size + CENTRAL.size + 2 * len(entry.name.encode()) + size
     return total

@@ -10,13 +10,14 @@ from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, parse_tag
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from repack.wheel.names import refuse
+from repack.wheel.names import WheelName, refuse
 
 
-def parse_metadata(content: bytes, file: Path, member: str) -> RawMetadata:
-    """Return what METADATA says, with name and version; raises InputError for the wheel `file`.
+def parse_metadata(content: bytes, filename: WheelName, file: Path, member: str) -> RawMetadata:
+    """Return what METADATA says of the wheel called `filename`; raises InputError for `file`.
 
     A Requires-Python that nobody understands is left out, as by pip.
     """
@@ -28,9 +29,12 @@ def parse_metadata(content: bytes, file: Path, member: str) -> RawMetadata:
         refuse(file, what, "metadata", member)
     try:
         Version(raw["metadata_version"])
-        Version(raw["version"])
+        own = canonicalize_name(raw["name"]), Version(raw["version"])
     except InvalidVersion as error:
         refuse(file, f"it cannot be understood: {error}", "metadata", member)
+    if own != (filename.name, filename.version):
+        what = f"it is of {own[0]} {own[1]}, not of {filename.name} {filename.version}"
+        refuse(file, what, "metadata", member)
     try:
         SpecifierSet(raw.get("requires_python", ""))
     except InvalidSpecifier:
@@ -38,22 +42,28 @@ def parse_metadata(content: bytes, file: Path, member: str) -> RawMetadata:
     return raw
 
 
-def parse_wheel_file(content: bytes, file: Path, member: str) -> tuple[frozenset[Tag], bool]:
-    """Return the tags that WHEEL lists and its Root-Is-Purelib; raises InputError for `file`."""
+def parse_wheel_file(content: bytes, filename: WheelName, file: Path, member: str) -> bool:
+    """Return Root-Is-Purelib; raises InputError for what WHEEL contradicts."""
     message = HeaderParser().parsestr(_decode(content, file, member, "wheel-file"))
     versions, lines = message.get_all("Wheel-Version", []), message.get_all("Tag", [])
-    if len(versions) != 1 or not re.fullmatch(r"1\.[0-9]+", versions[0].strip()):
-        what = f"its Wheel-Version is {', '.join(versions) or 'absent'}, not 1.x"
-        refuse(file, what, "wheel-file", member)
     purelib = {value.strip().lower() for value in message.get_all("Root-Is-Purelib", [])}
-    if len(purelib) > 1:
-        refuse(file, "it contradicts itself about Root-Is-Purelib", "wheel-file", member)
+    if (
+        len(versions) != 1
+        or not re.fullmatch(r"1\.[0-9]+", versions[0].strip())
+        or len(purelib) > 1
+    ):
+        what = f"Wheel-Version is {versions}, not one 1.x, or Root-Is-Purelib contradicts itself"
+        refuse(file, what, "wheel-file", member)
     try:
         # A line ought to be one tag, but some tools write "py2.py3-none-any".
-        tags = frozenset(tag for line in lines for tag in parse_tag(line.strip()))
+        tags = {tag for line in lines for tag in parse_tag(line.strip())}
     except ValueError:
-        refuse(file, f"one of {lines!r} is no tag", "wheel-file", member)
-    return tags, purelib == {"true"}
+        tags = set()
+    if tags != filename.tags:
+        hint = "give the file the name it had, or retag it with `python -m wheel tags`"
+        what = f"it says {', '.join(lines) or 'no tag'}, the file name {filename.tag}"
+        refuse(file, what, "tag-mismatch", member, hint)
+    return purelib == {"true"}
 
 
 def _decode(content: bytes, file: Path, member: str, code: str) -> str:
@@ -80,9 +90,7 @@ def windows_environment(python: str) -> dict[str, str]:
         "os_name": "nt",
         "platform_machine": "AMD64",
         "platform_python_implementation": "CPython",
-        "platform_release": "10",
         "platform_system": "Windows",
-        "platform_version": "10.0.19045",
         "python_full_version": f"{version}.0",
         "python_version": version,
         "sys_platform": "win32",
@@ -123,21 +131,26 @@ def edit_metadata(
     the headers. A value of `add` that is not there yet gets a line behind its field's others.
     """
     lines, newline, body = _split_headers(content)
+
+    def places(field: str) -> list[int]:
+        start = f"{field.lower()}:".encode()
+        return [number for number, line in enumerate(lines) if line.lower().startswith(start)]
+
+    def format_lines(field: str, values: Iterable[str]) -> list[bytes]:
+        return [f"{field}: {value}".encode() + newline for value in values]
+
     for field, values in fields.items():
-        new = [f"{field}: {value}".encode() + newline for value in values]
-        if [line for line in lines if _is_field(line, field)] != new:
-            at = next((i for i, line in enumerate(lines) if _is_field(line, field)), len(lines))
-            rest = [line for line in lines[at:] if not _is_field(line, field)]
-            lines = [*lines[:at], *new, *rest]
+        own, new = places(field), format_lines(field, values)
+        if [lines[number] for number in own] != new:
+            at = own[0] if own else len(lines)
+            for number in reversed(own):
+                del lines[number]
+            lines[at:at] = new
     for field, values in (add or {}).items():
-        own = [i for i, line in enumerate(lines) if _is_field(line, field)]
-        stated = {lines[i].partition(b":")[2].strip() for i in own}
+        own = places(field)
+        stated = {lines[number].partition(b":")[2].strip() for number in own}
         at = own[-1] + 1 if own else len(lines)
-        lines[at:at] = [
-            f"{field}: {value}".encode() + newline
-            for value in values
-            if value.encode() not in stated
-        ]
+        lines[at:at] = format_lines(field, [v for v in values if v.encode() not in stated])
     return b"".join(lines) + body
 
 
@@ -180,7 +193,3 @@ def _split_headers(content: bytes) -> tuple[list[bytes], bytes, bytes]:
     if headers and not headers[-1].endswith((b"\n", b"\r")):
         headers[-1] += newline
     return headers, newline, b"".join(lines)
-
-
-def _is_field(line: bytes, field: str) -> bool:
-    return line.partition(b":")[0].strip().lower() == field.lower().encode()

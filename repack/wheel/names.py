@@ -13,9 +13,8 @@ from packaging.version import InvalidVersion, Version
 
 from repack.errors import InputError, quote_name
 
-#: Own limit: Windows' 260 characters must hold the path of site-packages as well.
+#: Own limit in bytes: Windows' 260 characters must hold the path of site-packages as well.
 _PATH_LIMIT = 200
-_COMPONENT_LIMIT = 255
 _NAME_SHOWN = 400
 
 #: Code, pattern and reason: what no part of a path may be.
@@ -32,7 +31,6 @@ _FORBIDDEN = (
     ),
 )
 _RULES = tuple((code, re.compile(rule, re.IGNORECASE), why) for code, rule, why in _FORBIDDEN)
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -> NoReturn:
@@ -52,41 +50,31 @@ def check_names(names: Iterable[str], file: Path) -> None:
     Codes: bad-path, windows-name, path-too-long, duplicate-name. Upper and lower case, composed
     and decomposed characters count as the same.
     """
-    kinds: dict[str, tuple[str, bool]] = {}
+    originals: dict[str, str] = {}
     for name in names:
         _check_name(name, file)
-        key, is_folder = _fold_case(name.removesuffix("/")), name.endswith("/")
-        if key in kinds:
-            other = kinds[key][0]
-            what = "is there twice" if name == other else f"is the same as {quote_name(other)}"
-            refuse(file, f"{what} on some systems", "duplicate-name", name)
-        kinds[key] = name, is_folder
-    for key, (name, _) in kinds.items():
-        for at in range(len(key)):
-            if key[at] == "/" and not kinds.get(key[:at], ("", True))[1]:
-                other = kinds[key[:at]][0]
-                refuse(
-                    file, f"lies in {quote_name(other)}, which is a file", "duplicate-name", name
-                )
+        key = _fold_case(name.removesuffix("/"))
+        if key in originals:
+            what = f"is the same as {quote_name(originals[key])} on some systems"
+            refuse(file, what, "duplicate-name", name)
+        originals[key] = name
+    for key, name in originals.items():
+        folder = key
+        while folder := folder.rpartition("/")[0]:
+            other = originals.get(folder, "/")
+            if not other.endswith("/"):
+                refuse(file, f"lies in {quote_name(other)}, a file", "duplicate-name", name)
 
 
 def _check_name(name: str, file: Path) -> None:
-    for character in () if name.isascii() and name.isprintable() else name:
-        # C: control, format (bidirectional ones too), private; Zl, Zp: ends of lines.
-        if unicodedata.category(character)[0] == "C" or character in "\u2028\u2029":
-            what = f"the name has the invisible character U+{ord(character):04X}"
-            refuse(file, what, "bad-path", name)
-    if _DRIVE.match(name):
-        refuse(file, "the path begins with a drive", "bad-path", name)
+    if not name.isprintable():
+        refuse(file, "the name has a character that nobody sees", "bad-path", name)
     for part in name.removesuffix("/").split("/"):
         for code, rule, reason in _RULES:
             if rule.fullmatch(part):
                 refuse(file, reason, code, name)
-        if len(part.encode()) > _COMPONENT_LIMIT:
-            what = f"a part of the path has more than {_COMPONENT_LIMIT} bytes"
-            refuse(file, what, "path-too-long", name)
-    if len(name.encode("utf-16-le")) // 2 > _PATH_LIMIT:
-        refuse(file, f"the path has more than {_PATH_LIMIT} characters", "path-too-long", name)
+    if len(name.encode()) > _PATH_LIMIT:
+        refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name)
 
 
 def _fold_case(name: str) -> str:
@@ -124,16 +112,11 @@ def parse_filename(path: Path) -> WheelName:
     try:
         name, version, build, tags = parse_wheel_filename(path.name)
     except (InvalidWheelFilename, InvalidVersion) as error:
-        refuse(
-            path,
-            f"not a name that a wheel can have: {error}",
-            "filename",
-            hint="a wheel is called name-version-python-abi-platform.whl; use the name it had "
-            "where it was published",
-        )
+        hint = "a wheel is called name-version-python-abi-platform.whl; give it the name it had"
+        refuse(path, f"not a name that a wheel can have: {error}", "filename", hint=hint)
     return WheelName(
         name=name,
-        distribution=path.name.split("-", 1)[0],
+        distribution=path.name.partition("-")[0],
         version=version,
         build="".join(map(str, build)),
         tags=tags,

@@ -51,10 +51,10 @@ class Wheel:
     record: Mapping[str, RecordEntry]
     size: int
     sha256: str
-    requires_python: str = ""
-    requires: tuple[str, ...] = ()
-    summary: str = ""
-    root_is_purelib: bool = False
+    requires_python: str
+    requires: tuple[str, ...]
+    summary: str
+    root_is_purelib: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ class Wheel:
         return _files_in(self.archive)
 
 
-def read_wheel(  # noqa: PLR0913 - what is known of the file, who takes its content
+def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its content
     path: Path,
     *,
     sink: Callable[[Member], Sink | None] = lambda _: None,
@@ -80,10 +80,11 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, who takes its cont
     """
     filename, archive = parse_filename(path), open_archive(path)
     dist_info = _find_dist_info(archive, filename)
-    metadata = _read_required(archive, f"{dist_info}/METADATA", "metadata")
-    wheel_file = _read_required(archive, f"{dist_info}/WHEEL", "wheel-file")
-    own = _check_metadata(archive, f"{dist_info}/METADATA", metadata, filename)
-    root_is_purelib = _check_wheel_file(path, f"{dist_info}/WHEEL", wheel_file, filename)
+    metadata = _read_required(archive, member := f"{dist_info}/METADATA", "metadata")
+    own = parse_metadata(metadata, filename, path, member)
+    _check_licences(archive, member, own)
+    wheel_file = _read_required(archive, member := f"{dist_info}/WHEEL", "wheel-file")
+    root_is_purelib = parse_wheel_file(wheel_file, filename, path, member)
     _check_entry_points(archive, f"{dist_info}/entry_points.txt")
     _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
     record = _read_record(archive, f"{dist_info}/RECORD")
@@ -119,19 +120,16 @@ def _files_in(archive: Archive) -> tuple[str, ...]:
 
 def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     """Return the name of the one .dist-info folder, which must be this wheel's."""
-    tops = {name.partition("/")[0] for name in _files_in(archive) if "/" in name}
+    tops = {name.partition("/")[0] for name in archive.names if "/" in name}
     folders = sorted(top for top in tops if top.lower().endswith(".dist-info"))
-    if not folders:
-        what = "it has no .dist-info folder, so it is no wheel"
-        refuse(archive.path, what, "no-dist-info")
-    name, _, version = folders[0].removesuffix(".dist-info").rpartition("-")
+    name, _, version = "".join(folders).removesuffix(".dist-info").rpartition("-")
     try:
-        matches = len(folders) == 1 and Version(version) == filename.version
+        own = canonicalize_name(name), Version(version)
     except InvalidVersion:
-        matches = False
-    if not matches or canonicalize_name(name) != filename.name:
-        what = f"its .dist-info is not that of {filename.name} {filename.version} alone"
-        refuse(archive.path, what, "dist-info", ", ".join(folders))
+        own = None
+    if own != (filename.name, filename.version):
+        what = f"{folders or 'nothing'} in it is not the .dist-info folder of this wheel alone"
+        refuse(archive.path, what, "dist-info")
     return folders[0]
 
 
@@ -142,31 +140,13 @@ def _read_required(archive: Archive, member: str, code: str) -> bytes:
     return read_member(archive, member)
 
 
-def _check_metadata(
-    archive: Archive, member: str, content: bytes, filename: WheelName
-) -> RawMetadata:
-    metadata = parse_metadata(content, archive.path, member)
-    own = canonicalize_name(metadata["name"]), Version(metadata["version"])
-    if own != (filename.name, filename.version):
-        what = f"it is of {own[0]} {own[1]}, not of {filename.name} {filename.version}"
-        refuse(archive.path, what, "metadata", member)
+def _check_licences(archive: Archive, member: str, metadata: RawMetadata) -> None:
+    """Raise InputError where METADATA names a licence's text that is not there."""
     folder = member.rpartition("/")[0]
     for name in metadata.get("license_files", []) if lists_licenses(metadata) else ():
         # Since PEP 639 under licenses/; setuptools put them beside METADATA before that.
         if not {f"{folder}/licenses/{name}", f"{folder}/{name}"} & {*archive.names}:
             refuse(archive.path, f"there is no {name!r}", "metadata", member)
-    return metadata
-
-
-def _check_wheel_file(path: Path, member: str, content: bytes, filename: WheelName) -> bool:
-    """Return Root-Is-Purelib; raises InputError for what WHEEL contradicts."""
-    tags, root_is_purelib = parse_wheel_file(content, path, member)
-    if tags != filename.tags:
-        own, named = (", ".join(sorted(map(str, group))) for group in (tags, filename.tags))
-        hint = "give the file the name it had, or retag it with `python -m wheel tags`"
-        what = f"it says {own or 'no tag'}, the file name {named}"
-        refuse(path, what, "tag-mismatch", member, hint)
-    return root_is_purelib
 
 
 def _check_entry_points(archive: Archive, member: str) -> None:
@@ -182,11 +162,9 @@ def _check_entry_points(archive: Archive, member: str) -> None:
         refuse(archive.path, f"cannot be read: {reason}", "entry-points", member)
     for group in filter(parser.has_section, ("console_scripts", "gui_scripts")):
         for name, value in parser.items(group):
-            if not _SCRIPT.fullmatch(name) or _INTERPRETER.fullmatch(name):
-                what = f"the script {name!r} is no plain word, or called as the interpreter"
-                refuse(archive.path, what, "entry-points", member)
-            if not _REFERENCE.fullmatch(value.strip()):
-                what = f"the script {name!r} calls {value!r}, which is not module:function"
+            is_name = _SCRIPT.fullmatch(name) and not _INTERPRETER.fullmatch(name)
+            if not is_name or not _REFERENCE.fullmatch(value.strip()):
+                what = f"{name!r} = {value!r} is no script's name, or no module:function"
                 refuse(archive.path, what, "entry-points", member)
 
 
@@ -229,14 +207,9 @@ def _check_contents(
     archive: Archive, record: Mapping[str, RecordEntry], digests: Mapping[str, str]
 ) -> None:
     """Compare every file's row with what it has to be."""
-    for member in archive.members:
-        entry = record.get(member.name)
-        if entry is None:
-            continue
-        expected = make_entry(digests[member.name], member.size, entry.algorithm)
+    sizes = {member.name: member.size for member in archive.members}
+    for name, entry in record.items():
+        expected = make_entry(digests[name], sizes[name], entry.algorithm)
         if entry != expected:
-            what = (
-                f"it has {expected.size} bytes and {expected.algorithm}={expected.digest}, "
-                f"RECORD says {entry.size} and {entry.digest}"
-            )
-            refuse(archive.path, what, "record", member.name)
+            what = f"it is {tuple(expected)}; RECORD says {tuple(entry)}"
+            refuse(archive.path, what, "record", name)

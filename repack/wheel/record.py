@@ -6,35 +6,39 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from repack import files
 from repack.wheel.names import refuse
 
-#: The hashes that a RECORD may use: the specification asks for SHA-256 or better.
-_ALGORITHMS = ("sha256", "sha384", "sha512")
+#: The specification asks for SHA-256 or better.
+_HASH = re.compile(r"sha(256|384|512)=")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _COLUMNS = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecordEntry:
-    """One row: `digest` is URL-safe base64 without padding, `size` in bytes."""
+class RecordEntry(NamedTuple):
+    """One row: `hash` is "sha256=" and URL-safe base64 without padding, `size` is in bytes."""
 
-    algorithm: str
-    digest: str
+    hash: str
     size: int
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the hash."""
+        return self.hash.partition("=")[0]
 
     @property
     def hex(self) -> str:
         """The digest in hexadecimal."""
-        return base64.urlsafe_b64decode(f"{self.digest}==").hex()
+        return base64.urlsafe_b64decode(f"{self.hash.partition('=')[2]}==").hex()
 
 
 def make_entry(digest: str, size: int, algorithm: str = "sha256") -> RecordEntry:
     """Return the row of a file whose digest in hex is `digest`."""
     encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).rstrip(b"=").decode()
-    return RecordEntry(algorithm=algorithm, digest=encoded, size=size)
+    return RecordEntry(f"{algorithm}={encoded}", size)
 
 
 def entry_of(content: bytes | Path) -> RecordEntry:
@@ -47,43 +51,36 @@ def entry_of(content: bytes | Path) -> RecordEntry:
 def parse_record(content: bytes, *, name: str, file: Path) -> dict[str, RecordEntry]:
     """Return the rows of the RECORD called `name` by file, its own and its signatures' left out.
 
-    A digest may yet be no base64: `read_wheel` compares it with the right one. Raises InputError
-    for the wheel `file` where a row is there twice, or is not path, hash and size.
+    A hash may yet be no base64: `read_wheel` compares it with the right one. Raises InputError for
+    the wheel `file` where a row is there twice, or is not path, hash and size.
     """
     try:
-        text = content.decode("utf-8")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        table = io.StringIO(content.decode("utf-8"), newline="")
+        rows = [row for row in csv.reader(table, strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         refuse(file, f"it cannot be read as a table: {error}", "record", name)
-    entries: dict[str, RecordEntry] = {}
-    paths = set()
+    cells: dict[str, list[str]] = {}
     for row in rows:
-        if len(row) != _COLUMNS or row[0] in paths:
+        if len(row) != _COLUMNS or row[0] in cells:
             refuse(file, "its row is there twice, or not path, hash and size", "record", row[0])
-        path, digest, size = row
-        paths.add(path)
-        if path not in unhashed_members(name):
-            algorithm, _, encoded = digest.partition("=")
-            if algorithm not in _ALGORITHMS:
-                refuse(file, f"its hash {digest!r} is not sha256 or better", "record", path)
-            if not re.fullmatch(r"0|[1-9][0-9]{0,18}", size):
-                refuse(file, f"its size is {size!r}", "record", path)
-            entries[path] = RecordEntry(algorithm=algorithm, digest=encoded, size=int(size))
-        elif path == name and (digest or size):
-            refuse(file, "RECORD cannot hold its own hash or size", "record", path)
-    if name not in paths:
-        refuse(file, "it does not list itself", "record", name)
+        cells[row[0]] = row[1:]
+    if cells.get(name) != ["", ""]:
+        refuse(file, "it does not list itself, without hash and size", "record", name)
+    entries = {}
+    for path in sorted(cells.keys() - {*unhashed_members(name)}):
+        digest, size = cells[path]
+        if not _HASH.match(digest) or not _SIZE.fullmatch(size):
+            what = f"{digest!r} is not sha256 or better, or {size!r} is no size"
+            refuse(file, what, "record", path)
+        entries[path] = RecordEntry(digest, int(size))
     return entries
 
 
 def format_record(entries: Mapping[str, RecordEntry], record: str) -> bytes:
     """Return the RECORD that is called `record`: rows sorted by file, its own one last."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    for path in sorted(entries):
-        entry = entries[path]
-        writer.writerow((path, f"{entry.algorithm}={entry.digest}", entry.size))
-    writer.writerow((record, "", ""))
+    rows = [(path, *entries[path]) for path in sorted(entries)]
+    csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
     return text.getvalue().encode()
 
 

@@ -11,10 +11,9 @@ import stat
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from zlib_ng import zlib_ng
 
@@ -23,38 +22,32 @@ from repack.wheel.archive import (
     CENTRAL,
     CENTRAL_SIGNATURE,
     DEFLATED,
-    END,
-    END64,
-    END64_SIGNATURE,
-    END_SIGNATURE,
     LOCAL,
     LOCAL_SIGNATURE,
-    LOCATOR,
-    LOCATOR_SIGNATURE,
     MAX16,
     MAX32,
     STORED,
     UTF8_FLAG,
     ZIP64_EXTRA,
     ZIP64_VERSION,
-    Archive,
     Member,
+    format_end,
+    format_zip64_end,
 )
-from repack.wheel.entries import Added, Copied, name_of
+from repack.wheel.entries import Added, Copied
 from repack.wheel.names import check_names, refuse
 
 _VERSION = 20
 _MADE_ON_UNIX = 3 << 8
 _FILE_MODE, _PROGRAM_MODE = stat.S_IFREG | 0o644, stat.S_IFREG | 0o755
 _ANY_EXECUTE = 0o111
-#: 1980-01-01 to 2107-12-31 23:59:58, in seconds since 1970: what MS-DOS' date can say.
-_FIRST_TIME, _LAST_TIME = 315_532_800, 4_354_819_198
+#: 1980-01-01 in seconds since 1970, the first moment that MS-DOS' date can say.
+_FIRST_TIME = 315_532_800
 _PIECE = 1 << 20
 _LEVEL = 2
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """An archive that was written; `size` in bytes, `sha256` in hex."""
 
     path: Path
@@ -62,60 +55,40 @@ class Written:
     sha256: str
 
 
-def splice(
-    source: Archive | None,
-    entries: Sequence[Copied | Added],
-    destination: Path,
-    *,
-    timestamp: int,
-) -> Written:
+def splice(entries: Sequence[Copied | Added], destination: Path, *, timestamp: int) -> Written:
     """Write the archive of `entries`, in the order given, and return what was written.
 
-    Folders are left out. `timestamp` (seconds since 1970) is each member's time, in UTC. Raises
-    OutputError if it cannot be written, InputError if a file of `entries` cannot be read or a name
-    may not be used; then `destination` is as it was.
+    `timestamp` (seconds since 1970, up to 2107) is each member's time, in UTC. Raises OutputError
+    if it cannot be written, InputError if a file of `entries` cannot be read or a name may not be
+    used; then `destination` is as it was.
     """
-    entries = [
-        entry for entry in entries if not (isinstance(entry, Copied) and entry.member.directory)
-    ]
-    check_names(map(name_of, entries), destination)
+    check_names((entry.name for entry in entries), destination)
     digest = hashlib.sha256()
-    position = 0
+    opened: dict[Path, BinaryIO] = {}
     listing = []
-    with replacing(destination) as file, ExitStack() as sources:
+    with replacing(destination) as file, ExitStack() as archives:
 
         def write(piece: bytes) -> None:
-            nonlocal position
             file.write(piece)
             digest.update(piece)
-            position += len(piece)
 
-        opened: dict[Path, BinaryIO] = {}
         for entry in entries:
-            with ExitStack() as own:
+            with ExitStack() as streams:
                 if isinstance(entry, Copied):
-                    member, origin = entry.member, _origin_of(entry, source)
-                    if origin.path not in opened:
-                        opened[origin.path] = sources.enter_context(origin.open())
-                    path, stream = origin.path, opened[origin.path]
+                    member, path = entry.member, entry.archive.path
+                    if path not in opened:
+                        opened[path] = archives.enter_context(entry.archive.open())
+                    stream = opened[path]
                 else:
                     path = entry.content if isinstance(entry.content, Path) else destination
-                    stream, member = _pack(entry, destination.parent, own)
-                name = name_of(entry).encode()
-                local, central = _format_headers(name, member, position, timestamp)
+                    stream, member = _pack(entry, destination.parent, streams)
+                local, central = _format_headers(entry.name, member, file.tell(), timestamp)
                 listing.append(central)
                 write(local)
                 _copy(stream, path, member, write)
         directory = b"".join(listing)
-        write(directory + _format_end(len(listing), len(directory), position))
-    return Written(path=destination, size=position, sha256=digest.hexdigest())
-
-
-def _origin_of(entry: Copied, source: Archive | None) -> Archive:
-    archive = entry.archive or source
-    if archive is None:
-        raise ValueError(f"no archive to copy {entry.member.name!r} from")
-    return archive
+        write(directory + _format_ends(len(listing), len(directory), file.tell()))
+        return Written(destination, file.tell(), digest.hexdigest())
 
 
 def _pack(entry: Added, folder: Path, streams: ExitStack) -> tuple[BinaryIO, Member]:
@@ -172,14 +145,12 @@ def _copy(stream: BinaryIO, path: Path, member: Member, write: Callable[[bytes],
         refuse(path, "was changed while it was in use", "changed", hint="run again")
 
 
-def _format_headers(
-    name: bytes, member: Member, offset: int, timestamp: int
-) -> tuple[bytes, bytes]:
+def _format_headers(name: str, member: Member, offset: int, timestamp: int) -> tuple[bytes, bytes]:
     """Return the member's own header and the directory's entry.
 
     With ZIP64, both sizes are in the extra field of the one, what is too large in the other's.
     """
-    size, packed = member.size, member.compressed_size
+    size, packed, raw_name = member.size, member.compressed_size, name.encode()
     is_wide = max(size, packed) >= MAX32
     extra = _format_zip64([size, packed] if is_wide else [])
     extra_listed = _format_zip64([value for value in (size, packed, offset) if value >= MAX32])
@@ -188,17 +159,17 @@ def _format_headers(
     flags = 0 if name.isascii() else UTF8_FLAG
     common = (flags, member.method, *_dos_time(timestamp), member.crc)
     sizes = (MAX32, MAX32) if is_wide else (packed, size)
-    local = LOCAL.pack(LOCAL_SIGNATURE, needed, *common, *sizes, len(name), len(extra))
+    local = LOCAL.pack(LOCAL_SIGNATURE, needed, *common, *sizes, len(raw_name), len(extra))
     mode = _PROGRAM_MODE if member.mode & _ANY_EXECUTE else _FILE_MODE
     central = CENTRAL.pack(
         CENTRAL_SIGNATURE,
         _MADE_ON_UNIX | needed_listed,
         needed_listed,
         *common,
-        *(min(packed, MAX32), min(size, MAX32), len(name), len(extra_listed)),
+        *(min(packed, MAX32), min(size, MAX32), len(raw_name), len(extra_listed)),
         *(0, 0, 0, mode << 16, min(offset, MAX32)),
     )
-    return local + name + extra, central + name + extra_listed
+    return local + raw_name + extra, central + raw_name + extra_listed
 
 
 def _format_zip64(values: Sequence[int]) -> bytes:
@@ -209,19 +180,16 @@ def _format_zip64(values: Sequence[int]) -> bytes:
 
 
 def _dos_time(timestamp: int) -> tuple[int, int]:
-    """Return MS-DOS' time and date, in UTC, of the nearest moment that they can say."""
-    seconds = min(max(timestamp, _FIRST_TIME), _LAST_TIME)
-    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
+    """Return MS-DOS' time and date, in UTC."""
+    moment = dt.datetime.fromtimestamp(max(timestamp, _FIRST_TIME), tz=dt.UTC)
     time = moment.hour << 11 | moment.minute << 5 | moment.second // 2
     return time, (moment.year - 1980) << 9 | moment.month << 5 | moment.day
 
 
-def _format_end(count: int, size: int, offset: int) -> bytes:
+def _format_ends(count: int, size: int, offset: int) -> bytes:
     """Return the end record of a directory, and those of ZIP64 where a number needs them."""
-    short = min(count, MAX16)
-    narrow = END.pack(END_SIGNATURE, 0, 0, short, short, min(size, MAX32), min(offset, MAX32), 0)
+    end = format_end((min(count, MAX16), min(size, MAX32), min(offset, MAX32)))
     if count < MAX16 and max(size, offset) < MAX32:
-        return narrow
+        return end
     versions = (_MADE_ON_UNIX | ZIP64_VERSION, ZIP64_VERSION)
-    wide = END64.pack(END64_SIGNATURE, END64.size - 12, *versions, 0, 0, count, count, size, offset)
-    return wide + LOCATOR.pack(LOCATOR_SIGNATURE, 0, offset + size, 1) + narrow
+    return format_zip64_end((count, size, offset), versions) + end
