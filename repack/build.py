@@ -136,7 +136,7 @@ def fetch_source(config: Config, supply: Supply, *, verified: bool = False) -> t
     if is_plain and isinstance(source, FileSource):
         return locate(source), f"file:{source.path.name}"
     fetched = supply.fetch(source, pinned=not config.source_is_given)
-    return fetched.path, fetched.url
+    return fetched.path, fetched.pin.url
 
 
 def inspect_source(path: Path, config: Config, supply: Supply) -> Analysis:
@@ -287,4 +287,4 @@ def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
 
     key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
     folder = make_once(supply.cache.root / "samples" / key, fill, supply.cache, supply.progress)
-    return next(folder.glob("*.whl")), base.url
+    return next(folder.glob("*.whl")), base.pin.url

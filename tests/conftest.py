@@ -10,7 +10,7 @@ import pytest
 from browsing import browser
 from driving import Repack
 from faultserver import FaultServer, listening
-from fetching import Site, no_proxies
+from fetching import Site, hurry, no_proxies
 from playwright.sync_api import Browser
 from releases import GitHub
 from s3server import S3Server
@@ -86,6 +86,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
 def site(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Such a server, with the cache of those who fetch from it."""
     no_proxies(monkeypatch)
+    hurry(monkeypatch)
     with Site(cache) as site:
         yield site
 
@@ -94,6 +95,7 @@ def site(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def github(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     """A copy of GitHub's releases, and no token for the genuine one."""
     no_proxies(monkeypatch)
+    hurry(monkeypatch)
     for name in ("GH_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with listening() as api, listening() as storage:

@@ -1,23 +1,22 @@
 """A server on loopback that does what servers, proxies and networks do at their worst.
 
-It speaks HTTP/1.1 by hand over real sockets, so that a cut body is a cut body and a reset is a
-reset. A path has content and, in a queue, the faults that its next requests meet; when the queue
-is empty it serves as it should: ranges, If-Range, redirects and all.
+A path has content and, in a queue, the faults that its next requests meet; when the queue is
+empty it serves as it should: ranges, If-Range, redirects and all.
 """
 
 import contextlib
 import json
 import re
 import socket
-import socketserver
 import ssl
 import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from email.parser import HeaderParser
+from functools import partial
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -40,103 +39,66 @@ class Resource:
 
     content: bytes
     etag: str | None = '"one"'
-    last_modified: str | None = None
     kind: str = "application/octet-stream"
     faults: deque[Fault] = field(default_factory=deque)
-
-    def marks(self) -> dict[str, str]:
-        marks = {"ETag": self.etag, "Last-Modified": self.last_modified}
-        return {name: value for name, value in marks.items() if value is not None}
 
 
 class Exchange:
     """One request and the connection that it came by."""
 
-    def __init__(self, connection: socket.socket, seen: Seen, begun: bytes = b"") -> None:
-        self.connection = connection
-        self.seen = seen
-        self._body = begun
+    def __init__(self, handler: BaseHTTPRequestHandler) -> None:
+        self._handler = handler
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        self.seen = Seen(path=handler.path, headers=headers, method=handler.command)
 
     def body(self, count: int | None = None) -> bytes:
         """Return what came after the head, or no more than `count` bytes of it."""
         length = int(self.seen.headers.get("content-length", 0))
-        wanted = length if count is None else min(count, length)
-        while len(self._body) < wanted:
-            block = self.connection.recv(65536)
-            if not block:
-                break
-            self._body += block
-        return self._body[:wanted]
+        return self._handler.rfile.read(length if count is None else min(count, length))
 
     def send(self, status: str, headers: dict[str, str], body: bytes = b"") -> None:
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {said}" for name, said in headers.items())]
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
         head = "\r\n".join([*lines, "Connection: close", "", ""])
         self.write(head.encode("latin-1") + body)
 
     def write(self, content: bytes) -> None:
-        self.connection.sendall(content)
+        self._handler.wfile.write(content)
 
     def reset(self) -> None:
         """End the connection by RST: what a crashed server or a firewall does."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    def asked_start(self, resource: Resource) -> int | None:
-        """Where the wanted range starts; None where everything is to be sent."""
-        asked = self.seen.headers.get("range", "")
-        if match := re.fullmatch(r"bytes=-(\d+)", asked):
-            return max(0, len(resource.content) - int(match[1]))
-        match = re.fullmatch(r"bytes=(\d+)-\d*", asked)
-        condition = self.seen.headers.get("if-range")
-        if not match or condition not in {None, resource.etag, resource.last_modified}:
-            return None
-        return int(match[1])
+        self._handler.connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
 
 
-def serve(exchange: Exchange, resource: Resource) -> None:
-    """Answer as a good server does."""
-    start, size = exchange.asked_start(resource), len(resource.content)
-    kind = {"Content-Type": resource.kind, **resource.marks()}
-    if start is None:
-        whole = {**kind, "Content-Length": str(size), "Accept-Ranges": "bytes"}
-        is_head = exchange.seen.method == "HEAD"
-        exchange.send("200 OK", whole, b"" if is_head else resource.content)
-    elif start >= size:
-        exchange.send("416 Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
-    else:
-        match = re.fullmatch(r"bytes=\d+-(\d+)", exchange.seen.headers["range"])
-        end = min(int(match[1]) + 1, size) if match else size
-        part = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
-        length = {"Content-Length": str(end - start)}
-        exchange.send("206 Partial Content", kind | part | length, resource.content[start:end])
-
-
-def _cut(exchange: Exchange, resource: Resource, count: int) -> None:
-    """Send `count` bytes of what a good server would send whole."""
-    start, size = exchange.asked_start(resource) or 0, len(resource.content)
-    if start:
-        _send_part(exchange, resource, f"bytes {start}-{size - 1}/{size}", count)
-    else:
-        headers = {"Content-Length": str(size), **resource.marks()}
-        exchange.send("200 OK", headers, resource.content[:count])
-
-
-def _send_part(exchange: Exchange, resource: Resource, what: str, count: int | None = None) -> None:
-    """Send the rest that is asked for, or its first `count` bytes, and call it `what`."""
-    rest = resource.content[exchange.asked_start(resource) or 0 :]
-    headers = {"Content-Length": str(len(rest)), "Content-Range": what, **resource.marks()}
-    exchange.send("206 Partial Content", headers, rest[:count])
+def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> None:
+    """Answer as a good server does, but for what comes after `count` bytes of the body."""
+    headers, size = {"Content-Type": resource.kind}, len(resource.content)
+    if resource.etag:
+        headers["ETag"] = resource.etag
+    status, body = "200 OK", resource.content
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", exchange.seen.headers.get("range", ""))
+    if asked and exchange.seen.headers.get("if-range") in {None, resource.etag}:
+        start = int(asked[1] or max(0, size - int(asked[2])))
+        end = min(int(asked[2]) + 1, size) if asked[1] and asked[2] else size
+        status, body = "206 Partial Content", resource.content[start:end]
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        if start >= size:
+            status, headers["Content-Range"] = "416 Range Not Satisfiable", f"bytes */{size}"
+    headers |= {"Content-Length": str(len(body)), "Accept-Ranges": "bytes"}
+    exchange.send(status, headers, b"" if exchange.seen.method == "HEAD" else body[:count])
 
 
 def ends_after(count: int) -> Fault:
     """Close the connection cleanly after `count` bytes of the body."""
-    return lambda exchange, resource: _cut(exchange, resource, count)
+    return partial(serve, count=count)
 
 
 def resets_after(count: int) -> Fault:
     """Reset the connection after `count` bytes of the body."""
 
     def fault(exchange: Exchange, resource: Resource) -> None:
-        _cut(exchange, resource, count)
+        serve(exchange, resource, count)
         # What lies unread in the other side's buffer dies with a reset: let it be read first.
         threading.Event().wait(0.2)
         exchange.reset()
@@ -148,7 +110,7 @@ def stalls_after(count: int, until: threading.Event) -> Fault:
     """Send `count` bytes and then nothing, the connection staying open."""
 
     def fault(exchange: Exchange, resource: Resource) -> None:
-        _cut(exchange, resource, count)
+        serve(exchange, resource, count)
         until.wait(20)
 
     return fault
@@ -158,7 +120,7 @@ def drips(size: int, pause: float) -> Fault:
     """Send everything, a few bytes at a time."""
 
     def fault(exchange: Exchange, resource: Resource) -> None:
-        _cut(exchange, resource, 0)
+        serve(exchange, resource, 0)
         for start in range(0, len(resource.content), size):
             threading.Event().wait(pause)
             exchange.write(resource.content[start : start + size])
@@ -172,46 +134,41 @@ def answers(status: str, headers: dict[str, str] | None = None, body: bytes = b"
     return lambda exchange, _resource: exchange.send(status, length | (headers or {}), body)
 
 
-def raw_answer(head: str, body: bytes = b"") -> Fault:
-    """Send these very bytes."""
-    content = head.replace("\n", "\r\n").encode("latin-1") + body
-    return lambda exchange, _resource: exchange.write(content)
-
-
-def ignores_range(exchange: Exchange, resource: Resource) -> None:
-    """Send everything, though only the rest was asked for."""
-    headers = {"Content-Length": str(len(resource.content)), **resource.marks()}
-    exchange.send("200 OK", headers, resource.content)
-
-
-def serves_range(form: str) -> Fault:
-    """Answer a range with the rest, calling it `form`: "bytes {start}-{last}/{size}" is right."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        start, size = exchange.asked_start(resource) or 0, len(resource.content)
-        places = {"start": start, "last": size - 1, "size": size, "wrong": start + 7}
-        _send_part(exchange, resource, form.format(**places, more=size + 9))
-
-    return fault
-
-
 class FaultServer:
     """The server; `url(path)` is where it listens, `seen` what it was asked."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
+        self.connections = 0
         self.resources: dict[str, Resource] = {}
         self._context = context
         outer = self
 
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                with contextlib.suppress(OSError):
-                    outer._handle(self.request)
+        class Handler(BaseHTTPRequestHandler):
+            def setup(self) -> None:
+                outer.connections += 1
+                if context is not None:
+                    self.request = context.wrap_socket(self.request, server_side=True)
+                super().setup()
 
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = True
-            daemon_threads = True
+            def handle(self) -> None:
+                self.raw_requestline = self.rfile.readline()
+                if self.raw_requestline and self.parse_request():
+                    exchange = Exchange(self)
+                    outer.seen.append(exchange.seen)
+                    with contextlib.suppress(OSError):
+                        outer.respond(exchange)
+
+            def finish(self) -> None:
+                super().finish()
+                self.request.close()
+
+        class Server(ThreadingHTTPServer):
+            # Closed at once, so that a reset is one.
+            shutdown_request = ThreadingHTTPServer.close_request
+
+            def handle_error(self, *_: object) -> None:
+                """Let those go who do not trust our certificate."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
@@ -229,8 +186,7 @@ class FaultServer:
         self._server.server_close()
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
-        scheme = "https" if self._context else "http"
-        return f"{scheme}://{host}:{self.port}{path}"
+        return f"{'https' if self._context else 'http'}://{host}:{self.port}{path}"
 
     def add(self, path: str, content: bytes = b"", *faults: Fault, **marks: str | None) -> Resource:
         """Let `path` hold `content`; its first requests meet `faults`."""
@@ -243,17 +199,6 @@ class FaultServer:
 
     def paths(self) -> list[str]:
         return [seen.path for seen in self.seen]
-
-    def _handle(self, connection: socket.socket) -> None:
-        if self._context is not None:
-            connection = self._context.wrap_socket(connection, server_side=True)
-        with contextlib.closing(connection):
-            found = _request(connection)
-            if found is None:
-                return
-            seen, begun = found
-            self.seen.append(seen)
-            self.respond(Exchange(connection, seen, begun))
 
     def respond(self, exchange: Exchange) -> None:
         resource = self.resources.get(exchange.seen.path)
@@ -294,25 +239,10 @@ def _pass_on(exchange: Exchange, host: str, port: int, path: str) -> None:
         answer = connection.getresponse()
         body = answer.read()
     passing = {"connection", "transfer-encoding"}
-    headers = {name: said for name, said in answer.getheaders() if name.lower() not in passing}
+    headers = {name: value for name, value in answer.getheaders() if name.lower() not in passing}
     if answer.chunked:
         headers["Content-Length"] = str(len(body))
     exchange.send(f"{answer.status} {answer.reason}", headers, body)
-
-
-def _request(connection: socket.socket) -> tuple[Seen, bytes] | None:
-    """Read the head of a request; with it comes what has come of the body."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        block = connection.recv(65536)
-        if not block:
-            return None
-        head += block
-    head, _, begun = head.partition(b"\r\n\r\n")
-    first, _, lines = head.decode("latin-1").partition("\r\n")
-    headers = {name.lower(): value for name, value in HeaderParser().parsestr(lines).items()}
-    method, path = first.split(" ")[:2]
-    return Seen(path=path, headers=headers, method=method), begun
 
 
 @contextlib.contextmanager

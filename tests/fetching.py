@@ -1,4 +1,4 @@
-"""What the tests of `fetch` have in common: a small wheel, a session that does not wait."""
+"""What the tests of `fetch` have in common: a small wheel, a server, and who fetches from it."""
 
 import hashlib
 import io
@@ -7,19 +7,19 @@ import ssl
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
-import requests
 from faultserver import FaultServer
 
-from repack.config import UrlSource
-from repack.console import SILENT, Progress, Task
+from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
+from repack.console import Progress, Task
 from repack.errors import RepackError
-from repack.fetch import Cache, Fetched, fetch
-from repack.fetch.http import PATIENCE, make_session
-from repack.lock import Lock, Pin
+from repack.fetch import Cache, Fetched, Supply
+from repack.fetch.http import PATIENCE
+from repack.lock import Lock, Pin, write_lock
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 PATH = f"/files/{NAME}"
@@ -54,16 +54,40 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"{kind}_proxy".upper(), raising=False)
 
 
-def fast_session() -> requests.Session:
-    """A session that tries TRIES times, and does not wait between."""
-    return make_session(PATIENCE.new(total=TRIES - 1, backoff_factor=0, backoff_jitter=0))
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try TRIES times, and do not wait between."""
+    fast = PATIENCE.new(total=TRIES - 1, backoff_factor=0, backoff_jitter=0)
+    monkeypatch.setattr("repack.fetch.http.PATIENCE", fast)
+
+
+def fetch(
+    source: FileSource | UrlSource | IndexSource | ReleaseSource,
+    cache: Cache,
+    lock: Lock | None = None,
+    *,
+    offline: bool = False,
+) -> Fetched:
+    """Fetch what `source` names, as the lock pins it."""
+    path = cache.root.with_name("repack.lock")
+    path.unlink(missing_ok=True)
+    if lock is not None:
+        write_lock(path, lock)
+    return Supply(cache, path, offline=offline).fetch(source)
+
+
+def fetch_index(requirement: str, *, python: str, lock: Path | None = None) -> Fetched:
+    """Return the wheel for a requirement, in the user's cache; the index is asked once."""
+    cache = Cache.default()
+    supply = Supply(cache, lock or cache.folder("tests") / "repack.lock")
+    fetched = supply.wheel(requirement, python)
+    supply.keep()
+    return fetched
 
 
 @dataclass
 class Told(Progress, Task):
     """A progress that remembers what it was told."""
 
-    texts: list[str] = field(default_factory=list)
     done: int = 0
     total: int | None = None
 
@@ -73,13 +97,9 @@ class Told(Progress, Task):
     def resize(self, total: int | None) -> None:
         self.total = total
 
-    def describe(self, text: str) -> None:
-        self.texts.append(text)
-
     @contextmanager
     def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Self]:
-        del unit
-        self.texts.append(text)
+        del text, unit
         self.done, self.total = 0, total
         yield self
 
@@ -95,16 +115,13 @@ class Site(FaultServer):
         self,
         path: str = PATH,
         *,
+        sha256: str | None = None,
         lock: Lock | None = None,
         offline: bool = False,
-        sha256: str | None = None,
-        progress: Progress = SILENT,
     ) -> Fetched:
         """Fetch what lies at `path`; `sha256` is what the configuration says of it."""
-        source, session = UrlSource(url=self.url(path), sha256=sha256), fast_session()
-        return fetch(
-            source, lock=lock, cache=self.cache, offline=offline, session=session, progress=progress
-        )
+        source = UrlSource(url=self.url(path), sha256=sha256)
+        return fetch(source, self.cache, lock, offline=offline)
 
     def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
         """Return the error of a fetch that fails; nothing lies under a final name then."""

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
+from fetching import fetch_index
 from wheelmaking import make_wheel, metadata, wheel_file
 
 from repack.console import SILENT
-from repack.fetch import Cache, Fetched, fetch_index
+from repack.fetch import Cache, Fetched
 from repack.pythons import make_once
 
 _FORMAT = "1"
@@ -130,7 +131,7 @@ def _loader_wheel(build: Genuine) -> Path:
 
 
 def _fetched(requirement: str, python: str) -> Fetched:
-    return fetch_index(requirement, python=python, lock=None, cache=Cache.default())
+    return fetch_index(requirement, python=python)
 
 
 def _loader_files(build: Genuine, loader: zipfile.ZipFile) -> dict[str, bytes]:

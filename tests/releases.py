@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import pytest
 from faultserver import FaultServer, answers
-from fetching import fast_session, sha256
+from fetching import fetch, sha256
 
 from repack.config import ReleaseSource
 from repack.errors import RepackError
-from repack.fetch import Cache, Fetched, fetch
+from repack.fetch import Cache, Fetched
 from repack.lock import Lock
 
 REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
@@ -41,11 +41,10 @@ class GitHub:
 
     def _asset(self, repository: str, tag: str, name: str, content: bytes) -> dict[str, object]:
         self.count += 1
-        place = f"/repos/{repository}/releases/assets/{self.count}"
         signed = f"/storage/{self.count}?X-Amz-Signature=secret"
         self.storage.add(signed, content)
-        found = answers("302 Found", {"Location": self.storage.url(signed, "localhost")})
-        self.api.add(place, b"", *[found] * 9)
+        place = answers("302 Found", {"Location": self.storage.url(signed, "localhost")})
+        self.api.add(f"/repos/{repository}/releases/assets/{self.count}", b"", *[place] * 9)
         return {
             "id": self.count,
             "name": name,
@@ -53,18 +52,15 @@ class GitHub:
             "browser_download_url": f"https://github.com/{repository}/releases/download/{quote(tag)}/{name}",
             "size": len(content),
             "digest": f"sha256:{sha256(content)}",
-            "state": "uploaded",
         }
 
     def source(self, **settings: Any) -> ReleaseSource:  # noqa: ANN401 - fields of all kinds
-        return ReleaseSource(
-            **{"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url(""), **settings}
-        )
+        defaults = {"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url("")}
+        return ReleaseSource(**{**defaults, **settings})
 
     def get(self, *, lock: Lock | None = None, **settings: Any) -> Fetched:  # noqa: ANN401
         """Fetch the asset that the settings of a source name."""
-        source, session = self.source(**settings), fast_session()
-        return fetch(source, lock=lock, cache=self.cache, session=session)
+        return fetch(self.source(**settings), self.cache, lock)
 
     def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
         """Return the error of a fetch that fails; nothing lies under a final name then."""

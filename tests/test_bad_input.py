@@ -103,10 +103,10 @@ SDIST, EGG = "opencv_contrib_python-4.13.0.90.tar.gz", "opencv_python-4.1-py3.7-
 
 #: How the file is made, the code, what is said of it, and of which member.
 BAD: dict[str, tuple[Make, str, str, str]] = {
-    "cut": (cut, "not-a-zip", "without its end", ""),
-    "empty": (bytes_of(b""), "not-a-zip", "an empty file", ""),
-    "HTML": (bytes_of(HTML), "not-a-zip", "what looks like HTML with the title 'Sign in'", ""),
-    "a Git LFS pointer": (bytes_of(LFS), "not-a-zip", "a Git LFS pointer", ""),
+    "cut": (cut, "not-a-zip", "no whole ZIP archive", ""),
+    "empty": (bytes_of(b""), "not-a-zip", "0 bytes", ""),
+    "HTML": (bytes_of(HTML), "not-a-zip", "looks like HTML", ""),
+    "a Git LFS pointer": (bytes_of(LFS), "not-a-zip", "git-lfs", ""),
     "a pyd that is text": (altered({BINARY: b"text\n"}), "not-pe", "begins with 'text", BINARY),
     "a pyd that is ELF": (altered({BINARY: ELF}), "not-pe", "not a Windows program", BINARY),
     "a pyd that is cut": (altered({BINARY: make_pyd()[:200]}), "not-pe", "", BINARY),
@@ -122,8 +122,8 @@ BAD: dict[str, tuple[Make, str, str, str]] = {
     "a configuration with a syntax error": (
         *(altered({CONFIG: b"BINARIES_PATHS = [\n"}), "syntax", "line 1 is not Python", CONFIG),
     ),
-    "a directory called a wheel": (Path.mkdir, "no-file", "is a folder", ""),
-    "missing": (nothing, "no-file", "there is no such file", ""),
+    "a directory called a wheel": (Path.mkdir, "no-file", "Is a directory", ""),
+    "missing": (nothing, "no-file", "No such file", ""),
 }
 #: The same by a file's name, where that is what is wrong with it.
 BAD_FILES: dict[str, tuple[Make, str, str]] = {
@@ -133,7 +133,7 @@ BAD_FILES: dict[str, tuple[Make, str, str]] = {
     "numpy-2.1.0-cp312-cp312-win_amd64.whl": (NO_CV2, "no-cv2", "no cv2*.pyd in it"),
     SDIST: (bytes_of(b"\x1f\x8b" + bytes(99)), "filename", "wheel"),
     EGG: (bytes_of(b"PK"), "filename", "wheel"),
-    "download.whl": (bytes_of(b"PK"), "filename", "wrong number of parts"),
+    "download.whl": (bytes_of(b"PK"), "filename", "not the file name of a wheel"),
 }
 
 
@@ -331,7 +331,8 @@ def test_a_cache_that_cannot_be(
 ) -> None:
     (repack.folder / "file").write_text("a file")
     monkeypatch.setenv("REPACK_CACHE", str(repack.folder / "file" / "cache"))
-    assert "REPACK_CACHE" in refused(repack, "--source", source)
+    assert repack("build", "--no-smoke", "-q", "--source", source).code == 0
+    assert "REPACK_CACHE" in refused(repack, "--source", f"http://127.0.0.1:9/{NAME}")
 
 
 # Interrupted

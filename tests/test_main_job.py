@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fetching import fetch_index
 from indexing import served, simple_index
 from running import repack, smokes
 from test_pins_installed import windows
 
-from repack.fetch import Cache, fetch_index
+from repack.fetch import Cache
 from repack.files import sha256_of
 from repack.lock import read_lock
 from repack.smoke import Machine
@@ -114,7 +115,7 @@ def test_windows_own_pip_installs_what_a_wheel_depends_on(tmp_path: Path) -> Non
     answer = repack("build", "--mode", "depend", "--no-smoke", "--python", PYTHON, cwd=place)
     cache = Cache.default()
     required = [
-        fetch_index(line.partition(";")[0], python=PYTHON, lock=None, cache=cache).path
+        fetch_index(line.partition(";")[0], python=PYTHON).path
         for line in (*answer["requires"], "numpy>=2")
     ]
     repack("pin", cwd=place)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from fetching import fetch_index
 from indexing import leave_record, served, simple_index, wheel_record
 from running import repack
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
-from repack.fetch import Cache, fetch_index
-from repack.lock import read_lock
+from repack.fetch import Cache
 from repack.pythons import Pythons
 from repack.smoke import Machine, Probe, unpack_dlls, unpack_pip
 
@@ -177,7 +177,7 @@ def test_files_that_name_the_index_need_nothing_else(
 @contextmanager
 def windows(place: Path, cache: Cache, machine: Machine) -> Iterator[tuple[Probe, Path]]:
     """A genuine Windows Python on such a machine, and its own pip, unpacked."""
-    installer = unpack_pip(fetch_index("pip", python=PYTHON, lock=None, cache=cache), cache)
+    installer = unpack_pip(fetch_index("pip", python=PYTHON), cache)
     with Pythons(cache=cache, progress=SILENT) as pythons:
         python = pythons.provide(PYTHON)
         folder = place / "windows"
@@ -191,13 +191,13 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
         shutil.copy(file, tmp_path)
     repack("build", "--no-smoke", "--python", PYTHON, cwd=tmp_path)
     repack("pin", cwd=tmp_path)
-    dist, cache, lock = tmp_path / "dist", Cache.default(), read_lock(SHIPPED[1])
+    dist, cache, lock = tmp_path / "dist", Cache.default(), tmp_path / "repack.lock"
     (wheel,) = dist.glob("*.whl")
-    numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock, cache=cache).path
+    numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock).path
     shutil.copy(numpy, dist)
     simple_index(tmp_path / "index", [wheel, numpy])
     toolkits = (
-        unpack_dlls(fetch_index(name, python=PYTHON, lock=lock, cache=cache), cache, SILENT)
+        unpack_dlls(fetch_index(name, python=PYTHON, lock=lock), cache, SILENT)
         for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
     )
     machine = Machine(dll_dirs=tuple(toolkits))

@@ -22,7 +22,7 @@ from repack.dlls import read_image
 from repack.errors import FetchError, InputError, ToolError
 from repack.fetch import Cache
 from repack.process import run
-from repack.pythons import RECIPES, Interpreter, Pythons, assembly, make_once, windows_path
+from repack.pythons import RECIPES, Interpreter, Pythons, make_once, windows_path
 from repack.pythons.assembly import Recipe, assemble
 from repack.pythons.interpreter import ask_python
 from repack.pythons.windows import parse_launcher, parse_uv, windows_environment
@@ -183,7 +183,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     with zipfile.ZipFile(jar, "w") as archive:
         for name in (*TAKEN, *LEFT):
             archive.writestr(f"{_TOP}/{name}", b"MZ")
-    monkeypatch.setattr(assembly, "fetch", lambda *_, **__: fetched(wheel))
+    monkeypatch.setattr("repack.fetch.supply.Supply.fetch", lambda *_, **__: fetched(wheel))
     give_maven(tmp_path, STORES.format(jar=jar), monkeypatch)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (wheel, jar)]
     sums = dict(zip(("panda3d-sha256", "jar-sha256"), digests, strict=True))

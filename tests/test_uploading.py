@@ -139,7 +139,7 @@ def test_an_index_that_is_down_is_told(dist: Path, upload: Upload) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    assert f"{url}simple/: no connection (" in upload(dist, "--repository-url", url, code=1).error
+    assert f"{url}simple/: no answer: " in upload(dist, "--repository-url", url, code=1).error
 
 
 @pytest.mark.usefixtures("no_pauses")

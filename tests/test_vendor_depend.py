@@ -13,12 +13,9 @@ from nvidia import nvidia_wheels
 from packaging.requirements import Requirement
 from wheelmaking import make_pyd, make_wheel
 
-from repack.config import IndexSource
-from repack.console import SILENT
 from repack.errors import FetchError, InputError
-from repack.fetch import Cache, Listing, list_wheel
+from repack.fetch import Cache, Listing, Supply
 from repack.inspect import analyse
-from repack.lock import Lock
 from repack.vendor import require_distributions
 
 NEEDS = {
@@ -180,9 +177,7 @@ def test_only_the_directory_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def look_into(requirement: str, platform: str, folder: Path) -> Listing | None:
-    index = IndexSource(requirement=requirement, python="3.12", platform=platform)
-    cache = Cache(folder / "cache")
-    return list_wheel(index, lock=Lock(), cache=cache, offline=False, progress=SILENT)
+    return Supply(Cache(folder / "cache")).list_wheel(requirement, platform)
 
 
 @pytest.mark.network

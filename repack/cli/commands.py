@@ -5,7 +5,6 @@ import logging
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -118,10 +117,9 @@ def _read_overrides(options: argparse.Namespace) -> list[tuple[str, object]]:
 
 def supply_of(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
     """Return what fetches; without a configuration the pins lie in the cache."""
-    cache = replace(Cache.default(), sizes_only=getattr(options, "dry_run", False))
     return Supply(
-        cache,
-        config.lock or cache.folder("pins") / "repack.lock",
+        Cache.default(),
+        config.lock,
         offline=options.offline,
         update=getattr(options, "update_lock", False),
         progress=progress,

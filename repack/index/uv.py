@@ -15,7 +15,7 @@ from packaging.tags import compatible_tags, cpython_tags
 
 from repack.console import Progress
 from repack.errors import FetchError, ToolError, redact
-from repack.fetch.pipconfig import read_settings
+from repack.fetch.pip import read_settings
 from repack.process import run
 from repack.wheel import windows_environment
 

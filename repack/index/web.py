@@ -11,7 +11,7 @@ import requests
 
 from repack.console import Progress
 from repack.errors import FetchError
-from repack.fetch.http import Request, explain, get
+from repack.fetch.http import explain, get
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 #: What pip takes for a page of an index.
@@ -109,7 +109,7 @@ class Web:
         self._session.cert = account.client_cert or None
         pair = (account.username, account.password) if account.username else None
         hint = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
-        return get(self._session, Request(url=url, headers=headers, auth=pair, hint=hint))
+        return get(self._session, url, headers=headers, auth=pair, hint=hint)
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:

@@ -14,7 +14,7 @@ from repack.config import IndexSource
 from repack.console import Progress
 from repack.dlls import make_dll, read_exports
 from repack.errors import FetchError, ToolError
-from repack.fetch import Cache, fetch
+from repack.fetch import Cache, Supply
 from repack.files import sha256_of
 from repack.process import run
 from repack.pythons.trees import make_once
@@ -73,7 +73,8 @@ def assemble(recipe: Recipe, *, cache: Cache, offline: bool, progress: Progress)
         source = IndexSource(
             requirement=_DATA["panda3d"], python=version, sha256=recipe["panda3d-sha256"]
         )
-        wheel = fetch(source, lock=None, cache=cache, offline=offline, progress=progress).path
+        supply = Supply(cache, offline=offline, progress=progress)
+        wheel = supply.fetch(source, pinned=False).path
         with (
             tempfile.TemporaryDirectory() as temporary,
             progress.task(f"Putting Python {recipe['version']} together", unit="steps"),

@@ -155,7 +155,7 @@ def _key_of(trial: Trial, outfit: Outfit) -> str:
         files(__package__).joinpath("probe.py").read_text(encoding="utf-8"),
         trial.sha256,
         repr(outfit.interpreter),
-        sorted((fetched.filename, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
+        sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
         [_list_folder(folder) for folder in machine.dll_dirs],
         [sorted(machine.env.items()), sorted(machine.driver.items()), machine.carried],
     ]

@@ -74,7 +74,7 @@ def _describe_dll(choice: Choice, cargo: Cargo) -> dict[str, Any]:
     }
     if wheel := choice.supplier.fetched:
         name, _, version = choice.supplier.origin.partition(" ")
-        component |= _describe_wheel(name, version, wheel.filename, wheel.url, wheel.sha256)
+        component |= _describe_wheel(name, version, wheel.pin.filename, wheel.pin.url, wheel.sha256)
     return component
 
 

@@ -1,0 +1,183 @@
+"""Requirements: pip chooses as the user has configured it, and the file is downloaded here."""
+
+import contextlib
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import url2pathname
+
+import requests
+from packaging.utils import parse_wheel_filename
+
+from repack.config import IndexSource
+from repack.console import Task
+from repack.errors import FetchError
+from repack.fetch.cache import Cache
+from repack.fetch.download import Offer, download
+from repack.fetch.http import get, make_session
+from repack.fetch.pip import LOGIN_HINT, Choice, choose_wheel, download_by_pip, read_settings
+from repack.files import Memory
+from repack.lock import Pin
+from repack.process import run
+
+#: What pip may yet be able to fetch: by another way to log in, from a host it is told to trust.
+_LEFT_TO_PIP = frozenset({"http-401", "http-403", "http-407", "tls"})
+#: In bytes, from the end of a wheel; the largest directory of NVIDIA's has 40 kB.
+_TAIL = 1 << 18
+
+
+class Listing(NamedTuple):
+    """The wheel that was chosen, its members, and its pin where the index says its hash."""
+
+    filename: str
+    members: frozenset[str]
+    pin: Pin | None
+
+
+def find_wheel(source: IndexSource, pin: Pin | None, session: requests.Session) -> Offer:
+    """Return the wheel that pip chooses for `source`; a pin binds it to that version and file."""
+    choice = _choose(source, pin)
+    if pin is not None and pin.filename != choice.filename:
+        # Of several wheels of that version pip finds the pinned one by its hash.
+        choice = choice._replace(url="", filename=pin.filename, sha256=pin.sha256)
+    fill = partial(_fill, choice, session)
+    return Offer(choice.filename, _package_url(choice.filename), choice.sha256, fill)
+
+
+def list_wheel(
+    source: IndexSource, key: str, pin: Pin | None, cache: Cache, *, offline: bool
+) -> Listing | None:
+    """Return what the wheel for `source` holds: the pinned one, or the newest on the index.
+
+    Only its directory is read, and remembered by its hash; `key` is what the lock calls it. None
+    with `offline` where nothing is pinned. Raises FetchError.
+    """
+    memory = Memory(cache.folder("listings"))
+    members = memory.recall(pin.sha256, frozenset[str]) if pin else None
+    if pin and members is not None:
+        return Listing(pin.filename, members, pin)
+    if offline:
+        if pin is None:
+            return None
+        reason = f"what {pin.filename} holds is not in the cache, and --offline asks nobody"
+        hint = "run `repack build` once without --offline"
+        raise FetchError(reason, code="offline", file=key, hint=hint)
+    choice = _choose(source, pin)
+    size, members = _read_members(choice.url)
+    filename, sha256 = choice.filename, choice.sha256
+    if sha256 is None:
+        return Listing(filename, members, None)
+    memory.keep(sha256, sorted(members))
+    url = _package_url(filename)
+    return Listing(
+        filename, members, Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
+    )
+
+
+def _choose(source: IndexSource, pin: Pin | None) -> Choice:
+    """Return the file that pip would install: for a pin, of its version."""
+    if pin is None:
+        return choose_wheel(source.requirement, source)
+    name, version, _, _ = parse_wheel_filename(pin.filename)
+    return choose_wheel(f"{name}=={version}", source)
+
+
+def _fill(
+    choice: Choice, session: requests.Session, part: Path, task: Task, sha256: str | None
+) -> None:
+    """Write the chosen file into `part`; pip is asked to download what is not for us."""
+    place = urlsplit(choice.url)
+    refusal = None
+    try:
+        if place.scheme == "file":
+            shutil.copyfile(url2pathname(place.path), part)
+            return
+        if place.scheme:
+            download(partial(_open, session, choice.url), part, task, sha256)
+            return
+    except FetchError as error:
+        if error.code not in _LEFT_TO_PIP:
+            raise
+        refusal = error
+    task.describe(f"Letting pip download {choice.filename}")
+    with TemporaryDirectory(prefix="repack-") as folder:
+        try:
+            shutil.copyfile(download_by_pip(choice, sha256, Path(folder)), part)
+        except FetchError as error:
+            raise refusal or error from None
+
+
+def _package_url(filename: str) -> str:
+    """Return the package URL of an index's file: what it is called, on whatever mirror it lies."""
+    name, version, _, _ = parse_wheel_filename(filename)
+    escaped = str(version).replace("+", "%2B")
+    return f"pkg:pypi/{name}@{escaped}?file_name={filename.replace('+', '%2B')}"
+
+
+def _read_members(url: str) -> tuple[int, frozenset[str]]:
+    """Return the size of the wheel at `url` and the names of its members."""
+    place, total = urlsplit(url), ""
+    if place.scheme == "file":
+        content = Path(url2pathname(place.path)).read_bytes()
+    else:
+        with make_session() as session:
+            # A server without Range sends it all.
+            headers = {"Range": f"bytes=-{_TAIL}"}
+            response = _open(session, url, headers=headers, stream=False)
+            content = response.content
+            total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    size = int(total) if total.isdecimal() else len(content)
+    try:
+        # Of the offsets in a directory none is looked at: what lies before it may be missing.
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return size, frozenset(archive.namelist())
+    except zipfile.BadZipFile as error:
+        raise FetchError(f"is no wheel: {error}", code="not-a-wheel", file=url) from None
+
+
+def _open(session: requests.Session, url: str, **options: Any) -> requests.Response:  # noqa: ANN401
+    """Return the answer of the host of an index's files, logged in as pip would be.
+
+    By the index's URL, or .netrc (which is left to `requests`), and where the server refuses
+    that, by keyring. `options` are those of `get`.
+    """
+    settings, host = read_settings(), _host_of(urlsplit(url))
+    names = ("index-url", "extra-index-url", "find-links")
+    urls = map(urlsplit, " ".join(settings.get(name, "") for name in names).split())
+    indexes = [index for index in urls if _host_of(index) == host]
+    named = next((index for index in indexes if index.username), urlsplit(""))
+    user, password = unquote(named.username or ""), unquote(named.password or "")
+    login = (user, password) if user else None
+    try:
+        return get(session, url, auth=login, hint=LOGIN_HINT, **options)
+    except FetchError as error:
+        if error.code != "http-401" or settings.get("keyring-provider") == "disabled":
+            raise
+        services = [*(index._replace(netloc=host).geturl() for index in indexes), host]
+        for login in _ask_keyring(services, user):
+            with contextlib.suppress(FetchError):
+                return get(session, url, auth=login, **options)
+        raise
+
+
+def _ask_keyring(services: Iterable[str], user: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and passwords that the `keyring` command knows of the services."""
+    program = shutil.which("keyring")
+    for service in services if program else ():
+        command = [str(program), "--mode=creds", "--output=json", "get", service]
+        done = run([*command, *([user] if user else [])], timeout=60.0)
+        # What it does not know, it says in other words or not at all.
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            credentials = json.loads(done.output.strip().splitlines()[-1])
+            yield credentials["username"], credentials["password"]
+
+
+def _host_of(place: SplitResult) -> str:
+    return place.netloc.rpartition("@")[2]
