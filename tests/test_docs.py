@@ -23,7 +23,7 @@ from running import REPACK
 import repack
 from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, describe, load, parse_override
-from repack.inspect.findings import HINTS
+from repack.inspect.findings import TEXTS
 from repack.patching import builtin_folder
 
 TOP = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def test_every_code_of_a_finding_is_documented_and_no_other() -> None:
         for word in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(word, ast.Constant)
     }
-    assert HINTS.keys() <= documented <= texts
+    assert TEXTS.keys() <= documented <= texts
 
 
 def variables(columns: int) -> set[str]:
