@@ -1,30 +1,19 @@
 """The plan: which Python gets which wheel, under which name, and what it is told."""
 
-import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dllmaking import make_dll
-from packaging.utils import parse_wheel_filename
-from packaging.version import Version
 from wheelmaking import make_wheel, metadata
 
 from repack.config import Build
-from repack.errors import InputError
 from repack.inspect import Analysis, analyse
 from repack.patching import Patched
-from repack.plan import (
-    Plan,
-    PlannedWheel,
-    Supplement,
-    build_facts,
-    make_plan,
-    refusal,
-)
+from repack.plan import Plan, PlannedWheel, Supplement, build_facts, make_plan, refusal
 from repack.record import Cargo
 from repack.wheel import Added, Copied
 
@@ -32,60 +21,57 @@ NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")
 
 
-Shelf = Callable[..., Analysis]
+class Shelf:
+    """What writes a wheel and returns what is known of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(  # noqa: PLR0913 - a wheel's parts
+        self,
+        *,
+        tag: str = "cp37-abi3",
+        python: str = "python3.dll",
+        dlls: Sequence[str] = CUDA_12,
+        delayed: Sequence[str] = (),
+        version: str = VERSION,
+        lines: Sequence[str] = (),
+        numpy: str | None = None,
+        beside: Sequence[str] = (),
+    ) -> Analysis:
+        files = {
+            "cv2/__init__.py": b"from .cv2 import *\n",
+            "cv2/cv2.pyd": make_dll(
+                "cv2.pyd",
+                imports={dll: ["symbol"] for dll in (python, *dlls)},
+                delay_imports={dll: ["symbol"] for dll in delayed},
+            ),
+            **{f"cv2/{dll}": make_dll(dll) for dll in beside},
+            f"{NAME}-{version}.dist-info/METADATA": metadata(
+                NAME.replace("_", "-"), version, *lines
+            ),
+        }
+        path = self.folder / f"{NAME}-{version}-{tag}-win_amd64.whl"
+        return replace(analyse(make_wheel(path, files)), numpy=numpy)
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
-    """What writes a wheel and returns what is known of it."""
-    return functools.partial(analysed, tmp_path)
-
-
-def analysed(  # noqa: PLR0913 - a wheel's parts
-    folder: Path,
-    *,
-    tag: str = "cp37-abi3",
-    python: str = "python3.dll",
-    dlls: Sequence[str] = CUDA_12,
-    delayed: Sequence[str] = (),
-    version: str = VERSION,
-    requires_python: str = "",
-    requires: Sequence[str] = (),
-    numpy: str | None = None,
-    beside: Sequence[str] = (),
-) -> Analysis:
-    pyd = make_dll(
-        "cv2.pyd",
-        imports={dll: ["symbol"] for dll in (python, *dlls)},
-        delay_imports={dll: ["symbol"] for dll in delayed},
-    )
-    lines = [f"Requires-Python: {requires_python}"] if requires_python else []
-    lines += [f"Requires-Dist: {line}" for line in requires]
-    text = metadata(NAME.replace("_", "-"), version, *lines)
-    files = {
-        "cv2/__init__.py": b"from .cv2 import *\n",
-        "cv2/cv2.pyd": pyd,
-        **{f"cv2/{dll}": make_dll(dll) for dll in beside},
-        f"{NAME}-{version}.dist-info/METADATA": text,
-    }
-    path = folder / f"{NAME}-{version}-{tag}-win_amd64.whl"
-    return replace(analyse(make_wheel(path, files)), numpy=numpy)
+    return Shelf(tmp_path)
 
 
 def planned(
     analysis: Analysis,
     *python: str,
     files: Mapping[str, bytes] | None = None,
-    supplement: Supplement | None = None,
-    time: int = 315_532_800,
     **settings: Any,  # noqa: ANN401 - of a build
 ) -> Plan:
     return make_plan(
         Build(out=Path("dist"), python=python or ("3.12",), **settings),
         analysis,
         Patched(files=files or {}, notes=()),
-        supplement or Supplement(),
-        timestamp=time,
+        Supplement(),
+        timestamp=315_532_800,
     )
 
 
@@ -95,9 +81,6 @@ def text_of(wheel: PlannedWheel, name: str) -> str:
     (entry,) = (entry for entry in added if entry.name.endswith(f".dist-info/{name}"))
     assert isinstance(entry.content, bytes)
     return entry.content.decode()
-
-
-# Which Python
 
 
 #: The tag, the module's Python DLL, the Python asked for, and a part of the reason.
@@ -129,32 +112,15 @@ def test_a_python_is_served_or_refused_with_the_reason(
 
 
 #: Whether some release of Python 3.12 is let in.
-LET_IN = {
-    ">=3.12.4": True,
-    "<3.12.4": True,
-    "!=3.12.0": True,
-    ">=3.13": False,
-    "<3.12": False,
-    "!=3.12.*": False,
-}
+LET_IN = {">=3.12.4": True, "<3.12.4": True, "!=3.12.0": True, ">=3.13": False, "!=3.12.*": False}
 
 
 @pytest.mark.parametrize("requires", LET_IN)
 def test_requires_python_keeps_out_a_python_of_which_no_release_is_let_in(
     requires: str, shelf: Shelf
 ) -> None:
-    assert (refusal("3.12", shelf(requires_python=requires)) == "") == LET_IN[requires]
-
-
-def test_where_all_are_refused_there_is_no_plan_but_each_reason_once(shelf: Shelf) -> None:
-    with pytest.raises(InputError) as caught:
-        planned(shelf(), "3.5", "3.6", "3.14t")
-    assert caught.value.code == "no-python"
-    reason = "no wheel for 3.5, 3.6: the wheel is for cp37-abi3-win_amd64 alone; 3.14t: "
-    assert reason in str(caught.value)
-
-
-# Which name
+    analysis = shelf(lines=[f"Requires-Python: {requires}"])
+    assert (refusal("3.12", analysis) == "") == LET_IN[requires]
 
 
 TAGS = {
@@ -177,7 +143,7 @@ def test_one_wheel_for_all_keeps_its_tag(shelf: Shelf) -> None:
     plan = planned(shelf(), "3.12", "3.13", "3.14t", emit="abi3")
     (wheel,) = plan.wheels
     assert (wheel.tag, wheel.pythons) == ("cp37-abi3-win_amd64", ("3.12", "3.13"))
-    assert [it.python for it in plan.record.refused] == ["3.14t"]
+    assert [refused.python for refused in plan.record.refused] == ["3.14t"]
 
 
 #: The version, the DLLs needed, a label of the user's, and the emitted version.
@@ -195,34 +161,11 @@ def test_the_version_tells_what_was_done(
     version: str, dlls: Sequence[str], local: str | None, expected: str, shelf: Shelf
 ) -> None:
     (wheel,) = planned(shelf(version=version, dlls=dlls), local=local).wheels
-    assert parse_wheel_filename(wheel.filename)[1] == Version(expected)
+    assert wheel.filename.startswith(f"{NAME}-{expected}-")
     assert f"\nVersion: {expected}\n" in text_of(wheel, "METADATA")
 
 
-# METADATA
-
-
-@pytest.mark.parametrize("before", ["", ">=3.6", "<4,>=3.12.4"])
-def test_all_wheels_have_the_same_metadata_with_upstreams_requires_python(
-    before: str, shelf: Shelf
-) -> None:
-    analysis = shelf(requires_python=before, requires=["numpy>=2"], numpy="2")
-    wheels = planned(analysis, "3.12", "3.13", "3.14").wheels
-    (text,) = {text_of(wheel, "METADATA") for wheel in wheels}
-    lines = [f"Requires-Python: {before}"] if before else []
-    assert [line for line in text.splitlines() if line.startswith("Requires-Python")] == lines
-
-
 OF_4_12 = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]
-
-
-def requirements(analysis: Analysis, *python: str, **settings: Any) -> list[str]:  # noqa: ANN401
-    """Return the Requires-Dist lines of the planned wheels, which are the same in each."""
-    wheels = planned(analysis, *python, **settings).wheels
-    (text,) = {text_of(wheel, "METADATA") for wheel in wheels}
-    return re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE)
-
-
 OF_AN_EXTRA = ["numpy<2; extra == 'old'", "numpy"]
 #: The NumPy that the binary is built for, and the lines of upstream and of the wheel.
 NUMPY = {
@@ -241,68 +184,45 @@ NUMPY = {
 
 
 @pytest.mark.parametrize(("numpy", "before", "after"), NUMPY.values(), ids=NUMPY)
-def test_the_lines_for_numpy_are_right_for_the_binary_whichever_pythons_are_asked_for(
+def test_all_wheels_have_the_same_metadata_with_the_lines_for_numpy_that_are_right(
     numpy: str | None, before: list[str], after: list[str], shelf: Shelf
 ) -> None:
-    analysis = shelf(requires=before, numpy=numpy)
-    assert requirements(analysis, "3.10", "3.11") == after
-    assert requirements(analysis, "3.12") == after
+    lines = ["Requires-Python: <4,>=3.7.4", *(f"Requires-Dist: {line}" for line in before)]
+    plan = planned(shelf(lines=lines, numpy=numpy), "3.10", "3.11", "3.12")
+    (text,) = {text_of(wheel, "METADATA") for wheel in plan.wheels}
+    assert re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE) == after
+    assert list(plan.requirements) == after
+    assert "\nRequires-Python: <4,>=3.7.4\n" in text
 
 
 NO_NUMPY = {
-    "built for NumPy 1": ("1", ["numpy>=1.19"], "3.13"),
-    "a bound that nothing disproves": (None, ["numpy<2.3"], "3.14"),
-    "a Python to come": ("1", ["numpy<2"], "3.15"),
+    "built for NumPy 1": ("1", "numpy>=1.19", "3.13"),
+    "a bound that nothing disproves": (None, "numpy<2.3", "3.14"),
+    "a Python to come": ("1", "numpy<2", "3.15"),
 }
 
 
 @pytest.mark.parametrize(("numpy", "requires", "python"), NO_NUMPY.values(), ids=NO_NUMPY)
 def test_a_python_for_which_there_can_be_no_numpy_is_refused(
-    numpy: str | None, requires: list[str], python: str, shelf: Shelf
+    numpy: str | None, requires: str, python: str, shelf: Shelf
 ) -> None:
-    plan = planned(shelf(requires=requires, numpy=numpy), "3.12", python)
+    plan = planned(shelf(lines=[f"Requires-Dist: {requires}"], numpy=numpy), "3.12", python)
     assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
     (refused,) = plan.record.refused
     assert refused.python == python
     assert "no such NumPy has a wheel" in refused.reason
 
 
-def test_what_a_mode_requires_stands_in_every_wheel(shelf: Shelf) -> None:
-    added = Supplement(requires=('nvidia-cudnn-cu12<10; extra == "dnn"',), extras=("dnn",))
-    analysis = shelf(requires=["numpy"], numpy="2")
-    lines = requirements(analysis, "3.12", "3.13", supplement=added)
-    assert lines == ["numpy", 'nvidia-cudnn-cu12<10; extra == "dnn"']
-    assert list(planned(analysis, supplement=added).requirements) == lines
-
-
-# What is written
-
-
 def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(shelf: Shelf) -> None:
-    files = {"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"}
-    plan = planned(shelf(), files=files)
+    plan = planned(shelf(), files={"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"})
     (wheel,) = plan.wheels
-    info = f"{NAME}-{VERSION}+cu12.patched.dist-info"
     (copied,) = (entry for entry in wheel.entries if isinstance(entry, Copied))
     assert copied.name == "cv2/cv2.pyd"
     rows = [line.partition(",")[0] for line in text_of(wheel, "RECORD").splitlines()]
     assert sorted(rows) == sorted(str(entry.name) for entry in wheel.entries)
-    new = {change.member: change.new for change in plan.record.changes}
-    edited = ("cv2/__init__.py", f"{info}/METADATA", f"{info}/WHEEL")
-    assert new == {"cv2/more.py": True, **dict.fromkeys(edited, False)}
+    new = {Path(change.member).name: change.new for change in plan.record.changes}
+    assert new == {"more.py": True, "__init__.py": False, "METADATA": False, "WHEEL": False}
     assert plan.record.changes[0].diff.endswith("@@ -1 +1 @@\n-from .cv2 import *\n+new\n")
-
-
-def test_the_recipe_changes_with_whatever_changes_the_bytes(shelf: Shelf) -> None:
-    analysis = shelf()
-
-    def recipe(python: str = "3.12", text: bytes = b"a", time: int = 315_532_800) -> str:
-        (wheel,) = planned(analysis, python, files={"cv2/__init__.py": text}, time=time).wheels
-        return wheel.recipe
-
-    recipes = {recipe(), recipe(text=b"b"), recipe("3.13"), recipe(time=315_532_802)}
-    assert len(recipes) == 4
-    assert recipe() in recipes
 
 
 # What the run-time module is told
@@ -319,13 +239,20 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         beside=["nppif64_12.dll"],
         numpy="1",
     )
-    facts = build_facts(analysis, Supplement(), help_url="https://help.example.com/pages")
+    members = {"cv2.libs/nppif64_12.dll": "npp", "cv2/stand-ins/nvcuda/nvcuda.dll": "driver"}
+    cargo = tuple(
+        Cargo(member=member, family=family, origin="x", size=1, packed=1, sha256="0" * 64)
+        for member, family in members.items()
+    )
+    added = Supplement(cargo=cargo, families={"nvjitlink": ("nvJitLink_120_0.dll",)})
+    facts = build_facts(analysis, added, help_url="https://help.example.com/pages")
     cures = facts.pop("cures")
     assert isinstance(cures, dict)
     assert {"cudnn", "cufft", "driver", "npp", "windows"} <= set(cures)
     kinds = {"python": ["python3.dll"], "windows": ["kernel32.dll"], "driver": ["nvcuda.dll"]}
     kinds |= {"npp": ["nppc64_12.dll", "nppial64_12.dll"], "cufft": ["cufft64_11.dll"]}
     kinds |= {"cudnn": ["cudnn64_9.dll"], "unknown": ["bar.dll", "foo.dll"]}
+    kinds |= {"nvjitlink": ["nvjitlink_120_0.dll"]}
     assert facts == {
         "cuda": (12, 9),
         "delayed": ("cufft64_11.dll",),
@@ -333,6 +260,7 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
             "cudnn": ("cudnn64_9.dll",),
             "cufft": ("cufft64_11.dll",),
             "npp": ("nppc64_12.dll", "nppial64_12.dll"),
+            "nvjitlink": ("nvJitLink_120_0.dll",),
         },
         "help_url": "https://help.example.com/pages/",
         "kinds": {dll: kind for kind, dlls in kinds.items() for dll in dlls},
@@ -345,9 +273,10 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
             "cudnn": ("nvidia-cudnn-cu12==9.*",),
             "cufft": ("nvidia-cufft-cu12",),
             "npp": ("nvidia-npp-cu12",),
+            "nvjitlink": ("nvidia-nvjitlink-cu12",),
         },
-        "stand_ins": {},
-        "vendored": (),
+        "stand_ins": {"nvcuda.dll": "cv2/stand-ins/nvcuda"},
+        "vendored": ("cv2.libs",),
     }
 
 
@@ -365,19 +294,3 @@ def test_what_nvidias_dlls_import_themselves_is_of_their_families(name: str, she
     dlls, beside, family, delayed = OWN_IMPORTS[name]
     facts = build_facts(shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY]), Supplement())
     assert (facts["families"], facts["delayed"]) == ({"npp": family}, delayed)
-
-
-def test_what_a_mode_adds_is_told_too(shelf: Shelf) -> None:
-    members = {"cv2.libs/nppc64_12.dll": "npp", "cv2/stand-ins/nvcuda/nvcuda.dll": "driver"}
-    cargo = [
-        Cargo(member=member, family=family, origin="x", size=1, packed=1, sha256="0" * 64)
-        for member, family in members.items()
-    ]
-    added = Supplement(cargo=tuple(cargo), families={"nvjitlink": ("nvJitLink_120_0.dll",)})
-    facts = build_facts(shelf(dlls=["cudart64_12.dll"]), added)
-    assert facts["stand_ins"] == {"nvcuda.dll": "cv2/stand-ins/nvcuda"}
-    assert facts["vendored"] == ("cv2.libs",)
-    assert facts["families"] == {
-        "cudart": ("cudart64_12.dll",),
-        "nvjitlink": ("nvJitLink_120_0.dll",),
-    }

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from repack.dlls import Image, Kind, key_of
 from repack.errors import InputError
@@ -15,8 +16,21 @@ from repack.wheel import Wheel, WheelName, read_member
 
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
+_CONFIG = re.compile(r"cv2/config(-[^/]*)?\.py")
 #: What the stable ABI is linked to; the other is free-threaded Python's.
 STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
+
+
+class Claim(NamedTuple):
+    """A CUDA version that a wheel's texts name; `minor` is None where only the major is said."""
+
+    place: str
+    major: int
+    minor: int | None
+
+    def __str__(self) -> str:
+        minor = "" if self.minor is None else f".{self.minor}"
+        return f"{self.place} says CUDA {self.major}{minor}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +40,14 @@ class Analysis:
     `images` are all .pyd and .dll members, `needs` every DLL that the modules and the DLLs in the
     wheel they reach ask for, sorted. `cuda_major` is told by the DLLs' names, `cuda_version`
     (major, minor) where the wheel says more and does not contradict them; both None for a build
-    without CUDA. `numpy` is the NumPy ABI, "1" or "2", None where no module uses it.
+    without CUDA. `claims` are the CUDA versions that its texts name, surest first. `numpy` is the
+    NumPy ABI, "1" or "2", None where no module uses it.
     """
 
     wheel: Wheel
     images: Mapping[str, Image]
-    needs: tuple[Need, ...]
+    needs: tuple[Need, ...] = ()
+    claims: tuple[Claim, ...] = ()
     cuda_major: int | None = None
     cuda_version: tuple[int, int] | None = None
     numpy: str | None = None
@@ -46,6 +62,12 @@ class Analysis:
     def cv2(self) -> tuple[str, ...]:
         """Those of the modules that are imported as cv2."""
         return tuple(member for member in self.native if _CV2.fullmatch(member))
+
+    @property
+    def configs(self) -> dict[str, bytes]:
+        """The configuration files of OpenCV's loader, by member."""
+        names = [name for name in sorted(self.wheel.names) if _CONFIG.fullmatch(name)]
+        return {name: read_member(self.wheel.archive, name) for name in names}
 
     @property
     def python_dlls(self) -> frozenset[str]:

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from repack.dlls import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
 from repack.inspect.analysis import Analysis
-from repack.inspect.claims import Claim, read_configs
 from repack.inspect.pythons import (
     correct_requirements,
     has_tag_for,
@@ -39,15 +38,13 @@ _SHOWN = 4
 Row: TypeAlias = tuple[Any, ...]
 
 
-def find_findings(
-    analysis: Analysis, claims: Sequence[Claim], pythons: Collection[str]
-) -> tuple[Finding, ...]:
+def find_findings(analysis: Analysis, pythons: Collection[str]) -> tuple[Finding, ...]:
     """Return all that should be said of the wheel, sorted by code and member.
 
-    `claims` are the CUDA versions that it speaks of; `pythons` are those that it is to serve.
+    `pythons` are those that it is to serve.
     """
     rows = [
-        *_check_cuda(analysis, claims),
+        *_check_cuda(analysis),
         *_check_configs(analysis),
         *_check_tag(analysis),
         *_check_layout(analysis),
@@ -66,7 +63,8 @@ def find_findings(
     return tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message)))
 
 
-def _check_cuda(analysis: Analysis, claims: Sequence[Claim]) -> Iterator[Row]:
+def _check_cuda(analysis: Analysis) -> Iterator[Row]:
+    claims = analysis.claims
     if analysis.cv2 and not any(need.is_nvidia for need in analysis.needs):
         yield "not-cuda", "", f", though {', '.join(map(str, claims))}" if claims else ""
     dlls = [need.dll for need in analysis.needs if need.is_cuda and need.dll.majors]
@@ -84,7 +82,7 @@ def _check_cuda(analysis: Analysis, claims: Sequence[Claim]) -> Iterator[Row]:
 
 
 def _check_configs(analysis: Analysis) -> Iterator[Row]:
-    for member, content in read_configs(analysis.wheel).items():
+    for member, content in analysis.configs.items():
         try:
             directories = machine_directories(content)
         except PatchError as error:

@@ -1,17 +1,21 @@
 """Looks through a wheel: its content, its binaries, its texts, and what follows from them."""
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from repack.console import Task
 from repack.dlls import possible_majors
 from repack.files import Memory
-from repack.inspect.analysis import Analysis
+from repack.inspect.analysis import Analysis, Claim
 from repack.inspect.binaries import read_binaries
-from repack.inspect.claims import Claim, read_claims
 from repack.inspect.findings import find_findings
-from repack.inspect.needs import Need, find_needs
+from repack.inspect.needs import find_needs
+
+_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
+# "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
+_LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
 
 
 def analyse(
@@ -29,22 +33,33 @@ def analyse(
     wheel, binaries = read_binaries(
         path, allow_startup_hook=allow_startup_hook, task=task, memory=memory
     )
-    analysis = Analysis(wheel=wheel, images=binaries.images, needs=(), numpy=binaries.numpy)
-    needs = find_needs(analysis.native, analysis.images)
-    claims = read_claims(wheel)
-    major, version = _find_cuda(needs, claims)
-    analysis = replace(analysis, needs=needs, cuda_major=major, cuda_version=version)
-    return replace(analysis, findings=find_findings(analysis, claims, pythons))
+    analysis = Analysis(wheel=wheel, images=binaries.images, numpy=binaries.numpy)
+    analysis = replace(
+        analysis,
+        needs=find_needs(analysis.native, analysis.images),
+        claims=tuple(dict.fromkeys(_find_claims(analysis))),
+    )
+    major, version = _find_cuda(analysis)
+    analysis = replace(analysis, cuda_major=major, cuda_version=version)
+    return replace(analysis, findings=find_findings(analysis, pythons))
 
 
-def _find_cuda(
-    needs: Sequence[Need], claims: Sequence[Claim]
-) -> tuple[int | None, tuple[int, int] | None]:
+def _find_claims(analysis: Analysis) -> Iterator[Claim]:
+    for member, content in analysis.configs.items():
+        for toolkit in _TOOLKIT.finditer(content):
+            yield Claim(member, int(toolkit[1]), int(toolkit[2]))
+    name = analysis.wheel.filename
+    for place, text in {"its version": name.version.local or "", "its name": name.name}.items():
+        for label in _LABEL.finditer(text):
+            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
+
+
+def _find_cuda(analysis: Analysis) -> tuple[int | None, tuple[int, int] | None]:
     """Return CUDA's major, and its version: the binary decides, the texts may say more."""
-    if not any(need.is_nvidia for need in needs):
+    if not any(need.is_nvidia for need in analysis.needs):
         return None, None
-    majors = possible_majors(need.dll for need in needs if need.is_cuda)
-    fitting = [claim for claim in claims if majors is None or claim.major in majors]
+    majors = possible_majors(need.dll for need in analysis.needs if need.is_cuda)
+    fitting = [claim for claim in analysis.claims if majors is None or claim.major in majors]
     major = next((claim.major for claim in fitting), None)
     if majors and len(majors) == 1:
         (major,) = majors
