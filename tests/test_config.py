@@ -1,6 +1,5 @@
 """`repack.toml` and the command line's settings."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from repack.config import (
     SETTINGS,
     Allow,
     Build,
+    FileSource,
     IndexSource,
     ReleaseSource,
     SampleSource,
@@ -23,7 +23,6 @@ from repack.config import (
 from repack.errors import ConfigError, UsageError
 
 SHA = "0123456789abcdef" * 4
-NPP = "nvidia-npp-cu12==12.4.1.87"
 
 
 @pytest.fixture
@@ -79,62 +78,53 @@ def test_a_source_is_read(folder: Path, text: str, source: object) -> None:
     assert load(write(folder, f"[source]\n{text}\n")).source == source
 
 
-#: A value of each kind of setting as a file has it, and what is read of it.
-VALUES = {
-    "build.driver-stub": (True, True),
-    "build.emit": ("abi3", "abi3"),
-    "build.python": (["3.12", "3.9", "3.12"], ("3.12", "3.9")),
-    "build.out": ("made/../out", "project/out"),
-    "build.patches": (["ours", "/theirs"], ("project/ours", "/theirs")),
-    "build.local": ("cu126.team", "cu126.team"),
-    "build.help-url": ("https://wiki.example.com:8443/cv2/", "https://wiki.example.com:8443/cv2/"),
-    "vendor.families": (["npp", "cudnn"], ("npp", "cudnn")),
-    "vendor.dlls": ([NPP], (NPP,)),
-    "publish.max-size": ("2 GiB", 2 << 30),
-    "publish.index-dir": ("s3://bucket/index", "s3://bucket/index"),
-    "smoke.timeout": (60, 60),
-    "allow.unlisted-dlls": (["nvJitLink_120_0.dll"], ("nvJitLink_120_0.dll",)),
+#: A setting of a file, and what is read of it.
+FILE = {
+    "build.driver-stub = true": True,
+    'build.emit = "abi3"': "abi3",
+    'build.python = ["3.12", "3.9", "3.12"]': ("3.12", "3.9"),
+    'build.local = "cu126.team"': "cu126.team",
+    'build.help-url = "https://wiki.example.com:8443/cv2/"': "https://wiki.example.com:8443/cv2/",
+    'vendor.families = ["npp", "cudnn"]': ("npp", "cudnn"),
+    'vendor.dlls = ["nvidia-npp-cu12==12.4.1.87"]': ("nvidia-npp-cu12==12.4.1.87",),
+    'publish.max-size = "2 GiB"': 2 << 30,
+    'publish.index-dir = "s3://bucket/index"': "s3://bucket/index",
+    "smoke.timeout = 60": 60,
+    'allow.unlisted-dlls = ["nvJitLink_120_0.dll"]': ("nvJitLink_120_0.dll",),
 }
-#: The same of what the command line gives, which is text.
+#: The same of the command line, where all is text.
 OVERRIDES = {
     "build.python=3.10": ("3.10",),
     'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
     "build.driver-stub=true": True,
     "smoke.timeout=7": 7,
     "build.local=13": "13",
+    "build.help-url=": "",
     "publish.max-size=1.5 gb": 1_500_000_000,
     "publish.max-size=4096": 4096,
     "vendor.families=all": "all",
     "vendor.families=npp": ("npp",),
-    "source.file=a.whl": "a.whl",
-    "build.help-url=": "",
-}
-GIVEN = {f"{key} = {json.dumps(raw)}": (key, value, "") for key, (raw, value) in VALUES.items()} | {
-    text: (text.partition("=")[0], value, text) for text, value in OVERRIDES.items()
 }
 
 
-@pytest.mark.parametrize(("key", "value", "override"), GIVEN.values(), ids=GIVEN)
-def test_a_setting_is_read(  # noqa: PLR0913, PLR0917 - fixtures
-    key: str,
-    value: object,
-    override: str,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("text", [*FILE, *OVERRIDES])
+def test_a_setting_is_what_its_key_takes(folder: Path, text: str) -> None:
+    is_file = text in FILE
+    config = load(write(folder, text if is_file else ""), [] if is_file else overrides(text))
+    table, name = text.partition("=")[0].strip().replace("-", "_").split(".")
+    assert getattr(getattr(config, table), name) == (FILE | OVERRIDES)[text]
+
+
+def test_paths_are_relative_to_the_file_and_on_the_command_line_to_the_working_directory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    raw = VALUES.get(key, ("", ""))[0]
-    path = write(folder, "" if override else f"{key} = {json.dumps(raw)}")
-    table, name = key.split(".")
-    config = load(path, overrides(override) if override else ())
-    actual = getattr(getattr(config, table), {"file": "path"}.get(name, name.replace("-", "_")))
-    # Paths are relative to the file, on the command line to the working directory.
-    if isinstance(actual, Path):
-        value = tmp_path / str(value)
-    elif isinstance(actual, tuple) and isinstance(actual[0], Path) and isinstance(value, tuple):
-        value = tuple(tmp_path / place for place in value)
-    assert actual == value
+    path = write(folder, 'build = {out = "a/../b", patches = ["c", "/d"]}')
+    config = load(path, overrides("source.file=e.whl", "smoke.dll-dirs=f"))
+    assert config.build.out == folder / "b"
+    assert config.build.patches == (folder / "c", Path("/d"))
+    assert config.smoke.dll_dirs == (tmp_path / "f",)
+    assert config.source == FileSource(tmp_path / "e.whl", pinned_as="../e.whl")
 
 
 #: A setting of the file, its key, and how the line shows the value that the key does not take.
