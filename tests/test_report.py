@@ -31,7 +31,7 @@ def wheel(python: str, status: str, *, reason: str = "", log: str = "") -> Wheel
     tag = f"cp{python.replace('.', '')}"
     after = Outcome(status=status, version="4.13.0", reason=reason, log=log)
     return replace(
-        test_record.WHEEL,
+        test_record.RECORD.wheels[0],
         path=f"{'failed/' * (status == 'failed')}x-1+patched-{tag}-{tag}-win_amd64.whl",
         tag=f"{tag}-{tag}-win_amd64",
         size=4_000_000,
@@ -63,7 +63,7 @@ RECORD = replace(
     ),
     carried=(CARRIED,),
     needs=tuple(
-        replace(test_record.NPP, dll=dll, kind=kind, family=family)
+        replace(test_record.RECORD.needs[0], dll=dll, kind=kind, family=family)
         for dll, (kind, family) in NEEDS.items()
     ),
     requires=("nvidia-cublas-cu12>=12.9,<13",),
