@@ -41,7 +41,7 @@ from repack.record import (
     write_record,
 )
 from repack.sample import make_sample
-from repack.smoke import Trial, Verdict, find_missing, requirements_for, try_wheels
+from repack.smoke import Trial, Verdict, find_missing, try_wheels
 from repack.wheel import parse_filename, read_member
 
 #: 1980-01-01, the first day that a ZIP archive can name.
@@ -88,7 +88,9 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         folders=config.build.patches,
         file=path.name,
     )
-    missing = find_missing(list_requirements(config, analysis), supply)
+    served = [python for python in config.build.python if not refusal(python, analysis)]
+    lines = requirements_of(analysis, Supplement())
+    missing = find_missing(lines, served, supply) if config.smoke.enabled else {}
     plan = make_plan(
         config.build, analysis, patched, supplement, timestamp=timestamp, url=url, missing=missing
     )
@@ -177,18 +179,6 @@ def supplement_mode(
             findings=(*supplement.findings, *stubs.findings),
         )
     return supplement
-
-
-def list_requirements(config: Config, analysis: Analysis) -> dict[str, list[str]]:
-    """Return for each Python that the wheel may serve what its trial installs beside it."""
-    if not config.smoke.enabled:
-        return {}
-    lines = requirements_of(analysis, Supplement())
-    return {
-        python: requirements_for(lines, python, numpy_abi=analysis.numpy)
-        for python in config.build.python
-        if not refusal(python, analysis)
-    }
 
 
 def check_wheels(wheels: Sequence[Emitted], plan: Plan, config: Config) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -39,15 +41,26 @@ class cuda:
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class ThisPython(Interpreter):
+    """The Python that runs the tests, as if it were a Windows Python."""
+
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        base = {"PATH": os.defpath, "HOME": os.environ.get("HOME", "/")}
+        return {**(os.environ if os.name == "nt" else base), **self.given}
+
+
 def this_python(**env: str) -> Interpreter:
-    """Return the Python that runs the tests, as if it were a Windows Python."""
-    base = {"PATH": os.defpath, "HOME": os.environ.get("HOME", "/")}
-    return Interpreter(
+    """Return the Python that runs the tests, with more variables."""
+    return ThisPython(
         version="{}.{}".format(*sys.version_info[:2]),
         full_version=".".join(map(str, sys.version_info[:3])),
         python=Path(sys.executable),
-        environment=lambda: (dict(os.environ) if os.name == "nt" else base) | env,
         origin="given",
+        given=env,
     )
 
 

@@ -120,12 +120,12 @@ def test_windows_own_pip_installs_what_a_wheel_depends_on(tmp_path: Path) -> Non
     ]
     repack("pin", cwd=place)
     simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
-    with windows(place, cache, Machine()) as (probe, installer), served(place / "index") as url:
+    with windows(place, Machine()) as probe, served(place / "index") as url:
         pins = probe.path(place / "dist" / f"requirements-{PYTHON}.txt")
         words = ("--index-url", url, "--require-hashes", "-r", pins)
-        told = probe.run_pip(installer, "install", *words).output
+        told = probe.run_pip("install", *words).output
         assert "Successfully installed" in told, told
-        used = probe.run_task("use").output
+        used = probe.run("use").output
     packages = place / "windows" / "site-packages"
     assert (packages / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
     assert '"done": true' in used, used

@@ -20,7 +20,7 @@ from wheelmaking import make_wheel
 from repack.console import SILENT
 from repack.fetch import Cache
 from repack.pythons import Pythons
-from repack.smoke import Machine, Probe, unpack_dlls, unpack_pip
+from repack.smoke import Machine, Outfit, Probe, unpack_dlls
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -175,13 +175,13 @@ def test_files_that_name_the_index_need_nothing_else(
 
 
 @contextmanager
-def windows(place: Path, cache: Cache, machine: Machine) -> Iterator[tuple[Probe, Path]]:
-    """A genuine Windows Python on such a machine, and its own pip, unpacked."""
-    installer = unpack_pip(fetch_index("pip", python=PYTHON), cache)
+def windows(place: Path, machine: Machine) -> Iterator[Probe]:
+    """A genuine Windows Python with its own pip, on such a machine."""
+    cache = Cache.default()
+    pip = fetch_index("pip", python=PYTHON)
     with Pythons(cache=cache, progress=SILENT) as pythons:
-        python = pythons.provide(PYTHON)
-        folder = place / "windows"
-        yield Probe(python, machine, folder, timeout=600), installer
+        outfit = Outfit(pythons.provide(PYTHON), pip, (), machine)
+        yield Probe(outfit, place / "windows", 600, cache)
 
 
 @pytest.mark.network
@@ -201,22 +201,22 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
         for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
     )
     machine = Machine(dll_dirs=tuple(toolkits))
-    with windows(tmp_path, cache, machine) as (probe, installer), served(tmp_path / "index") as url:
+    with windows(tmp_path, machine) as probe, served(tmp_path / "index") as url:
         pins = probe.path(dist / f"requirements-{PYTHON}.txt")
         ways = {
             "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
             "Would install": ["--dry-run", "--no-index", "-r", probe.path(dist / "pylock.toml")],
         }
         for words, way in ways.items():
-            told = probe.run_pip(installer, "install", *way).output
+            told = probe.run_pip("install", *way).output
             assert f"{words} numpy-" in told, told
             assert "opencv-contrib-python-4" in told
-        assert '"done": true' in probe.run_task("use").output
+        assert '"done": true' in probe.run("use").output
         # One byte somewhere in cv2: nothing but the hash can tell.
         content = bytearray(wheel.read_bytes())
         content[len(content) // 2] ^= 1
         wheel.unlink()
         wheel.write_bytes(content)
         for way in ways.values():
-            told = probe.run_pip(installer, "install", *way).output
+            told = probe.run_pip("install", *way).output
             assert "DO NOT MATCH THE HASHES" in told, told

@@ -23,7 +23,7 @@ from repack.errors import FetchError, InputError, ToolError
 from repack.fetch import Cache
 from repack.process import run
 from repack.pythons import RECIPES, Interpreter, Pythons, make_once, windows_path
-from repack.pythons.assembly import Recipe, assemble
+from repack.pythons.assembly import assemble
 from repack.pythons.interpreter import ask_python
 from repack.pythons.windows import parse_launcher, parse_uv, windows_environment
 
@@ -98,12 +98,14 @@ ANSWERS = {
 @posix_only
 @pytest.mark.parametrize(("output", "known"), ANSWERS.values(), ids=ANSWERS)
 def test_pythons_say_their_kind(output: str, known: object, tmp_path: Path) -> None:
-    python = script(tmp_path / "python.exe", f"cat <<'EOF'\n{output}\nEOF")
+    text = f"PATH={os.defpath}\ncat <<'EOF'\n{output}\nEOF"
+    path = script(tmp_path / "python.exe", text)
     if isinstance(known, str):
         with pytest.raises(InputError, match=f"is no CPython for Windows: {known} "):
-            ask_python([str(python)], os.environ)
+            ask_python(path, origin="given", wine=None)
     else:
-        assert ask_python([str(python)], os.environ) == known
+        python = ask_python(path, origin="given", wine=None)
+        assert (python.version, python.full_version, python.machine) == known
 
 
 # Folders: whole or not there.
@@ -176,7 +178,7 @@ test "$artifact" = right && cp {{jar}} "$folder/cpython-3.12.1-1.5.10-windows-x8
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a Python is made of a wheel that is fetched, and of a jar that `mvn` gives."""
     wheel = make_wheel(tmp_path / "panda3d-1.10.16-cp312-cp312-win_amd64.whl", WHEEL)
     jar = tmp_path / "the.jar"
@@ -187,7 +189,8 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     give_maven(tmp_path, STORES.format(jar=jar), monkeypatch)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (wheel, jar)]
     sums = dict(zip(("panda3d-sha256", "jar-sha256"), digests, strict=True))
-    return {"version": "3.12.10", "jar": JAR, **sums}
+    monkeypatch.setitem(RECIPES, "3.12", {"version": "3.12.10", "jar": JAR, **sums})
+    return "3.12"
 
 
 def give_maven(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,12 +198,12 @@ def give_maven(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
-def assembled(recipe: Recipe, cache: Cache) -> Path:
+def assembled(recipe: str, cache: Cache) -> Path:
     return assemble(recipe, cache=cache, offline=True, progress=SILENT)
 
 
 @posix_only
-def test_a_python_is_put_together_of_the_official_parts(recipe: Recipe, cache: Cache) -> None:
+def test_a_python_is_put_together_of_the_official_parts(recipe: str, cache: Cache) -> None:
     folder = assembled(recipe, cache)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files - {"repack-manifest.json"} == {
@@ -222,7 +225,7 @@ MAVEN_FAULTS = {
 @posix_only
 @pytest.mark.parametrize(("text", "words"), MAVEN_FAULTS.values(), ids=MAVEN_FAULTS)
 def test_what_maven_does_wrong_is_told(
-    text: str, words: str, recipe: Recipe, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    text: str, words: str, recipe: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_maven(cache.root.parent, text, monkeypatch)
     with pytest.raises(FetchError, match=words):

@@ -188,7 +188,7 @@ BESIDE = {
 
 @pytest.mark.parametrize(("requires", "python", "wanted"), BESIDE.values(), ids=BESIDE)
 def test_what_is_installed_with_one(requires: list[str], python: str, wanted: list[str]) -> None:
-    assert requirements_for(requires, python, numpy_abi=None) == wanted
+    assert requirements_for(requires, python) == wanted
 
 
 def test_the_dlls_of_a_wheel_lie_in_one_folder_and_are_unpacked_once(tmp_path: Path) -> None:

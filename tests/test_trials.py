@@ -1,6 +1,7 @@
 """What becomes of wheels that were tried, the trials themselves being told and not run."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any, Self
@@ -8,7 +9,7 @@ from typing import Any, Self
 import pytest
 from dllmaking import make_dll
 from driving import Ran, Repack, everything
-from pretending import fetched, numpy_wheel, this_python
+from pretending import ThisPython, fetched, numpy_wheel
 from wheelmaking import cuda_wheel, make_wheel
 
 from repack.errors import FetchError, ToolError
@@ -22,6 +23,14 @@ NO_DLL = "ImportError: DLL load failed while importing cv2"
 FAILS = Outcome(status=FAILED, reason=NO_DLL, seconds=0.5, log=f"Traceback ...\n{NO_DLL}\n")
 HANGS = Outcome(status=FAILED, reason="hung", repeatable=False)
 WHEEL = "opencv_contrib_python-4.13.0.90+cu12.patched-cp3{0}-cp3{0}-win_amd64.whl"
+
+
+class WithoutWine(Interpreter):
+    """A Python for which Wine has to be started."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        raise ToolError("wineboot did not end", hint="reinstall Wine")
 
 
 @dataclass
@@ -68,11 +77,8 @@ class Bench:
     def provide(self, version: str) -> Interpreter:
         if version in self.missing:
             raise ToolError("Wine is not installed", hint="apt-get")
-        python = replace(this_python(), version=version, full_version=f"{version}.1")
-        return replace(python, environment=self.start) if self.broken else python
-
-    def start(self) -> dict[str, str]:
-        raise ToolError("wineboot did not end", hint="reinstall Wine")
+        kind = WithoutWine if self.broken else ThisPython
+        return kind(version=version, full_version="3.1.1", python=Path("x"), origin="given")
 
     def run(self, wheel: Path, outfit: Outfit, *, stop: Event, **_: object) -> Outcome:
         version = outfit.interpreter.version

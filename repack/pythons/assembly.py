@@ -55,19 +55,20 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def folder_of(recipe: Recipe, cache: Cache) -> Path:
+def folder_of(version: str, cache: Cache) -> Path:
     """Return the folder where the Python lies once it is put together."""
+    recipe = RECIPES[version]
     parts = (str(_FORMAT), recipe["panda3d-sha256"], recipe["jar-sha256"])
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return cache.root / "pythons" / f"{recipe['version']}-{digest}"
 
 
-def assemble(recipe: Recipe, *, cache: Cache, offline: bool, progress: Progress) -> Path:
-    """Return the folder of a whole Windows Python, put together if it is not there or damaged.
+def assemble(version: str, *, cache: Cache, offline: bool, progress: Progress) -> Path:
+    """Return the folder of a Windows Python "3.12", put together if it is not whole yet.
 
     Raises FetchError where a part cannot be had or is another file, ToolError without Maven.
     """
-    version = recipe["version"].rpartition(".")[0]
+    recipe = RECIPES[version]
 
     def fill(folder: Path) -> None:
         source = IndexSource(
@@ -90,7 +91,7 @@ def assemble(recipe: Recipe, *, cache: Cache, offline: bool, progress: Progress)
         (folder / "python3.dll").write_bytes(make_dll("python3.dll", forwards=forwards))
         (folder / "Lib" / "site-packages").mkdir()
 
-    return make_once(folder_of(recipe, cache), fill, cache, progress)
+    return make_once(folder_of(version, cache), fill, cache, progress)
 
 
 def _fetch_jar(recipe: Recipe, folder: Path, *, offline: bool) -> Path:

@@ -3,8 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.version import Version
@@ -15,13 +14,12 @@ from repack.fetch import Cache
 from repack.pythons.assembly import RECIPES, assemble, folder_of
 from repack.pythons.interpreter import Interpreter, ask_python
 from repack.pythons.trees import is_whole
-from repack.pythons.windows import ON_WINDOWS, find_installed, windows_environment
-from repack.pythons.wine import Wine, find_wine, run_wine
+from repack.pythons.windows import ON_WINDOWS, find_installed
+from repack.pythons.wine import Wine
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True, eq=False)
 class Pythons(contextlib.ExitStack):
     """The Windows Pythons of this machine, for the length of a `with` block.
 
@@ -30,14 +28,18 @@ class Pythons(contextlib.ExitStack):
     of the block nothing of it is left running.
     """
 
-    cache: Cache
-    progress: Progress
-    given: Sequence[Path] = ()
-    offline: bool = False
-
-    def __post_init__(self) -> None:
-        """Be an exit stack."""
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        progress: Progress,
+        given: Sequence[Path] = (),
+        offline: bool = False,
+    ) -> None:
+        """Keep the settings; nothing is looked for before it is asked for."""
         super().__init__()
+        self._cache, self._progress = cache, progress
+        self._given, self._offline = given, offline
 
     def provide(self, version: str) -> Interpreter:
         """Return a Python "3.12" that runs here, put together if need be.
@@ -54,7 +56,7 @@ class Pythons(contextlib.ExitStack):
             hint = f"there are {', '.join(RECIPES)}"
             raise ToolError(f"Python {version} cannot be put together for Wine", hint=hint)
         python = self._assembled(version)  # without Wine there is no point in downloading
-        assemble(RECIPES[version], cache=self.cache, offline=self.offline, progress=self.progress)
+        assemble(version, cache=self._cache, offline=self._offline, progress=self._progress)
         return python
 
     def at_hand(self) -> list[Interpreter | str]:
@@ -71,57 +73,33 @@ class Pythons(contextlib.ExitStack):
     @functools.cached_property
     def _present(self) -> list[Interpreter]:
         """Those given by path, then those installed, newest first."""
-        given = [self._ask(_find_executable(path), "given") for path in self.given]
+        given = [
+            ask_python(_find_executable(path), origin="given", wine=self._wine)
+            for path in self._given
+        ]
         installed = []
         for path, origin in find_installed().items():
             try:
-                installed.append(self._ask(path, origin))
+                installed.append(ask_python(path, origin=origin, wine=None))
             except RepackError as error:
                 _log.info("%s", error)
         installed.sort(key=lambda python: Version(python.full_version), reverse=True)
         return given + installed
 
-    def _ask(self, python: Path, origin: str) -> Interpreter:
-        """Return what a Python says it is; raises InputError where it is none for Windows."""
-        answer = ask_python([*self._launcher, str(python)], self._start())
-        return self._interpreter(python, origin, *answer)
+    @functools.cached_property
+    def _wine(self) -> Wine | None:
+        """What runs Windows programs here; raises ToolError where that is not installed."""
+        return None if ON_WINDOWS else self.enter_context(Wine(self._cache, self._progress))
 
     def _assembled(self, version: str) -> Interpreter:
-        """Return the Python that is, or will be, put together; raises ToolError without Wine."""
-        recipe = RECIPES[version]
-        python = folder_of(recipe, self.cache) / "python.exe"
-        return self._interpreter(python, "assembled", version, recipe["version"], "x86-64")
-
-    def _interpreter(
-        self, python: Path, origin: str, version: str, full_version: str, machine: str
-    ) -> Interpreter:
+        """Return the Python that is, or will be, put together."""
         return Interpreter(
             version=version,
-            full_version=full_version,
-            python=python,
-            launcher=self._launcher,
-            system="" if ON_WINDOWS else self._wine.base.name,
-            origin=origin,
-            machine=machine,
-            environment=self._start,
+            full_version=RECIPES[version]["version"],
+            python=folder_of(version, self._cache) / "python.exe",
+            origin="assembled",
+            wine=self._wine,
         )
-
-    @property
-    def _launcher(self) -> tuple[str, ...]:
-        return () if ON_WINDOWS else (self._wine.program,)
-
-    def _start(self) -> Mapping[str, str]:
-        """Return the environment of Windows programs, once Wine runs."""
-        return windows_environment() if ON_WINDOWS else self._wine_environment
-
-    @functools.cached_property
-    def _wine_environment(self) -> Mapping[str, str]:
-        return self.enter_context(run_wine(self._wine, self.cache, self.progress))
-
-    @functools.cached_property
-    def _wine(self) -> Wine:
-        """The Wine of this machine; raises ToolError where there is none."""
-        return find_wine(self.cache)
 
 
 def _find_executable(path: Path) -> Path:

@@ -1,12 +1,14 @@
 """A Windows Python, as it describes itself."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repack.errors import InputError
 from repack.process import run
+from repack.pythons.windows import windows_environment
+from repack.pythons.wine import Wine
 
 _TIMEOUT = 60.0
 _MARK = "repack-python:"
@@ -23,24 +25,31 @@ print({_MARK!r} + json.dumps([
 _MACHINES = {"win-amd64": "x86-64", "win32": "x86", "win-arm64": "arm64"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A genuine Windows Python that can be run here.
+    """A genuine Windows Python that can be run here; `wine` runs it where this is not Windows.
 
-    `version` is "3.12", or "3.14t" for the free-threaded build; `python` is its python.exe;
-    `launcher` is what runs that: empty on Windows, Wine elsewhere, and `system` tells one Wine
-    from another. `origin` is how it was found: "py launcher", "registry", "uv", "given" or
-    "assembled". `machine` is "x86-64", "x86" or "arm64". `repr()` is the same for what runs alike.
+    `version` is "3.12", or "3.14t" for the free-threaded build; `python` is its python.exe.
+    `origin` is how it was found: "py launcher", "registry", "uv", "given" or "assembled".
+    `machine` is "x86-64", "x86" or "arm64".
     """
 
     version: str
     full_version: str
     python: Path
-    launcher: tuple[str, ...] = ()
-    system: str = ""
     origin: str
     machine: str = "x86-64"
-    environment: Callable[[], Mapping[str, str]] = field(default=dict, compare=False, repr=False)
+    wine: Wine | None = None
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """What runs its python.exe: nothing on Windows, elsewhere Wine."""
+        return (self.wine.program,) if self.wine else ()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words that start it."""
+        return (*self.launcher, str(self.python))
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -48,20 +57,20 @@ class Interpreter:
 
         Asked for the first time, it starts Wine. Raises ToolError where that fails.
         """
-        return self.environment()
+        return self.wine.env if self.wine else windows_environment()
 
     @property
-    def command(self) -> tuple[str, ...]:
-        """The words that start it."""
-        return (*self.launcher, str(self.python))
+    def identity(self) -> str:
+        """What is another one for another Python, and for one that another Wine runs."""
+        system = self.wine.version if self.wine else ""
+        return f"{self.version} {self.full_version} {self.machine} {self.python} {system}"
 
 
-def ask_python(command: Sequence[str], env: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return the version ("3.12", "3.14t"), the full version and the machine of a Python.
-
-    Raises InputError where the command starts no CPython for Windows.
-    """
-    done = run([*command, "-I", "-S", "-c", _PROGRAM], timeout=_TIMEOUT, env=env)
+def ask_python(python: Path, *, origin: str, wine: Wine | None) -> Interpreter:
+    """Return what `python` says it is; raises InputError where it is no CPython for Windows."""
+    unknown = Interpreter(version="", full_version="", python=python, origin=origin, wine=wine)
+    words = [*unknown.command, "-I", "-S", "-c", _PROGRAM]
+    done = run(words, timeout=_TIMEOUT, env=unknown.env)
     lines = done.output.strip().splitlines() or ["it printed nothing"]
     _, mark, answer = done.output.rpartition(_MARK)
     version, name, system, flag = [], lines[-1], "", ""
@@ -71,7 +80,12 @@ def ask_python(command: Sequence[str], env: Mapping[str, str]) -> tuple[str, str
         raise InputError(
             f"is no CPython for Windows: {name} {system}".rstrip(),
             code="not-python",
-            file=command[-1],
+            file=python,
             hint="give a Windows python.exe",
         )
-    return f"{version[0]}.{version[1]}{flag}", ".".join(map(str, version)), _MACHINES[system]
+    return replace(
+        unknown,
+        version=f"{version[0]}.{version[1]}{flag}",
+        full_version=".".join(map(str, version)),
+        machine=_MACHINES[system],
+    )

@@ -1,12 +1,12 @@
 """Wine: a prefix that is made once, and a copy of it for each command."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from repack.console import Progress
@@ -37,15 +37,41 @@ _COMPLEX = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wine:
-    """An installed Wine; `base` is where its prefix lies in the cache, once that is made."""
+class Wine(contextlib.ExitStack):
+    """The Wine of this machine, for the length of a `with` block; started where it is needed.
 
-    program: str
-    server: str
-    base: Path
+    At the end all that runs in its prefix is ended, and the prefix is gone. Raises ToolError with
+    the command that installs it where there is none.
+    """
 
-    def environment(self, prefix: Path) -> dict[str, str]:
+    def __init__(self, cache: Cache, progress: Progress) -> None:
+        """Look for it; `version` tells one from another, and one way to make a prefix too."""
+        super().__init__()
+        program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+        server = next(filter(None, map(shutil.which, _SERVERS)), None)
+        if program is None or server is None:
+            hint = f"on x86-64 Linux {_HINT}; elsewhere run `repack smoke` on Windows"
+            raise ToolError("Wine is not installed", code="tool-missing", hint=hint)
+        self.program, self._server = program, server
+        self._cache, self._progress = cache, progress
+        version = run([program, "--version"], timeout=_TIMEOUT).output.strip()
+        self.version = hashlib.sha256(f"{_FORMAT} {program} {version}".encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def env(self) -> Mapping[str, str]:
+        """The environment of Windows programs in a prefix of its own, once Wine runs.
+
+        Raises ToolError where it does not start.
+        """
+        base = self._cache.root / "wine" / f"prefix-{self.version}"
+        make_once(base, self._fill_prefix, self._cache, self._progress)
+        prefix = self.enter_context(work_folder(self._cache, "wine")) / "prefix"
+        copy_prefix(base, prefix)
+        env = self._environment(prefix)
+        self._start_services(env)
+        return env
+
+    def _environment(self, prefix: Path) -> dict[str, str]:
         """Return the environment of a Windows program in `prefix`, and nothing of ours."""
         kept = ("HOME", "USER", "LOGNAME")
         return {
@@ -57,39 +83,65 @@ class Wine:
             "WINEARCH": "win64",
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "ucrtbase=n,b;mscoree=;mshtml=;winemenubuilder.exe=",
-            "WINESERVER": self.server,
+            "WINESERVER": self._server,
         }
 
+    def _start_services(self, env: Mapping[str, str]) -> None:
+        """Start Wine's services and what keeps them; raises ToolError where they do not start.
 
-def find_wine(cache: Cache) -> Wine:
-    """Return the Wine of this machine; raises ToolError with the command that installs it."""
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    server = next(filter(None, map(shutil.which, _SERVERS)), None)
-    if program is None or server is None:
-        hint = f"on x86-64 Linux {_HINT}; elsewhere run `repack smoke` with the wheels on Windows"
-        raise ToolError("Wine is not installed", code="tool-missing", hint=hint)
-    version = run([program, "--version"], timeout=_TIMEOUT).output.strip()
-    key = hashlib.sha256(f"{_FORMAT} {program} {version}".encode()).hexdigest()[:16]
-    return Wine(program=program, server=server, base=cache.root / "wine" / f"prefix-{key}")
+        Wine starts them with the first program and ends them with the last. One that waits for
+        its input keeps them; it ends with us, however we end.
+        """
+        for _ in range(_STARTS):
+            keeper = subprocess.Popen(
+                [self.program, "cmd.exe"],
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self.enter_context(keeper)
+            self.callback(run, [self._server, "-k"], timeout=_TIMEOUT, env=env)
+            with contextlib.suppress(ToolError):
+                # Comes back when the services run: two programs that start before wait for minutes.
+                self._run_tool(env, "cmd.exe", "/c", "exit")
+                if keeper.poll() is None:
+                    return
+            # Of the first two programs in a prefix one may find the other's temporary folder half
+            # made, and gives up: "please try running the same command again".
+            keeper.kill()
+        raise ToolError("Wine's services do not start", code="wine", hint=f"reinstall it: {_HINT}")
+
+    def _fill_prefix(self, prefix: Path) -> None:
+        """Make a prefix in the empty folder `prefix`."""
+        env = self._environment(prefix)
+        with self._progress.task("Preparing Wine (once)", unit="steps"):
+            try:
+                self._run_tool(env, "wineboot", "-i")
+                self._run_tool(env, "winecfg", "-v", "win10")
+                # The registry is written when the server ends.
+                run([self._server, "-w"], timeout=_TIMEOUT, env=env)
+            finally:
+                run([self._server, "-k"], timeout=_TIMEOUT, env=env)
+        _complete_runtime(prefix / "drive_c" / "windows" / "system32")
+        # Otherwise Wine would put its own files back one day.
+        (prefix / ".update-timestamp").write_text("disable\n", encoding="ascii")
+
+    def _run_tool(self, env: Mapping[str, str], *words: str) -> None:
+        """Run one of Wine's own programs; raises ToolError where it fails."""
+        done = run([self.program, *words], timeout=_TIMEOUT, env=env)
+        if done.returncode or done.timed_out:
+            last = [f"exit code {done.returncode}", *done.output.strip().splitlines()][-1]
+            fault = "did not end" if done.timed_out else f"failed: {last}"
+            raise ToolError(
+                f"{' '.join(words)} {fault}", code="wine", hint=f"reinstall it: {_HINT}"
+            )
 
 
 def windows_path(path: Path) -> PureWindowsPath:
     """Return what `path` of this machine is called in Wine."""
     return PureWindowsPath("Z:/", *path.absolute().parts[1:])
-
-
-@contextlib.contextmanager
-def run_wine(wine: Wine, cache: Cache, progress: Progress) -> Iterator[Mapping[str, str]]:
-    """Give the environment of Windows programs in a prefix of its own.
-
-    At the end all that runs in that prefix is ended, and the prefix is gone.
-    """
-    make_once(wine.base, lambda folder: _fill_prefix(folder, wine, progress), cache, progress)
-    with work_folder(cache, "wine") as place:
-        copy_prefix(wine.base, place / "prefix")
-        env = wine.environment(place / "prefix")
-        with _start_services(wine, env), _end_server(wine, env):
-            yield env
 
 
 def copy_prefix(base: Path, prefix: Path) -> None:
@@ -106,68 +158,6 @@ def _link(source: str, destination: str) -> None:
         os.link(source, destination)
     except OSError:
         shutil.copyfile(source, destination)
-
-
-def _start_services(wine: Wine, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Return the program that keeps Wine's services running, once they run.
-
-    Wine starts them with the first program and ends them with the last. One that waits for its
-    input keeps them; it ends with us, however we end. Raises ToolError where they do not start.
-    """
-    fault = ""
-    for _ in range(_STARTS):
-        keeper = subprocess.Popen(
-            [wine.program, "cmd.exe"],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # Comes back when the services run: two programs that start before wait for minutes.
-        fault = _run_tool(wine, env, "cmd.exe", "/c", "exit")
-        if not fault and keeper.poll() is None:
-            return keeper
-        # Of the first two programs in a prefix one may find the other's temporary folder half
-        # made, and gives up: "please try running the same command again".
-        keeper.kill()
-        keeper.communicate()
-    run([wine.server, "-k"], timeout=_TIMEOUT, env=env)
-    raise ToolError(f"Wine's services do not start: {fault}", code="wine", hint=_HINT)
-
-
-def _run_tool(wine: Wine, env: Mapping[str, str], *words: str) -> str:
-    """Run one of Wine's own programs; return how it failed, "" where it did not."""
-    done = run([wine.program, *words], timeout=_TIMEOUT, env=env)
-    if not done.returncode and not done.timed_out:
-        return ""
-    last = [f"exit code {done.returncode}", *done.output.strip().splitlines()][-1]
-    return f"{' '.join(words)}: {'did not end' if done.timed_out else last}"
-
-
-@contextlib.contextmanager
-def _end_server(wine: Wine, env: Mapping[str, str]) -> Iterator[None]:
-    """End all that runs in a prefix at the end of the block."""
-    try:
-        yield
-    finally:
-        run([wine.server, "-k"], timeout=_TIMEOUT, env=env)
-
-
-def _fill_prefix(prefix: Path, wine: Wine, progress: Progress) -> None:
-    """Make a prefix in the empty folder `prefix`."""
-    env = wine.environment(prefix)
-    with progress.task("Preparing Wine (once)", unit="steps"), _end_server(wine, env):
-        for words in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
-            if fault := _run_tool(wine, env, *words):
-                raise ToolError(
-                    fault, code="wine", file=wine.program, hint=f"reinstall it: {_HINT}"
-                )
-        # The registry is written when the server ends.
-        run([wine.server, "-w"], timeout=_TIMEOUT, env=env)
-    _complete_runtime(prefix / "drive_c" / "windows" / "system32")
-    # Otherwise Wine would put its own files back one day.
-    (prefix / ".update-timestamp").write_text("disable\n", encoding="ascii")
 
 
 def _complete_runtime(system32: Path) -> None:

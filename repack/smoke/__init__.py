@@ -1,8 +1,7 @@
 """Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
 
-from repack.smoke.machine import Machine, unpack_dlls
-from repack.smoke.requirements import find_missing, requirements_for
-from repack.smoke.trial import Outfit, Probe, run_smoke, unpack_pip
+from repack.smoke.outfit import Machine, Outfit, find_missing, requirements_for, unpack_dlls
+from repack.smoke.trial import Probe, run_smoke
 from repack.smoke.verdicts import Trial, Verdict, smoke_wheels, try_wheels
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     "smoke_wheels",
     "try_wheels",
     "unpack_dlls",
-    "unpack_pip",
 ]

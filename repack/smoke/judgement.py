@@ -20,15 +20,17 @@ _SMALL_EXIT_CODE = 0xFFFF
 
 def judge(runs: Sequence[Finished], timeout: float, *, driver: str) -> Outcome:
     """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
-    facts = [_parse_facts(finished.output) for finished in runs]
-    pairs = zip(runs, facts, strict=True)
-    faults = [fault for finished, own in pairs if (fault := _fault(finished, own, timeout))]
-    known = {name: value for own in facts for name, value in own.items()}
+    facts: dict[str, Any] = {}
+    faults = []
+    for finished in runs:
+        own = _parse_facts(finished.output)
+        facts |= own
+        faults += filter(None, [_find_fault(finished, own, timeout)])
     return Outcome(
         status=FAILED if faults else PASSED,
         reason=faults[0] if faults else "",
-        version=str(known.get("opencv", "")),
-        devices=str(known.get("devices", "")),
+        version=str(facts.get("opencv", "")),
+        devices=str(facts.get("devices", "")),
         driver=driver,
         seconds=sum(finished.seconds for finished in runs),
         log="\n".join(map(_log, runs)),
@@ -59,7 +61,7 @@ def _parse_facts(output: str) -> dict[str, Any]:
     return facts
 
 
-def _fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
+def _find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
     """Return in one line why a task of the probe did not come to its end, "" where it did."""
     step = str(facts.get("step", "starting Python"))
     if finished.timed_out:

@@ -27,23 +27,11 @@ def in_one_line(error):
     return ": ".join([type(error).__name__, *lines[:1]])
 
 
-def prepare(job):
-    """Make the environment that `job` describes: packages, temporary folder, driver."""
-    # Wine takes TEMP and TMP from its registry, whatever the environment says.
-    for name in ("TEMP", "TMP"):
-        os.environ[name] = job["temporary"]
-    sys.path[:0] = job["packages"]
-    if job["driver"]:
-        # Where System32 would give the driver's own DLLs.
-        os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
-        if hasattr(os, "add_dll_directory"):
-            os.add_dll_directory(job["driver"])
-
-
 def run_pip(job):
     """Run pip with the job's arguments, as `python -m pip` would."""
     say(step="pip")
-    sys.argv[1:] = job["arguments"]
+    package, *sys.argv[1:] = job["arguments"]
+    sys.path.insert(0, package)
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
@@ -52,8 +40,8 @@ def first_import(job):
     # A package's .pth files run at the start of every Python that has it.
     import site
 
-    for folder in job["packages"]:
-        site.addsitedir(folder)
+    sys.path.insert(0, job["packages"])
+    site.addsitedir(job["packages"])
     say(step="import cv2")
     import cv2
 
@@ -68,8 +56,8 @@ def use(job):
 
     say(numpy=np.__version__, step="cv2.__version__")
     check(cv2.__version__, "it is empty")
-    place, ours = os.path.normcase(cv2.__file__), map(os.path.normcase, job["packages"])
-    check(any(place.startswith(folder) for folder in ours), "another cv2 answered: " + place)
+    place, ours = map(os.path.normcase, (cv2.__file__, job["packages"]))
+    check(place.startswith(ours), "another cv2 answered: " + place)
 
     say(step="cv2.resize")
     image = np.arange(64 * 48 * 3, dtype=np.uint8).reshape(48, 64, 3)
@@ -116,7 +104,13 @@ def main(text):
     job = json.loads(text)
     # Says where a crash is.
     faulthandler.enable()
-    prepare(job)
+    # Wine takes TEMP and TMP from its registry, whatever the environment says.
+    os.environ["TEMP"] = os.environ["TMP"] = job["temporary"]
+    if job["driver"]:
+        # Where System32 would give the driver's own DLLs.
+        os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
+        if hasattr(os, "add_dll_directory"):
+            os.add_dll_directory(job["driver"])
     try:
         TASKS[job["task"]](job)
     except Exception as error:

@@ -22,9 +22,8 @@ from repack.lock import Pin
 from repack.plan import refusal
 from repack.pythons import Pythons
 from repack.record import FAILED, NOT_RUN, PASSED, Outcome
-from repack.smoke.machine import machine_for
-from repack.smoke.requirements import fetch_requirements, requirements_for
-from repack.smoke.trial import Outfit, run_smoke
+from repack.smoke.outfit import Outfit, fetch_requirements, make_machine
+from repack.smoke.trial import run_smoke
 
 # Raise it when wheels are tried in another way.
 _FORMAT = 4
@@ -67,7 +66,7 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
         if not folder.is_dir():
             raise ToolError("is no folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs")
     # Made last, and once: its DLLs are large.
-    make_machine = cache(lambda: machine_for(analysis, settings, supply, env or {}, carried))
+    machine = cache(lambda: make_machine(analysis, settings, supply, env or {}, carried))
     verdicts: dict[Trial, Verdict] = {}
     jobs: dict[Trial, Outfit] = {}
     given, offline = settings.interpreters, supply.offline
@@ -78,12 +77,9 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
             own = [trial for trial in trials if trial.python == python]
             try:
                 interpreter = pythons.provide(python)
-                requires = requirements_for(
-                    analysis.wheel.requires, python, numpy_abi=analysis.numpy
-                )
-                beside = tuple(fetch_requirements(requires, python, supply))
+                beside = tuple(fetch_requirements(analysis.wheel.requires, python, supply))
                 pip = supply.wheel("pip", python)
-                jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, make_machine()))
+                jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, machine()))
             except RepackError as error:
                 verdicts |= dict.fromkeys(own, Verdict(_not_run(str(error))))
         return verdicts | _recall_or_run(jobs, settings.timeout, supply)
@@ -154,7 +150,7 @@ def _key_of(trial: Trial, outfit: Outfit) -> str:
         _FORMAT,
         files(__package__).joinpath("probe.py").read_text(encoding="utf-8"),
         trial.sha256,
-        repr(outfit.interpreter),
+        outfit.interpreter.identity,
         sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
         [_list_folder(folder) for folder in machine.dll_dirs],
         [sorted(machine.env.items()), sorted(machine.driver.items()), machine.carried],
@@ -180,14 +176,13 @@ def smoke_wheels(
     """
     outcomes: list[tuple[Path, str, Outcome]] = []
     for analysis in analyses:
-        wheel = analysis.wheel
+        path = analysis.wheel.path
         refusals = {python: refusal(python, analysis) for python in pythons}
         served = [python for python in pythons if not refusals[python]]
-        trials = [Trial(wheel.path, wheel.sha256, python) for python in served]
+        trials = [Trial(path, analysis.wheel.sha256, python) for python in served]
         verdicts = try_wheels(trials, analysis, settings, supply, env=env)
-        outcomes += [(wheel.path, trial.python, verdicts[trial].outcome) for trial in trials]
-        if not served:
-            outcomes += [
-                (wheel.path, python, _not_run(reason)) for python, reason in refusals.items()
-            ]
+        outcomes += [(path, trial.python, verdicts[trial].outcome) for trial in trials]
+        outcomes += [
+            (path, python, _not_run(refusals[python])) for python in pythons if not served
+        ]
     return outcomes

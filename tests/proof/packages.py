@@ -45,7 +45,7 @@ class Packages:
 
     def installed(self, wheel: Path, python: Interpreter) -> Path:
         """Return a folder that holds what pip makes of `wheel`, compiled by that Python."""
-        text = f"{_FORMAT} {python!r} {sha256_of(wheel)} {wheel.name}"
+        text = f"{_FORMAT} {python.identity} {sha256_of(wheel)} {wheel.name}"
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
         folder = self._folder / key
         with self._turns[key]:

@@ -139,7 +139,7 @@ class Prover:
             if wheel not in self._analyses:
                 self._analyses[wheel] = analyse(wheel)
         analysis = self._analyses[wheel]
-        required = requirements_for(analysis.wheel.requires, run.python, numpy_abi=analysis.numpy)
+        required = requirements_for(analysis.wheel.requires, run.python)
         if not run.scenario.numpy:
             return required
         return [run.scenario.numpy, *(each for each in required if not each.startswith("numpy"))]
