@@ -21,7 +21,7 @@ _SMALL_EXIT_CODE = 0xFFFF
 def judge(runs: Sequence[Finished], timeout: float, *, driver: str) -> Outcome:
     """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
     facts: dict[str, Any] = {}
-    faults = []
+    faults: list[str] = []
     for finished in runs:
         own = _parse_facts(finished.output)
         facts |= own
