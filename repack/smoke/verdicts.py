@@ -182,7 +182,5 @@ def smoke_wheels(
         trials = [Trial(path, analysis.wheel.sha256, python) for python in served]
         verdicts = try_wheels(trials, analysis, settings, supply, env=env)
         outcomes += [(path, trial.python, verdicts[trial].outcome) for trial in trials]
-        outcomes += [
-            (path, python, _not_run(refusals[python])) for python in pythons if not served
-        ]
+        outcomes += [(path, python, _not_run(refusals[python])) for python in pythons if not served]
     return outcomes
