@@ -127,7 +127,7 @@ def make_machine(
     return Machine(folders, env, driver, carried)
 
 
-def _find_dlls(analysis: Analysis) -> list[str]:
+def _find_dlls(analysis: Analysis) -> tuple[str, ...]:
     """Return the requirements of NVIDIA's wheels with the DLLs that the binary needs."""
     major = analysis.cuda_major or 0
     wheels = {need: index_requirement(need.dll, major) for need in analysis.toolkit_needs}
@@ -138,7 +138,7 @@ def _find_dlls(analysis: Analysis) -> list[str]:
             code="no-dlls",
             hint="name directories that hold them under smoke.dll-dirs, or with --dll-dir",
         )
-    return sorted({*wheels.values()} - {""})
+    return tuple(sorted({*wheels.values()} - {""}))
 
 
 def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
