@@ -9,7 +9,6 @@ from indexing import served, simple_index
 from running import repack, smokes
 from test_pins_installed import windows
 
-from repack.fetch import Cache
 from repack.files import sha256_of
 from repack.lock import read_lock
 from repack.smoke import Machine
@@ -113,7 +112,6 @@ def test_with_a_stand_in_cv2_imports_where_there_is_no_driver(place: Path) -> No
 def test_windows_own_pip_installs_what_a_wheel_depends_on(tmp_path: Path) -> None:
     place = shipped(tmp_path)
     answer = repack("build", "--mode", "depend", "--no-smoke", "--python", PYTHON, cwd=place)
-    cache = Cache.default()
     required = [
         fetch_index(line.partition(";")[0], python=PYTHON).path
         for line in (*answer["requires"], "numpy>=2")
