@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from argcomplete.shell_integration import shellcode
 
+from repack import results
 from repack.build import BuildResult, build, fetch_source, inspect_source
 from repack.config import (
     DEFAULT_PYTHONS,
@@ -34,25 +35,7 @@ from repack.lock import format_value
 from repack.pythons import Pythons
 from repack.record import FAILED as SMOKE_FAILED
 from repack.report import write_report
-from repack.results import (
-    BUILD_HEADINGS,
-    PYTHONS_HEADINGS,
-    SMOKE_HEADINGS,
-    Json,
-    build_json,
-    build_rows,
-    builds_json,
-    error_json,
-    failure_line,
-    finding_line,
-    inspect_json,
-    inspect_lines,
-    plan_lines,
-    python_json,
-    python_row,
-    smoke_json,
-    smoke_rows,
-)
+from repack.results import Json
 from repack.smoke import smoke_wheels
 
 _log = logging.getLogger(__name__)
@@ -224,16 +207,16 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
         outcomes = {
             name: _try_build(config, supply, dry_run=dry_run) for name, config in named.items()
         }
-        results = [outcome for outcome in outcomes.values() if isinstance(outcome, BuildResult)]
-        json = builds_json(outcomes, dry_run=dry_run)
+        built = [outcome for outcome in outcomes.values() if isinstance(outcome, BuildResult)]
+        json = results.builds_json(outcomes, dry_run=dry_run)
     else:
-        results = [_build(configs[0], supply, dry_run=dry_run)]
-        json = build_json(results[0])
+        built = [_build(configs[0], supply, dry_run=dry_run)]
+        json = results.build_json(built[0])
     return Answer(
         json,
-        [line for result in results for line in _plan_lines(result)] if dry_run else (),
-        () if dry_run else [_build_table(result) for result in results],
-        failed=len(results) < len(configs) or any(result.failed for result in results),
+        [line for result in built for line in _plan_lines(result)] if dry_run else (),
+        () if dry_run else [_build_table(result) for result in built],
+        failed=len(built) < len(configs) or any(result.failed for result in built),
         next_step=_name_next_step(configs[0], dry_run=dry_run),
     )
 
@@ -252,7 +235,7 @@ def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult 
         _log.error("build %s: %s", name, fault)
         return fault
     if result.failed:
-        _log.error("build %s: %s", name, failure_line(result))
+        _log.error("build %s: %s", name, results.failure_line(result))
     return result
 
 
@@ -261,7 +244,7 @@ def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     result = build(config, supply, dry_run=dry_run)
     name = f"build {config.build.name}: " if config.build.name else ""
     for finding in result.record.findings:
-        _log.warning("%s%s", name, finding_line(result.record.source.filename, finding))
+        _log.warning("%s%s", name, results.finding_line(result.record.source.filename, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)
     return result
@@ -270,13 +253,13 @@ def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
 def _plan_lines(result: BuildResult) -> list[str]:
     name = result.record.name
     title = [f"{name}: {result.out}"] if name else []
-    return [*title, *plan_lines(result)]
+    return [*title, *results.plan_lines(result)]
 
 
 def _build_table(result: BuildResult) -> tuple[str, Sequence[str], Sequence[Sequence[str]]]:
     name = f"{result.record.name}: " if result.record.name else ""
     title = f"{name}{result.record.source.filename} -> {result.out}"
-    return title, BUILD_HEADINGS, build_rows(result)
+    return title, results.BUILD_HEADINGS, results.build_rows(result)
 
 
 def _list_builds(configs: Sequence[Config]) -> Answer:
@@ -348,10 +331,10 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
     has_findings = any(analysis.findings for analysis in analyses)
     return Answer(
         {
-            "wheels": [inspect_json(analysis) for analysis in analyses],
-            "errors": [error_json(error) for error in errors],
+            "wheels": [results.inspect_json(analysis) for analysis in analyses],
+            "errors": [results.error_json(error) for error in errors],
         },
-        [line for analysis in analyses for line in inspect_lines(analysis)],
+        [line for analysis in analyses for line in results.inspect_lines(analysis)],
         failed=bool(errors) or (options.strict and has_findings),
     )
 
@@ -380,8 +363,8 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     )
     supply.keep()
     return Answer(
-        {"wheels": smoke_json(smoked)},
-        tables=[("", SMOKE_HEADINGS, smoke_rows(smoked))],
+        {"wheels": results.smoke_json(smoked)},
+        tables=[("", results.SMOKE_HEADINGS, results.smoke_rows(smoked))],
         failed=any(outcome.status == SMOKE_FAILED for _, _, outcome in smoked),
     )
 
@@ -414,8 +397,10 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
                 has_all = False
         interpreters = pythons.at_hand()
     return Answer(
-        {"pythons": [python_json(python) for python in interpreters]},
-        tables=[("", PYTHONS_HEADINGS, [python_row(python) for python in interpreters])],
+        {"pythons": [results.python_json(python) for python in interpreters]},
+        tables=[
+            ("", results.PYTHONS_HEADINGS, [results.python_row(python) for python in interpreters])
+        ],
         failed=not has_all,
     )
 
