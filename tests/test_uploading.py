@@ -144,25 +144,18 @@ def test_an_index_that_is_down_is_told(dist: Path, upload: Upload) -> None:
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        pytest.param("400 Bad Request", "ask the index's keeper", id="bad request"),
-        pytest.param("401 Unauthorized", "look at TWINE_USERNAME", id="unknown"),
-        pytest.param("403 Forbidden", "what that user may do", id="no leave"),
-        pytest.param("404 Not Found", "--repository-url is where twine", id="not here"),
-        pytest.param("413 Content Too Large", "set publish.max-size to its limit", id="too large"),
-        pytest.param("302 Found", "not in the same realm", id="redirect"),
-        pytest.param(AWAY, "only what lacks is sent", id="away for ever"),
-    ],
+    "status",
+    ["400 Bad Request", "401 Unauthorized", "404 Not Found", "413 Too Large", "302 Found", AWAY],
 )
 def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
-    status: str, words: str, dist: Path, upload: Upload
+    status: str, dist: Path, upload: Upload
 ) -> None:
     fault = says(status, {"Location": f"http://{USER}:{SECRET}@elsewhere.example/"})
     with TakingIndex(*[fault] * 9) as server:
-        ran = upload(dist, "--repository-url", server.url("/"), code=1)
-    assert words in ran.error
-    assert ran.error.startswith(f"{FILE} -> {server.url('/')}: ")
+        error = upload(dist, "--repository-url", server.url("/"), code=1).error
+    assert error.startswith(f"{FILE} -> {server.url('/')}: the upload failed: ")
+    assert status[:3] in error or "not in the same realm" in error
+    assert "run again: only what lacks is sent" in error
     assert not server.files
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -33,24 +33,11 @@ _PAUSES = (1.0, 2.0, 4.0)
 #: Where indexes have their simple pages, seen from the URL that takes uploads: pypiserver, GitLab,
 #: Artifactory and Nexus; devpi; and those that have both at one place.
 _PLACES = ("simple/", "+simple/", "")
-_LOGIN_HINT = "look at TWINE_USERNAME, TWINE_PASSWORD and .pypirc, and at what that user may do"
-_URL_HINT = "look at the URL: --repository-url is where twine and uv upload to"
-_HINTS = {
-    "401": _LOGIN_HINT,
-    "403": _LOGIN_HINT,
-    "404": _URL_HINT,
-    "405": _URL_HINT,
-    "413": "it has {weight}: leave families out, or let the server take more, and set "
-    "publish.max-size to its limit",
-}
+_AGAIN = (
+    "look at --repository-url, TWINE_USERNAME and TWINE_PASSWORD; where it is too large, set "
+    "publish.max-size to the server's limit; run again: only what lacks is sent"
+)
 _INDEX_HINT = "say where pip installs from: --index-url URL, or publish.index-url"
-#: Our setting -> that of .pypirc and twine's variable.
-_SETTINGS = {
-    "username": ("username", "TWINE_USERNAME"),
-    "password": ("password", "TWINE_PASSWORD"),
-    "cacert": ("ca_cert", "TWINE_CERT"),
-    "client_cert": ("client_cert", "TWINE_CLIENT_CERT"),
-}
 
 
 def read_account(url: str | None, repository: str | None, config_file: Path | None) -> Account:
@@ -63,7 +50,7 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         url = os.environ.get("TWINE_REPOSITORY_URL")
         repository = os.environ.get("TWINE_REPOSITORY")
     path = config_file or Path("~/.pypirc").expanduser()
-    section = _read_section(path, repository or "", url) if config_file or not url else {}
+    section = _read_section(path, repository, url) if config_file or not url else {}
     place = url or section.get("repository", "")
     if not place:
         hint = "write [NAME] and `repository = URL` there, or give --repository-url"
@@ -73,14 +60,16 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         hint = "put them into TWINE_USERNAME and TWINE_PASSWORD, or .pypirc"
         message = "the URL holds a name or a password"
         raise UsageError(message, code="secret-in-url", file=place, hint=hint)
-    settings = {
-        name: os.environ.get(variable) or section.get(key, "")
-        for name, (key, variable) in _SETTINGS.items()
-    }
-    return Account(url=place, **settings)
+    return Account(
+        url=place,
+        username=os.environ.get("TWINE_USERNAME") or section.get("username", ""),
+        password=os.environ.get("TWINE_PASSWORD") or section.get("password", ""),
+        cacert=os.environ.get("TWINE_CERT") or section.get("ca_cert", ""),
+        client_cert=os.environ.get("TWINE_CLIENT_CERT") or section.get("client_cert", ""),
+    )
 
 
-def _read_section(path: Path, name: str, url: str | None) -> dict[str, str]:
+def _read_section(path: Path, name: str | None, url: str | None) -> Mapping[str, str]:
     """Return the settings of the section of that name, or of that URL; {} where there is none."""
     parser = configparser.RawConfigParser()
     try:
@@ -90,9 +79,10 @@ def _read_section(path: Path, name: str, url: str | None) -> dict[str, str]:
         message = f"cannot be read ({type(error).__name__})"
         hint = "mend the file, or give --repository-url"
         raise ConfigError(message, code="pypirc", file=path, hint=hint) from None
-    sections = [dict(parser[section]) for section in parser.sections() if section == name]
-    sections += [dict(it) for it in parser.values() if url and it.get("repository") == url]
-    return sections[0] if sections else {}
+    for section in parser.sections():
+        if section == name or (url and parser[section].get("repository") == url):
+            return parser[section]
+    return {}
 
 
 class _Index(NamedTuple):
@@ -128,7 +118,7 @@ class _Index(NamedTuple):
         """Return whether it has the wheel; raises InputError where it has other bytes."""
         link = self.find(offer)
         if link and offer.file.sha256 != (link.sha256 or self.web.hash_file(link.url)[0]):
-            raise other_bytes(offer.file.filename, f"{redact_url(self.url)} gets none of yours: it")
+            raise other_bytes(offer.file.filename, redact_url(self.url))
         return link is not None
 
 
@@ -221,17 +211,18 @@ def _run_uv(offer: Offer, account: Account, progress: Progress) -> FetchError | 
 
 def _explain(output: str, offer: Offer, account: Account) -> FetchError:
     """Return why uv has failed; a server's words are not ours to trust with a password."""
-    words = " ".join(re.findall(r"cause: (.*)", output)) or output[-300:]
+    words = " ".join(re.findall(r"cause: (.*)", output)) or output
     if account.password:
         words = words.replace(account.password, "***")
-    match = re.search(r"status code (\d{3})", words)
-    status = match[1] if match else ""
-    hint = _HINTS.get(status, "ask the index's keeper, and run again: only what lacks is sent")
+    status = re.search(r"status code (\d{3})", words)
+    code = f"http-{status[1]}" if status else "upload"
+    if code == "http-413":
+        words = f"the wheel has {offer.weight}: {words}"
     return FetchError(
         f"the upload failed: {redact(words)[:400]}",
-        code=f"http-{status}" if status else "upload",
+        code=code,
         file=f"{offer.file.filename} -> {redact_url(account.url)}",
-        hint=hint.format(weight=offer.weight),
+        hint=_AGAIN,
     )
 
 
