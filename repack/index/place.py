@@ -101,14 +101,17 @@ class Folder:
     @contextlib.contextmanager
     def hold_lock(self, progress: Progress) -> Iterator[None]:
         """Keep every other process from changing the folder; waits for one that does."""
-        path = self._make_parent(".repack.lock")
-        lock = filelock.FileLock(path, mode=self._mode() & 0o666)
+        path = self._path / ".repack.lock"
         try:
+            self._make_parent(path.name)
+            lock = filelock.FileLock(path, mode=self._mode() & 0o666)
             with progress.task(f"Locking {self.name}"):
                 lock.acquire(timeout=_LONGEST_WAIT)
         except filelock.Timeout:
             message = f"another process has held this lock for {_LONGEST_WAIT // 60} minutes"
             raise OutputError(message, code="locked", file=path, hint="end it") from None
+        except OSError as error:
+            raise files.not_written(path, error) from error
         try:
             for folder in (self._path, *self._path.iterdir()):
                 files.sweep(folder)

@@ -32,7 +32,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     `note` tells people what its build was and saw.
     """
 
-    filename: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.+!-]+\.whl\Z")]
+    filename: Annotated[str, msgspec.Meta(pattern=r"^[^/\\]+\.whl\Z")]
     url: str
     hashes: Hashes
     size: int
