@@ -82,6 +82,8 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         progress=progress,
     )
     if place is None:
+        if options.offline:
+            raise UsageError("--offline lets nothing be uploaded")
         url = None if getattr(options, "publish.repository") else config.publish.repository_url
         account = read_account(url, config.publish.repository, options.config_file)
         name, done, first = upload(offers, account, config.publish.index_url or "", progress)
@@ -126,7 +128,6 @@ def _check_options(options: argparse.Namespace) -> None:
         "--project belongs to --yank, --unyank or --remove": options.project
         and (adds or options.check is not None),
         "DIST is published by a command of its own": options.dist and not adds,
-        "--offline lets nothing be uploaded": options.offline and uploads,
         "an index that takes uploads is checked by --check URL, where pip installs from": uploads
         and not adds,
         "--check takes a URL, or belongs to --index-dir": options.check
