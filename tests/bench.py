@@ -37,7 +37,8 @@ os.fsync = lambda descriptor: None
 ENGINE = """
 import sys, time
 from pathlib import Path
-from repack.wheel import Copied, canonical_order, open_archive, splice
+from repack.wheel import Copied, open_archive, splice
+from repack.wheel.entries import canonical_order
 source, target = map(Path, sys.argv[1:])
 archive = open_archive(source)
 by_name = {member.name: member for member in archive.members}

@@ -170,14 +170,6 @@ def test_the_console_script_says_the_same_and_traces_nothing(repack: Repack, elf
     assert everything(repack.folder) == {}
 
 
-def test_with_json_the_error_is_an_object_too(repack: Repack, elf: Path) -> None:
-    ran = repack("build", "--no-smoke", "-q", "--json", "--source", elf)
-    error = ran.json["error"]
-    assert ran.json == {"version": 1, "error": error}
-    assert error["message"] == ran.error
-    assert (error["code"], error["member"], error["file"]) == ("not-pe", BINARY, str(elf))
-
-
 #: One of each code: the others are refused by the same readers, in their own tests.
 HOSTILE = {case.code: case for case in reversed(hostile.HOSTILE)}
 
@@ -191,7 +183,12 @@ def test_a_hostile_wheel_is_refused(code: str, repack: Repack, inputs: Path) -> 
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("case", hostile.WELCOME, ids=lambda case: case.id)
+#: One of each part that is read, and written anew.
+ODD = {"data-descriptor-zip64", "zip64-end-record", "record-of-sha512", "compressed-tag-set"}
+WELCOME = [case for case in hostile.WELCOME if case.id in ODD]
+
+
+@pytest.mark.parametrize("case", WELCOME, ids=lambda case: case.id)
 def test_an_odd_but_sound_wheel_is_built(
     case: hostile.Case, repack: Repack, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,13 +241,6 @@ def test_a_source_date_epoch_from_1970_to_2107_is_obeyed(
     assert repack("build", "--no-smoke", "--source", source).code == 0
 
 
-def test_no_python_that_can_be_served(repack: Repack, source: Path) -> None:
-    line = refused(repack, "--source", source, "--python", "3.6", "3.14t")
-    assert "3.6: the wheel is for cp37-abi3-win_amd64 alone" in line
-    assert "3.14t: its binary imports python3.dll, which Python 3.14t does not have" in line
-    assert "[no-python]; " in line
-
-
 # Where it goes
 
 WHEEL = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
@@ -290,21 +280,6 @@ def test_a_disk_that_fails_when_it_is_written_to(
         line = refused(repack, "--source", source, "-w", "new/dist")
     assert "cannot be written: " in line
     assert "[no-space]; free some space" in line
-
-
-@POSIX
-def test_a_wheel_that_is_larger_than_files_may_be(repack: Repack, inputs: Path) -> None:
-    import resource  # noqa: PLC0415 - POSIX alone has it
-
-    source = cuda_wheel(inputs, ballast=300_000)
-    ran = repack.script(
-        *("build", "--no-smoke", "-q", "--source", source, "-w", "new/dist"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-    )
-    assert ran.code == 1
-    assert "[no-space]; " in ran.error
-    assert ran.err == f"{ERROR}{ran.error}\n"
-    assert everything(repack.folder) == {}
 
 
 @POSIX

@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from hypothesis import strategies as st
 from wheelmaking import DEFLATED, MAX32, End, Entry, descriptor, make_wheel, make_zip, zip64
 
 from repack.errors import InputError
-from repack.wheel import Member, Sink, open_archive, read_member, read_wheel, verify
+from repack.wheel import Member, Sink, open_archive, read_member, read_wheel
+from repack.wheel.content import verify
 
 
 def refusal(path: Path) -> InputError:
@@ -69,19 +69,6 @@ def test_a_name_too_long_for_a_line_is_shortened(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.whl")
     assert refusal(tmp_path / "pipe.whl").code == "not-a-file"
-
-
-def test_a_descriptor_that_may_be_read_in_two_ways_is_refused(tmp_path: Path) -> None:
-    # Content whose checksum is the descriptor's signature.
-    content = b"checksum" + bytes.fromhex("36d5150b")
-    assert zlib.crc32(content) == 0x08074B50
-    entry = Entry(name=TEXT, content=content, flags=0x8, method=DEFLATED, local=hostile.UNKNOWN)
-    path = tmp_path / "example.whl"
-    unsigned = descriptor(content, len(entry.packed), signed=False)
-    path.write_bytes(make_zip([replace(entry, after=unsigned)]))
-    assert refusal(path).code == "data-descriptor"
-    path.write_bytes(make_zip([replace(entry, after=descriptor(content, len(entry.packed)))]))
-    verify(open_archive(path))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs sparse files, made at once")
@@ -180,7 +167,7 @@ def test_the_sink_never_sees_more_than_was_announced(tmp_path: Path) -> None:
     path.write_bytes(lie)
     seen: list[int] = []
     archive = open_archive(path)
-    with pytest.raises(InputError, match="inflates to more"):
+    with pytest.raises(InputError, match="inflates to other"):
         verify(archive, sink=lambda _: lambda piece: seen.append(len(piece)))
     assert sum(seen) <= (1 << 20) + sum(map(len, FILES.values()))
 
@@ -215,12 +202,6 @@ def test_a_member_larger_than_asked_for_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_member(archive, TEXT, limit=len(FILES[TEXT]) - 1)
     assert (caught.value.code, caught.value.member) == ("too-large", TEXT)
-
-
-def test_as_many_members_are_read_as_16_bits_count(tmp_path: Path) -> None:
-    path = tmp_path / "many.whl"
-    path.write_bytes(make_zip([Entry(name=f"{number}.py") for number in range(0xFFFF)]))
-    assert len(open_archive(path).members) == 0xFFFF
 
 
 def test_a_wheel_known_by_its_hash_is_not_inflated_once_more(tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ from repack.wheel import (
     Archive,
     Copied,
     Member,
-    Written,
     open_archive,
     size_of,
     splice,
-    verify,
 )
+from repack.wheel.content import verify
+from repack.wheel.writer import Written
 
 TIME = 1_600_000_000
 BIG = bytes(range(256)) * 4096

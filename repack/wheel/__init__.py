@@ -1,12 +1,11 @@
 """A wheel at rest: read strictly, written by splicing; its name, METADATA, WHEEL and RECORD."""
 
 from repack.wheel.archive import Archive, Member, open_archive
-from repack.wheel.content import Sink, read_member, read_pieces, verify
+from repack.wheel.content import Sink, read_member
 from repack.wheel.entries import (
     Added,
     Carried,
     Copied,
-    canonical_order,
     rewrite_members,
     size_of,
 )
@@ -19,7 +18,7 @@ from repack.wheel.metadata import (
 from repack.wheel.names import WheelName, local_version, parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_wheel, startup_hooks
 from repack.wheel.record import RecordEntry, entry_of
-from repack.wheel.writer import Written, splice
+from repack.wheel.writer import splice
 
 __all__ = [
     "Added",
@@ -31,8 +30,6 @@ __all__ = [
     "Sink",
     "Wheel",
     "WheelName",
-    "Written",
-    "canonical_order",
     "edit_metadata",
     "entry_of",
     "local_version",
@@ -40,7 +37,6 @@ __all__ = [
     "parse_filename",
     "parse_requirement",
     "read_member",
-    "read_pieces",
     "read_wheel",
     "rename_wheel",
     "rewrite_members",
@@ -48,6 +44,5 @@ __all__ = [
     "size_of",
     "splice",
     "startup_hooks",
-    "verify",
     "windows_environment",
 ]

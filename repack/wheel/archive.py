@@ -226,8 +226,7 @@ def _parse_entry(path: Path, fields: tuple[int, ...], raw_name: bytes, extra: by
         mode=fields[15] >> 16,
         directory=name.endswith("/"),
     )
-    _check_kind(path, member, dos_attributes=fields[15] & 0xFF)
-    _check_packing(path, member, needed=needed, flags=flags)
+    _check_member(path, member, needed=needed, flags=flags, dos_attributes=fields[15] & 0xFF)
     return _Entry(member, raw_name, fields[2:7], field is not None)
 
 
@@ -260,8 +259,10 @@ def _widen(path: Path, name: str, values: tuple[int, ...], field: bytes | None) 
     return tuple(next(wide) if value == MAX32 else value for value in values)
 
 
-def _check_kind(path: Path, member: Member, *, dos_attributes: int) -> None:
-    """Raise InputError unless the member is a plain file, or a folder without content."""
+def _check_member(
+    path: Path, member: Member, *, needed: int, flags: int, dos_attributes: int
+) -> None:
+    """Raise InputError unless it is a file, or an empty folder, packed as every reader knows."""
     if member.directory:
         kind, is_special = stat.S_IFDIR, bool(member.size or member.crc)
         is_special |= member.compressed_size > _EMPTY_STREAM
@@ -271,16 +272,9 @@ def _check_kind(path: Path, member: Member, *, dos_attributes: int) -> None:
     if is_special or stat.S_IFMT(member.mode) not in (0, kind):
         what = f"is no plain file or empty folder (mode {member.mode:o}, {dos_attributes:#x})"
         refuse(path, what, "special-file", member.name)
-
-
-def _check_packing(path: Path, member: Member, *, needed: int, flags: int) -> None:
-    """Raise InputError unless every reader understands how the member is packed."""
     if flags & ~_KNOWN_FLAGS or member.method not in (STORED, DEFLATED) or needed > ZIP64_VERSION:
-        what = (
-            f"is encrypted, or packed as few readers know: flags {flags:#06x}, method "
-            f"{member.method}, version {needed}"
-        )
-        refuse(path, what, "unsupported", member.name)
+        how = f"flags {flags:#06x}, method {member.method}, version {needed}"
+        refuse(path, f"is encrypted, or packed as few know: {how}", "unsupported", member.name)
     if member.method == STORED and member.size != member.compressed_size:
         what = f"is stored in {member.compressed_size:,} bytes, but has {member.size:,}"
         refuse(path, what, "size-lie", member.name)

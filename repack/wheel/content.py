@@ -29,13 +29,8 @@ def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
     if member.size > limit:
         what = f"has {member.size:,} bytes, more than the {limit:,} that are read"
         refuse(archive.path, what, "too-large", name)
-    return b"".join(read_pieces(archive, member))
-
-
-def read_pieces(archive: Archive, member: Member) -> Iterator[bytes]:
-    """Yield the member's content piece by piece; raises InputError, at its end at the latest."""
     with archive.open() as file:
-        yield from _read_content(file, archive, member)
+        return b"".join(_read_content(file, archive, member))
 
 
 def verify(
@@ -79,14 +74,13 @@ def _read_content(file: BinaryIO, archive: Archive, member: Member) -> Iterator[
             refuse(archive.path, "is no DEFLATE data", "bad-data", member.name)
         left -= len(piece)
         if left < 0 or (inflater and inflater.unused_data):
-            what = f"inflates to more than the {member.size:,} bytes announced, or has more behind"
-            refuse(archive.path, what, "size-lie", member.name)
+            break
         crc = zlib_ng.crc32(piece, crc)
         yield piece
-    if inflater and not inflater.eof:
+    if left >= 0 and inflater and not inflater.eof:
         refuse(archive.path, "its DEFLATE data has no end", "bad-data", member.name)
-    if left:
-        what = f"inflates to less than the {member.size:,} bytes announced"
+    if left or (inflater and inflater.unused_data):
+        what = f"inflates to other than the {member.size:,} bytes announced, or has more behind"
         refuse(archive.path, what, "size-lie", member.name)
     if crc != member.crc:
         what = f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"

@@ -1,11 +1,11 @@
 """Names: that of a wheel's file, and those that the members of an archive may have."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
+from unicodedata import normalize
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -53,7 +53,8 @@ def check_names(names: Iterable[str], file: Path) -> None:
     originals: dict[str, str] = {}
     for name in names:
         _check_name(name, file)
-        key = _fold_case(name.removesuffix("/"))
+        # Unicode's canonical caseless form (Unicode 3.13, D145), composed.
+        key = normalize("NFC", normalize("NFD", name.removesuffix("/")).casefold())
         if key in originals:
             what = f"is the same as {quote_name(originals[key])} on some systems"
             refuse(file, what, "duplicate-name", name)
@@ -75,11 +76,6 @@ def _check_name(name: str, file: Path) -> None:
                 refuse(file, reason, code, name)
     if len(name.encode()) > _PATH_LIMIT:
         refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name)
-
-
-def _fold_case(name: str) -> str:
-    """Return the name in Unicode's canonical caseless form (Unicode 3.13, D145), composed."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
