@@ -30,7 +30,7 @@ from repack.wheel import (
     size_of,
     splice,
 )
-from repack.wheel.content import verify
+from repack.wheel.content import hash_members
 from repack.wheel.writer import Written
 
 TIME = 1_600_000_000
@@ -71,7 +71,7 @@ def test_packed_bytes_stay_as_they_lie_in_the_order_given(source: Archive, tmp_p
     splice(all_of(source)[::-1], tmp_path / "out.whl", timestamp=TIME)
     copy = open_archive(tmp_path / "out.whl")
     assert copy.names == source.names[::-1]
-    assert verify(copy) == verify(source)
+    assert {*hash_members(copy)} == {*hash_members(source)}
     assert packed_bytes(copy) == packed_bytes(source)
 
 

@@ -2,13 +2,7 @@
 
 from repack.wheel.archive import Archive, Member, open_archive
 from repack.wheel.content import Sink, read_member
-from repack.wheel.entries import (
-    Added,
-    Carried,
-    Copied,
-    rewrite_members,
-    size_of,
-)
+from repack.wheel.entries import Added, Carried, Copied, rewrite_members, size_of
 from repack.wheel.metadata import (
     edit_metadata,
     parse_requirement,

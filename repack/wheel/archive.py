@@ -65,7 +65,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
-    """A ZIP archive whose structure was checked; its content only by `verify`.
+    """A ZIP archive whose structure was checked; its content only by `hash_members`.
 
     `size` is in bytes, `members` are in the directory's order, `modified` is the file's time in
     nanoseconds.

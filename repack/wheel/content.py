@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import BinaryIO
 
 from zlib_ng import zlib_ng
@@ -10,6 +11,7 @@ from repack.console import Task
 from repack.files import not_read
 from repack.wheel.archive import DEFLATED, Archive, Member
 from repack.wheel.names import refuse
+from repack.wheel.record import RecordEntry, make_entry
 
 #: Takes a member's content, piece by piece.
 Sink = Callable[[bytes], object]
@@ -33,33 +35,31 @@ def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
         return b"".join(_read_content(file, archive, member))
 
 
-def verify(
+def hash_members(
     archive: Archive,
     *,
-    algorithms: Mapping[str, str] | None = None,
+    algorithms: Mapping[str, str] = MappingProxyType({}),
     sink: Callable[[Member], Sink | None] = lambda _: None,
     task: Task | None = None,
-) -> dict[str, str]:
-    """Return each file's digest in hex; all content was inflated and agrees with the headers.
+) -> Iterator[tuple[str, RecordEntry]]:
+    """Yield each file's name and the row that RECORD has to have, once its content proved sound.
 
     `algorithms` maps members to hash names where it is not sha256. `sink` is asked for each file,
     in the order in which they lie, who takes its content; that may prove wrong at its end. `task`
     advances by bytes of the archive. Raises InputError: bad-data, size-lie, crc.
     """
-    digests = {}
     files = [member for member in archive.members if not member.directory]
     with archive.open() as file:
         for member in sorted(files, key=lambda member: member.offset):
-            digest = hashlib.new((algorithms or {}).get(member.name, "sha256"))
-            receive = sink(member)
+            algorithm = algorithms.get(member.name, "sha256")
+            digest, receive = hashlib.new(algorithm), sink(member)
             for piece in _read_content(file, archive, member):
                 digest.update(piece)
                 if receive is not None:
                     receive(piece)
-            digests[member.name] = digest.hexdigest()
+            yield member.name, make_entry(digest.digest(), member.size, algorithm)
             if task is not None:
                 task.advance(member.compressed_size)
-    return digests
 
 
 def _read_content(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:

@@ -14,13 +14,14 @@ from packaging.version import InvalidVersion, Version
 from repack import files
 from repack.console import Task
 from repack.wheel.archive import Archive, Member, open_archive
-from repack.wheel.content import Sink, read_member, verify
+from repack.wheel.content import Sink, hash_members, read_member
 from repack.wheel.metadata import lists_licenses, parse_metadata, parse_wheel_file
 from repack.wheel.names import WheelName, parse_filename, refuse
-from repack.wheel.record import RecordEntry, make_entry, parse_record, unhashed_members
+from repack.wheel.record import RecordEntry, parse_record, unhashed_members
 
 _SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
+_DATA = re.compile(r"[^/]+\.data/", re.IGNORECASE)
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 # A file of such a name in the folder for scripts, or in that of the Python itself, is run in
 # its place.
@@ -90,8 +91,10 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     record = _read_record(archive, f"{dist_info}/RECORD")
     if not checked:
         algorithms = {name: entry.algorithm for name, entry in record.items()}
-        digests = verify(archive, algorithms=algorithms, sink=sink, task=task)
-        _check_contents(archive, record, digests)
+        for name, row in hash_members(archive, algorithms=algorithms, sink=sink, task=task):
+            if record.get(name, row) != row:
+                what = f"it is {tuple(row)}, RECORD says {tuple(record[name])}"
+                refuse(path, what, "record", name)
     return Wheel(
         path=path,
         filename=filename,
@@ -173,15 +176,12 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
 
     pip moves the content of any .data folder, uv that of the wheel's own.
     """
-    own = f"{dist_info.removesuffix('.dist-info')}.data"
+    own = f"{dist_info.removesuffix('.dist-info')}.data/"
     names = _files_in(archive)
-    for name in names:
-        folder, _, path = name.partition("/")
-        scheme, _, rest = path.partition("/")
-        if not path or not folder.lower().endswith(".data"):
-            continue
-        if folder != own or scheme not in _SCHEMES or not rest:
-            what = f"an installer knows {own}/ with {', '.join(_SCHEMES)}, and no other such place"
+    for name in filter(_DATA.match, names):
+        scheme, _, rest = name.removeprefix(own).partition("/")
+        if not name.startswith(own) or scheme not in _SCHEMES or not rest:
+            what = f"an installer knows {own} with {', '.join(_SCHEMES)}, and no other such place"
             refuse(archive.path, what, "data-scheme", name)
         if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rpartition("/")[2]):
             what = "it would be run in place of the Python interpreter"
@@ -201,15 +201,3 @@ def _read_record(archive: Archive, member: str) -> dict[str, RecordEntry]:
         what = f"RECORD {'lists it, but it is not there' if is_listed else 'does not list it'}"
         refuse(archive.path, what, "record", name)
     return record
-
-
-def _check_contents(
-    archive: Archive, record: Mapping[str, RecordEntry], digests: Mapping[str, str]
-) -> None:
-    """Compare every file's row with what it has to be."""
-    sizes = {member.name: member.size for member in archive.members}
-    for name, entry in record.items():
-        expected = make_entry(digests[name], sizes[name], entry.algorithm)
-        if entry != expected:
-            what = f"it is {tuple(expected)}; RECORD says {tuple(entry)}"
-            refuse(archive.path, what, "record", name)

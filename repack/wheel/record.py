@@ -35,17 +35,17 @@ class RecordEntry(NamedTuple):
         return base64.urlsafe_b64decode(f"{self.hash.partition('=')[2]}==").hex()
 
 
-def make_entry(digest: str, size: int, algorithm: str = "sha256") -> RecordEntry:
-    """Return the row of a file whose digest in hex is `digest`."""
-    encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).rstrip(b"=").decode()
+def make_entry(digest: bytes, size: int, algorithm: str = "sha256") -> RecordEntry:
+    """Return the row of a file with this digest."""
+    encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return RecordEntry(f"{algorithm}={encoded}", size)
 
 
 def entry_of(content: bytes | Path) -> RecordEntry:
     """Return the row for a file that has this content, or that of the file at a path."""
     if isinstance(content, bytes):
-        return make_entry(hashlib.sha256(content).hexdigest(), len(content))
-    return make_entry(files.sha256_of(content), content.stat().st_size)
+        return make_entry(hashlib.sha256(content).digest(), len(content))
+    return make_entry(bytes.fromhex(files.sha256_of(content)), content.stat().st_size)
 
 
 def parse_record(content: bytes, *, name: str, file: Path) -> dict[str, RecordEntry]:
