@@ -224,15 +224,6 @@ def test_what_delvewheel_does_otherwise_is_told(
     assert "of them: cudart64_12.dll, nppc64_12.dll, nppif64_12.dll [delvewheel-differs]" in line
 
 
-@pytest.mark.parametrize("engine", ["splice", "delvewheel"])
-def test_the_driver_is_never_in_the_wheel(engine: str, shop: Shop) -> None:
-    source = shop.source({**NEEDS, "nvcuda.dll": ["cuInit"]})
-    options = (*shop.toolkit(*PLAIN, DRIVER), *option("vendor.engine", engine))
-    answer = shop.build(source, *options)
-    assert list(vendored(answer)) == list(contents(*PLAIN))
-    assert codes(answer) == ["driver-not-shipped"]
-
-
 def test_a_directory_comes_before_wheels_which_have_what_it_lacks(shop: Shop) -> None:
     newer = Pretended(name=NPPC.name, exports=["nppGetLibVersion", "newer"])
     answer = shop.build(shop.source(), *shop.toolkit(newer, NPPIF))
@@ -242,18 +233,21 @@ def test_a_directory_comes_before_wheels_which_have_what_it_lacks(shop: Shop) ->
     assert origins[f"{LIBS}/{CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
 
 
-INCOMPLETE = {
-    "not all of cuDNN": ((*WITH_BLAS, CUDNN), True, "vendored-incomplete"),
-    "no licence text": (WITH_DNN, False, "licence-missing"),
+#: What is needed, what lies in a toolkit, whether with a licence, and what is told of it.
+TOOLKITS = {
+    "not all of cuDNN": (DNN, (*WITH_BLAS, CUDNN), True, "vendored-incomplete"),
+    "no licence text": (DNN, WITH_DNN, False, "licence-missing"),
+    "a driver": ({**NEEDS, "nvcuda.dll": ["cuInit"]}, (*PLAIN, DRIVER), True, "driver-not-shipped"),
 }
 
 
-@pytest.mark.parametrize(("dlls", "licence", "code"), INCOMPLETE.values(), ids=INCOMPLETE)
-def test_lacks_are_told(
-    dlls: tuple[Pretended, ...], code: str, shop: Shop, *, licence: bool
-) -> None:
-    answer = shop.build(shop.source(DNN), *shop.toolkit(*dlls, licence=licence))
+@pytest.mark.parametrize("name", TOOLKITS)
+def test_what_a_toolkit_lacks_or_may_not_give_is_told(name: str, shop: Shop) -> None:
+    needs, dlls, licence, code = TOOLKITS[name]
+    engine = DELVEWHEEL if DRIVER in dlls else ()
+    answer = shop.build(shop.source(needs), *shop.toolkit(*dlls, licence=licence), *engine)
     assert codes(answer) == [code]
+    assert DRIVER.name not in vendored(answer)
 
 
 TOO_NEW = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
@@ -321,19 +315,20 @@ def test_metadata_says_whose_licences_hold(expression: str, joined: str | None, 
     assert set(licences.values()) == {LICENCE}
 
 
-def read_sbom(answer: Mapping[str, Any]) -> dict[str, Any]:
-    (text,) = members(answer, "/sboms/").values()
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.decode()) is None
-    sbom: dict[str, Any] = json.loads(text)
-    return sbom
-
-
-def test_the_sbom_names_each_dll_and_its_origin(
+def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
-    answer = shop.build(shop.source(), *shop.toolkit(CUDART))
-    sbom = read_sbom(answer)
+    source = shop.source()
+    with listening() as server:
+        server.add(f"/{SOURCE}?X-Amz-Signature=secret", source.read_bytes())
+        url = server.url(f"/{SOURCE}?X-Amz-Signature=secret")
+        answer = shop.build(url, *shop.toolkit(CUDART))
+        place = server.url(f"/{SOURCE}")
+    assert not [name for name, content in members(answer, "").items() if b"secret" in content]
+    (text,) = members(answer, "/sboms/").values()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.decode()) is None
+    sbom = json.loads(text)
     assert sbom["metadata"]["timestamp"] == "2020-09-13T12:26:40+00:00"
     parts = {part["name"]: part for part in sbom["components"]}
     carried = {cargo["member"]: cargo["sha256"] for cargo in answer["carried"]}
@@ -341,20 +336,10 @@ def test_the_sbom_names_each_dll_and_its_origin(
     purl = f"pkg:pypi/nvidia-npp-cu12@12.4.1.87?file_name={NPP_WHEEL}"
     assert (parts[NPPC.name]["purl"], parts[NPPC.name]["version"]) == (purl, "12.4.1.87")
     assert not {"purl", "version"} & parts[CUDART.name].keys()
-    (source,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
-    assert source["hashes"][0]["content"] == answer["source"]["sha256"]
-    assert sbom["metadata"]["component"]["version"].endswith("+cu12.vendored")
-
-
-def test_no_signature_of_an_address_gets_into_the_wheel(shop: Shop) -> None:
-    source = shop.source()
-    with listening() as server:
-        server.add(f"/{SOURCE}?X-Amz-Signature=secret", source.read_bytes())
-        answer = shop.build(server.url(f"/{SOURCE}?X-Amz-Signature=secret"))
-        place = server.url(f"/{SOURCE}")
-    (ancestor,) = read_sbom(answer)["metadata"]["component"]["pedigree"]["ancestors"]
+    (ancestor,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
+    assert ancestor["hashes"][0]["content"] == answer["source"]["sha256"]
     assert ancestor["externalReferences"][0]["url"] == place
-    assert not [name for name, content in members(answer, "").items() if b"secret" in content]
+    assert sbom["metadata"]["component"]["version"].endswith("+cu12.vendored")
 
 
 def test_the_plan_is_what_is_made_each_time_to_the_byte(shop: Shop) -> None:

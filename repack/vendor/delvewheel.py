@@ -10,12 +10,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
-from repack.dlls import key_of
 from repack.errors import ToolError
 from repack.files import workspace
-from repack.inspect import Analysis
+from repack.inspect import Analysis, find_needs
 from repack.process import run
-from repack.vendor.selection import Choice
 from repack.wheel import Carried, read_wheel, splice
 
 #: Names stay, so that NVIDIA's bytes do; what lies in the wheel already is looked into.
@@ -25,13 +23,10 @@ _TIMEOUT = 3600.0
 _FIRST_DAY = 315_532_800
 
 
-def repair(
-    analysis: Analysis, chosen: Sequence[Choice], dlls: Sequence[Carried], folder: Path
-) -> None:
-    """Have delvewheel repair the wheel; raises ToolError unless it puts in what was chosen.
+def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], folder: Path) -> None:
+    """Have delvewheel repair the wheel; raises ToolError unless it puts in `dlls`, byte for byte.
 
-    `dlls` are the members that were made of `chosen`: the same bytes have to come out. Works in
-    `folder`, and leaves nothing there.
+    `complete` is the analysis of the wheel with these. Works in `folder`, and leaves nothing there.
     """
     source = analysis.wheel.path
     with workspace(folder) as place:
@@ -40,7 +35,7 @@ def repair(
         splice(entries, packed, timestamp=_FIRST_DAY)
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
-        options = (*_OPTIONS, *_choose(analysis, chosen), "--add-path", str(unpacked))
+        options = (*_OPTIONS, *_choose(analysis, complete, dlls), "--add-path", str(unpacked))
         finished = run(
             [sys.executable, "-m", "delvewheel", "repair", *options, "-w", out, source],
             timeout=_TIMEOUT,
@@ -65,15 +60,16 @@ def repair(
         _compare(analysis, out / source.name, dlls)
 
 
-def _choose(analysis: Analysis, chosen: Sequence[Choice]) -> Iterator[str]:
+def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried]) -> Iterator[str]:
     """Yield the options by which it takes what was chosen, and nothing else."""
-    images = [*analysis.images.values(), *(choice.image for choice in chosen)]
-    tables = [(*image.imports, *image.delay_imports) for image in images]
-    imported = {key_of(imported.dll) for table in tables for imported in table}
-    inside = {key_of(_name(member)) for member in analysis.images}
-    others = imported - inside - {choice.dll.key for choice in chosen}
+    ours = {dll.path for dll in dlls}
+    needs = find_needs((*analysis.images, *sorted(ours)), complete.images)
+    others = {need.dll.key for need in needs if need.in_wheel not in {*analysis.images, *ours}}
     yield from ("--exclude", os.pathsep.join(sorted(others)))
-    if by_name := [choice.name for choice in chosen if choice.by_name]:
+    # It follows load-time imports alone.
+    needs = find_needs(analysis.native, complete.images)
+    late = {need.in_wheel for need in needs if need.delayed}
+    if by_name := sorted(map(_name, ours & late)):
         yield from ("--include", os.pathsep.join(by_name))
 
 

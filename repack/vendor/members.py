@@ -1,6 +1,7 @@
 """What vendor mode puts into a wheel: NVIDIA's DLLs as they are, its licences, an SBOM."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import PurePath
 
 from repack.config import Config
@@ -11,8 +12,8 @@ from repack.plan import Supplement
 from repack.record import Cargo, Finding
 from repack.vendor.delvewheel import repair
 from repack.vendor.sbom import FILENAME, make_sbom
-from repack.vendor.selection import Choice, Request, is_allowed, is_asked_for, select_dlls
-from repack.vendor.suppliers import Supplier, Suppliers
+from repack.vendor.selection import Choice, is_asked_for, may_carry, select_dlls
+from repack.vendor.suppliers import Supplier, fetch_supplier, read_directory
 from repack.wheel import Carried, Copied, rename_wheel
 
 #: What NVIDIA's own wheels of today state as their License-Expression.
@@ -59,26 +60,31 @@ def carry_dlls(  # noqa: PLR0913 - what a build knows of itself
     the SBOM. Raises InputError where a DLL is nowhere or too old, FetchError, and ToolError where
     delvewheel, if it is asked for, sees another wheel than we do.
     """
-    suppliers = Suppliers(config.vendor, analysis.cuda_major, supply)
-    chosen, left_out = select_dlls(analysis, config, suppliers)
-    used = list({choice.supplier.origin: choice.supplier for choice in chosen}.values())
-    findings = [
-        *_check_selection(config, analysis, chosen, left_out),
-        *_check_suppliers(suppliers, used),
-    ]
-    if not chosen:
-        return Supplement(label="patched", findings=tuple(findings))
-    wheel = analysis.wheel
+    wheel, settings = analysis.wheel, config.vendor
     folder = f"{rename_wheel(wheel.filename, version='0').distribution}.libs"
-    dlls = [choice.supplier.carry(choice.place, f"{folder}/{choice.name}") for choice in chosen]
-    if config.vendor.engine == "delvewheel":
-        repair(analysis, chosen, dlls, supply.cache.folder("repaired"))
-    cargo = tuple(map(_describe, chosen, dlls))
-    sbom = make_sbom(wheel, version, url, zip(chosen, cargo, strict=True), timestamp)
+    fetch = partial(fetch_supplier, supply=supply)
+    suppliers = [read_directory(path) for path in settings.dll_dirs]
+    suppliers += [fetch(line) for line in settings.dlls if settings.dlls != "auto"]
+    chosen, complete = select_dlls(analysis, config, suppliers, fetch, folder)
+    used = list({choice.supplier.origin: choice.supplier for choice in chosen.values()}.values())
+    findings = (
+        *_check_selection(config, complete, chosen),
+        *_check_suppliers(suppliers, used),
+    )
+    if not chosen:
+        return Supplement(label="patched", findings=findings)
+    dlls = [choice.supplier.carry(choice.place, member) for member, choice in chosen.items()]
+    if settings.engine == "delvewheel":
+        repair(analysis, complete, dlls, supply.cache.folder("repaired"))
+    cargo = tuple(
+        describe_cargo(dll, choice.dll.family, choice.supplier.origin)
+        for dll, choice in zip(dlls, chosen.values(), strict=True)
+    )
+    sbom = make_sbom(wheel, version, url, zip(chosen.values(), cargo, strict=True), timestamp)
     families: dict[str, tuple[str, ...]] = {}
-    for left in left_out:
-        if left.required:
-            families[left.dll.family] = (*families.get(left.dll.family, ()), left.dll.name)
+    for need in complete.toolkit_needs:
+        if not need.delayed:
+            families[need.dll.family] = (*families.get(need.dll.family, ()), need.dll.name)
     return Supplement(
         label="vendored",
         files={f"{wheel.dist_info}/sboms/{FILENAME}": sbom},
@@ -86,20 +92,20 @@ def carry_dlls(  # noqa: PLR0913 - what a build knows of itself
         cargo=cargo,
         licence=_LICENCE,
         families=families,
-        findings=tuple(findings),
-        left_out=tuple(left.dll.name for left in left_out),
+        findings=findings,
+        left_out=tuple(need.dll.name for need in complete.toolkit_needs),
     )
 
 
-def _describe(choice: Choice, dll: Carried) -> Cargo:
-    entry = dll.entry
+def describe_cargo(dll: Carried, family: str, origin: str) -> Cargo:
+    """Return what the record has of a DLL; how small a deflated one gets is not known yet."""
+    entry, size = dll.entry, dll.row.size
+    if isinstance(entry, Copied):
+        packed: int | None = entry.member.compressed_size
+    else:
+        packed = None if entry.deflate else size
     return Cargo(
-        member=dll.path,
-        family=choice.dll.family,
-        origin=choice.supplier.origin,
-        size=dll.row.size,
-        packed=entry.member.compressed_size if isinstance(entry, Copied) else None,
-        sha256=dll.row.hex,
+        member=dll.path, family=family, origin=origin, size=size, packed=packed, sha256=dll.row.hex
     )
 
 
@@ -113,32 +119,32 @@ def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carr
 def _finding(code: str, *words: str) -> Finding:
     """Return the finding whose message has `words` in it, and is about the first."""
     message, hint = _TEXTS[code]
-    return Finding(code=code, message=message.format(*words), member="".join(words[:1]), hint=hint)
+    member = words[0] if words else ""
+    return Finding(code=code, message=message.format(*words), member=member, hint=hint)
 
 
 def _check_selection(
-    config: Config, analysis: Analysis, chosen: Sequence[Choice], left_out: Sequence[Request]
+    config: Config, complete: Analysis, chosen: Mapping[str, Choice]
 ) -> Iterator[Finding]:
     if not chosen:
         yield _finding("nothing-to-vendor")
-    if f"{analysis.wheel.dist_info}/DELVEWHEEL" in analysis.wheel.names:
+    if f"{complete.wheel.dist_info}/DELVEWHEEL" in complete.wheel.names:
         yield _finding("already-vendored")
-    for dll, asker, *_ in left_out:
-        if is_asked_for(dll, config) and not is_allowed(dll, config):
-            yield _finding("not-listed", dll.name, asker)
-    keys = {choice.dll.key for choice in chosen}
-    for choice in chosen:
+    for need in complete.toolkit_needs:
+        if is_asked_for(need.dll, config) and not may_carry(need.dll, config):
+            yield _finding("not-listed", need.dll.name, need.needed_by[0])
+    keys = {choice.dll.key for choice in chosen.values()}
+    for choice in chosen.values():
         if not may_be_shipped(choice.dll):
-            yield _finding("unlisted-shipped", choice.name)
+            yield _finding("unlisted-shipped", choice.dll.name)
         if missing := missing_parts(choice.dll, keys):
-            parts = ", ".join(missing)
-            yield _finding("vendored-incomplete", choice.name, choice.supplier.origin, parts)
+            origin, parts = choice.supplier.origin, ", ".join(missing)
+            yield _finding("vendored-incomplete", choice.dll.name, origin, parts)
 
 
-def _check_suppliers(suppliers: Suppliers, used: Sequence[Supplier]) -> Iterator[Finding]:
-    for supplier in suppliers.all:
-        for place in supplier.places.values():
-            name = PurePath(place).name
+def _check_suppliers(suppliers: Sequence[Supplier], used: Sequence[Supplier]) -> Iterator[Finding]:
+    for supplier in suppliers:
+        for name in (PurePath(place).name for place in supplier.images):
             if classify(name).kind is Kind.DRIVER:
                 yield _finding("driver-not-shipped", name, supplier.origin)
         if supplier in used and not supplier.licences:

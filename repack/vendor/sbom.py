@@ -67,7 +67,7 @@ def make_sbom(
 
 def _describe_dll(choice: Choice, cargo: Cargo) -> dict[str, Any]:
     """Return a DLL; one out of a directory has no version that is known."""
-    component = _describe(cargo.member, choice.name, cargo.sha256) | {
+    component = _describe(cargo.member, choice.dll.name, cargo.sha256) | {
         "supplier": {"name": "NVIDIA Corporation"},
         "licenses": [{"license": {"name": _LICENCES[choice.dll.kind]}}],
         "properties": [{"name": "repack:family", "value": cargo.family}],

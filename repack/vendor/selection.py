@@ -1,78 +1,75 @@
-"""Which DLLs a wheel is to carry, by what it needs and what suppliers have."""
+"""Which DLLs a wheel is to carry: those at hand that its modules lead to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import NamedTuple
 
 from repack.config import Config
-from repack.dlls import Dll, Image, Kind, classify, key_of, may_be_shipped, partners
+from repack.dlls import (
+    Dll,
+    Image,
+    Kind,
+    classify,
+    index_requirement,
+    key_of,
+    may_be_shipped,
+)
 from repack.errors import InputError
-from repack.inspect import Analysis
-from repack.vendor.suppliers import Supplier, Suppliers
+from repack.inspect import Analysis, find_needs
+from repack.vendor.suppliers import Supplier
 
 _CARRIED = {Kind.CUDA, Kind.CUDNN}
+#: What is loaded by name fits its own release alone: all comes from one supplier.
+_OF_ONE_RELEASE = {"cudnn", "nvrtc"}
 _LOADED_BY_CUDNN = ("cublasLt64_{}.dll", "nvrtc64_{}0_0.dll")
 
 
-class Request(NamedTuple):
-    """A DLL that `asker` needs, at load time where `required`; of `beside` alone, if not None."""
-
-    dll: Dll
-    asker: str
-    required: bool
-    beside: Supplier | None = None
-
-
 class Choice(NamedTuple):
-    """A DLL that the wheel carries: who supplies it, where that has it, what its tables say.
-
-    `by_name` where no import table led to it: it is loaded by name.
-    """
+    """A DLL that may be put into the wheel: who has it, where, and what its tables say."""
 
     dll: Dll
     supplier: Supplier
     place: str
     image: Image
-    by_name: bool
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return PurePath(self.place).name
 
 
 def select_dlls(
-    analysis: Analysis, config: Config, suppliers: Suppliers
-) -> tuple[list[Choice], list[Request]]:
-    """Return which DLLs the wheel is to carry, and which it leaves to the machine, by name.
+    analysis: Analysis,
+    config: Config,
+    suppliers: list[Supplier],
+    fetch: Callable[[str], Supplier],
+    folder: str,
+) -> tuple[dict[str, Choice], Analysis]:
+    """Return what the wheel is to carry in `folder`, by member, and the analysis of it with that.
 
-    Those that its binaries import and nothing in the wheel answers for, those that these import or
-    load by name, and so on. Raises InputError where one that is needed at load time is nowhere, or
-    lacks a function that is asked of it.
+    Of `suppliers` the first comes first; with `vendor.dlls = "auto"`, `fetch` adds wheels for what
+    none has. Raises InputError where a DLL that is needed at load time is nowhere, or lacks a
+    function that is asked of it.
     """
-    chosen: dict[str, Choice] = {}
-    left_out: dict[str, Request] = {}
-    needs = [need for need in analysis.needs if need.in_wheel is None]
-    waiting = [Request(need.dll, need.needed_by[0], not need.delayed) for need in needs]
-    # What a chosen DLL needs in its turn is appended meanwhile.
-    for request in waiting:
-        dll, key = request.dll, request.dll.key
-        if dll.kind not in _CARRIED or key in chosen:
-            continue
-        refused = not is_asked_for(dll, config) or not is_allowed(dll, config)
-        supplier = None if refused else request.beside or suppliers.find(dll)
-        if supplier:
-            place, by_name = supplier.places[key], request.beside is not None
-            chosen[key] = Choice(dll, supplier, place, supplier.read_image(place), by_name)
-            waiting += _list_imports(chosen[key])
-            waiting += _list_partners(chosen[key], config, suppliers, analysis.cuda_major)
-        elif request.required and not refused:
-            raise _not_supplied(request, suppliers, analysis)
-        elif key not in left_out or request.required:
-            left_out[key] = request
-    _check_symbols(analysis, chosen)
-    left = sorted(left_out.keys() - chosen.keys())
-    return [chosen[key] for key in sorted(chosen)], [left_out[key] for key in left]
+    fetched: set[str] = set()
+    while True:
+        at_hand = _list_choices(analysis, config, suppliers, folder)
+        chosen, complete = _complete(analysis, at_hand)
+        missing = [need for need in complete.toolkit_needs if may_carry(need.dll, config)]
+        requirements = _requirements(complete, chosen, config) - fetched
+        if config.vendor.dlls != "auto" or not requirements:
+            break
+        fetched |= requirements
+        suppliers += map(fetch, sorted(requirements))
+    for need in missing:
+        if not need.delayed:
+            places = ", ".join(supplier.origin for supplier in suppliers) or "nothing"
+            raise InputError(
+                f"{need.dll.name}, which {need.needed_by[0]} needs, was not found; looked into: "
+                f"{places}",
+                code="no-dll",
+                file=analysis.wheel.path.name,
+                hint="name a directory that holds it under vendor.dll-dirs, or leave its family "
+                "out of vendor.families",
+            )
+    _check_symbols(complete, chosen)
+    return chosen, complete
 
 
 def is_asked_for(dll: Dll, config: Config) -> bool:
@@ -80,68 +77,68 @@ def is_asked_for(dll: Dll, config: Config) -> bool:
     return config.vendor.families == "all" or dll.family in config.vendor.families
 
 
-def is_allowed(dll: Dll, config: Config) -> bool:
-    """Return whether NVIDIA's licence lists it, or the user has leave to pass it on."""
-    return may_be_shipped(dll) or dll.key in map(key_of, config.allow.unlisted_dlls)
+def may_carry(dll: Dll, config: Config) -> bool:
+    """Return whether it may be in the wheel: by its family, and NVIDIA's licence or the user's."""
+    allowed = may_be_shipped(dll) or dll.key in map(key_of, config.allow.unlisted_dlls)
+    return allowed and dll.kind in _CARRIED and is_asked_for(dll, config)
 
 
-def _list_imports(choice: Choice) -> Iterator[Request]:
-    for imported in choice.image.imports:
-        yield Request(classify(imported.dll), choice.name, required=True)
-    for imported in choice.image.delay_imports:
-        yield Request(classify(imported.dll), choice.name, required=False)
+def _list_choices(
+    analysis: Analysis, config: Config, suppliers: Sequence[Supplier], folder: str
+) -> dict[str, Choice]:
+    """Return by member what may be carried, is at hand, and is not in the wheel."""
+    taken = {key_of(PurePath(member).name) for member in analysis.images}
+    owners: dict[str, Supplier] = {}
+    choices = {}
+    for supplier in suppliers:
+        for place, image in supplier.images.items():
+            name = PurePath(place).name
+            dll = classify(name)
+            if not may_carry(dll, config) or dll.key in taken:
+                continue
+            owner = owners.setdefault(dll.family, supplier)
+            if owner is supplier or dll.family not in _OF_ONE_RELEASE:
+                taken.add(dll.key)
+                choices[f"{folder}/{name}"] = Choice(dll, supplier, place, image)
+    return choices
 
 
-def _list_partners(
-    choice: Choice, config: Config, suppliers: Suppliers, cuda_major: int | None
-) -> Iterator[Request]:
-    """Yield what the DLL loads by name, all that the first supplier has of it."""
-    examples = _LOADED_BY_CUDNN if choice.dll.kind is Kind.CUDNN else ()
-    for example in (classify(name.format(cuda_major)) for name in examples):
-        if is_asked_for(example, config):
-            # Has its wheel fetched, where nobody has it yet.
-            suppliers.find(example)
-    for partner in partners(choice.dll, cuda_major):
-        for supplier in [choice.supplier] if partner.beside else suppliers.all:
-            keys = sorted(filter(partner.names.fullmatch, supplier.places))
-            for key in keys:
-                dll = classify(PurePath(supplier.places[key]).name)
-                yield Request(dll, choice.name, required=False, beside=supplier)
-            if keys:
-                break
+def _complete(
+    analysis: Analysis, at_hand: Mapping[str, Choice]
+) -> tuple[dict[str, Choice], Analysis]:
+    """Return those that the wheel's modules lead to, and the analysis of the wheel with them."""
+    images = {**analysis.images, **{member: at_hand[member].image for member in at_hand}}
+    reached = {need.in_wheel for need in find_needs(analysis.native, images)}
+    chosen = {member: at_hand[member] for member in sorted(at_hand) if member in reached}
+    # What a chosen DLL imports is needed as soon as that is loaded, whenever this may be.
+    needs = find_needs((*analysis.native, *chosen), images)
+    return chosen, replace(analysis, images=images, needs=needs)
 
 
-def _not_supplied(request: Request, suppliers: Suppliers, analysis: Analysis) -> InputError:
-    places = ", ".join(supplier.origin for supplier in suppliers.all) or "nothing"
-    return InputError(
-        f"{request.dll.name}, which {request.asker} needs, was not found; looked into: {places}",
-        code="no-dll",
-        file=analysis.wheel.path.name,
-        hint="name a directory that holds it under vendor.dll-dirs, or leave its family out "
-        "of vendor.families",
-    )
+def _requirements(complete: Analysis, chosen: Mapping[str, Choice], config: Config) -> set[str]:
+    """Return which wheels of the index may hold what is missing."""
+    missing = [need.dll for need in complete.toolkit_needs]
+    if any(choice.dll.kind is Kind.CUDNN for choice in chosen.values()):
+        names = [name.format(complete.cuda_major) for name in _LOADED_BY_CUDNN]
+        keys = {choice.dll.key for choice in chosen.values()}
+        missing += [classify(name) for name in names if key_of(name) not in keys]
+    major = complete.cuda_major or 0
+    return {index_requirement(dll, major) for dll in missing if may_carry(dll, config)} - {""}
 
 
-def _check_symbols(analysis: Analysis, chosen: Mapping[str, Choice]) -> None:
+def _check_symbols(complete: Analysis, chosen: Mapping[str, Choice]) -> None:
     """Raise InputError where a chosen DLL lacks what is asked of it: Windows' error 127."""
-    askers = sorted({member for need in analysis.needs for member in need.needed_by})
-    images = {member: analysis.images[member] for member in askers}
-    images |= {choice.name: choice.image for choice in chosen.values()}
-    for asker, image in images.items():
-        for imported in (*image.imports, *image.delay_imports):
-            choice = chosen.get(key_of(imported.dll))
-            exports = set(choice.image.exports if choice else imported.symbols)
-            missing = [
-                symbol
-                for symbol in sorted(imported.symbols)
-                if symbol not in exports and not symbol.startswith("#")
-            ]
-            if choice and missing:
-                raise InputError(
-                    f"{choice.name} of {choice.supplier.origin} has no {missing[0]}, which {asker} "
-                    f"asks for ({len(missing)} functions are missing)",
-                    code="symbol-missing",
-                    file=analysis.wheel.path.name,
-                    hint="take the release of CUDA that the wheel was built with, under "
-                    "vendor.dlls or vendor.dll-dirs",
-                )
+    for need in complete.needs:
+        choice = chosen.get(need.in_wheel or "")
+        exports = choice.image.exports if choice else complete.symbols(need)
+        missing = sorted(set(complete.symbols(need)).difference(exports))
+        named = [symbol for symbol in missing if not symbol.startswith("#")]
+        if choice and named:
+            raise InputError(
+                f"{choice.dll.name} of {choice.supplier.origin} has no {named[0]}, which "
+                f"{' or '.join(need.needed_by)} asks for",
+                code="symbol-missing",
+                file=complete.wheel.path.name,
+                hint="take the release of CUDA that the wheel was built with, under vendor.dlls or "
+                "vendor.dll-dirs",
+            )

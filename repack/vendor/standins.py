@@ -10,9 +10,11 @@ from repack.dlls import Kind, make_dll
 from repack.inspect import Analysis
 from repack.inspect.findings import STAND_INS
 from repack.plan import Supplement
-from repack.record import Cargo, Finding
+from repack.record import Finding
+from repack.vendor.members import describe_cargo
 from repack.wheel import Added, Carried, entry_of
 
+_ORIGIN = "a stand-in that repack wrote"
 #: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;
 #: NVML_ERROR_DRIVER_NOT_LOADED; NV_OF_ERR_OF_NOT_AVAILABLE; no function of that number (NVAPI).
 _ANSWERS = {
@@ -36,7 +38,7 @@ _TEXTS_BY_POINTER = {
 
 def stand_ins(analysis: Analysis) -> Supplement:
     """Return the stand-ins that the wheel needs, and a finding for each DLL that can have none."""
-    carried, cargo, findings = [], [], []
+    carried, findings = [], []
     for need in analysis.needs:
         if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
             continue
@@ -54,20 +56,13 @@ def stand_ins(analysis: Analysis) -> Supplement:
             continue
         content = make_stand_in(key, analysis.symbols(need))
         path = f"{STAND_INS}/{key.removesuffix('.dll')}/{key}"
-        row = entry_of(content)
-        carried.append(Carried(path=path, entry=Added(name=path, content=content), row=row))
-        cargo.append(
-            Cargo(
-                member=path,
-                family="driver",
-                origin="a stand-in that repack wrote",
-                size=row.size,
-                packed=row.size,
-                sha256=row.hex,
-            )
-        )
+        added = Added(name=path, content=content)
+        carried.append(Carried(path=path, entry=added, row=entry_of(content)))
     return Supplement(
-        label="stub", carried=tuple(carried), cargo=tuple(cargo), findings=tuple(findings)
+        label="stub",
+        carried=tuple(carried),
+        cargo=tuple(describe_cargo(dll, "driver", _ORIGIN) for dll in carried),
+        findings=tuple(findings),
     )
 
 
