@@ -56,8 +56,8 @@ class Supplement:
 
     `label` says what was done; `files` are members by name, those of .dist-info under the
     source's; `cargo` are the DLLs among the members that are `carried`; `licence` is the SPDX
-    identifier for them. `families`, family -> DLLs, are those that the binaries do not ask for
-    themselves, and `left_out` are the DLLs that are left to the machine.
+    identifier for them. `left_out` are the DLLs that are left to the machine, `needed` those of
+    them without which one that is carried does not load.
     """
 
     label: str = "patched"
@@ -67,9 +67,9 @@ class Supplement:
     requires: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     licence: str = ""
-    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     left_out: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -350,7 +350,7 @@ def _list_toolkit_files(analysis: Analysis, supplement: Supplement) -> dict[str,
     """
     inside = {key_of(member.rpartition("/")[2]) for member in analysis.images}
     files = [(need.dll.name, need.delayed) for need in analysis.toolkit_needs]
-    files += [(name, False) for names in supplement.families.values() for name in names]
+    files += [(name, False) for name in supplement.needed]
     imported = [
         (partner, delayed) for name, delayed in files for partner in companions(classify(name))
     ]

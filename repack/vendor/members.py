@@ -81,19 +81,16 @@ def carry_dlls(  # noqa: PLR0913 - what a build knows of itself
         for dll, choice in zip(dlls, chosen.values(), strict=True)
     )
     sbom = make_sbom(wheel, version, url, zip(chosen.values(), cargo, strict=True), timestamp)
-    families: dict[str, tuple[str, ...]] = {}
-    for need in complete.toolkit_needs:
-        if not need.delayed:
-            families[need.dll.family] = (*families.get(need.dll.family, ()), need.dll.name)
+    left = complete.toolkit_needs
     return Supplement(
         label="vendored",
         files={f"{wheel.dist_info}/sboms/{FILENAME}": sbom},
         carried=(*dlls, *_carry_licences(f"{wheel.dist_info}/licenses", used)),
         cargo=cargo,
         licence=_LICENCE,
-        families=families,
         findings=findings,
-        left_out=tuple(need.dll.name for need in complete.toolkit_needs),
+        left_out=tuple(need.dll.name for need in left),
+        needed=tuple(need.dll.name for need in left if not need.delayed),
     )
 
 
