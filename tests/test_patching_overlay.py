@@ -8,7 +8,7 @@ import pytest
 from loading import INIT, patch
 from machines import BUILD, table
 
-from repack.errors import ConfigError, PatchError
+from repack.errors import PatchError, RepackError
 from repack.patching import BUILD_MODULE, builtin_folder, patch_wheel
 
 MEMBER = "cv2/version.py"
@@ -95,7 +95,8 @@ PLACE, OWN = "it cannot go into a wheel", "it is one of repack's own files"
         "a startup hook": ("team.pth", "", PLACE),
         "the installer's": ("cv2-4.dist-info/RECORD", "", PLACE),
         "a startup hook by a diff": ("a.patch", ADDED.format("team.pth"), PLACE),
-        "out of the wheel by a diff": ("a.patch", ADDED.format("cv2/../../x"), PLACE),
+        "out of the wheel by a diff": ("a.patch", ADDED.format("cv2/../../x"), "bad-path"),
+        "a device of Windows": ("cv2/aux.txt", "", "windows-name"),
         "the installer's by a diff": ("a.patch", diff("a\n", "b\n", "x.dist-info/RECORD"), PLACE),
         "ours": ("cv2/cuda_dlls.py", "", OWN),
         "written by us": ("cv2/_cuda_build.py", "", OWN),
@@ -113,7 +114,7 @@ def test_what_cannot_go_into_a_wheel_is_refused_with_its_path(
     if name:
         path.parent.mkdir(parents=True)
         path.write_text(text)
-    with pytest.raises(ConfigError, match=reason) as caught:
+    with pytest.raises(RepackError, match=reason) as caught:
         lay(tmp_path / "folder")
     assert caught.value.file == str(path)
 

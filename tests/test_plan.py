@@ -244,7 +244,7 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         Cargo(member=member, family=family, origin="x", size=1, packed=1, sha256="0" * 64)
         for member, family in members.items()
     )
-    added = Supplement(cargo=cargo, families={"nvjitlink": ("nvJitLink_120_0.dll",)})
+    added = Supplement(cargo=cargo, needed=("nvJitLink_120_0.dll",))
     facts = build_facts(analysis, added, help_url="https://help.example.com/pages")
     cures = facts.pop("cures")
     assert isinstance(cures, dict)

@@ -9,30 +9,12 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nvidia
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from driving import Ran, Repack, everything
 from faultserver import listening
-from nvidia import (
-    CUBLAS,
-    CUBLAS_LT,
-    CUDART,
-    CUDNN,
-    CUDNN_PARTS,
-    CUSPARSE,
-    DRIVER,
-    LICENCE,
-    NPPC,
-    NPPIF,
-    NVJITLINK,
-    NVJPEG,
-    NVRTC,
-    NVRTC_BUILTINS,
-    Pretended,
-    nvidia_wheels,
-    toolkit,
-)
 from packaging.licenses import canonicalize_license_expression
 from wheelmaking import make_pyd, make_wheel
 
@@ -56,7 +38,7 @@ class Shop:
     def __init__(self, repack: Repack, folder: Path) -> None:
         self.repack = repack
         self.folder = folder
-        self.index = nvidia_wheels(folder / "index")
+        self.index = nvidia.nvidia_wheels(folder / "index")
 
     def source(
         self,
@@ -69,9 +51,9 @@ class Shop:
         content = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": pyd, **(files or {})}
         return make_wheel(self.folder / SOURCE, content, requires=["numpy>=2"])
 
-    def toolkit(self, *dlls: Pretended, licence: bool = True) -> tuple[str, str]:
+    def toolkit(self, *dlls: nvidia.Pretended, licence: bool = True) -> tuple[str, str]:
         """Return the option that takes DLLs from a toolkit made of these."""
-        folder = toolkit(self.folder / "toolkit", *dlls, licence=licence)
+        folder = nvidia.toolkit(self.folder / "toolkit", *dlls, licence=licence)
         return option("vendor.dll-dirs", [str(folder)])
 
     def run(self, source: Path | str, *options: object) -> Ran:
@@ -119,7 +101,7 @@ def codes(answer: Mapping[str, Any]) -> list[str]:
     return [finding["code"] for finding in answer["findings"]]
 
 
-def contents(*dlls: Pretended) -> dict[str, bytes]:
+def contents(*dlls: nvidia.Pretended) -> dict[str, bytes]:
     return {dll.name: dll.content for dll in sorted(dlls, key=lambda dll: dll.name)}
 
 
@@ -130,26 +112,26 @@ def option(key: str, value: object) -> tuple[str, str]:
 class Case(NamedTuple):
     """What the source needs and has, how it is built, and what comes of that."""
 
-    dlls: tuple[Pretended, ...]
+    dlls: tuple[nvidia.Pretended, ...]
     needs: Mapping[str, Sequence[str]] = NEEDS
     delayed: Mapping[str, Sequence[str]] | None = None
     files: Mapping[str, bytes] | None = None
     options: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
-    left: tuple[Pretended, ...] = ()
+    left: tuple[nvidia.Pretended, ...] = ()
 
 
-PLAIN = (CUDART, NPPC, NPPIF)
-WITH_BLAS = (*PLAIN, CUBLAS, CUBLAS_LT)
-WITH_DNN = (*WITH_BLAS, CUDNN, *CUDNN_PARTS, NVRTC, NVRTC_BUILTINS)
+PLAIN = (nvidia.CUDART, nvidia.NPPC, nvidia.NPPIF)
+WITH_BLAS = (*PLAIN, nvidia.CUBLAS, nvidia.CUBLAS_LT)
+WITH_DNN = (*WITH_BLAS, nvidia.CUDNN, *nvidia.CUDNN_PARTS, nvidia.NVRTC, nvidia.NVRTC_BUILTINS)
 JPEG = {**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}
 SPARSE = {**NEEDS, "cusparse64_12.dll": ["cusparseCreate"]}
 LATE = {"cublas64_12.dll": ["cublasCreate_v2"]}
-BESIDE = {"cv2/opencv_core.dll": Pretended(name="opencv_core.dll", imports=LATE).content}
+BESIDE = {"cv2/opencv_core.dll": nvidia.Pretended(name="opencv_core.dll", imports=LATE).content}
 BESIDE_IT = {**NEEDS, "opencv_core.dll": ["function"]}
 UNLISTED, SHIPPED = ("not-listed",), ("unlisted-shipped",)
 ALLOWED = option("allow.unlisted-dlls", ["NVJPEG64_12.dll"])
-JITLINK = option("allow.unlisted-dlls", [NVJITLINK.name])
+JITLINK = option("allow.unlisted-dlls", [nvidia.NVJITLINK.name])
 NPP_ALONE = option("vendor.families", ["npp", "cudart"])
 WINDOWS, NOTHING = {"KERNEL32.dll": ["Sleep"]}, ("not-cuda", "nothing-to-vendor")
 DELVEWHEEL = option("vendor.engine", "delvewheel")
@@ -158,15 +140,15 @@ CASES = {
     "what a DLL beside the module imports": Case(WITH_BLAS, BESIDE_IT, files=BESIDE),
     "cuDNN's parts, and what it imports by name": Case(WITH_DNN, DNN),
     "what is delay-loaded": Case(WITH_BLAS, delayed=LATE),
-    "what the licence does not list": Case(PLAIN, JPEG, findings=UNLISTED, left=(NVJPEG,)),
-    "that, allowed by name": Case((*PLAIN, NVJPEG), JPEG, options=ALLOWED, findings=SHIPPED),
+    "what the licence does not list": Case(PLAIN, JPEG, findings=UNLISTED, left=(nvidia.NVJPEG,)),
+    "that, allowed by name": Case((*PLAIN, nvidia.NVJPEG), JPEG, options=ALLOWED, findings=SHIPPED),
     "what a chosen DLL imports and the licence does not list": Case(
-        (*PLAIN, CUSPARSE), SPARSE, findings=UNLISTED, left=(NVJITLINK,)
+        (*PLAIN, nvidia.CUSPARSE), SPARSE, findings=UNLISTED, left=(nvidia.NVJITLINK,)
     ),
     "that, of another wheel": Case(
-        (*PLAIN, CUSPARSE, NVJITLINK), SPARSE, options=JITLINK, findings=SHIPPED
+        (*PLAIN, nvidia.CUSPARSE, nvidia.NVJITLINK), SPARSE, options=JITLINK, findings=SHIPPED
     ),
-    "chosen families": Case(PLAIN, DNN, options=NPP_ALONE, left=(CUBLAS, CUDNN)),
+    "chosen families": Case(PLAIN, DNN, options=NPP_ALONE, left=(nvidia.CUBLAS, nvidia.CUDNN)),
     "nothing": Case((), WINDOWS, findings=NOTHING),
 }
 
@@ -225,29 +207,34 @@ def test_what_delvewheel_does_otherwise_is_told(
 
 
 def test_a_directory_comes_before_wheels_which_have_what_it_lacks(shop: Shop) -> None:
-    newer = Pretended(name=NPPC.name, exports=["nppGetLibVersion", "newer"])
-    answer = shop.build(shop.source(), *shop.toolkit(newer, NPPIF))
-    assert vendored(answer)[NPPC.name] == newer.content
-    assert packed(Path(answer["wheels"][0]["path"]), f"{LIBS}/{NPPC.name}") != newer.content
+    newer = nvidia.Pretended(name=nvidia.NPPC.name, exports=["nppGetLibVersion", "newer"])
+    answer = shop.build(shop.source(), *shop.toolkit(newer, nvidia.NPPIF))
+    assert vendored(answer)[nvidia.NPPC.name] == newer.content
+    assert packed(Path(answer["wheels"][0]["path"]), f"{LIBS}/{nvidia.NPPC.name}") != newer.content
     origins = {cargo["member"]: cargo["origin"] for cargo in answer["carried"]}
-    assert origins[f"{LIBS}/{CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
+    assert origins[f"{LIBS}/{nvidia.CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
 
 
 #: What is needed, what lies in a toolkit, whether with a licence, and what is told of it.
 TOOLKITS = {
-    "not all of cuDNN": (DNN, (*WITH_BLAS, CUDNN), True, "vendored-incomplete"),
+    "not all of cuDNN": (DNN, (*WITH_BLAS, nvidia.CUDNN), True, "vendored-incomplete"),
     "no licence text": (DNN, WITH_DNN, False, "licence-missing"),
-    "a driver": ({**NEEDS, "nvcuda.dll": ["cuInit"]}, (*PLAIN, DRIVER), True, "driver-not-shipped"),
+    "a driver": (
+        {**NEEDS, "nvcuda.dll": ["cuInit"]},
+        (*PLAIN, nvidia.DRIVER),
+        True,
+        "driver-not-shipped",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", TOOLKITS)
 def test_what_a_toolkit_lacks_or_may_not_give_is_told(name: str, shop: Shop) -> None:
     needs, dlls, licence, code = TOOLKITS[name]
-    engine = DELVEWHEEL if DRIVER in dlls else ()
+    engine = DELVEWHEEL if nvidia.DRIVER in dlls else ()
     answer = shop.build(shop.source(needs), *shop.toolkit(*dlls, licence=licence), *engine)
     assert codes(answer) == [code]
-    assert DRIVER.name not in vendored(answer)
+    assert nvidia.DRIVER.name not in vendored(answer)
 
 
 TOO_NEW = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
@@ -276,7 +263,7 @@ def test_what_cannot_be_vendored_is_told_in_one_line_and_nothing_is_written(
 
 
 def test_a_damaged_wheel_of_nvidias_is_refused(shop: Shop) -> None:
-    files = {f"nvidia/npp/bin/{dll.name}": dll.content for dll in (NPPC, NPPIF)}
+    files = {f"nvidia/npp/bin/{dll.name}": dll.content for dll in (nvidia.NPPC, nvidia.NPPIF)}
     record = "nvidia_npp_cu12-12.4.1.87.dist-info/RECORD"
     rows = f"{next(iter(files))},,\n{record},,\n".encode()
     make_wheel(shop.index / NPP_WHEEL, {**files, record: rows})
@@ -312,7 +299,7 @@ def test_metadata_says_whose_licences_hold(expression: str, joined: str | None, 
     assert metadata.get_all("License-File") == [f"{wheel}/License.txt" for wheel in wheels]
     licences = members(answer, "/licenses/")
     assert [path.split("/licenses/")[1] for path in licences] == metadata.get_all("License-File")
-    assert set(licences.values()) == {LICENCE}
+    assert set(licences.values()) == {nvidia.LICENCE}
 
 
 def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
@@ -323,7 +310,7 @@ def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
     with listening() as server:
         server.add(f"/{SOURCE}?X-Amz-Signature=secret", source.read_bytes())
         url = server.url(f"/{SOURCE}?X-Amz-Signature=secret")
-        answer = shop.build(url, *shop.toolkit(CUDART))
+        answer = shop.build(url, *shop.toolkit(nvidia.CUDART))
         place = server.url(f"/{SOURCE}")
     assert not [name for name, content in members(answer, "").items() if b"secret" in content]
     (text,) = members(answer, "/sboms/").values()
@@ -334,8 +321,11 @@ def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
     carried = {cargo["member"]: cargo["sha256"] for cargo in answer["carried"]}
     assert {part["bom-ref"]: part["hashes"][0]["content"] for part in parts.values()} == carried
     purl = f"pkg:pypi/nvidia-npp-cu12@12.4.1.87?file_name={NPP_WHEEL}"
-    assert (parts[NPPC.name]["purl"], parts[NPPC.name]["version"]) == (purl, "12.4.1.87")
-    assert not {"purl", "version"} & parts[CUDART.name].keys()
+    assert (parts[nvidia.NPPC.name]["purl"], parts[nvidia.NPPC.name]["version"]) == (
+        purl,
+        "12.4.1.87",
+    )
+    assert not {"purl", "version"} & parts[nvidia.CUDART.name].keys()
     (ancestor,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
     assert ancestor["hashes"][0]["content"] == answer["source"]["sha256"]
     assert ancestor["externalReferences"][0]["url"] == place
@@ -353,15 +343,15 @@ def test_the_plan_is_what_is_made_each_time_to_the_byte(shop: Shop) -> None:
     assert dry["plan"][0]["size"] == first["wheels"][0]["size"]
     assert first["wheels"][0]["sha256"] == second["wheels"][0]["sha256"]
     # What lies deflated in NVIDIA's wheel is copied as it lies.
-    ours = packed(Path(first["wheels"][0]["path"]), f"{LIBS}/{NPPIF.name}")
-    assert ours == packed(shop.index / NPP_WHEEL, f"nvidia/npp/bin/{NPPIF.name}")
+    ours = packed(Path(first["wheels"][0]["path"]), f"{LIBS}/{nvidia.NPPIF.name}")
+    assert ours == packed(shop.index / NPP_WHEEL, f"nvidia/npp/bin/{nvidia.NPPIF.name}")
 
 
 def test_a_wheel_that_delvewheel_has_repaired_keeps_what_it_has(shop: Shop) -> None:
     mangled, plain = "nppc64_12-0123abcd.dll", "cudart64_12.dll"
     dlls = {
-        f"{LIBS}/{mangled}": NPPC.content,
-        f"{LIBS}/{plain}": Pretended(name=plain).content,
+        f"{LIBS}/{mangled}": nvidia.NPPC.content,
+        f"{LIBS}/{plain}": nvidia.Pretended(name=plain).content,
         f"{INFO}/DELVEWHEEL": b"Version: 1.13.2\n",
     }
     needs = {mangled: ["nppGetLibVersion"], plain: ["function"]}

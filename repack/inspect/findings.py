@@ -51,16 +51,14 @@ def find_findings(analysis: Analysis, pythons: Collection[str]) -> tuple[Finding
         *_check_numpy(analysis, pythons),
         *_check_carried(analysis),
     ]
-    findings = [
-        Finding(
-            code=code,
-            member=member,
-            message=TEXTS[code]["says"].format(*words),
-            hint=TEXTS[code]["hint"],
-        )
-        for code, member, *words in rows
-    ]
+    findings = [make_finding(*row) for row in rows]
     return tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message)))
+
+
+def make_finding(code: str, member: str, *words: object) -> Finding:
+    """Return the finding whose sentence has `words` filled in."""
+    text = TEXTS[code]
+    return Finding(code=code, member=member, message=text["says"].format(*words), hint=text["hint"])
 
 
 def _check_cuda(analysis: Analysis) -> Iterator[Row]:

@@ -9,6 +9,7 @@ from unidiff.patch import Line, PatchedFile, PatchSet
 
 from repack.errors import ConfigError, PatchError
 from repack.patching.loader import parse
+from repack.wheel.names import check_names
 
 
 class Overlay(NamedTuple):
@@ -54,21 +55,19 @@ def read_overlay(folder: Path, *, reserved: Collection[str] = ()) -> Overlay:
 
 
 def _check_place(path: Path, member: str, reserved: Collection[str]) -> None:
-    """Refuse what lies in no package, or would be another than repack's own."""
-    top, *rest = member.split("/")
-    if member in reserved:
-        reason = "it is one of repack's own files, which are the same in every wheel"
-    elif not top or not rest or ".." in (top, *rest) or top.endswith((".dist-info", ".data")):
-        reason = "it cannot go into a wheel: files go to the same path in it, in a package"
-    else:
-        return
-    raise ConfigError(
-        reason,
-        code="bad-overlay",
-        file=path,
-        member=member,
-        hint="give it another place, such as cv2/team.py; a unified diff ends in .patch",
-    )
+    """Refuse a name that no wheel may have, lies in no package, or is that of repack's own file."""
+    check_names([member], path)
+    top, _, rest = member.partition("/")
+    if member in reserved or not rest or top.endswith((".dist-info", ".data")):
+        raise ConfigError(
+            "it is one of repack's own files, which are the same in every wheel"
+            if member in reserved
+            else "it cannot go into a wheel: files go to the same path in it, in a package",
+            code="bad-overlay",
+            file=path,
+            member=member,
+            hint="give it another place, such as cv2/team.py; a unified diff ends in .patch",
+        )
 
 
 def _read_diffs(path: Path) -> list[PatchedFile]:

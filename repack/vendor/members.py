@@ -8,6 +8,7 @@ from repack.config import Config
 from repack.dlls import Kind, classify, may_be_shipped, missing_parts
 from repack.fetch.supply import Supply
 from repack.inspect import Analysis
+from repack.inspect.findings import make_finding
 from repack.plan import Supplement
 from repack.record import Cargo, Finding
 from repack.vendor.delvewheel import repair
@@ -18,37 +19,6 @@ from repack.wheel import Carried, Copied, rename_wheel
 
 #: What NVIDIA's own wheels of today state as their License-Expression.
 _LICENCE = "LicenseRef-NVIDIA-Proprietary"
-#: Code -> message and hint.
-_TEXTS = {
-    "already-vendored": (
-        "delvewheel has put DLLs into it before; they stay as they are",
-        "start from the wheel as it was built, to choose them anew",
-    ),
-    "driver-not-shipped": (
-        "{} of {} is not put into the wheel: it is the driver's, and fits that driver alone",
-        "--driver-stub helps machines that have no driver",
-    ),
-    "licence-missing": (
-        "there is no licence text with the DLLs of {}, and NVIDIA's licence asks for it",
-        "put its EULA.txt beside them",
-    ),
-    "not-listed": (
-        "{}, which {} needs, is not put into the wheel: NVIDIA's licence does not list it",
-        "it is looked for on the machine; with leave to pass it on, name it in allow.unlisted-dlls",
-    ),
-    "nothing-to-vendor": (
-        "no CUDA DLL is put into the wheel: it needs none that may be put into it",
-        "--mode patch does the same",
-    ),
-    "unlisted-shipped": (
-        "{} is put into the wheel, though NVIDIA's licence does not list it: allow.unlisted-dlls",
-        "be sure that you have leave to pass it on",
-    ),
-    "vendored-incomplete": (
-        "{} of {} comes without {}, which it loads by name while it runs",
-        "name a whole cuDNN under vendor.dlls or vendor.dll-dirs",
-    ),
-}
 
 
 def carry_dlls(  # noqa: PLR0913 - what a build knows of itself
@@ -113,36 +83,30 @@ def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carr
             yield supplier.carry(place, f"{folder}/{name}/{PurePath(place).name}")
 
 
-def _finding(code: str, *words: str) -> Finding:
-    """Return the finding whose message has `words` in it, and is about the first."""
-    message, hint = _TEXTS[code]
-    member = words[0] if words else ""
-    return Finding(code=code, message=message.format(*words), member=member, hint=hint)
-
-
 def _check_selection(
     config: Config, complete: Analysis, chosen: Mapping[str, Choice]
 ) -> Iterator[Finding]:
     if not chosen:
-        yield _finding("nothing-to-vendor")
+        yield make_finding("nothing-to-vendor", "")
     if f"{complete.wheel.dist_info}/DELVEWHEEL" in complete.wheel.names:
-        yield _finding("already-vendored")
+        yield make_finding("already-vendored", "")
     for need in complete.toolkit_needs:
+        name = need.dll.name
         if is_asked_for(need.dll, config) and not may_carry(need.dll, config):
-            yield _finding("not-listed", need.dll.name, need.needed_by[0])
+            yield make_finding("not-listed", name, name, need.needed_by[0])
     keys = {choice.dll.key for choice in chosen.values()}
     for choice in chosen.values():
+        name = choice.dll.name
         if not may_be_shipped(choice.dll):
-            yield _finding("unlisted-shipped", choice.dll.name)
+            yield make_finding("unlisted-shipped", name, name)
         if missing := missing_parts(choice.dll, keys):
-            origin, parts = choice.supplier.origin, ", ".join(missing)
-            yield _finding("vendored-incomplete", choice.dll.name, origin, parts)
+            yield make_finding("vendored-incomplete", name, name, ", ".join(missing))
 
 
 def _check_suppliers(suppliers: Sequence[Supplier], used: Sequence[Supplier]) -> Iterator[Finding]:
     for supplier in suppliers:
         for name in (PurePath(place).name for place in supplier.images):
             if classify(name).kind is Kind.DRIVER:
-                yield _finding("driver-not-shipped", name, supplier.origin)
+                yield make_finding("driver-not-shipped", name, name, supplier.origin)
         if supplier in used and not supplier.licences:
-            yield _finding("licence-missing", supplier.origin)
+            yield make_finding("licence-missing", "", supplier.origin)

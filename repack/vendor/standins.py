@@ -8,9 +8,8 @@ from collections.abc import Iterable
 
 from repack.dlls import Kind, make_dll
 from repack.inspect import Analysis
-from repack.inspect.findings import STAND_INS
+from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement
-from repack.record import Finding
 from repack.vendor.members import describe_cargo
 from repack.wheel import Added, Carried, entry_of
 
@@ -44,15 +43,7 @@ def stand_ins(analysis: Analysis) -> Supplement:
             continue
         key, asker = need.dll.key, need.needed_by[0]
         if key not in _ANSWERS or analysis.images[asker].machine != "x86-64":
-            findings.append(
-                Finding(
-                    code="no-stand-in",
-                    message=f"there is no stand-in for {need.dll.name}: what it would have to "
-                    "answer where there is no device is not known",
-                    member=asker,
-                    hint="whoever imports the wheel needs the driver that brings it",
-                )
-            )
+            findings.append(make_finding("no-stand-in", asker, need.dll.name))
             continue
         content = make_stand_in(key, analysis.symbols(need))
         path = f"{STAND_INS}/{key.removesuffix('.dll')}/{key}"
