@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from fnmatch import filter as filter_names
-from typing import NamedTuple
 
 from repack.dlls.families import Dll, Kind
 
@@ -25,31 +24,17 @@ _COMPANIONS = (
 )
 
 
-class Partner(NamedTuple):
-    """DLLs that a DLL loads by name, their keys as a pattern.
-
-    `beside` where all of them must be of the same release, and so of one directory.
-    """
-
-    names: re.Pattern[str]
-    beside: bool = False
-
-
-def partners(dll: Dll, cuda_major: int | None) -> tuple[Partner, ...]:
-    """Return what `dll` loads by name.
+def partners(dll: Dll) -> tuple[re.Pattern[str], ...]:
+    """Return what `dll` loads by name, as patterns of keys.
 
     cuDNN's library is a shim that loads its parts, cuBLASLt and NVRTC; NVRTC loads its built-ins.
     """
+    names: tuple[str, ...] = ()
     if dll.kind is Kind.CUDNN and (dll.version or 0) >= min(_CUDNN_PARTS):
-        major = r"\d\d" if cuda_major is None else str(cuda_major)
-        return (
-            Partner(re.compile(rf"cudnn\w*64_{dll.version}\.dll"), beside=True),
-            Partner(re.compile(rf"cublaslt64_{major}\.dll")),
-            Partner(re.compile(rf"nvrtc64_{major}\d_0\.dll")),
-        )
-    if dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
-        return (Partner(re.compile(r"nvrtc-builtins64_\d+\.dll"), beside=True),)
-    return ()
+        names = (rf"cudnn\w*64_{dll.version}", r"cublaslt64_\d\d", r"nvrtc64_\d{3}_0")
+    elif dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
+        names = (r"nvrtc-builtins64_\d+",)
+    return tuple(re.compile(rf"{name}\.dll") for name in names)
 
 
 def companions(dll: Dll) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def _walk(
         names = [imported.dll for imported in images[asker].imports]
         if delayed:
             names += [imported.dll for imported in images[asker].delay_imports]
-            patterns = [partner.names for partner in partners(classify(file), None)]
+            patterns = partners(classify(file))
             names += [key for key in members if any(rule.fullmatch(key) for rule in patterns)]
         for name in names:
             answer = _find_nearest(members.get(key_of(name), []), home, folder)
