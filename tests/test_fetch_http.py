@@ -127,7 +127,7 @@ BUSY = answers("403 Forbidden", {"Retry-After": "600"})
 #: What always comes, whether the lock knows the content, code, a part of the message.
 STAYING: dict[str, tuple[Fault, bool, str, str]] = {
     "cut each time": (ends_after(0), False, "network", "no answer: "),
-    "more than announced": (too_long, False, "network", f"{SIZE + 1} of {SIZE} bytes came"),
+    "more than announced": (too_long, False, "network", "no answer: "),
     "more in chunks": (chunked(CONTENT, b"more", b""), True, "sha256", "repack.lock says"),
     "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER)),
     "no length, no hash": (whole(CONTENT), False, "no-length", "source.sha256"),

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,39 +23,60 @@ THREADED = "sample_cu126-4.13.0-cp314-cp314t-win_amd64.whl"
 LINUX = "sample_cu126-4.14.0-cp37-abi3-manylinux_2_28_x86_64.whl"
 LOCAL = "sample_cu126-4.11.0+cu126-py3-none-any.whl"
 NAMES = (CP39, ABI3, THREADED, LINUX, LOCAL)
+PAGE = "/simple/sample-cu126/"
 SOURCE = IndexSource(requirement="sample-cu126==4.13.0", python="3.12")
 
 
 def metadata(name: str) -> str:
+    version = name.split("-")[1]
     return (
-        f"Metadata-Version: 2.1\nName: sample-cu126\nVersion: {name.split('-')[1]}\n"
-        "Requires-Dist: never-asked-for\n"
+        f"Metadata-Version: 2.1\nName: sample-cu126\nVersion: {version}\nRequires-Dist: unasked\n"
     )
 
 
 def wheel(name: str) -> bytes:
     """The wheel of that name, with metadata for pip."""
-    dist_info = "-".join(name.split("-")[:2])
-    files = {
-        f"{dist_info}.dist-info/METADATA": metadata(name),
-        f"{dist_info}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: false\n",
-    }
-    return make_content(700_000, seed=NAMES.index(name), files=files)
+    dist_info = "-".join(name.split("-")[:2]) + ".dist-info"
+    tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: false\n"
+    files = {f"{dist_info}/METADATA": metadata(name), f"{dist_info}/WHEEL": tags}
+    return make_content(700_000, seed=zlib.crc32(name.encode()), files=files)
 
 
-def page(names: tuple[str, ...] = NAMES, *, is_modern: bool = True) -> bytes:
-    """The project's page; an old index says neither hashes nor that it has the metadata."""
-    links = ""
-    for name in names:
-        place = f"/files/{name.replace('+', '%2B')}"
-        if is_modern:
-            place += f'#sha256={sha256(wheel(name))}" data-core-metadata="true'
-        links += f'<a href="{place}">{name}</a>\n'
-    return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
+class Index(Site):
+    """An index that pip reads, and the cache of those who fetch from it."""
+
+    def list_wheels(self, *names: str, is_modern: bool = True) -> None:
+        """Fill the project's page; an old one says neither hashes nor that there is metadata."""
+        links = ""
+        for name in names:
+            place = f"/files/{name.replace('+', '%2B')}"
+            self.add(place, wheel(name))
+            self.add(f"{place}.metadata", metadata(name).encode())
+            more = f'#sha256={sha256(wheel(name))}" data-core-metadata="true' if is_modern else ""
+            links += f'<a href="{place}{more}">{name}</a>\n'
+        self.add(PAGE, f"<!DOCTYPE html><html>{links}</html>".encode(), kind="text/html", etag=None)
+
+    def take(
+        self, source: IndexSource = SOURCE, lock: Lock | None = None, *, offline: bool = False
+    ) -> Fetched:
+        return fetch(source, self.cache, lock, offline=offline)
+
+    def denied(self, source: IndexSource = SOURCE, lock: Lock | None = None) -> RepackError:
+        """Return the error of a fetch that fails and leaves nothing."""
+        with pytest.raises(RepackError) as caught:
+            self.take(source, lock)
+        assert "\n" not in str(caught.value)
+        assert not [path for path in self.cache.root.rglob("*.*") if path.suffix != ".lock"]
+        return caught.value
+
+    def downloads(self) -> list[str]:
+        """The wheels that were asked for, by name."""
+        asked = [seen.path.rpartition("/")[2] for seen in self.seen if seen.method == "GET"]
+        return [name for name in asked if name.endswith(".whl")]
 
 
 @pytest.fixture
-def index(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def index(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     """The index that the user's environment names."""
     no_proxies(monkeypatch)
     hurry(monkeypatch)
@@ -63,38 +85,10 @@ def index(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_KEYRING_PROVIDER", "subprocess")
-    with Site(cache) as server:
-        monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
-        server.add("/simple/sample-cu126/", page(), kind="text/html", etag=None)
-        for name in NAMES:
-            place = f"/files/{name.replace('+', '%2B')}"
-            server.add(place, wheel(name))
-            server.add(f"{place}.metadata", metadata(name).encode())
-        yield server
-
-
-def get(
-    index: Site, source: IndexSource = SOURCE, *, lock: Lock | None = None, offline: bool = False
-) -> Fetched:
-    return fetch(source, index.cache, lock, offline=offline)
-
-
-def refused(index: Site, source: IndexSource = SOURCE, lock: Lock | None = None) -> RepackError:
-    with pytest.raises(RepackError) as caught:
-        get(index, source, lock=lock)
-    assert "\n" not in str(caught.value)
-    assert not list((index.cache.root / "files").rglob("*.whl"))
-    assert not list(index.cache.root.glob("incoming/*"))
-    return caught.value
-
-
-def downloads(index: Site) -> list[str]:
-    """The wheels that were asked for, by name."""
-    return [
-        seen.path.rpartition("/")[2]
-        for seen in index.seen
-        if seen.path.endswith(".whl") and seen.method == "GET"
-    ]
+    with Index(cache) as index:
+        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/"))
+        index.list_wheels(*NAMES)
+        yield index
 
 
 REQUIREMENTS = {
@@ -108,84 +102,91 @@ REQUIREMENTS = {
 
 @pytest.mark.parametrize(("requirement", "python", "name"), REQUIREMENTS.values(), ids=REQUIREMENTS)
 def test_pip_finds_the_wheel_of_a_python(
-    index: Site, requirement: str, python: str, name: str
+    index: Index, requirement: str, python: str, name: str
 ) -> None:
-    fetched = get(index, IndexSource(requirement=requirement, python=python))
+    fetched = index.take(IndexSource(requirement=requirement, python=python))
     assert fetched.path == index.cache.place(sha256(wheel(name)), name)
     assert fetched.path.read_bytes() == wheel(name)
     escaped, version = name.replace("+", "%2B"), name.split("-")[1].replace("+", "%2B")
-    assert downloads(index) == [escaped]
+    assert index.downloads() == [escaped]
     # What it is called on whatever mirror it lies.
     assert fetched.pin.url == f"pkg:pypi/sample-cu126@{version}?file_name={escaped}"
     assert str(index.port) not in str(fetched.pin)
 
 
-def test_a_pin_binds_pip_to_its_version_and_hash(index: Site) -> None:
+def test_a_pin_binds_pip_to_its_version_and_file(index: Index) -> None:
     source = IndexSource(requirement="sample-cu126", python="3.9")
     lock = locked(pin_key(source), wheel(CP39), name=CP39)
-    assert get(index, source, lock=lock).pin.filename == CP39
-    assert downloads(index) == [CP39]
+    assert index.take(source, lock).pin.filename == CP39
+    assert index.downloads() == [CP39]
 
 
-def test_what_differs_from_a_pin_is_told_with_both_hashes(index: Site) -> None:
+def test_a_pin_holds_though_a_wheel_was_added_that_fits_better(index: Index) -> None:
+    added = ABI3.replace("cp37-abi3", "cp312-none")
+    index.list_wheels(ABI3, added)
+    assert index.take().pin.filename == added
+    lock = locked(pin_key(SOURCE), wheel(ABI3), name=ABI3)
+    assert index.take(lock=lock).path.read_bytes() == wheel(ABI3)
+
+
+def test_what_differs_from_a_pin_is_told_with_both_hashes(index: Index) -> None:
     index.add(f"/files/{ABI3}", wheel(LOCAL))
-    error = refused(index, lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
+    error = index.denied(lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
     both = f"has SHA-256 {sha256(wheel(LOCAL))}, repack.lock says {sha256(wheel(ABI3))} [sha256]"
     assert both in str(error)
     assert "--update-lock" in error.hint
     source = IndexSource(requirement="sample-cu126==4.13.0", sha256="0" * 64)
-    assert f"source.sha256 says {'0' * 64}" in str(refused(index, source))
+    assert f"source.sha256 says {'0' * 64}" in str(index.denied(source))
 
 
-def test_what_the_cache_has_is_not_asked_for(index: Site) -> None:
-    fetched = get(index)
+def test_what_the_cache_has_is_not_asked_for(index: Index) -> None:
+    fetched = index.take()
     index.seen.clear()
-    assert get(index, lock=Lock().with_pin(fetched.pin)) == fetched
-    assert get(index, offline=True) == fetched
+    assert index.take(lock=Lock().with_pin(fetched.pin)) == fetched
+    assert index.take(offline=True) == fetched
     assert not index.seen
-    get(index, IndexSource(requirement="sample-cu126<4.14"))
-    assert index.paths() == ["/simple/sample-cu126/", f"/files/{ABI3}.metadata"]
+    index.take(IndexSource(requirement="sample-cu126<4.14"))
+    assert index.paths() == [PAGE, f"/files/{ABI3}.metadata"]
 
 
 def test_the_users_links_hold_even_relative_ones(
-    index: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / ABI3).write_bytes(wheel(ABI3))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "links")
-    assert get(index).pin.filename == ABI3
+    assert index.take().pin.filename == ABI3
     assert not index.seen
 
 
-def test_a_download_that_was_killed_goes_on(index: Site) -> None:
+def test_a_download_that_was_killed_goes_on(index: Index) -> None:
     place = index.resources[f"/files/{ABI3}"]
     place.faults.extend([ends_after(90_000), *[answers("500 Sorry")] * TRIES])
     with pytest.raises(FetchError):
-        get(index)
-    assert get(index).path.read_bytes() == wheel(ABI3)
+        index.take()
+    assert index.take().path.read_bytes() == wheel(ABI3)
     assert index.seen[-1].headers["range"] == "bytes=90000-"
 
 
-def test_an_old_index_is_asked_for_a_part_of_the_wheel(index: Site, tmp_path: Path) -> None:
-    index.add("/simple/sample-cu126/", page(is_modern=False), kind="text/html", etag=None)
-    assert get(index).path.read_bytes() == wheel(ABI3)
+def test_an_old_index_is_asked_for_a_part_of_the_wheel(index: Index, tmp_path: Path) -> None:
+    index.list_wheels(*NAMES, is_modern=False)
+    assert index.take().path.read_bytes() == wheel(ABI3)
     asked = [seen.headers.get("range", "") for seen in index.seen if seen.path.endswith(ABI3)]
     assert [text for text in asked if not text.startswith("bytes=")] == ["", ""]  # HEAD and GET
     index.add(f"/files/{ABI3}", wheel(ABI3), answers("405 Method Not Allowed"))
     index.cache = Cache(tmp_path / "another")
-    assert get(index).path.read_bytes() == wheel(ABI3)
+    assert index.take().path.read_bytes() == wheel(ABI3)
 
 
 def test_a_pip_of_the_working_directory_is_not_run(
-    index: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pip.py").write_text("raise SystemExit('planted')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert get(index).pin.filename == ABI3
-    assert downloads(index) == [ABI3]
+    assert index.take().pin.filename == ABI3
 
 
 #: What the user has told pip about how and where to install, and what it may say to us.
@@ -199,10 +200,7 @@ platform=any python-version=2.7 abi=none pre=1 upgrade=1 editable=. group=tests
 
 @pytest.mark.parametrize("section", ["", "[install]", "[global]"])
 def test_settings_about_how_and_where_to_install_do_not_reach_us(
-    section: str,
-    index: Site,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    section: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if section:
@@ -214,8 +212,8 @@ def test_settings_about_how_and_where_to_install_do_not_reach_us(
         for setting in SETTINGS.split():
             name, _, value = setting.partition("=")
             monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
-    assert get(index).path.read_bytes() == wheel(ABI3)
-    assert downloads(index) == [ABI3]
+    assert index.take().path.read_bytes() == wheel(ABI3)
+    assert index.downloads() == [ABI3]
     assert {path.name for path in tmp_path.iterdir()} <= {"pip.conf", "cache", "elsewhere.log"}
 
 
@@ -223,7 +221,7 @@ class TestAPrivateIndex:
     """Whoever has no right name and password gets 401."""
 
     @pytest.fixture
-    def index(self, index: Site) -> Site:
+    def index(self, index: Index) -> Index:
         login = f"Basic {base64.b64encode(b'team:s3cr@t').decode()}"
 
         def guard(exchange: Exchange, resource: Resource) -> None:
@@ -244,12 +242,7 @@ class TestAPrivateIndex:
         [("team:s3cr%40t@", "URL"), ("", "netrc"), ("", "keyring"), ("team@", "keyring")],
     )
     def test_is_read_with_the_password_that_pip_knows(
-        self,
-        login: str,
-        way: str,
-        index: Site,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, login: str, way: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
         if way == "netrc":
@@ -262,13 +255,13 @@ class TestAPrivateIndex:
             (tmp_path / "keyring").write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
             (tmp_path / "keyring").chmod(0o755)
             monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-        fetched = get(index)
+        fetched = index.take()
         assert fetched.path.read_bytes() == wheel(ABI3)
         assert index.seen[-1].headers["user-agent"].startswith("repack/")
         assert "s3cr" not in str(fetched.pin)
 
     def test_whose_files_pip_alone_gets_is_left_to_pip(
-        self, index: Site, monkeypatch: pytest.MonkeyPatch
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = index.url("/simple/").replace("://", "://team:s3cr%40t@")
         monkeypatch.setenv("PIP_INDEX_URL", url)
@@ -281,34 +274,33 @@ class TestAPrivateIndex:
                 exchange.send("403 Forbidden", {"Content-Length": "0"})
 
         index.add(f"/files/{ABI3}", wheel(ABI3), only_pip)
-        assert get(index).path.read_bytes() == wheel(ABI3)
+        assert index.take().path.read_bytes() == wheel(ABI3)
 
     @pytest.mark.parametrize("login", ["", "team:wrong@"])
     def test_that_refuses_is_said_to_want_a_password(
-        self, login: str, index: Site, monkeypatch: pytest.MonkeyPatch
+        self, login: str, index: Index, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
-        error = refused(index)
+        error = index.denied()
         assert "the index asks for a name and a password [http-401]" in str(error)
         assert "name and password" in error.hint
         assert "wrong" not in str(error)
 
 
-ALL = page()
 #: What the index lists, what is asked of it for which Python, and a part of the reason.
 LACKING = {
-    "no such version": (ALL, "sample-cu126==9.9", "3.12", "4.11.0+cu126, 4.13.0"),
-    "not for this Python": (ALL, "sample-cu126==4.12.0", "3.14", "4.11.0+cu126, 4.13.0"),
-    "no such name": (ALL, "no-such-sample", "3.12", "(from versions: none)"),
-    "for others only": (page((CP39,)), "sample-cu126", "3.14", "(from versions: none)"),
+    "no such version": (NAMES, "sample-cu126==9.9", "3.12", "4.11.0+cu126, 4.13.0"),
+    "not for this Python": (NAMES, "sample-cu126==4.12.0", "3.14", "4.11.0+cu126, 4.13.0"),
+    "no such name": (NAMES, "no-such-sample", "3.12", "(from versions: none)"),
+    "for others only": ((CP39,), "sample-cu126", "3.14", "(from versions: none)"),
 }
 
 
 @pytest.mark.parametrize("case", LACKING)
-def test_what_an_index_lacks_is_told_in_a_line(case: str, index: Site) -> None:
+def test_what_an_index_lacks_is_told_in_a_line(case: str, index: Index) -> None:
     listed, requirement, python, reason = LACKING[case]
-    index.add("/simple/sample-cu126/", listed, kind="text/html", etag=None)
-    error = refused(index, IndexSource(requirement=requirement, python=python))
+    index.list_wheels(*listed)
+    error = index.denied(IndexSource(requirement=requirement, python=python))
     assert error.code == "no-such-version"
     assert error.file == f"{requirement} for Python {python} on win_amd64"
     assert "the index has no such wheel: Could not find a version that satisfies" in str(error)
@@ -316,11 +308,11 @@ def test_what_an_index_lacks_is_told_in_a_line(case: str, index: Site) -> None:
 
 
 def test_an_index_that_refuses_or_is_not_there_is_told(
-    index: Site, monkeypatch: pytest.MonkeyPatch
+    index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.add("/simple/sample-cu126/", b"", *[answers("403 Forbidden")] * 9)
-    assert "/simple/sample-cu126/: 403 Client Error: Forbidden" in str(refused(index))
+    index.add(PAGE, b"", *[answers("403 Forbidden")] * 9)
+    assert f"{PAGE}: 403 Client Error: Forbidden" in str(index.denied())
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    error = refused(index)
+    error = index.denied()
     assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(error)
     assert error.code == "index"

@@ -14,8 +14,6 @@ from repack.fetch import http
 from repack.files import not_written, replacing
 
 _CHUNK = 2**20
-#: An ETag without W/: a weak one promises nothing about bytes.
-_STRONG = re.compile(r'"[^"]*"')
 
 
 class Offer(NamedTuple):
@@ -39,31 +37,27 @@ def download(
     A `sha256` that is known decides at the end, elsewhere. Tries again as a session does, and
     each new byte renews the tries. Raises FetchError.
     """
-    patience, furthest = http.PATIENCE, size_of(part)
+    # Within a body, other faults than a wrong certificate pass.
+    patience = fresh = http.PATIENCE.new(other=None)
+    furthest = _size_of(part)
     task.advance(furthest)
     while True:
-        with ask(headers=_make_range(part, sha256)) as response:
+        size, mark, headers = _size_of(part), _read_mark(part), {}
+        # Safe where a hash decides, or where the mark lets changed content come whole.
+        if size and (mark or sha256):
+            headers = {"Range": f"bytes={size}-", **({"If-Range": mark} if mark else {})}
+        if size > furthest:
+            patience, furthest = fresh, size
+        with ask(headers=headers) as response:
             try:
                 return _take_answer(response, part, task, sha256)
             except urllib3.exceptions.HTTPError as error:
                 fault, url = error, response.url
-        if size_of(part) > furthest:
-            patience, furthest = http.PATIENCE, size_of(part)
         try:
             patience = patience.increment("GET", error=fault)
         except urllib3.exceptions.MaxRetryError:
             raise http.explain(fault, url) from None
         patience.sleep()
-
-
-def _make_range(part: Path, sha256: str | None) -> dict[str, str]:
-    """Return the headers that ask for the rest only, where that can be done safely."""
-    offset, mark = size_of(part), _read_mark(part)
-    if not offset or not (mark or sha256):
-        return {}
-    # Content that has changed comes whole then.
-    condition = {"If-Range": mark} if mark else {}
-    return {"Range": f"bytes={offset}-", **condition}
 
 
 def _take_answer(response: requests.Response, part: Path, task: Task, sha256: str | None) -> None:
@@ -78,16 +72,16 @@ def _take_answer(response: requests.Response, part: Path, task: Task, sha256: st
             raise FetchError(reason, code="no-length", file=response.url, hint=hint)
         discard(part, task)
         # After the old bytes are gone: never may they stand beside the mark of others.
-        if mark := _STRONG.fullmatch(headers.get("ETag", "")):
-            with replacing(_mark_of(part)) as stream:
-                stream.write(mark[0].encode())
+        with replacing(part.with_suffix(".etag")) as stream:
+            stream.write(_strong_mark(response).encode())
     elif not _is_continued(response, part):
         discard(part, task)
         place = headers.get("Content-Range")
         raise urllib3.exceptions.ProtocolError(f"for the rest the server sends {place}")
+    task.resize(total)
     if status != requests.codes.requested_range_not_satisfiable:
         _append(response, part, task)
-    size = size_of(part)
+    size = _size_of(part)
     if total is not None and size != total:
         if size > total:
             discard(part, task)
@@ -104,9 +98,9 @@ def _read_total(response: requests.Response) -> int | None:
 
 def _is_continued(response: requests.Response, part: Path) -> bool:
     """Return whether the answer is the rest of the file, or says (416) that it is all here."""
-    offset, etag = size_of(part), response.headers.get("ETag", "")
-    is_same = etag == (_read_mark(part) or etag) or not _STRONG.fullmatch(etag)
-    place = response.headers.get("Content-Range", "")
+    offset, place = _size_of(part), response.headers.get("Content-Range", "")
+    old, new = _read_mark(part), _strong_mark(response)
+    is_same = not old or not new or old == new
     return is_same and bool(re.fullmatch(rf"bytes ({offset}-\d+/(\d+|\*)|\*/{offset})", place))
 
 
@@ -126,20 +120,21 @@ def _append(response: requests.Response, part: Path, task: Task) -> None:
 
 def discard(part: Path, task: Task) -> None:
     """Forget what has come so far."""
-    task.advance(-size_of(part))
+    task.advance(-_size_of(part))
     part.unlink(missing_ok=True)
-    _mark_of(part).unlink(missing_ok=True)
+    part.with_suffix(".etag").unlink(missing_ok=True)
 
 
-def size_of(part: Path) -> int:
-    """Return how many bytes have come."""
+def _size_of(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _mark_of(part: Path) -> Path:
-    return part.with_suffix(".etag")
+def _strong_mark(response: requests.Response) -> str:
+    """Return the ETag; "" for a weak one (W/), which promises nothing about bytes."""
+    match = re.fullmatch(r'"[^"]*"', response.headers.get("ETag", ""))
+    return match[0] if match else ""
 
 
 def _read_mark(part: Path) -> str:
-    path = _mark_of(part)
+    path = part.with_suffix(".etag")
     return path.read_text(encoding="utf-8") if path.is_file() else ""

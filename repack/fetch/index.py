@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 import requests
@@ -43,7 +43,7 @@ class Listing(NamedTuple):
 
 def find_wheel(source: IndexSource, pin: Pin | None, session: requests.Session) -> Offer:
     """Return the wheel that pip chooses for `source`; a pin binds it to that version and file."""
-    choice = _choose(source, pin)
+    choice = choose_wheel(source, pin)
     if pin is not None and pin.filename != choice.filename:
         # Of several wheels of that version pip finds the pinned one by its hash.
         choice = choice._replace(url="", filename=pin.filename, sha256=pin.sha256)
@@ -69,24 +69,15 @@ def list_wheel(
         reason = f"what {pin.filename} holds is not in the cache, and --offline asks nobody"
         hint = "run `repack build` once without --offline"
         raise FetchError(reason, code="offline", file=key, hint=hint)
-    choice = _choose(source, pin)
+    choice = choose_wheel(source, pin)
     size, members = _read_members(choice.url)
     filename, sha256 = choice.filename, choice.sha256
-    if sha256 is None:
-        return Listing(filename, members, None)
-    memory.keep(sha256, sorted(members))
-    url = _package_url(filename)
-    return Listing(
-        filename, members, Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
-    )
-
-
-def _choose(source: IndexSource, pin: Pin | None) -> Choice:
-    """Return the file that pip would install: for a pin, of its version."""
-    if pin is None:
-        return choose_wheel(source.requirement, source)
-    name, version, _, _ = parse_wheel_filename(pin.filename)
-    return choose_wheel(f"{name}=={version}", source)
+    fresh = None
+    if sha256 is not None:
+        memory.keep(sha256, sorted(members))
+        url = _package_url(filename)
+        fresh = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
+    return Listing(filename, members, fresh)
 
 
 def _fill(
@@ -117,8 +108,7 @@ def _fill(
 def _package_url(filename: str) -> str:
     """Return the package URL of an index's file: what it is called, on whatever mirror it lies."""
     name, version, _, _ = parse_wheel_filename(filename)
-    escaped = str(version).replace("+", "%2B")
-    return f"pkg:pypi/{name}@{escaped}?file_name={filename.replace('+', '%2B')}"
+    return f"pkg:pypi/{name}@{quote(str(version))}?file_name={quote(filename)}"
 
 
 def _read_members(url: str) -> tuple[int, frozenset[str]]:
@@ -148,10 +138,10 @@ def _open(session: requests.Session, url: str, **options: Any) -> requests.Respo
     By the index's URL, or .netrc (which is left to `requests`), and where the server refuses
     that, by keyring. `options` are those of `get`.
     """
-    settings, host = read_settings(), _host_of(urlsplit(url))
+    settings, host = read_settings(), urlsplit(url).netloc.rpartition("@")[2]
     names = ("index-url", "extra-index-url", "find-links")
     urls = map(urlsplit, " ".join(settings.get(name, "") for name in names).split())
-    indexes = [index for index in urls if _host_of(index) == host]
+    indexes = [index for index in urls if index.netloc.rpartition("@")[2] == host]
     named = next((index for index in indexes if index.username), urlsplit(""))
     user, password = unquote(named.username or ""), unquote(named.password or "")
     login = (user, password) if user else None
@@ -177,7 +167,3 @@ def _ask_keyring(services: Iterable[str], user: str) -> Iterator[tuple[str, str]
         with contextlib.suppress(ValueError, LookupError, TypeError):
             credentials = json.loads(done.output.strip().splitlines()[-1])
             yield credentials["username"], credentials["password"]
-
-
-def _host_of(place: SplitResult) -> str:
-    return place.netloc.rpartition("@")[2]

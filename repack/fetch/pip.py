@@ -12,8 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from packaging.utils import parse_wheel_filename
+
 from repack.config import IndexSource
 from repack.errors import FetchError, ToolError
+from repack.lock import Pin
 from repack.process import Finished, run
 
 #: Seconds: an index may not tell what its wheels require, and then pip downloads each.
@@ -42,7 +45,6 @@ class Choice(NamedTuple):
     """The file that pip has chosen; `sha256` is None where the index does not say it."""
 
     source: IndexSource
-    requirement: str
     url: str
     filename: str
     sha256: str | None
@@ -71,11 +73,12 @@ def _list_settings(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str
     return {name: ast.literal_eval(value) for _, name, value in rows if name in _ABOUT_INDEXES}
 
 
-def choose_wheel(requirement: str, source: IndexSource) -> Choice:
-    """Return the file that pip would install for the Python and the platform of `source`.
+def choose_wheel(source: IndexSource, pin: Pin | None) -> Choice:
+    """Return the file that pip would install, which for a pin is one of its version.
 
     Raises FetchError of code "no-such-version", or another where pip could not ask.
     """
+    requirement = _exact_requirement(pin.filename) if pin else source.requirement
     with TemporaryDirectory(prefix="repack-") as folder:
         report = Path(folder) / "report.json"
         command = [
@@ -92,20 +95,25 @@ def choose_wheel(requirement: str, source: IndexSource) -> Choice:
         download = json.loads(report.read_bytes())["install"][0]["download_info"]
     filename = unquote(urlsplit(download["url"]).path.rpartition("/")[2])
     sha256 = download["archive_info"].get("hashes", {}).get("sha256")
-    return Choice(source, requirement, download["url"], filename, sha256)
+    return Choice(source, download["url"], filename, sha256)
 
 
 def download_by_pip(choice: Choice, sha256: str | None, folder: Path) -> Path:
     """Return the wheel that pip has downloaded into `folder`; its hash, where known, binds it."""
     requirements, wheels = folder / "requirements.txt", folder / "wheels"
-    line = f"{choice.requirement} --hash=sha256:{sha256}" if sha256 else choice.requirement
-    requirements.write_text(line, encoding="utf-8")
+    requirement, options = _exact_requirement(choice.filename), _target_options(choice.source)
+    hashed = f"{requirement} --hash=sha256:{sha256}" if sha256 else requirement
+    requirements.write_text(hashed, encoding="utf-8")
     files = (f"--dest={wheels}", f"--requirement={requirements}")
-    command = ("download", "--no-deps", "--no-cache-dir", *files)
-    done = _run_pip([*command, *_target_options(choice.source)])
+    done = _run_pip(["download", "--no-deps", "--no-cache-dir", *files, *options])
     if done.returncode:
-        raise _explain(done, choice.requirement, choice.source)
+        raise _explain(done, requirement, choice.source)
     return next(wheels.iterdir())
+
+
+def _exact_requirement(filename: str) -> str:
+    name, version, _, _ = parse_wheel_filename(filename)
+    return f"{name}=={version}"
 
 
 def _target_options(source: IndexSource) -> Sequence[str]:

@@ -3,9 +3,10 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
+from textwrap import shorten
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -22,7 +23,6 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 #: Asks for a path below the releases, of a media type.
 _Ask: TypeAlias = Callable[[str, str], requests.Response]
-_SHOWN_NAMES = 8
 
 
 class _Asset(msgspec.Struct, frozen=True):
@@ -67,10 +67,10 @@ def _ask(
     names = [name for name in source.token_env if _may_use(name, source.api)]
     where = " or ".join(names) or "a variable, and name that in source.token-env"
     hint = f"look at owner, name and tag; if it is private, put a token that may read it in {where}"
-    name = next((name for name in names if os.environ.get(name, "").strip()), "")
-    token = partial(_add_token, os.environ.get(name, "").strip())
+    name = next((name for name in names if os.environ.get(name, "").strip()), None)
+    auth = partial(_add_token, os.environ[name].strip()) if name else None
     try:
-        return get(session, url, headers=headers, auth=token if name else None, hint=hint)
+        return get(session, url, headers=headers, auth=auth, hint=hint)
     except FetchError as error:
         if not name or error.code not in {"http-401", "http-403"}:
             raise
@@ -125,7 +125,7 @@ def _find_release(ask: _Ask, source: ReleaseSource, pin: Pin | None) -> _Release
     except FetchError as error:
         if error.code != "http-404" or tag:
             raise
-    tags = _list_names([release.tag_name for release in _read(ask, "", list[_Release])])
+    tags = _list_names(release.tag_name for release in _read(ask, "", list[_Release]))
     reason = f"the repository has no releases but pre-releases: {tags}"
     hint = "choose one by source.tag"
     raise FetchError(reason, code="http-404", file=source.repository, hint=hint)
@@ -145,6 +145,5 @@ def _choose(release: _Release, source: ReleaseSource, pin: Pin | None) -> _Asset
     raise FetchError(f"{reason}; there are {names}", code="asset", file=file, hint=hint)
 
 
-def _list_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    return ", ".join(names[:_SHOWN_NAMES]) + more or "none"
+def _list_names(names: Iterable[str]) -> str:
+    return shorten(", ".join(names) or "none", 400, placeholder=" ...")
