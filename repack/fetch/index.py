@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -19,11 +19,9 @@ from packaging.utils import parse_wheel_filename
 from repack.config import IndexSource
 from repack.console import Task
 from repack.errors import FetchError
-from repack.fetch.cache import Cache
 from repack.fetch.download import Offer, download
 from repack.fetch.http import get, make_session
 from repack.fetch.pip import LOGIN_HINT, Choice, choose_wheel, download_by_pip, read_settings
-from repack.files import Memory
 from repack.lock import Pin
 from repack.process import run
 
@@ -33,14 +31,6 @@ _LEFT_TO_PIP = frozenset({"http-401", "http-403", "http-407", "tls"})
 _TAIL = 1 << 18
 
 
-class Listing(NamedTuple):
-    """The wheel that was chosen, its members, and its pin where the index says its hash."""
-
-    filename: str
-    members: frozenset[str]
-    pin: Pin | None
-
-
 def find_wheel(source: IndexSource, pin: Pin | None, session: requests.Session) -> Offer:
     """Return the wheel that pip chooses for `source`; a pin binds it to that version and file."""
     choice = choose_wheel(source, pin)
@@ -48,36 +38,7 @@ def find_wheel(source: IndexSource, pin: Pin | None, session: requests.Session) 
         # Of several wheels of that version pip finds the pinned one by its hash.
         choice = choice._replace(url="", filename=pin.filename, sha256=pin.sha256)
     fill = partial(_fill, choice, session)
-    return Offer(choice.filename, _package_url(choice.filename), choice.sha256, fill)
-
-
-def list_wheel(
-    source: IndexSource, key: str, pin: Pin | None, cache: Cache, *, offline: bool
-) -> Listing | None:
-    """Return what the wheel for `source` holds: the pinned one, or the newest on the index.
-
-    Only its directory is read, and remembered by its hash; `key` is what the lock calls it. None
-    with `offline` where nothing is pinned. Raises FetchError.
-    """
-    memory = Memory(cache.folder("listings"))
-    members = memory.recall(pin.sha256, frozenset[str]) if pin else None
-    if pin and members is not None:
-        return Listing(pin.filename, members, pin)
-    if offline:
-        if pin is None:
-            return None
-        reason = f"what {pin.filename} holds is not in the cache, and --offline asks nobody"
-        hint = "run `repack build` once without --offline"
-        raise FetchError(reason, code="offline", file=key, hint=hint)
-    choice = choose_wheel(source, pin)
-    size, members = _read_members(choice.url)
-    filename, sha256 = choice.filename, choice.sha256
-    fresh = None
-    if sha256 is not None:
-        memory.keep(sha256, sorted(members))
-        url = _package_url(filename)
-        fresh = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
-    return Listing(filename, members, fresh)
+    return Offer(choice.filename, package_url(choice.filename), choice.sha256, fill)
 
 
 def _fill(
@@ -105,13 +66,13 @@ def _fill(
             raise refusal or error from None
 
 
-def _package_url(filename: str) -> str:
+def package_url(filename: str) -> str:
     """Return the package URL of an index's file: what it is called, on whatever mirror it lies."""
     name, version, _, _ = parse_wheel_filename(filename)
     return f"pkg:pypi/{name}@{quote(str(version))}?file_name={quote(filename)}"
 
 
-def _read_members(url: str) -> tuple[int, frozenset[str]]:
+def read_members(url: str) -> tuple[int, frozenset[str]]:
     """Return the size of the wheel at `url` and the names of its members."""
     place, total = urlsplit(url), ""
     if place.scheme == "file":

@@ -18,9 +18,10 @@ from repack.errors import FetchError, InputError, quote_name, redact_url
 from repack.fetch.cache import Cache
 from repack.fetch.download import Offer, discard, download
 from repack.fetch.http import get, make_session
-from repack.fetch.index import Listing, find_wheel, list_wheel
+from repack.fetch.index import find_wheel, package_url, read_members
+from repack.fetch.pip import choose_wheel
 from repack.fetch.release import find_asset
-from repack.files import sha256_of
+from repack.files import Memory, sha256_of
 from repack.lock import Lock, Pin, difference, read_lock, write_lock
 
 RemoteSource: TypeAlias = UrlSource | IndexSource | ReleaseSource
@@ -28,7 +29,6 @@ Fetchable: TypeAlias = FileSource | RemoteSource
 #: NVIDIA's wheels hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
 _URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
-_OFFLINE_HINT = "run `repack fetch` or `repack build` once without --offline"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
 _MEANWHILE_HINT = "another build has pinned it meanwhile; build again: it takes what is pinned"
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", re.ASCII)
@@ -48,6 +48,13 @@ class Fetched(NamedTuple):
     def sha256(self) -> str:
         """Its SHA-256 in hexadecimal digits."""
         return self.pin.sha256
+
+
+class Listing(NamedTuple):
+    """A wheel of an index, and its members."""
+
+    filename: str
+    members: frozenset[str]
 
 
 class Supply:
@@ -97,14 +104,32 @@ class Supply:
         return self.fetch(IndexSource(requirement=requirement, python=python))
 
     def list_wheel(self, requirement: str, platform: str) -> Listing | None:
-        """Return which files the index's wheel for `requirement` holds; None for not known."""
+        """Return which files the index's wheel for `requirement` holds; None for not known.
+
+        It is the pinned wheel, or the newest. Only its directory is read, and remembered.
+        """
         source = IndexSource(requirement=requirement, python=_ANY_PYTHON, platform=platform)
         key = pin_key(source)
+        pin = self._pin(key)
+        memory = Memory(self.cache.folder("listings"))
+        members = memory.recall(pin.sha256, frozenset[str]) if pin else None
+        if pin and members is not None:
+            return Listing(pin.filename, members)
+        if self.offline:
+            if pin is None:
+                return None
+            raise _not_offline(key, f"what {pin.filename} holds")
         with self.progress.task(f"Looking what {requirement} holds", unit="steps"):
-            listing = list_wheel(source, key, self._pin(key), self.cache, offline=self.offline)
-        if listing and listing.pin:
-            self._new[key] = listing.pin
-        return listing
+            choice = choose_wheel(source, pin)
+            size, members = read_members(choice.url)
+        filename, sha256 = choice.filename, choice.sha256
+        if sha256 is not None:
+            _check_hash(sha256, pin.sha256 if pin else None, by="repack.lock", file=filename)
+            memory.keep(sha256, sorted(members))
+            url = package_url(filename)
+            fresh = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
+            self._new[key] = fresh
+        return Listing(filename, members)
 
     def keep(self) -> tuple[str, ...]:
         """Write what is new into the lock, and return what changed since the last time, as lines.
@@ -151,9 +176,7 @@ class Supply:
         # Before the lock: a cache that we may only read has none.
         fetched = self._find(source, key, pin, since)
         if fetched is None and self.offline:
-            what = f"{pin.filename} ({pin.size} bytes)" if pin else "what it is"
-            reason = f"{what} is not in the cache, and --offline asks nobody"
-            raise FetchError(reason, code="offline", file=key, hint=_OFFLINE_HINT)
+            raise _not_offline(key, f"{pin.filename} ({pin.size} bytes)" if pin else "what it is")
         if fetched is None:
             with self.cache.lock(key, self.progress):
                 # Of several that start together one asks: its answer is as new for the others.
@@ -221,6 +244,12 @@ def _fill(offer: Offer, part: Path, task: Task, tries: int = 2) -> str:
             raise
         return _fill(offer, part, task, tries - 1)
     return sha256
+
+
+def _not_offline(key: str, what: str) -> FetchError:
+    reason = f"{what} is not in the cache, and --offline asks nobody"
+    hint = "run `repack fetch` or `repack build` once without --offline"
+    return FetchError(reason, code="offline", file=key, hint=hint)
 
 
 def pin_key(source: Fetchable) -> str:
