@@ -43,7 +43,8 @@ def examples(command: str) -> list[str]:
 
 class TestHelp:
     def test_is_there_for_the_commands_of_the_design(self) -> None:
-        names = "init build fetch inspect smoke pythons sample pin publish report completion"
+        names = "init build fetch inspect smoke pythons sample pin publish report doctor fix"
+        names += " completion"
         assert list(parsers()) == names.split()
 
     @pytest.mark.parametrize("command", COMMANDS)

@@ -211,17 +211,17 @@ class Explanation:
         name = getattr(self.error, "name", None) or "cv2"
         name = "cv2" if name.startswith("cv2.") else name
         head = (PLAIN_HEAD if is_plain else DLL_HEAD).format(name)
-        clauses = [self.describe_cause(cause) for cause in self._merge_missing()]
-        cures = self.find_cures()
-        first = "{}: {}. To fix it: {}.".format(head, "; ".join(clauses), "; ".join(cures))
+        clauses, cures = "; ".join(self.describe_causes()), "; ".join(self.find_cures())
+        first = "{}: {}. To fix it: {}.".format(head, clauses, cures)
         return "\n  ".join([first, *self.describe_details()])
 
-    def _merge_missing(self):
-        """Return the causes with all missing names in one."""
+    def describe_causes(self):
+        """Return the causes as parts of a sentence, all missing names in one."""
         missing = [cause for cause in self.causes if cause.code == MISSING]
         names = sorted(name for cause in missing for name in cause.names)
         rest = [cause for cause in self.causes if cause.code != MISSING]
-        return [cause._replace(names=names) for cause in missing[:1]] + rest
+        causes = [cause._replace(names=names) for cause in missing[:1]] + rest
+        return [self.describe_cause(cause) for cause in causes]
 
     def describe_cause(self, cause):
         """Return one cause as part of a sentence."""
@@ -534,6 +534,7 @@ class Walk:
         self.missing = {}  # lower-case name -> Request
         self.errors = {}  # name -> error number of a file that Windows finds and this does not
         self.links = []
+        self._answers = {}  # lower-case name -> Answer; Windows takes its time for each
         self._places = self._list_places(native)
         for path in self.files:  # it grows meanwhile
             self._follow(path)
@@ -552,7 +553,9 @@ class Walk:
             self.faults[path] = fault
             return
         for name, symbols in read_imports(path):
-            answer = self._resolve(name)
+            if name.lower() not in self._answers:
+                self._answers[name.lower()] = self._resolve(name)
+            answer = self._answers[name.lower()]
             if answer.file is None:
                 self.missing.setdefault(name.lower(), Request(name, [])).askers.append(path)
             elif answer.file:

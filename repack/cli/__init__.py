@@ -32,6 +32,7 @@ from repack.cli.commands import (
     run_sample,
     run_smoke,
 )
+from repack.cli.doctoring import run_doctor, run_fix
 from repack.cli.publishing import run_pin, run_publish
 from repack.config import DEFAULT_PYTHONS, SETTINGS
 from repack.console import Console, Progress, log_to
@@ -123,6 +124,20 @@ _PYTHONS: dict[str, Any] = {
     "action": "extend",
     "completer": lambda **_: DEFAULT_PYTHONS,
 }
+_PYTHON = _option(
+    "PYTHON",
+    "a python.exe, or the folder of an environment (default: what is active)",
+    nargs="?",
+    type=Path,
+    dest="python",
+)
+_VARIABLES = _option(
+    "--env NAME=VALUE",
+    "an environment variable of the Python",
+    type=_read_assignment,
+    action="append",
+    default=[],
+)
 _MODES = ["patch", "depend", "vendor"]
 _MODE_HELP = "where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, the wheel"
 _STUB_HELP = "add stand-ins for the driver's DLLs, used where there is no driver"
@@ -172,13 +187,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
             _WHEELS,
             _option("--python X.Y", "such as 3.12,3.13", **_PYTHONS),
             _option("--dll-dir DIR", _PATH_HELP, dest="smoke.dll-dirs", action="append"),
-            _option(
-                "--env NAME=VALUE",
-                "an environment variable of the program under test",
-                type=_read_assignment,
-                action="append",
-                default=[],
-            ),
+            _VARIABLES,
             *_SETTINGS,
         ],
     ),
@@ -236,6 +245,16 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
     "report": (
         run_report,
         [_DIST, _option("--markdown", "print it as $GITHUB_STEP_SUMMARY takes it"), *_SETTINGS],
+    ),
+    "doctor": (run_doctor, [_PYTHON, _VARIABLES]),
+    "fix": (
+        run_fix,
+        [
+            _PYTHON,
+            _VARIABLES,
+            _option("--dry-run", "say what would be written, and stop"),
+            _option("--undo", "bring back what was there before"),
+        ],
     ),
     "completion": (
         run_completion,

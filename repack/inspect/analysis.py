@@ -1,16 +1,14 @@
 """What is known of a wheel once it has been looked through."""
 
-import ast
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from repack.dlls import Image, Kind, key_of
 from repack.errors import InputError
 from repack.inspect.needs import Need
-from repack.patching import BUILD_MODULE
+from repack.patching import BUILD_MODULE, read_build
 from repack.record import Finding
 from repack.wheel import Wheel, WheelName, read_member
 
@@ -125,11 +123,7 @@ def require_original(analysis: Analysis) -> None:
     wheel = analysis.wheel
     if BUILD_MODULE not in wheel.names:
         return
-    original: dict[str, str] = {}
-    # The module is one assignment of a literal.
-    with suppress(LookupError, SyntaxError, TypeError, ValueError):
-        statement = ast.parse(read_member(wheel.archive, BUILD_MODULE)).body[-1]
-        original = ast.literal_eval(ast.unparse(statement).partition("= ")[2])["original"]
+    original = read_build(read_member(wheel.archive, BUILD_MODULE)).get("original", {})
     name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
     raise InputError(
         "repack has made it",

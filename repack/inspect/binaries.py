@@ -72,7 +72,7 @@ def read_binaries(
             for member in waiting:
                 images[member.name] = read_image(Path(stream.name), name=member.name, file=path)
                 if member.name.lower().endswith(".pyd"):
-                    numpy.update(_find_numpy(Path(stream.name)))
+                    numpy.update(find_numpy_abi(Path(stream.name)))
             waiting.clear()
 
         def collect(member: Member) -> Sink | None:
@@ -95,7 +95,7 @@ def read_binaries(
     return wheel, binaries
 
 
-def _find_numpy(binary: Path) -> set[str]:
+def find_numpy_abi(binary: Path) -> set[str]:
     """Return the ABIs of NumPy that a module names."""
     abis = set()
     window = b""

@@ -9,9 +9,10 @@ from repack.console import Task
 from repack.dlls import possible_majors
 from repack.files import Memory
 from repack.inspect.analysis import Analysis, Claim
-from repack.inspect.binaries import read_binaries
+from repack.inspect.binaries import Binaries, read_binaries
 from repack.inspect.findings import find_findings
 from repack.inspect.needs import find_needs
+from repack.wheel import Wheel
 
 _TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
@@ -33,6 +34,11 @@ def analyse(
     wheel, binaries = read_binaries(
         path, allow_startup_hook=allow_startup_hook, task=task, memory=memory
     )
+    return conclude(wheel, binaries, pythons)
+
+
+def conclude(wheel: Wheel, binaries: Binaries, pythons: Collection[str] = ()) -> Analysis:
+    """Return what a wheel is whose binaries are these, with findings about `pythons`."""
     analysis = Analysis(wheel=wheel, images=binaries.images, numpy=binaries.numpy)
     analysis = replace(
         analysis,

@@ -1,11 +1,12 @@
 """Lays a team's folders over a wheel, edits OpenCV's loader, and adds repack's own files."""
 
+import ast
 import pprint
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from repack.errors import PatchError
 from repack.patching.config import clean_config
@@ -90,6 +91,14 @@ def _build_module(facts: Mapping[str, object]) -> bytes:
     literal = pprint.pformat(dict(facts), width=100)
     # Whatever is not ASCII stands in a string, where an escape means the same.
     return f"{_DOCSTRING}\n\nBUILD = {literal}\n".encode("ascii", "backslashreplace")
+
+
+def read_build(module: bytes) -> dict[str, Any]:
+    """Return the facts that such a module holds, none where it is damaged."""
+    with suppress(LookupError, SyntaxError, TypeError, ValueError):
+        statement = ast.parse(module).body[-1]
+        return dict(ast.literal_eval(ast.unparse(statement).partition("= ")[2]))
+    return {}
 
 
 @contextmanager

@@ -67,11 +67,11 @@ class Wine(contextlib.ExitStack):
         make_once(base, self._fill_prefix, self._cache, self._progress)
         prefix = self.enter_context(work_folder(self._cache, "wine")) / "prefix"
         copy_prefix(base, prefix)
-        env = self._environment(prefix)
+        env = self.environment(prefix)
         self._start_services(env)
         return env
 
-    def _environment(self, prefix: Path) -> dict[str, str]:
+    def environment(self, prefix: Path) -> dict[str, str]:
         """Return the environment of a Windows program in `prefix`, and nothing of ours."""
         kept = ("HOME", "USER", "LOGNAME")
         return {
@@ -115,7 +115,7 @@ class Wine(contextlib.ExitStack):
 
     def _fill_prefix(self, prefix: Path) -> None:
         """Make a prefix in the empty folder `prefix`."""
-        env = self._environment(prefix)
+        env = self.environment(prefix)
         with self._progress.task("Preparing Wine (once)", unit="steps"):
             try:
                 self._run_tool(env, "wineboot", "-i")

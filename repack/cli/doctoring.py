@@ -1,0 +1,98 @@
+"""What `repack doctor` and `repack fix` do; the docstring is their help."""
+
+import argparse
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from repack.cli.commands import Answer
+from repack.console import Progress
+from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
+from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
+from repack.doctor.target import open_target
+
+
+def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
+    r"""Say why `import cv2` fails in a Python, or would, and what to do.
+
+    Looks at whatever cv2 is installed there: untouched, fixed, a build for the CPU, several over
+    each other. Windows is asked which of its DLLs it finds, in a process that is thrown away; cv2
+    itself is not imported, and nothing is changed. PYTHON is a python.exe or the folder of an
+    environment; without it the active environment is looked at, or the Python that `py` starts.
+    The exit code is 1 where the import fails.
+
+    Examples:
+        repack doctor
+        repack doctor .venv
+        repack doctor C:\Python312\python.exe --env CUDA_PATH=D:\cuda12
+
+    """
+    with open_target(options.python, dict(options.env), progress) as target:
+        diagnosis = diagnose(target, _fix_command(options))
+    json = {
+        "works": not diagnosis.faults,
+        "verdict": diagnosis.verdict,
+        "faults": [fault._asdict() for fault in diagnosis.faults],
+        "rows": [{"label": label, "text": text} for label, text in diagnosis.rows],
+        "details": diagnosis.details,
+        "build": diagnosis.facts,
+        "trial": diagnosis.trial,
+    }
+    return Answer(json, _format_diagnosis(diagnosis), failed=bool(diagnosis.faults))
+
+
+def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Give an installed cv2 what `repack build` gives a wheel, and import it.
+
+    Edits the loader of the CUDA build that is installed in a Python, so that it finds the CUDA
+    DLLs wherever they are, and adds what says what is missing. pip uninstalls it as before.
+    Interrupted, it is finished by running it again; --undo brings every byte back.
+
+    Examples:
+        repack fix
+        repack fix .venv --dry-run
+        repack fix .venv --undo
+
+    """
+    with open_target(options.python, dict(options.env), progress) as target:
+        package = locate_package(target)
+        if options.undo:
+            restored = undo_fix(package)
+            return _answer("restored or removed", restored, "" if restored else "nothing to undo")
+        files = plan_fix(package)
+        changed = list_changes(package, files)
+        if options.dry_run:
+            return _answer("would write", changed, "" if changed else "fixed already")
+        apply_fix(package, files)
+        seen = target.ask("import")
+    outcome = f"import cv2 works: OpenCV {seen['version']}"
+    if seen["error"]:
+        outcome = f"import cv2 fails: {seen['error']}"
+    return _answer("wrote", changed, outcome, failed=bool(seen["error"]))
+
+
+def _answer(word: str, names: Sequence[str], outcome: str, *, failed: bool = False) -> Answer:
+    """Return what was done to which files, and the outcome if there is one to tell."""
+    lines = [*(f"{word} {name}" for name in names), *([outcome] if outcome else [])]
+    return Answer({"changed": list(names), "message": outcome}, lines, failed=failed)
+
+
+def _fix_command(options: argparse.Namespace) -> str:
+    """Return the line that fixes what doctor was asked about, as it can be typed here."""
+    words = ["repack", "fix", *([str(options.python)] if options.python else [])]
+    words += [word for name, value in options.env for word in ("--env", f"{name}={value}")]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _format_diagnosis(diagnosis: Diagnosis) -> list[str]:
+    """Return the verdict, a line for each cure, then what was seen."""
+    cures = dict.fromkeys(fault.cure for fault in diagnosis.faults)
+    width = max(len(label) for label, _ in diagnosis.rows)
+    return [
+        diagnosis.verdict,
+        *(f"To fix it: {cure}" for cure in cures),
+        "",
+        *(f"{label:{width}}  {text}" for label, text in diagnosis.rows),
+        *diagnosis.details,
+    ]

@@ -1,0 +1,1 @@
+"""What keeps an installed cv2 from being imported, and its cure in place."""

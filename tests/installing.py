@@ -1,0 +1,87 @@
+"""A genuine Windows Python in Wine, into which Windows' own pip installs wheels."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetching import fetch_index
+from proof.disks import WineDisk, wine_disk
+from proof.layouts import Layout, lay_python, layout_of
+
+from repack.console import SILENT
+from repack.fetch import Cache, Fetched
+from repack.process import Finished, run
+from repack.pythons import Interpreter, Pythons, windows_path
+
+_PIP_OPTIONS = (
+    *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
+    *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """A Python of its own on a drive C: of its own."""
+
+    disk: WineDisk
+    interpreter: Interpreter
+    layout: Layout
+
+    @property
+    def python(self) -> Path:
+        """The python.exe."""
+        return self.disk.place(self.layout.python) / "python.exe"
+
+    @property
+    def site(self) -> Path:
+        """The folder that pip installs to."""
+        return self.disk.place(self.layout.site)
+
+    def run(self, *words: str, **env: str) -> Finished:
+        """Return what python.exe did with these arguments."""
+        program = rf"{self.layout.python}\python.exe"
+        path = {"WINEPATH": env.pop("PATH")} if "PATH" in env else {}
+        variables = {**self.disk.env, **self.layout.env, **env, **path}
+        return run([*self.interpreter.launcher, program, *words], timeout=300, env=variables)
+
+    def pip(self, *words: str | Path) -> str:
+        """Return what Windows' own pip printed."""
+        package = _fetch("pip", self.interpreter.version).path
+        user = ["--user"] if "PYTHONUSERBASE" in self.layout.env and words[0] == "install" else []
+        options = [*_PIP_OPTIONS, *user] if words[0] == "install" else []
+        names = [str(windows_path(word)) if isinstance(word, Path) else word for word in words]
+        done = self.run(str(windows_path(package / "pip")), names[0], *options, *names[1:])
+        assert done.returncode == 0, done.output
+        return done.output
+
+    def install(self, *wheels: Path, numpy: str = "numpy<2") -> None:
+        """Install wheels, and NumPy."""
+        needed = _fetch(numpy, self.interpreter.version).path
+        self.pip("install", "--no-index", "--no-deps", needed, *wheels)
+
+    def words(self, **env: str) -> list[str]:
+        """Return what `repack doctor` and `repack fix` are told of it."""
+        variables = {**self.layout.env, **env}
+        return [
+            str(self.python),
+            *(word for name in variables for word in ("--env", f"{name}={variables[name]}")),
+        ]
+
+
+def _fetch(requirement: str, python: str) -> Fetched:
+    return fetch_index(requirement, python=python)
+
+
+@contextlib.contextmanager
+def installation(
+    folder: Path, version: str, layout: Layout | None = None
+) -> Iterator[Installation]:
+    """Give a Python that has no packages."""
+    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+        interpreter = pythons.provide(version)
+        assert isinstance(interpreter, Interpreter), interpreter
+        with wine_disk(interpreter, folder) as disk:
+            made = layout or layout_of("plain", version)
+            lay_python(made, disk, interpreter)
+            yield Installation(disk=disk, interpreter=interpreter, layout=made)

@@ -1,0 +1,276 @@
+"""`repack fix` does to an installed cv2 what a build does to a wheel, and takes it back."""
+
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driving import everything
+from loading import CONFIGS, LOADERS
+from machines import IMPORTS
+from wheelmaking import make_pyd, make_wheel, written_rows
+
+from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
+from repack.doctor.installed import find_package, read_rows
+from repack.errors import RepackError
+from repack.inspect import analyse
+from repack.patching import patch_wheel
+from repack.plan import Supplement, build_facts
+from repack.wheel import entry_of
+
+INFO = "opencv_contrib_python-4.12.0.88+cu129.dist-info"
+WHEEL = f"{INFO.removesuffix('.dist-info')}-cp37-abi3-win_amd64.whl"
+FILES = {
+    "cv2/__init__.py": LOADERS["opencv-python-headless-4.10.0.84"],
+    **CONFIGS["opencv-python-4.12.0.88"],
+    "cv2/cv2.pyd": make_pyd(IMPORTS),
+    "cv2/data/__init__.py": b"",
+}
+FILES["cv2/config.py"] = FILES["cv2/config.py"].replace(
+    b"BINARIES_PATHS = [", b"BINARIES_PATHS = [\n    os.path.join(os.getenv('CUDA_PATH'), 'bin'),"
+)
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    return make_wheel(tmp_path / WHEEL, FILES)
+
+
+@pytest.fixture
+def site(wheel: Path, tmp_path: Path) -> Path:
+    """A site-packages in which pip has installed the wheel, on Windows."""
+    return install(wheel, tmp_path / "Lib" / "site-packages")
+
+
+def install(wheel: Path, site: Path) -> Path:
+    """Do what pip does: INSTALLER, and a RECORD that ends its lines as Windows does."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (info,) = (site / archive.namelist()[-1]).parents[:1]
+    (info / "INSTALLER").write_text("pip\n")
+    compiled = "cv2/__pycache__/__init__.cpython-312.pyc"
+    (site / compiled).parent.mkdir(exist_ok=True)
+    (site / compiled).write_bytes(b"compiled")
+    rows = [*read_rows(info / "RECORD"), (f"{info.name}/INSTALLER", "", "")]
+    (info / "RECORD").write_bytes(written_rows([*rows, (compiled, "", "")], "\r\n"))
+    return site
+
+
+def fix(site: Path) -> list[str]:
+    """Return what is changed by a fix."""
+    package = find_package(site)
+    files = plan_fix(package)
+    changed = list_changes(package, files)
+    apply_fix(package, files)
+    return changed
+
+
+def undo(site: Path) -> list[str]:
+    return undo_fix(find_package(site))
+
+
+def test_a_fix_is_what_a_build_does_to_the_wheel(site: Path, wheel: Path) -> None:
+    facts = {**build_facts(analyse(wheel), Supplement()), "original": {"filename": WHEEL}}
+    built = patch_wheel([*FILES], FILES.__getitem__, facts).files
+    fix(site)
+    assert {name: (site / name).read_bytes() for name in built} == built
+    assert b"CUDA_PATH" not in (site / "cv2/config.py").read_bytes()
+    assert everything(site / INFO)["METADATA"] is not None
+
+
+def test_record_lists_every_file_with_its_hash(site: Path) -> None:
+    before = read_rows(site / INFO / "RECORD")
+    fix(site)
+    record = (site / INFO / "RECORD").read_bytes()
+    assert record.count(b"\r\n") == record.count(b"\n")
+    rows = read_rows(site / INFO / "RECORD")
+    assert [row[0] for row in rows][: len(before)] == [row[0] for row in before]
+    there = {name for name, content in everything(site).items() if content is not None}
+    assert {row[0] for row in rows} == there
+    for name, digest, size in rows:
+        if digest:
+            entry = entry_of(site / name)
+            assert (entry.hash, str(entry.size)) == (digest, size), name
+
+
+def test_undo_brings_back_every_byte(site: Path) -> None:
+    before = everything(site)
+    fix(site)
+    compiled = site / "cv2/__pycache__/cuda_dlls.cpython-312.pyc"
+    compiled.write_bytes(b"made by an import of the fixed cv2")
+    assert everything(site) != before
+    undo(site)
+    assert everything(site) == before
+    assert undo(site) == []
+
+
+def test_a_file_that_somebody_has_put_there_comes_back(site: Path) -> None:
+    (site / "cv2/cuda_dlls.py").write_text("# mine\n")
+    before = everything(site)
+    fix(site)
+    undo(site)
+    assert everything(site) == before
+
+
+def test_a_second_fix_changes_nothing(site: Path) -> None:
+    fix(site)
+    stamps = {path: path.stat().st_mtime_ns for path in site.rglob("*") if path.is_file()}
+    assert fix(site) == []
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_a_fix_of_an_older_repack_is_renewed(site: Path) -> None:
+    before = everything(site)
+    fix(site)
+    fixed = everything(site)
+    (site / "cv2/cuda_dlls.py").write_text("# an older one\n")
+    assert fix(site) == ["cv2/cuda_dlls.py"]
+    assert everything(site) == fixed
+    undo(site)
+    assert everything(site) == before
+
+
+def test_hard_links_into_the_cache_of_uv_leave_it_as_it_is(site: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(site, cache, copy_function=os.link)
+    before = everything(cache)
+    fix(site)
+    undo(site)
+    fix(site)
+    assert everything(cache) == before
+
+
+# Killed
+
+
+def run_killed(act: Callable[[], object], number: int) -> bool:
+    """Return whether a process came to the end of `act`, killed at that change of the disk."""
+    changes = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "os.unlink")
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    seen = 0
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+        if event in changes or is_write:
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), 9)
+
+    sys.addaudithook(count)
+    try:
+        act()
+    except BaseException:  # noqa: BLE001 - a child of the test run has to end here
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("killed", ["fix", "undo"])
+def test_whenever_it_is_killed_fix_and_undo_are_right(killed: str, site: Path) -> None:
+    untouched = everything(site)
+    work, other = site.with_name("work"), site.with_name("other")
+    shutil.copytree(site, work)
+    fix(work)
+    fixed = everything(work)
+    act = {"fix": fix, "undo": undo}[killed]
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        for folder in (work, other):
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(site, work)
+        if killed == "undo":
+            fix(work)
+        ended = run_killed(lambda: act(work), number)
+        shutil.copytree(work, other)
+        fix(work)
+        undo(other)
+        assert everything(work) == fixed, f"fix after change {number}"
+        assert everything(other) == untouched, f"undo after change {number}"
+    assert number > 20
+
+
+# Refused
+
+
+def drop_record(site: Path) -> None:
+    (site / INFO / "RECORD").unlink()
+
+
+def install_another(site: Path) -> None:
+    install(make_wheel(site.parent / "opencv_python-4.9-cp37-abi3-win_amd64.whl", FILES), site)
+
+
+def change_loader(site: Path) -> None:
+    (site / "cv2/__init__.py").write_text("version = 1\n")
+
+
+def take_cpu_build(site: Path) -> None:
+    (site / "cv2/cv2.pyd").write_bytes(make_pyd())
+
+
+def own_by_conda(site: Path) -> None:
+    (site.parents[1] / "conda-meta").mkdir()
+    (site.parents[1] / "conda-meta" / "py-opencv-4.9.json").write_text("{}")
+
+
+def build_by_repack(site: Path) -> None:
+    shutil.rmtree(site)
+    facts = {**build_facts(analyse(site.parents[1] / WHEEL), Supplement())}
+    files = {**FILES, **patch_wheel([*FILES], FILES.__getitem__, facts).files}
+    install(make_wheel(site.parents[1] / WHEEL, files), site)
+
+
+REFUSALS = {
+    "no RECORD": (drop_record, "no RECORD", "pip install"),
+    "several distributions": (
+        install_another,
+        "opencv-contrib-python 4.12.0.88+cu129, opencv-python 4.9",
+        "python -m pip uninstall -y opencv-contrib-python opencv-python, then install",
+    ),
+    "a loader that is not known": (change_loader, "imports the native module", "patch"),
+    "a build for the CPU": (take_cpu_build, "without CUDA", "repack doctor"),
+    "a package of conda's": (own_by_conda, "conda owns it", "pip"),
+    "installed by conda": (
+        lambda site: (site / INFO / "INSTALLER").write_text("conda"),
+        "conda owns it",
+        "pip",
+    ),
+    "the system's Python": (
+        lambda site: (site.parent / "EXTERNALLY-MANAGED").write_text(""),
+        "the system owns",
+        "virtual environment",
+    ),
+    "a wheel of repack's": (build_by_repack, "nothing to fix", ""),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason", "hint"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_be_fixed_is_refused_and_left_as_it_is(
+    spoil: Callable[[Path], object], reason: str, hint: str, site: Path
+) -> None:
+    spoil(site)
+    before = everything(site)
+    with pytest.raises(RepackError) as refused:
+        fix(site)
+    assert reason in str(refused.value)
+    assert hint in str(refused.value)
+    assert everything(site) == before
+
+
+def test_where_nothing_may_be_written_nothing_is(site: Path) -> None:
+    package = find_package(site)
+    files = plan_fix(package)
+    before = everything(site)
+    shutil.move(site / "cv2", site / "elsewhere")
+    (site / "cv2").symlink_to("/proc/self")  # nobody writes there
+    with pytest.raises(RepackError, match="cannot be written"):
+        apply_fix(package, files)
+    (site / "cv2").unlink()
+    shutil.move(site / "elsewhere", site / "cv2")
+    assert everything(site) == before
