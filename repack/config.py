@@ -453,7 +453,7 @@ def _make_config(path: Path | None, values: _Values, given: _Values, name: str) 
         path=path,
         lock=None if path is None else path.with_suffix(".lock"),
         source=_make_source(values, path),
-        source_is_given=bool(_source_kinds(given)),
+        source_is_given=any(key.startswith("source.") for key in given),
         **tables,
     )
 

@@ -232,6 +232,7 @@ def test_a_source_of_the_same_kind_keeps_the_files_other_keys(folder: Path) -> N
     path = write(folder, "[source]\nsample = {driver = true}")
     config = load(path, overrides("source.sample.cuda=13"))
     assert config.source == SampleSource(cuda=13, driver=True)
+    assert config.source_is_given
 
 
 #: What `--source` is given, the setting that it stands for, and its hash.
