@@ -441,12 +441,6 @@ def _make_config(path: Path | None, values: _Values, given: _Values, name: str) 
         for table, struct in _TABLES.items()
     }
     build: Build = tables["build"]
-    threaded = next((python for python in build.python if python.endswith("t")), "")
-    if build.emit == "abi3" and threaded:
-        raise _WrongValueError(
-            f'build.emit = "abi3" contradicts build.python {threaded!r}: '
-            "a free-threaded Python installs no abi3 wheel"
-        )
     name = canonicalize_name(name)
     tables["build"] = replace(build, name=name, out=build.out / name)
     return Config(
