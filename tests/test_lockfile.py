@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wheelmaking import make_wheel
 
-from repack.errors import ConfigError
+from repack.config import FileSource
+from repack.console import SILENT
+from repack.errors import ConfigError, FetchError
+from repack.fetch import Cache
+from repack.fetch.supply import Supply
+from repack.files import sha256_of
 from repack.lock import Lock, Pin, difference, format_lock, read_lock, write_lock
 
 ONE = Pin(
@@ -103,3 +109,40 @@ def test_a_file_broken_by_hand_is_said_in_one_line(tmp_path: Path, text: str, re
     assert reason in str(caught.value)
     assert str(caught.value).endswith("; delete the file, or take it from version control again")
     assert "\n" not in str(caught.value)
+
+
+# Two processes, one lock
+
+WHEEL = "x-1-py3-none-any.whl"
+
+
+def fetched(folder: Path, content: str, *, update: bool = False) -> Supply:
+    """Return a supply that has fetched a wheel of that content, and pinned nothing yet."""
+    (folder / content).mkdir()
+    wheel = make_wheel(folder / content / WHEEL, {"x.py": content.encode()})
+    lock, cache = folder / "repack.lock", Cache(root=folder / "cache")
+    supply = Supply(cache, lock, offline=True, update=update, progress=SILENT)
+    supply.fetch(FileSource(path=wheel))
+    return supply
+
+
+def test_what_another_process_has_pinned_meanwhile_stays(tmp_path: Path) -> None:
+    ours = fetched(tmp_path, "a")
+    lock = tmp_path / "repack.lock"
+    theirs = Pin(key="theirs", filename="a.whl", url="file:a.whl", size=1, sha256="1" * 64)
+    write_lock(lock, read_lock(tmp_path / "none").with_pin(theirs))
+    assert len(ours.keep()) == 1
+    assert [pin.key for pin in read_lock(lock).pins] == [f"file:{WHEEL}", "theirs"]
+
+
+def test_the_first_to_pin_a_source_is_right_until_one_renews_the_lock(tmp_path: Path) -> None:
+    first, second = fetched(tmp_path, "a"), fetched(tmp_path, "b")
+    first.keep()
+    before = (tmp_path / "repack.lock").read_bytes()
+    with pytest.raises(FetchError, match="another build has pinned it meanwhile"):
+        second.keep()
+    assert (tmp_path / "repack.lock").read_bytes() == before
+    renewing = fetched(tmp_path, "c", update=True)
+    assert renewing.keep()
+    (pin,) = read_lock(tmp_path / "repack.lock").pins
+    assert pin.sha256 == sha256_of(tmp_path / "c" / WHEEL)

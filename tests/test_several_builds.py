@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from driving import Repack, everything
-from wheelmaking import cuda_wheel
+from wheelmaking import make_pyd, make_wheel
 
 from repack.config import (
     Config,
@@ -16,6 +16,7 @@ from repack.config import (
     parse_override,
 )
 from repack.errors import ConfigError, UsageError
+from repack.lock import read_lock
 from repack.plan import named_label
 from repack.record import read_records
 
@@ -163,67 +164,105 @@ def test_the_last_part_of_a_local_version_is_the_name(done: str, name: str, labe
 # Building them
 
 
+#: The same OpenCV for CUDA 12 and 13, two files of one name as they are published, and between
+#: them a wheel without a module.
 THREE = f"""\
-[source]
-file = "{WHEEL}"
 [smoke]
 enabled = false
 [[build]]
 name = "cu12"
+source.file = "12/{WHEEL}"
 python = ["3.12"]
 [[build]]
-name = "gone"
-source.file = "nowhere-1-py3-none-any.whl"
+name = "bare"
+source.file = "bare/{WHEEL}"
 [[build]]
-name = "stub"
+name = "cu13"
+source.file = "13/{WHEEL}"
 python = ["3.12"]
 driver-stub = true
 """
 
 
+def cuda(folder: Path, major: int) -> None:
+    """Write the wheel for a CUDA into its folder."""
+    needs = {f"nppc64_{major}.dll": ["f"], f"cudart64_{major}.dll": ["g"], "KERNEL32.dll": ["h"]}
+    files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(needs)}
+    (folder / f"{major}").mkdir(exist_ok=True)
+    make_wheel(folder / f"{major}" / WHEEL, files, requires=("numpy>=2",))
+
+
 @pytest.fixture
 def three(repack: Repack) -> Repack:
-    """Two builds of one source, and between them one of a source that is not there."""
-    cuda_wheel(repack.folder)
+    cuda(repack.folder, 12)
+    cuda(repack.folder, 13)
+    (repack.folder / "bare").mkdir()
+    make_wheel(repack.folder / "bare" / WHEEL, {"cv2/__init__.py": b""})
     write(repack.folder, THREE)
     return repack
 
 
-def test_one_that_fails_keeps_no_other_from_being_built(three: Repack) -> None:
+def test_one_that_fails_keeps_no_other_from_being_built_and_pins_nothing(three: Repack) -> None:
     ran = three("build", "--json")
     assert ran.code == 1
-    assert ran.error.startswith("build gone: ")
-    assert "there is no such file" in ran.error
+    assert ran.error.startswith("build bare: ")
     failed = {build["name"]: build["error"] is not None for build in ran.json["builds"]}
-    assert failed == {"cu12": False, "gone": True, "stub": False}
-    assert [wheel["build"] for wheel in ran.json["wheels"]] == ["cu12", "stub"]
+    assert failed == {"cu12": False, "bare": True, "cu13": False}
+    assert [wheel["build"] for wheel in ran.json["wheels"]] == ["cu12", "cu13"]
     records = read_records(three.folder / "dist")
-    assert [record.name for record in records.values()] == ["cu12", "stub"]
-    assert sorted(path.name for path in (three.folder / "dist").iterdir()) == ["cu12", "stub"]
+    assert [record.name for record in records.values()] == ["cu12", "cu13"]
+    assert sorted(path.name for path in (three.folder / "dist").iterdir()) == ["cu12", "cu13"]
+    pins = read_lock(three.folder / "repack.lock").pins
+    assert [pin.key for pin in pins] == [f"file:12/{WHEEL}", f"file:13/{WHEEL}"]
+    before = everything(three.folder)
+    assert three("build", "cu12", "cu13", "-q").code == 0
+    assert everything(three.folder) == before
+
+
+def test_each_source_has_to_be_ever_after_what_it_was(three: Repack) -> None:
+    assert three("build", "-q", "cu12", "cu13").code == 0
+    (three.folder / "12" / WHEEL).replace(three.folder / "13" / WHEEL)
+    cuda(three.folder, 12)
+    ran = three("build", "-q", "cu12", "cu13")
+    assert ran.code == 1
+    assert ran.error.startswith("build cu13: ")
+    assert "repack.lock says" in ran.error
+
+
+def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(
+    three: Repack,
+) -> None:
+    assert three("build", "-q", "cu12").code == 0
+    before = everything(three.folder / "dist")
+    # To a version, which has no separators in its last part, this is the same name.
+    write(three.folder, THREE.replace("cu12", "cu-12").replace(f"12/{WHEEL}", f"13/{WHEEL}", 1))
+    ran = three("build", "-q", "cu-12", "--set", "build.local=patched")
+    assert ran.code == 1
+    assert f"{three.folder / 'dist' / 'cu12'} has the same name and other bytes" in ran.error
+    assert everything(three.folder / "dist") == before
 
 
 def test_what_two_machines_made_is_what_one_makes(three: Repack) -> None:
-    for names in (["cu12"], ["stub"]):
-        assert three("build", *names, "-w", f"of-{names[-1]}").code == 0
-    assert three("build", "-w", "all").code == 1
-    for name in ("cu12", "stub"):
+    for name in ("cu12", "cu13"):
+        assert three("build", name, "-w", f"of-{name}").code == 0
         shutil.copytree(three.folder / f"of-{name}", three.folder / "laid", dirs_exist_ok=True)
+    assert three("build", "-w", "all").code == 1
     assert everything(three.folder / "laid") == everything(three.folder / "all")
 
 
 def test_the_names_are_told_for_a_matrix(three: Repack) -> None:
     told = three("build", "--list", "--json").json
     assert told["version"] == 1
-    assert told["names"] == ["cu12", "gone", "stub"]
+    assert told["names"] == ["cu12", "bare", "cu13"]
     assert [build["mode"] for build in told["builds"]] == ["patch"] * 3
-    assert three("build", "--list").out == "cu12\ngone\nstub\n"
+    assert three("build", "--list").out == "cu12\nbare\ncu13\n"
 
 
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
         (["x.whl"], "write repack build --source x.whl"),
-        (["cu12", "stubs"], "no build 'stubs' (did you mean stub?); there are cu12, gone, stub"),
+        (["cu12", "bar"], "no build 'bar' (did you mean bare?); there are cu12, bare, cu13"),
     ],
 )
 def test_what_is_no_name_of_a_build_ends_before_anything_is_built(
