@@ -3,7 +3,6 @@
 Adapter of lief, an optional dependency: nothing else needs it.
 """
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from repack.wheel import (
     rewrite_members,
     splice,
 )
-
-_log = logging.getLogger(__name__)
 
 _MODULE, _CONFIG = "cv2/cv2.pyd", "cv2/config.py"
 #: A cv2.pyd for the CPU has 80 MB.
@@ -77,7 +74,6 @@ def make_sample(
         entries = rewrite_members(wheel, name, files, fields={"Summary": [summary.strip()]})
         folder.mkdir(parents=True, exist_ok=True)
         splice(entries, folder / str(name), timestamp=_TIMESTAMP)
-    _log.info("made %s of %s", name, base.name)
     return folder / str(name)
 
 

@@ -78,8 +78,7 @@ def patch_wheel(
     for member in sorted(filter(_CONFIG.fullmatch, members)):
         with _locate_errors(file, member):
             before = content(member)
-            after, more = clean_config(before, member, members)
-        notes += more
+            after = clean_config(before, members)
         if after != before:
             files[member] = after
     files |= {**own, BUILD_MODULE: _build_module(facts)}

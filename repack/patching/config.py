@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 
 from repack.errors import PatchError
 from repack.patching.loader import parse
-from repack.record import Finding
 
 _EXTENSIONS = "PYTHON_EXTENSIONS_PATHS"
 _LIST = re.compile(rf"\b(BINARIES_PATHS|{_EXTENSIONS})\b")
@@ -21,31 +20,22 @@ _CUDA = re.compile(r"""['"%${](CUDA|CUDNN)_""")
 _ABSOLUTE = re.compile(r"""(?!.*(LOADER_DIR|__file__))[^'"]*['"]([A-Za-z]:)?[\\/]""")
 
 
-def clean_config(
-    content: bytes, member: str, names: Iterable[str]
-) -> tuple[bytes, tuple[Finding, ...]]:
-    """Return the file without those directories, and a finding for each of the build machine's.
+def clean_config(content: bytes, names: Iterable[str]) -> bytes:
+    """Return the file without those directories.
 
     Without its directory the extension would not be found: the folder in which the wheel, whose
-    members are `names`, has it takes the place of an absolute one. PatchError where such a
-    directory stands in a form that is not understood.
+    members are `names`, has it takes the place of another. PatchError where such a directory
+    stands in a form that is not understood.
     """
     mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
     new = content.removeprefix(mark)
     left: list[str] = []
-    notes = []
     # From the last to the first, so that the places of those before stay true.
     for name, element in reversed(_elements(parse(content))):
-        source = ast.unparse(element)
-        is_absolute = _ABSOLUTE.match(source)
-        kept = [source]
-        if is_absolute or _CUDA.search(source):
-            kept = _native_folders(names) if is_absolute and name == _EXTENSIONS else []
+        kept = [ast.unparse(element)]
+        if _ABSOLUTE.match(kept[0]) or _CUDA.search(kept[0]):
+            kept = _native_folders(names) if name == _EXTENSIONS else []
             new = _replace(new, element, ", ".join(kept))
-        if is_absolute:
-            fate = f"{', '.join(kept)} takes its place" if kept else "it is dropped"
-            message = f"{name} names a directory of the build machine, {source}: {fate}"
-            notes.append(Finding(code="build-machine-path", message=message, member=member))
         left = [*kept, *left]
     new = mark + new
     tree = parse(new)
@@ -56,7 +46,7 @@ def clean_config(
             code="no-place",
             hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
         )
-    return new, tuple(reversed(notes))
+    return new
 
 
 def machine_directories(content: bytes) -> list[str]:

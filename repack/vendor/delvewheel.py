@@ -66,11 +66,11 @@ def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried]) -> 
     needs = find_needs((*analysis.images, *sorted(ours)), complete.images)
     others = {need.dll.key for need in needs if need.in_wheel not in {*analysis.images, *ours}}
     yield from ("--exclude", os.pathsep.join(sorted(others)))
-    # It follows load-time imports alone.
+    # It finds by itself what load-time imports lead to.
     needs = find_needs(analysis.native, complete.images)
-    late = {need.in_wheel for need in needs if need.delayed}
-    if by_name := sorted(map(_name, ours & late)):
-        yield from ("--include", os.pathsep.join(by_name))
+    forced = ours & {need.in_wheel for need in needs if need.delayed}
+    if forced:
+        yield from ("--include", os.pathsep.join(sorted(map(_name, forced))))
 
 
 def _compare(analysis: Analysis, repaired: Path, dlls: Sequence[Carried]) -> None:

@@ -1,6 +1,6 @@
 """What vendor mode puts into a wheel: NVIDIA's DLLs as they are, its licences, an SBOM."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import PurePath
 
@@ -33,12 +33,12 @@ def carry_dlls(  # noqa: PLR0913 - what a build knows of itself
     wheel, settings = analysis.wheel, config.vendor
     folder = f"{rename_wheel(wheel.filename, version='0').distribution}.libs"
     fetch = partial(fetch_supplier, supply=supply)
-    suppliers = [read_directory(path) for path in settings.dll_dirs]
-    suppliers += [fetch(line) for line in settings.dlls if settings.dlls != "auto"]
+    requirements = () if settings.dlls == "auto" else settings.dlls
+    suppliers = [*map(read_directory, settings.dll_dirs), *map(fetch, requirements)]
     chosen, complete = select_dlls(analysis, config, suppliers, fetch, folder)
     used = list({choice.supplier.origin: choice.supplier for choice in chosen.values()}.values())
     findings = (
-        *_check_selection(config, complete, chosen),
+        *_check_selection(config, complete, chosen.values()),
         *_check_suppliers(suppliers, used),
     )
     if not chosen:
@@ -84,7 +84,7 @@ def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carr
 
 
 def _check_selection(
-    config: Config, complete: Analysis, chosen: Mapping[str, Choice]
+    config: Config, complete: Analysis, chosen: Collection[Choice]
 ) -> Iterator[Finding]:
     if not chosen:
         yield make_finding("nothing-to-vendor", "")
@@ -94,8 +94,8 @@ def _check_selection(
         name = need.dll.name
         if is_asked_for(need.dll, config) and not may_carry(need.dll, config):
             yield make_finding("not-listed", name, name, need.needed_by[0])
-    keys = {choice.dll.key for choice in chosen.values()}
-    for choice in chosen.values():
+    keys = {choice.dll.key for choice in chosen}
+    for choice in chosen:
         name = choice.dll.name
         if not may_be_shipped(choice.dll):
             yield make_finding("unlisted-shipped", name, name)
