@@ -105,8 +105,8 @@ SDIST, EGG = "opencv_contrib_python-4.13.0.90.tar.gz", "opencv_python-4.1-py3.7-
 BAD: dict[str, tuple[Make, str, str, str]] = {
     "cut": (cut, "not-a-zip", "no whole ZIP archive", ""),
     "empty": (bytes_of(b""), "not-a-zip", "0 bytes", ""),
-    "HTML": (bytes_of(HTML), "not-a-zip", "looks like HTML", ""),
-    "a Git LFS pointer": (bytes_of(LFS), "not-a-zip", "git-lfs", ""),
+    "HTML": (bytes_of(HTML), "not-a-zip", "begins with '<!DOCTYPE html>", ""),
+    "a Git LFS pointer": (bytes_of(LFS), "not-a-zip", "begins with 'version https://git-", ""),
     "a pyd that is text": (altered({BINARY: b"text\n"}), "not-pe", "begins with 'text", BINARY),
     "a pyd that is ELF": (altered({BINARY: ELF}), "not-pe", "not a Windows program", BINARY),
     "a pyd that is cut": (altered({BINARY: make_pyd()[:200]}), "not-pe", "", BINARY),
@@ -122,8 +122,8 @@ BAD: dict[str, tuple[Make, str, str, str]] = {
     "a configuration with a syntax error": (
         *(altered({CONFIG: b"BINARIES_PATHS = [\n"}), "syntax", "line 1 is not Python", CONFIG),
     ),
-    "a directory called a wheel": (Path.mkdir, "no-file", "Is a directory", ""),
-    "missing": (nothing, "no-file", "No such file", ""),
+    "a directory called a wheel": (Path.mkdir, "no-file", "no such file", ""),
+    "missing": (nothing, "no-file", "no such file", ""),
 }
 #: The same by a file's name, where that is what is wrong with it.
 BAD_FILES: dict[str, tuple[Make, str, str]] = {

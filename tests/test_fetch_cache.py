@@ -9,7 +9,7 @@ import pytest
 from fetching import NAME, PATH, Site, fetch, locked, make_content, sha256
 
 from repack.config import FileSource, UrlSource
-from repack.errors import FetchError, InputError, OutputError, UsageError
+from repack.errors import FetchError, OutputError, UsageError
 from repack.fetch import Cache
 from repack.lock import Lock
 
@@ -114,22 +114,3 @@ def test_a_file_of_this_machine_is_used_where_it_lies(tmp_path: Path, cache: Cac
     path.write_bytes(OTHER)
     with pytest.raises(FetchError, match=f"repack.lock says {sha256(CONTENT)}"):
         fetch(FileSource(path=path), cache, Lock().with_pin(fetched.pin))
-
-
-#: What lies there, and what is said of it.
-NO_WHEELS = {
-    "empty": (b"", "0 bytes"),
-    "a page": (b"<html><title>404</title>", "looks like HTML, 24 bytes from b'<html><title>404"),
-    "Git LFS": (b"version https://git-lfs.github.com/spec/v1", "from b'version https://git-lfs"),
-    "cut": (CONTENT[:-40], f"no whole ZIP archive: {len(CONTENT) - 40} bytes from b'PK"),
-}
-
-
-@pytest.mark.parametrize(("content", "reason"), NO_WHEELS.values(), ids=NO_WHEELS)
-def test_no_archive_is_named(content: bytes, reason: str, tmp_path: Path, cache: Cache) -> None:
-    path = tmp_path / NAME
-    path.write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        fetch(FileSource(path=path), cache)
-    assert (caught.value.code, caught.value.file) == ("not-a-zip", str(path))
-    assert reason in str(caught.value)

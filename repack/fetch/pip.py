@@ -34,7 +34,6 @@ _ABOUT_INDEXES = (
 _SECTIONS = ("global", "install", ":env:")
 _SETTING = re.compile(r"^(\S+)\.([\w-]+)=(['\"].*['\"])$", re.MULTILINE)
 _MANY_VERSIONS = re.compile(r"\(from versions: [^)]*?, ((?:[^,)]+, ){5}[^,)]+)\)")
-_INDEX_HINT = "look at the requirement, and at `python -m pip config list`: which index is meant?"
 LOGIN_HINT = (
     "give name and password for that host as for pip: in the index URL of pip.conf or "
     "PIP_INDEX_URL, in .netrc or in keyring"
@@ -142,21 +141,17 @@ def _run_pip(arguments: Sequence[str]) -> Finished:
 
 def _explain(done: Finished, requirement: str, source: IndexSource) -> FetchError:
     """Return why pip has found nothing, in its own words."""
+    faults = re.findall("Could not fetch URL (.*) - skipping", done.output)
+    # An index that does not know the project has answered.
+    faults = [fault for fault in faults if ": 404 Client Error" not in fault]
+    code, reason = "no-such-version", f"the index has no such wheel: {_last_words(done)}"
+    hint = "look at the requirement, and at `python -m pip config list`: which index is meant?"
+    if faults or done.timed_out:
+        code, reason = "index", f"the index cannot be asked: {' '.join(faults) or 'no end'}"
+    if "EOFError" in done.output or ": 401 Client Error" in reason:
+        code, reason, hint = "http-401", "the index asks for a name and a password", LOGIN_HINT
     where = f"{requirement} for Python {source.python} on {source.platform}"
-    unanswered = [
-        words
-        for words in re.findall("Could not fetch URL (.*) - skipping", done.output)
-        # An index that does not know the project has answered.
-        if ": 404 Client Error" not in words
-    ]
-    if "EOFError" in done.output or ": 401 Client Error" in "".join(unanswered):
-        reason = "the index asks for a name and a password"
-        return FetchError(reason, code="http-401", file=where, hint=LOGIN_HINT)
-    if unanswered or done.timed_out:
-        reason = f"the index cannot be asked: {' '.join(unanswered[-1:]) or 'pip did not end'}"
-        return FetchError(reason, code="index", file=where, hint=_INDEX_HINT)
-    reason = f"the index has no such wheel: {_last_words(done)}"
-    return FetchError(reason, code="no-such-version", file=where, hint=_INDEX_HINT)
+    return FetchError(reason, code=code, file=where, hint=hint)
 
 
 def _last_words(done: Finished) -> str:

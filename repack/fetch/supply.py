@@ -199,7 +199,7 @@ class Supply:
         """Return the file in the cache, as it is where the source says."""
         with make_session() as session, self.progress.task(f"Asking for {key}") as task:
             offer = _find_offer(source, pin, session)
-            check_filename(offer.filename, file=offer.url)
+            _check_filename(offer.filename, file=offer.url)
             if pin is not None:
                 offer = offer._replace(sha256=pin.sha256, by="repack.lock")
             elif source.sha256 is not None:
@@ -235,10 +235,10 @@ def _fill(offer: Offer, part: Path, task: Task, tries: int = 2) -> str:
     """
     offer.fill(part, task, offer.sha256)
     try:
-        check_archive(part, file=offer.url)
+        _check_archive(part, file=offer.url)
         sha256 = sha256_of(part)
         _check_hash(sha256, offer.sha256, by=offer.by, file=offer.url)
-    except (FetchError, InputError):
+    except FetchError:
         discard(part, task)
         if tries == 1:
             raise
@@ -271,34 +271,30 @@ def pin_key(source: Fetchable) -> str:
 
 
 def locate(source: FileSource) -> Path:
-    """Return the wheel where it lies, whatever its hash; raises InputError where it can be none."""
-    check_filename(source.path.name, file=source.path)
-    check_archive(source.path, file=source.path)
+    """Return the file where it lies; whether it is a wheel is seen when it is read."""
+    if not source.path.is_file():
+        reason, hint = "there is no such file", "name a wheel file"
+        raise InputError(reason, code="no-file", file=source.path, hint=hint)
+    _check_filename(source.path.name, file=str(source.path))
     return source.path
 
 
-def check_archive(path: Path, *, file: object) -> None:
-    """Raise InputError where the file at `path`, that came from `file`, is no ZIP archive."""
-    try:
-        with path.open("rb") as stream:
-            first = stream.read(80)
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-        raise InputError(reason, code="no-file", file=file, hint="name a wheel file") from error
-    if zipfile.is_zipfile(path):
-        return
-    kind = "looks like HTML, " if re.match(rb"(?i)\s*<(!doctype\s+)?html\b", first) else ""
-    reason = f"is no whole ZIP archive: {kind}{path.stat().st_size} bytes from {first!r} on"
-    hint = "look at what is there; of a URL, in a browser: a login or an error page is likely"
-    raise InputError(reason, code="not-a-zip", file=file, hint=hint)
-
-
-def check_filename(name: str, *, file: object) -> None:
+def _check_filename(name: str, *, file: str) -> None:
     """Raise FetchError where `name` is not the file name of a wheel, or may not be a file here."""
     if not _WHEEL_NAME.fullmatch(name):
-        name = "" if str(file).endswith(name) else f"{quote_name(name)} "
-        reason = f"{name}is not the file name of a wheel"
+        shown = "" if file.endswith(name) else f"{quote_name(name)} "
+        reason = f"{shown}is not the file name of a wheel"
         raise FetchError(reason, code="filename", file=file, hint=_NAME_HINT)
+
+
+def _check_archive(part: Path, *, file: str) -> None:
+    """Raise FetchError where what came from `file` is no ZIP archive, before it is kept."""
+    if not zipfile.is_zipfile(part):
+        with part.open("rb") as stream:
+            first = stream.read(80)
+        reason = f"is no whole ZIP archive: {part.stat().st_size:,} bytes, begins with {first!r}"
+        hint = "look at it in a browser: a login or an error page is likely"
+        raise FetchError(reason, code="not-a-zip", file=file, hint=hint)
 
 
 def _check_hash(
