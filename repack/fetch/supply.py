@@ -171,29 +171,23 @@ class Supply:
 
     def _obtain(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file from the cache, where it is there now or after it was downloaded."""
-        # What nobody knows is asked for each time.
-        since = 0.0 if self.offline or pin or source.sha256 else time.time()
+        # What is not pinned is asked for each time.
+        since = 0.0 if self.offline else time.time()
         # Before the lock: a cache that we may only read has none.
-        fetched = self._find(source, key, pin, since)
+        fetched = self._find(key, pin, since)
         if fetched is None and self.offline:
             raise _not_offline(key, f"{pin.filename} ({pin.size} bytes)" if pin else "what it is")
         if fetched is None:
             with self.cache.lock(key, self.progress):
                 # Of several that start together one asks: its answer is as new for the others.
-                fetched = self._find(source, key, pin, since)
-                if fetched is None:
-                    fetched = self._download(source, key, pin)
+                fetched = self._find(key, pin, since) or self._download(source, key, pin)
         return fetched
 
-    def _find(
-        self, source: RemoteSource, key: str, pin: Pin | None, since: float
-    ) -> Fetched | None:
+    def _find(self, key: str, pin: Pin | None, since: float) -> Fetched | None:
         """Return the file if the cache has it: by its pin, or by what it was when last asked."""
         known = pin or self.cache.recall(key, since=since)
-        if known is None or (not pin and source.sha256 not in {None, known.sha256}):
-            return None
-        path = self.cache.find(known.sha256, known.filename, self.progress)
-        return Fetched(path, known) if path else None
+        path = self.cache.find(known.sha256, known.filename, self.progress) if known else None
+        return Fetched(path, known) if path and known else None
 
     def _download(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file in the cache, as it is where the source says."""
