@@ -96,6 +96,17 @@ def test_each_fault_is_told_alone_and_the_next_publish_cures_it(  # noqa: PLR091
     assert checked(capsys, index)["faults"] == []
 
 
+def test_pages_that_a_killed_publish_did_not_come_to_are_told(
+    index: Path, dist: Path, capsys: Capture
+) -> None:
+    names = ["index.html", "index.json"]
+    for name in names:
+        (index / name).unlink()
+    assert [fault["file"] for fault in checked(capsys, index, code=1)["faults"]] == names
+    published(capsys, dist, "--index-dir", index)
+    assert checked(capsys, index)["faults"] == []
+
+
 def test_where_no_index_is_that_is_said(tmp_path: Path, capsys: Capture) -> None:
     assert checked(capsys, tmp_path / "none", code=1)["error"]["code"] == "no-index"
     assert not (tmp_path / "none").exists()

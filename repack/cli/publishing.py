@@ -15,7 +15,7 @@ from repack.errors import RepackError, UsageError, quote_name
 from repack.index.check import check_place, check_url
 from repack.index.pins import write_pins
 from repack.index.place import Place, open_place
-from repack.index.publish import Done, publish, read_offers, remove, yank
+from repack.index.publish import Result, publish, read_offers, remove, yank
 from repack.index.upload import read_account, upload
 from repack.index.uv import Index, open_index
 from repack.record import read_records
@@ -41,14 +41,14 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
 
     """
     config = config_of(options)
-    named = ""
+    url = ""
     if options.index_url is not None:
-        named = options.index_url or config.publish.index_url or ""
-        if not named:
+        url = options.index_url or config.publish.index_url or ""
+        if not url:
             raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
-        named = load(None, [("publish.index-url", named)]).publish.index_url or ""
+        url = load(None, [("publish.index-url", url)]).publish.index_url or ""
     dist = (options.dist or config.build.out).absolute()
-    return _pin(dist, open_index(progress, named=named, offline=options.offline))
+    return _pin(dist, open_index(progress, url=url, offline=options.offline))
 
 
 def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -86,9 +86,9 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
             raise UsageError("--offline lets nothing be uploaded")
         url = None if getattr(options, "publish.repository") else config.publish.repository_url
         account = read_account(url, config.publish.repository, options.config_file)
-        name, done, first = upload(offers, account, config.publish.index_url or "", progress)
+        name, results, first = upload(offers, account, config.publish.index_url or "", progress)
     else:
-        done = publish(offers, place, progress)
+        results = publish(offers, place, progress)
         name = place.name
         first = Path(name).as_uri() if place.near else ""
     failed = False
@@ -100,7 +100,7 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         except RepackError as error:
             _log.error("the wheels are published, and not pinned: %s", error)
             failed = True
-    return _answer(name, done, failed=failed)
+    return _answer(name, results, failed=failed)
 
 
 def _pin(dist: Path, index: Index) -> Answer:
@@ -112,10 +112,10 @@ def _pin(dist: Path, index: Index) -> Answer:
     return Answer(pinning, lines, failed=bool(pinning["unresolved"]))
 
 
-def _answer(place: str, done: list[Done], *, failed: bool = False) -> Answer:
-    done = sorted(done)
-    rows = [(file.project, file.version, file.filename, file.what) for file in done]
-    json = {"index": place, "files": [file._asdict() for file in done]}
+def _answer(place: str, results: list[Result], *, failed: bool = False) -> Answer:
+    results = sorted(results)
+    rows = [(file.project, file.version, file.filename, file.what) for file in results]
+    json = {"index": place, "files": [file._asdict() for file in results]}
     return Answer(json, tables=[(place, _HEADINGS, rows)], failed=failed)
 
 
@@ -164,18 +164,18 @@ def _place(config: Config) -> Place:
 def _check(options: argparse.Namespace, config: Config, progress: Progress) -> Answer:
     """Compare a static index with itself, or what is served with what its pages say."""
     if options.check:
-        checked = check_url(options.check, progress)
+        result = check_url(options.check, progress)
     else:
-        checked = check_place(_place(config), progress)
-    for key in checked.unlisted:
-        _log.warning("%s/%s: no page lists it; publish it, or remove it", checked.index, key)
+        result = check_place(_place(config), progress)
+    for key in result.unlisted:
+        _log.warning("%s/%s: no page lists it; publish it, or remove it", result.index, key)
     faults = [
         f"{fault.file}: {fault.message} [{fault.code}]" + (f"; {fault.hint}" if fault.hint else "")
-        for fault in checked.faults
+        for fault in result.faults
     ]
-    count = f"{checked.index}: files: {checked.files}, faults: {len(faults)}"
+    count = f"{result.index}: files: {result.files}, faults: {len(faults)}"
     lines = [*faults, count]
-    return Answer(msgspec.to_builtins(checked), lines, failed=bool(faults))
+    return Answer(msgspec.to_builtins(result), lines, failed=bool(faults))
 
 
 def _change(options: argparse.Namespace, config: Config, progress: Progress) -> Answer:
@@ -190,7 +190,7 @@ def _change(options: argparse.Namespace, config: Config, progress: Progress) -> 
         raise UsageError(f"--reason holds what no page can show: {quote_name(reason)}")
     place, project = _place(config), options.project or ""
     if options.remove:
-        done = remove(place, version, project, progress)
+        results = remove(place, version, project, progress)
     else:
-        done = yank(place, version, reason if options.yank else None, project, progress)
-    return _answer(place.name, done)
+        results = yank(place, version, reason if options.yank else None, project, progress)
+    return _answer(place.name, results)

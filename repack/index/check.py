@@ -34,7 +34,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
     hint: str
 
 
-class Checked(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """How many files were compared, what is wrong, and the keys of files that no page lists."""
 
     index: str
@@ -43,19 +43,22 @@ class Checked(msgspec.Struct, frozen=True):
     unlisted: list[str]
 
 
-def check_place(place: Place, progress: Progress) -> Checked:
+def check_place(place: Place, progress: Progress) -> CheckResult:
     """Return what is wrong with the index; nothing is written, and nobody kept from publishing.
 
     A fault is told only where the pages did not change meanwhile.
     """
-    for attempt in range(1, _TRIES + 1):
+    tries = _TRIES
+    while True:
         projects = read_projects(place)
         expected = derive_pages(projects)
         pages = {key: place.read(key) for key in expected}
         if not any(pages.values()):
             hint = "publish something first"
             raise InputError("there is no index", code="no-index", file=place.name, hint=hint)
-        files, faults = _check("", _read_page_in(place), _hash_file_in(place), progress)
+        files, faults = _check(
+            "", _read_page_in(place, expected[JSON]), _hash_file_in(place), progress
+        )
         for key, content in pages.items():
             # Another version of repack may have written all but the links otherwise.
             read = read_anchors if key.endswith(HTML) else bytes
@@ -64,18 +67,18 @@ def check_place(place: Place, progress: Progress) -> Checked:
         is_settled = projects == read_projects(place) and pages == {
             key: place.read(key) for key in expected
         }
-        if not faults or is_settled or attempt == _TRIES:
-            return Checked(place.name, files, sorted(faults), [*find_strays(place, projects)])
-    raise AssertionError
+        tries -= 1
+        if not faults or is_settled or not tries:
+            return CheckResult(place.name, files, sorted(faults), [*find_strays(place, projects)])
 
 
-def check_url(url: str, progress: Progress) -> Checked:
+def check_url(url: str, progress: Progress) -> CheckResult:
     """Return what is wrong with the index that is served at a URL, as pip and uv would see it."""
     root = url.rstrip("/") + "/"
     with make_session() as session:
         web = Web(session, progress)
         files, faults = _check(root, web.read_page, web.hash_file, progress)
-    return Checked(redact_url(root), files, sorted(faults), [])
+    return CheckResult(redact_url(root), files, sorted(faults), [])
 
 
 def _check(
@@ -131,9 +134,9 @@ def _fault(url: str, code: str, message: str) -> Fault:
     return Fault(unquote(redact_url(url)), code, message, _HINTS.get(code, _SERVER_HINT))
 
 
-def _read_page_in(place: Place) -> Callable[[str], Page | None]:
+def _read_page_in(place: Place, root: bytes) -> Callable[[str], Page | None]:
     def read_page(folder: str) -> Page | None:
-        content = place.read(f"{folder}{JSON}")
+        content = place.read(f"{folder}{JSON}") if folder else root
         return None if content is None else Page(folder, JSON_TYPE, content)
 
     return read_page

@@ -52,7 +52,7 @@ def write_pins(dist: Path, index: Index) -> dict[str, Any]:
             else:
                 targets[python] = result
                 answer["pins"] += [{**row, **pin._asdict()} for pin in result]
-        texts = _format_files(targets, index.named) if targets else {}
+        texts = _format_files(targets, index.url) if targets else {}
         answer["files"] += _replace_files(folder, texts)
     return answer
 
@@ -88,18 +88,18 @@ def _pin_python(
     version of anything.
     """
     own = _pin_of(built.filename, built.sha256)
-    tried = [_pin_of(beside.filename, beside.sha256) for beside in seen.beside]
-    where = f"=={own.version}" if index.named else f" @ {path.absolute().as_uri()}"
+    beside = [_pin_of(wheel.filename, wheel.sha256) for wheel in seen.beside]
+    where = f"=={own.version}" if index.url else f" @ {path.absolute().as_uri()}"
 
-    def ask(extra: str, known: Iterable[Pin]) -> dict[str, Pin]:
-        exact = [f"{pin.name}=={pin.version}" for pin in known if pin.name != own.name]
+    def ask(extra: str, others: Iterable[Pin]) -> dict[str, Pin]:
+        exact = [f"{pin.name}=={pin.version}" for pin in others if pin.name != own.name]
         pins = index.resolve([f"{own.name}{extra}{where}", *exact], seen.python)
-        _check_same(pins, [own, *tried])
+        _check_same(pins, [own, *beside])
         return {pin.name: pin for pin in (own, *pins)}
 
-    pins = {pin.name: pin for pin in (own, *tried)}
-    if index.named or not tried:
-        pins = ask("", tried)
+    pins = {pin.name: pin for pin in (own, *beside)}
+    if index.url or not beside:
+        pins = ask("", beside)
     if extra:
         more = ask(f"[{extra}]", pins.values())
         pins |= {name: more[name]._replace(extra=extra) for name in sorted(more.keys() - pins)}

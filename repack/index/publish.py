@@ -55,7 +55,7 @@ class Offer(NamedTuple):
     weight: str
 
 
-class Done(NamedTuple):
+class Result(NamedTuple):
     """What was done to one file: "added", "there already", "restored", "yanked", "removed", ..."""
 
     project: str
@@ -138,7 +138,7 @@ def check_built(path: Path, sha256: str, built: WheelRecord) -> None:
         raise InputError(message, code="failed-wheel", file=path, hint=hint)
 
 
-def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[Done]:
+def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[Result]:
     """Add the wheels; nothing is written where one of them is refused."""
     with place.hold_lock(progress):
         projects = read_projects(place)
@@ -152,14 +152,14 @@ def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[D
         }
         _settle(place, changes)
     return [
-        make_done(offer.project, offer.file, action)
+        make_result(offer.project, offer.file, action)
         for offer, action in zip(offers, actions, strict=True)
     ]
 
 
 def yank(
     place: Place, version: Version, reason: str | None, project: str, progress: Progress
-) -> list[Done]:
+) -> list[Result]:
     """Yank a version for that reason, or, for None, take that back."""
     yanked = False if reason is None else reason or True
 
@@ -174,13 +174,13 @@ def yank(
         _settle(place, {name: change})
     action = "no longer yanked" if reason is None else "yanked"
     return [
-        make_done(name, file, "unchanged" if file.yanked == yanked else action)
+        make_result(name, file, "unchanged" if file.yanked == yanked else action)
         for file in projects[name].files
         if file.version == version
     ]
 
 
-def remove(place: Place, version: Version, project: str, progress: Progress) -> list[Done]:
+def remove(place: Place, version: Version, project: str, progress: Progress) -> list[Result]:
     """Take a version's files out: from the pages first, so that no page tells of what is gone.
 
     What an earlier removal, or a publish, has left when it was killed goes as well.
@@ -190,25 +190,25 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
         strays = find_strays(place, projects)
         name = _choose_project(projects, strays, version, project)
         _settle(place, {name: lambda files: [file for file in files if file.version != version]})
-        done = [
-            make_done(name, file, "removed")
+        results = [
+            make_result(name, file, "removed")
             for file in projects[name].files
             if file.version == version
         ]
-        done += [
-            Done(name, str(version), key.rpartition("/")[2], "removed", "", 0)
+        results += [
+            Result(name, str(version), key.rpartition("/")[2], "removed", "", 0)
             for key, stray in strays.items()
             if stray == version and project_of(key) == name
         ]
-        for row in done:
+        for row in results:
             place.delete(f"{name}/{row.filename}{METADATA}")
             place.delete(f"{name}/{row.filename}")
-    return done
+    return results
 
 
-def make_done(project: str, file: File, what: str) -> Done:
+def make_result(project: str, file: File, what: str) -> Result:
     """Return what was done to the file of a project."""
-    return Done(project, str(file.version), file.filename, what, file.sha256, file.size)
+    return Result(project, str(file.version), file.filename, what, file.sha256, file.size)
 
 
 def read_projects(place: Place) -> dict[str, Project]:
@@ -252,10 +252,12 @@ def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
         return format_project(name, changes[name](files))
 
     for _ in range(_ROUNDS):
-        written = [place.update(f"{name}/{JSON}", partial(change_page, name)) for name in changes]
+        is_changed = [
+            place.update(f"{name}/{JSON}", partial(change_page, name)) for name in changes
+        ]
         pages = derive_pages(read_projects(place))
-        written += [place.write(key, content) for key, content in pages.items()]
-        if not any(written):
+        is_changed += [place.write(key, content) for key, content in pages.items()]
+        if not any(is_changed):
             return
     hint = "run again: what was written stays, and no page names what was not"
     raise OutputError("others change it all the time", code="locked", file=place.name, hint=hint)
@@ -270,11 +272,11 @@ def _compare(
     """
     file, key = offer.file, f"{offer.project}/{offer.file.filename}"
     project = projects.get(offer.project)
-    listed = project.file(file.filename) if project else None
+    entry = project.file(file.filename) if project else None
     actual = place.sha256(key) if place.near and key in sizes else file.sha256
-    if (listed.sha256 if listed else actual) != file.sha256:
+    if (entry.sha256 if entry else actual) != file.sha256:
         raise other_bytes(offer.path, place.name)
-    if listed is None:
+    if entry is None:
         return "added"
     is_whole = sizes.get(key) == file.size and actual == file.sha256
     return "there already" if is_whole else "restored"
@@ -312,7 +314,7 @@ def _add(offers: Iterable[Offer], place: str, current: Iterable[File]) -> Iterab
 
 
 def _choose_project(
-    projects: Mapping[str, Project], strays: Mapping[str, Version], version: Version, wanted: str
+    projects: Mapping[str, Project], strays: Mapping[str, Version], version: Version, project: str
 ) -> str:
     """Return the project that is named, or the only one with that version."""
     versions = {name: {file.version for file in it.files} for name, it in projects.items()}
@@ -321,7 +323,7 @@ def _choose_project(
     names = sorted(
         name
         for name in versions
-        if version in versions[name] and canonicalize_name(wanted) in {"", name}
+        if version in versions[name] and canonicalize_name(project) in {"", name}
     )
     if len(names) > 1:
         message = f"several projects have {version}: {', '.join(names)}"
@@ -331,7 +333,7 @@ def _choose_project(
             f"{name} {', '.join(map(str, sorted(versions[name])))}" for name in versions
         )
         raise InputError(
-            f"the index has no version {version}" + (wanted and f" of {quote_name(wanted)}"),
+            f"the index has no version {version}" + (project and f" of {quote_name(project)}"),
             code="no-version",
             hint=f"it has {has or 'nothing'}",
         )

@@ -19,7 +19,7 @@ from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
 from repack.fetch.http import make_session
 from repack.index.place import other_bytes
-from repack.index.publish import Done, Offer, make_done
+from repack.index.publish import Offer, Result, make_result
 from repack.index.uv import find_uv, trust_settings
 from repack.index.web import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
 from repack.process import run
@@ -88,13 +88,13 @@ def _read_section(path: Path, name: str | None, url: str | None) -> Mapping[str,
 class _Index(NamedTuple):
     """An index that takes uploads, as those who install from it see it.
 
-    `url` is where it is by its own word: an old host name may lead to it. `is_known` is False
+    `url` is where it is by its own word: an old host name may lead to it. `is_seen` is False
     where that page was not shown: who may not list all projects may still look at one of them.
     """
 
     web: Web
     url: str
-    is_known: bool
+    is_seen: bool
 
     def find(self, offer: Offer) -> Link | None:
         """Return the file of that name; raises FetchError where that cannot be looked at.
@@ -107,7 +107,7 @@ class _Index(NamedTuple):
         if page is None:
             return None
         if origin(page.url) != origin(self.url):
-            if self.is_known:
+            if self.is_seen:
                 return None
             message = f"leads to {page.url}, so what the index has cannot be compared"
             raise FetchError(message, code="redirect", file=url, hint=_INDEX_HINT)
@@ -124,7 +124,7 @@ class _Index(NamedTuple):
 
 def upload(
     offers: Sequence[Offer], account: Account, index_url: str, progress: Progress
-) -> tuple[str, list[Done], str]:
+) -> tuple[str, list[Result], str]:
     """Upload the wheels that the index has not; each is read back and compared.
 
     Returns where the index is, what was done, and the same place with the account, for uv.
@@ -135,26 +135,28 @@ def upload(
         for number, offer in enumerate(offers):
             if actions[number] == "added":
                 actions[number] = _send(offer, account, index, progress)
-    done = [make_done(it.project, it.file, what) for it, what in zip(offers, actions, strict=True)]
-    return redact_url(index.url), done, account.at(index.url)
+    results = [
+        make_result(it.project, it.file, what) for it, what in zip(offers, actions, strict=True)
+    ]
+    return redact_url(index.url), results, account.at(index.url)
 
 
 def _find_index(web: Web, account: Account, index_url: str) -> _Index:
     """Return the index at the URL, or the one that takes uploads, by looking for simple pages."""
-    base, hidden = account.url.rstrip("/") + "/", index_url
+    base, unseen_url = account.url.rstrip("/") + "/", index_url
     for url in [index_url] if index_url else [urljoin(base, place) for place in _PLACES]:
         try:
             page = web.read_page(url, most=_HEAD)
         except FetchError as error:
             if error.code in {"http-401", "http-403"}:
-                hidden = hidden or url
+                unseen_url = unseen_url or url
             elif not error.code.startswith("http-4"):
                 raise
             continue
         if page and (index_url or _is_simple(page)):
-            return _Index(web, page.url, is_known=True)
-    if hidden:
-        return _Index(web, hidden, is_known=False)
+            return _Index(web, page.url, is_seen=True)
+    if unseen_url:
+        return _Index(web, unseen_url, is_seen=False)
     message = "no simple page of the index is found from there, so what it has cannot be compared"
     raise FetchError(message, code="no-index-url", file=account.url, hint=_INDEX_HINT)
 

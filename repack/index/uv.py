@@ -55,11 +55,11 @@ class Pin(NamedTuple):
 class Index(NamedTuple):
     """Where pins are looked for.
 
-    `named` is the only index, and is written into the pin files; "" for those of pip. Options and
+    `url` is the only index, and is written into the pin files; "" for those of pip. Options and
     environment are uv's, and the environment may hold passwords.
     """
 
-    named: str
+    url: str
     options: Sequence[str]
     environment: Mapping[str, str]
     progress: Progress
@@ -91,9 +91,9 @@ class Index(NamedTuple):
 
 
 def open_index(
-    progress: Progress, *, named: str = "", first: str = "", offline: bool = False
+    progress: Progress, *, url: str = "", first: str = "", offline: bool = False
 ) -> Index:
-    """Return the one index `named`, or those that pip is configured for.
+    """Return the one index at `url`, or those that pip is configured for.
 
     Before pip's comes `first`, the index that was just published to; it may hold a password.
     """
@@ -103,15 +103,15 @@ def open_index(
     for key, (variable, separator) in _VARIABLES.items():
         if key in settings:
             environment[variable] = separator.join(settings[key].split())
-    if named:
-        environment |= {"UV_DEFAULT_INDEX": named, "UV_INDEX": "", "UV_FIND_LINKS": ""}
+    if url:
+        environment |= {"UV_DEFAULT_INDEX": url, "UV_INDEX": "", "UV_FIND_LINKS": ""}
     elif first:
         environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}".strip()
     # For ten minutes uv asks no index again: what was published meanwhile would not be seen.
     options = ["--offline" if offline else "--refresh"]
-    if settings.get("no-index") and not named:
+    if settings.get("no-index") and not url:
         options.append("--no-index")
-    return Index(named, options, environment, progress)
+    return Index(url, options, environment, progress)
 
 
 def trust_settings() -> dict[str, str]:
