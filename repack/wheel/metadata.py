@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from email.parser import HeaderParser
+from functools import cache
 from pathlib import Path
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -73,8 +75,9 @@ def _decode(content: bytes, file: Path, member: str, code: str) -> str:
         refuse(file, "it is not UTF-8", code, member)
 
 
+@cache
 def parse_requirement(line: str) -> Requirement | None:
-    """Return a Requires-Dist line as a requirement, None where it is none."""
+    """Return a Requires-Dist line as a requirement, not to be changed, None where it is none."""
     try:
         return Requirement(line)
     except InvalidRequirement:
@@ -114,8 +117,9 @@ def select_requirements(
                 continue
         except (UndefinedComparison, UndefinedEnvironmentName):
             continue
-        requirement.marker = None
-        result.append(requirement)
+        chosen = copy(requirement)
+        chosen.marker = None
+        result.append(chosen)
     return result
 
 
