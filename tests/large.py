@@ -81,9 +81,8 @@ def dlls_of(archive: Archive) -> list[Carried]:
     wheel = read_wheel(archive.path)
     return [
         Carried(
-            path=f"cv2/{Path(member.name).name}",
-            entry=Copied(name=member.name, member=member, archive=archive),
-            row=wheel.record[member.name],
+            Copied(name=f"cv2/{Path(member.name).name}", member=member, archive=archive),
+            wheel.record[member.name],
         )
         for member in archive.members
         if member.name.endswith(".dll")

@@ -95,5 +95,5 @@ def test_a_wheel_gets_the_stand_ins_that_there_can_be(
     made = stand_ins(analyse(make_wheel(path, {"cv2/__init__.py": b"", "cv2/cv2.pyd": pyd})))
     members = [f"cv2/stand-ins/{name}/{name}.dll" for name in folders]
     assert sorted(it.member for it in made.cargo) == members
-    assert [member.path for member in made.carried] == members
+    assert [member.entry.name for member in made.carried] == members
     assert [finding.code for finding in made.findings] == ([] if folders else ["no-stand-in"])

@@ -195,9 +195,8 @@ def test_a_member_of_another_archive_brings_its_own_row_and_licence(
     paths = {"a.dll": "x.libs/a.dll", "EULA": f"{INFO}/licenses/nvidia/EULA.txt"}
     carried = [
         Carried(
-            path=paths[member.name],
-            entry=Copied(name="", member=member, archive=other.archive),
-            row=other.record[member.name],
+            Copied(name=paths[member.name], member=member, archive=other.archive),
+            other.record[member.name],
         )
         for member in other.archive.members
         if member.name in paths

@@ -31,7 +31,7 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
     source = analysis.wheel.path
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
-        entries = [replace(dll.entry, name=_name(dll.path)) for dll in dlls]
+        entries = [replace(dll.entry, name=_name(dll.entry.name)) for dll in dlls]
         splice(entries, packed, timestamp=_FIRST_DAY)
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
@@ -62,7 +62,7 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
 
 def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried]) -> Iterator[str]:
     """Yield the options by which it takes what was chosen, and nothing else."""
-    ours = {dll.path for dll in dlls}
+    ours = {dll.entry.name for dll in dlls}
     needs = find_needs((*analysis.images, *sorted(ours)), complete.images)
     others = {need.dll.key for need in needs if need.in_wheel not in {*analysis.images, *ours}}
     yield from ("--exclude", os.pathsep.join(sorted(others)))
@@ -81,7 +81,7 @@ def _compare(analysis: Analysis, repaired: Path, dlls: Sequence[Carried]) -> Non
         for member in set(wheel.names).difference(analysis.wheel.names)
         if member.lower().endswith(".dll")
     }
-    ours = {(_name(dll.path), dll.row.hex) for dll in dlls}
+    ours = {(_name(dll.entry.name), dll.row.hex) for dll in dlls}
     if ours != theirs:
         raise ToolError(
             "delvewheel puts in other DLLs than repack, or other bytes of them: "

@@ -72,7 +72,12 @@ def describe_cargo(dll: Carried, family: str, origin: str) -> Cargo:
     else:
         packed = None if entry.deflate else size
     return Cargo(
-        member=dll.path, family=family, origin=origin, size=size, packed=packed, sha256=dll.row.hex
+        member=dll.entry.name,
+        family=family,
+        origin=origin,
+        size=size,
+        packed=packed,
+        sha256=dll.row.hex,
     )
 
 

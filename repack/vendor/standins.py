@@ -48,7 +48,7 @@ def stand_ins(analysis: Analysis) -> Supplement:
         content = make_stand_in(key, analysis.symbols(need))
         path = f"{STAND_INS}/{key.removesuffix('.dll')}/{key}"
         added = Added(name=path, content=content)
-        carried.append(Carried(path=path, entry=added, row=entry_of(content)))
+        carried.append(Carried(added, entry_of(content)))
     return Supplement(
         label="stub",
         carried=tuple(carried),

@@ -37,11 +37,11 @@ class Supplier:
         """Return a file as the member `path`: as it lies in the wheel, or to be deflated."""
         if self.wheel is None:
             added = Added(name=path, content=Path(place), deflate=True)
-            return Carried(path=path, entry=added, row=entry_of(Path(place)))
+            return Carried(added, entry_of(Path(place)))
         archive = self.wheel.archive
         (member,) = (member for member in archive.members if member.name == place)
         copied = Copied(member=member, name=path, archive=archive)
-        return Carried(path=path, entry=copied, row=self.wheel.record[place])
+        return Carried(copied, self.wheel.record[place])
 
 
 def fetch_supplier(requirement: str, supply: Supply) -> Supplier:

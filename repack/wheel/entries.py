@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.metadata import parse_email
 
@@ -35,11 +36,9 @@ class Added:
     deflate: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """A member that comes from another archive or a file, and the row that RECORD gets for it."""
 
-    path: str
     entry: Copied | Added
     row: RecordEntry
 
@@ -73,7 +72,7 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
         if row := wheel.record.get(member.name):
             put(Copied(name=member.name, member=member, archive=wheel.archive), row)
     for addition in carried:
-        put(replace(addition.entry, name=addition.path), addition.row)
+        put(addition.entry, addition.row)
     licence = join_licence(wheel.metadata, add_licence)
     fields = {"Version": [str(name.version)], **licence, **(fields or {})}
     texts = _list_licences(wheel, carried)
@@ -98,7 +97,7 @@ def _list_licences(wheel: Wheel, carried: Iterable[Carried]) -> list[str]:
     folder = f"{wheel.dist_info}/licenses/"
     if not lists_licenses(parse_email(wheel.metadata)[0]):
         return []
-    paths = (addition.path for addition in carried)
+    paths = (addition.entry.name for addition in carried)
     return [path.removeprefix(folder) for path in paths if path.startswith(folder)]
 
 
