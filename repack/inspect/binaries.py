@@ -1,7 +1,8 @@
 """What a wheel's binaries say, read while its content is verified, in constant memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,9 +56,17 @@ def read_binaries(
         sha256 = sha256_of(path)
     key = f"{sha256}-{_FORMAT}-{__version__}"
     known = memory.recall(key, lambda value: msgspec.convert(value, Binaries)) if memory else None
+    read = partial(read_wheel, path, sha256=sha256, allow_startup_hook=allow_startup_hook)
     if known:
-        wheel = read_wheel(path, sha256=sha256, checked=True, allow_startup_hook=allow_startup_hook)
-        return wheel, known
+        return read(checked=True), known
+    wheel, binaries = _look_into(path, partial(read, task=task))
+    if memory:
+        memory.keep(key, msgspec.to_builtins(binaries))
+    return wheel, binaries
+
+
+def _look_into(path: Path, read: Callable[..., Wheel]) -> tuple[Wheel, Binaries]:
+    """Return the wheel that `read` gives, and its binaries, collected while it reads."""
     images: dict[str, Image] = {}
     numpy: set[str] = set()
     waiting: list[Member] = []
@@ -85,14 +94,9 @@ def read_binaries(
             stream.truncate()
             return stream.write
 
-        wheel = read_wheel(
-            path, sink=collect, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task
-        )
+        wheel = read(sink=collect)
         look_into_waiting()
-    binaries = Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
-    if memory:
-        memory.keep(key, msgspec.to_builtins(binaries))
-    return wheel, binaries
+    return wheel, Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
 
 
 def find_numpy_abi(binary: Path) -> set[str]:
