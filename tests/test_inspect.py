@@ -260,7 +260,7 @@ FINDINGS: dict[str, list[tuple[Parts, str, str]]] = {
     "tag-mismatch": [
         ({"pyd": X86}, PYD, "it is for x86, the wheel's tag says cp37-abi3-win_amd64"),
         ({"pyd": ARM}, PYD, "it is for arm64,"),
-        ({"pyd": linked("python39.dll")}, PYD, "it imports python39.dll"),
+        ({"pyd": linked("python37.dll")}, PYD, "it imports python37.dll"),
         (OTHER_PYTHON, PYD, "it imports python311.dll"),
         ({"tag": "cp314-cp314t"}, PYD, "it imports python3.dll"),
         (OTHER_SUFFIX, OTHER_PYD, "its name says cp311-win_amd64"),
