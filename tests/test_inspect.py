@@ -158,11 +158,13 @@ def marked(text: bytes) -> Parts:
     return {"pyd": make_pyd(CUDA_12) + text}
 
 
+WROTE = b"BUILD = {'cuda': (12, 3)}\n"
 DRIVER_ALONE = make_pyd({"nvcuda.dll": ["cuInit"]})
 #: A wheel's parts, and what is known of it.
 FACTS: dict[str, tuple[Parts, Parts]] = {
     "no CUDA version is said": ({}, cuda(12)),
     "one in config.py": ({"files": {"cv2/config.py": config("v12.6")}}, cuda(12, 6)),
+    "one that repack wrote": ({"files": {"cv2/_cuda_build.py": WROTE}}, cuda(12, 3)),
     "one in the local version": ({"version": "4.9+cu126"}, cuda(12, 6)),
     "a minor of two digits": ({"version": "4.9+cu1210.x"}, cuda(12, 10)),
     "no minor": ({"version": "4.9+cu12"}, cuda(12)),
@@ -217,9 +219,11 @@ def test_requirements_must_fit_the_binary_on_the_pythons_asked_for(
     assert codes(analysed(pyd=pyd, requires=requires, pythons=pythons)) == expected
 
 
-def test_a_python_that_the_tag_keeps_out_is_not_asked_for(analysed: Analyser) -> None:
-    pyd = linked("python37.dll") + NUMPY_1
-    assert codes(analysed(pyd=pyd, tag="cp37-cp37m", requires=SPLIT)) == []
+def test_a_wheel_for_one_python_is_asked_about_for_that_one(analysed: Analyser) -> None:
+    for python, expected in {"37": [], "39": CONTRADICTED}.items():
+        tag = f"cp{python}-cp{python}{'m' if python == '37' else ''}"
+        pyd = linked(f"python{python}.dll") + NUMPY_1
+        assert codes(analysed(pyd=pyd, tag=tag, requires=SPLIT)) == expected
 
 
 def linked(dll: str, machine: str = "x86-64") -> bytes:

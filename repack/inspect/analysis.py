@@ -1,7 +1,7 @@
 """What is known of a wheel once it has been looked through."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,8 +64,12 @@ class Analysis:
     @property
     def configs(self) -> dict[str, bytes]:
         """The configuration files of OpenCV's loader, by member."""
-        names = [name for name in sorted(self.wheel.names) if _CONFIG.fullmatch(name)]
-        return {name: read_member(self.wheel.archive, name) for name in names}
+        return self._read(name for name in self.wheel.names if _CONFIG.fullmatch(name))
+
+    @property
+    def build_module(self) -> dict[str, bytes]:
+        """What repack has written into a wheel that it emitted, by member; empty for others."""
+        return self._read(name for name in self.wheel.names if name == BUILD_MODULE)
 
     @property
     def python_dlls(self) -> frozenset[str]:
@@ -81,6 +85,9 @@ class Analysis:
     def toolkit_needs(self) -> tuple[Need, ...]:
         """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
         return tuple(need for need in self.needs if need.is_cuda and need.in_wheel is None)
+
+    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
+        return {name: read_member(self.wheel.archive, name) for name in sorted(names)}
 
     def symbols(self, need: Need) -> tuple[str, ...]:
         """Return what the members that need the DLL ask of it, sorted."""
@@ -120,14 +127,12 @@ def require_cv2(analysis: Analysis) -> None:
 
 def require_original(analysis: Analysis) -> None:
     """Raise InputError "repacked" for a wheel that repack has emitted."""
-    wheel = analysis.wheel
-    if BUILD_MODULE not in wheel.names:
-        return
-    original = read_build(read_member(wheel.archive, BUILD_MODULE)).get("original", {})
-    name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
-    raise InputError(
-        "repack has made it",
-        code="repacked",
-        file=wheel.path,
-        hint=f"build from the original {name} (sha256 {sha256})",
-    )
+    for content in analysis.build_module.values():
+        original = read_build(content).get("original", {})
+        name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
+        raise InputError(
+            "repack has made it",
+            code="repacked",
+            file=analysis.wheel.path,
+            hint=f"build from the original {name} (sha256 {sha256})",
+        )

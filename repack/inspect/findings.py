@@ -11,7 +11,6 @@ from repack.errors import PatchError
 from repack.inspect.analysis import Analysis
 from repack.inspect.pythons import (
     correct_requirements,
-    has_tag_for,
     is_numpy,
     lets_in_numpy_2,
     python_dlls,
@@ -29,6 +28,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
 _OF_NVIDIA = {Kind.CUDA, Kind.CUDNN}
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
 _PYTHON_DLL = re.compile(r"python\d+t?\.dll")
+_OWN_PYTHON = re.compile(r"cp3\d+-(?!abi3).*")
 _SUFFIX = re.compile(r".+\.(cp3\d+)t?-(win\w+)\.pyd")
 _TERMS = re.compile(r".*\.dist-info/.*(licen[cs]e|eula|notice)[^/]*", re.IGNORECASE)
 #: So many files are named to a person; an archive's listing has them all.
@@ -129,7 +129,9 @@ def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Row]:
     for line, lifted in zip(wheel.requires, right, strict=False):
         if line != lifted:
             yield "numpy-bound-lifted", member, line, lifted
-    asked = [python for python in pythons if has_tag_for(wheel.filename, python)]
+    # A wheel for one Python alone is asked about for that one.
+    own = {tag.interpreter for tag in wheel.filename.tags if _OWN_PYTHON.fullmatch(str(tag))}
+    asked = [f"3.{interpreter[3:]}" for interpreter in sorted(own)] or pythons
     wrong = [python for python in asked if abi == "1" and lets_in_numpy_2(wheel.requires, python)]
     if wrong:
         yield "numpy-contradicted", member, ", ".join(wrong)

@@ -14,7 +14,8 @@ from repack.inspect.findings import find_findings
 from repack.inspect.needs import find_needs
 from repack.wheel import Wheel
 
-_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
+# A toolkit's directory, and what repack writes into its own wheels.
+_TOOLKIT = re.compile(rb"CUDA(?:[/\\]+v|': \()(\d+)(?:\.|, )(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
 _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
 
@@ -51,7 +52,7 @@ def conclude(wheel: Wheel, binaries: Binaries, pythons: Collection[str] = ()) ->
 
 
 def _find_claims(analysis: Analysis) -> Iterator[Claim]:
-    for member, content in analysis.configs.items():
+    for member, content in {**analysis.build_module, **analysis.configs}.items():
         for toolkit in _TOOLKIT.finditer(content):
             yield Claim(member, int(toolkit[1]), int(toolkit[2]))
     name = analysis.wheel.filename
