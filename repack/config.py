@@ -5,6 +5,7 @@ A setting is a field of one of the structs below; its key is that of its table a
 docs/reference/configuration.md.
 """
 
+import codecs
 import json
 import os
 import re
@@ -491,10 +492,12 @@ def require_source(config: Config) -> Source:
 def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
     """Return the tables of the TOML file `path`; `hint` says what to do where it is none.
 
-    Windows' editors begin UTF-8 with a byte order mark, which is read over.
+    Windows' editors and PowerShell begin a file with a byte order mark, which tells UTF-16.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
+        is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return tomllib.loads(content.decode("utf-16" if is_utf_16 else "utf-8-sig"))
     except FileNotFoundError:
         reason = "there is no such file"
     except OSError as error:
