@@ -14,6 +14,7 @@ from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_origin
@@ -232,7 +233,7 @@ def _read_size(text: str) -> int:
     return int(float(size[1]) * base ** " kmg".index(size[2] or " "))
 
 
-def _read_path(text: object, folder: Path) -> Path:
+def _read_path(folder: Path, _: type, text: object) -> Path:
     """Return the absolute path; "examples/../dist" is none that an error should show."""
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise ValueError
@@ -245,7 +246,7 @@ _READERS: Mapping[str, Callable[[str, Path], object]] = {
     "source.api": lambda text, _: text.rstrip("/"),
     "publish.max-size": lambda text, _: _read_size(text),
     "publish.index-dir": lambda text, folder: (
-        text if "://" in text else str(_read_path(text, folder))
+        text if "://" in text else str(_read_path(folder, Path, text))
     ),
 }
 
@@ -371,7 +372,8 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 def _read_value(key: str, raw: object, folder: Path) -> object:
     """Return the value of a setting, a path made absolute.
 
-    The command line gives texts: "60" is a number, "true" a switch, and "3.12" a list, too.
+    The command line gives texts: "60" is a number, "true" a switch, and "3.12,3.13" a list, too;
+    but a path and a requirement may hold commas.
     """
     if key == "source.sample":
         return raw
@@ -381,17 +383,18 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
     setting, takes = SETTINGS[key], describe(SETTINGS[key].type)
     if isinstance(raw, str) and raw == setting.default:
         return raw
-    is_list = takes.startswith("a list")
-    items = raw if isinstance(raw, list) and is_list else [raw]
-    read: Callable[[str, Path], object] = _READERS.get(key, lambda text, _: text)
+    value: Any = raw
     try:
-        values = [read(item, folder) if isinstance(item, str) else item for item in items]
-        value = msgspec.convert(
-            values if is_list else values[0],
-            setting.type,
-            strict=False,
-            dec_hook=lambda _, text: _read_path(text, folder),
-        )
+        if isinstance(raw, str) and key in _READERS:
+            value = _READERS[key](raw, folder)
+        elif takes.startswith("a list"):
+            value = raw if isinstance(raw, list) else [raw]
+            if not re.search("path|requirement", takes) and all(
+                isinstance(item, str) for item in value
+            ):
+                value = " ".join(value).replace(",", " ").split()
+        hook = partial(_read_path, folder)
+        value = msgspec.convert(value, setting.type, strict=False, dec_hook=hook)
         return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
     except ValueError:
         reason = f"{key} takes {takes}, not {_show_value(raw)}"

@@ -95,6 +95,8 @@ FILE = {
 #: The same of the command line, where all is text.
 OVERRIDES = {
     "build.python=3.10": ("3.10",),
+    "build.python=3.10, 3.11": ("3.10", "3.11"),
+    "vendor.dlls=a<3,>=2": ("a<3,>=2",),
     'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
     "build.driver-stub=true": True,
     "smoke.timeout=7": 7,

@@ -93,8 +93,6 @@ def _read_overrides(options: argparse.Namespace) -> list[tuple[str, object]]:
     if getattr(options, "source", None) is not None:
         overrides += parse_source(options.source)
     given = {key: value for key, value in vars(options).items() if value is not None}
-    if pythons := given.get("build.python"):
-        given["build.python"] = [python for text in pythons for python in text.split(",") if python]
     return overrides + [(key, given[key]) for key in sorted(given) if "." in key]
 
 
