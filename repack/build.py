@@ -32,7 +32,6 @@ from repack.pythons import make_once
 from repack.record import (
     FAILED,
     NOT_RUN,
-    Beside,
     BuildRecord,
     Outcome,
     Seen,
@@ -209,11 +208,15 @@ def try_plan(
     The machine has what the emitted wheels leave to it, and nothing else.
     """
     source = analysis.wheel
-    after = [trial for wheel in wheels for trial in _trials_of(wheel)]
-    before = [Trial(source.path, source.sha256, trial.python, untouched=True) for trial in after]
+    trials = [
+        Trial(wheel.path, wheel.sha256, python)
+        for wheel in wheels
+        for python in wheel.planned.pythons
+    ]
+    trials += [Trial(source.path, source.sha256, trial.python, untouched=True) for trial in trials]
     if not config.smoke.enabled:
         outcome = Outcome(status=NOT_RUN, reason="the smoke test is switched off")
-        return dict.fromkeys([*after, *before], Verdict(outcome))
+        return dict.fromkeys(trials, Verdict(outcome))
     left = replace(
         analysis,
         wheel=replace(source, requires=plan.requirements),
@@ -222,22 +225,22 @@ def try_plan(
     stand_ins = tuple(
         cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
     )
-    return try_wheels([*after, *before], left, config.smoke, supply, carried=stand_ins)
+    return try_wheels(trials, left, config.smoke, supply, carried=stand_ins)
 
 
 def record_wheel(wheel: Emitted, out: Path, verdicts: Mapping[Trial, Verdict]) -> WheelRecord:
     """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
-    untouched = {
-        trial.python: verdict.outcome for trial, verdict in verdicts.items() if trial.untouched
+    # How long it took is different each time; the same build leaves the same record.
+    outcomes = {
+        trial: msgspec.structs.replace(verdict.outcome, seconds=0.0)
+        for trial, verdict in verdicts.items()
     }
-    seen = [
-        _record_trial(trial.python, untouched[trial.python], verdicts[trial])
-        for trial in _trials_of(wheel)
-    ]
+    before = {trial.python: outcomes[trial] for trial in verdicts if trial.untouched}
+    own = [trial for trial in verdicts if trial.wheel == wheel.path]
     failures = [
-        f"Python {run.python}: {run.after.reason}\n{run.after.log}"
-        for run in seen
-        if run.status == FAILED
+        f"Python {trial.python}: {outcomes[trial].reason}\n{outcomes[trial].log}"
+        for trial in own
+        if outcomes[trial].status == FAILED
     ]
     path = move_wheel(wheel, out, "\n".join(failures))
     return WheelRecord(
@@ -247,24 +250,16 @@ def record_wheel(wheel: Emitted, out: Path, verdicts: Mapping[Trial, Verdict]) -
         size=wheel.size,
         sha256=wheel.sha256,
         recipe=wheel.planned.recipe,
-        seen=tuple(seen),
+        seen=tuple(
+            Seen(
+                python=trial.python,
+                before=before[trial.python],
+                after=outcomes[trial],
+                beside=verdicts[trial].beside,
+            )
+            for trial in own
+        ),
     )
-
-
-def _trials_of(wheel: Emitted) -> list[Trial]:
-    return [Trial(wheel.path, wheel.sha256, python) for python in wheel.planned.pythons]
-
-
-def _record_trial(python: str, before: Outcome, verdict: Verdict) -> Seen:
-    beside = sorted(
-        (Beside(filename=pin.filename, size=pin.size, sha256=pin.sha256) for pin in verdict.beside),
-        key=lambda wheel: wheel.filename,
-    )
-    # How long it took is different each time; the same build leaves the same record.
-    before, after = (
-        msgspec.structs.replace(outcome, seconds=0.0) for outcome in (before, verdict.outcome)
-    )
-    return Seen(python=python, before=before, after=after, beside=tuple(beside))
 
 
 def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:

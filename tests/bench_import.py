@@ -57,7 +57,7 @@ def main() -> int:
     """Measure, print the shares, and return 1 where a limit is passed."""
     supply = Supply(Cache.default(), LOCK, offline=False, update=False, progress=SILENT)
     good = True
-    with Pythons(cache=supply.cache, progress=SILENT) as pythons:
+    with Pythons(supply) as pythons:
         prover = Prover(supply, pythons)
         for name in ("cuda-path", "genuine-12.3-by-cuda-path"):
             good &= report(name, measure(prover, name))

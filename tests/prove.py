@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     cache, settings = Cache.default(), {"offline": options.offline, "update": options.update_lock}
     supply = Supply(cache, LOCK, progress=progress, **settings)
-    with Pythons(cache=supply.cache, progress=progress, offline=options.offline) as pythons:
+    with Pythons(supply) as pythons:
         cells = prove(Prover(supply, pythons, options.limit), runs, options.jobs, progress)
         supply.keep()
         proof = Proof(
@@ -61,7 +61,8 @@ def _try_random(options: argparse.Namespace, progress: Progress) -> int:
     """Try random machines; return 0 where each does what it has to do, else 1."""
     version = (options.python or ["3.12"])[0]
     cache = Cache.default()
-    with Pythons(cache=cache, progress=progress, offline=options.offline) as pythons:
+    supply = Supply(cache, offline=options.offline, progress=progress)
+    with Pythons(supply) as pythons:
         interpreter = pythons.provide(version)
         if ON_WINDOWS:
             sys.stderr.write("random machines need Wine\n")

@@ -14,8 +14,7 @@ from proof.disks import wine_disk
 from proof.layouts import lay_python, layout_of
 from windowslab import IMPORTS, NPP, PYTHON, SITE, Files, Windows, cleared, native
 
-from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch import Cache, Supply
 from repack.pythons import Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
@@ -28,7 +27,7 @@ WORKS = "works"
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+    with Pythons(Supply(Cache.default())) as pythons:
         interpreter = pythons.provide("3.12")
         with wine_disk(interpreter, tmp_path_factory.mktemp("machine")) as disk:
             lay_python(layout_of("plain", "3.12"), disk, interpreter)

@@ -18,7 +18,7 @@ from running import repack
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch import Cache, Supply
 from repack.pythons import Pythons
 from repack.smoke import Machine, Outfit, Probe, unpack_dlls
 
@@ -168,7 +168,7 @@ def windows(place: Path, machine: Machine) -> Iterator[Probe]:
     """A genuine Windows Python with its own pip, on such a machine."""
     cache = Cache.default()
     pip = fetch_index("pip", python=PYTHON)
-    with Pythons(cache=cache, progress=SILENT) as pythons:
+    with Pythons(Supply(cache)) as pythons:
         outfit = Outfit(pythons.provide(PYTHON), pip, (), machine)
         yield Probe(outfit, place / "windows", 600, cache)
 

@@ -33,7 +33,7 @@ def supply() -> Supply:
 
 @pytest.fixture(scope="module")
 def pythons(supply: Supply) -> Iterator[Pythons]:
-    with Pythons(cache=supply.cache, progress=SILENT) as pythons:
+    with Pythons(supply) as pythons:
         yield pythons
 
 

@@ -20,7 +20,7 @@ from wheelmaking import make_wheel
 from repack.console import SILENT
 from repack.dlls import read_image
 from repack.errors import FetchError, InputError, RepackError, ToolError
-from repack.fetch import Cache
+from repack.fetch import Cache, Supply
 from repack.process import run
 from repack.pythons import RECIPES, Interpreter, Pythons, make_once, windows_path
 from repack.pythons.assembly import assemble
@@ -177,7 +177,7 @@ def give_maven(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def assembled(recipe: str, cache: Cache) -> Path:
-    return assemble(recipe, cache=cache, offline=True, progress=SILENT)
+    return assemble(recipe, Supply(cache, offline=True))
 
 
 @posix_only
@@ -228,11 +228,11 @@ def test_what_is_lacking_is_named_and_what_to_do(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with (
-        Pythons(cache=cache, progress=SILENT, given=list(map(Path, given))) as pythons,
+        Pythons(Supply(cache), list(map(Path, given))) as pythons,
         pytest.raises(RepackError, match=words),
     ):
         pythons.provide(version)
-    assert not cache.root.exists()
+    assert not (cache.root / "files").exists()
 
 
 # Genuine ones.
@@ -246,7 +246,7 @@ def runs(python: Interpreter, code: str) -> str:
 
 @pytest.fixture(scope="module")
 def genuine() -> Iterator[Pythons]:
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+    with Pythons(Supply(Cache.default())) as pythons:
         yield pythons
 
 
@@ -265,7 +265,7 @@ def test_each_python_that_is_put_together_runs(version: str, genuine: Pythons) -
 @pytest.mark.network
 def test_what_is_given_by_path_comes_first(genuine: Pythons) -> None:
     folder = genuine.provide("3.12").python.parent
-    with Pythons(cache=Cache.default(), progress=SILENT, given=[folder]) as pythons:
+    with Pythons(Supply(Cache.default()), [folder]) as pythons:
         python = pythons.provide("3.12")
         assert python.origin == "given"
         assert pythons.at_hand()[0] == python
@@ -275,7 +275,7 @@ def test_what_is_given_by_path_comes_first(genuine: Pythons) -> None:
 def test_a_program_that_is_no_windows_python_is_refused(tmp_path: Path) -> None:
     (tmp_path / "python.exe").write_bytes(b"#!/bin/sh\n")
     with (
-        Pythons(cache=Cache.default(), progress=SILENT, given=[tmp_path]) as pythons,
+        Pythons(Supply(Cache.default()), [tmp_path]) as pythons,
         pytest.raises(InputError, match=r"is no CPython for Windows.*give a Windows python\.exe"),
     ):
         pythons.provide("3.12")
@@ -284,10 +284,10 @@ def test_a_program_that_is_no_windows_python_is_refused(tmp_path: Path) -> None:
 @pytest.mark.wine
 @pytest.mark.network
 def test_two_runs_share_no_session_and_nothing_outlives_them(tmp_path: Path) -> None:
-    with Pythons(cache=Cache.default(), progress=SILENT) as other:
+    with Pythons(Supply(Cache.default())) as other:
         python = other.provide("3.12")
         mark = tmp_path / "mark"
-        with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+        with Pythons(Supply(Cache.default())) as pythons:
             ours = pythons.provide("3.12")
             hang = f"import time; open(r'{windows_path(mark)}', 'w'); time.sleep(300)"
             hanging = subprocess.Popen(
@@ -314,7 +314,7 @@ def test_two_runs_share_no_session_and_nothing_outlives_them(tmp_path: Path) -> 
 @pytest.mark.wine
 @pytest.mark.network
 def test_programs_that_start_at_once_in_a_new_prefix_do_not_wait_for_each_other() -> None:
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons, ThreadPoolExecutor(4) as pool:
+    with Pythons(Supply(Cache.default())) as pythons, ThreadPoolExecutor(4) as pool:
         python = pythons.provide("3.12")
         assert python.env
         began = time.monotonic()

@@ -12,8 +12,7 @@ from random_machines.judging import describe_disagreement, draw_machines
 from random_machines.running import open_bench
 from windowslab import Windows
 
-from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch import Cache, Supply
 from repack.pythons import Pythons
 
 SEED = 0
@@ -69,7 +68,7 @@ FOUND = {
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     """A warm Wine with a genuine Python."""
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+    with Pythons(Supply(Cache.default())) as pythons:
         interpreter = pythons.provide("3.12")
         with open_bench(interpreter, tmp_path_factory.mktemp("machines")) as opened:
             yield opened

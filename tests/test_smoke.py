@@ -10,7 +10,7 @@ import pytest
 from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
 
 from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch import Cache, Supply
 from repack.process import Finished
 from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
@@ -200,7 +200,7 @@ def test_the_dlls_of_a_wheel_lie_in_one_folder_and_are_unpacked_once(tmp_path: P
 
 @pytest.fixture(scope="module")
 def pythons() -> Iterator[Pythons]:
-    with Pythons(cache=Cache.default(), progress=SILENT) as found:
+    with Pythons(Supply(Cache.default())) as found:
         yield found
 
 

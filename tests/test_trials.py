@@ -168,16 +168,6 @@ def test_a_wheel_that_fails_on_a_python_lies_in_failed_with_its_log(
     assert (smoke(ran, "3.12")["status"], smoke(ran, "3.13")["status"]) == ("passed", "failed")
 
 
-def test_where_failed_is_in_the_way_that_is_told(bench: Bench) -> None:
-    bench.after["3.13"] = FAILS
-    bench.dist.mkdir()
-    (bench.dist / "failed").write_text("a file")
-    ran = bench.build(python="3.13")
-    assert ran.code == 1
-    assert "dist/failed: cannot be written: a file of that name is in the way" in ran.error
-    assert names(bench.dist) == ["failed"]
-
-
 #: How an untouched wheel and a fixed one end, and which of them is tried again.
 UNSURE = {
     "a fixed wheel that failed": (FAILS, FAILS, WHEEL.format(12)),

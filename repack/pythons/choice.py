@@ -8,9 +8,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from repack.console import Progress
 from repack.errors import InputError, RepackError, ToolError
-from repack.fetch import Cache
+from repack.fetch import Supply
 from repack.pythons.assembly import RECIPES, assemble, folder_of
 from repack.pythons.interpreter import Interpreter, ask_python
 from repack.pythons.trees import is_whole
@@ -28,18 +27,11 @@ class Pythons(contextlib.ExitStack):
     of the block nothing of it is left running.
     """
 
-    def __init__(
-        self,
-        *,
-        cache: Cache,
-        progress: Progress,
-        given: Sequence[Path] = (),
-        offline: bool = False,
-    ) -> None:
+    def __init__(self, supply: Supply, given: Sequence[Path] = ()) -> None:
         """Keep the settings; nothing is looked for before it is asked for."""
         super().__init__()
-        self._cache, self._progress = cache, progress
-        self._given, self._offline = given, offline
+        self._supply = supply
+        self._given = given
 
     def provide(self, version: str) -> Interpreter:
         """Return a Python "3.12" that runs here, put together if need be.
@@ -56,7 +48,7 @@ class Pythons(contextlib.ExitStack):
             hint = f"there are {', '.join(RECIPES)}"
             raise ToolError(f"Python {version} cannot be put together for Wine", hint=hint)
         python = self._assembled(version)  # without Wine there is no point in downloading
-        assemble(version, cache=self._cache, offline=self._offline, progress=self._progress)
+        assemble(version, self._supply)
         return python
 
     def at_hand(self) -> list[Interpreter | str]:
@@ -89,14 +81,15 @@ class Pythons(contextlib.ExitStack):
     @functools.cached_property
     def _wine(self) -> Wine | None:
         """What runs Windows programs here; raises ToolError where that is not installed."""
-        return None if ON_WINDOWS else self.enter_context(Wine(self._cache, self._progress))
+        supply = self._supply
+        return None if ON_WINDOWS else self.enter_context(Wine(supply.cache, supply.progress))
 
     def _assembled(self, version: str) -> Interpreter:
         """Return the Python that is, or will be, put together."""
         return Interpreter(
             version=version,
             full_version=RECIPES[version]["version"],
-            python=folder_of(version, self._cache) / "python.exe",
+            python=folder_of(version, self._supply.cache) / "python.exe",
             origin="assembled",
             wine=self._wine,
         )

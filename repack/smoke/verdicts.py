@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.resources import files
@@ -15,13 +15,13 @@ import msgspec
 
 from repack.config import Smoke
 from repack.errors import RepackError, ToolError
+from repack.fetch import Fetched
 from repack.fetch.supply import Supply
 from repack.files import Memory
 from repack.inspect import Analysis
-from repack.lock import Pin
 from repack.plan import refusal
 from repack.pythons import Pythons
-from repack.record import FAILED, NOT_RUN, PASSED, Outcome
+from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome
 from repack.smoke.outfit import Outfit, fetch_requirements, make_machine
 from repack.smoke.trial import run_smoke
 
@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
     """What a wheel did, the index's wheels beside it, and whether an earlier run saw it."""
 
     outcome: Outcome
-    beside: tuple[Pin, ...] = ()
+    beside: tuple[Beside, ...] = ()
     remembered: bool = False
 
 
@@ -69,10 +69,7 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
     machine = cache(lambda: make_machine(analysis, settings, supply, env or {}, carried))
     verdicts: dict[Trial, Verdict] = {}
     jobs: dict[Trial, Outfit] = {}
-    given, offline = settings.interpreters, supply.offline
-    with Pythons(
-        cache=supply.cache, progress=supply.progress, given=given, offline=offline
-    ) as pythons:
+    with Pythons(supply, settings.interpreters) as pythons:
         for python in dict.fromkeys(trial.python for trial in trials):
             own = [trial for trial in trials if trial.python == python]
             try:
@@ -82,11 +79,20 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
                 jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, machine()))
             except RepackError as error:
                 verdicts |= dict.fromkeys(own, Verdict(_not_run(str(error))))
-        return verdicts | _recall_or_run(jobs, settings.timeout, supply)
+        verdicts |= _recall_or_run(jobs, settings.timeout, supply)
+    return {trial: verdicts[trial] for trial in trials}
 
 
 def _not_run(reason: str) -> Outcome:
     return Outcome(status=NOT_RUN, reason=reason)
+
+
+def _describe(wheels: Iterable[Fetched]) -> tuple[Beside, ...]:
+    by_name = sorted(wheels, key=lambda wheel: wheel.path.name)
+    return tuple(
+        Beside(filename=wheel.path.name, size=wheel.pin.size, sha256=wheel.sha256)
+        for wheel in by_name
+    )
 
 
 def _recall_or_run(
@@ -107,7 +113,7 @@ def _recall_or_run(
     return {
         trial: Verdict(
             outcome=known[trial] or outcomes[trial],
-            beside=tuple(fetched.pin for fetched in outfit.beside),
+            beside=_describe(outfit.beside),
             remembered=trial not in outcomes,
         )
         for trial, outfit in jobs.items()
