@@ -9,8 +9,7 @@ from fetching import fetch_index
 from proof.disks import WineDisk, wine_disk
 from proof.layouts import Layout, lay_python, layout_of
 
-from repack.console import SILENT
-from repack.fetch import Cache, Fetched
+from repack.fetch import Cache, Fetched, Supply
 from repack.process import Finished, run
 from repack.pythons import Interpreter, Pythons, windows_path
 
@@ -78,9 +77,8 @@ def installation(
     folder: Path, version: str, layout: Layout | None = None
 ) -> Iterator[Installation]:
     """Give a Python that has no packages."""
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+    with Pythons(Supply(Cache.default())) as pythons:
         interpreter = pythons.provide(version)
-        assert isinstance(interpreter, Interpreter), interpreter
         with wine_disk(interpreter, folder) as disk:
             made = layout or layout_of("plain", version)
             lay_python(made, disk, interpreter)
