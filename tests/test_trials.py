@@ -71,7 +71,7 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         """Leave nothing running."""
 
-    def pythons(self, **_: object) -> Self:
+    def pythons(self, *_: object) -> Self:
         return self
 
     def provide(self, version: str) -> Interpreter:
