@@ -103,7 +103,7 @@ def test_a_token_goes_to_the_api_and_nowhere_else_whatever_netrc_says(
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv(name, " sec\nret\n")
     public.get(token_env=OURS)
     assert sent(public.api) == ["Bearer secret", "Bearer secret"]
     assert sent(public.storage) == [None]

@@ -67,8 +67,10 @@ def _ask(
     names = [name for name in source.token_env if _may_use(name, source.api)]
     where = " or ".join(names) or "a variable, and name that in source.token-env"
     hint = f"look at owner, name and tag; if it is private, put a token that may read it in {where}"
-    name = next((name for name in names if os.environ.get(name, "").strip()), None)
-    auth = partial(_add_token, os.environ[name].strip()) if name else None
+    # A line break in it would have http.client tell it.
+    tokens = {name: "".join(os.environ.get(name, "").split()) for name in names}
+    name = next((name for name in names if tokens[name]), None)
+    auth = partial(_add_token, tokens[name]) if name else None
     try:
         return get(session, url, headers=headers, auth=auth, hint=hint)
     except FetchError as error:
