@@ -209,18 +209,10 @@ class FaultServer:
         fault(exchange, resource)
 
 
-class ProxyServer(FaultServer):
-    """A forward proxy for plain HTTP."""
+class PassingServer(FaultServer):
+    """Passes on to the server at the port `behind`, or as a proxy to where a request says."""
 
-    def respond(self, exchange: Exchange) -> None:
-        parts = urlsplit(exchange.seen.path)
-        _pass_on(exchange, parts.hostname or "", parts.port or 80, parts.path)
-
-
-class RecordingServer(FaultServer):
-    """Stands before the server at a port, and notes what it is asked."""
-
-    def __init__(self, behind: int) -> None:
+    def __init__(self, behind: int | None = None) -> None:
         super().__init__()
         self._behind = behind
 
@@ -228,21 +220,19 @@ class RecordingServer(FaultServer):
         return sum(seen.method == method for seen in self.seen)
 
     def respond(self, exchange: Exchange) -> None:
-        _pass_on(exchange, "127.0.0.1", self._behind, exchange.seen.path)
-
-
-def _pass_on(exchange: Exchange, host: str, port: int, path: str) -> None:
-    """Ask the server behind the same, and give its answer; the body as it is."""
-    seen = exchange.seen
-    with contextlib.closing(HTTPConnection(host, port, timeout=20)) as connection:
-        connection.request(seen.method, path, exchange.body() or None, seen.headers)
-        answer = connection.getresponse()
-        body = answer.read()
-    passing = {"connection", "transfer-encoding"}
-    headers = {name: value for name, value in answer.getheaders() if name.lower() not in passing}
-    if answer.chunked:
-        headers["Content-Length"] = str(len(body))
-    exchange.send(f"{answer.status} {answer.reason}", headers, body)
+        """Ask the same, and give the answer; the body as it is."""
+        seen, parts = exchange.seen, urlsplit(exchange.seen.path)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        place = parts.hostname or "127.0.0.1", parts.port or self._behind
+        with contextlib.closing(HTTPConnection(*place, timeout=20)) as connection:
+            connection.request(seen.method, path, exchange.body() or None, seen.headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        passing = {"connection", "transfer-encoding"}
+        headers = {name: text for name, text in answer.getheaders() if name.lower() not in passing}
+        if answer.chunked:
+            headers["Content-Length"] = str(len(body))
+        exchange.send(f"{answer.status} {answer.reason}", headers, body)
 
 
 @contextlib.contextmanager

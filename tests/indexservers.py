@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faultserver import RecordingServer
+from faultserver import PassingServer
 
 from repack.console import SILENT
 from repack.fetch import Cache
@@ -41,7 +41,7 @@ class IndexServer:
 
     upload: str
     simple: str
-    recording: RecordingServer
+    recording: PassingServer
 
     @property
     def posts(self) -> int:
@@ -59,7 +59,7 @@ def pypiserver(folder: Path) -> Iterator[IndexServer]:
     port = free_port()
     program = [sys.executable, "-W", "ignore", "-m", "pypiserver", "run"]
     where = ["-p", str(port), "-i", "127.0.0.1", "-P", str(users), "-a", "update", str(packages)]
-    with started([*program, *where], [port], folder / "log"), RecordingServer(port) as recording:
+    with started([*program, *where], [port], folder / "log"), PassingServer(port) as recording:
         root = recording.url("/")
         yield IndexServer(upload=root, simple=f"{root}simple/", recording=recording)
 
@@ -74,7 +74,7 @@ def devpi(folder: Path) -> Iterator[IndexServer]:
     port = free_port()
     command = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
     command += _CHEAP_HASHES
-    with started(command, [port], folder / "log"), RecordingServer(port) as recording:
+    with started(command, [port], folder / "log"), PassingServer(port) as recording:
         root = f"http://127.0.0.1:{port}/{USER}"
         _put(root, {"password": SECRET})
         _put(f"{root}/stable", {"type": "stage", "bases": [], "volatile": False})

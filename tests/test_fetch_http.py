@@ -15,7 +15,7 @@ from driving import REPACK
 from faultserver import (
     Exchange,
     Fault,
-    ProxyServer,
+    PassingServer,
     Resource,
     answers,
     drips,
@@ -252,7 +252,7 @@ def test_a_proxy_is_used_and_named_where_it_is_not_there_unless_no_proxy_passes_
     assert "Unable to connect to proxy" in str(site.refused())
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert site.get().path.read_bytes() == CONTENT
-    with ProxyServer() as proxy:
+    with PassingServer() as proxy:
         monkeypatch.setenv("PIP_PROXY", proxy.url(""))
         assert site.get().path.read_bytes() == CONTENT
         assert proxy.paths() == [site.url(PATH)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer, ProxyServer, answers, resets_after
+from faultserver import FaultServer, PassingServer, answers, resets_after
 from fetching import NAME, locked, make_content, sha256
 from releases import REPOSITORY, GitHub
 
@@ -118,7 +118,7 @@ def test_a_token_of_github_goes_to_no_other_server_and_to_none_without_encryptio
     public.get(token_env=OURS)
     assert sent(public.api) == [None, None]
     monkeypatch.setenv("OUR_TOKEN", "secret")
-    with ProxyServer() as proxy:
+    with PassingServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url(""))
         public.cache = Cache(public.cache.root / "another")
         public.refused(token_env=OURS, api="http://ghe.invalid/api/v3")
@@ -167,14 +167,7 @@ def test_a_missing_release_is_told(case: str, github: GitHub) -> None:
     assert reason in str(error)
 
 
-NO_RELEASES = {
-    "a list": b"[]",
-    "half an asset": b'{"tag_name": "1", "assets": [{"name": "x.whl"}]}',
-    "no JSON": b"<!DOCTYPE html>",
-}
-
-
-@pytest.mark.parametrize("answer", NO_RELEASES.values(), ids=NO_RELEASES)
+@pytest.mark.parametrize("answer", [b"[]", b'{"tag_name": 1}', b"<!DOCTYPE html>"])
 def test_an_api_that_answers_otherwise_is_named(answer: bytes, github: GitHub) -> None:
     github.api.add(RELEASE, answer, kind="application/json")
     assert github.refused().code == "not-json"
