@@ -1,9 +1,9 @@
 """What is known of a wheel once it has been looked through."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from repack.dlls import Image, Kind, key_of
 from repack.errors import InputError
@@ -64,12 +64,15 @@ class Analysis:
     @property
     def configs(self) -> dict[str, bytes]:
         """The configuration files of OpenCV's loader, by member."""
-        return self._read(name for name in self.wheel.names if _CONFIG.fullmatch(name))
+        names = [name for name in sorted(self.wheel.names) if _CONFIG.fullmatch(name)]
+        return {name: read_member(self.wheel.archive, name) for name in names}
 
     @property
-    def build_module(self) -> dict[str, bytes]:
-        """What repack has written into a wheel that it emitted, by member; empty for others."""
-        return self._read(name for name in self.wheel.names if name == BUILD_MODULE)
+    def build(self) -> dict[str, Any] | None:
+        """The facts that repack has written into a wheel that it emitted, None for any other."""
+        if BUILD_MODULE not in self.wheel.names:
+            return None
+        return read_build(read_member(self.wheel.archive, BUILD_MODULE))
 
     @property
     def python_dlls(self) -> frozenset[str]:
@@ -85,9 +88,6 @@ class Analysis:
     def toolkit_needs(self) -> tuple[Need, ...]:
         """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
         return tuple(need for need in self.needs if need.is_cuda and need.in_wheel is None)
-
-    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
-        return {name: read_member(self.wheel.archive, name) for name in sorted(names)}
 
     def symbols(self, need: Need) -> tuple[str, ...]:
         """Return what the members that need the DLL ask of it, sorted."""
@@ -127,8 +127,9 @@ def require_cv2(analysis: Analysis) -> None:
 
 def require_original(analysis: Analysis) -> None:
     """Raise InputError "repacked" for a wheel that repack has emitted."""
-    for content in analysis.build_module.values():
-        original = read_build(content).get("original", {})
+    build = analysis.build
+    if build is not None:
+        original = build.get("original", {})
         name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
         raise InputError(
             "repack has made it",

@@ -12,10 +12,10 @@ from repack.inspect.analysis import Analysis, Claim
 from repack.inspect.binaries import Binaries, read_binaries
 from repack.inspect.findings import find_findings
 from repack.inspect.needs import find_needs
+from repack.patching import BUILD_MODULE
 from repack.wheel import Wheel
 
-# A toolkit's directory, and what repack writes into its own wheels.
-_TOOLKIT = re.compile(rb"CUDA(?:[/\\]+v|': \()(\d+)(?:\.|, )(\d+)", re.IGNORECASE)
+_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
 _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
 
@@ -52,7 +52,10 @@ def conclude(wheel: Wheel, binaries: Binaries, pythons: Collection[str] = ()) ->
 
 
 def _find_claims(analysis: Analysis) -> Iterator[Claim]:
-    for member, content in {**analysis.build_module, **analysis.configs}.items():
+    match (analysis.build or {}).get("cuda"):
+        case (int(major), int() | None as minor):
+            yield Claim(BUILD_MODULE, major, minor)
+    for member, content in analysis.configs.items():
         for toolkit in _TOOLKIT.finditer(content):
             yield Claim(member, int(toolkit[1]), int(toolkit[2]))
     name = analysis.wheel.filename
