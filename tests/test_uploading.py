@@ -279,15 +279,20 @@ def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
     assert not old.posts
 
 
+@pytest.mark.parametrize("is_hidden", [False, True], ids=["known by its root", "not known"])
 def test_what_another_index_has_under_that_name_is_not_this_ones(
-    dist: Path, upload: Upload
+    *, is_hidden: bool, dist: Path, upload: Upload
 ) -> None:
     with TakingIndex() as other, TakingIndex() as server:
         other.files[FILE] = b"somebody's"
         page = "/simple/tiny-thing/"
         location = {"Location": other.url(page, host="localhost"), "Content-Length": "0"}
         server.pages[page] = answers("303 See Other", location)
-        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+        if is_hidden:
+            server.pages |= dict.fromkeys(("/simple/", "/+simple/", "/"), answers("403 Forbidden"))
+        ran = upload(dist, "--repository-url", server.url("/"), code=1 if is_hidden else 0)
+    assert server.posts == (0 if is_hidden else 1)
+    assert "cannot be compared [redirect]" in ran.error if is_hidden else done(ran)
 
 
 LONG_ROOT = answers(
