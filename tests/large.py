@@ -3,6 +3,7 @@
 Made of a genuine CUDA build and NVIDIA's DLLs. Run by `nox -s large`; needs 15 GB and Wine.
 """
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -38,23 +39,23 @@ def main() -> int:
         wheel = make(place)
         readers: dict[str, Callable[[], bool]] = {
             "repack inspect": lambda: run(SCRIPTS / "repack", "inspect", "-q", wheel),
-            "zipfile": lambda: tested(wheel),
-            "pip": lambda: installed(wheel, place, sys.executable, "-m", "pip", "install"),
-            "uv": lambda: installed(wheel, place, SCRIPTS / "uv", "pip", "install"),
-            "Windows' pip, and import": lambda: smoked(wheel),
+            "zipfile": lambda: is_whole(wheel),
+            "pip": lambda: install(wheel, place, sys.executable, "-m", "pip", "install"),
+            "uv": lambda: install(wheel, place, SCRIPTS / "uv", "pip", "install"),
+            "Windows' pip, and import": lambda: smoke(wheel),
         }
-        said = {name: read() for name, read in readers.items()}
-    for name, right in said.items():
-        sys.stdout.write(f"{name}: {'right' if right else 'WRONG'}\n")
-    return 0 if all(said.values()) else 1
+        results = {name: read() for name, read in readers.items()}
+    for name, is_right in results.items():
+        sys.stdout.write(f"{name}: {'right' if is_right else 'WRONG'}\n")
+    return 0 if all(results.values()) else 1
 
 
 def make(place: Path) -> Path:
     """Return the wheel, in `place`."""
     wheel = read_wheel(genuine_wheel(CUDA_12))
     archives = [open_archive(fetched.path) for fetched in genuine_dlls(CUDA_12)]
-    large = concatenated(archives, place / "large.bin")
-    carried = [each for archive in archives for each in dlls_of(archive)]
+    large = concatenate(archives, place / "large.bin")
+    carried = [dll for archive in archives for dll in dlls_of(archive)]
     name = rename_wheel(wheel.filename, version=f"{wheel.filename.version}.large")
     entries = rewrite_members(wheel, name, {LARGE: large}, carried=carried)
     written = splice(entries, place / str(name), timestamp=315_532_800)
@@ -63,16 +64,20 @@ def make(place: Path) -> Path:
     return written.path
 
 
-def concatenated(archives: list[Archive], path: Path) -> Path:
+def concatenate(archives: list[Archive], path: Path) -> Path:
     """Return a file of more than 2 GiB, of NVIDIA's DLLs one behind the other, twice if need be."""
+    dlls = [
+        (archive, member.name)
+        for archive in archives
+        for member in archive.members
+        if member.name.endswith(".dll")
+    ]
     with path.open("wb") as file:
-        while file.tell() <= _MEMBER + (400 << 20):
-            for archive in archives:
-                with zipfile.ZipFile(archive.path) as source:
-                    for info in source.infolist():
-                        if info.filename.endswith(".dll") and file.tell() <= _MEMBER + (400 << 20):
-                            with source.open(info) as member:
-                                shutil.copyfileobj(member, file, 1 << 20)
+        for archive, name in itertools.cycle(dlls):
+            if file.tell() > _MEMBER + (400 << 20):
+                break
+            with zipfile.ZipFile(archive.path) as source, source.open(name) as member:
+                shutil.copyfileobj(member, file, 1 << 20)
     return path
 
 
@@ -89,13 +94,13 @@ def dlls_of(archive: Archive) -> list[Carried]:
     ]
 
 
-def tested(wheel: Path) -> bool:
+def is_whole(wheel: Path) -> bool:
     """Return whether Python's zipfile finds each member whole."""
     with zipfile.ZipFile(wheel) as archive:
         return archive.testzip() is None and archive.getinfo(LARGE).file_size > _MEMBER
 
 
-def installed(wheel: Path, place: Path, *installer: str | Path) -> bool:
+def install(wheel: Path, place: Path, *installer: str | Path) -> bool:
     """Return whether an installer puts all of it where it belongs."""
     target = place / "target"
     options: list[str | Path] = ["--no-deps", "--target", target, "--quiet"]
@@ -105,14 +110,14 @@ def installed(wheel: Path, place: Path, *installer: str | Path) -> bool:
     else:
         options += ["--platform", "win_amd64", "--python-version", CUDA_12.python]
         options += ["--only-binary=:all:", "--no-compile"]
-    right = run(*installer, *options, wheel)
+    is_right = run(*installer, *options, wheel)
     sizes = {member.name: member.size for member in open_archive(wheel).members}
-    right &= (target / LARGE).stat().st_size == sizes[LARGE]
+    is_right &= (target / LARGE).stat().st_size == sizes[LARGE]
     shutil.rmtree(target)
-    return right
+    return is_right
 
 
-def smoked(wheel: Path) -> bool:
+def smoke(wheel: Path) -> bool:
     """Return whether that Windows Python's own pip installs it, and cv2 imports."""
     options = ["--python", CUDA_12.python, "--json", "--set", "smoke.timeout=1500"]
     command: list[str | Path] = [SCRIPTS / "repack", "smoke", "-q", *options, wheel]
