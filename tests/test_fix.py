@@ -1,8 +1,11 @@
 """`repack fix` does to an installed cv2 what a build does to a wheel, and takes it back."""
 
+import functools
 import os
 import shutil
+import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +13,11 @@ from pathlib import Path
 import pytest
 from driving import everything
 from loading import CONFIGS, LOADERS
-from machines import IMPORTS
+from machines import IMPORTS, SOUND
 from wheelmaking import make_pyd, make_wheel, written_rows
 
 from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
-from repack.doctor.installed import find_package, read_rows
+from repack.doctor.installed import find_package, read_facts, read_rows
 from repack.errors import RepackError
 from repack.inspect import analyse
 from repack.patching import patch_wheel
@@ -62,7 +65,7 @@ def install(wheel: Path, site: Path) -> Path:
 def fix(site: Path) -> list[str]:
     """Return what is changed by a fix."""
     package = find_package(site)
-    files = plan_fix(package)
+    files = plan_fix(package, read_facts(package))
     changed = list_changes(package, files)
     apply_fix(package, files)
     return changed
@@ -133,14 +136,24 @@ def test_a_fix_of_an_older_repack_is_renewed(site: Path) -> None:
     assert everything(site) == before
 
 
-def test_hard_links_into_the_cache_of_uv_leave_it_as_it_is(site: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    shutil.copytree(site, cache, copy_function=os.link)
+def test_the_cache_of_uv_is_left_as_it_is_and_uv_uninstalls_all(
+    wheel: Path, tmp_path: Path
+) -> None:
+    site, cache = tmp_path / "uv-site", tmp_path / "uv-cache"
+    uv = [Path(sysconfig.get_path("scripts")) / "uv", "pip"]
+    where = ["--target", site, "--cache-dir", cache, "--python", sys.executable, "--no-config"]
+    windows = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.12"]
+    links = ["--no-deps", "--no-index", "--link-mode", "hardlink"]
+    run = functools.partial(subprocess.run, check=True, capture_output=True, timeout=60)
+    run([*uv, "install", *where, *windows, *links, wheel])
+    assert (site / "cv2/__init__.py").stat().st_nlink > 1
     before = everything(cache)
     fix(site)
     undo(site)
     fix(site)
     assert everything(cache) == before
+    run([*uv, "uninstall", *where, "opencv-contrib-python"])
+    assert [path for path in site.iterdir() if "cv" in path.name] == []
 
 
 # Killed
@@ -214,6 +227,14 @@ def take_cpu_build(site: Path) -> None:
     (site / "cv2/cv2.pyd").write_bytes(make_pyd())
 
 
+def bring_dlls(site: Path) -> None:
+    names = ["cv2/nppc64_12.dll", "cv2/nppif64_12.dll"]
+    for name in names:
+        (site / name).write_bytes(SOUND[Path(name).name])
+    with (site / INFO / "RECORD").open("ab") as record:
+        record.write(b"".join(f"{name},,\r\n".encode() for name in names))
+
+
 def own_by_conda(site: Path) -> None:
     (site.parents[1] / "conda-meta").mkdir()
     (site.parents[1] / "conda-meta" / "py-opencv-4.9.json").write_text("{}")
@@ -234,6 +255,7 @@ REFUSALS = {
         "python -m pip uninstall -y opencv-contrib-python opencv-python, then install",
     ),
     "a loader that is not known": (change_loader, "imports the native module", "patch"),
+    "a build that brings its DLLs": (bring_dlls, "brings its CUDA DLLs", "repack doctor"),
     "a build for the CPU": (take_cpu_build, "without CUDA", "repack doctor"),
     "a package of conda's": (own_by_conda, "conda owns it", "pip"),
     "installed by conda": (
@@ -265,7 +287,7 @@ def test_what_cannot_be_fixed_is_refused_and_left_as_it_is(
 
 def test_where_nothing_may_be_written_nothing_is(site: Path) -> None:
     package = find_package(site)
-    files = plan_fix(package)
+    files = plan_fix(package, read_facts(package))
     before = everything(site)
     shutil.move(site / "cv2", site / "elsewhere")
     (site / "cv2").symlink_to("/proc/self")  # nobody writes there

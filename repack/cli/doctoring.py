@@ -10,6 +10,7 @@ from repack.cli.commands import Answer
 from repack.console import Progress
 from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
 from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
+from repack.doctor.installed import read_facts
 from repack.doctor.target import open_target
 
 
@@ -60,7 +61,7 @@ def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
         if options.undo:
             restored = undo_fix(package)
             return _answer("restored or removed", restored, "" if restored else "nothing to undo")
-        files = plan_fix(package)
+        files = plan_fix(package, read_facts(package))
         changed = list_changes(package, files)
         if options.dry_run:
             return _answer("would write", changed, "" if changed else "fixed already")

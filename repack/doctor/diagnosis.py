@@ -45,9 +45,9 @@ class Diagnosis(NamedTuple):
 def diagnose(target: Target, fix_command: str) -> Diagnosis:
     """Return what comes of `import cv2` in that Python; `fix_command` is what fixes it there."""
     rows = [("Python", target.describe())]
-    fault = _find_absence(target)
-    if fault:
-        return Diagnosis([fault], rows, [], {}, {})
+    absence = _find_absence(target)
+    if absence:
+        return Diagnosis([absence], rows, [], {}, {})
     package = locate_package(target)
     facts = read_facts(package)
     trial = target.ask(
@@ -56,7 +56,7 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
         folder=dirname(target.facts["origin"]),
         build=facts,
     )
-    obstacle = _find_obstacle(package)
+    obstacle = _find_obstacle(package, facts)
     faults = [
         *_find_faults(facts, trial, package, obstacle, fix_command),
         *_find_numpy_faults(facts, trial),
@@ -65,6 +65,11 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
     rows += _describe_machine(facts, trial)
     rows.append(("repack fix", _describe_fix(package, trial, faults, obstacle)))
     details = trial["fixed"]["details"] if faults else []
+    python = target.facts["executable"]
+    if " " not in python:  # cmd and PowerShell quote differently
+        faults = [
+            fault._replace(cure=fault.cure.replace("python -m", f"{python} -m")) for fault in faults
+        ]
     return Diagnosis(faults, rows, details, facts, trial)
 
 
@@ -95,10 +100,10 @@ def _find_absence(target: Target) -> Fault | None:
     return Fault("no cv2 is installed in this Python", _INSTALL)
 
 
-def _find_obstacle(package: Package) -> RepackError | None:
+def _find_obstacle(package: Package, facts: Mapping[str, Any]) -> RepackError | None:
     """Return why `repack fix` does nothing here, or None."""
     try:
-        plan_fix(package)
+        plan_fix(package, facts)
     except RepackError as error:
         return error
     return None
@@ -155,7 +160,8 @@ def _describe_package(
     owners = " and ".join(map(str, package.owners)) or "no distribution"
     yield "cv2", f"{owners}, {state} ({folder})"
     version = ".".join(str(part) for part in facts["cuda"] or () if part is not None)
-    yield "CUDA", version or "none: a build for the CPU"
+    if facts["kinds"]:
+        yield "CUDA", version or "none: a build for the CPU"
 
 
 def _describe_machine(

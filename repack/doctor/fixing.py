@@ -10,12 +10,12 @@ import io
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from repack.doctor.installed import (
     ORIGINALS,
     Distribution,
     Package,
-    read_facts,
     read_members,
     read_rows,
 )
@@ -27,10 +27,10 @@ from repack.wheel import entry_of
 _LOADER, _RECORD = "cv2/__init__.py", "RECORD"
 
 
-def plan_fix(package: Package) -> dict[str, bytes]:
+def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the files that a fix writes, RECORD first and cv2's loader last.
 
-    RepackError says why nothing may be fixed, and what to do.
+    `facts` is what the run-time module has to know. RepackError says why nothing may be fixed.
     """
     owner = _find_owner(package)
     library, prefix = package.root.parent, package.root.parents[1]
@@ -41,9 +41,10 @@ def plan_fix(package: Package) -> dict[str, bytes]:
         raise _refuse(package, "the system owns this Python", hint)
     if package.is_built_by_repack:
         raise _refuse(package, "repack has made its wheel: there is nothing to fix")
-    facts = read_facts(package)
     if not facts["families"]:
         reason = "it brings its CUDA DLLs" if facts["cuda"] else "it is a build without CUDA"
+        if not facts["kinds"]:
+            reason = "it has no native module that can be read"
         raise _refuse(package, reason, "what keeps it from being imported, repack doctor says")
     files = dict(patch_wheel(package.members, package.read, facts, file=owner).files)
     files[_LOADER] = files.pop(_LOADER)

@@ -1,0 +1,87 @@
+"""On random machines doctor says what the import does, before a fix and after it."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from ntpath import basename
+
+import pytest
+from random_machines.drawing import CV2, SITE, Machine, draw_machine
+from random_machines.running import make_file, open_bench
+from wheelmaking import metadata, record, wheel_file
+from windowslab import INITIALIZER, LOADER, Windows, cleared, native
+
+from repack.console import SILENT
+from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
+from repack.doctor.fixing import apply_fix, plan_fix, undo_fix
+from repack.doctor.installed import read_facts
+from repack.doctor.target import Target
+from repack.fetch import Cache
+from repack.pythons import Pythons
+
+INFO = "opencv_contrib_python-4.9.0.80+cu129.dist-info"
+UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
+DRAWN = {seed: draw_machine(seed) for seed in range(20)}
+#: Nothing is loaded, or registered, before cv2 is imported.
+PLAIN = {seed: each for seed, each in DRAWN.items() if not each.loaded and not each.has_added}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
+    """A warm Wine with a genuine Python, without any cv2."""
+    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+        interpreter = pythons.provide("3.12")
+        with open_bench(interpreter, tmp_path_factory.mktemp("machines")) as opened:
+            for file in opened.disk.place(CV2).glob("*cuda*.py"):
+                file.unlink()
+            yield opened
+
+
+def lay(windows: Windows, machine: Machine) -> None:
+    """Lay a machine out, with an untouched cv2."""
+    for path, state in machine.files.items():
+        windows.write(path, make_file(basename(path), state))
+    files = {
+        "cv2/__init__.py": UNTOUCHED.encode(),
+        "cv2/cv2.pyd": native({name: ["f"] for name in machine.imports}),
+        f"cv2/{INITIALIZER}": (windows.disk.place(CV2) / INITIALIZER).read_bytes(),
+        f"{INFO}/METADATA": metadata("opencv-contrib-python", "4.9.0.80+cu129"),
+        f"{INFO}/WHEEL": wheel_file(["cp312-cp312-win_amd64"]),
+    }
+    files[f"{INFO}/RECORD"] = record(files, f"{INFO}/RECORD")
+    for name, content in files.items():
+        windows.write("\\".join([SITE, *name.split("/")]), content)
+    path = ";".join(machine.path)
+    windows.env = {**machine.env, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    windows.cwd = machine.cwd
+
+
+def look(windows: Windows) -> tuple[Target, Diagnosis]:
+    """Return what doctor says."""
+    command = (*windows.interpreter.launcher, windows.python)
+    env = {**windows.disk.env, **windows.env, "WINEPATH": windows.env["PATH"]}
+    env["PATH"] = windows.disk.env["PATH"]
+    target = Target(command=command, env=env, prefix=windows.disk.prefix, facts={})
+    target = replace(target, facts=target.ask("describe"))
+    return target, diagnose(target, "repack fix")
+
+
+@pytest.mark.wine
+@pytest.mark.parametrize("machine", PLAIN.values(), ids=map(str, PLAIN))
+def test_the_verdict_is_that_of_the_import(
+    machine: Machine, bench: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cleared(bench) as windows:
+        lay(windows, replace(machine, has_stand_in=False))
+        untouched = windows.run("-c", "import cv2")
+        monkeypatch.chdir(windows.place(windows.cwd))
+        target, seen = look(windows)
+        assert (untouched.returncode == 0) == (not seen.faults), (seen, untouched.output)
+        package, facts = locate_package(target), read_facts(locate_package(target))
+        if facts["families"]:
+            apply_fix(package, plan_fix(package, facts))
+            fixed = windows.run("-c", "import cv2")
+            assert (fixed.returncode == 0) == (not look(windows)[1].faults), fixed.output
+            assert not seen.faults or (fixed.returncode == 0) == seen.trial["fixed"]["imports"]
+            undo_fix(locate_package(target))
+        shutil.rmtree(windows.disk.place(CV2) / "__pycache__", ignore_errors=True)
