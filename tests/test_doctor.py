@@ -12,6 +12,7 @@ from wheelmaking import make_wheel
 from windowslab import INITIALIZER, LOADER, native
 
 WHEEL = "opencv_contrib_python-4.9.0.80+cu123-cp312-cp312-win_amd64.whl"
+INFO = WHEEL.partition("-cp312")[0] + ".dist-info"
 UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
 NUMPY_ABI_1 = b"\0numpy.core._multiarray_umath\0"
 CUDA = r"C:\CUDA\bin"
@@ -95,12 +96,20 @@ def install_for_another_python(windows: Installation) -> None:
     (windows.site / "cv2/cv2.pyd").rename(windows.site / "cv2/cv2.cp39-win_amd64.pyd")
 
 
+def copy_the_native_module(windows: Installation) -> None:
+    install(windows)
+    for file in (windows.site / "cv2").iterdir():
+        if file.suffix in {".pyd", ".dll"}:
+            file.rename(windows.site / file.name)
+    shutil.rmtree(windows.site / "cv2")
+    shutil.rmtree(windows.site / INFO)
+
+
 def install_twice(windows: Installation) -> None:
     install(windows)
     install(windows, "opencv_python-4.8-cp37-abi3-win_amd64.whl")
 
 
-INFO = WHEEL.partition("-cp312")[0] + ".dist-info"
 ON_PATH = {"PATH": CUDA}
 #: What was done -> the environment, words of the verdict, words of the cures.
 FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str]] = {
@@ -112,6 +121,18 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         'pip install "nvidia-npp-cu12", or set CUDA_PATH',
     ),
     "CUDA only on PATH": (install, ON_PATH, r"C:\CUDA\bin (PATH)", "repack fix"),
+    "no driver, and CUDA only on PATH": (
+        lambda windows: install(windows, native=native({**IMPORTS, "nvcuda.dll": ["cuInit"]})),
+        ON_PATH,
+        "nvcuda.dll was not found",
+        "so that no directory helps); then repack fix",
+    ),
+    "a native module that was copied by hand": (
+        copy_the_native_module,
+        {},
+        "nppc64_12.dll, nppif64_12.dll were not found",
+        "nvidia-npp-cu12",
+    ),
     "only what is left of a cv2": (
         remove("cv2/__init__.py", INFO),
         {},
@@ -217,6 +238,17 @@ def test_a_build_for_the_cpu_works_and_has_nothing_to_fix(
     assert ran.code == 0
     assert "a build for the CPU" in repack("doctor", *machine.words()).out
     assert "without CUDA" in repack("fix", *machine.words()).error
+
+
+@pytest.mark.wine
+def test_a_cv2_that_another_one_hides_is_named(machine: Installation, repack: Repack) -> None:
+    install(machine)
+    hidden = machine.site / "cv2"
+    shutil.copytree(hidden, machine.disk.place(r"C:\packages\cv2"))
+    rows = doctor(repack, machine, PYTHONPATH=r"C:\packages", **ON_PATH).json["rows"]
+    texts = {row["label"]: row["text"] for row in rows}
+    assert r"no distribution, untouched (C:\packages\cv2)" in texts["cv2"]
+    assert r"site-packages\cv2" in texts["not imported"]
 
 
 def test_without_a_python_one_is_asked_for(repack: Repack) -> None:

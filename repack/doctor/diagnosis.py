@@ -58,18 +58,16 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
     )
     obstacle = _find_obstacle(package, facts)
     faults = [
-        *_find_faults(facts, trial, package, obstacle, fix_command),
+        *_find_faults(trial, package, obstacle, fix_command),
         *_find_numpy_faults(facts, trial),
     ]
-    rows += _describe_package(package, dirname(target.facts["origin"]), facts)
+    rows += _describe_package(package, target, facts)
     rows += _describe_machine(facts, trial)
     rows.append(("repack fix", _describe_fix(package, trial, faults, obstacle)))
     details = trial["fixed"]["details"] if faults else []
-    python = target.facts["executable"]
-    if " " not in python:  # cmd and PowerShell quote differently
-        faults = [
-            fault._replace(cure=fault.cure.replace("python -m", f"{python} -m")) for fault in faults
-        ]
+    # Of a path with spaces cmd and PowerShell want different quotes.
+    python = "python" if " " in target.facts["executable"] else target.facts["executable"]
+    faults = [Fault(text, cure.replace("python -m", f"{python} -m")) for text, cure in faults]
     return Diagnosis(faults, rows, details, facts, trial)
 
 
@@ -110,7 +108,6 @@ def _find_obstacle(package: Package, facts: Mapping[str, Any]) -> RepackError | 
 
 
 def _find_faults(
-    facts: Mapping[str, Any],
     trial: Mapping[str, Any],
     package: Package,
     obstacle: RepackError | None,
@@ -127,8 +124,8 @@ def _find_faults(
         yield Fault(": ".join([where, *([", ".join(places)] if places else [])]), cure)
     elif fixed["clauses"]:
         cure = "; ".join(fixed["cures"])
-        if fixed["missing"] and facts["families"] and not (obstacle or package.originals):
-            cure += f"; then {fix_command}, so that cv2 finds them"
+        if not (obstacle or package.originals):
+            cure += f"; then {fix_command}, so that cv2 finds its DLLs"
         yield Fault("; ".join(fixed["clauses"]), cure)
     else:
         yield Fault(trial["error"], _REINSTALL)
@@ -150,15 +147,19 @@ def _find_numpy_faults(facts: Mapping[str, Any], trial: Mapping[str, Any]) -> It
 
 
 def _describe_package(
-    package: Package, folder: str, facts: Mapping[str, Any]
+    package: Package, target: Target, facts: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
+    """Yield which cv2 is imported, which others are not, and of which CUDA it is."""
     states = {
         "fixed by repack fix": package.originals,
         "built by repack": package.is_built_by_repack,
     }
     state = next((text for text, is_so in states.items() if is_so), "untouched")
     owners = " and ".join(map(str, package.owners)) or "no distribution"
-    yield "cv2", f"{owners}, {state} ({folder})"
+    yield "cv2", f"{owners}, {state} ({dirname(target.facts['origin'])})"
+    for root in target.facts["path"]:
+        if target.path(root) != package.root and (target.path(root) / "cv2").is_dir():
+            yield "not imported", rf"{root}\cv2, which comes later"
     version = ".".join(str(part) for part in facts["cuda"] or () if part is not None)
     if facts["kinds"]:
         yield "CUDA", version or "none: a build for the CPU"

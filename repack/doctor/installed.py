@@ -55,8 +55,8 @@ class Package:
         if len(self.owners) == 1:
             names = read_members((self.originals or self.owners[0].folder) / "RECORD")
         else:
-            files = [path for path in self.root.glob("cv2/**/*") if path.is_file()]
-            names = [path.relative_to(self.root).as_posix() for path in files]
+            paths = [*self.root.glob("cv2*.pyd"), *self.root.glob("cv2/**/*")]
+            names = [path.relative_to(self.root).as_posix() for path in paths if path.is_file()]
         kept = [name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES)]
         return tuple(sorted(kept))
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import sysconfig
+from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 
@@ -45,6 +46,7 @@ def try_import(job):
     """Return what comes of `import cv2` as it is, and what would come of it once it is fixed."""
     cuda_dlls = load_module(job["module"])
     report = cuda_dlls.load_report()
+    report.read_imports = lru_cache(maxsize=None)(report.read_imports)  # they are followed twice
     attempt = cuda_dlls.Attempt(job["folder"], job["build"])
     windows, build = attempt.windows, attempt.search.build
     system = {name: find_dll(windows, name) for name in SYSTEM_DLLS}
