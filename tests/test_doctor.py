@@ -168,7 +168,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         install_twice,
         ON_PATH,
         r"C:\CUDA\bin (PATH)",
-        "pip uninstall -y opencv-contrib-python opencv-python",
+        "install the one you want again; then repack fix",
     ),
     "no NumPy": (remove("numpy"), ON_PATH, "NumPy is not installed", 'install "numpy<2"'),
     "a NumPy that is too new": (

@@ -11,12 +11,11 @@ from random_machines.running import make_file, open_bench
 from wheelmaking import metadata, record, wheel_file
 from windowslab import INITIALIZER, LOADER, Windows, cleared, native
 
-from repack.console import SILENT
 from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
 from repack.doctor.fixing import apply_fix, plan_fix, undo_fix
 from repack.doctor.installed import read_facts
 from repack.doctor.target import Target
-from repack.fetch import Cache
+from repack.fetch import Cache, Supply
 from repack.pythons import Pythons
 
 INFO = "opencv_contrib_python-4.9.0.80+cu129.dist-info"
@@ -29,7 +28,7 @@ PLAIN = {seed: each for seed, each in DRAWN.items() if not each.loaded and not e
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     """A warm Wine with a genuine Python, without any cv2."""
-    with Pythons(cache=Cache.default(), progress=SILENT) as pythons:
+    with Pythons(Supply(Cache.default())) as pythons:
         interpreter = pythons.provide("3.12")
         with open_bench(interpreter, tmp_path_factory.mktemp("machines")) as opened:
             for file in opened.disk.place(CV2).glob("*cuda*.py"):

@@ -120,7 +120,7 @@ def _find_faults(
     if fixed["imports"]:
         places = sorted({"{directory} ({source})".format_map(place) for place in fixed["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
-        cure = fix_command if obstacle is None else obstacle.hint or _REINSTALL
+        cure = f"{obstacle.hint or _REINSTALL}; then {fix_command}" if obstacle else fix_command
         yield Fault(": ".join([where, *([", ".join(places)] if places else [])]), cure)
     elif fixed["clauses"]:
         cure = "; ".join(fixed["cures"])

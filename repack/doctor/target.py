@@ -52,7 +52,7 @@ class Target:
             f"this Python {how}: {lines[-1]}",
             code="not-python",
             file=self.command[-1],
-            hint="name the python.exe, or the folder of its environment",
+            hint="" if self.facts else "name the python.exe, or the folder of its environment",
         )
 
     def name(self, path: Path) -> str:
