@@ -33,7 +33,7 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
     `facts` is what the run-time module has to know. RepackError says why nothing may be fixed.
     """
     owner = _find_owner(package)
-    library, prefix = package.root.parent, package.root.parents[1]
+    library, prefix = package.root.parent, package.root.parent.parent
     if owner.installer == "conda" or any(prefix.glob("conda-meta/*opencv*.json")):
         raise _refuse(package, "conda owns it", "install the wheel with pip instead of conda's")
     if (library / "EXTERNALLY-MANAGED").is_file():
