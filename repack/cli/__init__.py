@@ -252,8 +252,10 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
         [
             _PYTHON,
             _VARIABLES,
-            _option("--dry-run", "say what would be written, and stop"),
-            _option("--undo", "bring back what was there before"),
+            [
+                _option("--dry-run", "say what would be written, and stop"),
+                _option("--undo", "bring back what was there before"),
+            ],
         ],
     ),
     "completion": (
