@@ -73,7 +73,8 @@ class BuildResult:
 
 def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     """Return what was made of the configured source; the wheels stand in `config.build.out`."""
-    timestamp = read_timestamp()
+    epoch = source_date_epoch()
+    timestamp = _FIRST_DAY if epoch is None else epoch
     path, url = fetch_source(config, supply)
     require_windows(parse_filename(path))
     analysis = inspect_source(path, config, supply)
@@ -116,12 +117,6 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         unchanged=frozenset(wheel.planned.filename for wheel in wheels if not wheel.fresh),
         remembered=frozenset((trial.wheel.name, trial.python) for trial in seen_before),
     )
-
-
-def read_timestamp() -> int:
-    """Return the time of all members, in seconds since 1970: SOURCE_DATE_EPOCH, or 1980."""
-    given = source_date_epoch()
-    return _FIRST_DAY if given is None else given
 
 
 def fetch_source(config: Config, supply: Supply, *, verified: bool = False) -> tuple[Path, str]:
