@@ -34,10 +34,7 @@ _ABOUT_INDEXES = (
 _SECTIONS = ("global", "install", ":env:")
 _SETTING = re.compile(r"^(\S+)\.([\w-]+)=(['\"].*['\"])$", re.MULTILINE)
 _MANY_VERSIONS = re.compile(r"\(from versions: [^)]*?, ((?:[^,)]+, ){5}[^,)]+)\)")
-LOGIN_HINT = (
-    "give name and password for that host as for pip: in the index URL of pip.conf or "
-    "PIP_INDEX_URL, in .netrc or in keyring"
-)
+LOGIN_HINT = "give name and password as for pip: in its index-url, in .netrc or in keyring"
 
 
 class Choice(NamedTuple):

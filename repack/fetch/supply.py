@@ -32,10 +32,7 @@ _URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
 _MEANWHILE_HINT = "another build has pinned it meanwhile; build again: it takes what is pinned"
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", re.ASCII)
-_NAME_HINT = (
-    "a wheel is called name-version-python-abi-platform.whl; where a URL or an asset is called "
-    "otherwise, source.filename gives that name"
-)
+_NAME_HINT = "source.filename gives such a name: name-version-python-abi-platform.whl"
 
 
 class Fetched(NamedTuple):
