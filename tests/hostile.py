@@ -476,8 +476,10 @@ LICENSED = metadata("example", "1.0", "License-File: LICENSE")
 
 #: Member of .dist-info, code, name of the case, the member's content.
 TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
+    (METADATA, "no-member"): {"metadata-missing": None},
+    (WHEEL, "no-member"): {"wheel-file-missing": None},
+    (RECORD, "no-member"): {"record-missing": None},
     (METADATA, "metadata"): {
-        "metadata-missing": None,
         "metadata-empty": b"",
         "metadata-other-name": metadata("other", "1.0"),
         "metadata-other-version": metadata("example", "2.0"),
@@ -487,7 +489,6 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "metadata-license-file-absent": LICENSED.replace(b"2.1", b"2.4"),
     },
     (WHEEL, "wheel-file"): {
-        "wheel-file-missing": None,
         "wheel-file-empty": b"",
         "wheel-version-2": RIGHT_WHEEL.replace(b"Version: 1.0", b"Version: 2.0"),
         "wheel-version-absent": RIGHT_WHEEL.replace(b"Wheel-Version: 1.0\n", b""),
@@ -500,7 +501,6 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "tag-absent": wheel_file([]),
     },
     (RECORD, "record"): {
-        "record-missing": None,
         "record-empty": b"",
         "record-not-utf-8": b"\xff\xfe,,\n",
         "record-row-of-four-fields": recorded(sound()[:-1], RECORD) + b"x,,,\n",

@@ -215,7 +215,13 @@ def _parse_entry(path: Path, fields: tuple[int, ...], raw_name: bytes, extra: by
         what = "the name is not in the encoding that it is marked with, UTF-8 or ASCII"
         refuse(path, what, "bad-encoding", raw_name.decode("utf-8", "backslashreplace"))
     field = _parse_extras(path, name, raw_name, extra).get(ZIP64_EXTRA)
-    size, compressed_size, offset = _widen(path, name, (fields[9], fields[8], fields[16]), field)
+    narrow = (fields[9], fields[8], fields[16])
+    count = narrow.count(MAX32)
+    if (field is None) != (count == 0) or len(field or b"") != 8 * count:
+        refuse(path, "its ZIP64 field is not what its sizes ask for", "bad-extra", name)
+    # Only what does not fit is in the field, in this order (APPNOTE 4.5.3).
+    wide = iter(struct.unpack(f"<{count}Q", field or b""))
+    size, compressed_size, offset = (next(wide) if n == MAX32 else n for n in narrow)
     member = Member(
         name=name,
         size=size,
@@ -248,15 +254,6 @@ def _parse_extras(path: Path, name: str, raw_name: bytes, raw: bytes) -> dict[in
     if fields.get(_UNICODE_NAME_EXTRA, second) != second:
         refuse(path, "has another name in the extra field 0x7075", "header-mismatch", name)
     return fields
-
-
-def _widen(path: Path, name: str, values: tuple[int, ...], field: bytes | None) -> tuple[int, ...]:
-    """Return the values with those that say "see the ZIP64 field" replaced (APPNOTE 4.5.3)."""
-    count = values.count(MAX32)
-    if (field is None) != (count == 0) or len(field or b"") != 8 * count:
-        refuse(path, "its ZIP64 field is not what its sizes ask for", "bad-extra", name)
-    wide = iter(struct.unpack(f"<{count}Q", field or b""))
-    return tuple(next(wide) if value == MAX32 else value for value in values)
 
 
 def _check_member(

@@ -81,10 +81,10 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     """
     filename, archive = parse_filename(path), open_archive(path)
     dist_info = _find_dist_info(archive, filename)
-    metadata = _read_required(archive, member := f"{dist_info}/METADATA", "metadata")
+    metadata = read_member(archive, member := f"{dist_info}/METADATA")
     own = parse_metadata(metadata, filename, path, member)
     _check_licences(archive, member, own)
-    wheel_file = _read_required(archive, member := f"{dist_info}/WHEEL", "wheel-file")
+    wheel_file = read_member(archive, member := f"{dist_info}/WHEEL")
     root_is_purelib = parse_wheel_file(wheel_file, filename, path, member)
     _check_entry_points(archive, f"{dist_info}/entry_points.txt")
     _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
@@ -134,13 +134,6 @@ def _find_dist_info(archive: Archive, filename: WheelName) -> str:
         what = f"{folders or 'nothing'} in it is not the .dist-info folder of this wheel alone"
         refuse(archive.path, what, "dist-info")
     return folders[0]
-
-
-def _read_required(archive: Archive, member: str, code: str) -> bytes:
-    """Return a file that every wheel has."""
-    if archive.member(member) is None:
-        refuse(archive.path, "it is not in the wheel", code, member)
-    return read_member(archive, member)
 
 
 def _check_licences(archive: Archive, member: str, metadata: RawMetadata) -> None:
@@ -194,8 +187,7 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
 
 def _read_record(archive: Archive, member: str) -> dict[str, RecordEntry]:
     """Return RECORD's rows: each of a file, and one for each file."""
-    content = _read_required(archive, member, "record")
-    record = parse_record(content, name=member, file=archive.path)
+    record = parse_record(read_member(archive, member), name=member, file=archive.path)
     for name in sorted(record.keys() ^ {*_files_in(archive)} - {*unhashed_members(member)}):
         is_listed = name in record
         what = f"RECORD {'lists it, but it is not there' if is_listed else 'does not list it'}"
