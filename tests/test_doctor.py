@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from driving import Ran, Repack
 from installing import Installation, installation
-from machines import IMPORTS, SOUND, arm64_dll
+from machines import FILE, IMPORTS, SOUND, arm64_dll
 from wheelmaking import make_wheel
-from windowslab import INITIALIZER, LOADER, native
+from windowslab import BUILD, INITIALIZER, LOADER, native
 
 WHEEL = "opencv_contrib_python-4.9.0.80+cu123-cp312-cp312-win_amd64.whl"
 INFO = WHEEL.partition("-cp312")[0] + ".dist-info"
@@ -105,6 +105,20 @@ def copy_the_native_module(windows: Installation) -> None:
     shutil.rmtree(windows.site / INFO)
 
 
+def install_built(facts: str) -> Callable[[Installation], None]:
+    """Return what installs a wheel that repack has made, and that knows these facts."""
+
+    def act(windows: Installation) -> None:
+        install(windows)
+        own = {f"cv2/{file.name}": file.read_bytes() for file in FILE.parent.glob("*.py")}
+        own |= {"cv2/__init__.py": LOADER.encode(), "cv2/_cuda_build.py": facts.encode()}
+        lay(windows, own)
+        with (windows.site / INFO / "RECORD").open("a") as record:
+            record.write("".join(f"{name},,\n" for name in own if name != "cv2/__init__.py"))
+
+    return act
+
+
 def install_twice(windows: Installation) -> None:
     install(windows)
     install(windows, "opencv_python-4.8-cp37-abi3-win_amd64.whl")
@@ -132,6 +146,18 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         {},
         "nppc64_12.dll, nppif64_12.dll were not found",
         "nvidia-npp-cu12",
+    ),
+    "a wheel of repack's, and CUDA nowhere": (
+        install_built(f"BUILD = {BUILD!r}"),
+        {},
+        "nppc64_12.dll, nppif64_12.dll were not found",
+        "nvidia-npp-cu12>=12.4.0,<13",
+    ),
+    "a wheel of repack's that is damaged": (
+        install_built("BUILD ="),
+        ON_PATH,
+        "SyntaxError: invalid syntax",
+        "install it again",
     ),
     "only what is left of a cv2": (
         remove("cv2/__init__.py", INFO),

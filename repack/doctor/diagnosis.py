@@ -57,6 +57,7 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
         build=facts,
     )
     obstacle = _find_obstacle(package, facts)
+    facts = trial["fixed"]["build"]  # with what an older or damaged wheel does not say
     faults = [
         *_find_faults(trial, package, obstacle, fix_command),
         *_find_numpy_faults(facts, trial),
