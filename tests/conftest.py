@@ -12,6 +12,7 @@ from driving import Repack
 from faultserver import FaultServer, listening
 from fetching import Site, hurry, no_proxies
 from playwright.sync_api import Browser
+from publishing import Team
 from releases import GitHub
 from s3server import S3Server
 from wheelmaking import cuda_wheel
@@ -52,6 +53,12 @@ def repack(
 ) -> Repack:
     """`repack` in an empty folder."""
     return Repack(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def team(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Team:
+    """A team without any wheel, and without an index."""
+    return Team(tmp_path / "dist", tmp_path / "index", capsys)
 
 
 @pytest.fixture

@@ -53,6 +53,30 @@ def checked(capsys: pytest.CaptureFixture[str], index: str | Path, code: int = 0
     return published(capsys, "--index-dir", index, "--check", code=code)
 
 
+class Team:
+    """The wheels of a team in `dist`, and its static index."""
+
+    def __init__(self, dist: Path, index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.dist = dist
+        self.index = index
+        self._capsys = capsys
+
+    @property
+    def project(self) -> Path:
+        """The folder of the project in the index."""
+        return self.index / PROJECT
+
+    def publish(self, *words: str | Path, code: int = 0) -> dict[str, Any]:
+        """Return what `repack publish` says: of all wheels in `dist`, or with other words."""
+        return published(
+            self._capsys, *(words or [self.dist]), "--index-dir", self.index, code=code
+        )
+
+    def check(self, *, code: int = 0) -> dict[str, Any]:
+        """Return what `repack publish --check` says of the index."""
+        return checked(self._capsys, self.index, code=code)
+
+
 def one_after_another(folder: Path, index: str | Path) -> subprocess.Popen[bytes]:
     """Publish each folder in `folder` by a command of its own, all in one process."""
     commands = (

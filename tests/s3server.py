@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from fetching import no_proxies
 from indexservers import free_port, started
 
 from repack.console import SILENT
@@ -83,19 +85,25 @@ class S3Server:
         """Where the bucket `SITE` is to be seen without any key."""
         return f"http://{SITE}:{self.site_port}"
 
-    def environment(self) -> dict[str, str]:
-        """What obstore reads of the environment."""
-        return {
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let obstore find the server, and no settings of this machine."""
+        no_proxies(monkeypatch)
+        values = {
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
-            # A machine's own settings stay out.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1,localhost",
         }
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    def folder(self, place: str) -> Path:
+        """Return where the server keeps what lies at that place of a bucket."""
+        return self.root / place.removeprefix("s3://")
 
     def new_bucket(self, name: str, *, public: bool = False) -> str:
         """Make the bucket; where it is public, anybody may read it, by a browser or by pip."""
@@ -128,26 +136,14 @@ def running(folder: Path) -> Iterator[S3Server]:
     """A server with its buckets in `folder`, until the block ends."""
     (folder / "buckets").mkdir()
     server = S3Server(root=folder / "buckets", port=free_port(), site_port=free_port())
-    with started(_command(server), (server.port, server.site_port), folder / "log"):
-        yield server
-
-
-def _command(server: S3Server) -> list[str]:
-    return [
-        str(program()),
-        "--quiet",
-        f"--access={ACCESS_KEY}",
-        f"--secret={SECRET_KEY}",
-        f"--port=127.0.0.1:{server.port}",
-        f"--website=127.0.0.1:{server.site_port}",
-        "posix",
-        # Not every file system has room for metadata of its own.
-        f"--sidecar={_sidecar(server)}",
-        str(server.root),
+    # Not every file system has room for metadata of its own.
+    sidecar = folder / "metadata"
+    sidecar.mkdir()
+    command = [
+        *(str(program()), "--quiet"),
+        *(f"--access={ACCESS_KEY}", f"--secret={SECRET_KEY}"),
+        *(f"--port=127.0.0.1:{server.port}", f"--website=127.0.0.1:{server.site_port}"),
+        *("posix", f"--sidecar={sidecar}", str(server.root)),
     ]
-
-
-def _sidecar(server: S3Server) -> Path:
-    folder = server.root.with_name("metadata")
-    folder.mkdir(exist_ok=True)
-    return folder
+    with started(command, (server.port, server.site_port), folder / "log"):
+        yield server

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import obstore
 import pytest
-from fetching import no_proxies
 from obstore.store import from_url
 from platforms import POSIX
-from publishing import PROJECT, checked, killed_at, one_after_another, published, tiny, whole
-from s3server import ACCESS_KEY, SECRET_KEY, SITE, S3Server
+from publishing import PROJECT, checked, published, tiny
+from s3server import ACCESS_KEY, SECRET_KEY, S3Server
 
 pytestmark = POSIX
 Capture = pytest.CaptureFixture[str]
@@ -20,64 +19,13 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    no_proxies(monkeypatch)
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def place() -> str:
-    return new_place()
-
-
-def new_place() -> str:
-    return f"s3://team/{uuid.uuid4().hex}"
-
-
-def folder(s3: S3Server, place: str) -> Path:
-    """Where the server keeps what lies in the bucket."""
-    return s3.root / place.removeprefix("s3://")
-
-
-def test_pip_installs_from_a_bucket_what_three_processes_published_there_at_once(
-    tmp_path: Path, s3: S3Server, capsys: Capture
-) -> None:
-    place = f"s3://{SITE}/simple"
-    versions = {"1": ("1.0", "1.1"), "2": ("2.0", "2.1"), "3": ("3.0", "3.1")}
-    for name, numbers in versions.items():
-        for version in numbers:
-            tiny(tmp_path / name / version, version)
-            tiny(tmp_path / name / f"{version}-other", version, name=f"thing_{name}")
-    for run in [one_after_another(tmp_path / name, place) for name in versions]:
-        _, errors = run.communicate(timeout=120)
-        assert run.returncode == 0, errors
-    command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-deps"]
-    command += ["--target", str(tmp_path / "installed"), f"--index-url={s3.site}/simple/"]
-    subprocess.run([*command, "tiny-thing==2.0", "thing-3==3.1"], check=True, timeout=120)
-    assert list((tmp_path / "installed").glob("tiny_thing-2.0.dist-info"))
-    for words in (["--index-dir", place, "--check"], ["--check", f"{s3.site}/simple/"]):
-        answer = published(capsys, *words)
-        assert (answer["files"], answer["faults"]) == (12, [])
-
-
-def test_a_version_is_yanked_and_removed(
-    tmp_path: Path, s3: S3Server, place: str, capsys: Capture
-) -> None:
-    for version in ("1.0", "2.0"):
-        tiny(tmp_path / "dist", version)
-    published(capsys, tmp_path / "dist", "--index-dir", place)
-    published(capsys, "--index-dir", place, "--yank", "1.0", "--reason", "slow")
-    published(capsys, "--index-dir", place, "--remove", "2.0")
-    kept = folder(s3, place)
-    assert whole(kept) == {"tiny_thing-1.0-py3-none-any.whl"}
-    assert 'data-yanked="slow"' in (kept / PROJECT / "index.html").read_text("utf-8")
-    left = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
-    assert not [key for key in left if "-2.0-" in key or key.startswith(".")]
+    s3.use(monkeypatch)
 
 
 def test_of_two_wheels_of_one_name_the_second_is_refused(
-    tmp_path: Path, s3: S3Server, place: str, capsys: Capture
+    tmp_path: Path, s3: S3Server, capsys: Capture
 ) -> None:
+    place = f"s3://team/{uuid.uuid4().hex}"
     wheel = tiny(tmp_path / "a", "1.0")
     tiny(tmp_path / "b", "1.0", value=2)
     published(capsys, tmp_path / "a", "--index-dir", place)
@@ -87,27 +35,9 @@ def test_of_two_wheels_of_one_name_the_second_is_refused(
         obstore.delete(store, key)
     answer = published(capsys, tmp_path / "b", "--index-dir", place, code=1)
     assert answer["error"]["code"] == "other-bytes"
-    assert (folder(s3, place) / PROJECT / wheel.name).read_bytes() == wheel.read_bytes()
+    assert (s3.folder(place) / PROJECT / wheel.name).read_bytes() == wheel.read_bytes()
     published(capsys, tmp_path / "a", "--index-dir", place)
     assert checked(capsys, place)["faults"] == []
-
-
-def test_killed_at_any_write_it_leaves_a_whole_index_and_the_next_run_mends_it(
-    tmp_path: Path, s3: S3Server, capsys: Capture
-) -> None:
-    names = {tiny(tmp_path / "old", "1.0").name, tiny(tmp_path / "new", "2.0").name}
-    number, killed = 0, True
-    while killed:
-        place = new_place()
-        published(capsys, tmp_path / "old", "--index-dir", place)
-        words = (tmp_path / "new", "--index-dir", place)
-        killed = killed_at(number, "obstore", ("put", "copy", "delete"), *words)
-        assert whole(folder(s3, place)) <= names
-        published(capsys, *words)
-        assert whole(folder(s3, place)) == names
-        assert checked(capsys, place)["faults"] == []
-        number += 1
-    assert number >= 7
 
 
 def test_whoever_is_overtaken_by_another_at_any_write_loses_nothing_of_either(
@@ -121,7 +51,7 @@ def test_whoever_is_overtaken_by_another_at_any_write_loses_nothing_of_either(
     number, left = 0, -1
     while number == 0 or left < 0:
         left = number
-        place = new_place()
+        place = f"s3://team/{uuid.uuid4().hex}"
 
         def overtaken(call: Callable[..., object], place: str) -> Callable[..., object]:
             def wrapper(*args: object, **named: object) -> object:
