@@ -4,7 +4,6 @@ Every figure is the median of whole processes run in turn, A B C A B C, so that 
 slows down slows all of them. Run by `nox -s bench`; needs the package index for the wheel.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -17,7 +16,6 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from genuine import CUDA_12, genuine_wheel
@@ -53,62 +51,24 @@ COPY = """
 import subprocess, sys, time
 start = time.perf_counter()
 subprocess.run(["cp", *sys.argv[1:]], check=True)
+{more}
 print(time.perf_counter() - start)
 """
-
-
-COPY_SYNCED = """
-import subprocess, sys, time
-start = time.perf_counter()
-subprocess.run(["cp", *sys.argv[1:]], check=True)
-subprocess.run(["sync", sys.argv[2]], check=True)
-print(time.perf_counter() - start)
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contest:
-    """What is compared: `ours` may take at most `limit` times as long as `theirs`."""
-
-    what: str
-    ours: str
-    theirs: str
-    limit: float
-
-
+SYNC = 'subprocess.run(["sync", sys.argv[2]], check=True)'
+#: What is compared, ours, theirs: ours may take at most so many times as long.
 CONTESTS = (
-    Contest(what="whole command, one Python", ours="one", theirs="unpack + pack", limit=1 / 10),
-    Contest(
-        what="whole command, five Pythons", ours="five", theirs="five wheel tags", limit=1 / 25
-    ),
-    Contest(
-        what="the same of a file that was not fetched and looked through before",
-        ours="one, not fetched",
-        theirs="unpack + pack",
-        limit=1 / 6,
-    ),
-    Contest(what="the engine", ours="engine, not synced", theirs="cp", limit=3),
-    Contest(what="the engine, synced", ours="engine", theirs="cp + sync", limit=2),
-    Contest(
-        what="a genuine wheel with all of CUDA 12 in it",
-        ours="vendor",
-        theirs="delvewheel repair",
-        limit=1 / 15,
-    ),
-    Contest(
-        what="the same where NVIDIA's wheels were not looked into before",
-        ours="vendor, first look",
-        theirs="delvewheel repair",
-        limit=1 / 6,
-    ),
+    ("whole command, one Python", "one", "unpack + pack", 1 / 10),
+    ("whole command, five Pythons", "five", "five wheel tags", 1 / 25),
+    ("the same of a file never seen before", "one, not fetched", "unpack + pack", 1 / 6),
+    ("the engine", "engine, not synced", "cp", 3),
+    ("the engine, synced", "engine", "cp + sync", 2),
+    ("a genuine wheel with all of CUDA 12 in it", "vendor", "delvewheel repair", 1 / 15),
+    ("the same, first look", "vendor, first look", "delvewheel repair", 1 / 6),
 )
 
 
 def main() -> int:
     """Measure, print a table of ratios, and return 1 where a limit is passed."""
-    parser = argparse.ArgumentParser(prog="nox -s bench --", description=main.__doc__)
-    parser.add_argument("--beside", type=Path, metavar="REPACK", help="another repack to measure")
-    beside = parser.parse_args().beside
     with (
         tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder,
         contextlib.chdir(folder),
@@ -123,15 +83,9 @@ def main() -> int:
             "five wheel tags": lambda: sum(wheel_tags(wheel, place, python) for python in PYTHONS),
             "engine": lambda: reported(ENGINE, wheel, place / "spliced.whl"),
             "engine, not synced": lambda: reported(UNSYNCED + ENGINE, wheel, place / "spliced.whl"),
-            "cp": lambda: reported(COPY, wheel, place / "copied.whl"),
-            "cp + sync": lambda: reported(COPY_SYNCED, wheel, place / "copied.whl"),
+            "cp": lambda: reported(COPY.format(more=""), wheel, place / "copied.whl"),
+            "cp + sync": lambda: reported(COPY.format(more=SYNC), wheel, place / "copied.whl"),
         }
-        if beside:
-            runs |= {
-                "one, beside": lambda: timed(build(wheel, place, PYTHONS[2:3], beside)),
-                "one, not fetched, beside": lambda: unseen(wheel, place, beside),
-                "five, beside": lambda: timed(build(wheel, place, PYTHONS, beside)),
-            }
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, run in runs.items():
@@ -148,14 +102,11 @@ def report(wheel: str, medians: dict[str, float], peaks: dict[str, int]) -> int:
     lines = [f"{wheel}, medians of {ROUNDS}"]
     lines += [f"  {name:20} {seconds:7.3f} s" for name, seconds in medians.items()]
     good = all(peak < 150_000_000 for peak in peaks.values())
-    for contest in CONTESTS:
-        ratio = medians[contest.ours] / medians[contest.theirs]
-        good &= ratio <= contest.limit
-        verdict = "within" if ratio <= contest.limit else "BEYOND"
-        lines.append(
-            f"{contest.what}: {ratio:.3f} of {contest.theirs} (1/{1 / ratio:.1f}), "
-            f"{verdict} {contest.limit:.3f}"
-        )
+    for what, ours, theirs, limit in CONTESTS:
+        ratio = medians[ours] / medians[theirs]
+        good &= ratio <= limit
+        verdict = "within" if ratio <= limit else "BEYOND"
+        lines.append(f"{what}: {ratio:.3f} of {theirs} (1/{1 / ratio:.1f}), {verdict} {limit:.3f}")
     lines += [
         f"peak memory, {what}: {peak / 1e6:.0f} MB, limit 150 MB" for what, peak in peaks.items()
     ]
@@ -174,19 +125,17 @@ def fetch(place: Path) -> Path:
     return Path(json.loads(answer.stdout)["path"])
 
 
-def build(
-    wheel: Path, place: Path, pythons: tuple[str, ...], repack: Path = REPACK
-) -> list[str | Path]:
+def build(wheel: Path, place: Path, pythons: tuple[str, ...]) -> list[str | Path]:
     """Return our command: the whole of it but the smoke test."""
     options: list[str | Path] = ["--source", wheel, "-w", place / "out", "--python", *pythons]
-    return [repack, "build", "--quiet", "--no-smoke", *options]
+    return [REPACK, "build", "--quiet", "--no-smoke", *options]
 
 
-def unseen(wheel: Path, place: Path, repack: Path = REPACK) -> float:
+def unseen(wheel: Path, place: Path) -> float:
     """Return the seconds that our command takes where no wheel has been seen before."""
     cache = place / "empty"
     shutil.rmtree(cache, ignore_errors=True)
-    return timed(build(wheel, place, PYTHONS[2:3], repack), REPACK_CACHE=str(cache))
+    return timed(build(wheel, place, PYTHONS[2:3]), REPACK_CACHE=str(cache))
 
 
 def unpack_and_pack(wheel: Path, place: Path) -> float:

@@ -1,7 +1,7 @@
 """A genuine Chromium without a window: playwright's one place in the tests."""
 
-import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -11,47 +11,20 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-#: Where Windows has its Chromiums: below one of two folders, and never on PATH.
-FOLDERS = ("ProgramFiles", "ProgramFiles(x86)")
-PLACES = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/msedge.exe")
 #: How wide A4 is without its margins, in CSS pixels.
 SHEET = round(182 / 25.4 * 96)
-QUIET = (
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",  # a container's is too small for a large page
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-)
-#: Chromium's sandbox refuses root, as whom a container runs its tests.
-AS_ROOT = ("--no-sandbox",)
-
-
-def chromium() -> str:
-    """Return the path of a Chromium of this machine."""
-    beside = [
-        Path(os.environ[folder], place)
-        for folder in FOLDERS
-        if folder in os.environ
-        for place in PLACES
-    ]
-    found = [*filter(None, map(shutil.which, NAMES)), *(str(p) for p in beside if p.is_file())]
-    if not found:
-        message = "no Chromium on this machine: `nox -s setup` installs it"
-        raise FileNotFoundError(message)
-    return found[0]
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Run a Chromium for as long as the block lasts."""
-    root = getattr(os, "geteuid", lambda: -1)() == 0
+    """Run a Chromium of this machine for as long as the block lasts; on Windows that is Edge."""
+    chromium = next(filter(None, map(shutil.which, NAMES)), None)
+    channel = "msedge" if sys.platform == "win32" else None
+    if not chromium and not channel:
+        message = "no Chromium on this machine: `nox -s setup` installs it"
+        raise FileNotFoundError(message)
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(
-            executable_path=chromium(), args=[*QUIET, *(AS_ROOT if root else ())]
-        )
+        yield playwright.chromium.launch(executable_path=chromium, channel=channel)
 
 
 @contextmanager

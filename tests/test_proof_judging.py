@@ -1,53 +1,17 @@
-"""What was seen is what the loader says, and every difference from what was wanted is a fault."""
+"""Scenarios are read strictly, and every difference from what was wanted is a fault."""
 
 from pathlib import PureWindowsPath
 
 import pytest
 from proof.judging import faults
+from proof.proving import runs_of
 from proof.running import Seen
-from proof.scenarios import Wanted
-from proof.traces import Loaded, parse_trace, without_trace
+from proof.scenarios import FOLDER, Wanted, read_scenarios
+from proof.traces import Loaded
+from proof.wheels import CONTROLS, SUPPORTED, WHEELS, pythons_of
 
 PLACES = {"site": "C:\\site", "python": "C:\\Python312"}
 NPP = "C:\\cuda\\bin\\nppc64_12.dll"
-
-
-def trace(*words: str, process: str = "0020") -> str:
-    """Lines as Wine prints them: "+C:\\a.dll" loaded, "-C:\\a.dll" unloaded."""
-    lines = []
-    for word in words:
-        file = word[1:].replace("\\", "\\\\")
-        said = {
-            "+": f'build_module Loaded L"{file}" at 00000001D0000000: native',
-            "-": f'free_modref Unloaded module L"{file}" : native',
-        }
-        lines.append(f"{process}:0024:trace:loaddll:{said[word[0]]}")
-    return "\n".join(lines)
-
-
-OTHER = "C:\\other\\nppc64_12.dll"
-#: What a process loads and unloads, and whether the last of it is loaded twice.
-TRACES = {
-    "while one is there": (trace(f"+{OTHER}", f"+{NPP}"), True),
-    "after it was unloaded": (trace(f"+{NPP}", f"-{NPP}", f"+{NPP}"), False),
-    "by two processes": (trace(f"+{NPP}") + "\n" + trace(f"+{NPP}", process="0030"), False),
-}
-
-
-@pytest.mark.parametrize(("output", "twice"), TRACES.values(), ids=TRACES)
-def test_a_module_that_is_loaded_twice_is_noticed(output: str, *, twice: bool) -> None:
-    assert parse_trace(output)[-1] == Loaded(file=PureWindowsPath(NPP), twice=twice)
-
-
-def test_a_name_beyond_ascii_is_read_as_wine_writes_it() -> None:
-    output = trace("+C:\\J\\00fcrgen\\n.dll").replace("\\\\00fc", "\\00fc")
-    (loaded,) = parse_trace(output)
-    assert str(loaded.file) == "C:\\Jürgen\\n.dll"
-
-
-def test_what_is_shown_of_a_trace_is_what_concerns_cuda() -> None:
-    output = trace(f"+{NPP}", "+C:\\windows\\system32\\kernel32.dll") + "\nhello"
-    assert without_trace(output) == trace(f"+{NPP}") + "\nhello"
 
 
 def seen(*files: str, sees: str = "imports", message: str = "", **more: object) -> Seen:
@@ -88,3 +52,24 @@ JUDGED = {
 def test_every_difference_is_a_fault(wanted: Wanted, got: Seen, fault: str) -> None:
     found = faults(wanted, got, PLACES)
     assert [fault in each for each in found] == ([True] if fault else [])
+
+
+@pytest.mark.parametrize("system", ["wine", "windows"])
+def test_every_scenario_can_be_read(system: str) -> None:
+    scenarios = read_scenarios(system)
+    assert len(scenarios) == len(list(FOLDER.glob("*.toml")))
+    assert {scenario.wheel for scenario in scenarios} <= WHEELS.keys()
+    assert all(scenario.why for scenario in scenarios)
+
+
+def test_the_tests_part_is_a_part_of_the_whole_on_pythons_that_its_wheels_are_for() -> None:
+    scenarios = read_scenarios("wine")
+    whole, part = (
+        {(run.scenario.name, run.python, run.wheel) for run in runs_of(scenarios, quick=quick)}
+        for quick in (False, True)
+    )
+    assert part
+    assert part < whole
+    for run in runs_of(scenarios):
+        known = {*pythons_of(run.scenario.wheel), *SUPPORTED, *CONTROLS}
+        assert run.python in known, run.scenario.name

@@ -1,7 +1,6 @@
 """NVIDIA's genuine DLLs, by family and CUDA, and what can be wrong with such a file."""
 
 import shutil
-import threading
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 from dllmaking import make_dll
 from genuine import CUDA_10, unpacked_artifact
 
+from proof.packages import Parts
 from proof.scenarios import Dlls
 from repack.console import SILENT
 from repack.dlls import read_exports
-from repack.fetch.supply import Supply
 from repack.smoke import unpack_dlls
 from repack.wheel import open_archive
 
@@ -42,86 +41,72 @@ _FORMAT = "2"
 _ANY_PYTHON = "3.12"
 
 
-class Store:
-    """Where DLLs come from: NVIDIA's wheels, fetched and unpacked once."""
+def find_dlls(parts: Parts, wanted: Dlls, cuda: int) -> dict[str, Path]:
+    """Return the DLLs that lie in one directory: name there -> file of this machine."""
+    found = {
+        path.name: path
+        for family in wanted.families
+        for path in sorted(_find_folder(parts, wanted.cuda or cuda, family).glob("*.dll"))
+        if _is_wanted(path.name, wanted)
+    }
+    if not found:
+        raise LookupError(f"no DLL is {wanted}")
+    if not wanted.form:
+        return found
+    folder = parts.folder / "dlls" / "-".join([_FORMAT, wanted.form, *wanted.lacks])
+    folder.mkdir(parents=True, exist_ok=True)
+    made = (_make_faulty(path, wanted, folder / path.name) for path in found.values())
+    return {name: path for files in made for name, path in files.items()}
 
-    def __init__(self, supply: Supply, faulty: Path) -> None:
-        """`faulty` is a folder for files that are made."""
-        self._supply = supply
-        self._faulty = faulty
-        self._turn = threading.RLock()
-        self._wheels: dict[str, tuple[Path, Path]] = {}
-        self._layouts: dict[str, dict[str, Path]] = {}
 
-    def files(self, wanted: Dlls, cuda: int) -> dict[str, Path]:
-        """Return the DLLs that lie in one directory: name there -> file of this machine."""
-        number = wanted.cuda or cuda
-        found = {
-            path.name: path
-            for family in wanted.families
-            for path in sorted(self._folder(number, family).glob("*.dll"))
-            if _is_wanted(path.name, wanted)
-        }
-        if not found:
-            raise LookupError(f"no DLL is {wanted}")
-        if not wanted.form:
-            return found
-        made = (self._formed(path, wanted) for path in found.values())
-        return {name: path for each in made for name, path in each.items()}
+def find_members(parts: Parts, requirement: str) -> dict[str, Path]:
+    """Return the DLLs of one of NVIDIA's wheels where it puts them: member -> file."""
+    wheel, folder = _unpack(parts, requirement)
+    names = [member.name for member in open_archive(wheel).members]
+    return {
+        name: folder / name.rpartition("/")[2] for name in names if name.lower().endswith(".dll")
+    }
 
-    def wheel_layout(self, requirement: str) -> dict[str, Path]:
-        """Return the DLLs of one of NVIDIA's wheels where it puts them: member -> file."""
-        with self._turn:
-            if requirement not in self._layouts:
-                wheel, folder = self._unpacked(requirement)
-                names = [member.name for member in open_archive(wheel).members]
-                self._layouts[requirement] = {
-                    name: folder / name.rpartition("/")[2]
-                    for name in names
-                    if name.lower().endswith(".dll")
-                }
-            return self._layouts[requirement]
 
-    def _folder(self, cuda: int, family: str) -> Path:
-        """Return the folder of a family's DLLs."""
-        with self._turn:
-            if family == DRIVER:
-                return self._driver()
-            if family == WHOLE:
-                return unpacked_artifact(CUDA_10.dll_artifact)
-            return self._unpacked(REQUIREMENTS[cuda][family])[1]
+def _find_folder(parts: Parts, cuda: int, family: str) -> Path:
+    """Return the folder of a family's DLLs."""
+    if family == DRIVER:
+        return parts.once(DRIVER, lambda: _make_driver(parts.folder / "dlls" / DRIVER))
+    if family == WHOLE:
+        return parts.once(WHOLE, lambda: unpacked_artifact(CUDA_10.dll_artifact))
+    return _unpack(parts, REQUIREMENTS[cuda][family])[1]
 
-    def _unpacked(self, requirement: str) -> tuple[Path, Path]:
-        """Return one of NVIDIA's wheels, and the folder of its DLLs."""
-        if requirement not in self._wheels:
-            wheel = self._supply.wheel(requirement, _ANY_PYTHON)
-            folder = unpack_dlls(wheel, self._supply.cache, SILENT)
-            self._wheels[requirement] = wheel.path, folder
-        return self._wheels[requirement]
 
-    def _driver(self) -> Path:
-        folder = self._faulty / DRIVER
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, symbols in DRIVER_DLLS.items():
-            _write(folder / name, make_dll(name, code=dict.fromkeys(symbols, _NO_DEVICE)))
-        return folder
+def _unpack(parts: Parts, requirement: str) -> tuple[Path, Path]:
+    """Return one of NVIDIA's wheels, and the folder of its DLLs."""
 
-    def _formed(self, genuine: Path, wanted: Dlls) -> dict[str, Path]:
-        """Return what lies there in place of a genuine DLL."""
-        folder = self._faulty / "-".join([_FORMAT, wanted.form, *wanted.lacks])
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / genuine.name
-        if wanted.form in _MACHINES:
-            code = dict.fromkeys(read_exports(genuine), _NO_DEVICE)
-            _write(file, make_dll(genuine.name, code=code, machine=wanted.form))
-        elif wanted.form == "truncated":
-            with genuine.open("rb") as stream:
-                _write(file, stream.read(min(_HEAD, genuine.stat().st_size // 2)))
-        else:
-            behind = f"genuine_{genuine.name}"
-            _write(file, _older(genuine, behind, wanted.lacks))
-            return {genuine.name: file, behind: genuine}
-        return {genuine.name: file}
+    def unpack() -> tuple[Path, Path]:
+        wheel = parts.supply.wheel(requirement, _ANY_PYTHON)
+        return wheel.path, unpack_dlls(wheel, parts.supply.cache, SILENT)
+
+    return parts.once(requirement, unpack)
+
+
+def _make_driver(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, symbols in DRIVER_DLLS.items():
+        _write(folder / name, make_dll(name, code=dict.fromkeys(symbols, _NO_DEVICE)))
+    return folder
+
+
+def _make_faulty(genuine: Path, wanted: Dlls, file: Path) -> dict[str, Path]:
+    """Return what lies there in place of a genuine DLL."""
+    if wanted.form in _MACHINES:
+        code = dict.fromkeys(read_exports(genuine), _NO_DEVICE)
+        _write(file, make_dll(genuine.name, code=code, machine=wanted.form))
+    elif wanted.form == "truncated":
+        with genuine.open("rb") as stream:
+            _write(file, stream.read(min(_HEAD, genuine.stat().st_size // 2)))
+    else:
+        behind = f"genuine_{genuine.name}"
+        _write(file, _older(genuine, behind, wanted.lacks))
+        return {genuine.name: file, behind: genuine}
+    return {genuine.name: file}
 
 
 def _is_wanted(name: str, wanted: Dlls) -> bool:

@@ -8,8 +8,6 @@ from proof.running import Seen
 from proof.scenarios import IMPORTS, Wanted, filled
 from repack.dlls import Kind, classify
 
-_HEAD = 60
-
 
 def faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, ...]:
     """Return each difference in a line; none where all is right."""

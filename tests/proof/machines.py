@@ -18,7 +18,7 @@ _WINE_LACKS = {"media-foundation": "mf=;mfplat=;mfreadwrite="}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
+class Pieces:
     """What a machine is made of: files of ours for each thing that the scenario names.
 
     `packages` are installed wheels in the order in which they are put there; `dlls` are the files
@@ -49,18 +49,18 @@ def places_of(scenario: Scenario, version: str) -> dict[str, str]:
 
 
 def lay_out(
-    scenario: Scenario, parts: Parts, disk: WineDisk | WindowsDisk, limit: float, *, wine: bool
+    scenario: Scenario, pieces: Pieces, disk: WineDisk | WindowsDisk, limit: float, *, wine: bool
 ) -> Ready:
     """Return the scenario's machine, laid out on `disk`; a run is ended after `limit` seconds."""
-    version = parts.interpreter.version
+    version = pieces.interpreter.version
     layout, places = layout_of(scenario.layout, version), places_of(scenario, version)
-    lay_python(layout, disk, parts.interpreter)
+    lay_python(layout, disk, pieces.interpreter)
     site = disk.place(layout.site)
-    for package in parts.packages:
+    for package in pieces.packages:
         link_tree(package, site)
-    for member, file in parts.members.items():
+    for member, file in pieces.members.items():
         _put(disk, site / member, file)
-    for wanted, found in parts.dlls:
+    for wanted, found in pieces.dlls:
         folder = disk.place(filled(wanted.into, places))
         for name, file in found.items():
             _put(disk, folder / name, file)
@@ -75,7 +75,7 @@ def lay_out(
     }
     python = rf"{layout.python}\python.exe"
     return Ready(
-        command=(*parts.interpreter.launcher, python, PROBE, json.dumps(job)),
+        command=(*pieces.interpreter.launcher, python, PROBE, json.dumps(job)),
         env=_environment(scenario, layout, disk, places, wine=wine),
         cwd=cwd,
         places=places,

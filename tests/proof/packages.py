@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from repack.fetch.supply import Supply
 from repack.files import sha256_of
@@ -23,39 +24,55 @@ _PIP_OPTIONS = (
     *("--disable-pip-version-check", "--no-input", "--root-user-action=ignore"),
 )
 
+Made = TypeVar("Made")
 
-class Packages:
-    """Installs wheels for Windows Pythons, each once. Safe for several threads."""
 
-    def __init__(self, supply: Supply, folder: Path) -> None:
-        """`folder` is where they are kept."""
-        self._supply = supply
-        self._folder = folder
-        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._required: dict[str, Path] = {}
+class Parts:
+    """What machines are made of, fetched or made once. Safe for several threads."""
 
-    def required(self, requirement: str, python: Interpreter) -> Path:
-        """Return a folder that holds what pip makes of the index's wheel for `requirement`."""
-        key = f"{requirement} {python.version}"
+    def __init__(self, supply: Supply) -> None:
+        self.supply = supply
+        #: Where all of it is kept.
+        self.folder = supply.cache.folder("tests") / "proof"
+        self._turns: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
+        self._made: dict[object, Any] = {}
+        for name in ("packages", "dlls", "machines"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def once(self, key: object, make: Callable[[], Made]) -> Made:
+        """Return what `make` returned when it was first called for this key."""
         with self._turns[key]:
-            if key not in self._required:
-                wheel = self._supply.wheel(requirement, python.version).path
-                self._required[key] = self.installed(wheel, python)
-            return self._required[key]
+            if key not in self._made:
+                self._made[key] = make()
+            made: Made = self._made[key]
+            return made
 
-    def installed(self, wheel: Path, python: Interpreter) -> Path:
-        """Return a folder that holds what pip makes of `wheel`, compiled by that Python."""
-        text = f"{_FORMAT} {python.identity} {sha256_of(wheel)} {wheel.name}"
-        key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        folder = self._folder / key
-        with self._turns[key]:
-            if not folder.exists():
-                unfinished = self._folder / f"{key}.unfinished"
-                shutil.rmtree(unfinished, ignore_errors=True)
-                _install(wheel, python.version, unfinished)
-                _compile(unfinished, python)
-                unfinished.rename(folder)
+
+def install_required(parts: Parts, requirement: str, python: Interpreter) -> Path:
+    """Return a folder that holds what pip makes of the index's wheel for `requirement`."""
+
+    def install() -> Path:
+        return install_wheel(parts, parts.supply.wheel(requirement, python.version).path, python)
+
+    return parts.once((requirement, python.version), install)
+
+
+def install_wheel(parts: Parts, wheel: Path, python: Interpreter) -> Path:
+    """Return a folder that holds what pip makes of `wheel`, compiled by that Python."""
+    text = f"{_FORMAT} {python.identity} {sha256_of(wheel)} {wheel.name}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    folder = parts.folder / "packages" / key
+
+    def install() -> Path:
+        if not folder.exists():
+            unfinished = folder.with_name(f"{key}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _install(wheel, python.version, unfinished)
+            _compile(unfinished, python)
+            unfinished.rename(folder)
         return folder
+
+    return parts.once(key, install)
 
 
 def _install(wheel: Path, version: str, folder: Path) -> None:

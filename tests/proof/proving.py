@@ -1,27 +1,24 @@
 """Lays out every machine of every scenario, runs it, and holds what was seen against the wanted."""
 
 import sys
-import threading
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from proof.disks import Occupied, WindowsDisk, WineDisk, windows_disk, wine_disk
-from proof.dlls import Store
+from proof.disks import Occupied, windows_disk, wine_disk
+from proof.dlls import find_dlls, find_members
 from proof.judging import faults, wanted_line
-from proof.machines import Parts, lay_out, places_of
-from proof.packages import Packages
+from proof.machines import Pieces, lay_out, places_of
+from proof.packages import Parts, install_required, install_wheel
 from proof.results import Answer, Cell, Story
 from proof.running import Seen, run_program
 from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
-from proof.wheels import NotMadeError, Wheels, cuda_of, pythons_of
+from proof.wheels import NotMadeError, cuda_of, fixed_wheel, pythons_of, untouched_wheel
 from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch.supply import Supply
-from repack.inspect import Analysis, analyse
+from repack.inspect import analyse
 from repack.pythons import Interpreter, Pythons
 from repack.smoke import requirements_for
 
@@ -50,16 +47,9 @@ class Prover:
 
     def __init__(self, supply: Supply, pythons: Pythons, limit: float = LIMIT) -> None:
         """`limit` is in seconds, for each program."""
-        self._folder = supply.cache.folder("tests") / "proof"
+        self._parts = Parts(supply)
         self._pythons = pythons
         self._limit = limit
-        self._turns: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
-        self._analyses: dict[Path, Analysis] = {}
-        self.wheels = Wheels(supply, self._folder)
-        self._packages = Packages(supply, self._folder / "packages")
-        self._store = Store(supply, self._folder / "dlls")
-        for name in ("packages", "dlls", "machines"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
 
     def cell(self, run: Run) -> Cell:
         """Return what was seen of one wheel on one Python."""
@@ -86,63 +76,49 @@ class Prover:
 
     def _seen(self, run: Run) -> Seen:
         interpreter = self._pythons.provide(run.python)
-        parts = self._parts(run, interpreter)
-        with self._disk(interpreter) as disk:
-            ready = lay_out(run.scenario, parts, disk, self._limit, wine=not ON_WINDOWS)
+        pieces = collect_pieces(self._parts, run, interpreter)
+        machines = self._parts.folder / "machines"
+        with windows_disk(interpreter) if ON_WINDOWS else wine_disk(interpreter, machines) as disk:
+            ready = lay_out(run.scenario, pieces, disk, self._limit, wine=not ON_WINDOWS)
             return run_program(ready, self._limit)
 
-    def _disk(
-        self, interpreter: Interpreter
-    ) -> AbstractContextManager[WineDisk] | AbstractContextManager[WindowsDisk]:
-        if ON_WINDOWS:
-            return windows_disk(interpreter)
-        return wine_disk(interpreter, self._folder / "machines")
 
-    def _parts(self, run: Run, interpreter: Interpreter) -> Parts:
-        """Return the files that the machine is made of, fetched or made where they are not yet."""
-        machine, python = run.scenario.machine, run.python
-        name = run.scenario.wheel
-        wheel = self.wheels.untouched(name)
-        if run.wheel != UNTOUCHED:
-            wheel = self.wheels.fixed(name, run.wheel, python)
-        before = [each.requirement for each in machine.wheels if not each.after]
-        after = [each.requirement for each in machine.wheels if each.after]
-        beside = [*self._required(wheel, run), *before]
-        packages = [
-            *self._installed(beside, interpreter),
-            self._packages.installed(wheel, interpreter),
-            *self._installed(after, interpreter),
-        ]
-        nvidias = (each for each in (*beside, *after) if each.startswith(NVIDIA))
-        return Parts(
-            interpreter=interpreter,
-            packages=packages,
-            dlls=[(each, self._store.files(each, cuda_of(name))) for each in machine.dlls],
-            members={
-                member: file
-                for requirement in nvidias
-                for member, file in self._store.wheel_layout(requirement).items()
-            },
-        )
+def collect_pieces(parts: Parts, run: Run, interpreter: Interpreter) -> Pieces:
+    """Return the files that the machine is made of, fetched or made where they are not yet."""
+    machine, name = run.scenario.machine, run.scenario.wheel
+    if run.wheel == UNTOUCHED:
+        wheel = untouched_wheel(parts, name)
+    else:
+        wheel = fixed_wheel(parts, name, run.wheel, run.python)
+    before = [further.requirement for further in machine.wheels if not further.after]
+    after = [further.requirement for further in machine.wheels if further.after]
+    beside = [*_find_required(parts, wheel, run), *before]
+    # NVIDIA's are laid out by their members.
+    nvidias = [requirement for requirement in (*beside, *after) if requirement.startswith(NVIDIA)]
 
-    def _installed(self, requirements: Iterable[str], interpreter: Interpreter) -> list[Path]:
-        """Return folders with the wheels installed; NVIDIA's are laid out by their members."""
-        return [
-            self._packages.required(requirement, interpreter)
-            for requirement in requirements
-            if not requirement.startswith(NVIDIA)
-        ]
+    def install(requirements: Iterable[str]) -> list[Path]:
+        others = [requirement for requirement in requirements if requirement not in nvidias]
+        return [install_required(parts, requirement, interpreter) for requirement in others]
 
-    def _required(self, wheel: Path, run: Run) -> list[str]:
-        """Return what pip would install beside the wheel; the scenario may name the NumPy."""
-        with self._turns[wheel]:
-            if wheel not in self._analyses:
-                self._analyses[wheel] = analyse(wheel)
-        analysis = self._analyses[wheel]
-        required = requirements_for(analysis.wheel.requires, run.python)
-        if not run.scenario.numpy:
-            return required
-        return [run.scenario.numpy, *(each for each in required if not each.startswith("numpy"))]
+    return Pieces(
+        interpreter=interpreter,
+        packages=[*install(beside), install_wheel(parts, wheel, interpreter), *install(after)],
+        dlls=[(dlls, find_dlls(parts, dlls, cuda_of(name))) for dlls in machine.dlls],
+        members={
+            member: file
+            for requirement in nvidias
+            for member, file in find_members(parts, requirement).items()
+        },
+    )
+
+
+def _find_required(parts: Parts, wheel: Path, run: Run) -> list[str]:
+    """Return what pip would install beside the wheel; the scenario may name the NumPy."""
+    analysis = parts.once(wheel, lambda: analyse(wheel))
+    required = requirements_for(analysis.wheel.requires, run.python)
+    if not run.scenario.numpy:
+        return required
+    return [run.scenario.numpy, *(line for line in required if not line.startswith("numpy"))]
 
 
 def runs_of(scenarios: Iterable[Scenario], *, quick: bool = False) -> list[Run]:

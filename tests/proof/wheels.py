@@ -5,16 +5,14 @@ import json
 import subprocess
 import sys
 import sysconfig
-import threading
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel
 
-from repack.fetch.supply import Supply
+from proof.packages import Parts
 from repack.files import sha256_of
 from repack.sample import make_sample
 
@@ -71,72 +69,55 @@ class NotMadeError(Exception):
     """`repack` does not make such a wheel; its own words say why."""
 
 
-class Wheels:
-    """Makes the wheels of the table, each once. Safe for several threads."""
-
-    def __init__(self, supply: Supply, folder: Path) -> None:
-        """`folder` is where they are kept."""
-        self.folder = folder
-        self._supply = supply
-        self._turns: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
-        self._made: dict[tuple[str, ...], Path | str] = {}
-
-    def untouched(self, name: str) -> Path:
-        """Return the wheel as it was."""
-        key = (name,)
-        with self._turns[key]:
-            if key not in self._made:
-                wheel = WHEELS[name]
-                made = self._sample(wheel) if isinstance(wheel, Sample) else genuine_wheel(wheel)
-                self._made[key] = made
-            return Path(self._made[key])
-
-    def fixed(self, name: str, mode: str, python: str) -> Path:
-        """Return what `repack build` makes of it; `mode` is "patch", "vendor", "patch+driver-stub".
-
-        Raises NotMadeError where it makes none.
-        """
-        source = self.untouched(name)
-        key = (name, mode, python)
-        with self._turns[name, mode]:
-            if key not in self._made:
-                self._made[key] = self._built(source, mode, python)
-        made = self._made[key]
-        if isinstance(made, str):
-            raise NotMadeError(made)
-        return made
-
-    def _sample(self, wheel: Sample) -> Path:
-        base = self._supply.wheel(BASE, _BASE_PYTHON)
-        recipe = files("repack").joinpath("sample.py").read_bytes()
-        key = hashlib.sha256(f"{base.sha256} {wheel!r}".encode() + recipe).hexdigest()[:16]
-        folder = self.folder / "samples" / key
-        made = next(folder.glob("*.whl"), None)
-        more = {dll: (symbol,) for dll, symbol in wheel.more}
-        return made or make_sample(
-            base.path, cuda=wheel.cuda, driver=wheel.driver, folder=folder, more=more
-        )
-
-    def _built(self, source: Path, mode: str, python: str) -> Path | str:
-        """Return the wheel, or why there is none."""
-        out = self.folder / "built" / sha256_of(source)[:16] / mode
-        out.mkdir(parents=True, exist_ok=True)
-        mode, *switches = mode.split("+")
-        done = subprocess.run(
-            [
-                *(_REPACK, "build", "--source", source, "--python", python, "-w", out),
-                *("--mode", mode, *(f"--{switch}" for switch in switches), "--no-smoke", "--json"),
-            ],
-            cwd=out,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT,
-        )
-        if done.returncode:
-            return _last_line(done.stderr.splitlines())
-        return Path(json.loads(done.stdout)["wheels"][0]["path"])
+def untouched_wheel(parts: Parts, name: str) -> Path:
+    """Return a wheel of the table as it was."""
+    wheel = WHEELS[name]
+    if isinstance(wheel, Sample):
+        return parts.once(wheel, lambda: _make_sample(parts, wheel))
+    return parts.once(wheel, lambda: genuine_wheel(wheel))
 
 
-def _last_line(lines: Sequence[str]) -> str:
-    return next((line for line in reversed(lines) if line.strip()), "repack said nothing")
+def fixed_wheel(parts: Parts, name: str, mode: str, python: str) -> Path:
+    """Return what `repack build` makes of it; `mode` is "patch", "vendor", "patch+driver-stub".
+
+    Raises NotMadeError where it makes none.
+    """
+    source = untouched_wheel(parts, name)
+    out = parts.folder / "built" / sha256_of(source)[:16] / mode / python
+    made = parts.once(out, lambda: _build(source, mode, python, out))
+    if isinstance(made, str):
+        raise NotMadeError(made)
+    return made
+
+
+def _make_sample(parts: Parts, wheel: Sample) -> Path:
+    base = parts.supply.wheel(BASE, _BASE_PYTHON)
+    recipe = files("repack").joinpath("sample.py").read_bytes()
+    key = hashlib.sha256(f"{base.sha256} {wheel!r}".encode() + recipe).hexdigest()[:16]
+    folder = parts.folder / "samples" / key
+    made = next(folder.glob("*.whl"), None)
+    more = {dll: (symbol,) for dll, symbol in wheel.more}
+    return made or make_sample(
+        base.path, cuda=wheel.cuda, driver=wheel.driver, folder=folder, more=more
+    )
+
+
+def _build(source: Path, modes: str, python: str, out: Path) -> Path | str:
+    """Return the wheel, or why there is none."""
+    out.mkdir(parents=True, exist_ok=True)
+    mode, *switches = modes.split("+")
+    done = subprocess.run(
+        [
+            *(_REPACK, "build", "--source", source, "--python", python, "-w", out),
+            *("--mode", mode, *(f"--{switch}" for switch in switches), "--no-smoke", "--json"),
+        ],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT,
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        return lines[-1] if lines else "repack said nothing"
+    return Path(json.loads(done.stdout)["wheels"][0]["path"])

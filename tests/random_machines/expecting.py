@@ -105,77 +105,68 @@ class Loader:
         return next((path for path in paths if self.files[path] != X86), next(iter(paths), None))
 
 
-@dataclass(kw_only=True)
-class Search:
-    """The choice of directories."""
+def list_candidates(machine: Machine) -> list[tuple[str, str]]:
+    """Return (directory, source) of all places that may be taken, in the documented order."""
+    return [
+        (folder, source)
+        for root, source in _list_sources(machine)
+        for subfolder in SUBFOLDERS
+        if _may_take(machine, folder := rf"{root}\{subfolder}".rstrip("\\"), source)
+    ]
 
-    machine: Machine
-    loader: Loader
-    candidates: list[tuple[str, str]] = field(init=False)
-    folders: set[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.folders = {dirname(path) for path in self.machine.files}
-        self.candidates = [
-            (folder, source)
-            for root, source in self._list_sources()
-            for subfolder in SUBFOLDERS
-            if self._may_take(folder := rf"{root}\{subfolder}".rstrip("\\"), source)
-        ]
+def choose(
+    machine: Machine, loader: Loader, candidates: list[tuple[str, str]]
+) -> dict[str, tuple[str, str]]:
+    """Return file -> (directory, source), for the families that are found."""
 
-    def choose(self) -> dict[str, tuple[str, str]]:
-        """Return file -> (directory, source), for the families that are found."""
-        chosen: dict[str, tuple[str, str]] = {}
-        for files in self.machine.families.values():
-            loaded = [name for name in files if name in self.loader.modules]
-            rest = list(files)
-            if loaded:
-                folder = dirname(self.loader.modules[loaded[0]])
-                there = [name for name in files if self._is_whole(folder, [name])]
-                chosen |= dict.fromkeys(there, (folder, LOADED))
-                chosen |= {name: (dirname(self.loader.modules[name]), LOADED) for name in loaded}
-                rest = [name for name in files if name not in chosen]
-            place = next(
-                (place for place in self.candidates if self._is_whole(place[0], rest)), None
-            )
-            if rest and place:
-                chosen |= dict.fromkeys(rest, place)
-        return chosen
+    def is_whole(folder: str, names: list[str]) -> bool:
+        return all(machine.files.get(rf"{folder}\{name}") == SOUND for name in names)
 
-    def find_states(self, name: str) -> list[tuple[str, str]]:
-        """Return (path, state) of the files of a name in all places that may be taken."""
-        paths = [rf"{folder}\{name}" for folder, _ in self.candidates]
-        return [(path, self.machine.files[path]) for path in paths if path in self.machine.files]
+    chosen: dict[str, tuple[str, str]] = {}
+    for files in machine.families.values():
+        loaded = [name for name in files if name in loader.modules]
+        rest = list(files)
+        if loaded:
+            folder = dirname(loader.modules[loaded[0]])
+            there = [name for name in files if is_whole(folder, [name])]
+            chosen |= dict.fromkeys(there, (folder, LOADED))
+            chosen |= {name: (dirname(loader.modules[name]), LOADED) for name in loaded}
+            rest = [name for name in files if name not in chosen]
+        place = next((place for place in candidates if is_whole(place[0], rest)), None)
+        if rest and place:
+            chosen |= dict.fromkeys(rest, place)
+    return chosen
 
-    def _is_whole(self, folder: str, names: list[str]) -> bool:
-        return all(self.machine.files.get(rf"{folder}\{name}") == SOUND for name in names)
 
-    def _list_sources(self) -> list[tuple[str, str]]:
-        """Return (directory, source) in the documented order."""
-        env = self.machine.env
-        roots = [(env[OVERRIDE], OVERRIDE)] if OVERRIDE in env else []
-        roots += [(VENDORED, "this wheel"), (CV2, "this wheel")]
-        for top in (SITE, PACKAGES):
-            below = {
-                folder.split("\\nvidia\\")[1].split("\\")[0]
-                for folder in self.folders
-                if folder.startswith(rf"{top}\nvidia" + "\\")
-            }
-            roots += [(rf"{top}\nvidia\{name}", "NVIDIA's wheels") for name in sorted(below)]
-        roots += [(rf"{PYTHON}\Library\bin", "conda"), (rf"{PYTHON}\bin", "conda")]
-        roots += [(env[name], name) for name in VARIABLES if name in env]
-        roots += [(rf"{TOOLKITS}\{name}", "default directory") for name in ("v12.9", "v12.4")]
-        roots += [(rf"{CUDNNS}\v9.5", "default directory")]
-        roots += [(PYTHON, "folder of the running program")]
-        if SEARCH_PATH not in env:
-            roots += [(entry, "PATH") for entry in self.machine.path if entry[1:2] == ":"]
-        return roots
+def _list_sources(machine: Machine) -> list[tuple[str, str]]:
+    """Return (directory, source) in the documented order."""
+    env = machine.env
+    roots = [(env[OVERRIDE], OVERRIDE)] if OVERRIDE in env else []
+    roots += [(VENDORED, "this wheel"), (CV2, "this wheel")]
+    for top in (SITE, PACKAGES):
+        below = {
+            path.split("\\nvidia\\")[1].split("\\")[0]
+            for path in machine.files
+            if path.startswith(rf"{top}\nvidia" + "\\")
+        }
+        roots += [(rf"{top}\nvidia\{name}", "NVIDIA's wheels") for name in sorted(below)]
+    roots += [(rf"{PYTHON}\Library\bin", "conda"), (rf"{PYTHON}\bin", "conda")]
+    roots += [(env[name], name) for name in VARIABLES if name in env]
+    roots += [(rf"{TOOLKITS}\{name}", "default directory") for name in ("v12.9", "v12.4")]
+    roots += [(rf"{CUDNNS}\v9.5", "default directory")]
+    roots += [(PYTHON, "folder of the running program")]
+    if SEARCH_PATH not in env:
+        roots += [(entry, "PATH") for entry in machine.path if entry[1:2] == ":"]
+    return roots
 
-    def _may_take(self, folder: str, source: str) -> bool:
-        """Return whether a directory is there and, in the working directory, is trusted."""
-        trusted = (PYTHON, self.machine.env.get("PYTHONPATH", PYTHON))
-        is_trusted = source == OVERRIDE or any(is_below(folder, place) for place in trusted)
-        return folder in self.folders and (is_trusted or not is_below(folder, self.machine.cwd))
+
+def _may_take(machine: Machine, folder: str, source: str) -> bool:
+    """Return whether a directory is there and, in the working directory, is trusted."""
+    trusted = (PYTHON, machine.env.get("PYTHONPATH", PYTHON))
+    is_trusted = source == OVERRIDE or any(is_below(folder, place) for place in trusted)
+    is_there = any(dirname(path) == folder for path in machine.files)
+    return is_there and (is_trusted or not is_below(folder, machine.cwd))
 
 
 def expect(machine: Machine) -> Expectation:
@@ -187,8 +178,8 @@ def expect(machine: Machine) -> Expectation:
     override = machine.env.get(OVERRIDE)
     if override and not any(path.startswith(override + "\\") for path in machine.files):
         return Expectation(works=False, causes={("override", override)})
-    search = Search(machine=machine, loader=loader)
-    expectation = Expectation(chosen=search.choose())
+    candidates = list_candidates(machine)
+    expectation = Expectation(chosen=choose(machine, loader, candidates))
     loader.registered += [folder for folder, _ in expectation.chosen.values()]
     for name, (folder, _) in expectation.chosen.items():
         loader.load(rf"{folder}\{name}", folder)
@@ -199,11 +190,11 @@ def expect(machine: Machine) -> Expectation:
             expectation.works = False
     expectation.driver = loader.modules.get(DRIVER, "")
     if not expectation.works:
-        expectation.causes = find_causes(machine, loader, search)
+        expectation.causes = find_causes(machine, loader, [folder for folder, _ in candidates])
     return expectation
 
 
-def find_causes(machine: Machine, loader: Loader, search: Search) -> set[tuple[str, str]]:
+def find_causes(machine: Machine, loader: Loader, folders: list[str]) -> set[tuple[str, str]]:
     """Return the root causes: files that Windows rejects, names that no place holds.
 
     Names that some place holds are a cause only where nothing else is wrong with their family.
@@ -224,7 +215,7 @@ def find_causes(machine: Machine, loader: Loader, search: Search) -> set[tuple[s
         elif name in IMPORTS:
             names.append(IMPORTS[name])
     families = {name: family for family, files in machine.families.items() for name in files}
-    kinds = [(families.get(name, name), *_find_cause(search, name)) for name in unfound]
+    kinds = [(families.get(name, name), *_find_cause(machine, folders, name)) for name in unfound]
     unheld = {family for family, code, _ in kinds if code != "split"}
     return causes | {
         (code, what) for family, code, what in kinds if code != "split" or family not in unheld
@@ -236,13 +227,14 @@ def is_below(path: str, folder: str) -> bool:
     return (path + "\\").startswith(folder + "\\")
 
 
-def _find_cause(search: Search, name: str) -> tuple[str, str]:
+def _find_cause(machine: Machine, folders: list[str], name: str) -> tuple[str, str]:
     """Return the cause where Windows finds no file of a name."""
-    states = search.find_states(name) if name != DRIVER else []
-    if any(state == SOUND for _, state in states):
+    paths = [rf"{folder}\{name}" for folder in folders if name != DRIVER]
+    paths = [path for path in paths if path in machine.files]
+    if any(machine.files[path] == SOUND for path in paths):
         return "split", name
-    if states:
-        return "rejected", states[0][0]
+    if paths:
+        return "rejected", paths[0]
     # All that Windows says of a bad file in a directory that is registered is another number.
-    is_bad = search.machine.files.get(rf"{ADDED}\{name}", SOUND) != SOUND
+    is_bad = machine.files.get(rf"{ADDED}\{name}", SOUND) != SOUND
     return "error" if is_bad else "missing", name
