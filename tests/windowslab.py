@@ -17,8 +17,9 @@ import machines
 from dllmaking import make_dll
 from machines import FILE, Imports
 from proof.disks import WineDisk
+from proof.running import run_in_wine
 
-from repack.process import Finished, run
+from repack.process import Finished
 from repack.pythons import Interpreter
 
 PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"
@@ -133,7 +134,7 @@ class Windows:
         cwd = self.place(self.cwd)
         cwd.mkdir(exist_ok=True)
         command = [*self.interpreter.launcher, self.python, *words]
-        return run(command, timeout=60, env=env, cwd=cwd)
+        return run_in_wine(command, timeout=60, env=env, cwd=cwd)
 
     def import_cv2(self, before: str = "", after: str = "") -> str:
         """Return "works", or the text of the exception that `import cv2` raises."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,6 @@ _MARK = "@proof "
 # The probe ends itself when its time is up, and says where it was; this is for one that cannot.
 _GRACE = 15.0
 _TIME_IS_UP = re.compile(r"^Timeout \(\d+:\d\d:\d\d(\.\d+)?\)!$", re.MULTILINE)
-#: In seconds; under Wine no Python has begun by then.
-_SOONER_THAN_PYTHON = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +34,19 @@ class Seen:
     seconds: float = 0.0
 
 
+def run_in_wine(command: Sequence[str], **settings: Any) -> Finished:  # noqa: ANN401 - of `run`
+    """Return what a Windows program did.
+
+    One that fails without a word is run again: Wine's server was about to end as it came.
+    """
+    done = run(command, **settings)
+    failed = done.returncode and not done.output and not done.timed_out
+    return run(command, **settings) if failed else done
+
+
 def run_program(ready: Ready, limit: float) -> Seen:
     """Return what the machine's program did; it is ended after `limit` seconds and some."""
-    done = run(ready.command, timeout=limit + _GRACE, env=ready.env, cwd=ready.cwd)
-    if done.returncode and not done.output and done.seconds < _SOONER_THAN_PYTHON:
-        # Wine's server was about to end as the program came, and no Python was ever run.
-        done = run(ready.command, timeout=limit + _GRACE, env=ready.env, cwd=ready.cwd)
+    done = run_in_wine(ready.command, timeout=limit + _GRACE, env=ready.env, cwd=ready.cwd)
     return what_was_seen(done, limit)
 
 
