@@ -99,10 +99,16 @@ def _open(session: requests.Session, url: str, **options: Any) -> requests.Respo
     By the index's URL, or .netrc (which is left to `requests`), and where the server refuses
     that, by keyring. `options` are those of `get`.
     """
-    settings, host = read_settings(), urlsplit(url).netloc.rpartition("@")[2]
+    settings, place = read_settings(), urlsplit(url)
+    host = place.netloc.rpartition("@")[2]
     names = ("index-url", "extra-index-url", "find-links")
     urls = map(urlsplit, " ".join(settings.get(name, "") for name in names).split())
-    indexes = [index for index in urls if index.netloc.rpartition("@")[2] == host]
+    # A password for https is not for http.
+    indexes = [
+        index
+        for index in urls
+        if (index.scheme, index.netloc.rpartition("@")[2]) == (place.scheme, host)
+    ]
     named = next((index for index in indexes if index.username), urlsplit(""))
     user, password = unquote(named.username or ""), unquote(named.password or "")
     login = (user, password) if user else None
