@@ -1,7 +1,6 @@
 """Uploads: sent once, compared, read back; what can go wrong is one line that says what to do."""
 
 import json
-import re
 import socket
 import ssl
 import subprocess
@@ -9,14 +8,13 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from pathlib import Path
 
 import msgspec
 import pytest
 import trustme
 from driving import Ran, Repack
-from faultserver import Exchange, Fault, Resource, answers
+from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
 from indexing import leave_record, wheel_record
 from indexservers import SECRET, USER, IndexServer, devpi, pypiserver
@@ -39,8 +37,8 @@ def dist(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def upload(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upload:
-    """Run `repack publish` as the team; one line says why it fails, and no word is secret."""
+def upload(repack: Repack, dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upload:
+    """Publish to an index as the team; one line says why it fails, and no word is secret."""
     no_proxies(monkeypatch)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -49,8 +47,10 @@ def upload(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> U
     monkeypatch.setenv("TWINE_USERNAME", USER)
     monkeypatch.setenv("TWINE_PASSWORD", SECRET)
 
-    def run(*words: str | Path, code: int = 0) -> Ran:
-        ran = repack("publish", *words, "--json", "-v")
+    def run(index: FaultServer | str, *words: str | Path, code: int = 0) -> Ran:
+        url = index if isinstance(index, str) else index.url("/")
+        to = ("--repository-url", url) if url else ()
+        ran = repack("publish", dist, *to, *words, "--json", "-v")
         assert (ran.code, bool(code and ran.error)) == (code, bool(code)), ran.err
         assert SECRET not in ran.out + ran.err
         return ran
@@ -85,41 +85,46 @@ def server(
         yield running
 
 
+def only_wheel(dist: Path, name: str) -> Path:
+    """Return a wheel of a project that the server has not seen, the only one in the folder."""
+    (dist / FILE).unlink()
+    return tiny(dist, name=name)
+
+
 def test_a_wheel_is_sent_once_and_never_other_bytes_of_its_name(
-    server: IndexServer, upload: Upload, tmp_path: Path
+    server: IndexServer, dist: Path, upload: Upload
 ) -> None:
-    wheel = tiny(tmp_path / "dist", name="sent_once")
-    words = (tmp_path / "dist", "--repository-url", server.upload)
+    wheel = only_wheel(dist, "sent_once")
     before = server.posts
-    assert done(upload(*words)) == {wheel.name: "added"}
+    assert done(upload(server.upload)) == {wheel.name: "added"}
     assert server.posts == before + 1
-    assert done(upload(*words)) == {wheel.name: "there already"}
-    tiny(tmp_path / "dist", name="sent_once", value=2)
-    tiny(tmp_path / "dist", "2.0", name="sent_once")
-    assert "sent_once-1.0-py3-none-any.whl: " in upload(*words, code=1).error
+    assert done(upload(server.upload)) == {wheel.name: "there already"}
+    tiny(dist, name="sent_once", value=2)
+    tiny(dist, "2.0", name="sent_once")
+    assert f"{wheel.name}: " in upload(server.upload, code=1).error
     assert server.posts == before + 1, "what is there already, or is refused, is not sent"
 
 
 def test_a_wrong_password_is_told_in_one_line(
-    server: IndexServer, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: IndexServer, dist: Path, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny(tmp_path / "dist", name="not_sent")
+    wheel = only_wheel(dist, "not_sent")
     monkeypatch.setenv("TWINE_PASSWORD", "a-wrong-one")
-    ran = upload(tmp_path / "dist", "--repository-url", server.upload, code=1)
-    assert f"not_sent-1.0-py3-none-any.whl -> {server.upload}: the upload failed: " in ran.error
+    ran = upload(server.upload, code=1)
+    assert f"{wheel.name} -> {server.upload}: the upload failed: " in ran.error
     assert "TWINE_PASSWORD" in ran.error
     assert "a-wrong-one" not in ran.out + ran.err
 
 
 def test_what_was_uploaded_is_pinned_and_installed_by_its_hash(
-    server: IndexServer, upload: Upload, tmp_path: Path
+    server: IndexServer, dist: Path, upload: Upload, tmp_path: Path
 ) -> None:
-    dist, name = tmp_path / "dist", "installed_by_hash"
-    wheel = tiny(dist, name=name)
+    name = "installed_by_hash"
+    wheel = only_wheel(dist, name)
     leave_record(dist, [wheel_record(dist, wheel, ["3.12"])])
     pins = tmp_path / "pins.txt"
     for _ in ("added", "there already"):
-        upload(dist, "--repository-url", server.upload)
+        upload(server.upload)
         (dist / "requirements-3.12.txt").replace(pins)
     assert sha256_of(wheel) in pins.read_text("utf-8")
     pip = (sys.executable, "-m", "pip", "--isolated", "install", "--no-cache-dir")
@@ -135,24 +140,22 @@ def test_what_was_uploaded_is_pinned_and_installed_by_its_hash(
 # Refusals
 
 
-def test_an_index_that_is_down_is_told(dist: Path, upload: Upload) -> None:
+@pytest.mark.usefixtures("no_pauses")
+def test_an_index_that_is_down_is_told(upload: Upload) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    assert f"{url}simple/: no answer: " in upload(dist, "--repository-url", url, code=1).error
+    assert f"{url}simple/: no answer: " in upload(url, code=1).error
 
 
 @pytest.mark.usefixtures("no_pauses")
-@pytest.mark.parametrize(
-    "status",
-    ["400 Bad Request", "401 Unauthorized", "404 Not Found", "413 Too Large", "302 Found", AWAY],
-)
+@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "302 Found", AWAY])
 def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
-    status: str, dist: Path, upload: Upload
+    status: str, upload: Upload
 ) -> None:
     fault = says(status, {"Location": f"http://{USER}:{SECRET}@elsewhere.example/"})
     with TakingIndex(*[fault] * 9) as server:
-        error = upload(dist, "--repository-url", server.url("/"), code=1).error
+        error = upload(server, code=1).error
     assert error.startswith(f"{FILE} -> {server.url('/')}: the upload failed: ")
     assert status[:3] in error or "not in the same realm" in error
     assert "run again: only what lacks is sent" in error
@@ -169,33 +172,26 @@ def test_too_large_a_wheel_is_told_with_what_weighs_most(dist: Path, upload: Upl
     )
     write_record(msgspec.structs.replace(record, carried=carried), dist)
     with TakingIndex(says("413 Content Too Large")) as server:
-        words = (dist, "--repository-url", server.url("/"))
         for more in ((), ("--set", "publish.max-size=100")):
-            told = upload(*words, *more, code=1).error
+            told = upload(server, *more, code=1).error
             assert "most of it is cudnn.dll 700.0 MB, npp.dll 90.0 MB" in told
     assert server.posts == 1
 
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(says("500 Internal Server Error"), id="an error of the server"),
-        pytest.param(says(AWAY), id="a server that is away"),
-        pytest.param(cuts_after(0), id="no answer at all"),
-        pytest.param(cuts_after(300), id="a cut in the middle"),
-    ],
+    "fault", [says(AWAY), cuts_after(0), cuts_after(300)], ids=["away", "no answer", "cut"]
 )
 def test_what_passes_is_waited_for(fault: Fault, dist: Path, upload: Upload) -> None:
     with TakingIndex(fault, fault) as server:
-        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+        assert done(upload(server)) == {FILE: "added"}
     assert server.files[FILE] == (dist / FILE).read_bytes()
 
 
 def test_an_answer_that_is_lost_is_no_loss(dist: Path, upload: Upload) -> None:
     with TakingIndex() as server:
         server.meet([server.take_and_cut])
-        assert FILE in done(upload(dist, "--repository-url", server.url("/")))
+        assert FILE in done(upload(server))
     assert server.files[FILE] == (dist / FILE).read_bytes()
 
 
@@ -225,43 +221,42 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
             exchange.send(status, {"Content-Length": str(len(words))}, words)
 
         index.meet([refuse])
-        ran = upload(dist, "--repository-url", index.url("/"), code=1 if other else 0)
+        ran = upload(index, code=1 if other else 0)
     if other:
         assert "[other-bytes]" in ran.error
     else:
         assert done(ran) == {FILE: "there already"}
 
 
-def test_a_run_that_failed_half_way_is_gone_on_with(tmp_path: Path, upload: Upload) -> None:
-    names = [tiny(tmp_path / "dist", version).name for version in ("1.0", "2.0", "3.0")]
+def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) -> None:
+    names = [tiny(dist, version).name for version in ("1.0", "2.0", "3.0")]
     with TakingIndex() as server:
-        words = (tmp_path / "dist", "--repository-url", server.url("/"))
         server.meet([server.take, says("400 Bad Request")])
-        assert "tiny_thing-2.0" in upload(*words, code=1).error
+        assert "tiny_thing-2.0" in upload(server, code=1).error
         assert list(server.files) == names[:1]
-        assert list(done(upload(*words)).values()) == ["there already", "added", "added"]
+        assert list(done(upload(server)).values()) == ["there already", "added", "added"]
     assert list(server.files) == names
 
 
 # What the index has
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param(answers("401 Unauthorized"), id="unauthorized"),
-        pytest.param(answers("403 Forbidden"), id="forbidden"),
         pytest.param(answers("500 Internal Server Error"), id="broken"),
         pytest.param(answers("200 OK", {"Content-Type": "application/json"}, b"{"), id="garbage"),
         pytest.param(answers("302 Found", {"Location": "ftp://x/"}), id="to no web server"),
     ],
 )
 def test_what_could_not_be_looked_at_is_an_error_before_anything_is_sent(
-    fault: Fault, dist: Path, upload: Upload
+    fault: Fault, upload: Upload
 ) -> None:
     with TakingIndex() as server:
         server.pages["/simple/tiny-thing/"] = fault
-        upload(dist, "--repository-url", server.url("/"), code=1)
+        upload(server, code=1)
     assert not server.posts
 
 
@@ -273,15 +268,15 @@ def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
         for page in ("/simple/", "/simple/tiny-thing/"):
             location = {"Location": new.url(page, host="localhost"), "Content-Length": "0"}
             old.pages[page] = answers("301 Moved Permanently", location)
-        assert "[other-bytes]" in upload(dist, "--repository-url", old.url("/"), code=1).error
+        assert "[other-bytes]" in upload(old, code=1).error
         new.files[FILE] = (dist / FILE).read_bytes()
-        assert done(upload(dist, "--repository-url", old.url("/"))) == {FILE: "there already"}
+        assert done(upload(old)) == {FILE: "there already"}
     assert not old.posts
 
 
 @pytest.mark.parametrize("is_hidden", [False, True], ids=["known by its root", "not known"])
 def test_what_another_index_has_under_that_name_is_not_this_ones(
-    *, is_hidden: bool, dist: Path, upload: Upload
+    *, is_hidden: bool, upload: Upload
 ) -> None:
     with TakingIndex() as other, TakingIndex() as server:
         other.files[FILE] = b"somebody's"
@@ -290,7 +285,7 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
         server.pages[page] = answers("303 See Other", location)
         if is_hidden:
             server.pages |= dict.fromkeys(("/simple/", "/+simple/", "/"), answers("403 Forbidden"))
-        ran = upload(dist, "--repository-url", server.url("/"), code=1 if is_hidden else 0)
+        ran = upload(server, code=1 if is_hidden else 0)
     assert server.posts == (0 if is_hidden else 1)
     assert "cannot be compared [redirect]" in ran.error if is_hidden else done(ran)
 
@@ -303,17 +298,12 @@ LONG_ROOT = answers(
 
 
 @pytest.mark.parametrize(
-    "root",
-    [
-        pytest.param(answers("401 Unauthorized"), id="no name, no list of projects"),
-        pytest.param(answers("403 Forbidden"), id="who may not list all projects"),
-        pytest.param(LONG_ROOT, id="a page that is not read whole"),
-    ],
+    "root", [answers("403 Forbidden"), LONG_ROOT], ids=["not shown", "not read whole"]
 )
-def test_of_the_root_page_nothing_is_needed(root: Fault, dist: Path, upload: Upload) -> None:
+def test_of_the_root_page_nothing_is_needed(root: Fault, upload: Upload) -> None:
     with TakingIndex() as server:
         server.pages = dict.fromkeys(("/simple/", "/+simple/", "/"), root)
-        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
+        assert done(upload(server)) == {FILE: "added"}
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["HTML", "JSON"])
@@ -322,31 +312,28 @@ def test_bytes_are_compared_whatever_hash_the_index_tells(
     hash_name: str, *, as_json: bool, dist: Path, upload: Upload
 ) -> None:
     with TakingIndex(hash_name=hash_name, as_json=as_json) as server:
-        words = (dist, "--repository-url", server.url("/"))
         for what in ("added", "there already"):
-            assert done(upload(*words)) == {FILE: what}
+            assert done(upload(server)) == {FILE: what}
         sent = server.files[FILE]
         tiny(dist, value=2)
         tiny(dist, "2.0")
-        assert "[other-bytes]" in upload(*words, code=1).error
+        assert "[other-bytes]" in upload(server, code=1).error
     assert (server.posts, server.files) == (1, {FILE: sent})
 
 
-@pytest.mark.parametrize("hash_name", ["sha256", ""])
-def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(
-    hash_name: str, dist: Path, upload: Upload
-) -> None:
-    with TakingIndex(spoils=True, hash_name=hash_name) as server:
-        ran = upload(dist, "--repository-url", server.url("/"), code=1)
+def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: Upload) -> None:
+    with TakingIndex() as server:
+        server.meet([server.take_and_spoil])
+        ran = upload(server, code=1)
     assert "let nobody install it" in ran.error
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_page_that_comes_late_is_waited_for_and_not_for_ever(dist: Path, upload: Upload) -> None:
+def test_a_page_that_comes_late_is_waited_for_and_not_for_ever(upload: Upload) -> None:
     with TakingIndex(unlisted=2) as server:
-        assert done(upload(dist, "--repository-url", server.url("/"))) == {FILE: "added"}
-    with TakingIndex(*repeat(answers("200 OK"), 9)) as server:
-        ran = upload(dist, "--repository-url", server.url("/"), code=1)
+        assert done(upload(server)) == {FILE: "added"}
+    with TakingIndex(unlisted=99) as server:
+        ran = upload(server, code=1)
     assert "the server took it, and the index does not list it" in ran.error
 
 
@@ -354,7 +341,7 @@ def test_a_page_that_comes_late_is_waited_for_and_not_for_ever(dist: Path, uploa
 
 
 def test_twines_certificates_count_for_sending_and_for_reading(
-    dist: Path, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -362,77 +349,68 @@ def test_twines_certificates_count_for_sending_and_for_reading(
     ours = authority.issue_cert("team@example.com").private_key_and_cert_chain_pem
     ours.write_to_path(tmp_path / "team.pem")
     with TakingIndex(context=tls) as server:
-        words = (dist, "--repository-url", server.url("/"))
-        assert "no secure connection: " in upload(*words, code=1).error
+        assert "no secure connection: " in upload(server, code=1).error
         assert not server.seen
         monkeypatch.setenv("TWINE_CERT", str(tmp_path / "ca.pem"))
-        assert done(upload(*words)) == {FILE: "added"}
+        assert done(upload(server)) == {FILE: "added"}
     authority.configure_trust(tls)
     tls.verify_mode = ssl.CERT_REQUIRED
     with TakingIndex(context=tls) as server:
-        words = (dist, "--repository-url", server.url("/"))
-        upload(*words, code=1)
+        upload(server, code=1)
         monkeypatch.setenv("TWINE_CLIENT_CERT", str(tmp_path / "team.pem"))
-        assert done(upload(*words)) == {FILE: "added"}
+        assert done(upload(server)) == {FILE: "added"}
 
 
-@pytest.mark.parametrize("how", ["environment", ".pypirc", "--config-file", "over .pypirc"])
-def test_names_and_passwords_are_found_where_twine_finds_them(
-    how: str, dist: Path, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("file", "words", "password"),
+    [
+        pytest.param(".pypirc", "--repository team", SECRET, id=".pypirc"),
+        pytest.param("x", "--repository team --config-file ../x", SECRET, id="another file"),
+        pytest.param(".pypirc", "--repository team", "another", id="variables before .pypirc"),
+    ],
+)
+def test_names_and_passwords_are_found_where_twine_finds_them(  # noqa: PLR0913, PLR0917 - fixtures and a row
+    file: str,
+    words: str,
+    password: str,
+    upload: Upload,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if password == SECRET:
+        monkeypatch.delenv("TWINE_USERNAME")
+        monkeypatch.delenv("TWINE_PASSWORD")
     with TakingIndex() as server:
-        words: tuple[str | Path, ...] = ("--repository", "team")
-        place = tmp_path / ("other" if how == "--config-file" else ".pypirc")
-        password = SECRET if how in {".pypirc", "--config-file"} else "another"
-        place.write_text(
-            "[distutils]\nindex-servers = team\n"
-            f"[team]\nrepository = {server.url('/')}\nusername = {USER}\npassword = {password}\n",
-            encoding="utf-8",
-        )
-        if password == SECRET:
-            monkeypatch.delenv("TWINE_USERNAME")
-            monkeypatch.delenv("TWINE_PASSWORD")
-        if how == "--config-file":
-            words += ("--config-file", place)
-        if how == "environment":
-            words = ("--repository-url", server.url("/"))
-        assert done(upload(dist, *words)) == {FILE: "added"}
+        text = f"repository = {server.url('/')}\nusername = {USER}\npassword = {password}\n"
+        (tmp_path / file).write_text(f"[team]\n{text}", encoding="utf-8")
+        assert done(upload("", *words.split())) == {FILE: "added"}
     given = {seen.headers.get("authorization") for seen in server.seen}
     assert given == {LOGIN}, "for sending and for reading"
 
 
 @pytest.mark.parametrize(
-    ("content", "code"),
+    "content",
     [
-        pytest.param(None, 1, id="that is not there"),
-        pytest.param(f"password = {SECRET}\n", 1, id="without a section"),
-        pytest.param(f"[team]\n{SECRET}\n", 1, id="that cannot be read"),
-        pytest.param("[team]\nusername = team\n", 1, id="that does not know the index"),
-        pytest.param(f"[team]\nrepository = http://team:{SECRET}@host/\n", 2, id="a URL with one"),
+        pytest.param("", id="is empty"),
+        pytest.param(f"[team]\n{SECRET}\n", id="cannot be read"),
+        pytest.param("[team]\nusername = team\n", id="does not know the index"),
     ],
 )
-def test_a_configuration_is_refused(
-    content: str | None, code: int, dist: Path, upload: Upload, tmp_path: Path
-) -> None:
-    place = tmp_path / "other"
-    if content is not None:
-        place.write_text(content, encoding="utf-8")
-    ran = upload(dist, "--repository", "team", "--config-file", place, code=code)
-    assert re.search("other: |TWINE_PASSWORD", ran.error)
+def test_a_configuration_is_refused(content: str, upload: Upload, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(content, encoding="utf-8")
+    words = ("--repository", "team", "--config-file", tmp_path / "other")
+    assert "other: " in upload("", *words, code=1).error
 
 
-def test_a_password_in_the_url_is_refused_and_not_repeated(dist: Path, upload: Upload) -> None:
+def test_a_password_in_the_url_is_refused_and_not_repeated(upload: Upload) -> None:
     url = f"http://{USER}:{SECRET}@127.0.0.1:9/"
-    assert ".pypirc" in upload(dist, "--repository-url", url, code=2).error
+    assert ".pypirc" in upload(url, code=2).error
 
 
-def test_names_and_passwords_stay_with_the_host_that_takes_uploads(
-    dist: Path, upload: Upload
-) -> None:
+def test_names_and_passwords_stay_with_the_host_that_takes_uploads(upload: Upload) -> None:
     with TakingIndex() as server, TakingIndex() as mirror:
         mirror.files = server.files
         url = mirror.url("/simple/", host="localhost")
-        words = ("--repository-url", server.url("/"), "--index-url", url)
-        assert done(upload(dist, *words)) == {FILE: "added"}
+        assert done(upload(server, "--index-url", url)) == {FILE: "added"}
     assert {seen.headers.get("authorization") for seen in mirror.seen} == {None}
     assert {seen.headers.get("authorization") for seen in server.seen} == {LOGIN}

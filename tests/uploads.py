@@ -19,7 +19,7 @@ class TakingIndex(FaultServer):
     """Takes uploads at /, once each, and lists them below /simple/.
 
     It tells the hash of that name, "" for none, in HTML or JSON; its pages tell of files only when
-    they were asked for `unlisted` times; it spoils what it keeps where it is told to.
+    they were asked for `unlisted` times.
     """
 
     def __init__(
@@ -28,14 +28,12 @@ class TakingIndex(FaultServer):
         hash_name: str = "sha256",
         as_json: bool = False,
         unlisted: int = 0,
-        spoils: bool = False,
         context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(context)
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, Fault] = {}
-        self._hash_name, self._as_json = hash_name, as_json
-        self._unlisted, self._spoils = unlisted, spoils
+        self._hash_name, self._as_json, self._unlisted = hash_name, as_json, unlisted
         self.meet(faults)
 
     def meet(self, faults: Iterable[Fault]) -> None:
@@ -62,17 +60,20 @@ class TakingIndex(FaultServer):
         else:
             exchange.send("404 Not Found", {"Content-Length": "0"})
 
-    def take(self, exchange: Exchange, resource: Resource) -> None:
+    def take(self, exchange: Exchange, _: Resource) -> None:
         """Do what a good index does."""
-        del resource
         status = "200 OK" if self.keep(exchange) else "409 Conflict"
         exchange.send(status, {"Content-Length": "0"})
 
-    def take_and_cut(self, exchange: Exchange, resource: Resource) -> None:
+    def take_and_cut(self, exchange: Exchange, _: Resource) -> None:
         """Keep the file, and let the answer be lost."""
-        del resource
         self.keep(exchange)
         exchange.reset()
+
+    def take_and_spoil(self, exchange: Exchange, resource: Resource) -> None:
+        """Keep the file with other bytes."""
+        self.take(exchange, resource)
+        self.files = {name: content[:-1] + b"!" for name, content in self.files.items()}
 
     def keep(self, exchange: Exchange) -> bool:
         """Keep the file that came, unless there is one of its name."""
@@ -83,7 +84,7 @@ class TakingIndex(FaultServer):
         assert isinstance(content, bytes)
         if name in self.files:
             return False
-        self.files[name] = content[:-1] + b"!" if self._spoils else content
+        self.files[name] = content
         return True
 
     def _is_listed(self) -> bool:
@@ -111,13 +112,12 @@ class TakingIndex(FaultServer):
         return "\n".join(lines).encode()
 
 
-def says(status: str, headers: dict[str, str] | None = None, words: str = SECRET) -> Fault:
+def says(status: str, headers: dict[str, str] | None = None) -> Fault:
     """Read what came, and answer so; the answer repeats the password, as it must not be shown."""
 
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        del resource
+    def fault(exchange: Exchange, _: Resource) -> None:
         exchange.body()
-        exchange.send(f"{status} {SECRET}", headers or {}, f"{words} is wrong".encode())
+        exchange.send(f"{status} {SECRET}", headers or {}, f"{SECRET} is wrong".encode())
 
     return fault
 
@@ -125,8 +125,7 @@ def says(status: str, headers: dict[str, str] | None = None, words: str = SECRET
 def cuts_after(count: int) -> Fault:
     """Reset the connection after `count` bytes of the upload."""
 
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        del resource
+    def fault(exchange: Exchange, _: Resource) -> None:
         exchange.body(count)
         exchange.reset()
 
