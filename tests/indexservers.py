@@ -7,18 +7,17 @@ a server that notes what is asked of them.
 import base64
 import contextlib
 import hashlib
-import json
 import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import venv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
 from faultserver import PassingServer
 
 from repack.console import SILENT
@@ -77,20 +76,16 @@ def devpi(folder: Path) -> Iterator[IndexServer]:
     with started(command, [port], folder / "log"), PassingServer(port) as recording:
         root = f"http://127.0.0.1:{port}/{USER}"
         _put(root, {"password": SECRET})
-        _put(f"{root}/stable", {"type": "stage", "bases": [], "volatile": False})
+        stage = {"type": "stage", "bases": [], "volatile": False}
+        _put(f"{root}/stable", stage, (USER, SECRET))
         place = recording.url(f"/{USER}/stable/")
         yield IndexServer(upload=place, simple=f"{place}+simple/", recording=recording)
 
 
-def _put(url: str, document: object) -> None:
-    login = base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Basic {login}"}
-    if "/stable" not in url:
-        del headers["Authorization"]  # nobody is known yet
-    content = json.dumps(document).encode()
-    request = urllib.request.Request(url, content, headers, method="PUT")  # noqa: S310 - loopback
-    # No proxy of this machine is asked.
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
+def _put(url: str, document: object, login: tuple[str, str] | None = None) -> None:
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy of this machine is asked
+        session.put(url, json=document, auth=login, timeout=30).raise_for_status()
 
 
 def _devpi_programs() -> Path:

@@ -3,14 +3,12 @@
 import base64
 import email
 import hashlib
-import json
 import ssl
 from collections.abc import Iterable
 from itertools import chain, repeat
 
 from faultserver import Exchange, Fault, FaultServer, Resource
 from indexservers import SECRET, USER
-from publishing import JSON_TYPE
 
 LOGIN = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
 
@@ -18,22 +16,21 @@ LOGIN = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
 class TakingIndex(FaultServer):
     """Takes uploads at /, once each, and lists them below /simple/.
 
-    It tells the hash of that name, "" for none, in HTML or JSON; its pages tell of files only when
-    they were asked for `unlisted` times.
+    It tells the hash of that name, "" for none; its pages tell of files only when they were asked
+    for `unlisted` times.
     """
 
     def __init__(
         self,
         *faults: Fault,
         hash_name: str = "sha256",
-        as_json: bool = False,
         unlisted: int = 0,
         context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(context)
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, Fault] = {}
-        self._hash_name, self._as_json, self._unlisted = hash_name, as_json, unlisted
+        self._hash_name, self._unlisted = hash_name, unlisted
         self.meet(faults)
 
     def meet(self, faults: Iterable[Fault]) -> None:
@@ -55,8 +52,7 @@ class TakingIndex(FaultServer):
         elif folder == "files" and name in self.files:
             exchange.send("200 OK", {}, self.files[name])
         elif exchange.seen.path == "/simple/" or self._is_listed():
-            kind = JSON_TYPE if self._as_json else "text/html"
-            exchange.send("200 OK", {"Content-Type": kind}, self._page())
+            exchange.send("200 OK", {"Content-Type": "text/html"}, self._page())
         else:
             exchange.send("404 Not Found", {"Content-Length": "0"})
 
@@ -95,19 +91,9 @@ class TakingIndex(FaultServer):
 
     def _page(self) -> bytes:
         name = self._hash_name
-        hashes = {
-            file: {name: hashlib.new(name, content).hexdigest()} if name else {}
-            for file, content in self.files.items()
-        }
-        if self._as_json:
-            files = [
-                {"filename": file, "url": f"/files/{file}", "hashes": digest}
-                for file, digest in hashes.items()
-            ]
-            return json.dumps({"meta": {"api-version": "1.0"}, "files": files}).encode()
         lines = ["<!DOCTYPE html><title>Simple index</title>"]
-        for file, digest in hashes.items():
-            fragment = "".join(f"#{kind}={value}" for kind, value in digest.items())
+        for file, content in self.files.items():
+            fragment = f"#{name}={hashlib.new(name, content).hexdigest()}" if name else ""
             lines.append(f'<a href="/files/{file}{fragment}">{file}</a>')
         return "\n".join(lines).encode()
 
