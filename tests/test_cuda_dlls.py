@@ -333,17 +333,14 @@ def test_path_has_first_what_is_loaded_by_name_and_each_directory_once() -> None
     assert machine.environ["PATH"].lower().split(";") == [*first, "c:\\windows", ""]
 
 
-@pytest.mark.parametrize("value", ['C:\\a;;"C:\\b"', None], ids=["odd", "unset"])
-def test_path_stays_as_it_is_where_nothing_is_chosen(value: str | None) -> None:
-    machine = Machine({}, {"PATH": value})
+def test_path_stays_as_it_is_where_nothing_is_chosen_and_gets_no_empty_entry() -> None:
+    path = 'C:\\a;;"C:\\b"'
+    machine = Machine({}, {"PATH": path})
     machine.load()
-    assert machine.environ.get("PATH") == value
-
-
-def test_an_empty_entry_that_opencvs_loader_puts_into_path_is_taken_out() -> None:
+    assert machine.environ["PATH"] == path
     machine = Machine({BIN: NPP}, TOOLKIT_SET)
     with machine.run(), machine.loading:
-        machine.environ["PATH"] = ";" + machine.environ["PATH"]
+        machine.environ["PATH"] = ";" + machine.environ["PATH"]  # as OpenCV's loader does
     assert machine.environ["PATH"] == f"{BIN};{SYSTEM}"
 
 
@@ -437,10 +434,8 @@ def test_the_report_for_programs_says_the_same() -> None:
     ("line", "first", "is_asked"),
     [
         ("python -m cv2.cuda_dlls --json", "-m", True),
-        ("python -Im cv2.cuda_dlls", "-m", True),
         ("python -W error -m cv2.cuda_dlls", "-m", True),
         ("python -mcv2.cuda_dlls", "-m", True),
-        ("python -m tool.cuda_dlls", "-m", False),
         ("python -m pytest -m cv2.cuda_dlls", "-m", False),
         ("python program.py -m cv2.cuda_dlls", "program.py", False),
     ],

@@ -142,10 +142,6 @@ def test_the_message_is_the_golden_one(name: str) -> None:
     assert set(re.findall(r"example\.com/([\w-]+)/", golden)) & pages_of_the_module()
 
 
-def test_every_golden_message_has_its_case() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == CASES.keys()
-
-
 def pages_of_the_module() -> set[str]:
     """Return the names of all pages that a message may name."""
     report = Machine({}).report
@@ -382,8 +378,6 @@ def test_another_error_passes_unchanged(error: Exception) -> None:
         ("1.21.6", "numpy>=1.23,<2", True),
         ("1.26.4", "numpy>=1.23,<2", False),
         ("2.3.0rc1", "numpy>=1.23,<2.3", True),
-        ("2.2.9", "numpy>=1.23,<2.3", False),
-        ("2.3.1", "numpy", False),
         ("2.3.1", None, False),
     ],
 )

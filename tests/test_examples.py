@@ -3,6 +3,7 @@
 The wheels there have the layout and the imports of the published ones, and nothing else of them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,38 +37,34 @@ BINARIES_PATHS = [
 """
 
 
-def cudawarped(folder: Path) -> Path:
-    """Return a wheel as cudawarped's 4.13.0.90 is: CUDA 13 and cuDNN outside."""
-    needs = ["cudart64_13.dll", "nppc64_13.dll", "cufft64_12.dll", "cudnn64_9.dll", "nvcuda.dll"]
-    files = {
-        "cv2/__init__.py": LOADER,
-        "cv2/config.py": CONFIG,
-        "cv2/cv2.pyd": make_pyd(
-            {**{name: ["f"] for name in needs}, "nvcuvid.dll": ["g"], "MF.dll": ["h"]}
-        ),
-    }
-    path = folder / "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
-    return make_wheel(path, files, requires=["numpy>=2"])
+#: Each example of one build: the published wheel, the DLLs in it and those outside, and what it is.
+WHEELS: dict[str, tuple[str, list[str], list[str], str, str]] = {
+    "cudawarped.toml": (
+        "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
+        [],
+        ["nppc64_13.dll", "cufft64_12.dll", "cudnn64_9.dll", "nvcuda.dll", "nvcuvid.dll", "MF.dll"],
+        "13.1",
+        "4.13.0.90+cu131.patched",
+    ),
+    "breakthrough.toml": (
+        "opencv_python_cuda-4.12.0+f2c1edd-cp37-abi3-win_amd64.whl",
+        ["cudart64_12.dll", "nppc64_12.dll", "cudnn64_9.dll"],
+        ["nvcuvid.dll"],
+        "12.9",
+        "4.12.0+f2c1edd.cu129.patched",
+    ),
+}
 
 
-def breakthrough(folder: Path) -> Path:
-    """Return a wheel as Breakthrough's 4.12.0-dev2 is: the toolkit's DLLs beside the module."""
-    inside = ["cudart64_12.dll", "nppc64_12.dll", "cudnn64_9.dll"]
+def make_source(path: Path, cuda: str, inside: Sequence[str], outside: Sequence[str]) -> Path:
+    """Write a wheel whose module needs these DLLs, and has some of them beside it."""
     files = {
         "cv2/__init__.py": LOADER,
-        "cv2/config.py": CONFIG.replace(b"v13.1", b"v12.9"),
-        "cv2/cv2.pyd": make_pyd({name: ["f"] for name in (*inside, "nvcuvid.dll")}),
+        "cv2/config.py": CONFIG.replace(b"v13.1", f"v{cuda}".encode()),
+        "cv2/cv2.pyd": make_pyd({name: ["f"] for name in (*inside, *outside)}),
         **{f"cv2/{name}": make_dll(name) for name in inside},
     }
-    path = folder / "opencv_python_cuda-4.12.0+f2c1edd-cp37-abi3-win_amd64.whl"
     return make_wheel(path, files, requires=["numpy>=2"])
-
-
-VERSIONS = {
-    "cudawarped.toml": ("13.1", "4.13.0.90+cu131.patched"),
-    "breakthrough.toml": ("12.9", "4.12.0+f2c1edd.cu129.patched"),
-}
-MAKERS = {"cudawarped.toml": cudawarped, "breakthrough.toml": breakthrough}
 
 
 def copy_example(name: str, repack: Repack, github: GitHub) -> Path:
@@ -80,7 +77,7 @@ def copy_example(name: str, repack: Repack, github: GitHub) -> Path:
 
 
 def test_all_of_them_are_tested_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.toml")} == {*MAKERS, "team.toml"}
+    assert {path.name for path in EXAMPLES.glob("*.toml")} == {*WHEELS, "team.toml"}
 
 
 def test_the_builds_of_a_team_are_made_by_one_command_and_lie_in_one_folder(
@@ -89,18 +86,14 @@ def test_the_builds_of_a_team_are_made_by_one_command_and_lie_in_one_folder(
     path = copy_example("team.toml", repack, github)
     for tag, cuda in (("4.13.0.90", 13), ("4.12.0.88", 12), ("4.10.0.84", 12)):
         name = f"opencv_contrib_python-{tag}-cp37-abi3-win_amd64.whl"
-        needs = {f"cudnn64_{9 if cuda == 13 else 8}.dll": ["f"], f"nppc64_{cuda}.dll": ["g"]}
-        files = {
-            "cv2/__init__.py": LOADER,
-            "cv2/config.py": CONFIG.replace(b"v13.1", b"v13.1" if cuda == 13 else b"v12.9"),
-            "cv2/cv2.pyd": make_pyd(needs),
-        }
-        wheel = make_wheel(repack.folder / name, files, requires=["numpy>=2"])
+        needs = [f"cudnn64_{9 if cuda == 13 else 8}.dll", f"nppc64_{cuda}.dll"]
+        version = "13.1" if cuda == 13 else "12.9"
+        wheel = make_source(repack.folder / name, version, [], needs)
         github.release(tag, {name: wheel.read_bytes()})
     # Nothing is fetched of NVIDIA's here: the toolkit is a folder with one small DLL.
     toolkit = repack.folder / "toolkit"
     toolkit.mkdir()
-    (toolkit / "nppc64_13.dll").write_bytes(make_dll("nppc64_13.dll", code={"g": b"\xc3"}))
+    (toolkit / "nppc64_13.dll").write_bytes(make_dll("nppc64_13.dll", code={"f": b"\xc3"}))
     (toolkit / "EULA.txt").write_text("licence", encoding="utf-8")
     words = ("--config", path, "--set", f'vendor.dll-dirs=["{toolkit.as_posix()}"]')
     ran = repack("build", "-q", "--no-smoke", "--json", *words)
@@ -114,14 +107,15 @@ def test_the_builds_of_a_team_are_made_by_one_command_and_lie_in_one_folder(
     }
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", WHEELS)
 def test_an_example_is_fetched_verified_and_planned_and_only_its_lock_is_written(
     name: str, repack: Repack, github: GitHub, tmp_path: Path
 ) -> None:
     path = copy_example(name, repack, github)
     source = load(path).source
     assert isinstance(source, ReleaseSource)
-    wheel = MAKERS[name](tmp_path)
+    filename, inside, outside, cuda, version = WHEELS[name]
+    wheel = make_source(tmp_path / filename, cuda, inside, outside)
     linux = wheel.name.replace("win_amd64", "linux_x86_64")
     assets = {wheel.name: wheel.read_bytes(), linux: b"PK", "NOTICE.txt": b"notes"}
     github.release(source.tag or "", assets, repository=source.repository)
@@ -132,7 +126,6 @@ def test_an_example_is_fetched_verified_and_planned_and_only_its_lock_is_written
     release = f"https://github.com/{source.repository}/releases/download"
     assert told["source"]["sha256"] == digest
     assert told["source"]["url"] == f"{release}/{source.tag}/{wheel.name}"
-    cuda, version = VERSIONS[name]
     assert told["source"]["cuda"] == cuda
     assert told["plan"][0]["filename"].split("-")[1] == version
     assert [plan["pythons"] for plan in told["plan"]] == [[python] for python in PYTHONS]

@@ -125,9 +125,12 @@ class TestInABrowser:
         assert page.locator("details.edit:not(.new)[open]").count() == 2
 
 
-def test_each_dll_has_the_place_that_it_comes_from(tmp_path: Path) -> None:
+def test_each_dll_has_the_place_that_it_comes_from(tmp_path: Path, repack: Repack) -> None:
     write_record(RECORD, tmp_path)
-    (build,) = write_report(tmp_path).json["builds"]
+    told = repack("report", tmp_path, "--json").json
+    assert told == json.loads((tmp_path / "report.json").read_bytes())
+    assert told["version"] == 1
+    (build,) = told["builds"]
     places = {row["dll"]: row["place"] for row in build["dlls"]}
     assert places == {
         "nppc64_12.dll": "wheel",
@@ -168,18 +171,8 @@ def test_markdown_holds_no_markup_of_a_record(tmp_path: Path, repack: Repack) ->
     assert "- `cv2/config.py`\n- `cv2/cuda_dlls.py`, new\n" in told
 
 
-def test_the_command_prints_the_json_that_it_leaves(tmp_path: Path, repack: Repack) -> None:
-    write_record(RECORD, tmp_path)
-    told = repack("report", tmp_path, "--json").json
-    assert told == json.loads((tmp_path / "report.json").read_bytes())
-    assert told["version"] == 1
-
-
 def test_where_nothing_was_built_it_says_so(repack: Repack) -> None:
     ran = repack("report", ".")
     assert (ran.code, "has no build.json" in ran.error) == (1, True)
     assert list(repack.folder.iterdir()) == []
-
-
-def test_json_and_markdown_together_are_a_mistake(repack: Repack) -> None:
     assert repack("report", "--json", "--markdown").code == 2
