@@ -266,15 +266,15 @@ class Machine:
             self.kernel.numbers[CV2] = number
         return str(self.fail(make_native_error()))
 
-    def ask(self, *arguments: str) -> str:
+    def ask(self, *arguments: str, encoding: str = "utf-8") -> str:
         """Return what `python -m cv2.cuda_dlls` prints where cv2 imports."""
         self.load()
         self.sys.modules["cv2"] = SimpleNamespace(cuda_dlls=self.module)
-        self.sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        self.sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
         with self.run():
             assert self.module.main(list(arguments)) == 0
         printed: bytes = self.sys.stdout.buffer.getvalue()
-        return printed.decode()
+        return printed.decode(encoding)
 
 
 class Kernel:

@@ -32,6 +32,7 @@ from machines import (
     X86,
     Machine,
     arm64_dll,
+    execute,
     table,
 )
 
@@ -380,6 +381,12 @@ def test_a_flag_that_an_earlier_failure_left_is_not_taken_for_a_recursion() -> N
     assert not hasattr(machine.sys, "OpenCV_LOADER")
 
 
+def test_a_reload_keeps_what_is_registered_and_loaded() -> None:
+    machine = Machine({BIN: NPP}, TOOLKIT_SET)
+    machine.load()
+    assert execute(FILE, _loading=machine.loading).loading() is machine.loading
+
+
 def test_off_windows_nothing_is_done() -> None:
     machine = Machine({BIN: NPP}, {"OPENCV_CUDA_DLL_DIRS": "gone"})
     machine.os.name = "posix"
@@ -428,6 +435,11 @@ def test_the_report_for_programs_says_the_same() -> None:
     assert (facts["chosen"], facts["missing"]) == ([choice], {"cudnn": list(CUDNN)})
     assert (facts["drivers"], facts["stand_ins"]) == ({"nvcuda.dll": stand_in}, [stand_in])
     assert {"other-machine", "holds-none"} <= {refusal["reason"] for refusal in facts["refused"]}
+
+
+def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
+    machine = Machine({"D:\\库": NPP}, {"PATH": "D:\\库"})
+    assert "npp: D:\\\\u5e93 (PATH)" in machine.ask(encoding="cp1252")
 
 
 @pytest.mark.parametrize(

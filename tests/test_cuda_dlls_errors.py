@@ -283,6 +283,21 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         None,
         "More: https://help.example.com/version/ https://help.example.com/missing-cuda/",
     ),
+    "a-number-that-no-table-has": (
+        make_sound(),
+        1359,
+        f"{CV2} does not load: Windows' words for 1359 (error 1359)",
+    ),
+    "a-file-that-Windows-rejects-for-a-reason-of-its-own": (
+        make_sound(numbers={FIRST: 193}),
+        None,
+        "update or replace what is in",
+    ),
+    "a-wheel-of-NVIDIA's-lacks-a-DLL": (
+        Machine({NVIDIA: NPP[:1]}),
+        None,
+        f'importing cv2: {NPP[1]} was not found. To fix it: python -m pip install --upgrade "nvi',
+    ),
     "the-file-that-failed-not-the-native-module": (
         make_sound(numbers={FIRST: 5}),
         126,

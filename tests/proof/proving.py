@@ -11,7 +11,7 @@ from proof.dlls import find_dlls, find_members
 from proof.judging import faults, wanted_line
 from proof.machines import Pieces, lay_out, places_of
 from proof.packages import Parts, install_required, install_wheel
-from proof.results import Answer, Cell, Story
+from proof.results import Cell, Story
 from proof.running import Seen, run_program
 from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
 from proof.wheels import NotMadeError, cuda_of, fixed_wheel, pythons_of, untouched_wheel
@@ -69,7 +69,7 @@ class Prover:
             seen=seen.line,
             faults=faults(run.wanted, seen, places),
             message=seen.message,
-            answers=_answers(seen),
+            answers=tuple(dict.fromkeys(str(it.file) for it in seen.loaded if it.concerns_cuda)),
             log=seen.printed,
             seconds=round(seen.seconds, 1),
         )
@@ -165,8 +165,3 @@ def stories(scenarios: Iterable[Scenario], cells: Mapping[Run, Cell]) -> tuple[S
         for scenario in scenarios
     )
     return tuple(story for story in told if story.cells)
-
-
-def _answers(seen: Seen) -> tuple[Answer, ...]:
-    files = dict.fromkeys(str(each.file) for each in seen.loaded if each.concerns_cuda)
-    return tuple(Answer(dll=file.rpartition("\\")[2], file=file) for file in files)

@@ -9,19 +9,12 @@ import msgspec
 from repack.pages import reveal_hidden
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Which file answered for one DLL, as the loader itself says."""
-
-    dll: str
-    file: str
-
-
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One wheel on one Python of one machine.
 
     `wheel` is "untouched" or how `repack` made it ("patch", "vendor", ...); `wanted` and `seen` are
     a line each, `faults` the differences. `message` is the text of the exception, `answers` are the
-    CUDA DLLs of the loader's trace, `log` is all that the process printed.
+    files of CUDA's in the loader's trace, `log` is all that the process printed.
     """
 
     python: str
@@ -30,7 +23,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     seen: str
     faults: tuple[str, ...] = ()
     message: str = ""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[str, ...] = ()
     log: str = ""
     seconds: float = 0.0
 
