@@ -310,13 +310,14 @@ def refuse(*_: object) -> NoReturn:
 
 
 @pytest.mark.parametrize(
-    "function", ["os.getcwd", "os.path.realpath", "os.path.samefile", "os.add_dll_directory"]
+    "function", ["os.getcwd", "os.stat", "os.path.realpath", "os.add_dll_directory"]
 )
 def test_what_windows_cannot_do_ends_nothing(function: str) -> None:
     machine = Machine({BIN: NPP}, TOOLKIT_SET)
     owner, _, name = function.rpartition(".")
     setattr(attrgetter(owner)(machine), name, refuse)
     assert machine.choose() == {"npp": BIN}
+    assert machine.kernel.loads == [f"{BIN}\\{name}" for name in NPP]
 
 
 STAND_IN = f"{SITE}\\cv2\\stand-ins\\nvcuda"
@@ -448,6 +449,8 @@ def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
         ("python -m cv2.cuda_dlls --json", "-m", True),
         ("python -W error -m cv2.cuda_dlls", "-m", True),
         ("python -mcv2.cuda_dlls", "-m", True),
+        ("python -Im cv2.cuda_dlls", "-m", True),
+        ("python -m tool.cuda_dlls", "-m", False),
         ("python -m pytest -m cv2.cuda_dlls", "-m", False),
         ("python program.py -m cv2.cuda_dlls", "program.py", False),
     ],
