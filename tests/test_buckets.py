@@ -1,6 +1,6 @@
 """An index in a bucket, on a genuine S3 server and in processes of their own."""
 
-import subprocess
+import re
 import sys
 import uuid
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from driving import Repack
 from obstore.store import from_url
 from platforms import POSIX
 from publishing import PROJECT, checked, published, tiny
@@ -73,64 +74,40 @@ def test_whoever_is_overtaken_by_another_at_any_write_loses_nothing_of_either(
     assert number > 8
 
 
+KEY, SERVER = "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"
+
+
 @pytest.mark.parametrize(
-    ("changed", "bucket", "reason"),
+    ("place", "changed", "code", "reason"),
     [
-        pytest.param({}, "nobody", "NoSuchBucket", id="no such bucket"),
-        pytest.param(
-            {"AWS_SECRET_ACCESS_KEY": "wrong"}, "team", "SignatureDoesNotMatch", id="wrong key"
-        ),
-        pytest.param({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "team", "error", id="down"),
+        pytest.param("s3://nobody/x", {}, 1, "NoSuchBucket", id="no such bucket"),
+        pytest.param("s3://team/x", {KEY: "wrong"}, 1, "SignatureDoesNotMatch", id="wrong key"),
+        pytest.param("s3://team/x", {SERVER: "http://127.0.0.1:9"}, 1, "error", id="down"),
+        pytest.param("memory://x", {}, 2, "name a folder, or a bucket", id="another scheme"),
+        pytest.param("https://x/simple", {}, 2, "name a folder, or a bucket", id="a web site"),
+        pytest.param("s3://me:pw@team/x", {}, 2, "no place for a password", id="a password"),
     ],
 )
-def test_a_fault_is_one_line_without_a_key(
+def test_a_fault_is_one_line_without_a_key(  # noqa: PLR0913, PLR0917 - fixtures and a row
+    place: str,
     changed: dict[str, str],
-    bucket: str,
+    code: int,
     reason: str,
-    tmp_path: Path,
+    repack: Repack,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in changed.items():
         monkeypatch.setenv(name, value)
-    tiny(tmp_path / "dist")
-    command = [sys.executable, "-m", "repack", "publish", str(tmp_path / "dist"), "-q"]
-    run = subprocess.run(
-        [*command, "--index-dir", f"s3://{bucket}/x"],
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    (line,) = run.stderr.splitlines()
-    assert run.returncode == 1
-    assert f"s3://{bucket}/x: the store says: " in line
-    assert reason in line
-    assert ACCESS_KEY not in line
-    assert SECRET_KEY not in line
+    tiny(repack.folder / "dist")
+    ran = repack("publish", "--index-dir", place)
+    assert (ran.code, reason in ran.error) == (code, True)
+    assert code == 2 or f"{place}: the store says: " in ran.error
+    assert not re.search(f":pw|{ACCESS_KEY}|{SECRET_KEY}", ran.error)
 
 
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        pytest.param("memory://x", "name a folder, or a bucket", id="another scheme"),
-        pytest.param("https://x/simple", "name a folder, or a bucket", id="a web site"),
-        pytest.param("s3://me:pw@team/x", "no place for a password", id="a password"),
-    ],
-)
-def test_a_url_that_is_no_bucket_is_refused(
-    place: str, words: str, tmp_path: Path, capsys: Capture
+def test_where_obstore_is_missing_what_installs_it_is_said(
+    repack: Repack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny(tmp_path / "dist")
-    answer = published(capsys, tmp_path / "dist", "--index-dir", place, code=2)
-    assert words in answer["error"]["message"]
-    assert "pw" not in answer["error"]["message"].replace("password", "")
-
-
-def test_where_obstore_is_missing_what_installs_it_is_said() -> None:
-    code = (
-        "import sys; sys.modules['obstore'] = None; from repack.cli import main\n"
-        "sys.exit(main(['publish', '--check', '--index-dir', 's3://team/x']))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert 'python -m pip install "cv2-repack[bucket]"' in run.stderr
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    ran = repack("publish", "--check", "--index-dir", "s3://team/x")
+    assert (ran.code, 'python -m pip install "cv2-repack[bucket]"' in ran.error) == (2, True)

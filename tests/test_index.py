@@ -133,7 +133,6 @@ def one_name_for_two(dist: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no wheels": (lambda dist: next(dist.iterdir()).unlink(), "no-wheels"),
-    "no archive": (lambda dist: tiny(dist, "1.0").write_text("<html>"), "not-a-zip"),
     "RECORD is wrong": (
         lambda dist: make_wheel(tiny(dist, "1.0"), {f"{INFO}/RECORD": b"tiny.py,sha256=x,1\n"}),
         "record",

@@ -67,14 +67,14 @@ class Place:
         self.wheels.append(wheel)
         return wheel
 
-    def pin(self, *words: object, hashes: bool = True) -> Ran:
+    def pin(self, *words: object) -> Ran:
         shutil.rmtree(self.index, ignore_errors=True)
-        simple_index(self.index, self.wheels, hashes=hashes)
+        simple_index(self.index, self.wheels, hashes=True)
         return self.repack("pin", *words)
 
-    def pinned(self, *words: object, hashes: bool = True) -> dict[str, list[str]]:
+    def pinned(self, *words: object) -> dict[str, list[str]]:
         """What is pinned for each Python, our wheel left out."""
-        done = self.pin("--json", *words, hashes=hashes)
+        done = self.pin("--json", *words)
         assert done.code == 0, done.err
         pins: dict[str, list[str]] = {}
         for pin in done.json["pins"]:
@@ -170,7 +170,7 @@ def test_what_was_published_a_moment_ago_is_seen_and_equal_files_are_left_alone(
 ) -> None:
     place.build("numpy")
     wheel = place.offer("numpy-1")
-    assert place.pinned(hashes=False) == {"3.12": ["numpy==1"]}
+    assert place.pinned() == {"3.12": ["numpy==1"]}
     assert sha256_of(wheel) in place.files()["requirements-3.12.txt"]
     before = {path: path.stat().st_mtime_ns for path in place.dist.iterdir()}
     assert {file["changed"] for file in place.pin("--json").json["files"]} == {False}

@@ -61,11 +61,6 @@ class TakingIndex(FaultServer):
         status = "200 OK" if self.keep(exchange) else "409 Conflict"
         exchange.send(status, {"Content-Length": "0"})
 
-    def take_and_cut(self, exchange: Exchange, _: Resource) -> None:
-        """Keep the file, and let the answer be lost."""
-        self.keep(exchange)
-        exchange.reset()
-
     def take_and_spoil(self, exchange: Exchange, resource: Resource) -> None:
         """Keep the file with other bytes."""
         self.take(exchange, resource)
