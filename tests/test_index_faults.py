@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from platforms import POSIX
 from publishing import (
     ENVIRONMENT,
-    PROJECT,
+    Team,
     checked,
     killed_at,
     one_after_another,
@@ -25,7 +24,6 @@ from publishing import (
     tiny,
     whole,
 )
-from running import REPACK
 from s3server import SITE, S3Server
 
 Capture = pytest.CaptureFixture[str]
@@ -109,38 +107,25 @@ def test_three_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_tol
 
 
 @POSIX
-def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(
-    tmp_path: Path, capsys: Capture
-) -> None:
+def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(team: Team) -> None:
     import resource  # noqa: PLC0415 - POSIX alone has it
 
-    index, dist = tmp_path / "index", tmp_path / "dist"
-    tiny(dist, "1.0")
-    published(capsys, dist, "--index-dir", index)
-    before = whole(index)
-    tiny(dist, "2.0", f"Keywords: {random.Random(1).randbytes(20_000).hex()}")  # noqa: S311 - no secret
-    done = subprocess.run(
-        [str(REPACK), "publish", str(dist), "--index-dir", str(index), "-q"],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)),
-    )
-    (line,) = done.stderr.splitlines()
-    assert (done.returncode, "[no-space]; " in line) == (1, True)
-    assert whole(index) == before
-    assert not list(index.rglob("*.tmp"))
-
-
-@pytest.fixture
-def strict_umask() -> Iterator[None]:
-    before = os.umask(0o077)
-    yield
-    os.umask(before)
+    tiny(team.dist, "1.0")
+    team.publish()
+    before = whole(team.index)
+    tiny(team.dist, "2.0", f"Keywords: {random.Random(1).randbytes(20_000).hex()}")  # noqa: S311 - no secret
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, limits[1]))
+    try:
+        answer = team.publish(code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert answer["error"]["code"] == "no-space"
+    assert whole(team.index) == before
+    assert not list(team.index.rglob("*.tmp"))
 
 
 @POSIX
-@pytest.mark.usefixtures("strict_umask")
 @pytest.mark.parametrize(
     ("folder_mode", "file_mode"),
     [
@@ -151,28 +136,31 @@ def strict_umask() -> Iterator[None]:
     ],
 )
 def test_modes_follow_the_folder_of_the_index_whatever_the_umask(
-    folder_mode: int | None, file_mode: int, tmp_path: Path, capsys: Capture
+    folder_mode: int | None, file_mode: int, team: Team
 ) -> None:
-    tiny(tmp_path / "dist")
-    tmp_path.chmod(0o755)
-    index = tmp_path / "srv" / "simple"
+    tiny(team.dist)
+    team.index.parent.chmod(0o755)
+    team.index /= "new/simple"
     if folder_mode is not None:
-        index.mkdir(parents=True)
-        index.chmod(folder_mode)
-        index.parent.chmod(0o755)
-    published(capsys, tmp_path / "dist", "--index-dir", index)
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (index, *index.rglob("*"))}
+        team.index.mkdir(parents=True)
+        team.index.chmod(folder_mode)
+    umask = os.umask(0o077)
+    try:
+        team.publish()
+    finally:
+        os.umask(umask)
+    paths = (team.index, *team.index.rglob("*"))
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
     assert {mode for path, mode in modes.items() if path.is_file()} == {file_mode}
-    assert {modes[index], modes[index / PROJECT]} == {folder_mode or 0o755}
-    assert stat.S_IMODE(index.parent.stat().st_mode) == 0o755
+    assert {modes[team.index], modes[team.project]} == {folder_mode or 0o755}
+    assert stat.S_IMODE(team.index.parent.stat().st_mode) == 0o755
 
 
 def test_what_cannot_be_read_is_called_so_and_not_damaged(
-    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = tmp_path / "index"
-    name = tiny(tmp_path / "dist").name
-    published(capsys, tmp_path / "dist", "--index-dir", index)
+    name = tiny(team.dist).name
+    team.publish()
     genuine = Path.open
 
     # CI runs as root, who may read whatever its mode says.
@@ -182,5 +170,5 @@ def test_what_cannot_be_read_is_called_so_and_not_damaged(
         return genuine(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", refuse)
-    (fault,) = checked(capsys, index, code=1)["faults"]
+    (fault,) = team.check(code=1)["faults"]
     assert fault["code"] == "unreadable"

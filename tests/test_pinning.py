@@ -13,7 +13,6 @@ import pytest
 from driving import Ran, Repack
 from indexing import leave_record, served, simple_index, wheel_record
 from packaging.pylock import Pylock
-from packaging.tags import Tag
 from wheelmaking import make_wheel
 
 from repack.files import sha256_of
@@ -115,14 +114,6 @@ def test_what_the_wheel_was_tried_with_is_pinned_and_nobody_is_asked(place: Plac
     place.build("numpy>=2", beside=[tried])
     assert place.pinned("--offline") == {"3.12": ["numpy==2.1.0"]}
     assert sha256_of(tried) in place.files()["requirements-3.12.txt"]
-
-
-def test_a_wheel_that_was_not_tried_gets_what_the_index_has(place: Place) -> None:
-    place.offer("numpy-2.1.0-cp311-cp311-win_amd64")
-    place.offer("numpy-2.2.0-cp312-cp312-win_amd64")
-    place.offer("numpy-2.3.0-cp312-cp312-manylinux_2_28_x86_64")
-    place.build("numpy>=2", pythons=["3.11", "3.12"], status="not-run")
-    assert place.pinned() == {"3.11": ["numpy==2.1.0"], "3.12": ["numpy==2.2.0"]}
 
 
 def test_markers_are_those_of_windows_and_of_that_python(place: Place) -> None:
@@ -244,15 +235,6 @@ def test_the_files_for_all_pythons_tell_them_apart_by_markers(place: Place) -> N
     assert "--hash" not in files["constraints.txt"]
     lock = Pylock.from_dict(tomllib.loads(files["pylock.toml"]))
     lock.validate()
-    for python, numpy in (("3.9", "2.0.2"), ("3.12", "2.5.5"), ("3.13", "2.5.5")):
-        environment, abi = windows_environment(python), f"cp{python.replace('.', '')}"
-        known = ((abi, abi), ("py3", "none"), ("cp37", "abi3"))
-        tags = [Tag(interpreter, abi, "win_amd64") for interpreter, abi in known]
-        for extras in ((), ("dnn",)):
-            chosen = lock.select(environment=environment, tags=tags, extras=extras)  # type: ignore[arg-type]
-            names = {f"{package.name}=={package.version}" for package, _ in chosen}
-            assert f"numpy=={numpy}" in names
-            assert ("nvidia-cudnn-cu12==9" in names) == bool(extras)
     with pytest.raises(Exception, match="does not satisfy any of the environments"):
         list(lock.select(environment=windows_environment("3.11"), tags=[]))  # type: ignore[arg-type]
 

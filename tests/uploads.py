@@ -2,9 +2,9 @@
 
 import base64
 import email
-import hashlib
 import ssl
 from collections.abc import Iterable
+from hashlib import sha256
 from itertools import chain, repeat
 
 from faultserver import Exchange, Fault, FaultServer, Resource
@@ -16,21 +16,20 @@ LOGIN = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
 class TakingIndex(FaultServer):
     """Takes uploads at /, once each, and lists them below /simple/.
 
-    It tells the hash of that name, "" for none; its pages tell of files only when they were asked
-    for `unlisted` times.
+    Its pages tell of files only when they were asked for `unlisted` times.
     """
 
     def __init__(
         self,
         *faults: Fault,
-        hash_name: str = "sha256",
+        has_hashes: bool = True,
         unlisted: int = 0,
         context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(context)
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, Fault] = {}
-        self._hash_name, self._unlisted = hash_name, unlisted
+        self._has_hashes, self._unlisted = has_hashes, unlisted
         self.meet(faults)
 
     def meet(self, faults: Iterable[Fault]) -> None:
@@ -85,10 +84,9 @@ class TakingIndex(FaultServer):
         return bool(self.files)
 
     def _page(self) -> bytes:
-        name = self._hash_name
         lines = ["<!DOCTYPE html><title>Simple index</title>"]
         for file, content in self.files.items():
-            fragment = f"#{name}={hashlib.new(name, content).hexdigest()}" if name else ""
+            fragment = f"#sha256={sha256(content).hexdigest()}" if self._has_hashes else ""
             lines.append(f'<a href="/files/{file}{fragment}">{file}</a>')
         return "\n".join(lines).encode()
 
