@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -296,75 +296,48 @@ def test_a_password_of_pips_index_stands_in_no_file_and_no_message(
     assert "s3cret" not in "".join([done.out, done.err, *place.files().values()])
 
 
-def prepare_failed(place: Place) -> None:
-    place.build("numpy", status="failed")
+def error_of(done: Ran, place: Place, code: int = 1) -> str:
+    """Return the one line of an error that left no file."""
+    assert done.code == code
+    assert place.files() == {}
+    (line,) = [line for line in done.err.splitlines() if "error: " in line]
+    return line
 
 
-def prepare_changed(place: Place) -> None:
-    place.build("numpy")
-    content = place.wheels[0].read_bytes()
-    place.wheels[0].write_bytes(content[:99] + b"?" + content[100:])
-
-
-def prepare_missing(place: Place) -> None:
-    place.build("never-there>=3")
-    place.offer("never_there-2")
-
-
-def prepare_address(place: Place) -> None:
-    place.build(f"numpy @ {place.url}numpy/numpy-2-py3-none-any.whl")
+@pytest.mark.parametrize(
+    ("requires", "words", "code", "message"),
+    [
+        pytest.param("never-there>=3", "", 1, "never-there>=3", id="no such version"),
+        pytest.param("numpy @ {url}numpy/numpy-2-py3-none-any.whl", "", 1, "[url-req", id="a URL"),
+        pytest.param("numpy", "--offline", 1, "[unresolved]", id="offline"),
+        pytest.param("numpy", "--index-url https://me:pw@x/simple", 2, ".netrc", id="password"),
+        pytest.param("numpy", "--index-url dist", 2, "takes a URL", id="no URL"),
+        pytest.param("numpy", "--index-url", 2, "publish.index-url", id="no setting"),
+    ],
+)
+def test_what_cannot_be_pinned_is_told_in_one_line_and_leaves_nothing(
+    requires: str, words: str, code: int, message: str, place: Place
+) -> None:
+    place.build(requires.format(url=place.url))
     place.offer("numpy-2")
+    place.offer("never_there-2")
+    assert message in error_of(place.pin(*words.split()), place, code)
 
 
-def prepare_another_file(place: Place) -> None:
+def test_wheels_that_are_not_those_of_the_build_are_not_pinned(place: Place) -> None:
     tried = place.offer("numpy-2")
     place.build("numpy", DNN, beside=[tried])
-    place.wheels.remove(tried)
+    ours = place.wheels.pop()
+    place.wheels.clear()
     tried.unlink()
     place.offer("numpy-2", "something")
     for name in ("nvidia_cudnn_cu12-9", "something-1"):
         place.offer(name)
-
-
-def prepare_unpublished(place: Place) -> None:
-    place.build("numpy")
-    place.wheels.clear()
-    place.offer("numpy-2")
-
-
-@pytest.mark.parametrize(
-    ("prepare", "words", "code", "message"),
-    [
-        pytest.param(prepare_failed, (), 1, "[nothing-to-pin]", id="failed"),
-        pytest.param(prepare_changed, (), 1, "[changed]", id="our wheel changed"),
-        pytest.param(prepare_missing, (), 1, "never-there>=3", id="no such version"),
-        pytest.param(prepare_address, (), 1, "[url-requirement]", id="from an address"),
-        pytest.param(prepare_missing, ("--offline",), 1, "[unresolved]", id="offline"),
-        pytest.param(prepare_another_file, (), 1, "[sha256]; publish the", id="another file"),
-        pytest.param(
-            prepare_unpublished,
-            ("--index-url", "URL"),
-            1,
-            "opencv-contrib-python==",
-            id="unpublished",
-        ),
-        pytest.param(
-            prepare_missing, ("--index-url", "https://me:pw@x/simple"), 2, ".netrc", id="password"
-        ),
-        pytest.param(prepare_missing, ("--index-url", "dist"), 2, "takes a URL", id="no URL"),
-        pytest.param(prepare_missing, ("--index-url",), 2, "publish.index-url", id="no setting"),
-    ],
-)
-def test_what_cannot_be_pinned_is_told_in_one_line_and_leaves_nothing(
-    prepare: Callable[[Place], object],
-    words: Sequence[str],
-    code: int,
-    message: str,
-    place: Place,
-) -> None:
-    prepare(place)
-    done = place.pin(*(place.url if word == "URL" else word for word in words))
-    (line,) = [line for line in done.err.splitlines() if "error: " in line]
-    assert message in line
-    assert done.code == code
-    assert place.files() == {}
+    assert "[sha256]; publish the" in error_of(place.pin(), place), "the index has another NumPy"
+    named = place.pin("--index-url", place.url)
+    assert "opencv-contrib-python==" in error_of(named, place), "the index has not our wheel"
+    content = ours.read_bytes()
+    ours.write_bytes(content[:99] + b"?" + content[100:])
+    assert "[changed]" in error_of(place.pin(), place)
+    (place.dist / "build.json").unlink()
+    assert "[nothing-to-pin]" in error_of(place.pin(), place)
