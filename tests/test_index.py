@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from browsing import check_looks, contrasts, opened
 from indexing import leave_record, wheel_record
@@ -179,6 +180,7 @@ def test_a_version_is_yanked_with_its_reason_and_taken_back_and_hostile_words_st
     assert read_page(team).packages[0].requires_python == f"==={TAG}"
     assert "<script" not in (team.project / "index.html").read_text("utf-8")
     team.publish()
+    assert read_page(team).packages[0].yanked_reason == HOSTILE, "published again, it stays so"
     team.publish("--yank", "1.0")
     (first, _) = read_page(team).packages
     assert (first.is_yanked, first.yanked_reason or "") == (True, "")
@@ -230,20 +232,34 @@ def test_contradictions_are_told(words: str, team: Team) -> None:
     assert not team.index.exists()
 
 
+HASHES = {"sha256": "0" * 64}
+ELSEWHERE = msgspec.json.encode(
+    {
+        "meta": {"api-version": "1.0"},
+        "name": PROJECT,
+        "versions": ["1.0"],
+        "files": [
+            {
+                "filename": "tiny_thing-1.0-py3-none-any.whl",
+                "url": "https://example.com/tiny_thing-1.0-py3-none-any.whl",
+                "hashes": HASHES,
+                "size": 1,
+                "core-metadata": HASHES,
+                "dist-info-metadata": HASHES,
+                "upload-time": "2020-01-01T00:00:00Z",
+            }
+        ],
+    }
+)
+
+
 @pytest.mark.parametrize(
     ("key", "content"),
     [
         pytest.param("index.html", b"<a href='x/'>x</a>", id="all projects"),
         pytest.param("index.json", b"{}", id="all projects, JSON"),
         pytest.param(f"{PROJECT}/index.html", b"<a href='x.whl'>x</a>", id="a project"),
-        pytest.param(
-            f"{PROJECT}/index.json",
-            b'{"meta":{"api-version":"1.0"},"name":"tiny-thing","versions":[],"files":[{"filename":'
-            b'"tiny_thing-1.0-py3-none-any.whl","url":"https://example.com/tiny_thing-1.0-py3-none'
-            b'-any.whl","hashes":{"sha256":"' + b"0" * 64 + b'"},"size":1,"core-metadata":'
-            b'{"sha256":"' + b"0" * 64 + b'"},"upload-time":"2020-01-01T00:00:00Z"}]}',
-            id="files that lie elsewhere",
-        ),
+        pytest.param(f"{PROJECT}/index.json", ELSEWHERE, id="files that lie elsewhere"),
     ],
 )
 def test_pages_of_somebody_else_are_left_alone(team: Team, key: str, content: bytes) -> None:

@@ -194,7 +194,7 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
 ) -> None:
     status, words = DIALECTS[dialect]
 
-    with TakingIndex(has_hashes=False) as index:
+    with TakingIndex() as index:
 
         def refuse(exchange: Exchange, _: Resource) -> None:
             """Have the file already, though the page did not say so yet."""
@@ -259,7 +259,7 @@ def test_only_where_the_page_of_the_project_could_be_looked_at_something_is_sent
 def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
     dist: Path, upload: Upload
 ) -> None:
-    with TakingIndex() as new, TakingIndex() as old:
+    with TakingIndex(has_hashes=False) as new, TakingIndex() as old:
         new.files[FILE] = b"other bytes"
         for page in ("/simple/", PAGE):
             location = {"Location": new.url(page, host="localhost"), "Content-Length": "0"}
