@@ -58,7 +58,10 @@ def pypiserver(folder: Path) -> Iterator[IndexServer]:
     port = free_port()
     program = [sys.executable, "-W", "ignore", "-m", "pypiserver", "run"]
     where = ["-p", str(port), "-i", "127.0.0.1", "-P", str(users), "-a", "update", str(packages)]
-    with started([*program, *where], [port], folder / "log"), PassingServer(port) as recording:
+    with (
+        started([*program, "--hash-algo", "md5", *where], [port], folder / "log"),
+        PassingServer(port) as recording,
+    ):
         root = recording.url("/")
         yield IndexServer(upload=root, simple=f"{root}simple/", recording=recording)
 

@@ -103,25 +103,25 @@ def test_whoever_publishes_meanwhile_makes_no_fault(team: Team) -> None:
     assert (answer.faults, answer.files) == ([], 1)
 
 
-def without(suffix: str) -> type[Plain]:
-    """Return a web server that knows no such type, as IIS."""
+def serving(*, missing: str = "nothing", kind: str = "") -> type[Plain]:
+    """Return a web server that knows no such type, as IIS, or takes all for that type."""
 
-    class Without(Plain):
+    class Odd(Plain):
         def send_head(self) -> io.BytesIO | BinaryIO | None:
-            if self.path.endswith(suffix):
+            if self.path.endswith(missing):
                 self.send_error(404)
                 return None
             return super().send_head()
 
-    return Without
+        def guess_type(self, path: str | os.PathLike[str]) -> str:
+            return kind or super().guess_type(path)
+
+    return Odd
 
 
-class PlainText(Plain):
-    """A web server that takes pages for text."""
-
-    def guess_type(self, path: str | os.PathLike[str]) -> str:
-        del path
-        return "text/plain"
+METADATA = f"{WHEEL}.metadata"
+FOLDER = f"{PROJECT}/"
+TEXT = {"": "media-type", FOLDER: "media-type"}
 
 
 @pytest.mark.parametrize(
@@ -130,17 +130,11 @@ class PlainText(Plain):
         pytest.param(Plain, "", {}, id="HTML"),
         pytest.param(Negotiating, "", {}, id="JSON"),
         pytest.param(Negotiating, WHEEL, {WHEEL: "damaged"}, id="JSON, another wheel"),
-        pytest.param(
-            Negotiating, f"{WHEEL}.metadata", {f"{WHEEL}.metadata": "damaged"}, id="metadata"
-        ),
-        pytest.param(
-            without(".metadata"), "", {f"{WHEEL}.metadata": "http-404"}, id="no .metadata"
-        ),
-        pytest.param(without(".whl"), "", {WHEEL: "http-404"}, id="no .whl"),
-        pytest.param(without(f"{PROJECT}/"), "", {f"{PROJECT}/": "missing-page"}, id="no page"),
-        pytest.param(
-            PlainText, "", {"": "media-type", f"{PROJECT}/": "media-type"}, id="pages as text"
-        ),
+        pytest.param(Negotiating, METADATA, {METADATA: "damaged"}, id="metadata"),
+        pytest.param(serving(missing="data"), "", {METADATA: "http-404"}, id="no .metadata"),
+        pytest.param(serving(missing=".whl"), "", {WHEEL: "http-404"}, id="no .whl"),
+        pytest.param(serving(missing=FOLDER), "", {FOLDER: "missing-page"}, id="no page"),
+        pytest.param(serving(kind="text/plain"), "", TEXT, id="pages as text"),
     ],
 )
 def test_what_a_client_would_stumble_over_is_told(

@@ -1,6 +1,5 @@
 """The index in the hands of pip and uv: over HTTP, as HTML and as JSON, and from a file share."""
 
-import hashlib
 import subprocess
 import sys
 import sysconfig
@@ -44,26 +43,16 @@ def url(request: pytest.FixtureRequest, index: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_what_is_pinned_is_installed_and_what_is_yanked_or_for_another_python_is_not_chosen(
-    tool: str, url: str, index: Path, tmp_path: Path
+def test_what_is_yanked_or_for_another_python_is_not_chosen(
+    tool: str, url: str, tmp_path: Path
 ) -> None:
-    def install(number: int, *words: str | Path) -> tuple[str, str]:
-        """Return what the tool says, and what it installed."""
+    for number, (requirement, version) in enumerate([("==1.2", "1.2"), ("", VERSION)]):
         target = tmp_path / str(number)
-        where = ("--index-url", f"{url}/", "--target", target)
-        command = [str(word) for word in (*TOOLS[tool], *where, *words)]
+        where = ("--index-url", f"{url}/", "--target", str(target))
+        command = [*TOOLS[tool], *where, f"{PROJECT}{requirement}"]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        (info,) = target.glob("*.dist-info")
-        return done.stderr, info.name
-
-    (wheel,) = (index / PROJECT).glob(f"*-{VERSION}-*.whl")
-    pins = tmp_path / "requirements.txt"
-    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    pins.write_text(f"{PROJECT}=={VERSION} --hash=sha256:{sha256}\n", encoding="utf-8")
-    told, _ = install(1, f"{PROJECT}==1.2")
-    assert '"<too> slow & old"' in told or tool == "uv"
-    chosen = f"tiny_thing-{VERSION}.dist-info"
-    assert install(2, PROJECT)[1] == install(3, "--require-hashes", "-r", pins)[1] == chosen
+        assert (target / f"tiny_thing-{version}.dist-info").is_dir()
+        assert '"<too> slow & old"' in done.stderr or tool == "uv" or not requirement

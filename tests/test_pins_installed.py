@@ -29,16 +29,14 @@ PYTHON = "3.12"
 
 
 class Shelf(NamedTuple):
-    """Builds whose wheels are pinned, `named` with the URL of their index in the files.
+    """Builds whose wheels are pinned, each a folder and the URL of its index.
 
-    In `changed`, and on the index at its URL, our wheels have another byte.
+    In `changed` our wheels have another byte, in `named` the files name the index.
     """
 
-    dist: Path
+    good: tuple[Path, str]
+    changed: tuple[Path, str]
     named: Path
-    url: str
-    changed: Path
-    changed_url: str
     env: Mapping[str, str]
 
     def run(self, *words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -53,15 +51,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     place = tmp_path_factory.mktemp("pinned")
     dist, changed = place / "dist", place / "changed"
     dist.mkdir()
-    wheels = [own_wheel(dist, python) for python in ("3.11", "3.12")]
+    ours = {python: own_wheel(dist, python) for python in ("3.11", "3.12")}
     names = ("numpy-2.5.5-cp312-cp312", "numpy-2.4.6-cp311-cp311", "nvidia_cudnn_cu12-9-py3-none")
     others = [make_wheel(place / f"{name}-win_amd64.whl", {"nvidia/c.py": b""}) for name in names]
-    records = [
-        wheel_record(dist, wheel, [python])
-        for wheel, python in zip(wheels, ("3.11", "3.12"), strict=True)
-    ]
+    records = [wheel_record(dist, wheel, [python]) for python, wheel in ours.items()]
     leave_record(dist, records, requires=['nvidia-cudnn-cu12; extra == "dnn"'])
-    simple_index(place / "index", [*wheels, *others])
+    simple_index(place / "index", [*ours.values(), *others])
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
     env = {
         **kept,
@@ -81,10 +76,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
         for wheel in others:
             shutil.copy(wheel, dist)
         shutil.copytree(dist, changed)
-        for python in ("3.11", "3.12"):
+        for python in ours:
             own_wheel(changed, python, content=b"#")
         simple_index(place / "changed-index", sorted(changed.glob("*.whl")))
-        yield Shelf(dist, place / "named", url, changed, changed_url, env)
+        yield Shelf((dist, url), (changed, changed_url), place / "named", env)
 
 
 def own_wheel(folder: Path, python: str, *, content: bytes = b"") -> Path:
@@ -128,14 +123,14 @@ WAYS = tuple(commands(Path(), ""))
 def test_what_is_pinned_is_installed_and_of_another_byte_refused(
     way: str, shelf: Shelf, tmp_path: Path
 ) -> None:
-    done = shelf.run(*commands(shelf.dist, shelf.url)[way], "--target", tmp_path / "t")
+    done = shelf.run(*commands(*shelf.good)[way], "--target", tmp_path / "t")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "cv2" / "of.py").read_text(encoding="utf-8") == "cp312"
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "t").glob("*.dist-info")) == [
         "numpy",
         "opencv_contrib_python",
     ]
-    done = shelf.run(*commands(shelf.changed, shelf.changed_url)[way], "--target", tmp_path / "u")
+    done = shelf.run(*commands(*shelf.changed)[way], "--target", tmp_path / "u")
     assert done.returncode != 0
     assert re.search("hash mismatch|do not match the hashes", done.stderr, re.IGNORECASE)
     assert not (tmp_path / "u" / "cv2").exists()

@@ -1,6 +1,5 @@
 """Uploads: sent once, compared, read back; what can go wrong is one line that says what to do."""
 
-import json
 import socket
 import ssl
 import subprocess
@@ -18,7 +17,7 @@ from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
 from indexing import leave_record, wheel_record
 from indexservers import SECRET, USER, IndexServer, devpi, pypiserver
-from publishing import ENVIRONMENT, tiny
+from publishing import ENVIRONMENT, tiny, what
 from uploads import LOGIN, TakingIndex, cuts_after, says
 
 from repack.files import sha256_of
@@ -63,11 +62,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
 
-def done(ran: Ran) -> dict[str, str]:
-    """Return what was done to each file."""
-    return {file["filename"]: file["what"] for file in json.loads(ran.out)["files"]}
-
-
 # The indexes that teams run
 
 
@@ -96,9 +90,9 @@ def test_a_wheel_is_sent_once_and_never_other_bytes_of_its_name(
 ) -> None:
     wheel = only_wheel(dist, "sent_once")
     before = server.posts
-    assert done(upload(server.upload)) == {wheel.name: "added"}
+    assert what(upload(server.upload).json) == {wheel.name: "added"}
     assert server.posts == before + 1
-    assert done(upload(server.upload)) == {wheel.name: "there already"}
+    assert what(upload(server.upload).json) == {wheel.name: "there already"}
     tiny(dist, name="sent_once", value=2)
     tiny(dist, "2.0", name="sent_once")
     assert f"{wheel.name}: " in upload(server.upload, code=1).error
@@ -173,7 +167,7 @@ def test_too_large_a_wheel_is_told_with_what_weighs_most(dist: Path, upload: Upl
 )
 def test_what_passes_is_waited_for(fault: Fault, dist: Path, upload: Upload) -> None:
     with TakingIndex(fault, fault) as server:
-        assert done(upload(server)) == {FILE: "added"}
+        assert what(upload(server).json) == {FILE: "added"}
     assert server.files[FILE] == (dist / FILE).read_bytes()
 
 
@@ -210,7 +204,7 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
     if other:
         assert "[other-bytes]" in ran.error
     else:
-        assert done(ran) == {FILE: "there already"}
+        assert what(ran.json) == {FILE: "there already"}
 
 
 def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) -> None:
@@ -219,7 +213,7 @@ def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) 
         server.meet([server.take, says("400 Bad Request")])
         assert "tiny_thing-2.0" in upload(server, code=1).error
         assert list(server.files) == names[:1]
-        assert list(done(upload(server)).values()) == ["there already", "added", "added"]
+        assert list(what(upload(server).json).values()) == ["there already", "added", "added"]
     assert list(server.files) == names
 
 
@@ -266,7 +260,7 @@ def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
             old.pages[page] = answers("301 Moved Permanently", location)
         assert "[other-bytes]" in upload(old, code=1).error
         new.files[FILE] = (dist / FILE).read_bytes()
-        assert done(upload(old)) == {FILE: "there already"}
+        assert what(upload(old).json) == {FILE: "there already"}
     assert not old.posts
 
 
@@ -282,7 +276,7 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
             server.pages |= dict.fromkeys(ROOTS, answers("403 Forbidden"))
         ran = upload(server, code=1 if is_hidden else 0)
     assert server.posts == (0 if is_hidden else 1)
-    assert "cannot be compared [redirect]" in ran.error if is_hidden else done(ran)
+    assert "cannot be compared [redirect]" in ran.error if is_hidden else what(ran.json)
 
 
 def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: Upload) -> None:
@@ -295,7 +289,7 @@ def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: 
 @pytest.mark.usefixtures("no_pauses")
 def test_a_page_that_comes_late_is_waited_for_and_not_for_ever(upload: Upload) -> None:
     with TakingIndex(unlisted=2) as server:
-        assert done(upload(server)) == {FILE: "added"}
+        assert what(upload(server).json) == {FILE: "added"}
     with TakingIndex(unlisted=99) as server:
         ran = upload(server, code=1)
     assert "the server took it, and the index does not list it" in ran.error
@@ -316,13 +310,13 @@ def test_twines_certificates_count_for_sending_and_for_reading(
         assert "no secure connection: " in upload(server, code=1).error
         assert not server.seen
         monkeypatch.setenv("TWINE_CERT", str(tmp_path / "ca.pem"))
-        assert done(upload(server)) == {FILE: "added"}
+        assert what(upload(server).json) == {FILE: "added"}
     authority.configure_trust(tls)
     tls.verify_mode = ssl.CERT_REQUIRED
     with TakingIndex(context=tls) as server:
         upload(server, code=1)
         monkeypatch.setenv("TWINE_CLIENT_CERT", str(tmp_path / "team.pem"))
-        assert done(upload(server)) == {FILE: "added"}
+        assert what(upload(server).json) == {FILE: "added"}
 
 
 @pytest.mark.parametrize(
@@ -347,7 +341,7 @@ def test_names_and_passwords_are_found_where_twine_finds_them(  # noqa: PLR0913,
     with TakingIndex() as server:
         text = f"repository = {server.url('/')}\nusername = {USER}\npassword = {password}\n"
         (tmp_path / file).write_text(f"[team]\n{text}", encoding="utf-8")
-        assert done(upload("", *words.split())) == {FILE: "added"}
+        assert what(upload("", *words.split()).json) == {FILE: "added"}
     given = {seen.headers.get("authorization") for seen in server.seen}
     assert given == {LOGIN}, "for sending and for reading"
 
@@ -375,6 +369,6 @@ def test_names_and_passwords_stay_with_the_host_that_takes_uploads(upload: Uploa
     with TakingIndex() as server, TakingIndex() as mirror:
         mirror.files = server.files
         url = mirror.url("/simple/", host="localhost")
-        assert done(upload(server, "--index-url", url)) == {FILE: "added"}
+        assert what(upload(server, "--index-url", url).json) == {FILE: "added"}
     assert {seen.headers.get("authorization") for seen in mirror.seen} == {None}
     assert {seen.headers.get("authorization") for seen in server.seen} == {LOGIN}
