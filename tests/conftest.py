@@ -110,7 +110,7 @@ def github(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server with a bucket `team`, and one that is a web site."""
     from s3server import SITE, running  # noqa: PLC0415 - only who needs it
 
@@ -118,3 +118,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         server.new_bucket("team")
         server.new_bucket(SITE, public=True)
         yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, as obstore finds it by its variables."""
+    s3_server.use(monkeypatch)
+    return s3_server

@@ -14,13 +14,8 @@ from platforms import POSIX
 from publishing import PROJECT, checked, published, tiny
 from s3server import ACCESS_KEY, SECRET_KEY, S3Server
 
-pytestmark = POSIX
+pytestmark = [POSIX, pytest.mark.usefixtures("s3")]
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    s3.use(monkeypatch)
 
 
 def test_of_two_wheels_of_one_name_the_second_is_refused(

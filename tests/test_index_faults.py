@@ -30,28 +30,24 @@ Capture = pytest.CaptureFixture[str]
 
 
 @POSIX
-@pytest.mark.parametrize("words", ["new", "--remove 2.0"], ids=["publish", "remove"])
+@pytest.mark.parametrize("action", ["publish", "remove"])
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
-def test_killed_at_any_write_it_leaves_a_whole_index_and_the_next_run_mends_it(  # noqa: PLR0913, PLR0917 - fixtures and a row
-    kind: str,
-    words: str,
-    s3: S3Server,
-    tmp_path: Path,
-    capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_killed_at_any_write_it_leaves_a_whole_index_and_the_next_run_mends_it(
+    kind: str, action: str, s3: S3Server, tmp_path: Path, capsys: Capture
 ) -> None:
-    s3.use(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    names = {tiny(tmp_path / "old", "1.0").name}
-    if words == "new":
-        names.add(tiny(tmp_path / "new", "2.0").name)
+    old, new = tmp_path / "old", tmp_path / "new"
+    names = {tiny(old, "1.0").name}
+    if action == "publish":
+        words = [str(new)]
+        names.add(tiny(new, "2.0").name)
     else:
-        tiny(tmp_path / "old", "2.0")
+        words = ["--remove", "2.0"]
+        tiny(old, "2.0")
     number, killed = 0, True
     while killed:
         place, index = make_place(kind, tmp_path, s3)
-        published(capsys, "old", "--index-dir", place)
-        command = [*words.split(), "--index-dir", place]
+        published(capsys, old, "--index-dir", place)
+        command = [*words, "--index-dir", place]
         killed = killed_at(number, *WRITES[kind], *command)
         whole(index)
         if killed:
@@ -79,9 +75,8 @@ def make_place(kind: str, folder: Path, s3: S3Server, name: str = "") -> tuple[s
 @POSIX
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
 def test_three_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_told_of(
-    kind: str, s3: S3Server, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    kind: str, s3: S3Server, tmp_path: Path, capsys: Capture
 ) -> None:
-    s3.use(monkeypatch)
     place, index = make_place(kind, tmp_path, s3, f"{SITE}/simple")
     folders = [tmp_path / name for name in ("a", "b", "c")]
     for number, folder in enumerate(folders):

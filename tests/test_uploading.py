@@ -320,26 +320,22 @@ def test_twines_certificates_count_for_sending_and_for_reading(
 
 
 @pytest.mark.parametrize(
-    ("file", "words", "password"),
+    ("words", "password"),
     [
-        pytest.param(".pypirc", "--repository team", SECRET, id=".pypirc"),
-        pytest.param("x", "--repository team --config-file ../x", SECRET, id="another file"),
-        pytest.param(".pypirc", "--repository team", "another", id="variables before .pypirc"),
+        pytest.param("--repository team", SECRET, id=".pypirc"),
+        pytest.param("--repository team --config-file ../other", SECRET, id="another file"),
+        pytest.param("--repository team", "another", id="variables before .pypirc"),
     ],
 )
-def test_names_and_passwords_are_found_where_twine_finds_them(  # noqa: PLR0913, PLR0917 - fixtures and a row
-    file: str,
-    words: str,
-    password: str,
-    upload: Upload,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_names_and_passwords_are_found_where_twine_finds_them(
+    words: str, password: str, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if password == SECRET:
         monkeypatch.delenv("TWINE_USERNAME")
         monkeypatch.delenv("TWINE_PASSWORD")
     with TakingIndex() as server:
         text = f"repository = {server.url('/')}\nusername = {USER}\npassword = {password}\n"
+        file = "other" if "other" in words else ".pypirc"
         (tmp_path / file).write_text(f"[team]\n{text}", encoding="utf-8")
         assert what(upload("", *words.split()).json) == {FILE: "added"}
     given = {seen.headers.get("authorization") for seen in server.seen}
