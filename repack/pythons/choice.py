@@ -66,7 +66,9 @@ class Pythons(contextlib.ExitStack):
     def _present(self) -> list[Interpreter]:
         """Those given by path, then those installed, newest first."""
         given = [
-            ask_python(find_executable(path), origin="given", wine=self._wine)
+            ask_python(
+                find_executable(path, "under smoke.interpreters "), origin="given", wine=self._wine
+            )
             for path in self._given
         ]
         installed = []
@@ -95,10 +97,10 @@ class Pythons(contextlib.ExitStack):
         )
 
 
-def find_executable(path: Path) -> Path:
-    """Return the python.exe that is given by its path, or by its folder."""
+def find_executable(path: Path, where: str = "") -> Path:
+    """Return the python.exe that is given by its path, or by its folder; `where` says by whom."""
     for place in (path, path / "python.exe", path / "Scripts" / "python.exe"):
         if place.is_file():
             return place
-    hint = "name a python.exe, or the folder of an environment"
+    hint = f"{where}name a python.exe, or the folder of an environment"
     raise InputError("there is no python.exe", code="no-python", file=path, hint=hint)
