@@ -129,6 +129,7 @@ TEXT = {"": "media-type", FOLDER: "media-type"}
     [
         pytest.param(Plain, "", {}, id="HTML"),
         pytest.param(Negotiating, "", {}, id="JSON"),
+        pytest.param(Plain, WHEEL, {WHEEL: "damaged"}, id="HTML, another wheel"),
         pytest.param(Negotiating, WHEEL, {WHEEL: "damaged"}, id="JSON, another wheel"),
         pytest.param(Negotiating, METADATA, {METADATA: "damaged"}, id="metadata"),
         pytest.param(serving(missing="data"), "", {METADATA: "http-404"}, id="no .metadata"),
