@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -73,15 +72,6 @@ def fetch(
     if lock is not None:
         write_lock(path, lock)
     return Supply(cache, path, offline=offline).fetch(source)
-
-
-def fetch_index(requirement: str, *, python: str, lock: Path | None = None) -> Fetched:
-    """Return the wheel for a requirement, in the user's cache; the index is asked once."""
-    cache = Cache.default()
-    supply = Supply(cache, lock or cache.folder("tests") / "repack.lock")
-    fetched = supply.wheel(requirement, python)
-    supply.keep()
-    return fetched
 
 
 @dataclass

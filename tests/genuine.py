@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
-from fetching import fetch_index
 from wheelmaking import make_wheel, metadata, wheel_file
 
 from repack.console import SILENT
-from repack.fetch import Cache, Fetched
+from repack.fetch import Cache, Fetched, Supply
 from repack.pythons import make_once
 
 _FORMAT = "1"
@@ -87,7 +86,7 @@ def genuine_wheel(build: Genuine) -> Path:
 
 def genuine_dlls(build: Genuine) -> list[Fetched]:
     """Return the wheels that hold the build's CUDA DLLs."""
-    return [_fetched(requirement, "3.12") for requirement in build.dlls]
+    return [fetch_index(requirement, python="3.12") for requirement in build.dlls]
 
 
 def unpacked_artifact(coordinates: str) -> Path:
@@ -127,11 +126,16 @@ def maven(coordinates: str) -> Path:
 
 def _loader_wheel(build: Genuine) -> Path:
     python = build.python if build.loader < "4.5.4" else "3.11"
-    return _fetched(f"opencv-contrib-python=={build.loader}", python).path
+    return fetch_index(f"opencv-contrib-python=={build.loader}", python=python).path
 
 
-def _fetched(requirement: str, python: str) -> Fetched:
-    return fetch_index(requirement, python=python)
+def fetch_index(requirement: str, *, python: str, lock: Path | None = None) -> Fetched:
+    """Return the wheel for a requirement, in the user's cache; the index is asked once."""
+    cache = Cache.default()
+    supply = Supply(cache, lock or cache.folder("tests") / "repack.lock")
+    fetched = supply.wheel(requirement, python)
+    supply.keep()
+    return fetched
 
 
 def _loader_files(build: Genuine, loader: zipfile.ZipFile) -> dict[str, bytes]:

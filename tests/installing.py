@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fetching import fetch_index
+from genuine import fetch_index
 from proof.disks import WineDisk, wine_disk
 from proof.layouts import Layout, lay_python, layout_of
 

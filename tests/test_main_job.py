@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fetching import fetch_index
+from genuine import fetch_index
 from indexing import served, simple_index
 from running import repack, smokes
 from test_pins_installed import windows

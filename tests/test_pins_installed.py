@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fetching import fetch_index
+from genuine import fetch_index
 from indexing import leave_record, served, simple_index, wheel_record
 from running import repack
 from wheelmaking import make_wheel
