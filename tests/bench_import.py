@@ -9,9 +9,8 @@ import statistics
 import sys
 
 from msgspec.structs import replace
-from proof.proving import Prover, Run
+from proof.proving import LOCK, Prover, Run
 from proof.scenarios import UNTOUCHED, read_scenarios
-from prove import LOCK
 
 from repack.console import SILENT
 from repack.fetch import Cache

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-from proof.proving import ON_WINDOWS, Prover, prove, runs_of, stories
+from proof.proving import LOCK, ON_WINDOWS, Prover, prove, runs_of, stories
 from proof.results import Proof, render_page
 from proof.scenarios import read_scenarios
 from random_machines.judging import draw_machines, try_machines
@@ -22,8 +22,6 @@ from repack.fetch.supply import Supply
 from repack.files import replacing
 from repack.process import run
 from repack.pythons import Interpreter, Pythons
-
-LOCK = Path(__file__).with_name("proof") / "proof.lock"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from proof.proving import Prover, Run, prove, runs_of
+from proof.proving import LOCK, Prover, Run, prove, runs_of
 from proof.results import Cell
 from proof.scenarios import Wanted, read_scenarios
-from prove import LOCK, main
+from prove import main
 
 from repack.console import SILENT
 from repack.fetch import Cache

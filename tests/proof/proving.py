@@ -22,6 +22,8 @@ from repack.inspect import analyse
 from repack.pythons import Interpreter, Pythons
 from repack.smoke import requirements_for
 
+#: What the machines are made of is pinned there.
+LOCK = Path(__file__).with_name("proof.lock")
 ON_WINDOWS = sys.platform == "win32"
 #: Seconds for one program: a failing import of a genuine build takes up to 40 under Wine.
 LIMIT = 150.0
