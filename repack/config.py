@@ -237,6 +237,7 @@ def _read_path(folder: Path, _: type, text: object) -> Path:
     """Return the absolute path; "examples/../dist" is none that an error should show."""
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise ValueError
+    # pathlib's would follow links, and fails for a user that is not there.
     return Path(os.path.abspath(folder / os.path.expanduser(text)))  # noqa: PTH100, PTH111
 
 

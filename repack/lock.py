@@ -51,22 +51,24 @@ class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
     version: Literal[1]
     source: tuple[Pin, ...] = ()
 
+    def __post_init__(self) -> None:
+        keys = [pin.key for pin in self.source]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"{quote_name(key)} is pinned twice")
+
 
 def read_lock(path: Path) -> Lock:
     """Return the pins of the lock file `path`; a file that is not there pins nothing."""
     if not path.exists():
         return Lock()
     tables = read_toml(path, hint=_RENEW)
-    lock = Lock()
     try:
-        for pin in msgspec.convert(tables, _LockFile).source:
-            if lock.pin(pin.key):
-                raise ValueError(f"{quote_name(pin.key)} is pinned twice")  # noqa: TRY301
-            lock = lock.with_pin(pin)
+        pins = msgspec.convert(tables, _LockFile).source
     except ValueError as error:
         reason = f"is no lock of this version of repack: {error}"
         raise ConfigError(reason, code="lock", file=path, hint=_RENEW) from None
-    return lock
+    return Lock(pins=tuple(sorted(pins, key=lambda pin: pin.key)))
 
 
 def format_lock(lock: Lock) -> str:

@@ -142,6 +142,15 @@ def test_every_file_that_the_readme_names_is_there() -> None:
     assert all((TOP / link).exists() for link in links), links
 
 
+def test_nothing_has_anybody_install_our_name_from_a_public_index() -> None:
+    ours = re.compile(r"""(pip|uv|pipx|poetry|pdm)\b.* (install|add) .*["' ](cv2-)?repack["'\[ ]""")
+    places = [*PAGES, *(DOCS / "recipes").iterdir(), *Path(repack.__file__).parent.rglob("*.*")]
+    for path in places:
+        if path.suffix in {".py", ".md", ".yml", ".toml", ".jinja"}:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                assert not ours.search(line), f"{path}: {line}"
+
+
 # Every block of commands is run, or at least understood
 
 #: A comment before a block that says why it is not run here, or which file it is.

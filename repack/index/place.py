@@ -297,7 +297,7 @@ def open_place(text: str) -> Place:
             "obstore is not installed, or boto3, which reads AWS_PROFILE",
             code="driver-missing",
             file=text,
-            hint='python -m pip install "cv2-repack[bucket]" boto3',
+            hint="python -m pip install obstore, and boto3 where AWS_PROFILE is set",
         ) from None
 
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.pylock import PackageWheel, Pylock, PylockSelectError
@@ -149,7 +149,8 @@ def _choose_wheels(lock: Pylock, python: str) -> list[Pin]:
         *compatible_tags(version, interpreter, ["win_amd64"]),
     ]
     pins = []
-    for package, wheel in lock.select(environment=windows_environment(python), tags=tags):  # type: ignore[arg-type]
+    environment: Any = windows_environment(python)  # a TypedDict, of which select needs no more
+    for package, wheel in lock.select(environment=environment, tags=tags):
         if isinstance(wheel, PackageWheel):
             parts = urlsplit(wheel.url or wheel.path or "")
             pin = Pin(
