@@ -14,7 +14,13 @@ from repack.emit import Emitted, emit, move_wheel, staging
 from repack.errors import OutputError
 from repack.fetch import locate
 from repack.fetch.supply import Supply
-from repack.inspect import Analysis, analyse, require_cv2, require_original, require_windows
+from repack.inspect.analysis import (
+    Analysis,
+    analyse,
+    require_cv2,
+    require_original,
+    require_windows,
+)
 from repack.patching import patch_wheel
 from repack.plan import (
     Plan,
@@ -41,7 +47,8 @@ from repack.record import (
 )
 from repack.sample import make_sample
 from repack.smoke import Trial, Verdict, find_missing, try_wheels
-from repack.wheel import parse_filename, read_member
+from repack.wheel.names import parse_filename
+from repack.wheel.reader import read_member
 
 #: 1980-01-01, the first day that a ZIP archive can name.
 _FIRST_DAY = 315_532_800
@@ -140,7 +147,6 @@ def inspect_source(path: Path, config: Config, supply: Supply) -> Analysis:
     with supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task:
         return analyse(
             path,
-            pythons=config.build.python,
             allow_startup_hook=config.allow.startup_hook,
             task=task,
             memory=files.Memory(supply.cache.folder("seen")),

@@ -15,7 +15,7 @@ from repack.console import Progress
 from repack.errors import InputError
 from repack.plan import Plan, PlannedWheel
 from repack.record import FILENAME, WheelRecord, read_record
-from repack.wheel import splice
+from repack.wheel.writer import splice
 
 _FAILED = "failed"
 

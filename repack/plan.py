@@ -12,7 +12,7 @@ from difflib import unified_diff
 from packaging.specifiers import SpecifierSet
 
 from repack.config import Build, name_token
-from repack.dlls import (
+from repack.dlls.families import (
     Dll,
     Kind,
     classify,
@@ -23,8 +23,9 @@ from repack.dlls import (
     key_of,
 )
 from repack.errors import InputError, OutputError
-from repack.inspect import Analysis, Need
-from repack.inspect.analysis import STABLE_DLLS
+from repack.inspect.analysis import STABLE_DLLS, Analysis
+from repack.inspect.binaries import Need
+from repack.inspect.findings import find_findings
 from repack.inspect.pythons import (
     correct_requirements,
     has_tag_for,
@@ -34,17 +35,9 @@ from repack.inspect.pythons import (
 )
 from repack.patching import Patched
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
-from repack.wheel import (
-    Added,
-    Carried,
-    Copied,
-    Wheel,
-    local_version,
-    read_member,
-    rename_wheel,
-    rewrite_members,
-    size_of,
-)
+from repack.wheel.names import local_version, rename_wheel
+from repack.wheel.reader import Wheel, read_member
+from repack.wheel.writer import Added, Carried, Copied, rewrite_members, size_of
 
 #: Changes whenever the same recipe gives other bytes than before.
 _FORMAT = "3"
@@ -147,7 +140,9 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
         left_out=supplement.left_out,
         needs=tuple(map(_describe_need, analysis.needs)),
         changes=tuple(_list_changes(wheels[0], analysis.wheel)),
-        findings=_merge_findings(*patched.notes, *supplement.findings, *analysis.findings),
+        findings=_merge_findings(
+            *patched.notes, *supplement.findings, *find_findings(analysis, build.python)
+        ),
         refused=tuple(
             Refusal(python=python, reason=reason) for python, reason in reasons.items() if reason
         ),

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from repack import files
-from repack.dlls import Kind, classify, distribution
+from repack.dlls.families import Kind, classify, distribution
 from repack.errors import InputError
 from repack.pages import render_template, reveal_hidden
 from repack.plan import format_megabytes

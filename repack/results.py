@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from repack.build import BuildResult
-from repack.dlls import Kind
+from repack.dlls.families import Kind
 from repack.errors import RepackError
-from repack.inspect import Analysis, Need
+from repack.inspect.analysis import Analysis
+from repack.inspect.binaries import Need
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import PlannedWheel, describe_source, format_megabytes
 from repack.pythons import Interpreter
 from repack.record import FAILED, Cargo, Finding, Outcome, Seen, WheelRecord
-from repack.wheel import Added, Wheel
+from repack.wheel.reader import Wheel
+from repack.wheel.writer import Added
 
 BUILD_HEADINGS = ("Python", "untouched wheel", "fixed wheel", "file")
 SMOKE_HEADINGS = ("Wheel", "Python", "what it did", "seconds")
@@ -178,7 +180,7 @@ def _size_of(entry: Added) -> int:
 # A wheel that is inspected
 
 
-def inspect_json(analysis: Analysis) -> Json:
+def inspect_json(analysis: Analysis, findings: Sequence[Finding]) -> Json:
     """Return a wheel's facts and findings."""
     wheel, source = analysis.wheel, describe_source(analysis, "")
     return {
@@ -202,11 +204,11 @@ def inspect_json(analysis: Analysis) -> Json:
             for need in analysis.needs
         ],
         "modules": _own_modules(wheel),
-        "findings": msgspec.to_builtins(analysis.findings),
+        "findings": msgspec.to_builtins(tuple(findings)),
     }
 
 
-def inspect_lines(analysis: Analysis) -> list[str]:
+def inspect_lines(analysis: Analysis, findings: Sequence[Finding]) -> list[str]:
     """Return a wheel's facts and findings as text, one greppable line each."""
     wheel, source = analysis.wheel, describe_source(analysis, "")
     built_with = f"CUDA {source.cuda}" if source.cuda else "no CUDA"
@@ -224,7 +226,7 @@ def inspect_lines(analysis: Analysis) -> list[str]:
     for module in _own_modules(wheel):
         whose = "as this repack has it" if module["same"] else "not as this repack has it"
         lines.append(f"  {module['member']} has SHA-256 {module['sha256']}, {whose}")
-    return [*lines, *(finding_line(source.filename, finding) for finding in analysis.findings)]
+    return [*lines, *(finding_line(source.filename, finding) for finding in findings)]
 
 
 def _need_line(need: Need) -> str:

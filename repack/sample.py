@@ -9,17 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from repack.errors import InputError, ToolError
-from repack.inspect import require_windows
-from repack.wheel import (
-    Wheel,
-    local_version,
-    parse_filename,
-    read_member,
-    read_wheel,
-    rename_wheel,
-    rewrite_members,
-    splice,
-)
+from repack.inspect.analysis import require_windows
+from repack.wheel.names import local_version, parse_filename, rename_wheel
+from repack.wheel.reader import Wheel, read_member, read_wheel
+from repack.wheel.writer import rewrite_members, splice
 
 _MODULE, _CONFIG = "cv2/cv2.pyd", "cv2/config.py"
 #: A cv2.pyd for the CPU has 80 MB.

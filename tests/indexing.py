@@ -8,7 +8,7 @@ import publishing
 
 from repack.files import sha256_of
 from repack.record import Beside, BuildRecord, Origin, Outcome, Seen, WheelRecord, write_record
-from repack.wheel import parse_filename
+from repack.wheel.names import parse_filename
 
 
 def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) -> None:

@@ -16,16 +16,10 @@ from pathlib import Path
 
 from genuine import CUDA_12, genuine_dlls, genuine_wheel
 
-from repack.wheel import (
-    Archive,
-    Carried,
-    Copied,
-    open_archive,
-    read_wheel,
-    rename_wheel,
-    rewrite_members,
-    splice,
-)
+from repack.wheel.archive import Archive, open_archive
+from repack.wheel.names import rename_wheel
+from repack.wheel.reader import read_wheel
+from repack.wheel.writer import Carried, Copied, rewrite_members, splice
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 LARGE = "cv2/data/large.bin"

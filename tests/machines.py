@@ -16,7 +16,7 @@ import pefile
 import pytest
 from dllmaking import make_dll
 
-from repack.dlls import classify, cure, general_cures
+from repack.dlls.families import classify, cure, general_cures
 from repack.patching import builtin_folder
 
 FILE = builtin_folder() / "cv2" / "cuda_dlls.py"

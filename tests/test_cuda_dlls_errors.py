@@ -31,7 +31,7 @@ from machines import (
     table,
 )
 
-from repack.dlls import FAMILIES
+from repack.dlls.families import FAMILIES
 
 GOLDEN = Path(__file__).parent / "golden" / "messages"
 PAGES = Path(__file__).parents[1] / "docs" / "import-failed"

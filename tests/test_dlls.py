@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repack.dlls import Dll, Kind, classify, index_requirement, may_be_shipped, possible_majors
+from repack.dlls.families import (
+    Dll,
+    Kind,
+    classify,
+    index_requirement,
+    may_be_shipped,
+    possible_majors,
+)
 
 HASH = "0123456789abcdef0123456789abcdef"
 

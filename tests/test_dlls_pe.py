@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repack.dlls import make_dll, read_exports, read_image
-from repack.dlls.pe import Import
+from repack.dlls.pe import Import, read_exports, read_image
+from repack.dlls.writing import make_dll
 from repack.errors import InputError
 
 RETURN_42 = b"\xb8\x2a\x00\x00\x00\xc3"

@@ -19,10 +19,10 @@ from wheelmaking import make_pyd, make_wheel, written_rows
 from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
 from repack.doctor.installed import find_package, read_facts, read_rows
 from repack.errors import RepackError
-from repack.inspect import analyse
+from repack.inspect.analysis import analyse
 from repack.patching import patch_wheel
 from repack.plan import Supplement, build_facts
-from repack.wheel import entry_of
+from repack.wheel.metadata import entry_of
 
 INFO = "opencv_contrib_python-4.12.0.88+cu129.dist-info"
 WHEEL = f"{INFO.removesuffix('.dist-info')}-cp37-abi3-win_amd64.whl"

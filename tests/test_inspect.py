@@ -13,7 +13,8 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import InputError
 from repack.files import Memory
-from repack.inspect import Analysis, analyse, require_cv2
+from repack.inspect.analysis import Analysis, analyse, require_cv2
+from repack.inspect.findings import find_findings
 
 CUDA_12 = {"nppc64_12.dll": ["nppGetLibVersion"], "cudart64_12.dll": ["cudaGetDeviceCount"]}
 NUMPY_1 = b"\0numpy.core._multiarray_umath\0numpy.core.multiarray failed to import\0"
@@ -51,7 +52,6 @@ def analysed(tmp_path: Path) -> Analyser:
         version: str = "4.9.0.80",
         tag: str = "cp37-abi3",
         requires: Sequence[str] = ("numpy",),
-        pythons: Sequence[str] = ("3.7", "3.12"),
     ) -> Analysis:
         members = {
             "cv2/__init__.py": b"from .cv2 import *\n",
@@ -60,13 +60,13 @@ def analysed(tmp_path: Path) -> Analyser:
         }
         path = tmp_path / f"{name}-{version}-{tag}-win_amd64.whl"
         wheel = make_wheel(path, members, requires=requires)
-        return analyse(wheel, pythons=pythons, allow_startup_hook=True)
+        return analyse(wheel, allow_startup_hook=True)
 
     return make
 
 
-def codes(analysis: Analysis) -> list[str]:
-    return [finding.code for finding in analysis.findings]
+def codes(analysis: Analysis, pythons: Sequence[str] = ("3.7", "3.12")) -> list[str]:
+    return [finding.code for finding in find_findings(analysis, pythons)]
 
 
 def answers(analysis: Analysis) -> dict[str, str | None]:
@@ -89,7 +89,7 @@ def test_a_one_file_build_says_which_dlls_it_needs(analysed: Analyser) -> None:
         ("python3.dll", "python", False),
     ]
     assert {need.needed_by for need in analysis.needs} == {("cv2/cv2.pyd",)}
-    assert (analysis.cuda_major, analysis.abi3, analysis.findings) == (12, True, ())
+    assert (analysis.cuda_major, analysis.abi3, codes(analysis)) == (12, True, [])
 
 
 def test_a_wheel_that_delvewheel_has_repaired_is_a_cuda_build(analysed: Analyser) -> None:
@@ -216,7 +216,7 @@ def test_requirements_must_fit_the_binary_on_the_pythons_asked_for(
 ) -> None:
     marks, requires, pythons, expected = REQUIREMENTS[name]
     pyd = make_pyd(CUDA_12) + marks
-    assert codes(analysed(pyd=pyd, requires=requires, pythons=pythons)) == expected
+    assert codes(analysed(pyd=pyd, requires=requires), pythons) == expected
 
 
 def test_a_wheel_for_one_python_is_asked_about_for_that_one(analysed: Analyser) -> None:
@@ -278,7 +278,7 @@ FINDINGS: dict[str, list[tuple[Parts, str, str]]] = {
 @pytest.mark.parametrize("code", FINDINGS)
 def test_what_is_wrong_is_found(code: str, analysed: Analyser) -> None:
     for parts, member, text in FINDINGS[code]:
-        (finding,) = analysed(**parts).findings
+        (finding,) = find_findings(analysed(**parts), ["3.12"])
         assert (finding.code, finding.member) == (code, member)
         assert text in finding.message
 
@@ -294,7 +294,7 @@ RIGHT_TAGS = {
 
 @pytest.mark.parametrize(("dll", "tag"), RIGHT_TAGS.values(), ids=RIGHT_TAGS)
 def test_a_tag_that_the_binary_bears_out_is_right(dll: str, tag: str, analysed: Analyser) -> None:
-    assert analysed(pyd=linked(dll), tag=tag).findings == ()
+    assert codes(analysed(pyd=linked(dll), tag=tag)) == []
 
 
 #: One for all Pythons, one Python's, in OpenCV's own layout, at the root.
@@ -388,7 +388,7 @@ def test_carried_dlls_are_judged(name: str, analysed: Analyser) -> None:
     # A stand-in is no driver.
     files = {TERMS: nvidia.LICENCE, "cv2/stand-ins/nvcuda/nvcuda.dll": nvidia.DRIVER.content}
     files |= {f"cv2/{dll.name}": dll.content for dll in dlls}
-    findings = analysed(pyd=make_pyd(needs), files=files).findings
+    findings = find_findings(analysed(pyd=make_pyd(needs), files=files))
     assert len(findings) == bool(texts)
     assert all(text in f"{findings[0].code} {findings[0].message}" for text in texts)
 

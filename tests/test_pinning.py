@@ -16,7 +16,7 @@ from packaging.pylock import Pylock
 from wheelmaking import make_wheel
 
 from repack.files import sha256_of
-from repack.wheel import windows_environment
+from repack.wheel.metadata import windows_environment
 
 DNN = 'nvidia-cudnn-cu12>=9; extra == "dnn"'
 

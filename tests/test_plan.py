@@ -11,11 +11,11 @@ from dllmaking import make_dll
 from wheelmaking import make_wheel, metadata
 
 from repack.config import Build
-from repack.inspect import Analysis, analyse
+from repack.inspect.analysis import Analysis, analyse
 from repack.patching import Patched
 from repack.plan import Plan, PlannedWheel, Supplement, build_facts, make_plan, refusal
 from repack.record import Cargo
-from repack.wheel import Added, Copied
+from repack.wheel.writer import Added, Copied
 
 NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")

@@ -18,7 +18,7 @@ from proof.disks import processes_in
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
-from repack.dlls import read_image
+from repack.dlls.pe import read_image
 from repack.errors import FetchError, InputError, RepackError, ToolError
 from repack.fetch import Cache, Supply
 from repack.process import run

@@ -10,7 +10,8 @@ from dllmaking import make_dll
 from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import InputError, ToolError
-from repack.inspect import analyse
+from repack.inspect.analysis import analyse
+from repack.inspect.findings import find_findings
 from repack.sample import make_sample
 
 CONFIG = b"""\
@@ -64,7 +65,7 @@ def test_a_sample_imports_what_a_cuda_build_does(
     before = {need.dll.name for need in analyse(base).needs}
     assert {need.dll.name for need in analysis.needs} == before | {*IMPORTS[cuda], *dlls}
     assert (analysis.cuda_major, analysis.cuda_version) == (cuda, VERSIONS[cuda])
-    assert analysis.findings == ()
+    assert find_findings(analysis) == ()
 
 
 def test_a_sample_says_that_it_is_one_and_keeps_all_other_members(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from faultserver import listening
 from packaging.licenses import canonicalize_license_expression
 from wheelmaking import make_pyd, make_wheel
 
-from repack.wheel import open_archive
+from repack.wheel.archive import open_archive
 
 LIBS = "opencv_contrib_python.libs"
 SOURCE = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"

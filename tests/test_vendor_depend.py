@@ -15,7 +15,7 @@ from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import FetchError, InputError
 from repack.fetch import Cache, Listing, Supply
-from repack.inspect import analyse
+from repack.inspect.analysis import analyse
 from repack.vendor import require_distributions
 
 NEEDS = {

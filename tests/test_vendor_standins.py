@@ -9,7 +9,7 @@ import pefile
 import pytest
 from wheelmaking import make_pyd, make_wheel
 
-from repack.inspect import analyse
+from repack.inspect.analysis import analyse
 from repack.vendor import stand_ins
 from repack.vendor.standins import make_stand_in
 

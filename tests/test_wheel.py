@@ -14,19 +14,10 @@ from packaging.utils import parse_wheel_filename
 from wheelmaking import make_wheel, wheel_file
 
 from repack.errors import InputError
-from repack.wheel import (
-    Carried,
-    Copied,
-    Wheel,
-    edit_metadata,
-    entry_of,
-    local_version,
-    parse_filename,
-    read_wheel,
-    rename_wheel,
-    rewrite_members,
-    splice,
-)
+from repack.wheel.metadata import edit_metadata, entry_of
+from repack.wheel.names import local_version, parse_filename, rename_wheel
+from repack.wheel.reader import Wheel, read_wheel
+from repack.wheel.writer import Carried, Copied, rewrite_members, splice
 
 METADATA = b"""\
 Metadata-Version: 2.1

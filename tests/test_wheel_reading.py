@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from wheelmaking import DEFLATED, MAX32, End, Entry, descriptor, make_wheel, make_zip, zip64
 
 from repack.errors import InputError
-from repack.wheel import Member, RecordEntry, Sink, open_archive, read_member, read_wheel
-from repack.wheel.content import hash_members
+from repack.wheel.archive import Member, open_archive
+from repack.wheel.metadata import RecordEntry
+from repack.wheel.reader import Sink, hash_members, read_member, read_wheel
 
 
 def refusal(path: Path) -> InputError:

@@ -21,17 +21,9 @@ from wheelmaking import (
 )
 
 from repack.errors import InputError
-from repack.wheel import (
-    Added,
-    Archive,
-    Copied,
-    Member,
-    open_archive,
-    size_of,
-    splice,
-)
-from repack.wheel.content import hash_members
-from repack.wheel.writer import Written
+from repack.wheel.archive import Archive, Member, open_archive
+from repack.wheel.reader import hash_members
+from repack.wheel.writer import Added, Copied, Written, size_of, splice
 
 TIME = 1_600_000_000
 BIG = bytes(range(256)) * 4096

@@ -30,7 +30,8 @@ from repack.errors import InputError, OutputError, RepackError, UsageError, quot
 from repack.fetch import Cache
 from repack.fetch.supply import Supply
 from repack.files import write
-from repack.inspect import analyse
+from repack.inspect.analysis import analyse
+from repack.inspect.findings import find_findings
 from repack.lock import format_value
 from repack.pythons import Pythons
 from repack.record import FAILED as SMOKE_FAILED
@@ -316,23 +317,24 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
         repack inspect --strict --json upstream.whl
 
     """
-    analyses, errors = [], []
+    wheels, errors = [], []
     with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
         for wheel in options.wheels:
             try:
-                analyses.append(analyse(wheel, pythons=DEFAULT_PYTHONS, allow_startup_hook=True))
+                analysis = analyse(wheel, allow_startup_hook=True)
+                wheels.append((analysis, find_findings(analysis, DEFAULT_PYTHONS)))
             except InputError as error:
                 errors.append(error)
             task.advance(1)
     for refusal in errors:
         _log.error("%s", refusal)
-    has_findings = any(analysis.findings for analysis in analyses)
+    has_findings = any(findings for _, findings in wheels)
     return Answer(
         {
-            "wheels": [results.inspect_json(analysis) for analysis in analyses],
+            "wheels": [results.inspect_json(*wheel) for wheel in wheels],
             "errors": [results.error_json(error) for error in errors],
         },
-        [line for analysis in analyses for line in results.inspect_lines(analysis)],
+        [line for wheel in wheels for line in results.inspect_lines(*wheel)],
         failed=bool(errors) or (options.strict and has_findings),
     )
 

@@ -22,7 +22,7 @@ from repack.doctor.installed import (
 from repack.errors import InputError, RepackError
 from repack.files import replacing, sweep, workspace
 from repack.patching import patch_wheel
-from repack.wheel import entry_of
+from repack.wheel.metadata import entry_of
 
 _LOADER, _RECORD = "cv2/__init__.py", "RECORD"
 

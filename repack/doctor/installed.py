@@ -10,13 +10,14 @@ from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from repack.dlls import Image, read_image
+from repack.dlls.pe import Image, read_image
 from repack.errors import InputError
-from repack.inspect import Binaries, conclude, find_numpy_abi
+from repack.inspect.analysis import conclude
+from repack.inspect.binaries import Binaries, find_numpy_abi
 from repack.patching import BUILD_MODULE, read_build
 from repack.plan import Supplement, build_facts
-from repack.wheel import Wheel, entry_of, read_wheel
-from repack.wheel.record import format_record
+from repack.wheel.metadata import entry_of, format_record
+from repack.wheel.reader import Wheel, read_wheel
 
 #: In the .dist-info of what was fixed: the files as they were. RECORD is the last to get there.
 ORIGINALS = "repack-originals"

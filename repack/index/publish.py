@@ -38,7 +38,7 @@ from repack.index.project import (
 )
 from repack.plan import check_size, describe_size
 from repack.record import BuildRecord, WheelRecord, read_records
-from repack.wheel import Wheel, read_wheel
+from repack.wheel.reader import Wheel, read_wheel
 
 #: So often others may come between before we give up.
 _ROUNDS = 50

@@ -17,7 +17,7 @@ from repack.console import Progress
 from repack.errors import FetchError, ToolError, redact
 from repack.fetch.pip import read_settings
 from repack.process import run
-from repack.wheel import windows_environment
+from repack.wheel.metadata import windows_environment
 
 #: Seconds: an index may tell no hashes, and then each file is downloaded for its own.
 _LONGEST = 3600.0

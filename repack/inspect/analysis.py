@@ -1,16 +1,20 @@
 """What is known of a wheel once it has been looked through."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from repack.dlls import Image, Kind, key_of
+from repack.console import Task
+from repack.dlls.families import Kind, key_of, possible_majors
+from repack.dlls.pe import Image
 from repack.errors import InputError
-from repack.inspect.needs import Need
+from repack.files import Memory
+from repack.inspect.binaries import Binaries, Need, find_needs, read_binaries
 from repack.patching import BUILD_MODULE, read_build
-from repack.record import Finding
-from repack.wheel import Wheel, WheelName, read_member
+from repack.wheel.names import WheelName
+from repack.wheel.reader import Wheel, read_member
 
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
@@ -49,7 +53,6 @@ class Analysis:
     cuda_major: int | None = None
     cuda_version: tuple[int, int] | None = None
     numpy: str | None = None
-    findings: tuple[Finding, ...] = ()
 
     @property
     def native(self) -> tuple[str, ...]:
@@ -137,3 +140,60 @@ def require_original(analysis: Analysis) -> None:
             file=analysis.wheel.path,
             hint=f"build from the original {name} (sha256 {sha256})",
         )
+
+
+_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
+# "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
+_LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
+
+
+def analyse(
+    path: Path,
+    *,
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    memory: Memory | None = None,
+) -> Analysis:
+    """Return what the wheel at `path` is; the arguments and errors are those of `read_binaries`."""
+    wheel, binaries = read_binaries(
+        path, allow_startup_hook=allow_startup_hook, task=task, memory=memory
+    )
+    return conclude(wheel, binaries)
+
+
+def conclude(wheel: Wheel, binaries: Binaries) -> Analysis:
+    """Return what a wheel is whose binaries are these."""
+    analysis = Analysis(wheel=wheel, images=binaries.images, numpy=binaries.numpy)
+    analysis = replace(
+        analysis,
+        needs=find_needs(analysis.native, analysis.images),
+        claims=tuple(dict.fromkeys(_find_claims(analysis))),
+    )
+    major, version = _find_cuda(analysis)
+    return replace(analysis, cuda_major=major, cuda_version=version)
+
+
+def _find_claims(analysis: Analysis) -> Iterator[Claim]:
+    match (analysis.build or {}).get("cuda"):
+        case (int(major), int() | None as minor):
+            yield Claim(BUILD_MODULE, major, minor)
+    for member, content in analysis.configs.items():
+        for toolkit in _TOOLKIT.finditer(content):
+            yield Claim(member, int(toolkit[1]), int(toolkit[2]))
+    name = analysis.wheel.filename
+    for place, text in {"its version": name.version.local or "", "its name": name.name}.items():
+        for label in _LABEL.finditer(text):
+            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
+
+
+def _find_cuda(analysis: Analysis) -> tuple[int | None, tuple[int, int] | None]:
+    """Return CUDA's major, and its version: the binary decides, the texts may say more."""
+    if not any(need.is_nvidia for need in analysis.needs):
+        return None, None
+    majors = possible_majors(need.dll for need in analysis.needs if need.is_cuda)
+    fitting = [claim for claim in analysis.claims if majors is None or claim.major in majors]
+    major = next((claim.major for claim in fitting), None)
+    if majors and len(majors) == 1:
+        (major,) = majors
+    minors = [claim.minor for claim in fitting if claim.major == major and claim.minor is not None]
+    return major, (major, minors[0]) if major and minors else None

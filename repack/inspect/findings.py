@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from repack.dlls import Kind, classify, may_be_shipped, missing_parts, possible_majors
+from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
 from repack.inspect.analysis import Analysis
 from repack.inspect.pythons import (
@@ -17,7 +17,7 @@ from repack.inspect.pythons import (
 )
 from repack.patching import machine_directories
 from repack.record import Finding
-from repack.wheel import read_member, startup_hooks
+from repack.wheel.reader import read_member, startup_hooks
 
 #: Where stand-ins for the driver's DLLs lie; each has a folder of its own in it.
 STAND_INS = "cv2/stand-ins"
@@ -38,7 +38,7 @@ _SHOWN = 4
 Row: TypeAlias = tuple[Any, ...]
 
 
-def find_findings(analysis: Analysis, pythons: Collection[str]) -> tuple[Finding, ...]:
+def find_findings(analysis: Analysis, pythons: Collection[str] = ()) -> tuple[Finding, ...]:
     """Return all that should be said of the wheel, sorted by code and member.
 
     `pythons` are those that it is to serve.

@@ -8,7 +8,8 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from repack.wheel import WheelName, parse_requirement, select_requirements
+from repack.wheel.metadata import parse_requirement, select_requirements
+from repack.wheel.names import WheelName
 
 #: Python 3.8 dropped the "m" from its ABI tag (PEP 3149).
 _FIRST_WITHOUT_M = 8

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from repack.config import IndexSource
-from repack.dlls import make_dll, read_exports
+from repack.dlls.pe import read_exports
+from repack.dlls.writing import make_dll
 from repack.errors import FetchError, ToolError
 from repack.fetch import Cache, Supply
 from repack.files import sha256_of

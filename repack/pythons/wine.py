@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from repack.console import Progress
-from repack.dlls import make_dll, read_exports
+from repack.dlls.pe import read_exports
+from repack.dlls.writing import make_dll
 from repack.errors import ToolError
 from repack.fetch import Cache
 from repack.process import run

@@ -12,13 +12,13 @@ from packaging.utils import canonicalize_name
 
 from repack.config import Smoke
 from repack.console import Progress
-from repack.dlls import Kind, index_requirement
+from repack.dlls.families import Kind, index_requirement
 from repack.errors import FetchError, ToolError
 from repack.fetch import Cache, Fetched
 from repack.fetch.supply import Supply
-from repack.inspect import Analysis
+from repack.inspect.analysis import Analysis
 from repack.pythons import Interpreter, make_once
-from repack.wheel import select_requirements
+from repack.wheel.metadata import select_requirements
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"

@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from repack.console import SILENT
-from repack.dlls import make_dll
+from repack.dlls.writing import make_dll
 from repack.fetch import Cache
 from repack.process import Finished, run
 from repack.pythons import make_once, windows_path, work_folder

@@ -18,7 +18,7 @@ from repack.errors import RepackError, ToolError
 from repack.fetch import Fetched
 from repack.fetch.supply import Supply
 from repack.files import Memory
-from repack.inspect import Analysis
+from repack.inspect.analysis import Analysis
 from repack.plan import refusal
 from repack.pythons import Pythons
 from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome

@@ -12,9 +12,11 @@ from zipfile import ZipFile
 
 from repack.errors import ToolError
 from repack.files import workspace
-from repack.inspect import Analysis, find_needs
+from repack.inspect.analysis import Analysis
+from repack.inspect.binaries import find_needs
 from repack.process import run
-from repack.wheel import Carried, read_wheel, splice
+from repack.wheel.reader import read_wheel
+from repack.wheel.writer import Carried, splice
 
 #: Names stay, so that NVIDIA's bytes do; what lies in the wheel already is looked into.
 _OPTIONS = ("--no-mangle-all", "--analyze-existing", "--ignore-existing")

@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import PurePath
 
 from repack.config import Config
-from repack.dlls import Kind, classify, may_be_shipped, missing_parts
+from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts
 from repack.fetch.supply import Supply
-from repack.inspect import Analysis
+from repack.inspect.analysis import Analysis
 from repack.inspect.findings import make_finding
 from repack.plan import Supplement
 from repack.record import Cargo, Finding
@@ -15,7 +15,8 @@ from repack.vendor.delvewheel import repair
 from repack.vendor.sbom import FILENAME, make_sbom
 from repack.vendor.selection import Choice, is_asked_for, may_carry, select_dlls
 from repack.vendor.suppliers import Supplier, fetch_supplier, read_directory
-from repack.wheel import Carried, Copied, rename_wheel
+from repack.wheel.names import rename_wheel
+from repack.wheel.writer import Carried, Copied
 
 #: What NVIDIA's own wheels of today state as their License-Expression.
 _LICENCE = "LicenseRef-NVIDIA-Proprietary"

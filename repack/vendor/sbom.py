@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from repack import __version__
-from repack.dlls import Kind
+from repack.dlls.families import Kind
 from repack.errors import redact_url
 from repack.record import Cargo
 from repack.vendor.selection import Choice
-from repack.wheel import Wheel
+from repack.wheel.reader import Wheel
 
 #: The name under .dist-info/sboms/: the tool's, so that those of others can stand beside it.
 FILENAME = "repack.cdx.json"

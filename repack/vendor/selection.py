@@ -6,17 +6,11 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from repack.config import Config
-from repack.dlls import (
-    Dll,
-    Image,
-    Kind,
-    classify,
-    index_requirement,
-    key_of,
-    may_be_shipped,
-)
+from repack.dlls.families import Dll, Kind, classify, index_requirement, key_of, may_be_shipped
+from repack.dlls.pe import Image
 from repack.errors import InputError
-from repack.inspect import Analysis, find_needs
+from repack.inspect.analysis import Analysis
+from repack.inspect.binaries import find_needs
 from repack.vendor.suppliers import Supplier
 
 _CARRIED = {Kind.CUDA, Kind.CUDNN}

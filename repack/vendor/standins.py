@@ -6,12 +6,14 @@ made for one binary: it exports what that imports and nothing else.
 
 from collections.abc import Iterable
 
-from repack.dlls import Kind, make_dll
-from repack.inspect import Analysis
+from repack.dlls.families import Kind
+from repack.dlls.writing import make_dll
+from repack.inspect.analysis import Analysis
 from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement
 from repack.vendor.members import describe_cargo
-from repack.wheel import Added, Carried, entry_of
+from repack.wheel.metadata import entry_of
+from repack.wheel.writer import Added, Carried
 
 _ORIGIN = "a stand-in that repack wrote"
 #: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;

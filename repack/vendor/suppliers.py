@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from repack.dlls import Image, Kind, classify, read_image
+from repack.dlls.families import Kind, classify
+from repack.dlls.pe import Image, read_image
 from repack.fetch import Fetched
 from repack.fetch.supply import Supply
 from repack.files import Memory, not_read
-from repack.inspect import read_binaries
-from repack.wheel import Added, Carried, Copied, Wheel, entry_of
+from repack.inspect.binaries import read_binaries
+from repack.wheel.metadata import entry_of
+from repack.wheel.reader import Wheel
+from repack.wheel.writer import Added, Carried, Copied
 
 _OF_NVIDIA = {Kind.CUDA, Kind.CUDNN, Kind.DRIVER}
 #: NVIDIA's wheels hold no Python and are the same for each.

@@ -11,9 +11,9 @@ from genuine import CUDA_10, unpacked_artifact
 from proof.packages import Parts
 from proof.scenarios import Dlls
 from repack.console import SILENT
-from repack.dlls import read_exports
+from repack.dlls.pe import read_exports
 from repack.smoke import unpack_dlls
-from repack.wheel import open_archive
+from repack.wheel.archive import open_archive
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.
 _FAMILIES = {"npp": "npp", "cudart": "cuda-runtime", "cublas": "cublas", "cufft": "cufft"}

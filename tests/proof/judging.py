@@ -6,7 +6,7 @@ from pathlib import PureWindowsPath
 
 from proof.running import Seen
 from proof.scenarios import IMPORTS, Wanted, filled
-from repack.dlls import Kind, classify
+from repack.dlls.families import Kind, classify
 
 
 def faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from proof.wheels import NotMadeError, cuda_of, fixed_wheel, pythons_of, untouch
 from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch.supply import Supply
-from repack.inspect import analyse
+from repack.inspect.analysis import analyse
 from repack.pythons import Interpreter, Pythons
 from repack.smoke import requirements_for
 

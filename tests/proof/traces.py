@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
-from repack.dlls import Kind, classify
+from repack.dlls.families import Kind, classify
 
 _LINE = re.compile(
     r"(?P<process>[0-9a-f]+):[0-9a-f]+:trace:loaddll:\w+ "
