@@ -12,8 +12,7 @@ from repack import __version__, files, vendor
 from repack.config import Config, FileSource, SampleSource, require_source, source_date_epoch
 from repack.emit import Emitted, emit, move_wheel, staging
 from repack.errors import OutputError
-from repack.fetch import locate
-from repack.fetch.supply import Supply
+from repack.fetch import Supply, locate
 from repack.inspect.analysis import (
     Analysis,
     analyse,

@@ -22,7 +22,7 @@ from pathlib import Path
 from genuine import CUDA_12, genuine_wheel
 from wheelmaking import make_pyd, make_wheel
 
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 
 REQUIREMENT = "opencv-contrib-python==4.11.0.86"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")

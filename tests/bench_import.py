@@ -13,8 +13,8 @@ from proof.proving import LOCK, Prover, Run
 from proof.scenarios import UNTOUCHED, read_scenarios
 
 from repack.console import SILENT
-from repack.fetch import Cache
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 
 ROUNDS = 10

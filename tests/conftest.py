@@ -17,7 +17,7 @@ from releases import GitHub
 from s3server import S3Server
 from wheelmaking import cuda_wheel
 
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 
 
 def pytest_configure() -> None:

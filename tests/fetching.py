@@ -16,7 +16,8 @@ from faultserver import FaultServer
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import Progress, Task
 from repack.errors import RepackError
-from repack.fetch import Cache, Fetched, Supply
+from repack.fetch import Fetched, Supply
+from repack.fetch.cache import Cache
 from repack.fetch.http import PATIENCE
 from repack.lock import Lock, Pin, write_lock
 

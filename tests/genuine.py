@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from wheelmaking import make_wheel, metadata, wheel_file
 
 from repack.console import SILENT
-from repack.fetch import Cache, Fetched, Supply
+from repack.fetch import Fetched, Supply
+from repack.fetch.cache import Cache
 from repack.pythons import make_once
 
 _FORMAT = "1"

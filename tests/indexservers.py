@@ -21,7 +21,7 @@ import requests
 from faultserver import PassingServer
 
 from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 
 USER, SECRET = "team", "s3cret-of-the-team"
 _DEVPI = "6.20.3"

@@ -9,7 +9,8 @@ from genuine import fetch_index
 from proof.disks import WineDisk, wine_disk
 from proof.layouts import Layout, lay_python, layout_of
 
-from repack.fetch import Cache, Fetched, Supply
+from repack.fetch import Fetched, Supply
+from repack.fetch.cache import Cache
 from repack.process import Finished, run
 from repack.pythons import Interpreter, Pythons, windows_path
 

@@ -17,8 +17,8 @@ from proof.scenarios import read_scenarios
 from random_machines.judging import draw_machines, try_machines
 
 from repack.console import Console, Progress, log_to
-from repack.fetch import Cache
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.files import replacing
 from repack.process import run
 from repack.pythons import Interpreter, Pythons

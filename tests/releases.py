@@ -10,7 +10,8 @@ from fetching import fetch, sha256
 
 from repack.config import ReleaseSource
 from repack.errors import RepackError
-from repack.fetch import Cache, Fetched
+from repack.fetch import Fetched
+from repack.fetch.cache import Cache
 from repack.lock import Lock
 
 REPOSITORY = "cudawarped/opencv-python-cuda-wheels"

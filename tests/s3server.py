@@ -22,7 +22,7 @@ from fetching import no_proxies
 from indexservers import free_port, started
 
 from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.files import replace
 
 VERSION = "v1.8.0"

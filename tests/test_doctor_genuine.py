@@ -19,7 +19,7 @@ from proof.layouts import Layout, layout_of
 from running import repack
 
 from repack.console import SILENT
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.pythons import windows_path
 from repack.smoke import unpack_dlls
 

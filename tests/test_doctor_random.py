@@ -15,7 +15,8 @@ from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
 from repack.doctor.fixing import apply_fix, plan_fix, undo_fix
 from repack.doctor.installed import read_facts
 from repack.doctor.target import Target
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 
 INFO = "opencv_contrib_python-4.9.0.80+cu129.dist-info"

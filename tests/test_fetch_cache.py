@@ -10,7 +10,7 @@ from fetching import NAME, PATH, Site, fetch, locked, make_content, sha256
 
 from repack.config import FileSource, UrlSource
 from repack.errors import FetchError, OutputError, UsageError
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.lock import Lock
 
 CONTENT = make_content()

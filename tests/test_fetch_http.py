@@ -27,7 +27,7 @@ from fetching import NAME, PATH, TRIES, Site, fetch, locked, make_content, sha25
 
 from repack.config import UrlSource
 from repack.errors import FetchError, OutputError
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.fetch.http import PATIENCE
 from repack.lock import Lock
 

@@ -7,7 +7,8 @@ from faultserver import FaultServer, PassingServer, answers, resets_after
 from fetching import NAME, locked, make_content, sha256
 from releases import REPOSITORY, GitHub
 
-from repack.fetch import Cache, pin_key
+from repack.fetch import pin_key
+from repack.fetch.cache import Cache
 from repack.lock import Lock
 
 CONTENT = make_content()

@@ -14,7 +14,8 @@ from fetching import TRIES, Site, fetch, hurry, locked, make_content, no_proxies
 
 from repack.config import IndexSource
 from repack.errors import FetchError, RepackError
-from repack.fetch import Cache, Fetched, pin_key
+from repack.fetch import Fetched, pin_key
+from repack.fetch.cache import Cache
 from repack.lock import Lock
 
 CP39 = "sample_cu126-4.12.0-cp39-none-win_amd64.whl"

@@ -14,7 +14,8 @@ from proof.disks import wine_disk
 from proof.layouts import lay_python, layout_of
 from windowslab import IMPORTS, NPP, PYTHON, SITE, Files, Windows, cleared, native
 
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]

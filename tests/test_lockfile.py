@@ -10,8 +10,8 @@ from wheelmaking import make_wheel
 from repack.config import FileSource
 from repack.console import SILENT
 from repack.errors import ConfigError, FetchError
-from repack.fetch import Cache
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.files import sha256_of
 from repack.lock import Lock, Pin, difference, format_lock, read_lock, write_lock
 

@@ -18,7 +18,8 @@ from running import repack
 from wheelmaking import make_wheel
 
 from repack.console import SILENT
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 from repack.smoke import Machine, Outfit, Probe, unpack_dlls
 

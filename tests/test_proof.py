@@ -13,8 +13,8 @@ from proof.scenarios import Wanted, read_scenarios
 from prove import main
 
 from repack.console import SILENT
-from repack.fetch import Cache
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(3000)]

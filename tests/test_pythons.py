@@ -20,7 +20,8 @@ from wheelmaking import make_wheel
 from repack.console import SILENT
 from repack.dlls.pe import read_image
 from repack.errors import FetchError, InputError, RepackError, ToolError
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.process import run
 from repack.pythons import RECIPES, Interpreter, Pythons, make_once, windows_path
 from repack.pythons.assembly import assemble
@@ -163,7 +164,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     with zipfile.ZipFile(jar, "w") as archive:
         for name in (*TAKEN, *LEFT):
             archive.writestr(f"{_TOP}/{name}", b"MZ")
-    monkeypatch.setattr("repack.fetch.supply.Supply.fetch", lambda *_, **__: fetched(wheel))
+    monkeypatch.setattr("repack.fetch.Supply.fetch", lambda *_, **__: fetched(wheel))
     give_maven(tmp_path, STORES.format(jar=jar), monkeypatch)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (wheel, jar)]
     sums = dict(zip(("panda3d-sha256", "jar-sha256"), digests, strict=True))

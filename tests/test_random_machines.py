@@ -12,7 +12,8 @@ from random_machines.judging import describe_disagreement, draw_machines
 from random_machines.running import open_bench
 from windowslab import Windows
 
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 
 SEED = 0

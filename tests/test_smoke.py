@@ -10,7 +10,8 @@ import pytest
 from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
 
 from repack.console import SILENT
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.process import Finished
 from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome

@@ -104,7 +104,7 @@ def bench(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Be
     bench = Bench(repack, cuda_wheel(tmp_path / "in"), numpy_wheel(tmp_path / "in"))
     monkeypatch.setattr(verdicts, "Pythons", bench.pythons)
     monkeypatch.setattr(verdicts, "run_smoke", bench.run)
-    monkeypatch.setattr("repack.fetch.supply.Supply.wheel", lambda _, *words: bench.wheel(*words))
+    monkeypatch.setattr("repack.fetch.Supply.wheel", lambda _, *words: bench.wheel(*words))
     return bench
 
 

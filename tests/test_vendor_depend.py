@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import FetchError, InputError
-from repack.fetch import Cache, Listing, Supply
+from repack.fetch import Listing, Supply
+from repack.fetch.cache import Cache
 from repack.inspect.analysis import analyse
 from repack.vendor import require_distributions
 

@@ -27,8 +27,8 @@ from repack.config import (
 from repack.console import Progress
 from repack.emit import folder_for
 from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, system_fault
-from repack.fetch import Cache
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.files import write
 from repack.inspect.analysis import analyse
 from repack.inspect.findings import find_findings

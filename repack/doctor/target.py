@@ -13,7 +13,7 @@ from typing import Any
 
 from repack.console import Progress
 from repack.errors import InputError, ToolError, UsageError
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.process import run
 from repack.pythons.choice import find_executable
 from repack.pythons.wine import Wine, windows_path

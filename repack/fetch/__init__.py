@@ -1,6 +1,297 @@
-"""Where wheels come from: a file, a URL, an index or a release; the only room that fetches."""
+"""Fetches files for the steps of a build, each once, and pins them in the lock."""
 
+import re
+import time
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import requests
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
+from repack.console import SILENT, Progress, Task
+from repack.errors import FetchError, InputError, quote_name, redact_url
 from repack.fetch.cache import Cache
-from repack.fetch.supply import Fetched, Listing, Supply, locate, pin_key
+from repack.fetch.download import Offer, discard, download
+from repack.fetch.http import get, make_session
+from repack.fetch.index import find_wheel, package_url, read_members
+from repack.fetch.pip import choose_wheel
+from repack.fetch.release import find_asset
+from repack.files import Memory, sha256_of
+from repack.lock import Lock, Pin, difference, read_lock, write_lock
 
-__all__ = ["Cache", "Fetched", "Listing", "Supply", "locate", "pin_key"]
+RemoteSource: TypeAlias = UrlSource | IndexSource | ReleaseSource
+Fetchable: TypeAlias = FileSource | RemoteSource
+#: NVIDIA's wheels hold no Python and are the same for each.
+_ANY_PYTHON = "3.12"
+_URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
+_HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
+_MEANWHILE_HINT = "another build has pinned it meanwhile; build again: it takes what is pinned"
+_WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", re.ASCII)
+_NAME_HINT = "source.filename gives such a name: name-version-python-abi-platform.whl"
+
+
+class Fetched(NamedTuple):
+    """A file on this machine that is what its source is pinned as; `pin` goes into the lock."""
+
+    path: Path
+    pin: Pin
+
+    @property
+    def sha256(self) -> str:
+        """Its SHA-256 in hexadecimal digits."""
+        return self.pin.sha256
+
+
+class Listing(NamedTuple):
+    """A wheel of an index, and its members."""
+
+    filename: str
+    members: frozenset[str]
+
+
+class Supply:
+    """Fetches files as the lock pins them, and collects the pins of new ones.
+
+    `update` asks anew for everything that the lock pins. With `offline` nobody is asked.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        lock: Path | None = None,
+        *,
+        offline: bool = False,
+        update: bool = False,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Read the pins of the file `lock`, or of one in the cache."""
+        self.cache = cache
+        self.offline = offline
+        self.progress = progress
+        self._path = lock or cache.folder("pins") / "repack.lock"
+        self._update = update
+        self._lock = Lock() if update else read_lock(self._path)
+        self._new: dict[str, Pin] = {}
+
+    def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
+        """Return the file that `source` names, verified, from the cache if it can be.
+
+        What is pinned is had in exactly that form or not at all; `pinned` False takes it as it
+        is, this once. Raises FetchError, InputError for what is no wheel.
+        """
+        key = pin_key(source)
+        pin = self._pin(key) if pinned else None
+        if isinstance(source, FileSource):
+            fetched = self._read_local(source, key)
+        else:
+            fetched = self._obtain(source, key, pin)
+        _check_hash(fetched.sha256, source.sha256, by="source.sha256", file=key)
+        _check_hash(fetched.sha256, pin.sha256 if pin else None, by="repack.lock", file=key)
+        if pinned:
+            self._new[key] = fetched.pin
+        return fetched
+
+    def wheel(self, requirement: str, python: str) -> Fetched:
+        """Return the index's wheel for `requirement` on one Windows Python."""
+        return self.fetch(IndexSource(requirement=requirement, python=python))
+
+    def list_wheel(self, requirement: str, platform: str) -> Listing | None:
+        """Return which files the index's wheel for `requirement` holds; None for not known.
+
+        It is the pinned wheel, or the newest. Only its directory is read, and remembered.
+        """
+        source = IndexSource(requirement=requirement, python=_ANY_PYTHON, platform=platform)
+        key = pin_key(source)
+        pin = self._pin(key)
+        memory = Memory(self.cache.folder("listings"))
+        members = memory.recall(pin.sha256, frozenset[str]) if pin else None
+        if pin and members is not None:
+            return Listing(pin.filename, members)
+        if self.offline:
+            if pin is None:
+                return None
+            raise _not_offline(key, f"what {pin.filename} holds")
+        with self.progress.task(f"Looking what {requirement} holds", unit="steps"):
+            choice = choose_wheel(source, pin)
+            size, members = read_members(choice.url)
+        filename, sha256 = choice.filename, choice.sha256
+        if sha256 is not None:
+            _check_hash(sha256, pin.sha256 if pin else None, by="repack.lock", file=filename)
+            memory.keep(sha256, sorted(members))
+            url = package_url(filename)
+            fresh = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
+            self._new[key] = fresh
+        return Listing(filename, members)
+
+    def keep(self) -> tuple[str, ...]:
+        """Write what is new into the lock, and return what changed since the last time, as lines.
+
+        What another process has pinned meanwhile stays. Raises FetchError where it has pinned one
+        of these as another file.
+        """
+        fresh = [pin for pin in self._new.values() if pin != self._lock.pin(pin.key)]
+        self._new.clear()
+        if not fresh:
+            return ()
+        with self.cache.lock(f"pins of {self._path.absolute()}", self.progress):
+            before = now = read_lock(self._path)
+            for pin in fresh:
+                theirs = before.pin(pin.key)
+                if theirs and not self._update:
+                    where = {"file": pin.key, "hint": _MEANWHILE_HINT}
+                    _check_hash(pin.sha256, theirs.sha256, by="repack.lock", **where)
+                now = now.with_pin(pin)
+                self._lock = self._lock.with_pin(pin)
+            write_lock(self._path, now)
+        return difference(before, now)
+
+    def forget(self) -> None:
+        """Drop the pins since the last `keep`: a build that failed pins nothing."""
+        self._new.clear()
+
+    def _pin(self, key: str) -> Pin | None:
+        return self._new.get(key) or self._lock.pin(key)
+
+    def _read_local(self, source: FileSource, key: str) -> Fetched:
+        """Return the file where it lies."""
+        path = locate(source)
+        size = path.stat().st_size
+        with self.progress.task(f"Hashing {path.name}", total=size) as task:
+            sha256 = sha256_of(path, task=task)
+        url = f"file:{path.name}"
+        return Fetched(path, Pin(key=key, filename=path.name, url=url, size=size, sha256=sha256))
+
+    def _obtain(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
+        """Return the file from the cache, where it is there now or after it was downloaded."""
+        # What is not pinned is asked for each time.
+        since = 0.0 if self.offline else time.time()
+        # Before the lock: a cache that we may only read has none.
+        fetched = self._find(key, pin, since)
+        if fetched is None and self.offline:
+            raise _not_offline(key, f"{pin.filename} ({pin.size} bytes)" if pin else "what it is")
+        if fetched is None:
+            with self.cache.lock(key, self.progress):
+                # Of several that start together one asks: its answer is as new for the others.
+                fetched = self._find(key, pin, since) or self._download(source, key, pin)
+        return fetched
+
+    def _find(self, key: str, pin: Pin | None, since: float) -> Fetched | None:
+        """Return the file if the cache has it: by its pin, or by what it was when last asked."""
+        known = pin or self.cache.recall(key, since=since)
+        path = self.cache.find(known.sha256, known.filename, self.progress) if known else None
+        return Fetched(path, known) if path and known else None
+
+    def _download(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
+        """Return the file in the cache, as it is where the source says."""
+        with make_session() as session, self.progress.task(f"Asking for {key}") as task:
+            offer = _find_offer(source, pin, session)
+            _check_filename(offer.filename, file=offer.url)
+            if pin is not None:
+                offer = offer._replace(sha256=pin.sha256, by="repack.lock")
+            elif source.sha256 is not None:
+                offer = offer._replace(sha256=source.sha256, by="source.sha256")
+            path = offer.sha256 and self.cache.find(offer.sha256, offer.filename, self.progress)
+            if not path:
+                task.describe(f"Downloading {offer.filename}")
+                part = self.cache.partial(key)
+                path = self.cache.add(part, _fill(offer, part, task), offer.filename)
+                discard(part, task)
+        size, sha256 = path.stat().st_size, path.parent.name
+        fresh = Pin(key=key, filename=path.name, url=offer.url, size=size, sha256=sha256)
+        self.cache.remember(fresh)
+        return Fetched(path, fresh)
+
+
+def _find_offer(source: RemoteSource, pin: Pin | None, session: requests.Session) -> Offer:
+    """Return what the source has."""
+    if isinstance(source, IndexSource):
+        return find_wheel(source, pin, session)
+    if isinstance(source, ReleaseSource):
+        return find_asset(source, pin, session)
+    # A name in a header is ignored.
+    filename = source.filename or unquote(urlsplit(source.url).path.rpartition("/")[2])
+    ask = partial(get, session, source.url, hint=_URL_HINT)
+    return Offer(filename, redact_url(source.url), None, partial(download, ask))
+
+
+def _fill(offer: Offer, part: Path, task: Task, tries: int = 2) -> str:
+    """Return the SHA-256 of the offered wheel, which is in `part` then.
+
+    Wrong content is given one clean retry: it may be of bytes that an earlier run left.
+    """
+    offer.fill(part, task, offer.sha256)
+    try:
+        _check_archive(part, file=offer.url)
+        sha256 = sha256_of(part)
+        _check_hash(sha256, offer.sha256, by=offer.by, file=offer.url)
+    except FetchError:
+        discard(part, task)
+        if tries == 1:
+            raise
+        return _fill(offer, part, task, tries - 1)
+    return sha256
+
+
+def _not_offline(key: str, what: str) -> FetchError:
+    reason = f"{what} is not in the cache, and --offline asks nobody"
+    hint = "run `repack fetch` or `repack build` once without --offline"
+    return FetchError(reason, code="offline", file=key, hint=hint)
+
+
+def pin_key(source: Fetchable) -> str:
+    """Return the key of `source` in the lock; it is the same on every machine.
+
+    A URL's query is not part of it: it may be a signature, another one each day.
+    """
+    match source:
+        case FileSource():
+            return f"file:{source.pinned_as or source.path.name}"
+        case UrlSource():
+            return redact_url(source.url) + (f" {source.filename}" if source.filename else "")
+        case IndexSource():
+            requirement = Requirement(source.requirement)
+            name = f"{canonicalize_name(requirement.name)}{requirement.specifier}"
+            return f"{name} for Python {source.python} on {source.platform}"
+        case ReleaseSource():
+            return f"{source.repository} {source.tag or '(latest release)'} {source.asset}"
+
+
+def locate(source: FileSource) -> Path:
+    """Return the file where it lies; whether it is a wheel is seen when it is read."""
+    if not source.path.is_file():
+        reason, hint = "there is no such file", "name a wheel file"
+        raise InputError(reason, code="no-file", file=source.path, hint=hint)
+    _check_filename(source.path.name, file=str(source.path))
+    return source.path
+
+
+def _check_filename(name: str, *, file: str) -> None:
+    """Raise FetchError where `name` is not the file name of a wheel, or may not be a file here."""
+    if not _WHEEL_NAME.fullmatch(name):
+        shown = "" if file.endswith(name) else f"{quote_name(name)} "
+        reason = f"{shown}is not the file name of a wheel"
+        raise FetchError(reason, code="filename", file=file, hint=_NAME_HINT)
+
+
+def _check_archive(part: Path, *, file: str) -> None:
+    """Raise FetchError where what came from `file` is no ZIP archive, before it is kept."""
+    if not zipfile.is_zipfile(part):
+        with part.open("rb") as stream:
+            first = stream.read(80)
+        reason = f"is no whole ZIP archive: {part.stat().st_size:,} bytes, begins with {first!r}"
+        hint = "look at it in a browser: a login or an error page is likely"
+        raise FetchError(reason, code="not-a-zip", file=file, hint=hint)
+
+
+def _check_hash(
+    sha256: str, expected: str | None, *, by: str, file: object, hint: str = _HASH_HINT
+) -> None:
+    """Raise FetchError where a file is not the expected one."""
+    if expected not in {None, sha256}:
+        reason = f"has SHA-256 {sha256}, {by} says {expected}"
+        raise FetchError(reason, code="sha256", file=file, hint=hint)

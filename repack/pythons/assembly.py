@@ -14,7 +14,8 @@ from repack.config import IndexSource
 from repack.dlls.pe import read_exports
 from repack.dlls.writing import make_dll
 from repack.errors import FetchError, ToolError
-from repack.fetch import Cache, Supply
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.files import sha256_of
 from repack.process import run
 from repack.pythons.trees import make_once

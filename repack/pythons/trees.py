@@ -9,7 +9,7 @@ from pathlib import Path
 
 from repack.console import Progress
 from repack.errors import OutputError
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.files import not_written, replace, workspace
 
 _MANIFEST = "repack-manifest.json"

@@ -13,7 +13,7 @@ from repack.console import Progress
 from repack.dlls.pe import read_exports
 from repack.dlls.writing import make_dll
 from repack.errors import ToolError
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.process import run
 from repack.pythons.trees import make_once, work_folder
 

@@ -14,8 +14,8 @@ from repack.config import Smoke
 from repack.console import Progress
 from repack.dlls.families import Kind, index_requirement
 from repack.errors import FetchError, ToolError
-from repack.fetch import Cache, Fetched
-from repack.fetch.supply import Supply
+from repack.fetch import Fetched, Supply
+from repack.fetch.cache import Cache
 from repack.inspect.analysis import Analysis
 from repack.pythons import Interpreter, make_once
 from repack.wheel.metadata import select_requirements

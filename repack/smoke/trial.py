@@ -10,7 +10,7 @@ from pathlib import Path
 
 from repack.console import SILENT
 from repack.dlls.writing import make_dll
-from repack.fetch import Cache
+from repack.fetch.cache import Cache
 from repack.process import Finished, run
 from repack.pythons import make_once, windows_path, work_folder
 from repack.record import FAILED, OWN_STAND_IN, Outcome

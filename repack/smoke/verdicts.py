@@ -15,8 +15,7 @@ import msgspec
 
 from repack.config import Smoke
 from repack.errors import RepackError, ToolError
-from repack.fetch import Fetched
-from repack.fetch.supply import Supply
+from repack.fetch import Fetched, Supply
 from repack.files import Memory
 from repack.inspect.analysis import Analysis
 from repack.plan import refusal

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from repack.config import Config
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
 from repack.inspect.analysis import Analysis
 from repack.inspect.findings import make_finding
 from repack.plan import Supplement

@@ -6,8 +6,7 @@ from pathlib import Path, PurePath
 
 from repack.dlls.families import Kind, classify
 from repack.dlls.pe import Image, read_image
-from repack.fetch import Fetched
-from repack.fetch.supply import Supply
+from repack.fetch import Fetched, Supply
 from repack.files import Memory, not_read
 from repack.inspect.binaries import read_binaries
 from repack.wheel.metadata import entry_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
 from repack.files import sha256_of
 from repack.process import run
 from repack.pythons import Interpreter

@@ -17,7 +17,7 @@ from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
 from proof.wheels import NotMadeError, cuda_of, fixed_wheel, pythons_of, untouched_wheel
 from repack.console import Progress
 from repack.errors import RepackError
-from repack.fetch.supply import Supply
+from repack.fetch import Supply
 from repack.inspect.analysis import analyse
 from repack.pythons import Interpreter, Pythons
 from repack.smoke import requirements_for
