@@ -45,7 +45,7 @@ from repack.record import (
     write_record,
 )
 from repack.sample import make_sample
-from repack.smoke import Trial, Verdict, find_missing, try_wheels
+from repack.smoke import Trial, find_missing, try_wheels
 from repack.wheel.names import parse_filename
 from repack.wheel.reader import read_member
 
@@ -108,12 +108,11 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     with staging(out) as stage:
         wheels = emit(plan, out=out, stage=stage, progress=supply.progress)
         check_wheels(wheels, plan, config)
-        verdicts = try_plan(config, supply, analysis, plan, wheels)
-        records = tuple(record_wheel(wheel, out, verdicts) for wheel in wheels)
+        outcomes = try_plan(config, supply, analysis, plan, wheels)
+        records = tuple(record_wheel(wheel, out, outcomes) for wheel in wheels)
     record = msgspec.structs.replace(plan.record, wheels=records)
     changes = supply.keep()
     write_record(record, out)
-    seen_before = [trial for trial, verdict in verdicts.items() if verdict.remembered]
     return BuildResult(
         plan=plan,
         record=record,
@@ -121,7 +120,11 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         lock_changes=changes,
         dry_run=False,
         unchanged=frozenset(wheel.planned.filename for wheel in wheels if not wheel.fresh),
-        remembered=frozenset((trial.wheel.name, trial.python) for trial in seen_before),
+        remembered=frozenset(
+            (trial.wheel.name, trial.python)
+            for trial, outcome in outcomes.items()
+            if outcome.status != NOT_RUN and not outcome.seconds
+        ),
     )
 
 
@@ -202,7 +205,7 @@ def check_wheels(wheels: Sequence[Emitted], plan: Plan, config: Config) -> None:
 
 def try_plan(
     config: Config, supply: Supply, analysis: Analysis, plan: Plan, wheels: Iterable[Emitted]
-) -> dict[Trial, Verdict]:
+) -> dict[Trial, Outcome]:
     """Return what the emitted wheels and the untouched one did, on all their Pythons.
 
     The machine has what the emitted wheels leave to it, and nothing else.
@@ -216,7 +219,7 @@ def try_plan(
     trials += [Trial(source.path, source.sha256, trial.python, untouched=True) for trial in trials]
     if not config.smoke.enabled:
         outcome = Outcome(status=NOT_RUN, reason="the smoke test is switched off")
-        return dict.fromkeys(trials, Verdict(outcome))
+        return dict.fromkeys(trials, outcome)
     left = replace(
         analysis,
         wheel=replace(source, requires=plan.requirements),
@@ -228,15 +231,14 @@ def try_plan(
     return try_wheels(trials, left, config.smoke, supply, carried=stand_ins)
 
 
-def record_wheel(wheel: Emitted, out: Path, verdicts: Mapping[Trial, Verdict]) -> WheelRecord:
+def record_wheel(wheel: Emitted, out: Path, outcomes: Mapping[Trial, Outcome]) -> WheelRecord:
     """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
     # How long it took is different each time; the same build leaves the same record.
     outcomes = {
-        trial: msgspec.structs.replace(verdict.outcome, seconds=0.0)
-        for trial, verdict in verdicts.items()
+        trial: msgspec.structs.replace(outcome, seconds=0.0) for trial, outcome in outcomes.items()
     }
-    before = {trial.python: outcomes[trial] for trial in verdicts if trial.untouched}
-    own = [trial for trial in verdicts if trial.wheel == wheel.path]
+    before = {trial.python: outcomes[trial] for trial in outcomes if trial.untouched}
+    own = [trial for trial in outcomes if trial.wheel == wheel.path]
     failures = [
         f"Python {trial.python}: {outcomes[trial].reason}\n{outcomes[trial].log}"
         for trial in own
@@ -251,12 +253,7 @@ def record_wheel(wheel: Emitted, out: Path, verdicts: Mapping[Trial, Verdict]) -
         sha256=wheel.sha256,
         recipe=wheel.planned.recipe,
         seen=tuple(
-            Seen(
-                python=trial.python,
-                before=before[trial.python],
-                after=outcomes[trial],
-                beside=verdicts[trial].beside,
-            )
+            Seen(python=trial.python, before=before[trial.python], after=outcomes[trial])
             for trial in own
         ),
     )

@@ -19,14 +19,23 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of the record; what has a default may be left out of the file."""
 
 
+class Beside(_Model, frozen=True):
+    """A wheel of the index that was installed beside the one under test."""
+
+    filename: str
+    size: int
+    sha256: str
+
+
 class Outcome(_Model, frozen=True):
     """What a wheel did on one Python.
 
     `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
     far; `devices` is how many GPUs it found, or what it said instead; `driver` is "stand-in" where
     stand-ins took the place of the NVIDIA driver's DLLs, "stand-in in the wheel" where the wheel's
-    own did; `log` is all that was printed.
-    `repeatable` is False for what another run may see otherwise: a hang.
+    own did; `seconds` is how long it took, 0 where an earlier run saw it; `log` is all that was
+    printed; `repeatable` is False for what another run may see otherwise: a hang; `beside` are the
+    wheels that it was tried with, NumPy among them.
     """
 
     status: str
@@ -37,6 +46,7 @@ class Outcome(_Model, frozen=True):
     seconds: float = 0.0
     log: str = ""
     repeatable: bool = True
+    beside: tuple[Beside, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -81,24 +91,12 @@ class Cargo(_Model, frozen=True):
     sha256: str
 
 
-class Beside(_Model, frozen=True):
-    """A wheel of the index that was installed beside the one under test."""
-
-    filename: str
-    size: int
-    sha256: str
-
-
 class Seen(_Model, frozen=True):
-    """What a wheel did on one Python, and what the untouched one did there.
-
-    `beside` are the wheels that it was tried with, NumPy among them.
-    """
+    """What a wheel did on one Python, and what the untouched one did there."""
 
     python: str
     after: Outcome
     before: Outcome = Outcome(status=NOT_RUN)
-    beside: tuple[Beside, ...] = ()
 
     @property
     def status(self) -> str:
@@ -186,7 +184,7 @@ class BuildRecord(_Model, frozen=True):
     refused: tuple[Refusal, ...] = ()
     name: str = ""
     tool: str = __version__
-    version: Literal[2] = 2  # a change that could break a reader raises it
+    version: Literal[3] = 3  # a change that could break a reader raises it
 
 
 def write_record(record: BuildRecord, folder: Path) -> None:

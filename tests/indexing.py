@@ -53,7 +53,7 @@ def wheel_record(
         size=wheel.stat().st_size,
         sha256=sha256_of(wheel),
         seen=tuple(
-            Seen(python=python, after=Outcome(status=status), beside=lay) for python in pythons
+            Seen(python=python, after=Outcome(status=status, beside=lay)) for python in pythons
         ),
     )
 

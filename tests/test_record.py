@@ -10,14 +10,14 @@ from repack.record import BuildRecord, read_record, read_records, write_record
 
 #: What a build leaves; fields that have a default may be missing.
 TEXT = b"""{
-"version": 2, "tool": "0.1.0", "name": "cu12", "mode": "vendor", "driver_stub": true,
+"version": 3, "tool": "0.1.0", "name": "cu12", "mode": "vendor", "driver_stub": true,
 "source": {"filename": "x-1-cp37-abi3-win_amd64.whl", "name": "x", "version": "1", "size": 3,
     "url": "pkg:pypi/x@1", "sha256": "0", "cuda": "12.9"},
 "wheels": [{"path": "failed/x-1+patched-cp312-cp312-win_amd64.whl", "version": "1+patched",
     "tag": "cp312-cp312-win_amd64", "size":4, "sha256": "1", "seen": [{"python": "3.12",
         "before": {"status": "failed", "reason": "ImportError"},
-        "after": {"status": "passed", "version": "4.13.0"},
-        "beside": [{"filename": "numpy-2-py3-none-any.whl", "size": 2, "sha256": "3"}]}]}],
+        "after": {"status": "passed", "version": "4.13.0",
+            "beside": [{"filename": "numpy-2-py3-none-any.whl", "size": 2, "sha256": "3"}]}}]}],
 "requires": ["nvidia-npp-cu12<13"],
 "carried": [{"member": "x.libs/a.dll", "family": "npp", "origin": "n", "size": 1, "packed": 1,
     "sha256": "2"}],
@@ -47,7 +47,7 @@ def test_the_records_of_several_builds_are_told_by_their_folders(tmp_path: Path)
 #: The content of a build.json, and a part of the reason.
 DAMAGED = {
     "no JSON": (b"<html>", "malformed"),
-    "not UTF-8": (b'{"version": 2, "mode": "\xff"}', "utf-8"),
+    "not UTF-8": (b'{"version": 3, "mode": "\xff"}', "utf-8"),
     "cut off": (TEXT[:200], "truncated"),
     "deep": (b"[" * 100_000, "Expected `object`"),
     "an earlier version": (b'{"version": 1}', "enum value 1 - at `$.version`"),

@@ -88,7 +88,7 @@ def _pin_python(
     version of anything.
     """
     own = _pin_of(built.filename, built.sha256)
-    beside = [_pin_of(wheel.filename, wheel.sha256) for wheel in seen.beside]
+    beside = [_pin_of(wheel.filename, wheel.sha256) for wheel in seen.after.beside]
     where = f"=={own.version}" if index.url else f" @ {path.absolute().as_uri()}"
 
     def ask(extra: str, others: Iterable[Pin]) -> dict[str, Pin]:

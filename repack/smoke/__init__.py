@@ -2,14 +2,13 @@
 
 from repack.smoke.outfit import Machine, Outfit, find_missing, requirements_for, unpack_dlls
 from repack.smoke.trial import Probe, run_smoke
-from repack.smoke.verdicts import Trial, Verdict, smoke_wheels, try_wheels
+from repack.smoke.verdicts import Trial, smoke_wheels, try_wheels
 
 __all__ = [
     "Machine",
     "Outfit",
     "Probe",
     "Trial",
-    "Verdict",
     "find_missing",
     "requirements_for",
     "run_smoke",

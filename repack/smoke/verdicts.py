@@ -37,14 +37,6 @@ class Trial(NamedTuple):
     untouched: bool = False
 
 
-class Verdict(NamedTuple):
-    """What a wheel did, the index's wheels beside it, and whether an earlier run saw it."""
-
-    outcome: Outcome
-    beside: tuple[Beside, ...] = ()
-    remembered: bool = False
-
-
 def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
     trials: Sequence[Trial],
     analysis: Analysis,
@@ -53,12 +45,12 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
     *,
     env: Mapping[str, str] | None = None,
     carried: tuple[str, ...] = (),
-) -> dict[Trial, Verdict]:
+) -> dict[Trial, Outcome]:
     """Return what each wheel did; as many are tried at once as the machine has processors.
 
     `analysis` says what the wheels require and which DLLs they need of the machine; `env` are
     variables of it, `carried` the driver's DLLs for which the wheels have stand-ins. What cannot
-    be tried has the reason in its verdict. Raises ToolError for a folder of DLLs that is named
+    be tried has the reason in its outcome. Raises ToolError for a folder of DLLs that is named
     and is none.
     """
     for folder in settings.dll_dirs:
@@ -66,7 +58,7 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
             raise ToolError("is no folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs")
     # Made last, and once: its DLLs are large.
     machine = cache(lambda: make_machine(analysis, settings, supply, env or {}, carried))
-    verdicts: dict[Trial, Verdict] = {}
+    outcomes: dict[Trial, Outcome] = {}
     jobs: dict[Trial, Outfit] = {}
     with Pythons(supply, settings.interpreters) as pythons:
         for python in dict.fromkeys(trial.python for trial in trials):
@@ -77,9 +69,9 @@ def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
                 pip = supply.wheel("pip", python)
                 jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, machine()))
             except RepackError as error:
-                verdicts |= dict.fromkeys(own, Verdict(_not_run(str(error))))
-        verdicts |= _recall_or_run(jobs, settings.timeout, supply)
-    return {trial: verdicts[trial] for trial in trials}
+                outcomes |= dict.fromkeys(own, _not_run(str(error)))
+        outcomes |= _recall_or_run(jobs, settings.timeout, supply)
+    return {trial: outcomes[trial] for trial in trials}
 
 
 def _not_run(reason: str) -> Outcome:
@@ -96,13 +88,18 @@ def _describe(wheels: Iterable[Fetched]) -> tuple[Beside, ...]:
 
 def _recall_or_run(
     jobs: Mapping[Trial, Outfit], timeout: float, supply: Supply
-) -> dict[Trial, Verdict]:
+) -> dict[Trial, Outcome]:
     """Return what each wheel did, now or when the very same was tried before."""
     memory = Memory(supply.cache.root / "verdicts")
     keys = {trial: _key_of(trial, outfit) for trial, outfit in jobs.items()}
     parse = partial(msgspec.convert, type=Outcome)
-    known = {trial: memory.recall(key, parse) for trial, key in keys.items()}
-    pending = {trial: outfit for trial, outfit in jobs.items() if known[trial] is None}
+    recalled = {trial: memory.recall(key, parse) for trial, key in keys.items()}
+    known = {
+        trial: msgspec.structs.replace(outcome, seconds=0.0)
+        for trial, outcome in recalled.items()
+        if outcome
+    }
+    pending = {trial: outfit for trial, outfit in jobs.items() if trial not in known}
     outcomes = _run_all(pending, timeout, supply) if pending else {}
     for trial, outcome in outcomes.items():
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
@@ -110,12 +107,8 @@ def _recall_or_run(
         if outcome.status == PASSED or is_lasting:
             memory.keep(keys[trial], msgspec.to_builtins(outcome))
     return {
-        trial: Verdict(
-            outcome=known[trial] or outcomes[trial],
-            beside=_describe(outfit.beside),
-            remembered=trial not in outcomes,
-        )
-        for trial, outfit in jobs.items()
+        trial: msgspec.structs.replace(outcome, beside=_describe(jobs[trial].beside))
+        for trial, outcome in {**known, **outcomes}.items()
     }
 
 
@@ -185,7 +178,7 @@ def smoke_wheels(
         refusals = {python: refusal(python, analysis) for python in pythons}
         served = [python for python in pythons if not refusals[python]]
         trials = [Trial(path, analysis.wheel.sha256, python) for python in served]
-        verdicts = try_wheels(trials, analysis, settings, supply, env=env)
-        outcomes += [(path, trial.python, verdicts[trial].outcome) for trial in trials]
+        tried = try_wheels(trials, analysis, settings, supply, env=env)
+        outcomes += [(path, trial.python, tried[trial]) for trial in trials]
         outcomes += [(path, python, _not_run(refusals[python])) for python in pythons if not served]
     return outcomes
