@@ -33,7 +33,7 @@ from repack.plan import (
     refusal,
     requirements_of,
 )
-from repack.pythons import make_once
+from repack.pythons.trees import make_once
 from repack.record import (
     FAILED,
     NOT_RUN,
@@ -45,7 +45,8 @@ from repack.record import (
     write_record,
 )
 from repack.sample import make_sample
-from repack.smoke import Trial, find_missing, try_wheels
+from repack.smoke import Trial, try_wheels
+from repack.smoke.outfit import find_missing
 from repack.wheel.names import parse_filename
 from repack.wheel.reader import read_member
 

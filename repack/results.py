@@ -14,7 +14,7 @@ from repack.inspect.analysis import Analysis
 from repack.inspect.binaries import Need
 from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
 from repack.plan import PlannedWheel, describe_source, format_megabytes
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 from repack.record import FAILED, Cargo, Finding, Outcome, Seen, WheelRecord
 from repack.wheel.reader import Wheel
 from repack.wheel.writer import Added

@@ -18,7 +18,7 @@ from wheelmaking import make_wheel, metadata, wheel_file
 from repack.console import SILENT
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
-from repack.pythons import make_once
+from repack.pythons.trees import make_once
 
 _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"

@@ -12,7 +12,9 @@ from proof.layouts import Layout, lay_python, layout_of
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.process import Finished, run
-from repack.pythons import Interpreter, Pythons, windows_path
+from repack.pythons import Pythons
+from repack.pythons.interpreter import Interpreter
+from repack.pythons.wine import windows_path
 
 _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),

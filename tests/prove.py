@@ -21,7 +21,8 @@ from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.files import replacing
 from repack.process import run
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Pythons
+from repack.pythons.interpreter import Interpreter
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,8 +20,8 @@ from running import repack
 
 from repack.console import SILENT
 from repack.fetch.cache import Cache
-from repack.pythons import windows_path
-from repack.smoke import unpack_dlls
+from repack.pythons.wine import windows_path
+from repack.smoke.outfit import unpack_dlls
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 

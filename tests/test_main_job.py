@@ -11,7 +11,7 @@ from test_pins_installed import windows
 
 from repack.files import sha256_of
 from repack.lock import read_lock
-from repack.smoke import Machine
+from repack.smoke.outfit import Machine
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -119,7 +119,7 @@ def test_windows_own_pip_installs_what_a_wheel_depends_on(tmp_path: Path) -> Non
     repack("pin", cwd=place)
     simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
     with windows(place, Machine()) as probe, served(place / "index") as url:
-        pins = probe.path(place / "dist" / f"requirements-{PYTHON}.txt")
+        pins = probe.outfit.interpreter.name(place / "dist" / f"requirements-{PYTHON}.txt")
         words = ("--index-url", url, "--require-hashes", "-r", pins)
         told = probe.run_pip("install", *words).output
         assert "Successfully installed" in told, told

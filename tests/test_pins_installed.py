@@ -21,7 +21,8 @@ from repack.console import SILENT
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Pythons
-from repack.smoke import Machine, Outfit, Probe, unpack_dlls
+from repack.smoke.outfit import Machine, Outfit, unpack_dlls
+from repack.smoke.trial import Probe
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -187,10 +188,16 @@ def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path)
     )
     machine = Machine(dll_dirs=tuple(toolkits))
     with windows(tmp_path, machine) as probe, served(tmp_path / "index") as url:
-        pins = probe.path(dist / f"requirements-{PYTHON}.txt")
+        name = probe.outfit.interpreter.name
+        pins = name(dist / f"requirements-{PYTHON}.txt")
         ways = {
             "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
-            "Would install": ["--dry-run", "--no-index", "-r", probe.path(dist / "pylock.toml")],
+            "Would install": [
+                "--dry-run",
+                "--no-index",
+                "-r",
+                probe.outfit.interpreter.name(dist / "pylock.toml"),
+            ],
         }
         for words, way in ways.items():
             told = probe.run_pip("install", *way).output

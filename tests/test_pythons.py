@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,31 +23,15 @@ from repack.errors import FetchError, InputError, RepackError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import run
-from repack.pythons import RECIPES, Interpreter, Pythons, make_once, windows_path
-from repack.pythons.assembly import assemble
-from repack.pythons.interpreter import ask_python
-from repack.pythons.windows import parse_launcher, parse_uv, windows_environment
+from repack.pythons import Pythons
+from repack.pythons.assembly import RECIPES, assemble
+from repack.pythons.interpreter import Interpreter, ask_python, windows_environment
+from repack.pythons.trees import make_once
+from repack.pythons.wine import windows_path
 
 posix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="about Wine, or with shell scripts for programs"
 )
-
-#: Lists of the launcher and of uv, and the executables in them.
-LISTS = {
-    "3.11 and later": (parse_launcher, " -V:3.12 *        {}", r"C:\Users\jo\python.exe"),
-    "a virtual environment": (parse_launcher, "  *             {}", r"D:\venv\python.exe"),
-    "an older launcher": (parse_launcher, " -3.9-64        {} *", r"C:\Program Files\python.exe"),
-    "on a share": (parse_launcher, " -3.8-32        {}", r"\\server\share\Python 38\python.exe"),
-    "the install manager": (parse_launcher, " -V:3.14t[-64]  {}", r"C:\t\python3.14t.exe"),
-    "a heading": (parse_launcher, "Tag           Managed By  Version  Executable", ""),
-    "uv": (parse_uv, '[{{"path": "{}"}}, {{"path": null}}]', "C:/uv/python.exe"),
-    "no uv": (parse_uv, "", ""),
-}
-
-
-@pytest.mark.parametrize(("parse", "line", "path"), LISTS.values(), ids=LISTS)
-def test_lists_of_pythons_are_read(parse: Callable[[str], list[str]], line: str, path: str) -> None:
-    assert parse(f"\n{line.format(path)}\n\n") == [path] * bool(path)
 
 
 def test_a_windows_program_starts_without_toolkit_and_python_variables() -> None:
@@ -66,15 +50,16 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def answer(name: str = "cpython", system: str = "win-amd64", flag: str = "") -> str:
+def answer(name: str = "cpython", system: str = "win-amd64", *, threaded: bool = False) -> str:
     """Return the line in which a Python says what it is."""
-    return f"repack-python:{json.dumps([[3, 14, 2], name, system, flag])}"
+    facts = {"version": [3, 14, 2], "implementation": name, "platform": system}
+    return f"@repack {json.dumps({**facts, 'threaded': threaded})}"
 
 
 ANSWERS = {
     "64 bit": (f"warning: x\n{answer()}\n0024:err:x\n", ("3.14", "3.14.2", "x86-64")),
     "32 bit": (answer(system="win32"), ("3.14", "3.14.2", "x86")),
-    "free-threaded": (answer(flag="t"), ("3.14t", "3.14.2", "x86-64")),
+    "free-threaded": (answer(threaded=True), ("3.14t", "3.14.2", "x86-64")),
     "PyPy": (answer("pypy"), "pypy win-amd64"),
     "not for Windows": (answer(system="linux-x86_64"), "cpython linux-x86_64"),
     "no Python at all": ("Bad EXE\nformat", "format"),
@@ -86,12 +71,12 @@ ANSWERS = {
 @pytest.mark.parametrize(("output", "known"), ANSWERS.values(), ids=ANSWERS)
 def test_pythons_say_their_kind(output: str, known: object, tmp_path: Path) -> None:
     text = f"PATH={os.defpath}\ncat <<'EOF'\n{output}\nEOF"
-    path = script(tmp_path / "python.exe", text)
+    python = Interpreter(python=script(tmp_path / "python.exe", text), origin="given")
     if isinstance(known, str):
         with pytest.raises(InputError, match=f"is no CPython for Windows: {known} "):
-            ask_python(path, origin="given", wine=None)
+            ask_python(python)
     else:
-        python = ask_python(path, origin="given", wine=None)
+        python = ask_python(python)
         assert (python.version, python.full_version, python.machine) == known
 
 
@@ -277,7 +262,7 @@ def test_a_program_that_is_no_windows_python_is_refused(tmp_path: Path) -> None:
     (tmp_path / "python.exe").write_bytes(b"#!/bin/sh\n")
     with (
         Pythons(Supply(Cache.default()), [tmp_path]) as pythons,
-        pytest.raises(InputError, match=r"is no CPython for Windows.*give a Windows python\.exe"),
+        pytest.raises(InputError, match=r"is no CPython for Windows.*name a Windows python\.exe"),
     ):
         pythons.provide("3.12")
 

@@ -13,10 +13,11 @@ from repack.console import SILENT
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import Finished
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Pythons
+from repack.pythons.interpreter import Interpreter
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke import Machine, Outfit, requirements_for, run_smoke, unpack_dlls
-from repack.smoke.judgement import describe_crash
+from repack.smoke.outfit import Machine, Outfit, requirements_for, unpack_dlls
+from repack.smoke.trial import describe_crash, run_smoke
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from wheelmaking import cuda_wheel, make_wheel
 
 from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke import Outfit, verdicts
+from repack.smoke.outfit import Outfit
 
 WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.25, log="imported\n")
 NO_DLL = "ImportError: DLL load failed while importing cv2"
@@ -102,8 +102,8 @@ class Bench:
 def bench(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     (tmp_path / "in").mkdir()
     bench = Bench(repack, cuda_wheel(tmp_path / "in"), numpy_wheel(tmp_path / "in"))
-    monkeypatch.setattr(verdicts, "Pythons", bench.pythons)
-    monkeypatch.setattr(verdicts, "run_smoke", bench.run)
+    monkeypatch.setattr("repack.smoke.Pythons", bench.pythons)
+    monkeypatch.setattr("repack.smoke.run_smoke", bench.run)
     monkeypatch.setattr("repack.fetch.Supply.wheel", lambda _, *words: bench.wheel(*words))
     return bench
 

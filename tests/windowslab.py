@@ -20,7 +20,7 @@ from proof.disks import WineDisk
 from proof.running import run_in_wine
 
 from repack.process import Finished
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 
 PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"
 SITE = rf"{PYTHON}\Lib\site-packages"

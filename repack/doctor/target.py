@@ -15,7 +15,7 @@ from repack.console import Progress
 from repack.errors import InputError, ToolError, UsageError
 from repack.fetch.cache import Cache
 from repack.process import run
-from repack.pythons.choice import find_executable
+from repack.pythons.interpreter import find_executable
 from repack.pythons.wine import Wine, windows_path
 
 _ON_WINDOWS = os.name == "nt"

@@ -1,28 +1,45 @@
-"""A Windows Python, as it describes itself."""
+"""A Windows Python that can be run here, and those that are installed on Windows."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from importlib.resources import as_file
+from importlib.resources.abc import Traversable
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from repack.errors import InputError
-from repack.process import run
-from repack.pythons.windows import windows_environment
-from repack.pythons.wine import Wine
+from repack.process import Finished, run
+from repack.pythons.wine import Wine, windows_path
 
+if sys.platform == "win32":
+    import winreg
+
+ON_WINDOWS = os.name == "nt"
 _TIMEOUT = 60.0
-_MARK = "repack-python:"
+#: Before the JSON of a program that is run on a Python, in a line of its own.
+_MARK = "@repack "
 # Runs on any Python 3; sysconfig's platform is that of the build, not of the machine.
 _PROGRAM = f"""
 import json, sys, sysconfig
-print({_MARK!r} + json.dumps([
-    list(sys.version_info[:3]),
-    sys.implementation.name,
-    sysconfig.get_platform(),
-    "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "",
-]))
+print({_MARK!r} + json.dumps(dict(
+    version=list(sys.version_info[:3]),
+    implementation=sys.implementation.name,
+    platform=sysconfig.get_platform(),
+    threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+)))
 """
 _MACHINES = {"win-amd64": "x86-64", "win32": "x86", "win-arm64": "arm64"}
+# What a program needs of the machine, and nothing that would colour a test.
+_KEPT = (
+    *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA"),
+    *("LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "NUMBER_OF_PROCESSORS"),
+    *("PROCESSOR_ARCHITECTURE", "TEMP", "TMP", "USERNAME", "COMPUTERNAME"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +47,18 @@ class Interpreter:
     """A genuine Windows Python that can be run here; `wine` runs it where this is not Windows.
 
     `version` is "3.12", or "3.14t" for the free-threaded build; `python` is its python.exe.
-    `origin` is how it was found: "py launcher", "registry", "uv", "given" or "assembled".
-    `machine` is "x86-64", "x86" or "arm64".
+    `origin` is how it was found: "registry", "given" or "assembled".
+    `machine` is "x86-64", "x86" or "arm64"; `drive` the drive C: of Wine's that it lies on, None
+    for one that is run in a prefix of ours.
     """
 
-    version: str
-    full_version: str
     python: Path
     origin: str
+    version: str = ""
+    full_version: str = ""
     machine: str = "x86-64"
     wine: Wine | None = None
+    drive: Path | None = None
 
     @property
     def launcher(self) -> tuple[str, ...]:
@@ -49,7 +68,7 @@ class Interpreter:
     @property
     def command(self) -> tuple[str, ...]:
         """The words that start it."""
-        return (*self.launcher, str(self.python))
+        return (*self.launcher, self.name(self.python) if self.drive else str(self.python))
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -57,7 +76,9 @@ class Interpreter:
 
         Asked for the first time, it starts Wine. Raises ToolError where that fails.
         """
-        return self.wine.env if self.wine else windows_environment()
+        if self.wine is None:
+            return windows_environment()
+        return self.wine.environment(self.drive.parent) if self.drive else self.wine.env
 
     @property
     def identity(self) -> str:
@@ -65,27 +86,119 @@ class Interpreter:
         system = self.wine.version if self.wine else ""
         return f"{self.version} {self.full_version} {self.machine} {self.python} {system}"
 
+    def name(self, path: Path) -> str:
+        """Return what a path of this machine is called by programs of that Python."""
+        path = path.absolute()
+        if self.drive and path.is_relative_to(self.drive):
+            return str(PureWindowsPath("C:/", path.relative_to(self.drive)))
+        return str(windows_path(path) if self.wine else path)
 
-def ask_python(python: Path, *, origin: str, wine: Wine | None) -> Interpreter:
-    """Return what `python` says it is; raises InputError where it is no CPython for Windows."""
-    unknown = Interpreter(version="", full_version="", python=python, origin=origin, wine=wine)
-    words = [*unknown.command, "-I", "-S", "-c", _PROGRAM]
-    done = run(words, timeout=_TIMEOUT, env=unknown.env)
-    lines = done.output.strip().splitlines() or ["it printed nothing"]
-    _, mark, answer = done.output.rpartition(_MARK)
-    version, name, system, flag = [], lines[-1], "", ""
-    if mark:
-        version, name, system, flag = json.loads(answer.splitlines()[0])
-    if name != "cpython" or system not in _MACHINES:
+    def with_variables(
+        self, env: Mapping[str, str], variables: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the environment with these variables of Windows; PATH among them is Windows'."""
+        given = {name.upper(): value for name, value in variables.items()}
+        if self.wine and "PATH" in given:
+            # Wine makes the Windows PATH of it; PATH itself is that of Wine.
+            given["WINEPATH"] = given.pop("PATH")
+        return {**env, **given}
+
+    def run_probe(  # noqa: PLR0913 - what a program is run with
+        self,
+        probe: Traversable,
+        job: Mapping[str, object],
+        *options: str,
+        env: Mapping[str, str],
+        timeout: float,
+        cwd: Path | None = None,
+        stop: threading.Event | None = None,
+    ) -> Finished:
+        """Return what came of a program of ours that is handed `job` as JSON."""
+        with as_file(probe) as program:
+            words = [*self.command, *options, self.name(program), json.dumps(job)]
+            return run(words, timeout=timeout, env=env, cwd=cwd, stop=stop)
+
+
+def read_facts(output: str) -> dict[str, Any]:
+    """Return the facts of the marked lines; of several by one name the last."""
+    facts: dict[str, Any] = {}
+    for line in output.splitlines():
+        # Native code may have printed something before it without ending its line.
+        _, mark, text = line.partition(_MARK)
+        if mark:
+            with contextlib.suppress(ValueError):
+                facts |= json.loads(text)
+    return facts
+
+
+def find_machine(facts: Mapping[str, Any], done: Finished, python: Path) -> str:
+    """Return the processor of a Python with these facts; InputError where it is not for Windows."""
+    name, platform = facts.get("implementation", ""), facts.get("platform", "")
+    if name != "cpython" or platform not in _MACHINES:
+        last = (done.output.strip().splitlines() or ["it printed nothing"])[-1]
         raise InputError(
-            f"is no CPython for Windows: {name} {system}".rstrip(),
+            f"is no CPython for Windows: {f'{name} {platform}' if name else last}",
             code="not-python",
             file=python,
-            hint="give a Windows python.exe",
+            hint="name a Windows python.exe, or the folder of its environment",
         )
+    return _MACHINES[platform]
+
+
+def ask_python(unknown: Interpreter) -> Interpreter:
+    """Return it with what it says of itself; InputError where it is no CPython for Windows."""
+    done = run([*unknown.command, "-I", "-S", "-c", _PROGRAM], timeout=_TIMEOUT, env=unknown.env)
+    facts = read_facts(done.output)
+    machine = find_machine(facts, done, unknown.python)
+    major, minor, micro = facts["version"]
     return replace(
         unknown,
-        version=f"{version[0]}.{version[1]}{flag}",
-        full_version=".".join(map(str, version)),
-        machine=_MACHINES[system],
+        version=f"{major}.{minor}{'t' if facts['threaded'] else ''}",
+        full_version=f"{major}.{minor}.{micro}",
+        machine=machine,
     )
+
+
+def find_executable(path: Path, where: str = "") -> Path:
+    """Return the python.exe that is given by its path, or by its folder; `where` says by whom."""
+    for place in (path, path / "python.exe", path / "Scripts" / "python.exe"):
+        if place.is_file():
+            return place
+    hint = f"{where}name a python.exe, or the folder of an environment"
+    raise InputError("there is no python.exe", code="no-python", file=path, hint=hint)
+
+
+# On Windows
+
+
+def windows_environment(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Return the environment of a freshly started Windows: neither toolkit nor Python in it."""
+    env = {name: environ[name] for name in _KEPT if name in environ}
+    root = env.get("SYSTEMROOT", r"C:\Windows")
+    return {**env, "PATH": rf"{root}\System32;{root};{root}\System32\Wbem"}
+
+
+def find_installed() -> list[Path]:
+    """Return the executables of PEP 514's keys, none off Windows.
+
+    Whatever installs a Python registers it: python.org, the Store, `py install`, uv, conda.
+    """
+    paths: list[Path] = []
+    if sys.platform == "win32":
+        for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
+            # A 32-bit Python registers itself in another view.
+            for view in (winreg.KEY_WOW64_64KEY, winreg.KEY_WOW64_32KEY):
+                paths += _read_registry(root, r"Software\Python", winreg.KEY_READ | view)
+    return list(dict.fromkeys(path.resolve() for path in paths if path.is_file()))
+
+
+if sys.platform == "win32":
+
+    def _read_registry(root: int, name: str, access: int) -> Iterator[Path]:
+        """Yield the executables in and below the key `name`."""
+        with contextlib.suppress(OSError):
+            key = winreg.OpenKey(root, name, 0, access)
+            with contextlib.suppress(OSError):
+                yield Path(winreg.QueryValueEx(key, "ExecutablePath")[0])
+            for index in range(winreg.QueryInfoKey(key)[0]):
+                yield from _read_registry(root, rf"{name}\{winreg.EnumKey(key, index)}", access)

@@ -1,18 +1,182 @@
-"""Installs a wheel in a clean environment on a genuine Windows Python, imports it, reports."""
+"""Tries wheels on genuine Windows Pythons, each in a clean environment, and remembers outcomes."""
 
-from repack.smoke.outfit import Machine, Outfit, find_missing, requirements_for, unpack_dlls
-from repack.smoke.trial import Probe, run_smoke
-from repack.smoke.verdicts import Trial, smoke_wheels, try_wheels
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from threading import Event
+from typing import NamedTuple
 
-__all__ = [
-    "Machine",
-    "Outfit",
-    "Probe",
-    "Trial",
-    "find_missing",
-    "requirements_for",
-    "run_smoke",
-    "smoke_wheels",
-    "try_wheels",
-    "unpack_dlls",
-]
+import msgspec
+
+from repack.config import Smoke
+from repack.errors import RepackError, ToolError
+from repack.fetch import Fetched, Supply
+from repack.files import Memory
+from repack.inspect.analysis import Analysis
+from repack.plan import refusal
+from repack.pythons import Pythons
+from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome
+from repack.smoke.outfit import Outfit, fetch_requirements, make_machine
+from repack.smoke.trial import run_smoke
+
+# Raise it when wheels are tried in another way.
+_FORMAT = 5
+
+
+class Trial(NamedTuple):
+    """A wheel to be tried on one Python; `untouched` marks the wheel as it came."""
+
+    wheel: Path
+    sha256: str
+    python: str
+    untouched: bool = False
+
+
+def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
+    trials: Sequence[Trial],
+    analysis: Analysis,
+    settings: Smoke,
+    supply: Supply,
+    *,
+    env: Mapping[str, str] | None = None,
+    carried: tuple[str, ...] = (),
+) -> dict[Trial, Outcome]:
+    """Return what each wheel did; as many are tried at once as the machine has processors.
+
+    `analysis` says what the wheels require and which DLLs they need of the machine; `env` are
+    variables of it, `carried` the driver's DLLs for which the wheels have stand-ins. What cannot
+    be tried has the reason in its outcome. Raises ToolError for a folder of DLLs that is named
+    and is none.
+    """
+    for folder in settings.dll_dirs:
+        if not folder.is_dir():
+            raise ToolError("is no folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs")
+    # Made last, and once: its DLLs are large.
+    machine = cache(lambda: make_machine(analysis, settings, supply, env or {}, carried))
+    outcomes: dict[Trial, Outcome] = {}
+    jobs: dict[Trial, Outfit] = {}
+    with Pythons(supply, settings.interpreters) as pythons:
+        for python in dict.fromkeys(trial.python for trial in trials):
+            own = [trial for trial in trials if trial.python == python]
+            try:
+                interpreter = pythons.provide(python)
+                beside = tuple(fetch_requirements(analysis.wheel.requires, python, supply))
+                pip = supply.wheel("pip", python)
+                jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, machine()))
+            except RepackError as error:
+                outcomes |= dict.fromkeys(own, _not_run(str(error)))
+        outcomes |= _recall_or_run(jobs, settings.timeout, supply)
+    return {trial: outcomes[trial] for trial in trials}
+
+
+def smoke_wheels(
+    analyses: Sequence[Analysis],
+    pythons: Sequence[str],
+    settings: Smoke,
+    supply: Supply,
+    env: Mapping[str, str],
+) -> list[tuple[Path, str, Outcome]]:
+    """Return what each wheel did on each Python that it says it is for.
+
+    A wheel that is for none of `pythons` was not run, and says on each why not.
+    """
+    outcomes: list[tuple[Path, str, Outcome]] = []
+    for analysis in analyses:
+        path = analysis.wheel.path
+        refusals = {python: refusal(python, analysis) for python in pythons}
+        served = [python for python in pythons if not refusals[python]]
+        trials = [Trial(path, analysis.wheel.sha256, python) for python in served]
+        tried = try_wheels(trials, analysis, settings, supply, env=env)
+        outcomes += [(path, trial.python, tried[trial]) for trial in trials]
+        outcomes += [(path, python, _not_run(refusals[python])) for python in pythons if not served]
+    return outcomes
+
+
+def _not_run(reason: str) -> Outcome:
+    return Outcome(status=NOT_RUN, reason=reason)
+
+
+def _recall_or_run(
+    jobs: Mapping[Trial, Outfit], timeout: float, supply: Supply
+) -> dict[Trial, Outcome]:
+    """Return what each wheel did, now or when the very same was tried before."""
+    memory = Memory(supply.cache.root / "verdicts")
+    keys = {trial: _key_of(trial, outfit) for trial, outfit in jobs.items()}
+    parse = partial(msgspec.convert, type=Outcome)
+    recalled = {trial: memory.recall(key, parse) for trial, key in keys.items()}
+    known = {
+        trial: msgspec.structs.replace(outcome, seconds=0.0)
+        for trial, outcome in recalled.items()
+        if outcome
+    }
+    pending = [trial for trial in jobs if trial not in known]
+    outcomes = _run_all(pending, jobs, timeout, supply) if pending else {}
+    for trial, outcome in outcomes.items():
+        # Whoever builds again after a failure wants to see the fixed wheel tried again.
+        is_lasting = outcome.status == FAILED and outcome.repeatable and trial.untouched
+        if outcome.status == PASSED or is_lasting:
+            memory.keep(keys[trial], msgspec.to_builtins(outcome))
+    return known | outcomes
+
+
+def _run_all(
+    trials: Sequence[Trial], outfits: Mapping[Trial, Outfit], timeout: float, supply: Supply
+) -> dict[Trial, Outcome]:
+    """Return what each wheel does, tried now."""
+    stop = Event()
+
+    def run(trial: Trial) -> Outcome:
+        outfit = outfits[trial]
+        outcome = run_smoke(trial.wheel, outfit, timeout=timeout, cache=supply.cache, stop=stop)
+        task.advance(1)
+        return msgspec.structs.replace(outcome, beside=_describe(outfit.beside))
+
+    try:
+        # Wine is started here, once, and not by several threads.
+        _ = [outfits[trial].interpreter.env for trial in trials]
+    except ToolError as error:
+        return dict.fromkeys(trials, _not_run(str(error)))
+    with (
+        supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
+        try:
+            return dict(zip(trials, pool.map(run, trials), strict=True))
+        except BaseException:
+            # An interrupt reaches this thread alone; the others would go on to their end.
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _describe(wheels: Iterable[Fetched]) -> tuple[Beside, ...]:
+    by_name = sorted(wheels, key=lambda wheel: wheel.path.name)
+    return tuple(
+        Beside(filename=wheel.path.name, size=wheel.pin.size, sha256=wheel.sha256)
+        for wheel in by_name
+    )
+
+
+def _key_of(trial: Trial, outfit: Outfit) -> str:
+    """Return a digest of all that the outcome of a trial depends on."""
+    machine = outfit.machine
+    parts = [
+        _FORMAT,
+        files(__package__).joinpath("probe.py").read_text(encoding="utf-8"),
+        trial.sha256,
+        outfit.interpreter.identity,
+        sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
+        [_list_folder(folder) for folder in machine.dll_dirs],
+        [sorted(machine.env.items()), sorted(machine.driver.items()), machine.carried],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _list_folder(folder: Path) -> list[object]:
+    files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    return [str(folder), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)]

@@ -1,12 +1,12 @@
 """What a trial needs: a Python, its pip, what the wheel requires, and the DLLs of a machine."""
 
-import email
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from packaging.metadata import parse_email
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,7 +17,8 @@ from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.inspect.analysis import Analysis
-from repack.pythons import Interpreter, make_once
+from repack.pythons.interpreter import Interpreter
+from repack.pythons.trees import make_once
 from repack.wheel.metadata import select_requirements
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
@@ -77,8 +78,8 @@ def fetch_requirements(requires: Iterable[str], python: str, supply: Supply) -> 
         if name.startswith("nvidia-"):
             with zipfile.ZipFile(wheel.path) as archive:
                 (member,) = [path for path in archive.namelist() if path.endswith("/METADATA")]
-                metadata = email.message_from_bytes(archive.read(member))
-            lines = select_requirements(metadata.get_all("Requires-Dist", []), python)
+                metadata, _ = parse_email(archive.read(member))
+            lines = select_requirements(metadata.get("requires_dist", []), python)
             waiting += [f"{line.name}{line.specifier}" for line in lines]
 
 

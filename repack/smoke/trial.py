@@ -1,20 +1,22 @@
 """Installs a wheel on one Windows Python as a user would, imports it, and says what was seen."""
 
-import json
 import os
+import re
 import shutil
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from repack.console import SILENT
 from repack.dlls.writing import make_dll
 from repack.fetch.cache import Cache
-from repack.process import Finished, run
-from repack.pythons import make_once, windows_path, work_folder
-from repack.record import FAILED, OWN_STAND_IN, Outcome
-from repack.smoke.judgement import judge
+from repack.process import Finished
+from repack.pythons.interpreter import read_facts
+from repack.pythons.trees import make_once, work_folder
+from repack.record import FAILED, OWN_STAND_IN, PASSED, Outcome
 from repack.smoke.outfit import Outfit
 
 #: `mov eax, 100; ret`: CUDA_ERROR_NO_DEVICE, whatever is asked.
@@ -23,6 +25,12 @@ _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
     *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
 )
+# What Wine or Python says, even with Wine's debug output off, of what ended a program.
+_LAST_WORDS = re.compile(
+    r"unimplemented function [\w.]+|(wine: )?Unhandled [\w ]+(?= (to|at|on) )"
+    r"|.*Assertion .*failed.*|(Fatal Python error|Windows fatal exception): .*"
+)
+_SMALL_EXIT_CODE = 0xFFFF
 
 
 def run_smoke(
@@ -36,11 +44,11 @@ def run_smoke(
     with work_folder(cache, "smoke") as folder:
         probe = Probe(outfit, folder, timeout, cache, stop)
         wheels = [wheel, *(fetched.path for fetched in outfit.beside)]
-        runs = [probe.run_pip("install", "--no-index", *map(probe.path, wheels))]
+        names = map(outfit.interpreter.name, wheels)
+        runs = [probe.run_pip("install", "--no-index", *names)]
         for task in ("use", "devices"):
-            if judge(runs, timeout, driver=probe.driver).status == FAILED:
-                break
-            runs.append(probe.run(task))
+            if judge(runs, timeout).status == PASSED:
+                runs.append(probe.run(task))
         return judge(runs, timeout, driver=probe.driver)
 
 
@@ -76,54 +84,108 @@ class Probe:
 
         That is unpacked once: out of its wheel, each start compiles it anew.
         """
-        pip = self.outfit.pip
+        pip, name = self.outfit.pip, self.outfit.interpreter.name
         folder = self.cache.root / "pip" / f"{pip.path.stem}-{pip.sha256[:16]}"
         make_once(
             folder, lambda place: shutil.unpack_archive(pip.path, place, "zip"), self.cache, SILENT
         )
-        target = ("--target", self.path(self.folder / "site-packages"))
-        return self.run("pip", self.path(folder), command, *_PIP_OPTIONS, *target, *words)
+        target = ("--target", name(self.folder / "site-packages"))
+        return self.run("pip", name(folder), command, *_PIP_OPTIONS, *target, *words)
 
     def run(self, task: str, *arguments: str) -> Finished:
         """Return the result of one task of the probe."""
-        driver = self.folder / "driver"
+        python, driver = self.outfit.interpreter, self.folder / "driver"
         job = {
             "task": task,
             "arguments": arguments,
-            "packages": self.path(self.folder / "site-packages"),
-            "temporary": self.path(self.folder / "temporary"),
-            "driver": self.path(driver) if driver.is_dir() else "",
+            "packages": python.name(self.folder / "site-packages"),
+            "temporary": python.name(self.folder / "temporary"),
+            "driver": python.name(driver) if driver.is_dir() else "",
         }
-        with as_file(files(__package__).joinpath("probe.py")) as program:
-            return run(
-                [*self.outfit.interpreter.command, "-I", "-S", self.path(program), json.dumps(job)],
-                timeout=self.timeout,
-                env=self._environment(),
-                # Nothing lies there that could answer for a DLL or a module.
-                cwd=self.folder / "home",
-                stop=self.stop,
-            )
-
-    def path(self, path: Path) -> str:
-        """Return `path` as the Python under test writes it."""
-        return str(windows_path(path) if self.outfit.interpreter.launcher else path.absolute())
+        return python.run_probe(
+            files(__package__).joinpath("probe.py"),
+            job,
+            *("-I", "-S"),
+            env=self._environment(),
+            timeout=self.timeout,
+            # Nothing lies there that could answer for a DLL or a module.
+            cwd=self.folder / "home",
+            stop=self.stop,
+        )
 
     def _has_driver(self, name: str) -> bool:
         """Return whether the machine has the driver's DLL where the driver puts it."""
         root = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
-        if self.outfit.interpreter.launcher:
+        if self.outfit.interpreter.wine:
             root = Path(self.outfit.interpreter.env["WINEPREFIX"], "drive_c", "windows")
         return (root / "system32" / name).exists()
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of a task: the machine's own, and nothing of ours."""
-        ours, machine = self.outfit.interpreter.env, self.outfit.machine
-        folders = [*map(self.path, machine.dll_dirs), machine.env.get("PATH", "")]
+        python, machine = self.outfit.interpreter, self.outfit.machine
+        own = "" if python.wine else python.env["PATH"]
+        folders = [*map(python.name, machine.dll_dirs), machine.env.get("PATH", ""), own]
         path = ";".join(filter(None, folders))
-        if self.outfit.interpreter.launcher:
-            # Wine makes the Windows PATH of WINEPATH; PATH itself is the launcher's. And it says
-            # one line for each DLL that was not found, and who asked for it.
-            special = {"PATH": ours["PATH"], "WINEPATH": path, "WINEDEBUG": "-all,err+module"}
-        else:
-            special = {"PATH": os.pathsep.join(filter(None, [path, ours["PATH"]]))}
-        return {**ours, **machine.env, **special}
+        # Wine says one line for each DLL that was not found, and who asked for it.
+        env = {**python.env, "WINEDEBUG": "-all,err+module"}
+        return python.with_variables(env, {**machine.env, "PATH": path})
+
+
+def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome:
+    """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
+    facts: dict[str, Any] = {}
+    faults: list[str] = []
+    for finished in runs:
+        own = read_facts(finished.output)
+        facts |= own
+        faults += filter(None, [_find_fault(finished, own, timeout)])
+    return Outcome(
+        status=FAILED if faults else PASSED,
+        reason=faults[0] if faults else "",
+        version=facts.get("opencv", ""),
+        devices=facts.get("devices", ""),
+        driver=driver,
+        seconds=sum(finished.seconds for finished in runs),
+        log="\n".join(map(_format_log, runs)),
+        repeatable=not any(finished.timed_out for finished in runs),
+    )
+
+
+def describe_crash(finished: Finished, step: str) -> str:
+    """Return in one line how a process ended that did not say why."""
+    # Wine's assertions come in UTF-16.
+    match = _LAST_WORDS.search(finished.output.replace("\0", ""))
+    detail = f": {match[0].strip()}" if match else ""
+    code = finished.returncode
+    # Windows' large ones are known by their hexadecimal digits.
+    number = f"0x{code:08X}" if code > _SMALL_EXIT_CODE else str(code)
+    return f"crashed in {step} (exit code {number}){detail}"
+
+
+def _find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
+    """Return in one line why a task of the probe did not come to its end, "" where it did."""
+    step = facts.get("step", "starting Python")
+    if finished.timed_out:
+        return f"hung: {step} did not end within {timeout:g} s"
+    if "error" in facts:
+        # Of an import, the error's own words say all.
+        error = str(facts["error"])
+        return error if step == "import cv2" else f"{step}: {error}"
+    if finished.returncode == 0 and (step == "pip" or "done" in facts):
+        return ""
+    # pip ends the process itself.
+    errors = re.findall(r"^ERROR: (.+)", finished.output, re.MULTILINE) if step == "pip" else []
+    return f"pip: {errors[0]}" if errors else describe_crash(finished, step)
+
+
+def _format_log(finished: Finished) -> str:
+    """Return all that a process printed; the job in the last argument names folders long gone.
+
+    Wine says of one missing DLL hundreds of times that it is missing; once will do.
+    """
+    lines = {
+        line if ":err:module:" in line else number: line
+        for number, line in enumerate(finished.output.strip().splitlines())
+    }
+    end = f"[exit code {finished.returncode}, {finished.seconds:.1f} s]"
+    return "\n".join([f"$ {' '.join(finished.args[:-1])}", *lines.values(), end, ""])

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 
 from repack.files import workspace
 from repack.process import run
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 from repack.pythons.wine import copy_prefix
 
 _END_TIMEOUT = 20.0

@@ -12,7 +12,7 @@ from proof.packages import Parts
 from proof.scenarios import Dlls
 from repack.console import SILENT
 from repack.dlls.pe import read_exports
-from repack.smoke import unpack_dlls
+from repack.smoke.outfit import unpack_dlls
 from repack.wheel.archive import open_archive
 
 #: CUDA -> family -> what the index has its DLLs in. Of cuDNN there are two majors for CUDA 12.

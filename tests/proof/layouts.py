@@ -6,7 +6,7 @@ from pathlib import Path
 
 from proof.disks import WindowsDisk, WineDisk
 from proof.packages import link_tree
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 
 USER = r"C:\Users\me"
 _PACKAGE = "PythonSoftwareFoundation.Python.{version}_qbz5n2kfra8p0"

@@ -10,7 +10,7 @@ from proof.disks import WindowsDisk, WineDisk
 from proof.layouts import Layout, lay_python, layout_of
 from proof.packages import link_or_copy, link_tree
 from proof.scenarios import Dlls, Scenario, filled
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 
 PROBE = r"C:\proof\probe.py"
 _TEMPORARY = r"C:\proof\temp"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from repack.fetch import Supply
 from repack.files import sha256_of
 from repack.process import run
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 
 _TIMEOUT = 600.0
 #: Raise it when packages are installed in another way.

@@ -10,7 +10,7 @@ from proof.machines import Ready
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS
 from proof.traces import Loaded, from_modules, parse_trace, without_trace
 from repack.process import Finished, run
-from repack.smoke.judgement import describe_crash
+from repack.smoke.trial import describe_crash
 
 _MARK = "@proof "
 # The probe ends itself when its time is up, and says where it was; this is for one that cannot.

@@ -15,7 +15,7 @@ from windowslab import Windows
 from random_machines.drawing import DRIVER, Machine, draw_machine
 from random_machines.expecting import Expectation, Undetermined, expect
 from random_machines.running import Outcome, open_bench, try_machine
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 
 # DLLs, and the directory that a variable names.
 NAMES = re.compile(r"[\w.-]+\.dll|override(?=\")", re.IGNORECASE)

@@ -32,7 +32,7 @@ from random_machines.drawing import (
 )
 from random_machines.expecting import STAND_IN
 from repack.process import Finished
-from repack.pythons import Interpreter
+from repack.pythons.interpreter import Interpreter
 
 MARK = "@machine "
 # As torch loads its DLLs.
