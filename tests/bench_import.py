@@ -79,7 +79,7 @@ def measure(prover: Prover, name: str) -> dict[str, list[float]]:
         programs.reverse()
         for what, wheel, program in programs:
             changed = replace(scenario, program=program, machine=machine)
-            log = prover.cell(Run(scenario=changed, python="3.12", wheel=wheel)).log
+            log = prover.fill_cell(Run(scenario=changed, python="3.12", wheel=wheel)).log
             (figure,) = re.findall(r"took ([\d.]+) ms", log)
             figures.setdefault(what, []).append(float(figure))
     return figures

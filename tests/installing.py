@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genuine import fetch_index
-from proof.disks import WineDisk, wine_disk
-from proof.layouts import Layout, lay_python, layout_of
+from proof.disks import Layout, WineDisk, lay_python, layout_of, wine_disk
 
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache

@@ -15,7 +15,7 @@ from genuine import (
     unpacked_artifact,
 )
 from installing import installation
-from proof.layouts import Layout, layout_of
+from proof.disks import Layout, layout_of
 from running import repack
 
 from repack.console import SILENT

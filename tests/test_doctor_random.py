@@ -6,18 +6,16 @@ from dataclasses import replace
 from ntpath import basename
 
 import pytest
-from random_machines.drawing import CV2, SITE, Machine, draw_machine
-from random_machines.running import make_file, open_bench
+from machines import SITE
+from random_machines.drawing import Machine, draw_machine
+from random_machines.trying import make_file
 from wheelmaking import metadata, record, wheel_file
-from windowslab import INITIALIZER, LOADER, Windows, cleared, native
+from windowslab import CV2, INITIALIZER, LOADER, Windows, cleared, native, open_windows
 
 from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
 from repack.doctor.fixing import apply_fix, plan_fix, undo_fix
 from repack.doctor.installed import read_facts
 from repack.doctor.target import Target
-from repack.fetch import Supply
-from repack.fetch.cache import Cache
-from repack.pythons import Pythons
 
 INFO = "opencv_contrib_python-4.9.0.80+cu129.dist-info"
 UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
@@ -29,12 +27,10 @@ PLAIN = {seed: each for seed, each in DRAWN.items() if not each.loaded and not e
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     """A warm Wine with a genuine Python, without any cv2."""
-    with Pythons(Supply(Cache.default())) as pythons:
-        interpreter = pythons.provide("3.12")
-        with open_bench(interpreter, tmp_path_factory.mktemp("machines")) as opened:
-            for file in opened.disk.place(CV2).glob("*cuda*.py"):
-                file.unlink()
-            yield opened
+    with open_windows(tmp_path_factory.mktemp("machines")) as windows:
+        for file in windows.disk.place(CV2).glob("*cuda*.py"):
+            file.unlink()
+        yield windows
 
 
 def lay(windows: Windows, machine: Machine) -> None:

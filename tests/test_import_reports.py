@@ -9,17 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from machines import X86, dll, table
-from proof.disks import wine_disk
-from proof.layouts import lay_python, layout_of
-from windowslab import IMPORTS, NPP, PYTHON, SITE, Files, Windows, cleared, native
-
-from repack.fetch import Supply
-from repack.fetch.cache import Cache
-from repack.pythons import Pythons
+from machines import PREFIX, SITE, X86, dll, table
+from windowslab import CV2, IMPORTS, NPP, Files, Windows, cleared, native, open_windows
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
-CV2 = rf"{SITE}\cv2"
 TOOLKIT = {r"C:\T\bin": NPP}
 TOOLKIT_SET = {"CUDA_PATH": r"C:\T"}
 PUBLIC_SET = {"PUBLIC": r"C:\Users\Public"}
@@ -28,11 +21,8 @@ WORKS = "works"
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
-    with Pythons(Supply(Cache.default())) as pythons:
-        interpreter = pythons.provide("3.12")
-        with wine_disk(interpreter, tmp_path_factory.mktemp("machine")) as disk:
-            lay_python(layout_of("plain", "3.12"), disk, interpreter)
-            yield Windows(disk=disk, interpreter=interpreter)
+    with open_windows(tmp_path_factory.mktemp("machine")) as windows:
+        yield windows
 
 
 @pytest.fixture
@@ -51,8 +41,8 @@ ENVIRONMENT = r"C:\conda\envs\cuda"
 @pytest.mark.parametrize(
     ("place", "variable", "value"),
     [
-        *((rf"{PYTHON}\Library\bin", "", ""), (rf"{PYTHON}\Library\bin\x64", "", "")),
-        *((rf"{PYTHON}\bin", "", ""), (rf"{PYTHON}\bin\x64", "", "")),
+        *((rf"{PREFIX}\Library\bin", "", ""), (rf"{PREFIX}\Library\bin\x64", "", "")),
+        *((rf"{PREFIX}\bin", "", ""), (rf"{PREFIX}\bin\x64", "", "")),
         (rf"{ENVIRONMENT}\Library\bin", "CUDA_PATH", ENVIRONMENT),
         (rf"{ENVIRONMENT}\Library\bin\x86_64", "CUDA_HOME", ENVIRONMENT),
         (rf"{ENVIRONMENT}\bin", "OPENCV_CUDA_DLL_DIRS", ENVIRONMENT),
@@ -105,7 +95,7 @@ REGISTER = "import os; os.add_dll_directory(r'{}')"
 @table(
     "files, before, after, answers",
     {
-        "the-choice-before-the-program's-folder": ({PYTHON: NPP}, "", "", FROM_TOOLKIT),
+        "the-choice-before-the-program's-folder": ({PREFIX: NPP}, "", "", FROM_TOOLKIT),
         "the-choice-before-a-registered-folder": (
             TORCH,
             REGISTER.format(r"C:\torch\lib"),
@@ -164,10 +154,10 @@ WRONG = {
 def test_wrong_files_beside_the_program_are_named_until_another_place_has_the_dlls(
     windows: Windows, content: bytes
 ) -> None:
-    windows.fill({PYTHON: dict.fromkeys(NPP, content), **TOOLKIT})
+    windows.fill({PREFIX: dict.fromkeys(NPP, content), **TOOLKIT})
     said = windows.import_cv2()
-    assert f"in {PYTHON}, nppc64_12.dll, nppif64_12.dll are " in said
-    assert rf"To fix it: remove or replace {PYTHON}\nppc64_12.dll and " in said
+    assert f"in {PREFIX}, nppc64_12.dll, nppif64_12.dll are " in said
+    assert rf"To fix it: remove or replace {PREFIX}\nppc64_12.dll and " in said
     windows.env = TOOLKIT_SET
     assert windows.import_cv2() == WORKS
 
@@ -310,13 +300,13 @@ def test_the_scripts_folder_of_a_virtual_environment_is_not_where_windows_looks(
     windows: Windows,
 ) -> None:
     root = r"C:\Users\me\project\.venv"
-    windows.fill({root: {"pyvenv.cfg": f"home = {PYTHON}\n"}, rf"{root}\Scripts": NPP})
+    windows.fill({root: {"pyvenv.cfg": f"home = {PREFIX}\n"}, rf"{root}\Scripts": NPP})
     windows.install(rf"{root}\Lib\site-packages")
     windows.env = {"__PYVENV_LAUNCHER__": rf"{root}\Scripts\python.exe"}
     said = windows.import_cv2()
     assert "nppc64_12.dll, nppif64_12.dll were not found" in said
     reason = "holds nppc64_12.dll, nppif64_12.dll, but Windows looks beside the running program, "
-    assert rf"{reason}{PYTHON}\python.exe: {root}\Scripts" in said.splitlines()[-2]
+    assert rf"{reason}{PREFIX}\python.exe: {root}\Scripts" in said.splitlines()[-2]
 
 
 def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
@@ -378,18 +368,18 @@ os.environ["CUDA_PATH"] = r"C:\T"
 def test_the_report_ends_as_the_import_does_also_when_it_is_run_by_its_path(
     windows: Windows,
 ) -> None:
-    windows.cwd = PYTHON  # a prefix is trusted all the same
+    windows.cwd = PREFIX  # a prefix is trusted all the same
     by_name, by_path = windows.report(), windows.run(rf"{CV2}\cuda_dlls.py")
     assert (by_path.output, by_path.returncode) == (by_name.output, 1)
     assert "import cv2 fails" in by_name.output
-    windows.fill({PYTHON: NPP})
+    windows.fill({PREFIX: NPP})
     by_name, by_path = windows.report(), windows.run(rf"{CV2}\cuda_dlls.py")
     assert (by_path.output, by_path.returncode) == (by_name.output, 0)
-    assert f"npp: {PYTHON} (folder of the running program)" in by_name.output
+    assert f"npp: {PREFIX} (folder of the running program)" in by_name.output
 
 
 def test_the_report_tells_a_stand_in_a_cause_and_several_distributions(windows: Windows) -> None:
-    windows.fill({PYTHON: dict.fromkeys(NPP, X86)})
+    windows.fill({PREFIX: dict.fromkeys(NPP, X86)})
     causes = windows.facts()["causes"]
     assert [(cause["code"], cause["names"]) for cause in causes] == [("rejected", sorted(NPP))]
     windows.install(**WITH_STAND_IN)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from proof.proving import LOCK, Prover, Run, prove, runs_of
+from proof.proving import LOCK, Prover, Run, do_all, list_runs
 from proof.results import Cell
 from proof.scenarios import Wanted, read_scenarios
 from prove import main
@@ -19,43 +19,33 @@ from repack.pythons import Pythons
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(3000)]
 
-RUNS = runs_of(read_scenarios("wine"), quick=True)
-PYTHON = "3.12"
+RUNS = list_runs(read_scenarios("wine"), quick=True)
 
 
 @pytest.fixture(scope="module")
-def supply() -> Supply:
-    return Supply(Cache.default(), LOCK, offline=False, update=False, progress=SILENT)
-
-
-@pytest.fixture(scope="module")
-def pythons(supply: Supply) -> Iterator[Pythons]:
+def prover() -> Iterator[Prover]:
+    supply = Supply(Cache.default(), LOCK, offline=False, update=False, progress=SILENT)
     with Pythons(supply) as pythons:
-        yield pythons
+        yield Prover(supply, pythons)
 
 
 @pytest.fixture(scope="module")
-def cells(supply: Supply, pythons: Pythons) -> Mapping[Run, Cell]:
-    return prove(Prover(supply, pythons), RUNS, os.cpu_count() or 1, SILENT)
+def cells(prover: Prover) -> Mapping[Run, Cell]:
+    results = do_all("Proving", RUNS, prover.fill_cell, os.cpu_count() or 1, SILENT)
+    return dict(zip(RUNS, results, strict=True))
 
 
-@pytest.mark.parametrize(
-    "run", RUNS, ids=lambda run: f"{run.scenario.name}-{run.python}-{run.wheel}"
-)
+@pytest.mark.parametrize("run", RUNS, ids=str)
 def test_a_machine_shows_what_must_be_seen(run: Run, cells: Mapping[Run, Cell]) -> None:
     cell = cells[run]
     assert not cell.faults, f"{cell.message}\n{cell.log}"
 
 
-def scenario_run(wheel: str, **changes: object) -> Run:
-    """A run of the plainest scenario, with changes."""
-    scenario = next(each for each in read_scenarios("wine") if each.name == "cuda-path")
-    return Run(scenario=msgspec.structs.replace(scenario, **changes), python=PYTHON, wheel=wheel)
-
-
-def test_what_is_not_tried_is_wrong(supply: Supply, pythons: Pythons) -> None:
+def test_what_is_not_tried_is_wrong(prover: Prover) -> None:
+    scenario = next(run.scenario for run in RUNS if run.scenario.name == "cuda-path")
     wanted = {"unheard-of": Wanted(sees="imports")}
-    cell = Prover(supply, pythons).cell(scenario_run("unheard-of", wanted=wanted))
+    changed = msgspec.structs.replace(scenario, wanted=wanted)
+    cell = prover.fill_cell(Run(scenario=changed, python="3.12", wheel="unheard-of"))
     assert "unheard-of" in cell.seen
     assert not cell.right
 

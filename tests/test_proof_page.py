@@ -25,7 +25,7 @@ def test_every_cell_is_shown_and_nothing_is_cut_or_obeyed(
     chrome: Browser, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     file = tmp_path / "index.html"
-    file.write_text(render_page(PROOF), encoding="utf-8")
+    file.write_bytes(render_page(PROOF))
     with opened(chrome, file, width=width, scheme=scheme) as page:
         assert page.title() == "2 right of 3: the proof of repack 0.1.0"
         assert page.locator("h1").inner_text() == "2 right of 3"

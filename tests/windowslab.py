@@ -8,6 +8,7 @@ OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
 import contextlib
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +16,17 @@ from typing import Any
 
 import machines
 from dllmaking import make_dll
-from machines import FILE, Imports
-from proof.disks import WineDisk
-from proof.running import run_in_wine
+from machines import FILE, PREFIX, SITE, Imports
+from proof.disks import WineDisk, link_tree, wine_disk
+from proof.machines import run_in_wine
 
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.process import Finished
+from repack.pythons import Pythons
 from repack.pythons.interpreter import Interpreter
 
-PYTHON = r"C:\Users\me\AppData\Local\Programs\Python\Python312"
-SITE = rf"{PYTHON}\Lib\site-packages"
+CV2 = rf"{SITE}\cv2"
 
 # OpenCV's loader since 4.6, in as few lines as it takes, with the edit that repack makes.
 LOADER = """\
@@ -73,7 +76,7 @@ class Windows:
     interpreter: Interpreter
     env: dict[str, str] = field(default_factory=dict)
     cwd: str = r"C:\Users\me"
-    python: str = rf"{PYTHON}\python.exe"
+    python: str = rf"{PREFIX}\python.exe"
     debug: str = "-all"
     made: list[Path] = field(default_factory=list)
 
@@ -100,9 +103,11 @@ class Windows:
     def write(self, path: str, content: bytes | str | None) -> None:
         """Write a file, or take it away."""
         place = self.place(path)
-        place.unlink(missing_ok=True)  # it may be a link to a file of the cache
-        if content is not None:
-            place.write_bytes(content.encode() if isinstance(content, str) else content)
+        data = content.encode() if isinstance(content, str) else content
+        if data is None or not place.is_file() or place.read_bytes() != data:
+            place.unlink(missing_ok=True)  # it may be a link to a file of the cache
+            if data is not None:
+                place.write_bytes(data)
 
     def fill(self, folders: Mapping[str, Files | str]) -> None:
         """Write folders; a text stands for a junction to that one."""
@@ -126,7 +131,7 @@ class Windows:
 
     def run(self, *words: str) -> Finished:
         """Return what python.exe did with these arguments."""
-        env = {**self.disk.env, "WINEDEBUG": self.debug, **self.env}
+        env = {**self.disk.env, "WINEDEBUG": self.debug, "PYTHONDONTWRITEBYTECODE": "1", **self.env}
         env["WINEPATH"] = self.env.get("PATH", "")
         env["PATH"] = self.disk.env["PATH"]
         overrides = (self.disk.env["WINEDLLOVERRIDES"], self.env.get("WINEDLLOVERRIDES", ""))
@@ -151,7 +156,7 @@ else:
 """
         self.write(r"C:\Users\me\program.py", program)
         start = r"exec(open(r'C:\Users\me\program.py').read())"
-        return self.run("-B", "-c", start).output.strip()
+        return self.run("-c", start).output.strip()
 
     def report(self) -> Finished:
         """Return what `python -m cv2.cuda_dlls` prints."""
@@ -166,6 +171,34 @@ else:
     def chosen(self) -> dict[str, str]:
         """Return the directory that each family comes from, by the report."""
         return {choice["family"]: choice["directory"] for choice in self.facts()["chosen"]}
+
+
+@contextlib.contextmanager
+def open_windows(folder: Path) -> Iterator[Windows]:
+    """Give a warm Wine with a genuine Python 3.12 and the parts of cv2 that all machines share."""
+    with (
+        Pythons(Supply(Cache.default())) as pythons,
+        wine_disk(interpreter := pythons.provide("3.12"), folder) as disk,
+    ):
+        link_tree(interpreter.python.parent, disk.place(PREFIX), without=("site-packages",))
+        windows = Windows(disk=disk, interpreter=interpreter)
+        windows.install()
+        windows.run("-m", "compileall", "-q", SITE)
+        # Wine's server, which takes half a second to start, stays as long as a program runs.
+        with subprocess.Popen(
+            [*interpreter.launcher, windows.python, "-c", "print(1, flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=disk.env,
+        ) as keeper:
+            assert keeper.stdout is not None
+            # Without wineboot, two programs that start at once wait minutes for its event.
+            keeper.stdout.readline()
+            try:
+                yield windows
+            finally:
+                keeper.kill()
 
 
 @contextlib.contextmanager

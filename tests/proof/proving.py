@@ -1,20 +1,26 @@
 """Lays out every machine of every scenario, runs it, and holds what was seen against the wanted."""
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from proof.disks import Occupied, windows_disk, wine_disk
-from proof.dlls import find_dlls, find_members
-from proof.judging import faults, wanted_line
-from proof.machines import Pieces, lay_out, places_of
-from proof.packages import Parts, install_required, install_wheel
+from proof.disks import ON_WINDOWS, windows_disk, wine_disk
+from proof.judging import describe_wanted, find_faults
+from proof.machines import Seen, lay_out, places_of, run_program
+from proof.parts import (
+    Parts,
+    cuda_of,
+    find_dlls,
+    find_members,
+    get_wheel,
+    install_required,
+    install_wheel,
+    pythons_of,
+)
 from proof.results import Cell, Story
-from proof.running import Seen, run_program
-from proof.scenarios import LACKING, UNTOUCHED, Scenario, Wanted
-from proof.wheels import NotMadeError, cuda_of, fixed_wheel, pythons_of, untouched_wheel
+from proof.scenarios import Scenario, Wanted
 from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch import Supply
@@ -25,10 +31,12 @@ from repack.smoke.outfit import requirements_for
 
 #: What the machines are made of is pinned there.
 LOCK = Path(__file__).with_name("proof.lock")
-ON_WINDOWS = sys.platform == "win32"
 #: Seconds for one program: a failing import of a genuine build takes up to 40 under Wine.
 LIMIT = 150.0
 NVIDIA = "nvidia-"
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +52,9 @@ class Run:
         """What must be seen."""
         return self.scenario.wanted[self.wheel]
 
+    def __str__(self) -> str:
+        return f"{self.scenario.name}-{self.python}-{self.wheel}"
+
 
 class Prover:
     """Fills cells. Safe for several threads; all that is fetched or made is kept in the cache."""
@@ -54,65 +65,60 @@ class Prover:
         self._pythons = pythons
         self._limit = limit
 
-    def cell(self, run: Run) -> Cell:
+    def fill_cell(self, run: Run) -> Cell:
         """Return what was seen of one wheel on one Python."""
         places = places_of(run.scenario, run.python)
-        wanted = wanted_line(run.wanted, places)
+        wanted = describe_wanted(run.wanted, places)
         try:
-            seen = self._seen(run)
-        except (NotMadeError, Occupied, RepackError) as error:
-            reason = f"could not be tried: {error}"
-            return Cell(
-                python=run.python, wheel=run.wheel, wanted=wanted, seen=reason, faults=(reason,)
-            )
+            seen = self._try(run)
+        except (AssertionError, RepackError) as error:
+            seen = Seen(end="fails", line=f"could not be tried: {error}")
+            faults: tuple[str, ...] = (seen.line,)
+        else:
+            faults = find_faults(run.wanted, seen, places)
         return Cell(
             python=run.python,
             wheel=run.wheel,
             wanted=wanted,
             seen=seen.line,
-            faults=faults(run.wanted, seen, places),
+            faults=faults,
             message=seen.message,
-            answers=tuple(dict.fromkeys(str(it.file) for it in seen.loaded if it.concerns_cuda)),
+            answers=tuple(dict.fromkeys(str(dll.file) for dll in seen.loaded if dll.concerns_cuda)),
             log=seen.printed,
             seconds=round(seen.seconds, 1),
         )
 
-    def _seen(self, run: Run) -> Seen:
+    def _try(self, run: Run) -> Seen:
         interpreter = self._pythons.provide(run.python)
-        pieces = collect_pieces(self._parts, run, interpreter)
-        machines = self._parts.folder / "machines"
-        with windows_disk(interpreter) if ON_WINDOWS else wine_disk(interpreter, machines) as disk:
-            ready = lay_out(run.scenario, pieces, disk, self._limit, wine=not ON_WINDOWS)
-            return run_program(ready, self._limit)
+        packages, dlls = collect_parts(self._parts, run, interpreter)
+        folder = self._parts.folder / "machines"
+        folder.mkdir(parents=True, exist_ok=True)
+        with windows_disk(interpreter) if ON_WINDOWS else wine_disk(interpreter, folder) as disk:
+            lay_out(run.scenario, disk, interpreter, packages, dlls)
+            return run_program(run.scenario, disk, interpreter, self._limit)
 
 
-def collect_pieces(parts: Parts, run: Run, interpreter: Interpreter) -> Pieces:
-    """Return the files that the machine is made of, fetched or made where they are not yet."""
+def collect_parts(
+    parts: Parts, run: Run, interpreter: Interpreter
+) -> tuple[list[Path], list[tuple[str, Mapping[str, Path]]]]:
+    """Return the installed wheels, in order, and the DLLs of each folder of the machine."""
     machine, name = run.scenario.machine, run.scenario.wheel
-    if run.wheel == UNTOUCHED:
-        wheel = untouched_wheel(parts, name)
-    else:
-        wheel = fixed_wheel(parts, name, run.wheel, run.python)
+    wheel = get_wheel(parts, name, run.wheel, run.python)
     before = [further.requirement for further in machine.wheels if not further.after]
     after = [further.requirement for further in machine.wheels if further.after]
     beside = [*_find_required(parts, wheel, run), *before]
-    # NVIDIA's are laid out by their members.
-    nvidias = [requirement for requirement in (*beside, *after) if requirement.startswith(NVIDIA)]
 
     def install(requirements: Iterable[str]) -> list[Path]:
-        others = [requirement for requirement in requirements if requirement not in nvidias]
-        return [install_required(parts, requirement, interpreter) for requirement in others]
+        # NVIDIA's are laid out by their members.
+        others = [line for line in requirements if not line.startswith(NVIDIA)]
+        return [install_required(parts, line, interpreter) for line in others]
 
-    return Pieces(
-        interpreter=interpreter,
-        packages=[*install(beside), install_wheel(parts, wheel, interpreter), *install(after)],
-        dlls=[(dlls, find_dlls(parts, dlls, cuda_of(name))) for dlls in machine.dlls],
-        members={
-            member: file
-            for requirement in nvidias
-            for member, file in find_members(parts, requirement).items()
-        },
-    )
+    packages = [*install(beside), install_wheel(parts, wheel, interpreter), *install(after)]
+    nvidias = [line for line in (*beside, *after) if line.startswith(NVIDIA)]
+    dlls: list[tuple[str, Mapping[str, Path]]]
+    dlls = [("{site}", find_members(parts, line)) for line in nvidias]
+    dlls += [(wanted.into, find_dlls(parts, wanted, cuda_of(name))) for wanted in machine.dlls]
+    return packages, dlls
 
 
 def _find_required(parts: Parts, wheel: Path, run: Run) -> list[str]:
@@ -124,47 +130,54 @@ def _find_required(parts: Parts, wheel: Path, run: Run) -> list[str]:
     return [run.scenario.numpy, *(line for line in required if not line.startswith("numpy"))]
 
 
-def runs_of(scenarios: Iterable[Scenario], *, quick: bool = False) -> list[Run]:
+def list_runs(scenarios: Iterable[Scenario], *, quick: bool = False) -> list[Run]:
     """Return all cells to be filled, or only those of the tests."""
     return [
         Run(scenario=scenario, python=python, wheel=wheel)
         for scenario in scenarios
-        if not (ON_WINDOWS and set(scenario.machine.without) & set(LACKING))
+        if not (ON_WINDOWS and scenario.machine.without)
         for python in (scenario.quick if quick else scenario.pythons or pythons_of(scenario.wheel))
         for wheel in scenario.wanted
     ]
 
 
-def prove(prover: Prover, runs: Sequence[Run], jobs: int, progress: Progress) -> Mapping[Run, Cell]:
-    """Return the cell of each run; `jobs` are made at a time."""
+def do_all(
+    name: str,
+    tasks: Sequence[Task],
+    do_one: Callable[[Task], Result],
+    jobs: int,
+    progress: Progress,
+) -> list[Result]:
+    """Return what comes of each task; `jobs` of them are done at a time."""
     with (
-        progress.task("Proving", total=len(runs), unit="steps") as task,
+        progress.task(name, total=len(tasks), unit="steps") as bar,
         ThreadPoolExecutor(max_workers=jobs) as pool,
     ):
 
-        def one(run: Run) -> Cell:
-            task.describe(f"{run.scenario.name}, Python {run.python}, {run.wheel}")
-            cell = prover.cell(run)
-            task.advance(1)
-            return cell
+        def do(task: Task) -> Result:
+            result = do_one(task)
+            bar.advance(1)
+            return result
 
         try:
-            return dict(zip(runs, pool.map(one, runs), strict=True))
+            return list(pool.map(do, tasks))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def stories(scenarios: Iterable[Scenario], cells: Mapping[Run, Cell]) -> tuple[Story, ...]:
-    """Return each scenario with its cells; one that has none is left out."""
-    told = (
+def tell_stories(runs: Sequence[Run], cells: Sequence[Cell]) -> list[Story]:
+    """Return each scenario with its cells."""
+    by_scenario: dict[Scenario, list[Cell]] = {}
+    for run, cell in zip(runs, cells, strict=True):
+        by_scenario.setdefault(run.scenario, []).append(cell)
+    return [
         Story(
             name=scenario.name,
             title=scenario.title,
             why=scenario.why.strip(),
             text=scenario.text,
-            cells=tuple(cell for run, cell in cells.items() if run.scenario.name == scenario.name),
+            cells=tuple(by_scenario[scenario]),
         )
-        for scenario in scenarios
-    )
-    return tuple(story for story in told if story.cells)
+        for scenario in by_scenario
+    ]

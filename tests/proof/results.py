@@ -1,12 +1,11 @@
 """What a run of the proof saw, as values, as `proof.json` and as a page to look at."""
 
+import json
 from itertools import groupby
 from pathlib import Path
 
 import jinja2
 import msgspec
-
-from repack.pages import reveal_hidden
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,22 +60,26 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         return f"{sum(cell.right for cell in self.cells)} right of {len(self.cells)}"
 
 
-#: So many characters of a log are shown; `proof.json` has the whole.
-LOG_LIMIT = 6_000
+def render_json(proof: Proof) -> bytes:
+    """Return all that was seen."""
+    figures = {"right": sum(cell.right for cell in proof.cells), "of": len(proof.cells)}
+    document = {"version": 1, **figures, **msgspec.to_builtins(proof)}
+    # A process may have printed what is no text, and a file cannot hold.
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
-def render_page(proof: Proof) -> str:
+def render_page(proof: Proof) -> bytes:
     """Return the page; the same proof gives the same page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: reveal_hidden(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(by_python=_group_by_python, tail=lambda text: text[-LOG_LIMIT:])
-    return environment.get_template("page.html.jinja").render(proof=proof)
+    environment.filters["by_python"] = _group_by_python
+    text = environment.get_template("page.html.jinja").render(proof=proof)
+    return text.encode(errors="replace")
 
 
 def _group_by_python(story: Story) -> list[tuple[str, list[Cell]]]:

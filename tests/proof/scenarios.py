@@ -10,7 +10,6 @@ import msgspec
 FOLDER = Path(__file__).parent.parent / "scenarios"
 
 IMPORTS, FAILS, HANGS, CRASHES = "imports", "fails", "hangs", "crashes"
-LACKING = ("media-foundation",)
 UNTOUCHED = "untouched"
 
 PROGRAM = """\
@@ -21,10 +20,6 @@ image = np.zeros((48, 64, 3), np.uint8)
 assert cv2.resize(image, (32, 24)).shape == (24, 32, 3)
 print("OpenCV", cv2.__version__)
 """
-
-
-class ScenarioError(ValueError):
-    """A scenario that cannot be read: our own mistake, told with the file's name."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,38 +100,33 @@ class Scenario(Table, frozen=True, eq=False):
     wanted: dict[str, Wanted] = {}
 
 
-def read_scenarios(system: str, folder: Path = FOLDER) -> tuple[Scenario, ...]:
-    """Return all scenarios of a folder by name, as they are on `system` ("wine", "windows")."""
-    return tuple(parse_scenario(path, system) for path in sorted(folder.glob("*.toml")))
+def read_scenarios(system: str) -> tuple[Scenario, ...]:
+    """Return all scenarios by name, as they are on `system` ("wine", "windows")."""
+    return tuple(parse_scenario(path, system) for path in sorted(FOLDER.glob("*.toml")))
 
 
 def parse_scenario(path: Path, system: str) -> Scenario:
-    """Return the scenario that the file `path` describes; raises ScenarioError."""
+    """Return the scenario that the file `path` describes; raises ValueError."""
     text = path.read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    # A table that is no field of a scenario says what is wanted of a wheel.
+    modes = sorted(table.keys() - set(Scenario.__struct_fields__))
+    wanted = {mode: _choose_system(table.pop(mode), system) for mode in modes}
+    table |= {"name": path.stem, "text": text, "wanted": wanted}
     try:
-        table = tomllib.loads(text)
-        # A table that is no field of a scenario says what is wanted of a wheel.
-        modes = table.keys() - set(Scenario.__struct_fields__)
-        wanted = {mode: _of_system(table.pop(mode), system) for mode in sorted(modes)}
-        table |= {"name": path.stem, "text": text, "wanted": wanted}
-        scenario = msgspec.convert(table, Scenario)
+        return msgspec.convert(table, Scenario)
     except ValueError as error:
-        raise ScenarioError(f"{path.name}: {error}") from error
-    if UNTOUCHED not in wanted or len(wanted) == 1:
-        raise ScenarioError(f"{path.name}: says not what must be seen untouched and fixed")
-    if scenario.pythons and not set(scenario.quick) <= set(scenario.pythons):
-        raise ScenarioError(f"{path.name}: quick: {scenario.quick} are not all in pythons")
-    return scenario
+        raise ValueError(f"{path.name}: {error}") from error
 
 
-def _of_system(table: dict[str, Any], system: str) -> dict[str, Any]:
+def _choose_system(table: dict[str, Any], system: str) -> dict[str, Any]:
     """Return the table of what is wanted, as it is on one system."""
     special = {name: table.pop(name, {}) for name in ("wine", "windows")}
     merged: dict[str, Any] = table | special[system]
     return merged
 
 
-def filled(text: str, places: Mapping[str, str]) -> str:
+def fill(text: str, places: Mapping[str, str]) -> str:
     """Return `text` with {python}, {site}, {version} and {digits} put in."""
     for name, value in places.items():
         text = text.replace(f"{{{name}}}", value)

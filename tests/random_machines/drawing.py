@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from ntpath import dirname
 from random import Random
 
-PYTHON = r"C:\Python312"
-SITE = rf"{PYTHON}\Lib\site-packages"
-CV2 = rf"{SITE}\cv2"
+from machines import PREFIX, SITE
+from windowslab import CV2
+
 VENDORED = rf"{SITE}\cv2.libs"
 TORCH = rf"{SITE}\torchlike\lib"
 PACKAGES = r"C:\packages"
@@ -42,8 +42,8 @@ PLACES = {
     CV2: ("", HERE),
     rf"{SITE}\nvidia": ("", (r"npp\bin", r"cudnn\bin", r"cu13\bin\x86_64")),
     rf"{PACKAGES}\nvidia": ("PYTHONPATH", (r"cublas\bin", r"npp\bin")),
-    rf"{PYTHON}\Library": ("", ("bin", r"bin\x64")),
-    rf"{PYTHON}\bin": ("", ("", "x64")),
+    rf"{PREFIX}\Library": ("", ("bin", r"bin\x64")),
+    rf"{PREFIX}\bin": ("", ("", "x64")),
     r"C:\toolkits\own": ("CUDA_PATH_V12_9", IN_TOOLKIT),
     r"C:\toolkits\path": ("CUDA_PATH", IN_TOOLKIT),
     r"C:\toolkits\home": ("CUDA_HOME", IN_TOOLKIT),
@@ -54,7 +54,7 @@ PLACES = {
     rf"{TOOLKITS}\v12.4": ("", ("bin",)),
     rf"{TOOLKITS}\v11.8": ("", ("bin",)),
     rf"{CUDNNS}\v9.5": ("", IN_CUDNN),
-    PYTHON: ("", HERE),
+    PREFIX: ("", HERE),
     r"C:\path\1": ("PATH", ("", "", "bin", "x64")),
     r"C:\path\2": ("PATH", ("", "", "bin", "x64")),
     WORK: ("PATH", HERE),
@@ -103,7 +103,7 @@ def draw_machine(seed: int) -> Machine:
         for subfolder in random.choices(PLACES[place][1], k=random.choice((1, 1, 1, 2))):
             files |= _draw_files(random, rf"{place}\{subfolder}".rstrip("\\"), imports)
     if DRIVER in imports and random.random() < 0.4:
-        folder = random.choice((PYTHON, ADDED, r"C:\path\1", TORCH))
+        folder = random.choice((PREFIX, ADDED, r"C:\path\1", TORCH))
         files[rf"{folder}\{DRIVER}"] = random.choice((SOUND, SOUND, X86, CUT_OFF))
     if random.random() < 0.25:
         files |= _draw_files(random, random.choice((TORCH, r"C:\app")), imports)

@@ -9,17 +9,17 @@ are registered. The import works where every DLL that loads with the native modu
 from dataclasses import dataclass, field
 from ntpath import basename, dirname
 
+from machines import PREFIX, SITE
+from windowslab import CV2
+
 from random_machines.drawing import (
     ADDED,
     CUDNNS,
-    CV2,
     DRIVER,
     IMPORTS,
     OVERRIDE,
     PACKAGES,
-    PYTHON,
     SEARCH_PATH,
-    SITE,
     SOUND,
     TOOLKITS,
     VENDORED,
@@ -95,7 +95,7 @@ class Loader:
         """
         if name in self.modules:
             return self.modules[name]
-        fixed = [rf"{place}\{name}" for place in (folder, PYTHON) if place]
+        fixed = [rf"{place}\{name}" for place in (folder, PREFIX) if place]
         unordered = [rf"{place}\{name}" for place in self.registered]
         unordered = [path for path in unordered if path in self.files]
         states = {self.files[path] for path in unordered}
@@ -151,11 +151,11 @@ def _list_sources(machine: Machine) -> list[tuple[str, str]]:
             if path.startswith(rf"{top}\nvidia" + "\\")
         }
         roots += [(rf"{top}\nvidia\{name}", "NVIDIA's wheels") for name in sorted(below)]
-    roots += [(rf"{PYTHON}\Library\bin", "conda"), (rf"{PYTHON}\bin", "conda")]
+    roots += [(rf"{PREFIX}\Library\bin", "conda"), (rf"{PREFIX}\bin", "conda")]
     roots += [(env[name], name) for name in VARIABLES if name in env]
     roots += [(rf"{TOOLKITS}\{name}", "default directory") for name in ("v12.9", "v12.4")]
     roots += [(rf"{CUDNNS}\v9.5", "default directory")]
-    roots += [(PYTHON, "folder of the running program")]
+    roots += [(PREFIX, "folder of the running program")]
     if SEARCH_PATH not in env:
         roots += [(entry, "PATH") for entry in machine.path if entry[1:2] == ":"]
     return roots
@@ -163,7 +163,7 @@ def _list_sources(machine: Machine) -> list[tuple[str, str]]:
 
 def _may_take(machine: Machine, folder: str, source: str) -> bool:
     """Return whether a directory is there and, in the working directory, is trusted."""
-    trusted = (PYTHON, machine.env.get("PYTHONPATH", PYTHON))
+    trusted = (PREFIX, machine.env.get("PYTHONPATH", PREFIX))
     is_trusted = source == OVERRIDE or any(is_below(folder, place) for place in trusted)
     is_there = any(dirname(path) == folder for path in machine.files)
     return is_there and (is_trusted or not is_below(folder, machine.cwd))

@@ -1,0 +1,216 @@
+"""Lays random machines out on drive C: of Wine, runs them, and compares what they do.
+
+Each imports a small cv2 in one process, and asks for the report in another.
+"""
+
+import contextlib
+import itertools
+import json
+import pprint
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from ntpath import basename, dirname
+from typing import Any
+
+from machines import dll
+from proof.machines import parse_trace
+from proof.results import Cell
+from windowslab import BUILD, CV2, Windows, cleared, native
+
+from random_machines.drawing import (
+    ADDED,
+    CUT_OFF,
+    DRIVER,
+    IMPORTS,
+    SOUND,
+    VENDORED,
+    X86,
+    Machine,
+    draw_machine,
+)
+from random_machines.expecting import STAND_IN, Expectation, Undetermined, expect
+from repack.process import Finished
+
+MARK = "@machine "
+# As torch loads its DLLs.
+PREPARE = """\
+import ctypes, json, os, sys
+loaded, added = json.loads(sys.argv[1])
+kernel = ctypes.WinDLL("kernel32")
+kernel.SetErrorMode(0x8003)
+kernel.LoadLibraryExW.argtypes = [ctypes.c_wchar_p, ctypes.c_void_p, ctypes.c_uint32]
+handles = [os.add_dll_directory(folder) for folder in added]
+for path in loaded:
+    kernel.LoadLibraryExW(path, None, 0x1100)
+"""
+IMPORT = f"""{PREPARE}
+try:
+    import cv2
+except BaseException as error:
+    message = "{{}}: {{}}".format(type(error).__name__, error)
+else:
+    message = ""
+print({MARK!r} + json.dumps(message))
+"""
+# What `python -m cv2.cuda_dlls --json` does, in a process that has loaded something before.
+REPORT = f"""{PREPARE}
+import runpy
+sys.argv = ["-m", "--json"]
+sys.orig_argv = ["python", "-m", "cv2.cuda_dlls", "--json"]
+runpy.run_module("cv2.cuda_dlls", run_name="__main__", alter_sys=True)
+"""
+# DLLs, and the directory that a variable names.
+NAMES = re.compile(r"[\w.-]+\.dll|override(?=\")", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a machine did: the error ("" for none), the files loaded by name, and the report.
+
+    `twice` are the names that two modules of the process had at once.
+    """
+
+    message: str
+    files: dict[str, str]
+    twice: tuple[str, ...] = ()
+    report: dict[str, Any]
+    exit_code: int
+
+
+def draw_machines(seed: int, count: int) -> list[tuple[int, Machine]]:
+    """Return so many machines with their seeds, from the first seed on."""
+    return list(itertools.islice(_draw_determined(seed), count))
+
+
+def _draw_determined(seed: int) -> Iterator[tuple[int, Machine]]:
+    for number in itertools.count(seed):
+        machine = draw_machine(number)
+        with contextlib.suppress(Undetermined):
+            expect(machine)
+            yield number, machine
+
+
+@cache
+def make_file(name: str, state: str) -> bytes:
+    """Return a DLL in that state."""
+    imports = {IMPORTS[name]: ["f"]} if name in IMPORTS else None
+    content = dll("f", imports=imports, machine=X86 if state == X86 else "x86-64")
+    return content[: len(content) // 2] if state == CUT_OFF else content
+
+
+def try_machine(bench: Windows, machine: Machine) -> Outcome:
+    """Return what happens on a machine, which is laid out on the drive of `bench`."""
+    with cleared(bench) as windows:
+        for path, state in machine.files.items():
+            windows.write(path, make_file(basename(path), state))
+        if machine.has_stand_in:
+            windows.write(rf"{STAND_IN}\{DRIVER}", make_file(DRIVER, SOUND))
+        windows.write(rf"{CV2}\cv2.pyd", native({name: ["f"] for name in machine.imports}))
+        windows.write(rf"{CV2}\_cuda_build.py", f"BUILD = {_make_build(machine)!r}\n")
+        path = ";".join(machine.path)
+        windows.env = {**machine.env, "PATH": path}
+        windows.cwd = machine.cwd
+        added = [ADDED] if machine.has_added else []
+        prepared = json.dumps([machine.loaded, added])
+        is_plain = not machine.loaded and not added
+        words = ["-m", "cv2.cuda_dlls", "--json"] if is_plain else ["-c", REPORT, prepared]
+        report = windows.run(*words)
+        windows.debug = "-all,+pid,+loaddll"
+        return _read_outcome(windows.run("-c", IMPORT, prepared).output, report)
+
+
+def _read_outcome(output: str, report: Finished) -> Outcome:
+    message = re.search(rf"^{MARK}(.*)$", output, re.MULTILINE)
+    loaded = list(parse_trace(output))
+    start = report.output.find("{")
+    return Outcome(
+        message=json.loads(message[1]) if message else f"no end: {output[-2000:]}",
+        files={file.name: str(file.file) for file in loaded},
+        twice=tuple(file.name for file in loaded if file.is_second and file.concerns_cuda),
+        report=json.loads(report.output[start:]) if start >= 0 else {"output": report.output},
+        exit_code=report.returncode,
+    )
+
+
+def _make_build(machine: Machine) -> dict[str, object]:
+    """Return what cv2/_cuda_build.py says of the machine's cv2."""
+    families = machine.families
+    kinds = {name.lower(): family for family, names in families.items() for name in names}
+    return {
+        **BUILD,
+        "families": families,
+        "kinds": {**BUILD["kinds"], **kinds},
+        "requires": {},
+        "stand_ins": {DRIVER: "cv2/stand-ins/nvcuda"} if machine.has_stand_in else {},
+        "vendored": ("cv2.libs",) if VENDORED in map(dirname, machine.files) else (),
+    }
+
+
+# Whether it is right
+
+
+def fill_cell(bench: Windows, seed: int, machine: Machine) -> Cell:
+    """Return what was seen of a machine, held against the specification."""
+    expected, outcome = expect(machine), try_machine(bench, machine)
+    faults = tuple(find_faults(machine, expected, outcome))
+    if faults:
+        faults = (f"to repeat it: nox -s proof -- --random 1 --seed {seed}", *faults)
+    return Cell(
+        python=bench.interpreter.version,
+        wheel=f"seed {seed}",
+        wanted="imports" if expected.works else f"fails by {sorted(expected.causes)}",
+        seen=outcome.message.partition("\n")[0] or "imports",
+        faults=faults,
+        log=f"{pprint.pformat(machine)}\n{expected}\n{outcome}" if faults else "",
+    )
+
+
+def find_faults(machine: Machine, expected: Expectation, outcome: Outcome) -> list[str]:
+    """Return each difference in a line; none where all is right."""
+    if (not outcome.message) != expected.works:
+        return [f"works: {not outcome.message}, expected: {expected.works} ({outcome.message})"]
+    faults = [f"{name} was loaded twice" for name in outcome.twice]
+    is_plain = not machine.loaded and not machine.has_added
+    if is_plain and (outcome.exit_code == 0) != expected.works:
+        faults.append(f"python -m cv2.cuda_dlls ends with {outcome.exit_code}")
+    judge = _judge_choice if expected.works else _judge_error
+    return faults + list(judge(machine, expected, outcome))
+
+
+def _judge_error(_: Machine, expected: Expectation, outcome: Outcome) -> Iterator[str]:
+    """Compare the names in the first line of the error, and the report, with the root causes."""
+    head = outcome.message.partition(" To fix it:")[0].partition("\n")[0]
+    named = {name.lower() for name in NAMES.findall(head)}
+    to_be_named = {basename(what).lower() for _, what in expected.causes}
+    if named != to_be_named:
+        yield f"the message names {sorted(named)}, not {sorted(to_be_named)}: {head}"
+    causes = {
+        (cause["code"], "\\".join(filter(None, (cause["file"], name))))
+        for cause in outcome.report.get("causes", ())
+        for name in cause["names"] or [""]
+    }
+    if causes != expected.causes:
+        yield f"the report's causes are {sorted(causes)}, not {sorted(expected.causes)}"
+
+
+def _judge_choice(machine: Machine, expected: Expectation, outcome: Outcome) -> Iterator[str]:
+    """Compare what the loader took with what the report says, and both with the specification."""
+    choices = outcome.report.get("chosen", ())
+    chosen = {
+        name: (choice["directory"], choice["source"])
+        for choice in choices
+        for name in choice["files"]
+        if choice["source"] != "found by Windows"
+    }
+    if chosen != expected.chosen:
+        yield f"chosen is {chosen}, not {expected.chosen}"
+    for choice in choices:
+        for name in choice["files"]:
+            path = outcome.files.get(name.lower(), "")
+            if dirname(path) != choice["directory"]:
+                yield f"{name} came from {path}; the report says {choice['directory']}"
+    path = outcome.files.get(DRIVER, "")
+    if DRIVER in machine.imports and path != expected.driver:
+        yield f"{DRIVER} came from {path}, not from {expected.driver}"
