@@ -211,6 +211,6 @@ def read_record(path: Path) -> BuildRecord:
 
 
 def read_records(dist: Path) -> dict[Path, BuildRecord]:
-    """Return the records of a folder and of the folders in it, each by the folder it is of."""
-    places = sorted({dist / FILENAME, *dist.glob(f"*/{FILENAME}")})
+    """Return the records of a folder and of those in it that are not hidden, by their folders."""
+    places = sorted({dist / FILENAME, *dist.glob(f"[!.]*/{FILENAME}")})
     return {path.parent: read_record(path) for path in places if path.is_file()}

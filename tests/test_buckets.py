@@ -80,7 +80,7 @@ KEY, SERVER = "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"
         pytest.param("s3://team/x", {SERVER: "http://127.0.0.1:9"}, 1, "error", id="down"),
         pytest.param("memory://x", {}, 2, "name a folder, or a bucket", id="another scheme"),
         pytest.param("https://x/simple", {}, 2, "name a folder, or a bucket", id="a web site"),
-        pytest.param("s3://me:pw@team/x", {}, 2, "no place for a password", id="a password"),
+        pytest.param("s3://me:pw@team/x", {}, 2, "without a password", id="a password"),
     ],
 )
 def test_a_fault_is_one_line_without_a_key(  # noqa: PLR0913, PLR0917 - fixtures and a row

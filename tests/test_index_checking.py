@@ -11,8 +11,8 @@ from publishing import PROJECT, Negotiating, Plain, Team, published, served, sna
 
 from repack.cli import main
 from repack.console import SILENT
-from repack.index.check import check_place
 from repack.index.place import Folder
+from repack.index.simple import check_place
 
 Capture = pytest.CaptureFixture[str]
 PAGE = f"{PROJECT}/index.html"

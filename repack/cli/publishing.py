@@ -12,10 +12,10 @@ from repack.cli.commands import Answer, config_of
 from repack.config import Config, load
 from repack.console import Progress
 from repack.errors import RepackError, UsageError, quote_name
-from repack.index.check import check_place, check_url
 from repack.index.pins import write_pins
 from repack.index.place import Place, open_place
 from repack.index.publish import Result, publish, read_offers, remove, yank
+from repack.index.simple import check_place, check_url
 from repack.index.upload import read_account, upload
 from repack.index.uv import Index, open_index
 from repack.record import read_records

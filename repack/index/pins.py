@@ -1,6 +1,6 @@
 """The files that pin what is installed: requirements, constraints, `pylock.toml` (PEP 751).
 
-What the smoke test ran with is pinned; for the rest uv is asked.
+What the smoke test ran with is pinned; for the rest uv is asked, see `uv.py`.
 """
 
 import re
@@ -10,9 +10,8 @@ from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
+from repack import files
 from repack.errors import InputError, RepackError
-from repack.files import sha256_of
-from repack.index.place import Folder
 from repack.index.publish import check_built
 from repack.index.uv import Index, Pin
 from repack.lock import format_toml
@@ -34,10 +33,7 @@ def write_pins(dist: Path, index: Index) -> dict[str, Any]:
     reason. Raises InputError where no build has a wheel that may be handed on, and nothing is
     written where one of the wheels is not what was built.
     """
-    builds = {
-        folder: _pin_build(folder, record, index)
-        for folder, record in sorted(read_records(dist).items())
-    }
+    builds = {folder: _pin_build(folder, it, index) for folder, it in read_records(dist).items()}
     if not any(builds.values()):
         message = "there is no build with a wheel that may be handed on"
         hint = "run `repack build` first"
@@ -45,8 +41,8 @@ def write_pins(dist: Path, index: Index) -> dict[str, Any]:
     answer: dict[str, list[dict[str, object]]] = {"files": [], "pins": [], "unresolved": []}
     for folder, results in builds.items():
         targets: dict[str, list[Pin]] = {}
-        for python, result in sorted(results.items(), key=lambda row: _version_key(row[0])):
-            row = {"build": folder.name, "python": python}
+        for python in sorted(results, key=_version_key):
+            row, result = {"build": folder.name, "python": python}, results[python]
             if isinstance(result, RepackError):
                 answer["unresolved"].append({**row, "message": str(result)})
             else:
@@ -70,7 +66,7 @@ def _pin_build(
         if not built.works:
             continue
         path = folder / built.path
-        check_built(path, sha256_of(path), built)
+        check_built(path, files.sha256_of(path), built)
         for seen in built.seen:
             try:
                 results[seen.python] = _pin_python(path, built, seen, extra and extra[1], index)
@@ -102,9 +98,14 @@ def _pin_python(
         pins = ask("", beside)
     if extra:
         more = ask(f"[{extra}]", pins.values())
-        pins |= {name: more[name]._replace(extra=extra) for name in sorted(more.keys() - pins)}
+        pins |= {name: more[name]._replace(extra=extra) for name in more.keys() - pins}
     first = pins.pop(own.name)
     return [first, *sorted(pins.values())]
+
+
+def _pin_of(filename: str, sha256: str) -> Pin:
+    name, version, _, _ = parse_wheel_filename(filename)
+    return Pin(str(name), str(version), filename, sha256)
 
 
 def _check_same(answers: Iterable[Pin], ours: Iterable[Pin]) -> None:
@@ -121,24 +122,20 @@ def _check_same(answers: Iterable[Pin], ours: Iterable[Pin]) -> None:
             )
 
 
-def _pin_of(filename: str, sha256: str) -> Pin:
-    name, version, _, _ = parse_wheel_filename(filename)
-    return Pin(name=name, version=str(version), filename=filename, sha256=sha256)
-
-
 # The files
 
 
 def _replace_files(folder: Path, texts: Mapping[str, str]) -> list[dict[str, object]]:
     """Write the pin files of a folder, and remove those of ours that are of no Python now."""
-    place = Folder(folder)
+    old = {path.name: path.read_bytes() for it in _PATTERNS for path in folder.glob(it)}
     rows: list[dict[str, object]] = []
     for name, text in sorted(texts.items()):
-        changed = place.write(name, text.encode())
-        rows.append({"path": str(folder / name), "changed": changed, "removed": False})
-    for name in sorted(path.name for pattern in _PATTERNS for path in folder.glob(pattern)):
-        if name not in texts and (place.read(name) or b"").startswith(_MARK.encode()):
-            place.delete(name)
+        path, content = folder / name, text.encode()
+        files.write(path, content)
+        rows.append({"path": str(path), "changed": old.get(name) != content, "removed": False})
+    for name in sorted(old.keys() - texts.keys()):
+        if old[name].startswith(_MARK.encode()):
+            (folder / name).unlink()
             rows.append({"path": str(folder / name), "changed": True, "removed": True})
     return rows
 
@@ -155,14 +152,14 @@ def _format_files(targets: _Targets, index_url: str) -> dict[str, str]:
     together = plain or targets
     scopes = {**{f"-{python}": {python: targets[python]} for python in targets}, "": together}
     extras = sorted({"", *(pin.extra for pins in targets.values() for pin in pins)})
-    files = {}
+    texts = {}
     for extra in extras:
         for suffix, scope in scopes.items():
             name = f"requirements{suffix}{extra and '-'}{extra}.txt"
             values = {"name": name, "extra": extra, "groups": _group(scope, {"", extra})}
-            files[name] = _render("requirements.txt", scope, index_url, **values)
+            texts[name] = _render("requirements.txt", scope, index_url, **values)
     groups = _group(together, extras)
-    files["constraints.txt"] = _render("constraints.txt", together, index_url, groups=groups)
+    texts["constraints.txt"] = _render("constraints.txt", together, index_url, groups=groups)
     lock = {
         "lock-version": "1.0",
         "environments": [f'{_marker([python])} and sys_platform == "win32"' for python in together],
@@ -171,8 +168,8 @@ def _format_files(targets: _Targets, index_url: str) -> dict[str, str]:
         "packages": [_lock_package(group, index_url) for group in groups],
     }
     header = _render("pylock.toml", together, index_url)
-    files["pylock.toml"] = header + format_toml(lock)
-    return files
+    texts["pylock.toml"] = header + format_toml(lock)
+    return texts
 
 
 def _render(template: str, targets: _Targets, index_url: str, **values: object) -> str:

@@ -9,10 +9,10 @@ import mimetypes
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import filelock
 
@@ -47,7 +47,7 @@ class Folder:
         self._path = path.absolute()
         self.name = str(self._path)
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Return the size of every file in the folder and the folders in it, by its key."""
         sizes = {}
         for folder, names, filenames in os.walk(self._path, onerror=_raise_unreadable):
@@ -64,35 +64,26 @@ class Folder:
         return None
 
     def sha256(self, key: str) -> str:
-        """Return the SHA-256 of the content in hex."""
+        """Return the SHA-256 of the content in hex; InputError where there is no such file."""
         return files.sha256_of(self._path / key)
-
-    def write(self, key: str, content: bytes) -> bool:
-        """Make `content` the content of the file at once; return whether it was another."""
-        if self.read(key) == content:
-            return False
-        with files.replacing(self._make_parent(key)) as stream:
-            stream.write(content)
-            self._follow_mode(stream.fileno())
-        return True
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
         """Write what `change` makes of the content; return whether it was another."""
-        return self.write(key, change(self.read(key)))
+        before = self.read(key)
+        after = change(before)
+        if after == before:
+            return False
+        with self._replacing(key) as stream:
+            stream.write(after)
+        return True
 
     def put(self, key: str, source: Path, sha256: str) -> None:
-        """Make the file a copy of `source`, compared on the way.
+        """Make the file a copy of `source`.
 
         A link would be cheaper, and change with what it links to: `cp` writes into the old file.
         """
-        digest = hashlib.sha256()
-        with source.open("rb") as original, files.replacing(self._make_parent(key)) as copy:
-            while chunk := original.read(_CHUNK):
-                digest.update(chunk)
-                copy.write(chunk)
-            if digest.hexdigest() != sha256:
-                raise _other_copy(key, source)
-            self._follow_mode(copy.fileno())
+        with self._replacing(key) as stream:
+            stream.writelines(_read_checked(source, sha256))
 
     def delete(self, key: str) -> None:
         """Remove the file; it may be gone already."""
@@ -103,7 +94,7 @@ class Folder:
         """Keep every other process from changing the folder; waits for one that does."""
         path = self._path / ".repack.lock"
         try:
-            self._make_parent(path.name)
+            self._make_folder(self._path)
             lock = filelock.FileLock(path, mode=self._mode() & 0o666)
             with progress.task(f"Locking {self.name}"):
                 lock.acquire(timeout=_LONGEST_WAIT)
@@ -119,36 +110,40 @@ class Folder:
         finally:
             lock.release()
 
-    def _make_parent(self, key: str) -> Path:
-        """Return the path of the file, whose folder is there now."""
+    @contextlib.contextmanager
+    def _replacing(self, key: str) -> Iterator[BinaryIO]:
+        """Give a stream whose content becomes the file's when the block ends well."""
         path = self._path / key
-        for folder in reversed((path.parent, *path.parent.parents)):
-            if folder.exists():
-                continue
-            above = folder.parent.stat().st_mode
-            # Outside: as its parent is for its group, and never closed to a web server.
-            is_inside = folder.is_relative_to(self._path) and folder != self._path
-            mode = self._mode() if is_inside else 0o755 | (above & 0o2020)
-            folder.mkdir(exist_ok=True)
+        self._make_folder(path.parent)
+        with files.replacing(path) as stream:
+            yield stream
             # Some mounts (FAT, SMB) keep no modes.
             with contextlib.suppress(PermissionError):
-                folder.chmod(mode)
-        return path
+                Path(stream.name).chmod(self._mode() & 0o666 | 0o600)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a project's folder with the mode of the index, or the index itself.
+
+        That, and what it lies in, is as its parent for its group, and never closed to a web server.
+        """
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        is_project = folder.parent == self._path
+        mode = self._mode() if is_project else 0o755 | (folder.parent.stat().st_mode & 0o2020)
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            folder.chmod(mode)
 
     def _mode(self) -> int:
         return self._path.stat().st_mode & 0o7777
-
-    def _follow_mode(self, descriptor: int) -> None:
-        if hasattr(os, "fchmod"):
-            with contextlib.suppress(PermissionError):
-                os.fchmod(descriptor, self._mode() & 0o666 | 0o600)
 
 
 class Bucket:
     """The objects under a URL; an object is shown when all of it has come, or never.
 
-    There is no lock: a wheel is put where none is, a project's page is exchanged only for the one
-    that was read (compare-and-swap by ETag).
+    There is no lock: a wheel is put where none is, a page is exchanged only for the one that was
+    read (compare-and-swap by ETag).
     """
 
     near = False
@@ -157,15 +152,13 @@ class Bucket:
         import obstore  # noqa: PLC0415 - heavy, and only for whoever has a bucket
         from obstore.store import from_url  # noqa: PLC0415
 
-        parts = urlsplit(url)
-        self.name = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+        self.name = url.partition("?")[0].rstrip("/")
         self._obstore = obstore
-        self._exceptions = obstore.exceptions
         options: dict[str, Any] = {
             "client_options": {"allow_http": True},
             "retry_config": {"max_retries": 4},
         }
-        if parts.scheme.startswith("s3"):
+        if url.startswith("s3"):
             options["copy_if_not_exists"] = "multipart"
             if os.environ.get("AWS_PROFILE"):
                 from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
@@ -174,12 +167,12 @@ class Bucket:
         with self._faults(""):
             self._store = from_url(self.name, **options)
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Return the size of every object under the URL, by its key."""
         with self._faults(""):
             rows = [row for rows in self._obstore.list(self._store) for row in rows]
         sizes = {row["path"]: row["size"] for row in rows}
-        return {key: sizes[key] for key in sorted(sizes) if not key.startswith(_INCOMING)}
+        return {key: sizes[key] for key in sorted(sizes) if not key.startswith(".")}
 
     def read(self, key: str) -> bytes | None:
         """Return the content, None where there is no such object."""
@@ -189,17 +182,13 @@ class Bucket:
         """Return the SHA-256 of the content in hex; all of it has to come."""
         digest = hashlib.sha256()
         with self._faults(key):
-            for chunk in self._obstore.get(self._store, key):
-                digest.update(chunk)
+            try:
+                for chunk in self._obstore.get(self._store, key):
+                    digest.update(chunk)
+            except FileNotFoundError:
+                message = "there is no such file"
+                raise InputError(message, code="missing-file", file=key) from None
         return digest.hexdigest()
-
-    def write(self, key: str, content: bytes) -> bool:
-        """Make `content` the content of the object at once; return whether it was another."""
-        if self.read(key) == content:
-            return False
-        with self._faults(key):
-            self._obstore.put(self._store, key, content, attributes=_attributes(key))
-        return True
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
         """Write what `change` makes of the content; return whether it was another.
@@ -211,9 +200,10 @@ class Bucket:
         after = change(before)
         if after == before:
             return False
-        mode: Any = tag or "create"
-        conflicts = (self._exceptions.AlreadyExistsError, self._exceptions.PreconditionError)
+        exceptions = self._obstore.exceptions
+        conflicts = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
         with self._faults(key), contextlib.suppress(*conflicts):
+            mode: Any = tag or "create"
             self._obstore.put(self._store, key, after, mode=mode, attributes=_attributes(key))
         return True
 
@@ -224,16 +214,14 @@ class Bucket:
         comes in parts cannot be made to depend on there being no object.
         """
         temporary = f"{_INCOMING}{uuid.uuid4().hex}"
-        sending: dict[str, Any] = {"use_multipart": True, "max_concurrency": 3}
+        content = _read_checked(source, sha256)
         with self._faults(key):
             try:
                 self._obstore.put(
-                    self._store, temporary, source, attributes=_attributes(key), **sending
+                    self._store, temporary, content, attributes=_attributes(key), max_concurrency=3
                 )
-                if self.sha256(temporary) != sha256:
-                    raise _other_copy(key, source)
                 self._obstore.copy(self._store, temporary, key, overwrite=False)
-            except self._exceptions.AlreadyExistsError:
+            except self._obstore.exceptions.AlreadyExistsError:
                 if self.sha256(key) != sha256:
                     raise other_bytes(source, self.name) from None
             finally:
@@ -284,12 +272,9 @@ def open_place(text: str) -> Place:
     scheme, mark, _ = text.partition("://")
     if not mark:
         return Folder(Path(text))
-    if scheme not in _SCHEMES:
-        hint = "name a folder, or a bucket: s3://, gs://, az://"
+    if scheme not in _SCHEMES or urlsplit(text).password is not None:
+        hint = "name a folder, or a bucket without a password: s3://, gs://, az://"
         raise UsageError("is no place for an index", code="bad-url", file=text, hint=hint)
-    if urlsplit(text).password is not None:
-        message = "a URL is no place for a password"
-        raise UsageError(message, code="bad-url", file=text, hint=_BUCKET_HINT)
     try:
         return Bucket(text)
     except ImportError:
@@ -311,13 +296,16 @@ def other_bytes(file: object, place: str) -> InputError:
     )
 
 
-def _other_copy(key: str, source: Path) -> OutputError:
-    return OutputError(
-        f"its copy {key} has another SHA-256 and was removed",
-        code="changed",
-        file=source,
-        hint="publish again, once nobody writes to it; if it stays so, the store is at fault",
-    )
+def _read_checked(source: Path, sha256: str) -> Iterator[bytes]:
+    """Yield the content; raises OutputError at its end where it is not what was checked."""
+    digest = hashlib.sha256()
+    with source.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != sha256:
+        hint = "publish again, once nobody writes to it"
+        raise OutputError("changed while it was copied", code="changed", file=source, hint=hint)
 
 
 def _raise_unreadable(error: OSError) -> None:

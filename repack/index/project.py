@@ -5,7 +5,7 @@ follow from those. Keys with a leading underscore are the index's own (PEP 691).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,11 +13,13 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from repack.errors import InputError
+from repack.index.place import Place
 from repack.pages import render_template
 from repack.plan import format_megabytes
 
 HTML, JSON, METADATA = "index.html", "index.json", ".metadata"
-_API_VERSION = "1.1"
+_META = {"api-version": "1.1"}
+_Page = TypeVar("_Page", bound=msgspec.Struct)
 
 
 class Hashes(msgspec.Struct, frozen=True):
@@ -54,76 +56,81 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
         return self.hashes.sha256
 
 
-class Meta(msgspec.Struct, frozen=True, rename="kebab"):
-    """What a page says of itself."""
-
-    api_version: Annotated[str, msgspec.Meta(pattern=r"^1\.")] = _API_VERSION
-
-
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """A project by its normalised name, and its files, sorted by version and name."""
 
     name: str
     versions: tuple[str, ...]
     files: tuple[File, ...]
-    meta: Meta
-
-    def file(self, filename: str) -> File | None:
-        """Return the file of that name."""
-        return next((file for file in self.files if file.filename == filename), None)
+    meta: dict[str, str]
 
 
 class _Root(msgspec.Struct, frozen=True, kw_only=True):
     """The page of all projects."""
 
     projects: tuple[dict[str, str], ...]
-    meta: Meta
+    meta: dict[str, str]
+
+
+def read_projects(place: Place) -> dict[str, Project]:
+    """Return the projects by name; InputError where pages are somebody else's."""
+    keys = place.sizes()
+    projects = {}
+    for key in keys:
+        name, _, filename = key.rpartition("/")
+        if "/" in name or name != canonicalize_name(name):
+            continue
+        if filename == HTML and f"{key.removesuffix(HTML)}{JSON}" not in keys:
+            raise _foreign_page(f"{place.name}/{key}", "there is no index.json beside it")
+        if filename == JSON and (content := place.read(key)) is not None:
+            if name:
+                projects[name] = read_project(content, name, f"{place.name}/{key}")
+            else:
+                _decode(content, _Root, f"{place.name}/{key}")
+    return projects
+
+
+def read_project(content: bytes, name: str, where: str) -> Project:
+    """Return the project whose JSON page this is; InputError where publish did not write it."""
+    project = _decode(content, Project, where)
+    try:
+        names = {project.name, *(parse_wheel_filename(file.filename)[0] for file in project.files)}
+    except ValueError as error:
+        raise _foreign_page(where, str(error)) from None
+    if names != {name} or any(file.url != quote(file.filename) for file in project.files):
+        raise _foreign_page(where, f"it lists what does not lie beside it, or is not of {name}")
+    return project
+
+
+def _decode(content: bytes, kind: type[_Page], where: str) -> _Page:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise _foreign_page(where, str(error)) from None
+
+
+def _foreign_page(where: str, reason: str) -> InputError:
+    hint = "name another folder, or move that page away"
+    message = f"is not what publish leaves: {reason}"
+    return InputError(message, code="foreign-index", file=where, hint=hint)
+
+
+def list_files(projects: Mapping[str, Project]) -> dict[str, File]:
+    """Return the files that the pages list, by their keys."""
+    return {f"{name}/{file.filename}": file for name, it in projects.items() for file in it.files}
 
 
 def format_project(name: str, files: Iterable[File]) -> bytes:
     """Return the JSON page of the project of these files."""
     ordered = tuple(sorted(files, key=lambda file: (file.version, file.filename)))
     versions = tuple(map(str, sorted({file.version for file in ordered})))
-    return _format_json(Project(name=name, versions=versions, files=ordered, meta=Meta()))
-
-
-def read_project(content: bytes, name: str, place: str) -> Project:
-    """Return the project whose JSON page this is; InputError where publish did not write it."""
-    try:
-        project = msgspec.json.decode(content, type=Project)
-        names = {project.name, *(parse_wheel_filename(file.filename)[0] for file in project.files)}
-    except (ValueError, RecursionError) as error:
-        raise foreign_page(place, str(error)) from None
-    if names != {name} or any(file.url != quote(file.filename) for file in project.files):
-        raise foreign_page(place, f"it lists what does not lie beside it, or is not of {name}")
-    return project
-
-
-def check_root(content: bytes, place: str) -> None:
-    """Raise InputError where publish did not write this JSON page of all projects."""
-    try:
-        msgspec.json.decode(content, type=_Root)
-    except (ValueError, RecursionError) as error:
-        raise foreign_page(place, str(error)) from None
-
-
-def foreign_page(place: str, reason: str) -> InputError:
-    """Return the error for a page that somebody else has written."""
-    hint = "name another folder, or move that page away"
-    message = f"is not what publish leaves: {reason}"
-    return InputError(message, code="foreign-index", file=place, hint=hint)
-
-
-def project_of(key: str) -> str:
-    """Return the project in whose folder the file lies, "" for one that lies elsewhere."""
-    folder, _, rest = key.partition("/")
-    return folder if rest and "/" not in rest and canonicalize_name(folder) == folder else ""
+    return _format_json(Project(name=name, versions=versions, files=ordered, meta=_META))
 
 
 def derive_pages(projects: Mapping[str, Project]) -> dict[str, bytes]:
     """Return the pages that follow from the projects' own, in the order to write them in."""
     names = [name for name, project in sorted(projects.items()) if project.files]
-    root = _Root(projects=tuple({"name": name} for name in names), meta=Meta())
+    root = _Root(projects=tuple({"name": name} for name in names), meta=_META)
     return {
         **{f"{name}/{HTML}": _format_html(name, it.files) for name, it in sorted(projects.items())},
         JSON: _format_json(root),
@@ -137,6 +144,6 @@ def _format_json(page: Project | _Root) -> bytes:
 
 def _format_html(title: str, files: Sequence[File] = (), names: Sequence[str] = ()) -> bytes:
     """Return a page of links for pip, which tells people what there is."""
-    values = {"title": title, "files": files[::-1], "names": names, "api_version": _API_VERSION}
+    values = {"title": title, "files": files[::-1], "names": names, "meta": _META}
     filters = {"megabytes": format_megabytes}
     return render_template("index.html.jinja", values, filters=filters).encode()

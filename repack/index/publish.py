@@ -7,7 +7,7 @@ yet, or none lists any more, and the next change mends the pages.
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,20 +23,17 @@ from repack.console import Progress
 from repack.errors import InputError, OutputError, UsageError, quote_name
 from repack.index.place import Place, other_bytes
 from repack.index.project import (
-    HTML,
     JSON,
     METADATA,
     File,
     Hashes,
-    Project,
-    check_root,
     derive_pages,
-    foreign_page,
     format_project,
-    project_of,
+    list_files,
     read_project,
+    read_projects,
 )
-from repack.plan import check_size, describe_size
+from repack.plan import check_size
 from repack.record import BuildRecord, WheelRecord, read_records
 from repack.wheel.reader import Wheel, read_wheel
 
@@ -46,13 +43,17 @@ _Change = Callable[[Sequence[File]], Iterable[File]]
 
 
 class Offer(NamedTuple):
-    """A wheel that is to be in an index; `weight` says its size, and what most of it is."""
+    """A wheel that is to be in an index; `key` is where a static one has it."""
 
-    project: str
+    key: str
     file: File
     path: Path
     metadata: bytes
-    weight: str
+
+    @property
+    def project(self) -> str:
+        """The normalised name of its project."""
+        return self.key.partition("/")[0]
 
 
 class Result(NamedTuple):
@@ -66,6 +67,9 @@ class Result(NamedTuple):
     size: int
 
 
+# What is published
+
+
 def read_offers(
     dist: Path, *, allow_startup_hook: bool, max_size: int | None, progress: Progress
 ) -> list[Offer]:
@@ -74,19 +78,16 @@ def read_offers(
     Raises InputError at the first that is no wheel, is not what its build left, did not work
     there, or is larger than the index takes.
     """
-    records = {
-        folder: record
-        for folder, record in read_records(dist).items()
-        if folder == dist or not folder.name.startswith(".")
-    }
+    records = read_records(dist)
     offers: dict[str, Offer] = {}
     for folder in sorted({dist, *records}):
+        record = records.get(folder)
         for path in sorted(folder.glob("[!.]*.whl")):
             with progress.task(f"Checking {path.name}", total=path.stat().st_size) as task:
                 wheel = read_wheel(path, allow_startup_hook=allow_startup_hook, task=task)
-            record = records.get(folder)
             check_size(path.name, wheel.size, max_size, record.carried if record else ())
-            offer = _make_offer(wheel, record)
+            key = f"{wheel.filename.name}/{path.name}"
+            offer = Offer(key, _describe_file(wheel, record), path, wheel.metadata)
             if offers.setdefault(path.name, offer).file.sha256 != wheel.sha256:
                 raise other_bytes(path, str(offers[path.name].path.parent))
     if not offers:
@@ -95,16 +96,17 @@ def read_offers(
     return [offers[name] for name in sorted(offers)]
 
 
-def _make_offer(wheel: Wheel, record: BuildRecord | None) -> Offer:
+def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
     """Return the wheel as a file of an index, uploaded now or at SOURCE_DATE_EPOCH."""
-    name = wheel.path.name
-    built = [entry for entry in record.wheels if entry.filename == name] if record else []
-    for entry in built:
-        check_built(wheel.path, wheel.sha256, entry)
+    name, note = wheel.path.name, ""
+    for built in record.wheels if record else ():
+        if record and built.filename == name:
+            check_built(wheel.path, wheel.sha256, built)
+            note = _describe_build(record, built)
     epoch = source_date_epoch()
     time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     metadata = Hashes(sha256=hashlib.sha256(wheel.metadata).hexdigest())
-    file = File(
+    return File(
         filename=name,
         url=quote(name),
         hashes=Hashes(sha256=wheel.sha256),
@@ -113,13 +115,11 @@ def _make_offer(wheel: Wheel, record: BuildRecord | None) -> Offer:
         requires_python=wheel.requires_python,
         core_metadata=metadata,
         dist_info_metadata=metadata,
-        note=_describe(record, built[0]) if record and built else "",
+        note=note,
     )
-    weight = describe_size(wheel.size, record.carried if record else ())
-    return Offer(wheel.filename.name, file, wheel.path, wheel.metadata, weight)
 
 
-def _describe(record: BuildRecord, built: WheelRecord) -> str:
+def _describe_build(record: BuildRecord, built: WheelRecord) -> str:
     """Return what people may want to know of a wheel that was built."""
     stub = " with stand-ins for the driver" if record.driver_stub else ""
     seen = ", ".join(f"{seen.status} on Python {seen.python}" for seen in built.seen)
@@ -138,12 +138,14 @@ def check_built(path: Path, sha256: str, built: WheelRecord) -> None:
         raise InputError(message, code="failed-wheel", file=path, hint=hint)
 
 
+# Changes of an index
+
+
 def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[Result]:
     """Add the wheels; nothing is written where one of them is refused."""
     with place.hold_lock(progress):
-        projects = read_projects(place)
-        sizes = place.sizes()
-        actions = [_compare(offer, projects, place, sizes) for offer in offers]
+        files, sizes = list_files(read_projects(place)), place.sizes()
+        actions = [_compare(offer, files.get(offer.key), place, sizes) for offer in offers]
         for offer, action in zip(offers, actions, strict=True):
             _put(offer, action, place, progress)
         changes: dict[str, _Change] = {
@@ -151,10 +153,22 @@ def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[R
             for name in sorted({offer.project for offer in offers})
         }
         _settle(place, changes)
+    return make_results(offers, actions)
+
+
+def make_results(offers: Sequence[Offer], actions: Sequence[str]) -> list[Result]:
+    """Return what was done to each wheel."""
     return [
-        make_result(offer.project, offer.file, action)
+        _make_result(offer.key, offer.file, action)
         for offer, action in zip(offers, actions, strict=True)
     ]
+
+
+def _make_result(key: str, file: File | None, what: str) -> Result:
+    name, version = _read_key(key)
+    filename = key.rpartition("/")[2]
+    sha256, size = (file.sha256, file.size) if file else ("", 0)
+    return Result(name, str(version), filename, what, sha256, size)
 
 
 def yank(
@@ -169,14 +183,13 @@ def yank(
             yield msgspec.structs.replace(file, yanked=yanked) if is_meant else file
 
     with place.hold_lock(progress):
-        projects = read_projects(place)
-        name = _choose_project(projects, {}, version, project)
+        files = list_files(read_projects(place))
+        name, keys = _choose_files(files, version, project)
         _settle(place, {name: change})
     action = "no longer yanked" if reason is None else "yanked"
     return [
-        make_result(name, file, "unchanged" if file.yanked == yanked else action)
-        for file in projects[name].files
-        if file.version == version
+        _make_result(key, files[key], "unchanged" if files[key].yanked == yanked else action)
+        for key in keys
     ]
 
 
@@ -186,58 +199,13 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
     What an earlier removal, or a publish, has left when it was killed goes as well.
     """
     with place.hold_lock(progress):
-        projects = read_projects(place)
-        strays = find_strays(place, projects)
-        name = _choose_project(projects, strays, version, project)
+        files = list_files(read_projects(place))
+        name, keys = _choose_files({*files, *place.sizes()}, version, project)
         _settle(place, {name: lambda files: [file for file in files if file.version != version]})
-        results = [
-            make_result(name, file, "removed")
-            for file in projects[name].files
-            if file.version == version
-        ]
-        results += [
-            Result(name, str(version), key.rpartition("/")[2], "removed", "", 0)
-            for key, stray in strays.items()
-            if stray == version and project_of(key) == name
-        ]
-        for row in results:
-            place.delete(f"{name}/{row.filename}{METADATA}")
-            place.delete(f"{name}/{row.filename}")
-    return results
-
-
-def make_result(project: str, file: File, what: str) -> Result:
-    """Return what was done to the file of a project."""
-    return Result(project, str(file.version), file.filename, what, file.sha256, file.size)
-
-
-def read_projects(place: Place) -> dict[str, Project]:
-    """Return the projects by name; InputError where pages are somebody else's."""
-    keys = place.sizes()
-    projects = {}
-    for key in keys:
-        name, _, rest = key.rpartition("/")
-        where = f"{place.name}/{key}"
-        if rest == HTML and f"{key.removesuffix(HTML)}{JSON}" not in keys and "/" not in name:
-            raise foreign_page(where, "there is no index.json beside it")
-        if rest == JSON and "/" not in name and (content := place.read(key)) is not None:
-            if not name:
-                check_root(content, where)
-            elif project_of(key):
-                projects[name] = read_project(content, name, where)
-    return projects
-
-
-def find_strays(place: Place, projects: Mapping[str, Project]) -> dict[str, Version]:
-    """Return the wheels in folders of projects that no page lists, with their versions."""
-    strays = {}
-    for key in place.sizes():
-        folder, _, filename = key.rpartition("/")
-        is_listed = folder in projects and projects[folder].file(filename)
-        if filename.endswith(".whl") and project_of(key) and not is_listed:
-            with contextlib.suppress(InvalidWheelFilename):
-                strays[key] = parse_wheel_filename(filename)[1]
-    return strays
+        for key in keys:
+            place.delete(key + METADATA)
+            place.delete(key)
+    return [_make_result(key, files.get(key), "removed") for key in keys]
 
 
 def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
@@ -247,8 +215,8 @@ def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
     """
 
     def change_page(name: str, content: bytes | None) -> bytes:
-        key = f"{name}/{JSON}"
-        files = read_project(content, name, f"{place.name}/{key}").files if content else ()
+        where = f"{place.name}/{name}/{JSON}"
+        files = read_project(content, name, where).files if content else ()
         return format_project(name, changes[name](files))
 
     for _ in range(_ROUNDS):
@@ -256,42 +224,43 @@ def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
             place.update(f"{name}/{JSON}", partial(change_page, name)) for name in changes
         ]
         pages = derive_pages(read_projects(place))
-        is_changed += [place.write(key, content) for key, content in pages.items()]
+        is_changed += [place.update(key, partial(_replace, pages[key])) for key in pages]
         if not any(is_changed):
             return
     hint = "run again: what was written stays, and no page names what was not"
     raise OutputError("others change it all the time", code="locked", file=place.name, hint=hint)
 
 
-def _compare(
-    offer: Offer, projects: Mapping[str, Project], place: Place, sizes: Mapping[str, int]
-) -> str:
+def _replace(content: bytes, before: bytes | None) -> bytes:
+    del before
+    return content
+
+
+def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str, int]) -> str:
     """Return what publishing the offer does; InputError for other bytes, on a page or on none.
 
     Far away a listed file is known by its size.
     """
-    file, key = offer.file, f"{offer.project}/{offer.file.filename}"
-    project = projects.get(offer.project)
-    entry = project.file(file.filename) if project else None
-    actual = place.sha256(key) if place.near and key in sizes else file.sha256
-    if (entry.sha256 if entry else actual) != file.sha256:
+    expected = offer.file.sha256
+    is_near = place.near and offer.key in sizes
+    actual = place.sha256(offer.key) if is_near else expected
+    if (listed.sha256 if listed else actual) != expected:
         raise other_bytes(offer.path, place.name)
-    if entry is None:
+    if listed is None:
         return "added"
-    is_whole = sizes.get(key) == file.size and actual == file.sha256
+    is_whole = sizes.get(offer.key) == offer.file.size and actual == expected
     return "there already" if is_whole else "restored"
 
 
 def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
     """Put one file and its metadata in place."""
-    key = f"{offer.project}/{offer.file.filename}"
     if action == "restored" and not place.near:
-        place.delete(key)
+        place.delete(offer.key)
     if action != "there already":
         with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
-            place.put(key, offer.path, offer.file.sha256)
+            place.put(offer.key, offer.path, offer.file.sha256)
             task.advance(offer.file.size)
-    place.write(key + METADATA, offer.metadata)
+    place.update(offer.key + METADATA, partial(_replace, offer.metadata))
 
 
 def _add(offers: Iterable[Offer], place: str, current: Iterable[File]) -> Iterable[File]:
@@ -304,37 +273,37 @@ def _add(offers: Iterable[Offer], place: str, current: Iterable[File]) -> Iterab
                 raise other_bytes(offer.path, place)
             # A folder of wheels alone, published once more, knows nothing of what a build saw.
             file = msgspec.structs.replace(
-                file,
-                upload_time=old.upload_time,
-                yanked=old.yanked,
-                note=file.note or old.note,
+                file, upload_time=old.upload_time, yanked=old.yanked, note=file.note or old.note
             )
         files[file.filename] = file
     return files.values()
 
 
-def _choose_project(
-    projects: Mapping[str, Project], strays: Mapping[str, Version], version: Version, project: str
-) -> str:
-    """Return the project that is named, or the only one with that version."""
-    versions = {name: {file.version for file in it.files} for name, it in projects.items()}
-    for key, stray in strays.items():
-        versions.get(project_of(key), set()).add(stray)
+def _choose_files(
+    keys: Collection[str], version: Version, project: str
+) -> tuple[str, Sequence[str]]:
+    """Return the project that is named, or the only one with that version, and its wheels' keys."""
+    versions = {key: _read_key(key) for key in sorted(keys)}
+    wanted = canonicalize_name(project)
     names = sorted(
-        name
-        for name in versions
-        if version in versions[name] and canonicalize_name(project) in {"", name}
+        {name for name, it in versions.values() if it == version and wanted in {"", name}}
     )
     if len(names) > 1:
         message = f"several projects have {version}: {', '.join(names)}"
         raise UsageError(message, hint="name one with --project")
     if not names:
-        has = "; ".join(
-            f"{name} {', '.join(map(str, sorted(versions[name])))}" for name in versions
-        )
-        raise InputError(
-            f"the index has no version {version}" + (project and f" of {quote_name(project)}"),
-            code="no-version",
-            hint=f"it has {has or 'nothing'}",
-        )
-    return names[0]
+        has = sorted({row for row in versions.values() if row[1]})
+        where = f" of {quote_name(project)}" if project else ""
+        message = f"the index has no version {version}{where}"
+        hint = f"it has {', '.join(f'{name} {it}' for name, it in has) or 'nothing'}"
+        raise InputError(message, code="no-version", hint=hint)
+    return names[0], [key for key in versions if versions[key] == (names[0], version)]
+
+
+def _read_key(key: str) -> tuple[str, Version | None]:
+    """Return the project and the version of a wheel in its folder; no version for what is none."""
+    folder, _, filename = key.rpartition("/")
+    with contextlib.suppress(InvalidWheelFilename):
+        name, version, _, _ = parse_wheel_filename(filename)
+        return name, version if name == folder else None
+    return folder, None

@@ -19,9 +19,9 @@ from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
 from repack.fetch.http import make_session
 from repack.index.place import other_bytes
-from repack.index.publish import Offer, Result, make_result
+from repack.index.publish import Offer, Result, make_results
+from repack.index.simple import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
 from repack.index.uv import find_uv, trust_settings
-from repack.index.web import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
 from repack.process import run
 
 #: Seconds for one upload: gigabytes on a slow line.
@@ -117,7 +117,7 @@ class _Index(NamedTuple):
     def has(self, offer: Offer) -> bool:
         """Return whether it has the wheel; raises InputError where it has other bytes."""
         link = self.find(offer)
-        if link and offer.file.sha256 != (link.sha256 or self.web.hash_file(link.url)[0]):
+        if link and offer.file.sha256 != (link.sha256 or self.web.hash_file(link.url)):
             raise other_bytes(offer.file.filename, redact_url(self.url))
         return link is not None
 
@@ -130,69 +130,63 @@ def upload(
     Returns where the index is, what was done, and the same place with the account, for uv.
     """
     with make_session() as session:
-        index = _find_index(Web(session, progress, account), account, index_url)
+        index = _find_index(Web(session, progress, account), index_url)
         actions = ["there already" if index.has(offer) else "added" for offer in offers]
         for number, offer in enumerate(offers):
             if actions[number] == "added":
-                actions[number] = _send(offer, account, index, progress)
-    results = [
-        make_result(it.project, it.file, what) for it, what in zip(offers, actions, strict=True)
-    ]
-    return redact_url(index.url), results, account.at(index.url)
+                actions[number] = _send(offer, index)
+    return redact_url(index.url), make_results(offers, actions), account.at(index.url)
 
 
-def _find_index(web: Web, account: Account, index_url: str) -> _Index:
+def _find_index(web: Web, index_url: str) -> _Index:
     """Return the index at the URL, or the one that takes uploads, by looking for simple pages."""
-    base, unseen_url = account.url.rstrip("/") + "/", index_url
+    base, hidden_url = web.account.url.rstrip("/") + "/", index_url
     for url in [index_url] if index_url else [urljoin(base, place) for place in _PLACES]:
         try:
             page = web.read_page(url, most=_HEAD)
         except FetchError as error:
             if error.code in {"http-401", "http-403"}:
-                unseen_url = unseen_url or url
+                hidden_url = hidden_url or url
             elif not error.code.startswith("http-4"):
                 raise
             continue
         if page and (index_url or _is_simple(page)):
             return _Index(web, page.url, is_seen=True)
-    if unseen_url:
-        return _Index(web, unseen_url, is_seen=False)
+    if hidden_url:
+        return _Index(web, hidden_url, is_seen=False)
     message = "no simple page of the index is found from there, so what it has cannot be compared"
-    raise FetchError(message, code="no-index-url", file=account.url, hint=_INDEX_HINT)
+    raise FetchError(message, code="no-index-url", file=web.account.url, hint=_INDEX_HINT)
 
 
 def _is_simple(page: Page) -> bool:
     """Return whether a page is the list of an index's projects rather than one for people."""
-    words = (b"pypi:repository-version", b"simple index", b"links for")
-    if page.kind != "text/html":
-        return page.kind in PAGE_TYPES
-    return any(word in page.content.lower() for word in words)
+    words = rb"(?i)pypi:repository-version|simple index|links for"
+    return page.kind in PAGE_TYPES and (
+        page.kind != "text/html" or re.search(words, page.content) is not None
+    )
 
 
-def _send(offer: Offer, account: Account, index: _Index, progress: Progress) -> str:
+def _send(offer: Offer, index: _Index) -> str:
     """Upload a wheel and read it back, and return what was done.
 
     After a refusal the index is asked whether it has it: each says so in words of its own.
     """
-    for pause in (*_PAUSES, None):
-        failure = _run_uv(offer, account, progress)
-        if failure is None:
-            _check_uploaded(offer, index)
-            return "added"
-        if index.has(offer):
-            _check_uploaded(offer, index)
-            break
+    pauses = iter(_PAUSES)
+    while (failure := _run_uv(offer, index.web)) and not index.has(offer):
+        pause = next(pauses, None)
         if pause is None or not re.fullmatch("http-(408|429|5..)", failure.code):
             raise failure
         time.sleep(pause)
-    return "there already"
+    _check_uploaded(offer, index)
+    return "there already" if failure else "added"
 
 
-def _run_uv(offer: Offer, account: Account, progress: Progress) -> FetchError | None:
+def _run_uv(offer: Offer, web: Web) -> FetchError | None:
     """Upload by uv and return why that failed, None where it has not.
 
     Name and password stand in its environment, and in no command line.
     """
+    account = web.account
     own = {
         "UV_PUBLISH_USERNAME": account.username,
         "UV_PUBLISH_PASSWORD": account.password,
@@ -206,7 +200,7 @@ def _run_uv(offer: Offer, account: Account, progress: Progress) -> FetchError | 
     environment = others | trust_settings() | {name: text for name, text in own.items() if text}
     command = [find_uv(), "publish", "--no-config", "--no-attestations"]
     command += ["--trusted-publishing", "never", "--publish-url", account.url, str(offer.path)]
-    with progress.task(f"Uploading {offer.file.filename}"):
+    with web.progress.task(f"Uploading {offer.file.filename}"):
         done = run(command, timeout=_LONGEST, env=environment)
     return _explain(done.output, offer, account) if done.returncode or done.timed_out else None
 
@@ -215,14 +209,12 @@ def _explain(output: str, offer: Offer, account: Account) -> FetchError:
     """Return why uv has failed; a server's words are not ours to trust with a password."""
     words = " ".join(re.findall(r"cause: (.*)", output)) or output
     if account.password:
-        words = words.replace(account.password, "***")
+        # As a word alone: within others it would spoil them, and tell what it is.
+        words = re.sub(rf"(?<!\w){re.escape(account.password)}(?!\w)", "***", words)
     status = re.search(r"status code (\d{3})", words)
-    code = f"http-{status[1]}" if status else "upload"
-    if code == "http-413":
-        words = f"the wheel has {offer.weight}: {words}"
     return FetchError(
         f"the upload failed: {redact(words)[:400]}",
-        code=code,
+        code=f"http-{status[1]}" if status else "upload",
         file=f"{offer.file.filename} -> {redact_url(account.url)}",
         hint=_AGAIN,
     )
@@ -239,7 +231,7 @@ def _check_uploaded(offer: Offer, index: _Index) -> None:
             message = "the server took it, and the index does not list it"
             raise FetchError(message, code="not-listed", file=where, hint=hint)
         time.sleep(pause)
-    for actual in (link.sha256, index.web.hash_file(link.url)[0]):
+    for actual in (link.sha256, index.web.hash_file(link.url)):
         if actual not in {"", offer.file.sha256}:
             message = f"has SHA-256 {offer.file.sha256}, there it is {actual}"
             hint = "let nobody install it: remove it there, and ask the index's keeper"

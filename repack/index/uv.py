@@ -70,10 +70,6 @@ class Index(NamedTuple):
         Raises FetchError where there is no choice.
         """
         subject = f"{requirements[0]} for Python {python} on Windows"
-        if python.endswith("t"):
-            message = "uv resolves for no free-threaded Python"
-            hint = "build with the smoke test: what it ran with is pinned"
-            raise FetchError(message, code="unresolved", file=subject, hint=hint)
         with TemporaryDirectory(prefix="repack-") as name:
             source, lock = Path(name, "in.txt"), Path(name, "pylock.toml")
             source.write_text("\n".join(requirements), encoding="utf-8")
