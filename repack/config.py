@@ -59,12 +59,8 @@ _Requirement = Annotated[
     ),
 ]
 _Wheels = tuple[_Requirement, ...] | Literal["auto"]
-_Wheel = Annotated[
-    str, _text('a name such as "name-1.0-cp312-cp312-win_amd64.whl"', r"[\w.+!-]+\.whl")
-]
 _Repository = Annotated[str, _text('"owner/name"', r"\w[\w.-]*/\w[\w.-]*")]
 _Platform = Annotated[str, _text('"win_amd64"', "win_amd64")]
-_Variable = Annotated[str, _text("the name of an environment variable", r"[A-Za-z_]\w*")]
 _Python = Annotated[
     str, _text('a Python in quotes such as "3.12" or "3.14t"', r"3\.(?:[6-9]|[1-9][0-9])t?")
 ]
@@ -110,7 +106,7 @@ class UrlSource(_Table, frozen=True):
     """A wheel at a URL; `filename` is the wheel's where the URL's path does not end in it."""
 
     url: _Url
-    filename: _Wheel | None = None
+    filename: _Text | None = None
     sha256: _Sha256 | None = None
 
 
@@ -134,9 +130,9 @@ class ReleaseSource(
     repository: _Repository
     tag: _Text | None = None
     asset: _Text = "*win_amd64.whl"
-    filename: _Wheel | None = None
+    filename: _Text | None = None
     api: _Api = "https://api.github.com"
-    token_env: tuple[_Variable, ...] = ("GH_TOKEN", "GITHUB_TOKEN")
+    token_env: tuple[_Text, ...] = ("GH_TOKEN", "GITHUB_TOKEN")
     sha256: _Sha256 | None = None
 
 
@@ -521,10 +517,10 @@ def parse_override(text: str) -> tuple[str, object]:
     such as 3.10 too.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not re.fullmatch(r"[\w-]+(?:\.[\w-]+)*", key, re.ASCII):
-        what = f"{key!r} is not a key" if equals else f"{text!r} sets nothing"
+    if not (key and equals):
+        what = f"{quote_name(text)} sets nothing"
         raise UsageError(what, code="config", hint="write build.emit=abi3")
-    if value.startswith(("[", "{", '"', "'")) and "\n" not in value:
+    if value.startswith(("[", "{", '"', "'")):
         with suppress(tomllib.TOMLDecodeError):
             return key, tomllib.loads(f"value={value}", parse_float=str)["value"]
     return key, value

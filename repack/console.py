@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 _log = logging.getLogger(__name__)
 
@@ -21,10 +21,9 @@ _HIDING = dict.fromkeys(map(ord, "\a\b\v\f\r\x1b"))
 class Console:
     """Lines and tables on a stream: with colours on a terminal, as plain text elsewhere."""
 
-    def __init__(self, stream: TextIO, *, may_fail: bool = False) -> None:
-        """Write to `stream`; with `may_fail` a stream that takes nothing is no error."""
-        self._stream = cast("TextIO", _Forgiving(stream)) if may_fail else stream
-        self.terminal: Any = _open_terminal(self._stream)
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.terminal: Any = _open_terminal(stream)
 
     def show_line(self, line: str) -> None:
         """Write a line, however long, above the bars where there are any."""
@@ -83,16 +82,12 @@ class Task:
         self._show(description=text)
 
 
-def _ignore(*_: object) -> None:
-    """Show nothing."""
-
-
 class Progress:
     """Shows the work under way: as bars on a terminal, as log lines elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        """Show it on `console`; show nothing where there is none."""
-        self._log = _log.info if console else _ignore
+        """Show it on `console`; where there is none it is a detail of the log."""
+        self._level = logging.INFO if console else logging.DEBUG
         self._bars: Any = _make_bars(console.terminal) if console else None
 
     @contextmanager
@@ -101,9 +96,8 @@ class Progress:
         bars = self._bars
         if not bars:
             size = f" ({total / 1e6:.0f} MB)" if total and unit == "bytes" else ""
-            self._log("%s%s", text, size)
-            # A log is no place for a moving figure.
-            yield Task(lambda description="", **_: description and self._log("%s", description))
+            _log.log(self._level, "%s%s", text, size)
+            yield Task(self._log_change)
             return
         bars.start()
         number = bars.add_task(text, total=total, unit=unit)
@@ -113,6 +107,11 @@ class Progress:
             bars.remove_task(number)
             if not bars.task_ids:
                 bars.stop()
+
+    def _log_change(self, description: str = "", **_: object) -> None:
+        """Log new words; a log is no place for a moving figure."""
+        if description:
+            _log.log(self._level, "%s", description)
 
 
 SILENT = Progress()
@@ -127,33 +126,15 @@ def log_to(console: Console, verbosity: int) -> None:
 
 
 class _Handler(logging.Handler):
-    """Writes log lines as they are."""
+    """Writes log lines as they are; a stream that takes nothing ends no job."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.show_line(f"{_PREFIXES.get(record.levelno, '')}{record.getMessage()}")
-
-
-class _Forgiving:
-    """A stream whose write errors are ignored."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        with suppress(OSError):
+            self._console.show_line(f"{_PREFIXES.get(record.levelno, '')}{record.getMessage()}")
 
 
 def _open_terminal(stream: TextIO) -> Any:  # noqa: ANN401 - rich's

@@ -93,8 +93,10 @@ class OutputError(RepackError):
     """A result cannot be written."""
 
 
-def system_fault(error: OSError) -> RepackError:
-    """Return a ToolError for an OSError that no step expects."""
+def system_fault(error: RepackError | OSError) -> RepackError:
+    """Return `error`, an OSError that no step expects as a ToolError."""
+    if isinstance(error, RepackError):
+        return error
     return ToolError(
         f"the system refused: {error.strerror or error}",
         code="system",

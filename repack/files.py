@@ -36,27 +36,22 @@ _LONGEST_RUN = 24 * 60 * 60  # seconds
 _HELD_FOR_MOMENTS = (5, 32, 33)
 _RETRIES = 8
 _FIRST_PAUSE = 0.02
-#: Error number -> code, reason and hint.
-_REASONS = {
-    errno.ENOSPC: ("no-space", "no space left on the disk", "free some space"),
-    errno.EDQUOT: ("no-space", "the disk quota is used up", "free some space"),
-    errno.EFBIG: ("no-space", "the file would be too large", "raise the limit on file sizes"),
-    errno.EROFS: ("read-only", "the file system is read-only", "write to another folder"),
-    errno.EACCES: ("no-permission", "permission denied", "give the folder write permission"),
-    errno.EPERM: ("no-permission", "not permitted", "give the folder write permission"),
-    errno.ENOTDIR: ("not-a-folder", "a part of its path is a file", "write to another folder"),
-    errno.EEXIST: ("in-the-way", "a file of that name is in the way", "remove it"),
-    errno.EISDIR: ("is-a-folder", "a folder of that name is in the way", "remove it"),
-    errno.ENAMETOOLONG: ("name-too-long", "the name is too long", "write to a shorter path"),
-    errno.ENOENT: ("no-folder", "the folder does not exist", "make the folder first"),
+_CODES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "no-space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "no-permission"),
+}
+_HINTS = {
+    "no-space": "free some space",
+    "no-permission": "give write permission, or write to another folder",
+    "not-written": "write to another folder",
 }
 
 
 def not_written(destination: Path, error: OSError) -> OutputError:
     """Return the one-line error for `error`, met while `destination` was written."""
-    other = f"{error.strerror or error} (error {error.errno})"
-    code, reason, hint = _REASONS.get(error.errno or 0, ("not-written", other, "try again"))
-    return OutputError(f"cannot be written: {reason}", code=code, file=destination, hint=hint)
+    code = _CODES.get(error.errno or 0, "not-written")
+    reason = f"cannot be written: {error.strerror or error}"
+    return OutputError(reason, code=code, file=destination, hint=_HINTS[code])
 
 
 def not_read(source: Path, error: OSError) -> InputError:

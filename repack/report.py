@@ -5,8 +5,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ import msgspec
 from repack import files
 from repack.dlls.families import Kind, classify, distribution
 from repack.errors import InputError
-from repack.pages import render_template, reveal_hidden
+from repack.pages import TEMPLATES, render_template, reveal_hidden
 from repack.plan import format_megabytes
 from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_records
 
-JSON_VERSION = 1
 #: The version of every JSON object; a change that could break a reader raises it.
 JSON_VERSION = 1
 NO_WHEEL = "no-wheel"
@@ -39,12 +37,7 @@ PLACES = {
     "machine": "the machine",
     "system": "Windows and Python",
 }
-_SYSTEM_KINDS = {
-    Kind.WINDOWS.value,
-    Kind.API_SET.value,
-    Kind.PYTHON.value,
-    Kind.VC_RUNTIME.value,
-}
+_SYSTEM_KINDS = {kind.value for kind in (Kind.WINDOWS, Kind.API_SET, Kind.PYTHON, Kind.VC_RUNTIME)}
 #: In place of the address of the team's index, which no record names.
 _INDEX = "https://index.example.com/simple"
 #: So many characters of a log are shown: its end, where the error is.
@@ -53,18 +46,8 @@ _LOG_LIMIT = 12_000
 _MARKUP = re.compile(r"://|www\.|[\\`*_\[\]#!|~$@]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A written report: where its page is, and its other two forms."""
-
-    page: Path
-    headline: str
-    json: dict[str, Any]
-    markdown: str
-
-
-def write_report(dist: Path) -> Report:
-    """Return the report on the builds in `dist`, written there as page, Markdown and JSON.
+def write_report(dist: Path) -> tuple[dict[str, Any], str]:
+    """Return the report on the builds in `dist` as JSON and Markdown, written there with the page.
 
     Raises InputError where no build has left a record.
     """
@@ -85,17 +68,11 @@ def write_report(dist: Path) -> Report:
         "verdict": _verdict(statuses),
         "builds": builds,
     }
-    text = json.dumps(document, indent=1)
-    markdown = _render_markdown(document)
-    files.write(dist / "report.json", text.encode() + b"\n")
+    markdown, page = _render(document)
+    files.write(dist / "report.json", json.dumps(document, indent=1).encode() + b"\n")
     files.write(dist / "report.md", markdown.encode())
-    files.write(dist / "report.html", _render_page(document).encode())
-    return Report(
-        page=dist / "report.html",
-        headline=document["headline"],
-        json=json.loads(text),
-        markdown=markdown,
-    )
+    files.write(dist / "report.html", page.encode())
+    return document, markdown
 
 
 def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, Any]:
@@ -140,18 +117,10 @@ def _list_pythons(folder: Path, prefix: str, record: BuildRecord) -> list[dict[s
         for wheel in record.wheels
         for seen in wheel.seen
     ]
+    nothing = dict.fromkeys(("before", "after", "log", "wheel"), "")
     rows += [
-        {
-            "python": refusal.python,
-            "status": NO_WHEEL,
-            "before": "",
-            "after": "",
-            "reason": refusal.reason,
-            "log": "",
-            "wheel": "",
-            "install": [],
-        }
-        for refusal in record.refused
+        {**nothing, "python": row.python, "status": NO_WHEEL, "reason": row.reason, "install": []}
+        for row in record.refused
     ]
     return sorted(rows, key=lambda row: list(map(int, re.findall("[0-9]+", str(row["python"])))))
 
@@ -205,8 +174,8 @@ def _place_of(need: NeededDll, record: BuildRecord) -> str:
 
 def _verdict(statuses: list[str]) -> str:
     """Return the worst that was seen; a Python without a wheel tells nothing of one."""
-    return next(
-        (worst for worst in ("failed", "not-run", "passed") if worst in statuses), "not-run"
+    return min(
+        {*statuses} - {NO_WHEEL}, key=["failed", "not-run", "passed"].index, default="not-run"
     )
 
 
@@ -227,37 +196,26 @@ def _headline(statuses: list[str], builds: int = 1) -> str:
     return "; ".join([begin, *rest])
 
 
-def _render_page(document: Mapping[str, Any]) -> str:
-    style = render_template("report.css", {}, filters={})
+def _render(document: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the report as Markdown and as a page, which takes its own style alone."""
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return render_template(
-        "report.html.jinja",
-        {"report": document, "style_hash": digest, "STATUSES": STATUSES, "PLACES": PLACES},
-        filters={
-            "size": _size,
-            "families": _group_families,
-            "diff_lines": _split_diff,
-            "link": lambda path: quote(path, safe="/"),
-            "end_of": _cut_log,
-        },
-        reveal=True,
-    )
+    values: dict[str, object] = {"report": document, "STATUSES": STATUSES, "PLACES": PLACES}
+    filters: dict[str, Callable[..., object]] = {
+        "size": _format_size,
+        "families": _group_families,
+        "text": _escape_markdown,
+        "code": _quote_code,
+        "diff_lines": _split_diff,
+        "link": lambda path: quote(path, safe="/"),
+        "end_of": lambda text: text[-_LOG_LIMIT:],
+    }
+    markdown = render_template("report.md.jinja", values, filters=filters)
+    values |= {"style": style, "style_hash": digest}
+    return markdown, render_template("report.html.jinja", values, filters=filters, reveal=True)
 
 
-def _render_markdown(document: Mapping[str, Any]) -> str:
-    return render_template(
-        "report.md.jinja",
-        {"report": document, "STATUSES": STATUSES, "PLACES": PLACES},
-        filters={
-            "size": _size,
-            "families": _group_families,
-            "text": _escape_markdown,
-            "code": _quote_code,
-        },
-    )
-
-
-def _size(size: int | None) -> str:
+def _format_size(size: int | None) -> str:
     return "size not known" if size is None else format_megabytes(size)
 
 
@@ -280,14 +238,6 @@ def _split_diff(diff: str) -> list[tuple[str, str]]:
     ]
 
 
-def _cut_log(text: str) -> str:
-    """Return the end of a long text, in whole lines."""
-    if len(text) <= _LOG_LIMIT:
-        return text
-    tail = text[-_LOG_LIMIT:]
-    return "…\n" + (tail[tail.find("\n") + 1 :] or tail)
-
-
 def _escape_markdown(text: str) -> str:
     """Return `text` on one line, with no markup in it that Markdown or HTML would obey."""
     line = html.escape(" ".join(reveal_hidden(text).split()), quote=False)
@@ -295,6 +245,4 @@ def _escape_markdown(text: str) -> str:
 
 
 def _quote_code(text: str) -> str:
-    line = " ".join(reveal_hidden(text).split())
-    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    return f"{ticks} {line} {ticks}" if "`" in line else f"`{line}`"
+    return "`" + " ".join(reveal_hidden(text).replace("`", "'").split()) + "`"

@@ -244,23 +244,23 @@ def test_a_source_date_epoch_from_1970_to_2107_is_obeyed(
 # Where it goes
 
 WHEEL = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"
-#: The file that is in the way, the output folder, what is named and the code.
+#: The file that is in the way, the output folder, and what is named.
 IN_THE_WAY = {
-    "it is a file": ("dist", "dist", "dist", "in-the-way"),
-    "under a file": ("dist", "dist/wheels", "dist/wheels", "not-a-folder"),
-    "an endless name": ("unrelated", f"new/{'x' * 300}", "x" * 300, "name-too-long"),
-    "a folder for a wheel": (f"dist/{WHEEL}/kept", "dist", WHEEL, "is-a-folder"),
+    "it is a file": ("dist", "dist", "dist"),
+    "under a file": ("dist", "dist/wheels", "dist/wheels"),
+    "an endless name": ("unrelated", f"new/{'x' * 300}", "x" * 300),
+    "a folder for a wheel": (f"dist/{WHEEL}/kept", "dist", WHEEL),
 }
 
 
 @pytest.mark.parametrize("name", IN_THE_WAY)
 def test_an_output_folder_that_cannot_be(name: str, repack: Repack, source: Path) -> None:
-    in_the_way, out, named, code = IN_THE_WAY[name]
+    in_the_way, out, named = IN_THE_WAY[name]
     path = repack.folder / in_the_way
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("a file")
     line = refused(repack, "--source", source, "--python", "3.12", "-w", out)
-    assert told(line, file=named, code=code, reason="cannot be written: ")
+    assert told(line, file=named, code="not-written", reason="cannot be written: ")
 
 
 @pytest.mark.parametrize(("call", "turn"), [("fsync", 1), ("fsync", 2), ("replace", 1)])

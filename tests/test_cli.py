@@ -9,8 +9,10 @@ import sys
 from json import loads
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import pytest
+from dllmaking import make_dll
 from driving import REPACK, Repack, everything
 from running import repack as run
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
@@ -20,6 +22,8 @@ from repack.cli import COMMANDS, SHELLS, VARIABLES, make_parser
 from repack.config import parse_override
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+TAG = "cp37-abi3-win_amd64"
+CU129 = NAME.replace("-cp37", "+cu129-cp37")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -143,19 +147,13 @@ class TestStreams:
         assert error["message"] == ran.error
 
 
-def test_a_sample_that_cannot_be_had_ends_with_1(repack: Repack) -> None:
-    ran = repack("sample", "-q", "--json", "-w", "out", "--offline")
-    assert ran.code == 1
-    assert ran.json["error"]["code"] == "offline"
-    assert everything(repack.folder) == {}
-
-
 def test_fetch_prints_a_path_that_a_script_can_use(repack: Repack, source: Path) -> None:
     assert repack("fetch", "-q", "--source", source).out == f"{source}\n"
 
 
-@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "JSON"])
-@pytest.mark.parametrize("wheels", [1, 200], ids=["before", "in the midst"])
+@pytest.mark.parametrize(
+    ("wheels", "json"), [(1, []), (200, ["--json"])], ids=["before", "in the midst of JSON"]
+)
 def test_a_reader_that_goes_away_ends_it_without_a_trace(
     wheels: int, json: list[str], source: Path
 ) -> None:
@@ -171,10 +169,11 @@ def test_a_reader_that_goes_away_ends_it_without_a_trace(
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "JSON"])
+@pytest.mark.parametrize(
+    ("encoding", "json"), [("cp1252", []), ("ascii", ["--json"])], ids=["text", "JSON"]
+)
 def test_a_stream_that_lacks_a_letter_shows_it_escaped(
-    json: list[str], encoding: str, tmp_path: Path
+    encoding: str, json: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "größe_尺寸"
     folder.mkdir()
@@ -278,6 +277,92 @@ def test_the_table_of_a_build_has_a_line_for_each_python(repack: Repack, source:
     assert "no wheel: its binary imports python3.dll" in rows[1]
     again = repack("build", "--no-smoke", "-q", "--source", source, "--python", "3.12").out
     assert again.splitlines()[-1].endswith("-cp312-cp312-win_amd64.whl (unchanged)")
+
+
+# What they print as JSON, and what of a wheel with all that can be told
+
+
+FINDING = "code hint member message"
+SOURCE = "cuda filename name sha256 size url version"
+OUTCOME = "after before devices driver log reason remembered repeatable seconds status version"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    imports = {"opencv_core.dll": ["f"], "KERNEL32.dll": ["g"], "nvcuda.dll": ["h"]}
+    files = {
+        "cv2/__init__.py": b"from .cv2 import *\n",
+        "cv2/cv2.pyd": make_pyd(imports, delay_imports={"cufft64_11.dll": ["i"]}),
+        "cv2/opencv_core.dll": make_dll("opencv_core.dll", imports={"nppc64_12.dll": ["j"]}),
+        "cv2_early.pth": b"import os\n",
+    }
+    return make_wheel(tmp_path / CU129, files, requires=["numpy>=2"])
+
+
+def keys(value: Any, place: str = "") -> dict[str, str]:  # noqa: ANN401 - JSON
+    """Return the keys of each object by its place; of a list those of its first item."""
+    if isinstance(value, list) and value:
+        return keys(value[0], place)
+    if not isinstance(value, dict):
+        return {}
+    places = {place: " ".join(sorted(value))}
+    for key in value:
+        places |= keys(value[key], f"{place}.{key}".lstrip("."))
+    return places
+
+
+def test_json_of_a_build(wheel: Path, repack: Repack) -> None:
+    pythons = ("--python", "3.9", "3.10", "3.14t")
+    words = ("--driver-stub", "--set", "allow.startup-hook=true")
+    told = repack("build", "--no-smoke", "--json", "--source", wheel, *pythons, *words).json
+    assert keys(told) == {
+        "": "carried dry_run findings left_out lock_changes plan refused requires source version "
+        "wheels",
+        "source": SOURCE,
+        "carried": "family member origin packed sha256 size",
+        "plan": "copied filename pythons size tag written",
+        "plan.written": "member size",
+        "wheels": "path python sha256 size smoke tag unchanged",
+        "wheels.smoke": OUTCOME,
+        "refused": "python reason",
+        "findings": FINDING,
+    }
+    source = told["source"]
+    assert (source["filename"], source["name"]) == (CU129, "opencv-contrib-python")
+    assert (source["version"], source["cuda"]) == ("4.13.0.90+cu129", "12.9")
+    assert [row["python"] for row in told["wheels"]] == ["3.9", "3.10"]
+    assert [row["python"] for row in told["refused"]] == ["3.14t"]
+
+
+def test_json_of_inspect(wheel: Path, repack: Repack) -> None:
+    (told,) = repack("inspect", "--json", wheel).json["wheels"]
+    assert keys(told) == {
+        "": "abi3 cuda filename findings modules name native needs numpy path sha256 size "
+        "tags url version",
+        "needs": "delayed dll family in_wheel kind needed_by",
+        "findings": FINDING,
+    }
+
+
+def test_lines_of_a_plan_end_with_what_is_in_each_wheel(wheel: Path, repack: Repack) -> None:
+    words = ("--driver-stub", "--set", "allow.startup-hook=true")
+    lines = repack("build", "--dry-run", "-q", "--source", wheel, *words).out.splitlines()
+    assert lines[-1].startswith("in each: cv2/stand-ins/nvcuda/nvcuda.dll (0.0 MB, 0.0 MB of the")
+
+
+def test_lines_of_inspect_say_what_it_is_and_what_it_needs_from_whom(
+    wheel: Path, repack: Repack
+) -> None:
+    assert repack("inspect", "-q", wheel).out.splitlines()[:-1] == [
+        CU129,
+        f"  opencv-contrib-python 4.13.0.90+cu129 for {TAG}, CUDA 12.9, NumPy ABI unknown",
+        "  needs cufft64_11.dll by delay-load (cufft), for cv2/cv2.pyd",
+        "  needs nppc64_12.dll at load time (npp), for cv2/opencv_core.dll",
+        "  needs nvcuda.dll at load time (driver), for cv2/cv2.pyd",
+        "  in the wheel: opencv_core.dll",
+        "  python: python3.dll",
+        "  windows: KERNEL32.dll",
+    ]
 
 
 # Completion in a shell

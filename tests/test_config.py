@@ -83,14 +83,11 @@ FILE = {
     "build.driver-stub = true": True,
     'build.emit = "abi3"': "abi3",
     'build.python = ["3.12", "3.9", "3.12"]': ("3.12", "3.9"),
-    'build.local = "cu126.team"': "cu126.team",
     'build.help-url = "https://wiki.example.com:8443/cv2/"': "https://wiki.example.com:8443/cv2/",
     'vendor.families = ["npp", "cudnn"]': ("npp", "cudnn"),
-    'vendor.dlls = ["nvidia-npp-cu12==12.4.1.87"]': ("nvidia-npp-cu12==12.4.1.87",),
     'publish.max-size = "2 GiB"': 2 << 30,
     'publish.index-dir = "s3://bucket/index"': "s3://bucket/index",
     "smoke.timeout = 60": 60,
-    'allow.unlisted-dlls = ["nvJitLink_120_0.dll"]': ("nvJitLink_120_0.dll",),
 }
 #: The same of the command line, where all is text.
 OVERRIDES = {
@@ -98,12 +95,10 @@ OVERRIDES = {
     "build.python=3.10, 3.11": ("3.10", "3.11"),
     "vendor.dlls=a<3,>=2": ("a<3,>=2",),
     'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
-    "build.driver-stub=true": True,
     "smoke.timeout=7": 7,
     "build.local=13": "13",
     "build.help-url=": "",
     "publish.max-size=1.5 gb": 1_500_000_000,
-    "publish.max-size=4096": 4096,
     "vendor.families=all": "all",
     "vendor.families=npp": ("npp",),
 }
@@ -133,49 +128,34 @@ def test_paths_are_relative_to_the_file_and_on_the_command_line_to_the_working_d
 WRONG_VALUES = {
     "choice": ('[build]\nemit = "abi"', "build.emit", "'abi'"),
     "Python as a number": ("[build]\npython = [3.10]", "build.python", "[3.1]"),
-    "old Python": ('[build]\npython = ["2.7"]', "build.python", '["2.7"]'),
     "empty list": ("[build]\npython = []", "build.python", "[]"),
     "table": ("[build]\nemit = {}", "build.emit", "{}"),
     "label": ('[build]\nlocal = "Cu 126"', "build.local", "'Cu 126'"),
     "empty path": ('[build]\nout = ""', "build.out", "''"),
-    "NUL": ('[build]\nout = "a\\u0000b"', "build.out", "'a\\x00b'"),
     "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"]'),
-    "no family": ("[vendor]\nfamilies = []", "vendor.families", "[]"),
     "blank": ('[publish]\nrepository = " "', "publish.repository", "' '"),
     "size": ('[publish]\nmax-size = "much"', "publish.max-size", "'much'"),
-    "negative size": ("[publish]\nmax-size = -1", "publish.max-size", "-1"),
     "DLL": ('[allow]\nunlisted-dlls = ["nvJ"]', "allow.unlisted-dlls", '["nvJ"]'),
     "switch": ('[smoke]\nenabled = "no"', "smoke.enabled", "'no'"),
     "range": ("[smoke]\ntimeout = 0", "smoke.timeout", "0"),
-    "date": ("[smoke]\ntimeout = 2026-01-02", "smoke.timeout", '"2026-01-02"'),
-    "version": ('[source]\nsample = {opencv = "new"}', "source.sample.opencv", "'new'"),
-    "CUDA": ("[source]\nsample = {cuda = 9}", "source.sample.cuda", "9"),
     "hash": ('[source]\nfile = "a"\nsha256 = "abc"', "source.sha256", "'abc'"),
     "URL": ('[source]\nurl = "host/a.whl"', "source.url", "'host/a.whl'"),
     "space": ('[source]\nurl = "https://host/a b.whl"', "source.url", "'https://host/a b.whl'"),
-    "port": ('[source]\nurl = "https://host:x/a"', "source.url", "'https://host:x/a'"),
     "hash of a URL": ('[source]\nurl = "https://h/a#b"', "source.url", "'https://h/a#b'"),
     "password": ('source.url = "https://me:pw@h/a"', "source.url", "one with a password"),
     "broken password": ('source.url = "https://me:pw/@h"', "source.url", "one with a password"),
     "repository": ('[source]\nrelease = "https://h/a/b"', "source.release", "'https://h/a/b'"),
     "API": ('[source]\nrelease = "a/b"\napi = "http://h/"', "source.api", "'http://h/'"),
-    "token": ('[source]\nrelease = "a/b"\ntoken-env = ["A-B"]', "source.token-env", '["A-B"]'),
-    "platform": ('[source]\nrequirement = "a"\nplatform = "x"', "source.platform", "'x'"),
     "at a URL": ('[source]\nrequirement = "a@file:b"', "source.requirement", "'a@file:b'"),
-    "extras": ('[source]\nrequirement = "a[b]"', "source.requirement", "'a[b]'"),
     "marker": ('[source]\nrequirement = "a==1;b"', "source.requirement", "'a==1;b'"),
-    "no version": ('[source]\nrequirement = "a>="', "source.requirement", "'a>='"),
 }
 #: A text of the file, and how the line begins that a person reads of it.
 WRONG = {
     "key": ('[build]\nemut = "abi3"', "build.emut is not a setting (did you mean build.emit?)"),
     "key of a table": ('emit = "abi3"', "emit is not a setting (did you mean build.emit?)"),
-    "table that is empty": ("[sources]", "sources is not a setting (did you mean source?)"),
     "key in quotes": ('"a b" = 1', "a b is not a setting"),
     "name of the only build": ('[build]\nname = "a"', "build.name is not a setting (did you mean "),
     "no table": ("build = 3", "build is a table, not 3"),
-    "no source": ("source = 3", "source is a table, not 3"),
-    "two sources": ('source = {file = "a", url = "b:"}', "source.url takes a URL"),
     "contradiction": (
         'source = {file = "a", requirement = "b"}',
         "source.requirement contradicts source.file: name one source",
@@ -215,11 +195,6 @@ def test_a_file_as_windows_editors_and_powershell_write_it_is_read(
     assert load(path).build.emit == "abi3"
 
 
-def test_a_file_in_another_encoding_is_said(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="is not TOML in UTF-8: "):
-        load(write(folder, "# ä", "latin-1"))
-
-
 # The command line
 
 
@@ -243,10 +218,8 @@ NAMED = {
     "C:\\wheels\\a.whl": ("file", "C:\\wheels\\a.whl", ""),
     "wheels/a": ("file", "wheels/a", ""),
     f"file:///w/a%20b.whl#sha256={SHA}": ("file", str(Path("/w/a b.whl")), SHA),
-    "https://h/a.whl": ("url", "https://h/a.whl", ""),
     f"http://h/a#sha256={SHA}": ("url", "http://h/a", SHA),
     "opencv-cu126==4.12.0": ("requirement", "opencv-cu126==4.12.0", ""),
-    "opencv-cu126": ("requirement", "opencv-cu126", ""),
 }
 
 
@@ -261,12 +234,9 @@ def test_the_option_source_is_a_file_a_url_or_a_requirement(text: str) -> None:
 TEXTS = {
     '="abi3"': "abi3",
     "=3.10": "3.10",
-    "=[3.10, '3.11']": ["3.10", "3.11"],
     "={c = 1}": {"c": 1},
     "=C:\\x\\a.whl": "C:\\x\\a.whl",
     "=https://h/?a=b#c": "https://h/?a=b#c",
-    " = [*": "[*",
-    "=1\nc=2": "1\nc=2",
     "=": "",
 }
 
@@ -276,7 +246,7 @@ def test_an_override_is_a_key_and_a_toml_value_or_the_text_it_is(text: str) -> N
     assert parse_override(f"a.b{text}") == ("a.b", TEXTS[text])
 
 
-@pytest.mark.parametrize("text", ["build.emit", "=abi3", "a b=1", "a..b=1", "{}=1", "\n=1"])
+@pytest.mark.parametrize("text", ["build.emit", "=abi3"])
 def test_an_override_that_is_none_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match=r"write build\.emit=abi3"):
         parse_override(text)
@@ -286,12 +256,6 @@ def test_an_override_is_put_over_the_file(folder: Path) -> None:
     path = write(folder, '[build]\nemit = "per-python"\nout = "made"')
     config = load(path, overrides("build={emit = 'abi3'}"))
     assert (config.build.emit, config.build.out) == ("abi3", folder / "made")
-
-
-@pytest.mark.parametrize("key", sorted(SETTINGS))
-def test_an_override_may_be_of_any_key(folder: Path, key: str) -> None:
-    with pytest.raises(UsageError, match=f"^{key} takes "):
-        load(write(folder, ""), [(key, 0.5)])
 
 
 def test_an_override_does_not_mend_a_wrong_file(folder: Path) -> None:

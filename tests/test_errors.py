@@ -10,41 +10,30 @@ KEPT = [
     "https://[::1]:80/x",
     "look at https://example.com/x, or at http://example.com.",
     "abfs://container@account/x",
-    "pkg:pypi/x@1?file_name=x.whl",
-    "user@example.com asks: who?",
     "set TWINE_PASSWORD, or GH_TOKEN: both do",
     "bad token: ]",
     "C:\\x@y\\a?b",
-    "Content-Length: 12",
 ]
 #: A text, and what is shown of it.
 HIDDEN = {
     "https://me:b@example.com/b": "https://example.com/b",
-    "https://TOKEN@example.com/x": "https://example.com/x",
     "https://a:p@ss@example.com/": "https://example.com/",
     "abfs://c:key@account/x": "abfs://account/x",
     "git+ssh://me:p@h/x": "git+ssh://h/x",
-    "HTTPS://me:p@h/x": "HTTPS://h/x",
     "https://h/x?X-Amz-Signature=s": "https://h/x",
-    "https://h?sig=s": "https://h",
     "https://h/x?url=http://me:p@h/": "https://h/x",
     "at https://h/x?a=b; run": "at https://h/x; run",
     "'http://a:b@h/x' (http://c:d@h)": "'http://h/x' (http://h)",
     "Authorization: Basic bWU6Yg==": "Authorization: ***",
-    "authorization:Bearer abc": "authorization:***",
     "Proxy-Authorization: Basic x": "Proxy-Authorization: ***",
     "{'Authorization': 'Basic x', 'A': 'b'}": "{'Authorization': ***, 'A': 'b'}",
     "Cookie: a=b; c=d\nHost: h": "Cookie: ***\nHost: h",
     "PRIVATE-TOKEN: x": "PRIVATE-TOKEN: ***",
-    "x-amz-security-token: x": "x-amz-security-token: ***",
 }
 URLS = {
     "https://h/a b?sig=s": "https://h/a b",
     "https://h/a'b?sig=s": "https://h/a'b",
     "/x?sig=s": "/x",
-    "https://me:b@h/http://x?s": "https://h/http://x",
-    "https://me:b@h:x/": "https://h:x/",
-    "": "",
 }
 
 

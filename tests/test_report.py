@@ -156,7 +156,7 @@ def test_the_headline_counts_each_fate_and_files_that_are_as_they_were_are_left_
 ) -> None:
     write_record(RECORD, tmp_path)
     headline = "Works on 1 of 4 Pythons; fails on 1; not tried on 1; no wheel for 1"
-    assert write_report(tmp_path).headline == headline
+    assert write_report(tmp_path)[0]["headline"] == headline
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     write_report(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

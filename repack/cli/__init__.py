@@ -4,6 +4,7 @@ The docstring of a command's function is its help.
 """
 
 import argparse
+import contextlib
 import inspect
 import io
 import json
@@ -14,31 +15,30 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from argcomplete import autocomplete
 
 from repack import __version__
+from repack.cli.building import run_build
 from repack.cli.commands import (
     Answer,
-    run_build,
+    Json,
+    error_json,
     run_completion,
     run_fetch,
     run_init,
-    run_inspect,
     run_pythons,
     run_report,
     run_sample,
-    run_smoke,
 )
 from repack.cli.doctoring import run_doctor, run_fix
+from repack.cli.inspecting import run_inspect, run_smoke
 from repack.cli.publishing import run_pin, run_publish
 from repack.config import DEFAULT_PYTHONS, SETTINGS
 from repack.console import Console, Progress, log_to
 from repack.errors import RepackError, UsageError, system_fault
 from repack.report import JSON_VERSION
-from repack.results import Json, error_json
 
 _log = logging.getLogger(__name__)
 
@@ -321,10 +321,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Answers a shell that asks how its line goes on, and ends; otherwise it does nothing.
     autocomplete(parser, always_complete_options=False)
     options = parser.parse_args(argv)
-    console = Console(sys.stderr, may_fail=True)
+    console = Console(sys.stderr)
     verbosity = options.verbose - options.quiet
     log_to(console, verbosity)
-    _end_on_terminate()
+    with contextlib.suppress(ValueError):  # not the main thread
+        # A polite kill cleans up as an interrupt does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # A character that stdout's encoding lacks is escaped rather than ends everything.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -352,9 +354,8 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     except BrokenPipeError:
         raise
     except (RepackError, OSError) as error:
-        # A disk or a system that fails where no step expects it is not a fault to be traced here.
-        fault = system_fault(error) if isinstance(error, OSError) else error
-        sys.stderr.write(f"repack: error: {fault}\n")
+        fault = system_fault(error)
+        _log.error("%s", fault)
         if options.json:
             _print_json({"error": error_json(fault)})
         return USAGE if isinstance(fault, UsageError) else FAILED
@@ -374,16 +375,3 @@ def _print_json(answer: Json) -> None:
     # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     sys.stdout.flush()
-
-
-def _end_on_terminate() -> None:
-    """Let a polite kill clean up as an interrupt does."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        raise KeyboardInterrupt
-
-    try:
-        signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:
-        return  # not the main thread: whoever runs us there handles signals

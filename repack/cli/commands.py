@@ -1,21 +1,18 @@
-"""What each command does, and the answer it gives; the docstring is its help."""
+"""What most commands do, and the answer they give; the docstring is the help."""
 
 import argparse
 import logging
 import os
-import shlex
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from argcomplete.shell_integration import shellcode
 
-from repack import results
-from repack.build import BuildResult, build, fetch_source, inspect_source
+from repack.build import fetch_source, inspect_source
 from repack.config import (
-    DEFAULT_PYTHONS,
     INIT_HINT,
     Config,
     SampleSource,
@@ -26,35 +23,52 @@ from repack.config import (
 )
 from repack.console import Progress
 from repack.emit import folder_for
-from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, system_fault
+from repack.errors import OutputError, RepackError, UsageError, quote_name
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.files import write
-from repack.inspect.analysis import analyse
-from repack.inspect.findings import find_findings
 from repack.lock import format_value
 from repack.pythons import Pythons
-from repack.record import FAILED as SMOKE_FAILED
+from repack.pythons.interpreter import Interpreter
+from repack.record import Finding
 from repack.report import write_report
-from repack.results import Json
-from repack.smoke import smoke_wheels
 
 _log = logging.getLogger(__name__)
 
 CONFIG = Path("repack.toml")
 
 
-class Answer(NamedTuple):
-    """What a command has to say on stdout, as JSON or as tables and lines; `next_step` on stderr.
+Json: TypeAlias = dict[str, Any]
+#: Title, headings and rows.
+Table: TypeAlias = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
-    A table is its title, its headings and its rows.
-    """
+
+class Answer(NamedTuple):
+    """What a command prints on stdout, as JSON or as tables and lines; `next_step` on stderr."""
 
     json: Json
     lines: Sequence[str] = ()
-    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
+    tables: Sequence[Table] = ()
     failed: bool = False
     next_step: str = ""
+
+
+def error_json(error: RepackError) -> Json:
+    """Return an error as an object."""
+    return {
+        "file": error.file,
+        "member": error.member,
+        "code": error.code,
+        "message": str(error),
+        "hint": error.hint,
+    }
+
+
+def finding_line(file: str, finding: Finding) -> str:
+    """Return one finding as `file: code: message`."""
+    place = f" ({finding.member})" if finding.member else ""
+    hint = f"; {finding.hint}" if finding.hint else ""
+    return f"{file}: {finding.code}: {finding.message}{place}{hint}"
 
 
 def config_of(options: argparse.Namespace, more: Sequence[tuple[str, object]] = ()) -> Config:
@@ -82,10 +96,7 @@ def builds_of(options: argparse.Namespace) -> tuple[Config, ...]:
 
 def _find_file(options: argparse.Namespace) -> Path | None:
     """Return the file of settings that is named, or the one that is here."""
-    if options.config is None and CONFIG.is_file():
-        return CONFIG
-    named: Path | None = options.config
-    return named
+    return options.config or (CONFIG if CONFIG.is_file() else None)
 
 
 def _read_overrides(options: argparse.Namespace) -> list[tuple[str, object]]:
@@ -175,110 +186,6 @@ def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str
     return {"about": _ABOUT_SAMPLE, "source": _SAMPLE}
 
 
-def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Fetch, verify, patch and smoke-test wheels for each Python.
-
-    Does the main job: takes the source that repack.toml or --source names, checks every member,
-    finds out which DLLs its binaries need, applies the patches, writes one wheel for each Python
-    and tries each on that genuine Windows Python, beside the untouched wheel. A wheel that fails
-    goes to failed/ below the wheel directory. What is there already and still right is not made,
-    fetched or tried again. Where repack.toml has [[build]] tables, all are built, or those named;
-    each into a folder of its name. --list prints these names; with --json, `names` is the list
-    that a CI system's matrix takes, whose machines then each run `repack build NAME`.
-
-    Examples:
-        repack build
-        repack build --source opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
-        repack build --python 3.12,3.13 --no-smoke -w wheelhouse
-        repack build --mode vendor --set 'vendor.families=["npp", "cudart"]'
-        repack build --dry-run --set build.emit=abi3
-        repack build cu12 cu13
-        repack build --list --json
-
-    """
-    configs = builds_of(options)
-    if options.list:
-        return _list_builds(configs)
-    supply = supply_of(configs[0], options, progress)
-    dry_run = options.dry_run
-    named = {config.build.name: config for config in configs if config.build.name}
-    if named:
-        outcomes = {
-            name: _try_build(config, supply, dry_run=dry_run) for name, config in named.items()
-        }
-        built = [outcome for outcome in outcomes.values() if isinstance(outcome, BuildResult)]
-        json = results.builds_json(outcomes, dry_run=dry_run)
-    else:
-        built = [_build(configs[0], supply, dry_run=dry_run)]
-        json = results.build_json(built[0])
-    return Answer(
-        json,
-        [line for result in built for line in _plan_lines(result)] if dry_run else (),
-        () if dry_run else [_build_table(result) for result in built],
-        failed=len(built) < len(configs) or any(result.failed for result in built),
-        next_step=_name_next_step(configs[0], dry_run=dry_run),
-    )
-
-
-def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | RepackError:
-    """Return what a build came to; one that fails keeps no other from being made."""
-    name = config.build.name
-    _log.info("Build %s", name)
-    try:
-        result = _build(config, supply, dry_run=dry_run)
-    except (UsageError, BrokenPipeError):
-        raise
-    except (RepackError, OSError) as error:
-        supply.forget()
-        fault = system_fault(error) if isinstance(error, OSError) else error
-        _log.error("build %s: %s", name, fault)
-        return fault
-    if result.failed:
-        _log.error("build %s: %s", name, results.failure_line(result))
-    return result
-
-
-def _build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
-    """Return what a build came to, and log its findings and what changed in the lock."""
-    result = build(config, supply, dry_run=dry_run)
-    name = f"build {config.build.name}: " if config.build.name else ""
-    for finding in result.record.findings:
-        _log.warning("%s%s", name, results.finding_line(result.record.source.filename, finding))
-    for change in result.lock_changes:
-        _log.info("repack.lock: %s", change)
-    return result
-
-
-def _plan_lines(result: BuildResult) -> list[str]:
-    name = result.record.name
-    title = [f"{name}: {result.out}"] if name else []
-    return [*title, *results.plan_lines(result)]
-
-
-def _build_table(result: BuildResult) -> tuple[str, Sequence[str], Sequence[Sequence[str]]]:
-    name = f"{result.record.name}: " if result.record.name else ""
-    title = f"{name}{result.record.source.filename} -> {result.out}"
-    return title, results.BUILD_HEADINGS, results.build_rows(result)
-
-
-def _list_builds(configs: Sequence[Config]) -> Answer:
-    """Return the builds there are; a single [build] has no name."""
-    builds = [config.build for config in configs]
-    names = [build.name for build in builds if build.name]
-    rows = [{"name": build.name, "mode": build.mode, "out": str(build.out)} for build in builds]
-    return Answer({"names": names, "builds": rows}, names)
-
-
-def _name_next_step(config: Config, *, dry_run: bool) -> str:
-    """Return what is done after a build, as it can be typed here."""
-    if dry_run:
-        return "nothing was written; without --dry-run it is"
-    out = config.build.out.parent if config.build.name else config.build.out
-    folder = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
-    dist = "" if str(folder) == "dist" else f" {shlex.quote(str(folder))}"
-    return f"next: `repack report{dist}` makes a page of it, `repack publish{dist}` hands it on"
-
-
 def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
     """Download and verify the source, and print its path.
 
@@ -297,76 +204,9 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
         path, url = fetch_source(config, supply, verified=True)
         inspect_source(path, config, supply)
         sources.append({"name": config.build.name, "path": str(path), "url": url})
-    place: Json = {"builds": sources}
-    if not configs[0].build.name:
-        place = {"path": sources[0]["path"], "url": sources[0]["url"]}
-    return Answer(
-        {**place, "lock_changes": list(supply.keep())}, [source["path"] for source in sources]
-    )
-
-
-def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Say what a wheel is, which DLLs it needs, and what is wrong with it.
-
-    Reads wheels of any origin without running anything of them. One that cannot be read does not
-    keep the others from being told. A finding is a code and a sentence; with --strict any finding
-    is a failed check.
-
-    Examples:
-        repack inspect dist/*.whl
-        repack inspect --strict --json upstream.whl
-
-    """
-    wheels, errors = [], []
-    with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
-        for wheel in options.wheels:
-            try:
-                analysis = analyse(wheel, allow_startup_hook=True)
-                wheels.append((analysis, find_findings(analysis, DEFAULT_PYTHONS)))
-            except InputError as error:
-                errors.append(error)
-            task.advance(1)
-    for refusal in errors:
-        _log.error("%s", refusal)
-    has_findings = any(findings for _, findings in wheels)
-    return Answer(
-        {
-            "wheels": [results.inspect_json(*wheel) for wheel in wheels],
-            "errors": [results.error_json(error) for error in errors],
-        },
-        [line for wheel in wheels for line in results.inspect_lines(*wheel)],
-        failed=bool(errors) or (options.strict and has_findings),
-    )
-
-
-def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
-    """Install wheels on genuine Windows Pythons and import them.
-
-    Has the Windows Python's own pip install each wheel into an empty folder, then imports cv2,
-    resizes an array, encodes and decodes a picture and asks for CUDA devices, each in a process
-    of its own. Without --python on those of repack.toml.
-
-    Examples:
-        repack smoke dist/*.whl
-        repack smoke x.whl --python 3.12 --dll-dir cuda/bin --env CUDA_MODULE_LOADING=LAZY
-
-    """
-    config = config_of(options)
-    supply = supply_of(config, options, progress)
-    allowed = config.allow.startup_hook
-    smoked = smoke_wheels(
-        [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels],
-        config.build.python,
-        config.smoke,
-        supply,
-        dict(options.env),
-    )
-    supply.keep()
-    return Answer(
-        {"wheels": results.smoke_json(smoked)},
-        tables=[("", results.SMOKE_HEADINGS, results.smoke_rows(smoked))],
-        failed=any(outcome.status == SMOKE_FAILED for _, _, outcome in smoked),
-    )
+    place: Json = {"builds": sources} if configs[0].build.name else sources[0]
+    paths = [source["path"] for source in sources]
+    return Answer({**place, "lock_changes": list(supply.keep())}, paths)
 
 
 def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -383,22 +223,43 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     config = config_of(options)
     wanted = config.build.python if getattr(options, "build.python") else ()
     supply = supply_of(config, options, progress)
+    has_all = True
     with Pythons(supply, config.smoke.interpreters) as pythons:
-        has_all = True
         for version in wanted:
             try:
                 pythons.provide(version)
             except RepackError as error:
                 _log.error("Python %s: %s", version, error)
                 has_all = False
-        interpreters = pythons.at_hand()
-    return Answer(
-        {"pythons": [results.python_json(python) for python in interpreters]},
-        tables=[
-            ("", results.PYTHONS_HEADINGS, [results.python_row(python) for python in interpreters])
-        ],
-        failed=not has_all,
-    )
+        listed = [_python_json(python) for python in pythons.at_hand()]
+    headings = ("Python", "version", "machine", "where from", "python.exe, or what to do")
+    columns = ("python", "version", "machine", "origin", "path")
+    rows = [
+        [row[column] for column in columns]
+        if row["available"]
+        else [row["python"], "", "", row["reason"], row["hint"]]
+        for row in listed
+    ]
+    return Answer({"pythons": listed}, tables=[("", headings, rows)], failed=not has_all)
+
+
+def _python_json(python: Interpreter | str) -> Json:
+    """Return a Windows Python that is here, or a version that can be put together."""
+    if isinstance(python, str):
+        return {
+            "python": python,
+            "available": False,
+            "reason": "not put together yet",
+            "hint": f"repack pythons --assemble {python}",
+        }
+    return {
+        "python": python.version,
+        "available": True,
+        "version": python.full_version,
+        "machine": python.machine,
+        "origin": python.origin,
+        "path": str(python.python),
+    }
 
 
 def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -440,11 +301,10 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
     del progress  # there is nothing to wait for
     if options.json and options.markdown:
         raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
-    report = write_report((options.dist or config_of(options).build.out).absolute())
-    lines = [report.headline, str(report.page)]
-    if options.markdown:
-        lines = report.markdown.splitlines()
-    return Answer(report.json, lines)
+    dist = (options.dist or config_of(options).build.out).absolute()
+    document, markdown = write_report(dist)
+    lines = [document["headline"], str(dist / "report.html")]
+    return Answer(document, markdown.splitlines() if options.markdown else lines)
 
 
 def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
