@@ -284,7 +284,7 @@ def test_the_table_of_a_build_has_a_line_for_each_python(repack: Repack, source:
 
 FINDING = "code hint member message"
 SOURCE = "cuda filename name sha256 size url version"
-OUTCOME = "after before devices driver log reason remembered repeatable seconds status version"
+OUTCOME = "after before beside devices driver log reason remembered repeatable seconds status version"
 
 
 @pytest.fixture
