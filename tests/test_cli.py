@@ -284,7 +284,6 @@ def test_the_table_of_a_build_has_a_line_for_each_python(repack: Repack, source:
 
 FINDING = "code hint member message"
 SOURCE = "cuda filename name sha256 size url version"
-OUTCOME = "after before beside devices driver log reason remembered repeatable seconds status version"
 
 
 @pytest.fixture
@@ -315,6 +314,8 @@ def test_json_of_a_build(wheel: Path, repack: Repack) -> None:
     pythons = ("--python", "3.9", "3.10", "3.14t")
     words = ("--driver-stub", "--set", "allow.startup-hook=true")
     told = repack("build", "--no-smoke", "--json", "--source", wheel, *pythons, *words).json
+    smoke = told["wheels"][0].pop("smoke")
+    assert {"status", "reason", "before", "after", "driver", "remembered"} <= smoke.keys()
     assert keys(told) == {
         "": "carried dry_run findings left_out lock_changes plan refused requires source version "
         "wheels",
@@ -322,8 +323,7 @@ def test_json_of_a_build(wheel: Path, repack: Repack) -> None:
         "carried": "family member origin packed sha256 size",
         "plan": "copied filename pythons size tag written",
         "plan.written": "member size",
-        "wheels": "path python sha256 size smoke tag unchanged",
-        "wheels.smoke": OUTCOME,
+        "wheels": "path python sha256 size tag unchanged",
         "refused": "python reason",
         "findings": FINDING,
     }
