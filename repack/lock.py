@@ -1,9 +1,10 @@
 """`repack.lock`: pins each source to the file that was fetched first."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeGuard
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -32,19 +33,8 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class Lock(msgspec.Struct, frozen=True, kw_only=True):
-    """All pins, in the order of their keys."""
-
-    pins: tuple[Pin, ...] = ()
-
-    def pin(self, key: str) -> Pin | None:
-        """Return what is pinned for `key`."""
-        return next((pin for pin in self.pins if pin.key == key), None)
-
-    def with_pin(self, pin: Pin) -> Self:
-        """Return this lock with `pin`, in place of any other of the same key."""
-        others = [other for other in self.pins if other.key != pin.key]
-        return type(self)(pins=tuple(sorted([*others, pin], key=lambda pin: pin.key)))
+#: By their keys.
+Pins: TypeAlias = Mapping[str, Pin]
 
 
 class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,52 +42,44 @@ class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
     source: tuple[Pin, ...] = ()
 
     def __post_init__(self) -> None:
-        keys = [pin.key for pin in self.source]
-        for key in keys:
-            if keys.count(key) > 1:
+        for key, count in Counter(pin.key for pin in self.source).items():
+            if count > 1:
                 raise ValueError(f"{quote_name(key)} is pinned twice")
 
 
-def read_lock(path: Path) -> Lock:
+def read_lock(path: Path) -> Pins:
     """Return the pins of the lock file `path`; a file that is not there pins nothing."""
     if not path.exists():
-        return Lock()
+        return {}
     tables = read_toml(path, hint=_RENEW)
     try:
         pins = msgspec.convert(tables, _LockFile).source
     except ValueError as error:
         reason = f"is no lock of this version of repack: {error}"
         raise ConfigError(reason, code="lock", file=path, hint=_RENEW) from None
-    return Lock(pins=tuple(sorted(pins, key=lambda pin: pin.key)))
+    return {pin.key: pin for pin in pins}
 
 
-def format_lock(lock: Lock) -> str:
-    """Return `lock` as the text of its file: the same pins give the same text."""
-    pins = [msgspec.structs.asdict(pin) for pin in lock.pins]
-    return _HEADING + format_toml({"version": 1, "source": pins})
+def write_lock(path: Path, pins: Pins) -> None:
+    """Put the pins into the file `path`, whole or not at all; the same pins give the same bytes."""
+    tables = [msgspec.structs.asdict(pins[key]) for key in sorted(pins)]
+    write(path, (_HEADING + format_toml({"version": 1, "source": tables})).encode())
 
 
-def write_lock(path: Path, lock: Lock) -> None:
-    """Put `lock` into the file `path`, whole or not at all; an equal file is left alone."""
-    write(path, format_lock(lock).encode())
-
-
-def difference(old: Lock, new: Lock) -> tuple[str, ...]:
-    """Return what changed from `old` to `new`, as lines that a person reads."""
+def difference(old: Pins, new: Pins) -> tuple[str, ...]:
+    """Return the pins that are new, and those that changed, as lines that a person reads."""
     lines = []
-    for key in sorted({pin.key for pin in (*old.pins, *new.pins)}):
-        before, after = old.pin(key), new.pin(key)
-        if before and not after:
-            lines.append(f"- {key}: {before.filename}")
-        elif after and not before:
-            lines.append(f"+ {key}: {after.filename}, {after.size} bytes, sha256 {after.sha256}")
-        elif before != after:
-            lines.append(f"~ {key}")
-            for name in ("filename", "url", "size", "sha256"):
-                values = getattr(before, name), getattr(after, name)
-                if values[0] != values[1]:
-                    lines.append(f"    {name}: {values[0]} -> {values[1]}")
+    for key in sorted(new):
+        now = _describe(new[key])
+        if key not in old:
+            lines.append(f"+ {key}: {now}")
+        elif old[key] != new[key]:
+            lines.append(f"~ {key}: {_describe(old[key])} -> {now}")
     return tuple(lines)
+
+
+def _describe(pin: Pin) -> str:
+    return f"{pin.url} ({pin.filename}, {pin.size} bytes, sha256 {pin.sha256})"
 
 
 def format_toml(tables: Mapping[str, Any]) -> str:

@@ -10,10 +10,9 @@ import pytest
 from browsing import browser
 from driving import Repack
 from faultserver import FaultServer, listening
-from fetching import Site, hurry, no_proxies
+from fetching import GitHub, Site, hurry, no_proxies
 from playwright.sync_api import Browser
 from publishing import Team
-from releases import GitHub
 from s3server import S3Server
 from wheelmaking import cuda_wheel
 

@@ -1,4 +1,4 @@
-"""What the tests of `fetch` have in common: a small wheel, a server, and who fetches from it."""
+"""What the tests of `fetch` have in common: a small wheel, servers, and who fetches from them."""
 
 import hashlib
 import io
@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import quote
 
 import pytest
-from faultserver import FaultServer
+from faultserver import FaultServer, answers
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import Progress, Task
@@ -19,11 +20,12 @@ from repack.errors import RepackError
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.fetch.http import PATIENCE
-from repack.lock import Lock, Pin, write_lock
+from repack.lock import Pin, write_lock
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
 PATH = f"/files/{NAME}"
 TRIES = 4
+REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
 
 
 def make_content(
@@ -42,10 +44,9 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def locked(key: str, content: bytes, *, url: str = "", name: str = NAME) -> Lock:
-    """A lock that pins `content` for the source `key`."""
-    pin = Pin(key=key, filename=name, url=url or key, size=len(content), sha256=sha256(content))
-    return Lock().with_pin(pin)
+def pin_of(key: str, content: bytes, name: str = NAME) -> Pin:
+    """Return the pin of `content` for the source `key`."""
+    return Pin(key=key, filename=name, url=key, size=len(content), sha256=sha256(content))
 
 
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,15 +64,15 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def fetch(
     source: FileSource | UrlSource | IndexSource | ReleaseSource,
     cache: Cache,
-    lock: Lock | None = None,
+    pin: Pin | None = None,
     *,
     offline: bool = False,
 ) -> Fetched:
-    """Fetch what `source` names, as the lock pins it."""
+    """Fetch what `source` names, as it is pinned."""
     path = cache.root.with_name("repack.lock")
     path.unlink(missing_ok=True)
-    if lock is not None:
-        write_lock(path, lock)
+    if pin is not None:
+        write_lock(path, {pin.key: pin})
     return Supply(cache, path, offline=offline).fetch(source)
 
 
@@ -107,12 +108,12 @@ class Site(FaultServer):
         path: str = PATH,
         *,
         sha256: str | None = None,
-        lock: Lock | None = None,
+        pin: Pin | None = None,
         offline: bool = False,
     ) -> Fetched:
         """Fetch what lies at `path`; `sha256` is what the configuration says of it."""
         source = UrlSource(url=self.url(path), sha256=sha256)
-        return fetch(source, self.cache, lock, offline=offline)
+        return fetch(source, self.cache, pin, offline=offline)
 
     def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
         """Return the error of a fetch that fails; nothing lies under a final name then."""
@@ -125,3 +126,58 @@ class Site(FaultServer):
     def ranges(self) -> list[tuple[str | None, str | None]]:
         """Return what each request asked for: a range, and the mark that it has to have."""
         return [(seen.headers.get("range"), seen.headers.get("if-range")) for seen in self.seen]
+
+
+class GitHub:
+    """A copy of the release API, and the host where the assets' bytes lie."""
+
+    def __init__(self, api: FaultServer, storage: FaultServer, cache: Cache) -> None:
+        self.api = api
+        self.storage = storage
+        self.cache = cache
+        self.count = 0
+
+    def release(
+        self,
+        tag: str,
+        assets: Mapping[str, bytes],
+        *,
+        repository: str = REPOSITORY,
+        **changes: object,
+    ) -> None:
+        """Publish a release; it is the latest then. `changes` go over each asset's entry."""
+        entries = [self._asset(repository, tag, name, assets[name]) | changes for name in assets]
+        document = {"tag_name": tag, "assets": entries}
+        for which in (f"tags/{quote(tag, safe='')}", "latest"):
+            self.api.add_json(f"/repos/{repository}/releases/{which}", document)
+
+    def _asset(self, repository: str, tag: str, name: str, content: bytes) -> dict[str, object]:
+        self.count += 1
+        signed = f"/storage/{self.count}?X-Amz-Signature=secret"
+        self.storage.add(signed, content)
+        place = answers("302 Found", {"Location": self.storage.url(signed, "localhost")})
+        self.api.add(f"/repos/{repository}/releases/assets/{self.count}", b"", *[place] * 9)
+        return {
+            "id": self.count,
+            "name": name,
+            "url": "http://elsewhere.invalid/",
+            "browser_download_url": f"https://github.com/{repository}/releases/download/{quote(tag)}/{name}",
+            "size": len(content),
+            "digest": f"sha256:{sha256(content)}",
+        }
+
+    def source(self, **settings: Any) -> ReleaseSource:  # noqa: ANN401 - fields of all kinds
+        defaults = {"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url("")}
+        return ReleaseSource(**{**defaults, **settings})
+
+    def get(self, *, pin: Pin | None = None, **settings: Any) -> Fetched:  # noqa: ANN401
+        """Fetch the asset that the settings of a source name."""
+        return fetch(self.source(**settings), self.cache, pin)
+
+    def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
+        """Return the error of a fetch that fails; nothing lies under a final name then."""
+        with pytest.raises(RepackError) as caught:
+            self.get(**options)
+        assert "\n" not in str(caught.value)
+        assert not list((self.cache.root / "files").rglob("*.whl"))
+        return caught.value

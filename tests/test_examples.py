@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from dllmaking import make_dll
 from driving import Repack, everything
-from fetching import sha256
-from releases import GitHub
+from fetching import GitHub, sha256
 from wheelmaking import make_pyd, make_wheel
 
 from repack.config import ReleaseSource, load

@@ -6,12 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fetching import NAME, PATH, Site, fetch, locked, make_content, sha256
+from fetching import NAME, PATH, Site, fetch, make_content, pin_of, sha256
 
 from repack.config import FileSource, UrlSource
 from repack.errors import FetchError, OutputError, UsageError
 from repack.fetch.cache import Cache
-from repack.lock import Lock
 
 CONTENT = make_content()
 OTHER = make_content(seed=1)
@@ -42,23 +41,22 @@ DAMAGES = {"cut": CONTENT[:-1], "one byte": b"?" + CONTENT[1:], "longer": CONTEN
 @pytest.mark.parametrize("damaged", DAMAGES.values(), ids=DAMAGES)
 def test_what_is_damaged_in_the_cache_is_fetched(site: Site, damaged: bytes) -> None:
     first = site.get()
-    lock, stat = Lock().with_pin(first.pin), first.path.stat()
+    stat = first.path.stat()
     first.path.write_bytes(damaged)
     os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
-        site.get(lock=lock, offline=True)
-    assert site.get(lock=lock).path.read_bytes() == CONTENT
+        site.get(pin=first.pin, offline=True)
+    assert site.get(pin=first.pin).path.read_bytes() == CONTENT
     assert len(site.seen) == 2
 
 
 def test_what_is_pinned_is_not_asked_for_whatever_the_query(site: Site) -> None:
     first = site.get()
-    lock = Lock().with_pin(first.pin)
-    assert site.get(lock=lock) == first
+    assert site.get(pin=first.pin) == first
     signed = UrlSource(url=site.url(f"{PATH}?X-Amz-Signature=secret"))
-    assert fetch(signed, site.cache, lock) == first
+    assert fetch(signed, site.cache, first.pin) == first
     with pytest.raises(FetchError, match=f"{sha256(CONTENT)}, source.sha256 says 000"):
-        site.get(lock=lock, sha256="0" * 64)
+        site.get(pin=first.pin, sha256="0" * 64)
     assert site.get(sha256=sha256(CONTENT)) == first
     assert len(site.seen) == 1
     # What is not pinned is asked for each time.
@@ -71,7 +69,7 @@ def test_offline_takes_what_was_fetched_and_asks_nobody(site: Site) -> None:
         site.get(offline=True)
     assert caught.value.code == "offline"
     with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
-        site.get(lock=locked(site.url(PATH), CONTENT), offline=True)
+        site.get(pin=pin_of(site.url(PATH), CONTENT), offline=True)
     assert not site.seen
     first = site.get()
     assert site.get(offline=True) == first
@@ -85,7 +83,6 @@ def test_a_cache_that_may_only_be_read_is_used(site: Site) -> None:
     with tempfile.TemporaryDirectory() as folder:
         site.cache = cache = Cache(Path(folder) / "cache")
         first = site.get()
-        lock = Lock().with_pin(first.pin)
         folders = [cache.root, *(path for path in cache.root.rglob("*") if path.is_dir())]
         cache.root.parent.chmod(0o777)
         for path in folders:
@@ -94,7 +91,7 @@ def test_a_cache_that_may_only_be_read_is_used(site: Site) -> None:
         # Whoever may do everything becomes somebody else.
         os.seteuid(user or 65534)
         try:
-            assert site.get(lock=lock) == first
+            assert site.get(pin=first.pin) == first
             assert site.get(offline=True) == first
             with pytest.raises(OutputError, match="REPACK_CACHE name a folder that you may write"):
                 site.get()
@@ -113,4 +110,4 @@ def test_a_file_of_this_machine_is_used_where_it_lies(tmp_path: Path, cache: Cac
     assert not cache.root.exists()
     path.write_bytes(OTHER)
     with pytest.raises(FetchError, match=f"repack.lock says {sha256(CONTENT)}"):
-        fetch(FileSource(path=path), cache, Lock().with_pin(fetched.pin))
+        fetch(FileSource(path=path), cache, fetched.pin)

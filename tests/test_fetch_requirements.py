@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from faultserver import Exchange, Resource, answers, ends_after, serve
-from fetching import TRIES, Site, fetch, hurry, locked, make_content, no_proxies, sha256
+from fetching import TRIES, Site, fetch, hurry, make_content, no_proxies, pin_of, sha256
 
 from repack.config import IndexSource
 from repack.errors import FetchError, RepackError
 from repack.fetch import Fetched, pin_key
 from repack.fetch.cache import Cache
-from repack.lock import Lock
+from repack.lock import Pin
 
 CP39 = "sample_cu126-4.12.0-cp39-none-win_amd64.whl"
 ABI3 = "sample_cu126-4.13.0-cp37-abi3-win_amd64.whl"
@@ -58,14 +58,14 @@ class Index(Site):
         self.add(PAGE, f"<!DOCTYPE html><html>{links}</html>".encode(), kind="text/html", etag=None)
 
     def take(
-        self, source: IndexSource = SOURCE, lock: Lock | None = None, *, offline: bool = False
+        self, source: IndexSource = SOURCE, pin: Pin | None = None, *, offline: bool = False
     ) -> Fetched:
-        return fetch(source, self.cache, lock, offline=offline)
+        return fetch(source, self.cache, pin, offline=offline)
 
-    def denied(self, source: IndexSource = SOURCE, lock: Lock | None = None) -> RepackError:
+    def denied(self, source: IndexSource = SOURCE, pin: Pin | None = None) -> RepackError:
         """Return the error of a fetch that fails and leaves nothing."""
         with pytest.raises(RepackError) as caught:
-            self.take(source, lock)
+            self.take(source, pin)
         assert "\n" not in str(caught.value)
         assert not [path for path in self.cache.root.rglob("*.*") if path.suffix != ".lock"]
         return caught.value
@@ -117,8 +117,8 @@ def test_pip_finds_the_wheel_of_a_python(
 
 def test_a_pin_binds_pip_to_its_version_and_file(index: Index) -> None:
     source = IndexSource(requirement="sample-cu126", python="3.9")
-    lock = locked(pin_key(source), wheel(CP39), name=CP39)
-    assert index.take(source, lock).pin.filename == CP39
+    pin = pin_of(pin_key(source), wheel(CP39), CP39)
+    assert index.take(source, pin).pin.filename == CP39
     assert index.downloads() == [CP39]
 
 
@@ -126,13 +126,13 @@ def test_a_pin_holds_though_a_wheel_was_added_that_fits_better(index: Index) -> 
     added = ABI3.replace("cp37-abi3", "cp312-none")
     index.list_wheels(ABI3, added)
     assert index.take().pin.filename == added
-    lock = locked(pin_key(SOURCE), wheel(ABI3), name=ABI3)
-    assert index.take(lock=lock).path.read_bytes() == wheel(ABI3)
+    pin = pin_of(pin_key(SOURCE), wheel(ABI3), ABI3)
+    assert index.take(pin=pin).path.read_bytes() == wheel(ABI3)
 
 
 def test_what_differs_from_a_pin_is_told_with_both_hashes(index: Index) -> None:
     index.add(f"/files/{ABI3}", wheel(LOCAL))
-    error = index.denied(lock=locked(pin_key(SOURCE), wheel(ABI3), name=ABI3))
+    error = index.denied(pin=pin_of(pin_key(SOURCE), wheel(ABI3), ABI3))
     both = f"has SHA-256 {sha256(wheel(LOCAL))}, repack.lock says {sha256(wheel(ABI3))} [sha256]"
     assert both in str(error)
     assert "--update-lock" in error.hint
@@ -143,7 +143,7 @@ def test_what_differs_from_a_pin_is_told_with_both_hashes(index: Index) -> None:
 def test_what_the_cache_has_is_not_asked_for(index: Index) -> None:
     fetched = index.take()
     index.seen.clear()
-    assert index.take(lock=Lock().with_pin(fetched.pin)) == fetched
+    assert index.take(pin=fetched.pin) == fetched
     assert index.take(offline=True) == fetched
     assert not index.seen
     index.take(IndexSource(requirement="sample-cu126<4.14"))

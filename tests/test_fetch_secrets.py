@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from driving import Repack
 from faultserver import FaultServer, answers
-from fetching import no_proxies
-from releases import REPOSITORY, GitHub
+from fetching import REPOSITORY, GitHub, no_proxies
 from wheelmaking import cuda_wheel
 
 SECRET = "hunter2-of-the-team"  # noqa: S105 - looked for, and good for nothing

@@ -212,8 +212,7 @@ def test_one_that_fails_keeps_no_other_from_being_built_and_pins_nothing(three: 
     records = read_records(three.folder / "dist")
     assert [record.name for record in records.values()] == ["cu12", "cu13"]
     assert sorted(path.name for path in (three.folder / "dist").iterdir()) == ["cu12", "cu13"]
-    pins = read_lock(three.folder / "repack.lock").pins
-    assert [pin.key for pin in pins] == [f"file:12/{WHEEL}", f"file:13/{WHEEL}"]
+    assert list(read_lock(three.folder / "repack.lock")) == [f"file:12/{WHEEL}", f"file:13/{WHEEL}"]
     before = everything(three.folder)
     assert three("build", "cu12", "cu13", "-q").code == 0
     assert everything(three.folder) == before

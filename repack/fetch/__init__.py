@@ -1,7 +1,6 @@
-"""Fetches files for the steps of a build, each once, and pins them in the lock."""
+"""Where wheels come from: a file, a URL, an index or a release; verified, cached and pinned."""
 
 import re
-import time
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,12 @@ from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import SILENT, Progress, Task
 from repack.errors import FetchError, InputError, quote_name, redact_url
 from repack.fetch.cache import Cache
-from repack.fetch.download import Offer, discard, download
-from repack.fetch.http import get, make_session
+from repack.fetch.http import Offer, discard, download, get, make_session
 from repack.fetch.index import find_wheel, package_url, read_members
 from repack.fetch.pip import choose_wheel
 from repack.fetch.release import find_asset
 from repack.files import Memory, sha256_of
-from repack.lock import Lock, Pin, difference, read_lock, write_lock
+from repack.lock import Pin, difference, read_lock, write_lock
 
 RemoteSource: TypeAlias = UrlSource | IndexSource | ReleaseSource
 Fetchable: TypeAlias = FileSource | RemoteSource
@@ -30,7 +28,6 @@ Fetchable: TypeAlias = FileSource | RemoteSource
 _ANY_PYTHON = "3.12"
 _URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
-_MEANWHILE_HINT = "another build has pinned it meanwhile; build again: it takes what is pinned"
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", re.ASCII)
 _NAME_HINT = "source.filename gives such a name: name-version-python-abi-platform.whl"
 
@@ -55,7 +52,7 @@ class Listing(NamedTuple):
 
 
 class Supply:
-    """Fetches files as the lock pins them, and collects the pins of new ones.
+    """Fetches files as the lock pins them, each once, and collects the pins of new ones.
 
     `update` asks anew for everything that the lock pins. With `offline` nobody is asked.
     """
@@ -75,8 +72,9 @@ class Supply:
         self.progress = progress
         self._path = lock or cache.folder("pins") / "repack.lock"
         self._update = update
-        self._lock = Lock() if update else read_lock(self._path)
+        self._pins = {} if update else dict(read_lock(self._path))
         self._new: dict[str, Pin] = {}
+        self._fetched: dict[str, Fetched] = {}
 
     def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
         """Return the file that `source` names, verified, from the cache if it can be.
@@ -86,14 +84,17 @@ class Supply:
         """
         key = pin_key(source)
         pin = self._pin(key) if pinned else None
-        if isinstance(source, FileSource):
-            fetched = self._read_local(source, key)
+        if pin and key in self._fetched:
+            fetched = self._fetched[key]
+        elif isinstance(source, FileSource):
+            fetched = _read_local(source, key, self.progress)
         else:
             fetched = self._obtain(source, key, pin)
         _check_hash(fetched.sha256, source.sha256, by="source.sha256", file=key)
         _check_hash(fetched.sha256, pin.sha256 if pin else None, by="repack.lock", file=key)
         if pinned:
             self._new[key] = fetched.pin
+            self._fetched[key] = fetched
         return fetched
 
     def wheel(self, requirement: str, python: str) -> Fetched:
@@ -108,7 +109,7 @@ class Supply:
         source = IndexSource(requirement=requirement, python=_ANY_PYTHON, platform=platform)
         key = pin_key(source)
         pin = self._pin(key)
-        memory = Memory(self.cache.folder("listings"))
+        memory = Memory(self.cache.root / "listings")
         members = memory.recall(pin.sha256, frozenset[str]) if pin else None
         if pin and members is not None:
             return Listing(pin.filename, members)
@@ -124,8 +125,7 @@ class Supply:
             _check_hash(sha256, pin.sha256 if pin else None, by="repack.lock", file=filename)
             memory.keep(sha256, sorted(members))
             url = package_url(filename)
-            fresh = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
-            self._new[key] = fresh
+            self._new[key] = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
         return Listing(filename, members)
 
     def keep(self) -> tuple[str, ...]:
@@ -134,20 +134,18 @@ class Supply:
         What another process has pinned meanwhile stays. Raises FetchError where it has pinned one
         of these as another file.
         """
-        fresh = [pin for pin in self._new.values() if pin != self._lock.pin(pin.key)]
+        fresh = {key: pin for key, pin in self._new.items() if pin != self._pins.get(key)}
         self._new.clear()
         if not fresh:
             return ()
         with self.cache.lock(f"pins of {self._path.absolute()}", self.progress):
-            before = now = read_lock(self._path)
-            for pin in fresh:
-                theirs = before.pin(pin.key)
-                if theirs and not self._update:
-                    where = {"file": pin.key, "hint": _MEANWHILE_HINT}
-                    _check_hash(pin.sha256, theirs.sha256, by="repack.lock", **where)
-                now = now.with_pin(pin)
-                self._lock = self._lock.with_pin(pin)
+            before = read_lock(self._path)
+            for key, pin in fresh.items():
+                if key in before and not self._update:
+                    _check_hash(pin.sha256, before[key].sha256, by="repack.lock", file=key)
+            now = {**before, **fresh}
             write_lock(self._path, now)
+        self._pins |= fresh
         return difference(before, now)
 
     def forget(self) -> None:
@@ -155,46 +153,34 @@ class Supply:
         self._new.clear()
 
     def _pin(self, key: str) -> Pin | None:
-        return self._new.get(key) or self._lock.pin(key)
-
-    def _read_local(self, source: FileSource, key: str) -> Fetched:
-        """Return the file where it lies."""
-        path = locate(source)
-        size = path.stat().st_size
-        with self.progress.task(f"Hashing {path.name}", total=size) as task:
-            sha256 = sha256_of(path, task=task)
-        url = f"file:{path.name}"
-        return Fetched(path, Pin(key=key, filename=path.name, url=url, size=size, sha256=sha256))
+        return self._new.get(key) or self._pins.get(key)
 
     def _obtain(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file from the cache, where it is there now or after it was downloaded."""
+        answer = self.cache.recall(key)
         # What is not pinned is asked for each time.
-        since = 0.0 if self.offline else time.time()
+        known = pin or (answer if self.offline else None)
         # Before the lock: a cache that we may only read has none.
-        fetched = self._find(key, pin, since)
-        if fetched is None and self.offline:
-            raise _not_offline(key, f"{pin.filename} ({pin.size} bytes)" if pin else "what it is")
-        if fetched is None:
-            with self.cache.lock(key, self.progress):
-                # Of several that start together one asks: its answer is as new for the others.
-                fetched = self._find(key, pin, since) or self._download(source, key, pin)
-        return fetched
+        if fetched := self._find(known):
+            return fetched
+        if self.offline:
+            what = f"{known.filename} ({known.size} bytes)" if known else "what it is"
+            raise _not_offline(key, what)
+        with self.cache.lock(key, self.progress):
+            # Of several that start together one asks: its answer is as new for the others.
+            latest = self.cache.recall(key)
+            known = pin or (latest if latest != answer else None)
+            return self._find(known) or self._download(source, key, pin)
 
-    def _find(self, key: str, pin: Pin | None, since: float) -> Fetched | None:
-        """Return the file if the cache has it: by its pin, or by what it was when last asked."""
-        known = pin or self.cache.recall(key, since=since)
-        path = self.cache.find(known.sha256, known.filename, self.progress) if known else None
-        return Fetched(path, known) if path and known else None
+    def _find(self, pin: Pin | None) -> Fetched | None:
+        """Return the pinned file if the cache has it."""
+        path = pin and self.cache.find(pin.sha256, pin.filename, self.progress)
+        return Fetched(path, pin) if pin and path else None
 
     def _download(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file in the cache, as it is where the source says."""
         with make_session() as session, self.progress.task(f"Asking for {key}") as task:
             offer = _find_offer(source, pin, session)
-            _check_filename(offer.filename, file=offer.url)
-            if pin is not None:
-                offer = offer._replace(sha256=pin.sha256, by="repack.lock")
-            elif source.sha256 is not None:
-                offer = offer._replace(sha256=source.sha256, by="source.sha256")
             path = offer.sha256 and self.cache.find(offer.sha256, offer.filename, self.progress)
             if not path:
                 task.describe(f"Downloading {offer.filename}")
@@ -207,16 +193,33 @@ class Supply:
         return Fetched(path, fresh)
 
 
+def _read_local(source: FileSource, key: str, progress: Progress) -> Fetched:
+    """Return the file where it lies."""
+    path = locate(source)
+    size = path.stat().st_size
+    with progress.task(f"Hashing {path.name}", total=size) as task:
+        sha256 = sha256_of(path, task=task)
+    url = f"file:{path.name}"
+    return Fetched(path, Pin(key=key, filename=path.name, url=url, size=size, sha256=sha256))
+
+
 def _find_offer(source: RemoteSource, pin: Pin | None, session: requests.Session) -> Offer:
-    """Return what the source has."""
+    """Return what the source has, and the SHA-256 that it is to have."""
     if isinstance(source, IndexSource):
-        return find_wheel(source, pin, session)
-    if isinstance(source, ReleaseSource):
-        return find_asset(source, pin, session)
-    # A name in a header is ignored.
-    filename = source.filename or unquote(urlsplit(source.url).path.rpartition("/")[2])
-    ask = partial(get, session, source.url, hint=_URL_HINT)
-    return Offer(filename, redact_url(source.url), None, partial(download, ask))
+        offer = find_wheel(source, pin, session)
+    elif isinstance(source, ReleaseSource):
+        offer = find_asset(source, pin, session)
+    else:
+        # A name in a header is ignored.
+        filename = source.filename or unquote(urlsplit(source.url).path.rpartition("/")[2])
+        fill = partial(download, partial(get, session, source.url, hint=_URL_HINT))
+        offer = Offer(filename, redact_url(source.url), None, fill)
+    _check_filename(offer.filename, file=offer.url)
+    if pin is not None:
+        return offer._replace(sha256=pin.sha256, by="repack.lock")
+    if source.sha256 is not None:
+        return offer._replace(sha256=source.sha256, by="source.sha256")
+    return offer
 
 
 def _fill(offer: Offer, part: Path, task: Task, tries: int = 2) -> str:
@@ -273,8 +276,7 @@ def locate(source: FileSource) -> Path:
 def _check_filename(name: str, *, file: str) -> None:
     """Raise FetchError where `name` is not the file name of a wheel, or may not be a file here."""
     if not _WHEEL_NAME.fullmatch(name):
-        shown = "" if file.endswith(name) else f"{quote_name(name)} "
-        reason = f"{shown}is not the file name of a wheel"
+        reason = f"{quote_name(name)} is not the file name of a wheel"
         raise FetchError(reason, code="filename", file=file, hint=_NAME_HINT)
 
 
@@ -288,10 +290,8 @@ def _check_archive(part: Path, *, file: str) -> None:
         raise FetchError(reason, code="not-a-zip", file=file, hint=hint)
 
 
-def _check_hash(
-    sha256: str, expected: str | None, *, by: str, file: object, hint: str = _HASH_HINT
-) -> None:
+def _check_hash(sha256: str, expected: str | None, *, by: str, file: str) -> None:
     """Raise FetchError where a file is not the expected one."""
     if expected not in {None, sha256}:
         reason = f"has SHA-256 {sha256}, {by} says {expected}"
-        raise FetchError(reason, code="sha256", file=file, hint=hint)
+        raise FetchError(reason, code="sha256", file=file, hint=_HASH_HINT)

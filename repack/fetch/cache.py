@@ -15,7 +15,7 @@ import platformdirs
 
 from repack.console import Progress
 from repack.errors import OutputError, UsageError
-from repack.files import replace, replacing, sha256_of
+from repack.files import Memory, replace, sha256_of
 from repack.lock import Pin
 
 _log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Cache:
             if sha256_of(path, task=task) == sha256:
                 return path
         _log.warning("%s was damaged in the cache and is fetched anew", path)
-        path.unlink()
+        path.unlink(missing_ok=True)
         return None
 
     def partial(self, key: str) -> Path:
@@ -98,17 +98,13 @@ class Cache:
 
     def remember(self, pin: Pin) -> None:
         """Keep which file a source was, for `recall`."""
-        with replacing(self.folder("answers") / f"{_digest(pin.key)}.json") as stream:
-            stream.write(msgspec.json.encode(pin))
+        Memory(self.root / "answers").keep(_digest(pin.key), msgspec.structs.asdict(pin))
 
-    def recall(self, key: str, *, since: float) -> Pin | None:
-        """Return which file the source `key` was when it was last asked for, if after `since`."""
-        path = self.root / "answers" / f"{_digest(key)}.json"
-        try:
-            is_new = path.stat().st_mtime >= since
-            return msgspec.json.decode(path.read_bytes(), type=Pin) if is_new else None
-        except (OSError, msgspec.DecodeError):
-            return None
+    def recall(self, key: str) -> Pin | None:
+        """Return which file the source `key` was when it was last asked for."""
+        return Memory(self.root / "answers").recall(
+            _digest(key), lambda value: msgspec.convert(value, Pin)
+        )
 
 
 def _digest(key: str) -> str:

@@ -1,11 +1,11 @@
-"""HTTP by `requests`, with the trust and the proxy of the user's pip, and errors in a line."""
+"""HTTP by `requests`: the trust and the proxy of the user's pip, errors in a line, downloads."""
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -15,9 +15,12 @@ import urllib3
 import urllib3.exceptions
 
 import repack
+from repack.console import Task
 from repack.errors import FetchError
 from repack.fetch.pip import read_settings
+from repack.files import not_written, write
 
+_CHUNK = 2**20
 #: Seconds for a connection, and between two bytes of an answer.
 TIMEOUT = (10.0, 30.0)
 #: 520 and 527 are a well-known CDN's way to say that it could not reach the origin.
@@ -75,19 +78,26 @@ class _Session(requests.Session):
 def get(
     session: requests.Session,
     url: str,
+    headers: Mapping[str, str],
     *,
-    hint: str = "",
-    **options: Any,  # noqa: ANN401
+    hint: str,
+    auth: tuple[str, str] | None = None,
 ) -> requests.Response:
-    """Return the answer of a server that has something: 200, 206 or 416.
+    """Return the answer of a server that has something (200, 206 or 416), its body not yet read.
 
-    `options` are those of `requests`; `hint` is what to do where the server denies access.
-    Raises FetchError of code `http-<status>`, `rate-limit`, `network` or `tls`.
+    `hint` is what to do where the server denies access. Raises FetchError of code
+    `http-<status>`, `rate-limit`, `network` or `tls`.
     """
-    # What is given with a request goes before what the environment says.
-    options = {"proxies": session.proxies, "stream": True, "timeout": TIMEOUT, **options}
     try:
-        response = session.get(url, **options)
+        response = session.get(
+            url,
+            headers=headers,
+            auth=auth,
+            stream=True,
+            timeout=TIMEOUT,
+            # What is given with a request goes before what the environment says.
+            proxies=session.proxies,
+        )
     except (OSError, ValueError) as error:
         # All of requests' errors are OSErrors. What they hold has the password in it.
         raise explain(error, url) from None
@@ -119,3 +129,121 @@ def explain(error: Exception, url: str) -> FetchError:
     kind = "no secure connection" if is_tls else "no answer"
     words = re.sub(r"\?\S*", "", str(error).rpartition("(Caused by ")[2])
     return FetchError(f"{kind}: {words}", code=code, file=url, hint=hint)
+
+
+class Offer(NamedTuple):
+    """A wheel that a source has: its name, where anybody may get it, its hash if `by` tells it.
+
+    `fill` writes it into a file; it takes the SHA-256 that the file is to have, where known.
+    """
+
+    filename: str
+    url: str
+    sha256: str | None
+    fill: Callable[[Path, Task, str | None], None]
+    by: str = "the server"
+
+
+def download(
+    ask: Callable[[dict[str, str]], requests.Response], part: Path, task: Task, sha256: str | None
+) -> None:
+    """Fill the file `part` with what `ask` gets, from where an earlier run has left it.
+
+    `ask` takes the headers of a request. A `sha256` that is known decides at the end, elsewhere.
+    Tries again as a session does, and each new byte renews the tries. Raises FetchError.
+    """
+    # Within a body, other faults than a wrong certificate pass.
+    patience = fresh = PATIENCE.new(other=None)
+    furthest = _size_of(part)
+    task.advance(furthest)
+    while True:
+        size, mark, headers = _size_of(part), _read_mark(part), {}
+        # Safe where a hash decides, or where the mark lets changed content come whole.
+        if size and (mark or sha256):
+            headers = {"Range": f"bytes={size}-", **({"If-Range": mark} if mark else {})}
+        if size > furthest:
+            patience, furthest = fresh, size
+        with ask(headers) as response:
+            try:
+                return _take_answer(response, part, task)
+            except urllib3.exceptions.HTTPError as error:
+                try:
+                    patience = patience.increment("GET", error=error)
+                except urllib3.exceptions.MaxRetryError:
+                    raise explain(error, response.url) from None
+        patience.sleep()
+
+
+def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
+    """Append the body to the file; raises urllib3's errors where it is not all, or no such part."""
+    headers, total = response.headers, read_total(response)
+    if headers.get("Content-Encoding", "identity") != "identity":
+        raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
+    if response.status_code == requests.codes.ok:
+        discard(part, task)
+        # After the old bytes are gone: never may they stand beside the mark of others.
+        write(_mark_of(part), _strong_mark(response).encode())
+    elif not _is_continued(response, part):
+        discard(part, task)
+        place = headers.get("Content-Range")
+        raise urllib3.exceptions.ProtocolError(f"for the rest the server sends {place}")
+    task.resize(total)
+    if response.status_code != requests.codes.requested_range_not_satisfiable:
+        _append(response, part, task)
+    if total not in {None, _size_of(part)}:
+        raise urllib3.exceptions.ProtocolError(f"{_size_of(part)} of {total} bytes came")
+
+
+def read_total(response: requests.Response) -> int | None:
+    """Return the size of the whole file, None where the server does not tell."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if not total and "Transfer-Encoding" not in response.headers:
+        total = response.headers.get("Content-Length", "")
+    return int(total) if total.isdecimal() else None
+
+
+def _is_continued(response: requests.Response, part: Path) -> bool:
+    """Return whether the answer is the rest of the file, or says (416) that it is all here."""
+    offset, place = _size_of(part), response.headers.get("Content-Range", "")
+    old, new = _read_mark(part), _strong_mark(response)
+    is_same = not old or not new or old == new
+    return is_same and bool(re.fullmatch(rf"bytes ({offset}-\d+/(\d+|\*)|\*/{offset})", place))
+
+
+def _append(response: requests.Response, part: Path, task: Task) -> None:
+    """Append the body to the file, each byte as it comes.
+
+    Not by `iter_content`: that one drops what it has of a chunk when the connection breaks.
+    """
+    try:
+        with part.open("ab", buffering=0) as stream:
+            while chunk := response.raw.read1(_CHUNK, decode_content=False):
+                stream.write(chunk)
+                task.advance(len(chunk))
+    except OSError as error:
+        raise not_written(part, error) from error
+
+
+def discard(part: Path, task: Task) -> None:
+    """Forget what has come so far."""
+    task.advance(-_size_of(part))
+    part.unlink(missing_ok=True)
+    _mark_of(part).unlink(missing_ok=True)
+
+
+def _size_of(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _strong_mark(response: requests.Response) -> str:
+    """Return the ETag; "" for a weak one (W/), which promises nothing about bytes."""
+    match = re.fullmatch(r'"[^"]*"', response.headers.get("ETag", ""))
+    return match[0] if match else ""
+
+
+def _mark_of(part: Path) -> Path:
+    return part.with_suffix(".etag")
+
+
+def _read_mark(part: Path) -> str:
+    return _mark_of(part).read_text(encoding="utf-8") if _mark_of(part).is_file() else ""

@@ -5,11 +5,10 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -19,8 +18,7 @@ from packaging.utils import parse_wheel_filename
 from repack.config import IndexSource
 from repack.console import Task
 from repack.errors import FetchError
-from repack.fetch.download import Offer, download
-from repack.fetch.http import get, make_session
+from repack.fetch.http import Offer, download, explain, get, make_session, read_total
 from repack.fetch.pip import LOGIN_HINT, Choice, choose_wheel, download_by_pip, read_settings
 from repack.lock import Pin
 from repack.process import run
@@ -45,19 +43,14 @@ def _fill(
     choice: Choice, session: requests.Session, part: Path, task: Task, sha256: str | None
 ) -> None:
     """Write the chosen file into `part`; pip is asked to download what is not for us."""
-    place = urlsplit(choice.url)
     refusal = None
-    try:
-        if place.scheme == "file":
-            shutil.copyfile(url2pathname(place.path), part)
-            return
-        if place.scheme:
-            download(partial(_open, session, choice.url), part, task, sha256)
-            return
-    except FetchError as error:
-        if error.code not in _LEFT_TO_PIP:
-            raise
-        refusal = error
+    if choice.url.startswith("http"):
+        try:
+            return download(partial(_open, session, choice.url), part, task, sha256)
+        except FetchError as error:
+            if error.code not in _LEFT_TO_PIP:
+                raise
+            refusal = error
     task.describe(f"Letting pip download {choice.filename}")
     with TemporaryDirectory(prefix="repack-") as folder:
         try:
@@ -74,30 +67,30 @@ def package_url(filename: str) -> str:
 
 def read_members(url: str) -> tuple[int, frozenset[str]]:
     """Return the size of the wheel at `url` and the names of its members."""
-    place, total = urlsplit(url), ""
+    place, size = urlsplit(url), None
     if place.scheme == "file":
         content = Path(url2pathname(place.path)).read_bytes()
     else:
-        with make_session() as session:
-            # A server without Range sends it all.
-            headers = {"Range": f"bytes=-{_TAIL}"}
-            response = _open(session, url, headers=headers, stream=False)
-            content = response.content
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    size = int(total) if total.isdecimal() else len(content)
+        # A server without Range sends it all.
+        headers = {"Range": f"bytes=-{_TAIL}"}
+        with make_session() as session, _open(session, url, headers) as response:
+            try:
+                content, size = response.content, read_total(response)
+            except OSError as error:
+                raise explain(error, url) from None
     try:
         # Of the offsets in a directory none is looked at: what lies before it may be missing.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return size, frozenset(archive.namelist())
+            return size or len(content), frozenset(archive.namelist())
     except zipfile.BadZipFile as error:
         raise FetchError(f"is no wheel: {error}", code="not-a-wheel", file=url) from None
 
 
-def _open(session: requests.Session, url: str, **options: Any) -> requests.Response:  # noqa: ANN401
+def _open(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
     """Return the answer of the host of an index's files, logged in as pip would be.
 
-    By the index's URL, or .netrc (which is left to `requests`), and where the server refuses
-    that, by keyring. `options` are those of `get`.
+    By the index's URL, or .netrc (both left to `requests`), and where the server refuses that,
+    by keyring, which the session remembers.
     """
     settings, place = read_settings(), urlsplit(url)
     host = place.netloc.rpartition("@")[2]
@@ -109,18 +102,19 @@ def _open(session: requests.Session, url: str, **options: Any) -> requests.Respo
         for index in urls
         if (index.scheme, index.netloc.rpartition("@")[2]) == (place.scheme, host)
     ]
-    named = next((index for index in indexes if index.username), urlsplit(""))
-    user, password = unquote(named.username or ""), unquote(named.password or "")
-    login = (user, password) if user else None
+    named = next((index for index in indexes if index.username), place)
+    url = place._replace(netloc=named.netloc).geturl()
     try:
-        return get(session, url, auth=login, hint=LOGIN_HINT, **options)
+        return get(session, url, headers, hint=LOGIN_HINT)
     except FetchError as error:
         if error.code != "http-401" or settings.get("keyring-provider") == "disabled":
             raise
         services = [*(index._replace(netloc=host).geturl() for index in indexes), host]
-        for login in _ask_keyring(services, user):
+        for login in _ask_keyring(services, unquote(named.username or "")):
+            session.auth = login
             with contextlib.suppress(FetchError):
-                return get(session, url, auth=login, **options)
+                return get(session, url, headers, hint=LOGIN_HINT)
+        session.auth = None
         raise
 
 

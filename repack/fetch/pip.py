@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -52,9 +52,8 @@ def read_settings() -> Mapping[str, str]:
     The names are those of pip's options; lists are separated by white space. It may hold
     passwords. Raises ToolError where pip cannot read its configuration.
     """
-    names = {_variable(name) for name in _ABOUT_INDEXES} | {"PIP_CONFIG_FILE"}
-    own = {name: value for name, value in os.environ.items() if name in names}
-    return _list_settings(tuple(sorted((_plain_environment() | own).items())))
+    names = {_variable(name) for name in (*_ABOUT_INDEXES, "config-file")}
+    return _list_settings(tuple(sorted(_environment(names).items())))
 
 
 @functools.cache
@@ -131,8 +130,8 @@ def _run_pip(arguments: Sequence[str]) -> Finished:
     What the user's pip is told about indexes stands in no command line: it may hold passwords.
     """
     settings = {_variable(name): value for name, value in read_settings().items()}
-    environment = {**_plain_environment(), **settings, "PIP_CONFIG_FILE": os.devnull}
-    # Only then it says which index did not answer.
+    environment = {**_environment(()), **settings, "PIP_CONFIG_FILE": os.devnull}
+    # Only with -vv it says which index did not answer.
     return run([*_PIP, "-vv", *arguments], timeout=_LONGEST, env=environment)
 
 
@@ -159,10 +158,14 @@ def _last_words(done: Finished) -> str:
     return _MANY_VERSIONS.sub(r"(newest versions: \1)", words)
 
 
-def _plain_environment() -> dict[str, str]:
-    """Return our environment without pip's variables; a `pip.py` of this folder is not run."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    return {**plain, "PYTHONSAFEPATH": "1"}
+def _environment(names: Container[str]) -> dict[str, str]:
+    """Return our environment, of pip's variables those named; no `pip.py` of this folder is run."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PIP_") or name in names
+    }
+    return {**kept, "PYTHONSAFEPATH": "1"}
 
 
 def _variable(name: str) -> str:

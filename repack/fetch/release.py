@@ -15,14 +15,13 @@ import requests
 
 from repack.config import ReleaseSource
 from repack.errors import FetchError
-from repack.fetch.download import Offer, download
-from repack.fetch.http import get
+from repack.fetch.http import Offer, download, get
 from repack.lock import Pin
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-#: Asks for a path below the releases, of a media type.
-_Ask: TypeAlias = Callable[[str, str], requests.Response]
+#: Asks for a path below the releases, with these headers.
+_Ask: TypeAlias = Callable[[str, dict[str, str]], requests.Response]
 
 
 class _Asset(msgspec.Struct, frozen=True):
@@ -44,52 +43,36 @@ class _Release(msgspec.Struct, frozen=True):
 
 def find_asset(source: ReleaseSource, pin: Pin | None, session: requests.Session) -> Offer:
     """Return the asset that is wanted; a pin names it exactly, else the pattern has to fit one."""
-    ask = partial(_ask, source, session)
+    variable, token = _find_token(source)
+    session.auth = partial(_add_token, token) if token else None
+    ask = partial(_ask, source, session, variable)
     asset = _choose(_find_release(ask, source, pin), source, pin)
+
+    def open_asset(headers: dict[str, str]) -> requests.Response:
+        # By the API: it serves the assets of private repositories too. And anew for each part:
+        # the address that it redirects to does not live long.
+        return ask(f"/assets/{asset.id}", {"Accept": "application/octet-stream", **headers})
+
     digest = re.fullmatch(r"sha256:([0-9a-f]{64})", asset.digest or "")
-    # By the API: it serves the assets of private repositories too. And anew for each part: the
-    # address that it redirects to does not live long.
-    fill = partial(download, partial(ask, f"/assets/{asset.id}", "application/octet-stream"))
-    filename = source.filename or asset.name
-    return Offer(filename, asset.browser_download_url, digest[1] if digest else None, fill)
+    return Offer(
+        source.filename or asset.name,
+        asset.browser_download_url,
+        digest[1] if digest else None,
+        partial(download, open_asset),
+    )
 
 
-def _ask(
-    source: ReleaseSource,
-    session: requests.Session,
-    path: str,
-    kind: str,
-    headers: dict[str, str] | None = None,
-) -> requests.Response:
-    """Return the answer for `path` below the releases; a token that is refused is left out."""
-    url = f"{source.api}/repos/{source.repository}/releases{path}"
-    headers = {"Accept": kind, "X-GitHub-Api-Version": "2022-11-28", **(headers or {})}
+def _find_token(source: ReleaseSource) -> tuple[str, str]:
+    """Return the first variable that has a token for the API, and the token.
+
+    Where none has, those that could have, and "".
+    """
     names = [name for name in source.token_env if _may_use(name, source.api)]
-    where = " or ".join(names) or "a variable, and name that in source.token-env"
-    hint = f"look at owner, name and tag; if it is private, put a token that may read it in {where}"
-    # A line break in it would have http.client tell it.
-    tokens = {name: "".join(os.environ.get(name, "").split()) for name in names}
-    name = next((name for name in names if tokens[name]), None)
-    auth = partial(_add_token, tokens[name]) if name else None
-    try:
-        return get(session, url, headers=headers, auth=auth, hint=hint)
-    except FetchError as error:
-        if not name or error.code not in {"http-401", "http-403"}:
-            raise
-        reason = f"{error.what}: the token in {name} is refused"
-        refusal = FetchError(reason, code=error.code, file=url, hint=f"renew it, or unset {name}")
-    try:
-        response = get(session, url, headers=headers)
-    except FetchError:
-        raise refusal from None
-    _log.warning("%s", refusal)
-    return response
-
-
-def _add_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Add the token to a request; `requests` takes it away from other hosts."""
-    request.headers["Authorization"] = f"Bearer {token}"
-    return request
+    for name in names:
+        # A line break in it would have http.client tell it.
+        if token := "".join(os.environ.get(name, "").split()):
+            return name, token
+    return " or ".join(names) or "a variable, and name that in source.token-env", ""
 
 
 def _may_use(variable: str, api: str) -> bool:
@@ -104,9 +87,38 @@ def _may_use(variable: str, api: str) -> bool:
     return is_own or variable not in {"GH_TOKEN", "GITHUB_TOKEN"}
 
 
+def _ask(
+    source: ReleaseSource,
+    session: requests.Session,
+    variable: str,
+    path: str,
+    headers: dict[str, str],
+) -> requests.Response:
+    """Return the answer for `path` below the releases; a token that is refused is left out."""
+    url = f"{source.api}/repos/{source.repository}/releases{path}"
+    hint = (
+        f"look at owner, name and tag; a private one needs a token that may read it in {variable}"
+    )
+    try:
+        return get(session, url, headers, hint=hint)
+    except FetchError as error:
+        if session.auth is None or error.code not in {"http-401", "http-403"}:
+            raise
+        refusal = f"the token in {variable} is refused ({error.what}): renew it, or unset it"
+    session.auth = None
+    _log.warning("%s: %s", source.repository, refusal)
+    return get(session, url, headers, hint=refusal)
+
+
+def _add_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add the token to a request; `requests` takes it away from other hosts."""
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
 def _read(ask: _Ask, path: str, kind: type[_T]) -> _T:
     """Return the document at `path` below the releases."""
-    with ask(path, "application/vnd.github+json") as response:
+    with ask(path, {"Accept": "application/vnd.github+json"}) as response:
         try:
             return msgspec.json.decode(response.content, type=kind)
         except (OSError, msgspec.DecodeError) as error:
