@@ -194,7 +194,7 @@ NO_NAMES = (
 @pytest.mark.parametrize("path", NO_NAMES)
 def test_what_is_no_wheels_name_may_be_given(site: Site, path: str) -> None:
     site.add(path, CONTENT, answers("200 OK", {"Content-Disposition": "../../x.whl"}, CONTENT))
-    with pytest.raises(FetchError, match=r"source\.filename gives") as caught:
+    with pytest.raises(FetchError, match=r"source\.filename says so") as caught:
         site.get(path)
     assert caught.value.code == "filename"
     assert not site.seen

@@ -68,9 +68,9 @@ def test_any_pins_survive_the_file(
 def test_two_locks_differ_by_lines_that_a_person_reads() -> None:
     renewed = Pin(key=ONE.key, filename="a-2.whl", url="https://b", size=7, sha256="3" * 64)
     added = Pin(key="z", filename="z.whl", url="https://z", size=1, sha256="4" * 64)
+    old = f"{ONE.url} ({ONE.filename}, 7 bytes, sha256 {'1' * 64})"
     assert difference(BOTH, BOTH | {ONE.key: renewed, "z": added}) == (
-        f"~ {ONE.key}: {ONE.url} ({ONE.filename}, 7 bytes, sha256 {'1' * 64}) -> "
-        f"https://b (a-2.whl, 7 bytes, sha256 {'3' * 64})",
+        f"~ {ONE.key}: {old} -> https://b (a-2.whl, 7 bytes, sha256 {'3' * 64})",
         f"+ z: https://z (z.whl, 1 bytes, sha256 {'4' * 64})",
     )
     assert difference(BOTH, BOTH) == ()

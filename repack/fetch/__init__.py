@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import SILENT, Progress, Task
-from repack.errors import FetchError, InputError, quote_name, redact_url
+from repack.errors import FetchError, InputError, redact_url
 from repack.fetch.cache import Cache
 from repack.fetch.http import Offer, discard, download, get, make_session
 from repack.fetch.index import find_wheel, package_url, read_members
@@ -29,7 +29,9 @@ _ANY_PYTHON = "3.12"
 _URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", re.ASCII)
-_NAME_HINT = "source.filename gives such a name: name-version-python-abi-platform.whl"
+_NAME_HINT = (
+    "a wheel is called name-version-python-abi-platform.whl; of a download source.filename says so"
+)
 
 
 class Fetched(NamedTuple):
@@ -261,7 +263,8 @@ def pin_key(source: Fetchable) -> str:
             name = f"{canonicalize_name(requirement.name)}{requirement.specifier}"
             return f"{name} for Python {source.python} on {source.platform}"
         case ReleaseSource():
-            return f"{source.repository} {source.tag or '(latest release)'} {source.asset}"
+            key = f"{source.repository} {source.tag or '(latest release)'} {source.asset}"
+            return key + (f" {source.filename}" if source.filename else "")
 
 
 def locate(source: FileSource) -> Path:
@@ -276,7 +279,7 @@ def locate(source: FileSource) -> Path:
 def _check_filename(name: str, *, file: str) -> None:
     """Raise FetchError where `name` is not the file name of a wheel, or may not be a file here."""
     if not _WHEEL_NAME.fullmatch(name):
-        reason = f"{quote_name(name)} is not the file name of a wheel"
+        reason = "the last part is not the file name of a wheel"
         raise FetchError(reason, code="filename", file=file, hint=_NAME_HINT)
 
 
