@@ -1,18 +1,17 @@
 """The main job, one road: fetch, inspect, patch, plan, write, try, record."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from repack import __version__, files, vendor
-from repack.config import Config, FileSource, SampleSource, require_source, source_date_epoch
-from repack.emit import Emitted, emit, move_wheel, staging
-from repack.errors import OutputError
-from repack.fetch import Supply, locate
+from repack import vendor
+from repack.config import Config, SampleSource, require_source, source_date_epoch
+from repack.emit import emit, folder_for, move_wheel
+from repack.fetch import Supply
+from repack.files import Memory, workspace
 from repack.inspect.analysis import (
     Analysis,
     analyse,
@@ -20,20 +19,10 @@ from repack.inspect.analysis import (
     require_original,
     require_windows,
 )
+from repack.inspect.facts import build_facts
+from repack.inspect.pythons import correct_requirements
 from repack.patching import patch_wheel
-from repack.plan import (
-    Plan,
-    Supplement,
-    build_facts,
-    check_size,
-    check_sizes,
-    emitted_version,
-    make_plan,
-    needs_left,
-    refusal,
-    requirements_of,
-)
-from repack.pythons.trees import make_once
+from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
 from repack.record import (
     FAILED,
     NOT_RUN,
@@ -41,19 +30,14 @@ from repack.record import (
     Outcome,
     Seen,
     WheelRecord,
-    read_records,
     write_record,
 )
-from repack.sample import make_sample
+from repack.sample import provide_sample
 from repack.smoke import Trial, try_wheels
 from repack.smoke.outfit import find_missing
 from repack.wheel.names import parse_filename
 from repack.wheel.reader import read_member
-
-#: 1980-01-01, the first day that a ZIP archive can name.
-_FIRST_DAY = 315_532_800
-#: What is asked for where a wheel is the same for all Pythons: the sample's base.
-_ANY_PYTHON = "3.12"
+from repack.wheel.writer import Written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,9 +52,13 @@ class BuildResult:
     record: BuildRecord
     out: Path
     lock_changes: tuple[str, ...]
-    dry_run: bool = True
     unchanged: frozenset[str] = frozenset()
     remembered: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing was made."""
+        return not self.record.wheels
 
     @property
     def failed(self) -> bool:
@@ -80,47 +68,32 @@ class BuildResult:
 
 def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     """Return what was made of the configured source; the wheels stand in `config.build.out`."""
-    epoch = source_date_epoch()
-    timestamp = _FIRST_DAY if epoch is None else epoch
-    path, url = fetch_source(config, supply)
+    # A ZIP archive makes of it the first day that it can name.
+    timestamp = source_date_epoch() or 0
+    path, url, sha256 = fetch_source(config, supply)
     require_windows(parse_filename(path))
-    analysis = inspect_source(path, config, supply)
+    analysis = inspect_source(path, sha256, config, supply)
     require_cv2(analysis)
     require_original(analysis)
-    supplement = supplement_mode(config, analysis, supply, url, timestamp)
-    patched = patch_wheel(
-        analysis.wheel.names,
-        partial(read_member, analysis.wheel.archive),
-        build_facts(analysis, supplement, config.build.help_url),
-        folders=config.build.patches,
-        file=path.name,
-    )
-    served = [python for python in config.build.python if not refusal(python, analysis)]
-    lines = requirements_of(analysis, Supplement())
-    missing = find_missing(lines, served, supply) if config.smoke.enabled else {}
-    plan = make_plan(
-        config.build, analysis, patched, supplement, timestamp=timestamp, url=url, missing=missing
-    )
-    check_sizes(plan, config.publish.max_size)
+    supplement = vendor.make_supplement(config, analysis, supply, url=url, timestamp=timestamp)
+    supplement = add_patches(supplement, analysis, config)
+    refusals = refuse_pythons(config, analysis, supply)
+    plan = make_plan(config, analysis, supplement, refusals, timestamp=timestamp, url=url)
     out = config.build.out
     if dry_run:
-        changes = supply.keep()
-        return BuildResult(plan=plan, record=plan.record, out=out, lock_changes=changes)
-    with staging(out) as stage:
-        wheels = emit(plan, out=out, stage=stage, progress=supply.progress)
-        check_wheels(wheels, plan, config)
-        outcomes = try_plan(config, supply, analysis, plan, wheels)
-        records = tuple(record_wheel(wheel, out, outcomes) for wheel in wheels)
-    record = msgspec.structs.replace(plan.record, wheels=records)
-    changes = supply.keep()
+        return BuildResult(plan=plan, record=plan.record, out=out, lock_changes=supply.keep())
+    with folder_for(out), workspace(out) as stage:
+        wheels = emit(plan, config, stage, supply.progress)
+        outcomes = try_wheels_of(plan, wheels, analysis, config, supply)
+        record = record_wheels(plan, wheels, outcomes, out)
+    lock_changes = supply.keep()
     write_record(record, out)
     return BuildResult(
         plan=plan,
         record=record,
         out=out,
-        lock_changes=changes,
-        dry_run=False,
-        unchanged=frozenset(wheel.planned.filename for wheel in wheels if not wheel.fresh),
+        lock_changes=lock_changes,
+        unchanged=frozenset(wheel.path.name for wheel in wheels if wheel.path.parent == out),
         remembered=frozenset(
             (trial.wheel.name, trial.python)
             for trial, outcome in outcomes.items()
@@ -129,83 +102,59 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     )
 
 
-def fetch_source(config: Config, supply: Supply, *, verified: bool = False) -> tuple[Path, str]:
-    """Return the wheel to start from, and where anybody may get it.
+def fetch_source(config: Config, supply: Supply) -> tuple[Path, str, str]:
+    """Return the wheel to start from, where anybody may get it, and its SHA-256, "" for not known.
 
-    A file of the command line is the very file that is meant, whatever the lock of some
-    configuration says; `verified` has its hash computed here, which reading it does as well.
+    What the command line names is the very thing that is meant, whatever the lock of some
+    configuration says.
     """
     source = require_source(config)
     if isinstance(source, SampleSource):
-        return _make_sample(source, supply)
-    is_plain = config.source_is_given and source.sha256 is None and not verified
-    if is_plain and isinstance(source, FileSource):
-        return locate(source), f"file:{source.path.name}"
+        return *provide_sample(source, supply), ""
     fetched = supply.fetch(source, pinned=not config.source_is_given)
-    return fetched.path, fetched.pin.url
+    return fetched.path, fetched.pin.url, fetched.sha256
 
 
-def inspect_source(path: Path, config: Config, supply: Supply) -> Analysis:
+def inspect_source(path: Path, sha256: str, config: Config, supply: Supply) -> Analysis:
     """Return the analysis of the wheel at `path`, remembered where it was read before."""
     with supply.progress.task(f"Reading {path.name}", total=path.stat().st_size) as task:
         return analyse(
             path,
+            sha256=sha256,
             allow_startup_hook=config.allow.startup_hook,
             task=task,
-            memory=files.Memory(supply.cache.folder("seen")),
+            memory=Memory(supply.cache.folder("seen")),
         )
 
 
-def supplement_mode(
-    config: Config, analysis: Analysis, supply: Supply, url: str, timestamp: int
-) -> Supplement:
-    """Return what the mode adds to the patches; `url` is where anybody may get the source.
+def add_patches(supplement: Supplement, analysis: Analysis, config: Config) -> Supplement:
+    """Return the supplement with repack's own files and edits, and those of the team."""
+    left = [need.dll.name for need in supplement.left if not need.delayed]
+    files, notes = patch_wheel(
+        analysis.wheel.names,
+        partial(read_member, analysis.wheel.archive),
+        build_facts(analysis, supplement.cargo, left, config.build.help_url),
+        folders=config.build.patches,
+        file=analysis.wheel.path.name,
+    )
+    return replace(supplement, files=files, findings=(*supplement.findings, *notes))
 
-    Raises RepackError where something that it needs cannot be had, or may not be done.
+
+def refuse_pythons(config: Config, analysis: Analysis, supply: Supply) -> dict[str, str]:
+    """Return the Pythons asked for, and why one gets no wheel, "" for those that get one.
+
+    The index is asked for what the wheel requires, unless nothing is to be tried.
     """
-    supplement = Supplement()
-    if config.build.mode == "depend":
-        supplement = vendor.require_distributions(analysis, supply.list_wheel)
-    elif config.build.mode == "vendor":
-        label = "vendored.stub" if config.build.driver_stub else "vendored"
-        version = emitted_version(config.build, analysis, label)
-        supplement = vendor.carry_dlls(
-            config, analysis, supply, version=version, url=url, timestamp=timestamp
-        )
-    if config.build.driver_stub:
-        stubs = vendor.stand_ins(analysis)
-        supplement = replace(
-            supplement,
-            label=f"{supplement.label}.{stubs.label}",
-            carried=(*supplement.carried, *stubs.carried),
-            cargo=(*supplement.cargo, *stubs.cargo),
-            findings=(*supplement.findings, *stubs.findings),
-        )
-    return supplement
+    refusals = {python: refusal(python, analysis) for python in config.build.python}
+    if config.smoke.enabled:
+        served = [python for python, reason in refusals.items() if not reason]
+        lines = correct_requirements(analysis.wheel.requires, analysis.numpy)
+        refusals |= find_missing(lines, served, supply)
+    return refusals
 
 
-def check_wheels(wheels: Sequence[Emitted], plan: Plan, config: Config) -> None:
-    """Raise OutputError for a wheel that is too large, or whose name another build has taken."""
-    for wheel in wheels:
-        check_size(wheel.path.name, wheel.size, config.publish.max_size, plan.record.carried)
-    if not config.build.name:
-        return
-    out = config.build.out
-    ours = {wheel.planned.filename: wheel.sha256 for wheel in wheels}
-    for folder, record in read_records(out.parent).items():
-        for theirs in record.wheels if folder != out else ():
-            if ours.get(theirs.filename, theirs.sha256) != theirs.sha256:
-                raise OutputError(
-                    f"{folder} has the same name and other bytes",
-                    code="other-bytes",
-                    file=theirs.filename,
-                    hint="remove that folder where no build is called so any more, or give one of "
-                    "the two another name",
-                )
-
-
-def try_plan(
-    config: Config, supply: Supply, analysis: Analysis, plan: Plan, wheels: Iterable[Emitted]
+def try_wheels_of(
+    plan: Plan, wheels: Sequence[Written], analysis: Analysis, config: Config, supply: Supply
 ) -> dict[Trial, Outcome]:
     """Return what the emitted wheels and the untouched one did, on all their Pythons.
 
@@ -214,60 +163,55 @@ def try_plan(
     source = analysis.wheel
     trials = [
         Trial(wheel.path, wheel.sha256, python)
-        for wheel in wheels
-        for python in wheel.planned.pythons
+        for planned, wheel in zip(plan.wheels, wheels, strict=True)
+        for python in planned.pythons
     ]
     trials += [Trial(source.path, source.sha256, trial.python, untouched=True) for trial in trials]
     if not config.smoke.enabled:
-        outcome = Outcome(status=NOT_RUN, reason="the smoke test is switched off")
-        return dict.fromkeys(trials, outcome)
-    left = replace(
-        analysis,
-        wheel=replace(source, requires=plan.requirements),
-        needs=needs_left(analysis, plan),
-    )
+        reason = "the smoke test is switched off"
+        return dict.fromkeys(trials, Outcome(status=NOT_RUN, reason=reason))
     stand_ins = tuple(
         cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
     )
-    return try_wheels(trials, left, config.smoke, supply, carried=stand_ins)
+    return try_wheels(trials, plan.emitted, config.smoke, supply, carried=stand_ins)
 
 
-def record_wheel(wheel: Emitted, out: Path, outcomes: Mapping[Trial, Outcome]) -> WheelRecord:
-    """Return the record of one wheel, which now stands in `out`, or in its folder of failures."""
+def record_wheels(
+    plan: Plan, wheels: Sequence[Written], outcomes: Mapping[Trial, Outcome], out: Path
+) -> BuildRecord:
+    """Return the record of the build, whose wheels now stand in `out`, or in its failed/."""
     # How long it took is different each time; the same build leaves the same record.
-    outcomes = {
+    timeless = {
         trial: msgspec.structs.replace(outcome, seconds=0.0) for trial, outcome in outcomes.items()
     }
-    before = {trial.python: outcomes[trial] for trial in outcomes if trial.untouched}
-    own = [trial for trial in outcomes if trial.wheel == wheel.path]
+    before = {trial.python: outcome for trial, outcome in timeless.items() if trial.untouched}
+    records = []
+    for planned, wheel in zip(plan.wheels, wheels, strict=True):
+        seen = tuple(
+            Seen(python=trial.python, before=before[trial.python], after=outcome)
+            for trial, outcome in timeless.items()
+            if trial.wheel == wheel.path
+        )
+        records.append(_record_wheel(planned, wheel, seen, out))
+    return msgspec.structs.replace(plan.record, wheels=tuple(records))
+
+
+def _record_wheel(
+    planned: PlannedWheel, wheel: Written, seen: tuple[Seen, ...], out: Path
+) -> WheelRecord:
+    """Return the record of one wheel, moved to where it belongs after what was `seen`."""
     failures = [
-        f"Python {trial.python}: {outcomes[trial].reason}\n{outcomes[trial].log}"
-        for trial in own
-        if outcomes[trial].status == FAILED
+        f"Python {it.python}: {it.after.reason}\n{it.after.log}"
+        for it in seen
+        if it.status == FAILED
     ]
-    path = move_wheel(wheel, out, "\n".join(failures))
+    path = move_wheel(wheel.path, out, "\n".join(failures))
     return WheelRecord(
         path=path.relative_to(out).as_posix(),
-        version=wheel.planned.version,
-        tag=wheel.planned.tag,
+        version=planned.version,
+        tag=planned.tag,
         size=wheel.size,
         sha256=wheel.sha256,
-        recipe=wheel.planned.recipe,
-        seen=tuple(
-            Seen(python=trial.python, before=before[trial.python], after=outcomes[trial])
-            for trial in own
-        ),
+        recipe=planned.recipe,
+        seen=seen,
     )
-
-
-def _make_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
-    """Return the sample wheel, from the cache where it is there, and where its base comes from."""
-    base = supply.wheel(f"opencv-contrib-python=={source.opencv}", _ANY_PYTHON)
-
-    def fill(folder: Path) -> None:
-        with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
-            make_sample(base.path, cuda=source.cuda, driver=source.driver, folder=folder)
-
-    key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
-    folder = make_once(supply.cache.root / "samples" / key, fill, supply.cache, supply.progress)
-    return next(folder.glob("*.whl")), base.pin.url

@@ -5,36 +5,19 @@ can be. A wheel that an earlier build wrote from the same recipe is left as it i
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from repack import files
+from repack.config import Config
 from repack.console import Progress
-from repack.errors import InputError
-from repack.plan import Plan, PlannedWheel
-from repack.record import FILENAME, WheelRecord, read_record
-from repack.wheel.writer import splice
+from repack.errors import InputError, OutputError
+from repack.plan import Plan, check_size
+from repack.record import FILENAME, WheelRecord, read_record, read_records
+from repack.wheel.writer import Written, splice
 
 _FAILED = "failed"
-
-
-class Emitted(NamedTuple):
-    """A wheel that was written; `fresh` is False where an earlier build's stands."""
-
-    planned: PlannedWheel
-    path: Path
-    size: int
-    sha256: str
-    fresh: bool
-
-
-@contextmanager
-def staging(out: Path) -> Iterator[Path]:
-    """Return a folder beside the results, removed at the end; raises OutputError."""
-    with folder_for(out), files.workspace(out) as folder:
-        yield folder
 
 
 @contextmanager
@@ -55,23 +38,29 @@ def folder_for(out: Path) -> Iterator[None]:
         raise
 
 
-def emit(plan: Plan, *, out: Path, stage: Path, progress: Progress) -> tuple[Emitted, ...]:
-    """Return the plan's wheels, written into `stage`, or found unchanged in `out`."""
+def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[Written, ...]:
+    """Return the plan's wheels, written into `stage`, or in the output folder where they stand.
+
+    Raises OutputError for a wheel that is too large, or whose name another build has taken.
+    """
+    out = config.build.out
     before = _read_wheels(out)
-    emitted = []
+    wheels = []
     with progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task:
         for planned in plan.wheels:
             path = out / planned.filename
             earlier = before.get(planned.filename)
             if earlier and earlier.recipe == planned.recipe and _is_whole(path, earlier):
-                size, sha256, fresh = earlier.size, earlier.sha256, False
+                wheel = Written(path, earlier.size, earlier.sha256)
             else:
                 path = stage / planned.filename
-                written = splice(planned.entries, path, timestamp=plan.timestamp)
-                size, sha256, fresh = written.size, written.sha256, True
-            emitted.append(Emitted(planned, path, size, sha256, fresh))
+                wheel = splice(planned.entries, path, timestamp=plan.timestamp)
+            check_size(path.name, wheel.size, config.publish.max_size, plan.record.carried)
+            wheels.append(wheel)
             task.advance(1)
-    return tuple(emitted)
+    if config.build.name:
+        _check_names(wheels, out)
+    return tuple(wheels)
 
 
 def _read_wheels(out: Path) -> dict[str, WheelRecord]:
@@ -90,18 +79,32 @@ def _is_whole(path: Path, recorded: WheelRecord) -> bool:
         return False
 
 
-def move_wheel(emitted: Emitted, out: Path, failure: str = "") -> Path:
+def _check_names(wheels: Sequence[Written], out: Path) -> None:
+    """Raise OutputError where another of several builds has the name of a wheel."""
+    ours = {wheel.path.name: wheel.sha256 for wheel in wheels}
+    for folder, record in read_records(out.parent).items():
+        for theirs in record.wheels if folder != out else ():
+            if ours.get(theirs.filename, theirs.sha256) != theirs.sha256:
+                raise OutputError(
+                    f"{folder} has the same name and other bytes",
+                    code="other-bytes",
+                    file=theirs.filename,
+                    hint="remove that folder where no build is called so any more, or give one of "
+                    "the two another name",
+                )
+
+
+def move_wheel(path: Path, out: Path, failure: str = "") -> Path:
     """Return the wheel's final path: in `out`, or in `out`/failed beside its log `failure`."""
-    name = emitted.planned.filename
-    failed = out / _FAILED
+    name, failed = path.name, out / _FAILED
     if failure:
         _make_folder(failed)
         files.write(failed / f"{name}.log", failure.encode())
-        files.replace(emitted.path, failed / name)
+        files.replace(path, failed / name)
         (out / name).unlink(missing_ok=True)
         return failed / name
-    if emitted.fresh:
-        files.replace(emitted.path, out / name)
+    if path.parent != out:
+        files.replace(path, out / name)
     for stale in (failed / name, failed / f"{name}.log"):
         stale.unlink(missing_ok=True)
     with suppress(OSError):

@@ -5,23 +5,14 @@ What `repack build --dry-run` prints is this plan; `emit` writes the same.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 
 from packaging.specifiers import SpecifierSet
 
-from repack.config import Build, name_token
-from repack.dlls.families import (
-    Dll,
-    Kind,
-    classify,
-    companions,
-    cure,
-    general_cures,
-    index_requirement,
-    key_of,
-)
+from repack.config import Build, Config, name_token
+from repack.dlls.families import key_of
 from repack.errors import InputError, OutputError
 from repack.inspect.analysis import STABLE_DLLS, Analysis
 from repack.inspect.binaries import Need
@@ -33,36 +24,34 @@ from repack.inspect.pythons import (
     python_dlls,
     tag_of,
 )
-from repack.patching import Patched
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
 from repack.wheel.names import local_version, rename_wheel
 from repack.wheel.reader import Wheel, read_member
 from repack.wheel.writer import Added, Carried, Copied, rewrite_members, size_of
 
 #: Changes whenever the same recipe gives other bytes than before.
-_FORMAT = "3"
+_FORMAT = "4"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Supplement:
-    """What a mode adds to each wheel, beside the patches.
+    """What goes into each wheel beside, or in place of, the source's members.
 
-    `label` says what was done; `files` are members by name, those of .dist-info under the
-    source's; `cargo` are the DLLs among the members that are `carried`; `licence` is the SPDX
-    identifier for them. `left_out` are the DLLs that are left to the machine, `needed` those of
-    them without which one that is carried does not load.
+    `label` says what was done. `files` are the patches, by member. `carried` are the members that a
+    mode brings, `cargo` the DLLs among them, and `licence` is the SPDX identifier for these.
+    `requires` and `extras` are added to METADATA. `left` is what the machine still has to have of
+    CUDA, where DLLs are carried.
     """
 
     label: str = "patched"
     files: Mapping[str, bytes] = field(default_factory=dict)
     carried: tuple[Carried, ...] = ()
     cargo: tuple[Cargo, ...] = ()
+    licence: str = ""
     requires: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
-    licence: str = ""
+    left: tuple[Need, ...] = ()
     findings: tuple[Finding, ...] = ()
-    left_out: tuple[str, ...] = ()
-    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,49 +75,48 @@ class PlannedWheel:
 class Plan:
     """All that a build will write, and what it will not.
 
-    `record` is the build's, in which the wheels are still to come; `requirements` are the
-    Requires-Dist lines of every wheel; `timestamp` is in seconds since 1970.
+    `record` is the build's, in which the wheels are still to come. `emitted` is the analysis as it
+    holds of them: what they require, and which DLLs the machine has to have for them. `timestamp`
+    is in seconds since 1970.
     """
 
     wheels: tuple[PlannedWheel, ...]
     record: BuildRecord
-    requirements: tuple[str, ...]
+    emitted: Analysis
     timestamp: int
 
 
 def make_plan(  # noqa: PLR0913 - all that decides meets here
-    build: Build,
+    config: Config,
     analysis: Analysis,
-    patched: Patched,
     supplement: Supplement,
+    refusals: Mapping[str, str],
     *,
     timestamp: int,
     url: str = "",
-    missing: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return what will be written for the wheel that `analysis` describes.
 
-    `timestamp` becomes the time of every member; `url` is where anybody gets the source;
-    `missing` are Pythons for which the index lacks something that the wheel requires, with the
-    reason. Raises InputError where no Python asked for can be served.
+    `refusals` has the Pythons asked for, and why one gets no wheel, "" for those that get one;
+    `timestamp` becomes the time of every member; `url` is where anybody gets the source. Raises
+    InputError where no Python can be served, OutputError for a wheel that the index would not take.
     """
-    reasons = {
-        python: refusal(python, analysis) or (missing or {}).get(python, "")
-        for python in build.python
-    }
-    served = [python for python, reason in reasons.items() if not reason]
+    build = config.build
+    served = [python for python, reason in refusals.items() if not reason]
     if not served:
         raise InputError(
-            f"no wheel for {_group_reasons(reasons)}",
+            f"no wheel for {_group_reasons(refusals)}",
             code="no-python",
             file=analysis.wheel.path.name,
             hint="ask for a Python that the wheel was built for, with --python",
         )
     groups = [served] if build.emit == "abi3" else [[python] for python in served]
-    files = {**patched.files, **supplement.files}
-    wheels = tuple(
-        _plan_wheel(build, analysis, supplement, files, group, timestamp) for group in groups
-    )
+    wheels = tuple(_plan_wheel(build, analysis, supplement, group, timestamp) for group in groups)
+    # With DLLs that are still to be deflated, a wheel is judged once it is written.
+    if all(dll.packed is not None for dll in supplement.cargo):
+        for wheel in wheels:
+            check_size(wheel.filename, wheel.size, config.publish.max_size, supplement.cargo)
+    findings = {*supplement.findings, *find_findings(analysis, build.python)}
     record = BuildRecord(
         source=describe_source(analysis, url),
         name=build.name,
@@ -137,25 +125,22 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
         wheels=(),
         requires=supplement.requires,
         carried=supplement.cargo,
-        left_out=supplement.left_out,
+        left_out=tuple(need.dll.name for need in supplement.left),
         needs=tuple(map(_describe_need, analysis.needs)),
         changes=tuple(_list_changes(wheels[0], analysis.wheel)),
-        findings=_merge_findings(
-            *patched.notes, *supplement.findings, *find_findings(analysis, build.python)
-        ),
+        findings=tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message))),
         refused=tuple(
-            Refusal(python=python, reason=reason) for python, reason in reasons.items() if reason
+            Refusal(python=python, reason=reason) for python, reason in refusals.items() if reason
         ),
     )
-    requirements = requirements_of(analysis, supplement)
-    return Plan(wheels=wheels, record=record, requirements=requirements, timestamp=timestamp)
+    emitted = _analyse_emitted(analysis, supplement)
+    return Plan(wheels=wheels, record=record, emitted=emitted, timestamp=timestamp)
 
 
-def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
+def _plan_wheel(
     build: Build,
     analysis: Analysis,
     supplement: Supplement,
-    files: Mapping[str, bytes],
     pythons: Sequence[str],
     timestamp: int,
 ) -> PlannedWheel:
@@ -173,36 +158,39 @@ def _plan_wheel(  # noqa: PLR0913, PLR0917 - a wheel is made of exactly these
     entries = rewrite_members(
         wheel,
         name,
-        files,
+        supplement.files,
         fields={} if requires == wheel.requires else {"Requires-Dist": requires},
         add={"Requires-Dist": supplement.requires, "Provides-Extra": supplement.extras},
         add_licence=supplement.licence,
         carried=supplement.carried,
     )
+    # RECORD, the last entry, has the hash of each content.
+    packing = [(type(entry).__name__, entry.name) for entry in entries]
+    parts = (_FORMAT, str(name), wheel.sha256, timestamp, packing, entries[-1])
     return PlannedWheel(
         filename=str(name),
         version=version,
         tag=name.tag,
         pythons=tuple(pythons),
         entries=entries,
-        recipe=_digest_recipe(str(name), entries, wheel.sha256, timestamp),
+        recipe=hashlib.sha256(repr(parts).encode()).hexdigest(),
     )
 
 
-def _digest_recipe(
-    filename: str, entries: Sequence[Copied | Added], source: str, timestamp: int
-) -> str:
-    """Return the digest of what decides the bytes; RECORD, the last, has each content's hash."""
-    record = entries[-1]
-    packing = [(type(entry).__name__, entry.name) for entry in entries]
-    parts = (_FORMAT, filename, source, timestamp, packing, record)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+def _analyse_emitted(analysis: Analysis, supplement: Supplement) -> Analysis:
+    """Return the analysis as it holds of the emitted wheels.
 
-
-def requirements_of(analysis: Analysis, supplement: Supplement) -> tuple[str, ...]:
-    """Return the Requires-Dist lines of every wheel that is made, whatever its Python."""
-    lines = correct_requirements(analysis.wheel.requires, analysis.numpy)
-    return (*lines, *supplement.requires)
+    They carry some of what is needed, and where they require NVIDIA's wheels these hold the rest.
+    """
+    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in supplement.cargo}
+    needs = tuple(
+        need
+        for need in analysis.needs
+        if need.dll.key not in carried and not (need.is_cuda and supplement.requires)
+    )
+    requires = correct_requirements(analysis.wheel.requires, analysis.numpy)
+    wheel = replace(analysis.wheel, requires=(*requires, *supplement.requires))
+    return replace(analysis, wheel=wheel, needs=needs)
 
 
 # Which Pythons
@@ -225,10 +213,10 @@ def refusal(python: str, analysis: Analysis) -> str:
     return ""
 
 
-def _group_reasons(reasons: Mapping[str, str]) -> str:
+def _group_reasons(refusals: Mapping[str, str]) -> str:
     """Return which Pythons are refused for which reason, each reason once."""
     pythons: dict[str, list[str]] = {}
-    for python, reason in reasons.items():
+    for python, reason in refusals.items():
         pythons.setdefault(reason, []).append(python)
     return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in pythons.items())
 
@@ -261,17 +249,6 @@ def named_label(done: str, name: str) -> str:
 # What the wheels weigh
 
 
-def check_sizes(plan: Plan, limit: int | None) -> None:
-    """Raise OutputError for a wheel that the index would not take.
-
-    A wheel with DLLs that are still to be deflated is judged once it is written.
-    """
-    cargo = plan.record.carried
-    if all(part.packed is not None for part in cargo):
-        for planned in plan.wheels:
-            check_size(planned.filename, planned.size, limit, cargo)
-
-
 def check_size(name: str, size: int, limit: int | None, cargo: Sequence[Cargo]) -> None:
     """Raise OutputError if a wheel of that size, in bytes, is more than the index takes."""
     if limit is not None and size > limit:
@@ -295,87 +272,6 @@ def describe_size(size: int, cargo: Iterable[Cargo]) -> str:
 def format_megabytes(size: int) -> str:
     """Return a size in bytes as a person reads it."""
     return f"{size / 1e6:,.1f} MB"
-
-
-# What the run-time module is told
-
-
-def build_facts(
-    analysis: Analysis, supplement: Supplement, help_url: str = ""
-) -> dict[str, object]:
-    """Return what the run-time module has to know of this build: its `BUILD`.
-
-    `supplement` is what the mode puts into the wheel; `help_url` is where the pages on the module's
-    messages are served, "" for nowhere.
-    """
-    wheel, major = analysis.wheel, analysis.cuda_major
-    cuda = analysis.cuda_version or (None if major is None else (major, None))
-    outside = [need for need in analysis.needs if need.in_wheel is None]
-    files = _list_toolkit_files(analysis, supplement)
-    toolkit = [classify(name) for name in files]
-    dlls = [*(need.dll for need in outside), *toolkit]
-    cures = {dll.family: cure(dll, cuda) for dll in dlls}
-    modules = analysis.cv2 or analysis.native
-    places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in supplement.cargo]
-    return {
-        "cuda": cuda,
-        "cures": general_cures() | {family: text for family, text in cures.items() if text},
-        "delayed": tuple(name for name, delayed in files.items() if delayed),
-        "families": _by_family(toolkit, lambda dll: dll.name),
-        "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
-        "kinds": {dll.key: dll.family for dll in dlls},
-        "machine": analysis.images[modules[0]].machine if modules else "x86-64",
-        "numpy": {None: None, "1": "numpy<2"}.get(analysis.numpy, "numpy"),
-        "opencv": wheel.filename.version.public,
-        "original": {"filename": wheel.path.name, "sha256": wheel.sha256},
-        "others": tuple(
-            need.dll.name for need in outside if need.dll.kind is Kind.UNKNOWN and not need.delayed
-        ),
-        "requires": _by_family(toolkit, lambda dll: major and index_requirement(dll, major)),
-        "stand_ins": {name: folder for family, folder, name in places if family == "driver"},
-        "vendored": tuple(sorted({folder for family, folder, _ in places if family != "driver"})),
-    }
-
-
-def _list_toolkit_files(analysis: Analysis, supplement: Supplement) -> dict[str, bool]:
-    """Return the DLLs of CUDA and cuDNN outside the wheel, True for those only delay-loaded.
-
-    They are those that the binaries name, those that `supplement` leaves to the machine, and what
-    these import in their turn.
-    """
-    inside = {key_of(member.rpartition("/")[2]) for member in analysis.images}
-    files = [(need.dll.name, need.delayed) for need in analysis.toolkit_needs]
-    files += [(name, False) for name in supplement.needed]
-    imported = [
-        (partner, delayed) for name, delayed in files for partner in companions(classify(name))
-    ]
-    files += [(name, delayed) for name, delayed in imported if key_of(name) not in inside]
-    names = {key_of(name): name for name, _ in reversed(files)}
-    loaded = {key_of(name) for name, delayed in files if not delayed}
-    return {names[key]: key not in loaded for key in sorted(names)}
-
-
-def _by_family(
-    dlls: Iterable[Dll], text_of: Callable[[Dll], str | int | None]
-) -> dict[str, tuple[str, ...]]:
-    """Return for each family the texts of its DLLs, each once."""
-    families: dict[str, set[str]] = {}
-    for dll in dlls:
-        families.setdefault(dll.family, set()).add(str(text_of(dll) or ""))
-    return {family: tuple(sorted(texts - {""})) for family, texts in families.items()}
-
-
-def needs_left(analysis: Analysis, plan: Plan) -> tuple[Need, ...]:
-    """Return the needs that the machine has to meet where the planned wheels are installed.
-
-    What they carry is met, and what NVIDIA's wheels hold where they require these.
-    """
-    carried = {key_of(cargo.member.rpartition("/")[2]) for cargo in plan.record.carried}
-    return tuple(
-        need
-        for need in analysis.needs
-        if need.dll.key not in carried and not (need.is_cuda and plan.record.requires)
-    )
 
 
 # What is recorded
@@ -406,29 +302,22 @@ def _describe_need(need: Need) -> NeededDll:
     )
 
 
-def _merge_findings(*findings: Finding) -> tuple[Finding, ...]:
-    """Return each finding once, by code and member; the first of several says it."""
-    first = {(finding.code, finding.member): finding for finding in reversed(findings)}
-    return tuple(first[key] for key in sorted(first))
-
-
 def _list_changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:
     """Yield the texts of a wheel that are not the source's; RECORD follows from the others."""
-    name, version = planned.filename.split("-")[:2]
-    dist_info = f"{name}-{version}.dist-info/"
+    dist_info = "-".join(planned.filename.split("-")[:2]) + ".dist-info/"
     for entry in planned.entries[:-1]:
         after = _decode(entry.content) if isinstance(entry, Added) else None
         if after is None:
             continue
-        member = str(entry.name)
-        origin = re.sub(f"^{re.escape(dist_info)}", f"{wheel.dist_info}/", member)
+        origin = entry.name
+        if origin.startswith(dist_info):
+            origin = f"{wheel.dist_info}/{origin.removeprefix(dist_info)}"
         is_new = origin not in wheel.names
         before = "" if is_new else _decode(read_member(wheel.archive, origin))
         if before is not None and before != after:
-            lines = unified_diff(
-                before.splitlines(), after.splitlines(), origin, member, lineterm=""
-            )
-            yield Change(member=member, new=is_new, diff="\n".join(lines) + "\n")
+            texts = before.splitlines(), after.splitlines()
+            lines = unified_diff(*texts, origin, entry.name, lineterm="")
+            yield Change(member=entry.name, new=is_new, diff="\n".join(lines) + "\n")
 
 
 def _decode(content: object) -> str | None:

@@ -3,13 +3,18 @@
 Adapter of lief, an optional dependency: nothing else needs it.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from repack import __version__
+from repack.config import IndexSource, SampleSource
 from repack.errors import InputError, ToolError
+from repack.fetch import Supply
 from repack.inspect.analysis import require_windows
+from repack.pythons.trees import make_once
 from repack.wheel.names import local_version, parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_member, read_wheel
 from repack.wheel.writer import rewrite_members, splice
@@ -25,6 +30,19 @@ _END_OF_LIST = re.compile(rb"(\r?\n)\] \+ BINARIES_PATHS")
 #: The time of every member: the sample is the same whenever it is made.
 _TIMESTAMP = 1580601600
 _OTHER_BASE = "make the sample from a win_amd64 wheel of opencv-contrib-python 4.5.4 or later"
+
+
+def provide_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
+    """Return the sample wheel, made once and kept in the cache, and where its base comes from."""
+    base = supply.fetch(IndexSource(requirement=f"opencv-contrib-python=={source.opencv}"))
+
+    def fill(folder: Path) -> None:
+        with supply.progress.task(f"Making a sample CUDA {source.cuda} wheel", total=None):
+            make_sample(base.path, cuda=source.cuda, driver=source.driver, folder=folder)
+
+    key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
+    folder = make_once(supply.cache.root / "samples" / key, fill, supply.cache, supply.progress)
+    return next(folder.glob("*.whl")), base.pin.url
 
 
 def make_sample(

@@ -10,7 +10,8 @@ from typing import Any
 from dllmaking import make_dll
 from machines import BUILD, IMPORTS
 
-from repack.patching import Patched, patch_wheel
+from repack.patching import patch_wheel
+from repack.record import Finding
 
 DATA = Path(__file__).with_name("data")
 #: Each text that cv2/__init__.py has had on the index, by the first release seen with it.
@@ -73,7 +74,7 @@ print(json.dumps(outcome))
 
 def patch(
     texts: Mapping[str, bytes], names: Iterable[str] = (), folders: Iterable[Path] = ()
-) -> Patched:
+) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
     """Return what is made of a wheel with these members, whose content is `texts`, and `names`."""
     members = {*texts, *names, "cv2/cv2.pyd"}
     return patch_wheel(members, texts.__getitem__, BUILD, folders=tuple(folders), file="team.whl")
@@ -81,7 +82,7 @@ def patch(
 
 def patch_texts(texts: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return `texts` with what is made of them."""
-    return {**texts, **patch(texts).files}
+    return {**texts, **patch(texts)[0]}
 
 
 def run(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Any]:

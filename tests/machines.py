@@ -17,7 +17,7 @@ import pytest
 from dllmaking import make_dll
 
 from repack.dlls.families import classify, cure, general_cures
-from repack.patching import builtin_folder
+from repack.patching.overlays import builtin_folder
 
 FILE = builtin_folder() / "cv2" / "cuda_dlls.py"
 REPORT = FILE.with_name("_cuda_report.py")

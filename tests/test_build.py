@@ -21,7 +21,7 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 from wheelmaking import cuda_wheel, make_wheel
 
-from repack.patching import builtin_folder
+from repack.patching.overlays import builtin_folder
 
 Build = Callable[..., dict[str, Any]]
 

@@ -24,7 +24,7 @@ import repack
 from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, describe, load, parse_override
 from repack.inspect.findings import TEXTS
-from repack.patching import builtin_folder
+from repack.patching.overlays import builtin_folder
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"

@@ -20,8 +20,8 @@ from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
 from repack.doctor.installed import find_package, read_facts, read_rows
 from repack.errors import RepackError
 from repack.inspect.analysis import analyse
+from repack.inspect.facts import build_facts
 from repack.patching import patch_wheel
-from repack.plan import Supplement, build_facts
 from repack.wheel.metadata import entry_of
 
 INFO = "opencv_contrib_python-4.12.0.88+cu129.dist-info"
@@ -76,8 +76,8 @@ def undo(site: Path) -> list[str]:
 
 
 def test_a_fix_is_what_a_build_does_to_the_wheel(site: Path, wheel: Path) -> None:
-    facts = {**build_facts(analyse(wheel), Supplement()), "original": {"filename": WHEEL}}
-    built = patch_wheel([*FILES], FILES.__getitem__, facts).files
+    facts = {**build_facts(analyse(wheel)), "original": {"filename": WHEEL}}
+    built = patch_wheel([*FILES], FILES.__getitem__, facts)[0]
     fix(site)
     assert {name: (site / name).read_bytes() for name in built} == built
     assert b"CUDA_PATH" not in (site / "cv2/config.py").read_bytes()
@@ -242,8 +242,8 @@ def own_by_conda(site: Path) -> None:
 
 def build_by_repack(site: Path) -> None:
     shutil.rmtree(site)
-    facts = {**build_facts(analyse(site.parents[1] / WHEEL), Supplement())}
-    files = {**FILES, **patch_wheel([*FILES], FILES.__getitem__, facts).files}
+    facts = {**build_facts(analyse(site.parents[1] / WHEEL))}
+    files = {**FILES, **patch_wheel([*FILES], FILES.__getitem__, facts)[0]}
     install(make_wheel(site.parents[1] / WHEEL, files), site)
 
 

@@ -9,7 +9,8 @@ from loading import INIT, patch
 from machines import BUILD, table
 
 from repack.errors import PatchError, RepackError
-from repack.patching import BUILD_MODULE, builtin_folder, patch_wheel
+from repack.patching import BUILD_MODULE, patch_wheel
+from repack.patching.overlays import builtin_folder
 
 MEMBER = "cv2/version.py"
 LOADER = b"from .cv2 import *\n"
@@ -34,11 +35,12 @@ def lay(team: Path, text: str = "", content: str = "", member: str = MEMBER) -> 
     """Return what a team's folder with the diff `text` makes of a wheel with that member."""
     if text:
         (team / "ours.patch").write_bytes(text.encode())
-    return dict(patch({INIT: LOADER, member: content.encode()}, folders=[team]).files)
+    files, _ = patch({INIT: LOADER, member: content.encode()}, folders=[team])
+    return files
 
 
 def test_our_own_files_go_into_the_wheel_byte_for_byte() -> None:
-    files = patch({INIT: LOADER}).files
+    files, _ = patch({INIT: LOADER})
     own = {f"cv2/{path.name}": path for path in (builtin_folder() / "cv2").glob("*.py")}
     assert {member: files[member] for member in own} == {
         member: path.read_bytes() for member, path in own.items()
@@ -49,7 +51,7 @@ def test_our_own_files_go_into_the_wheel_byte_for_byte() -> None:
 def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> None:
     facts = {**BUILD, "help_url": "ä'\"\\\n库\ud800", "more": (("x" * 90, None, -1), ())}
     module, again = (
-        patch_wheel({INIT}, lambda _: LOADER, dict(order)).files[BUILD_MODULE]
+        patch_wheel({INIT}, lambda _: LOADER, dict(order))[0][BUILD_MODULE]
         for order in (facts.items(), reversed(facts.items()))
     )
     assert module == again
@@ -63,16 +65,16 @@ def test_a_teams_files_go_to_the_same_path_and_readme_and_hidden_files_stay_out(
     for name in ("README.md", ".gitkeep", "cv2/__pycache__/team.cpython-312.pyc"):
         (team / name).touch()
     (team / "cv2/team.txt").write_bytes(b"ours\r\n")
-    files = patch({INIT: LOADER}, folders=[team]).files
-    assert files.keys() - patch({INIT: LOADER}).files.keys() == {"cv2/team.txt"}
+    files, _ = patch({INIT: LOADER}, folders=[team])
+    assert files.keys() - patch({INIT: LOADER})[0].keys() == {"cv2/team.txt"}
     assert files["cv2/team.txt"] == b"ours\r\n"
 
 
 def test_a_file_that_the_wheel_has_is_replaced_and_that_is_told(team: Path) -> None:
     (team / MEMBER).write_bytes(b"theirs = 1\n")
-    patched = patch({INIT: LOADER, MEMBER: b"before = 1\n"}, folders=[team])
-    assert patched.files[MEMBER] == b"theirs = 1\n"
-    assert [(note.code, note.member) for note in patched.notes] == [("replaced-file", MEMBER)]
+    files, notes = patch({INIT: LOADER, MEMBER: b"before = 1\n"}, folders=[team])
+    assert files[MEMBER] == b"theirs = 1\n"
+    assert [(note.code, note.member) for note in notes] == [("replaced-file", MEMBER)]
 
 
 def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_path: Path) -> None:
@@ -82,10 +84,10 @@ def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_pa
     (team / "cv2/team.txt").write_text("first\n")
     with pytest.raises(PatchError, match=r"ours\.patch.*no such member"):
         patch({INIT: LOADER}, folders=[other, team])
-    assert patch({INIT: LOADER}, folders=[team, other]).files["cv2/team.txt"] == b"second\n"
+    assert patch({INIT: LOADER}, folders=[team, other])[0]["cv2/team.txt"] == b"second\n"
 
 
-PLACE, OWN = "it cannot go into a wheel", "it is one of repack's own files"
+PLACE, OWN = "it cannot go into a wheel", "none of repack's own"
 
 
 @table(
@@ -148,7 +150,7 @@ def test_a_diff_may_add_a_file_once(team: Path) -> None:
     "text, before, reason",
     {
         "nowhere": (diff(OLD, NEW), "one = 1\n", "and matches at no line [no-place]"),
-        "twice": (diff(OLD, NEW), OLD + OLD, "and matches at line 1, line 8 [ambiguous]"),
+        "twice": (diff(OLD, NEW), OLD + OLD, "and matches at line 1, line 8 [no-place]"),
         "leaves no Python": (diff("x = 1\n", "x = (\n"), "x = 1\n", "line 1 is not Python"),
     },
 )

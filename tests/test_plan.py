@@ -10,10 +10,10 @@ import pytest
 from dllmaking import make_dll
 from wheelmaking import make_wheel, metadata
 
-from repack.config import Build
+from repack.config import load
 from repack.inspect.analysis import Analysis, analyse
-from repack.patching import Patched
-from repack.plan import Plan, PlannedWheel, Supplement, build_facts, make_plan, refusal
+from repack.inspect.facts import build_facts
+from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
 from repack.record import Cargo
 from repack.wheel.writer import Added, Copied
 
@@ -66,12 +66,14 @@ def planned(
     files: Mapping[str, bytes] | None = None,
     **settings: Any,  # noqa: ANN401 - of a build
 ) -> Plan:
+    pythons = python or ("3.12",)
+    config = load(None, [("build", {"python": [*pythons], **settings})])
     return make_plan(
-        Build(out=Path("dist"), python=python or ("3.12",), **settings),
+        config,
         analysis,
-        Patched(files=files or {}, notes=()),
-        Supplement(),
-        timestamp=315_532_800,
+        Supplement(files=files or {}),
+        {python: refusal(python, analysis) for python in pythons},
+        timestamp=0,
     )
 
 
@@ -191,7 +193,7 @@ def test_all_wheels_have_the_same_metadata_with_the_lines_for_numpy_that_are_rig
     plan = planned(shelf(lines=lines, numpy=numpy), "3.10", "3.11", "3.12")
     (text,) = {text_of(wheel, "METADATA") for wheel in plan.wheels}
     assert re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE) == after
-    assert list(plan.requirements) == after
+    assert list(plan.emitted.wheel.requires) == after
     assert "\nRequires-Python: <4,>=3.7.4\n" in text
 
 
@@ -244,8 +246,8 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         Cargo(member=member, family=family, origin="x", size=1, packed=1, sha256="0" * 64)
         for member, family in members.items()
     )
-    added = Supplement(cargo=cargo, needed=("nvJitLink_120_0.dll",))
-    facts = build_facts(analysis, added, help_url="https://help.example.com/pages")
+    left = ["nvJitLink_120_0.dll"]
+    facts = build_facts(analysis, cargo, left, help_url="https://help.example.com/pages")
     cures = facts.pop("cures")
     assert isinstance(cures, dict)
     assert {"cudnn", "cufft", "driver", "npp", "windows"} <= set(cures)
@@ -292,5 +294,5 @@ OWN_IMPORTS = {
 @pytest.mark.parametrize("name", OWN_IMPORTS)
 def test_what_nvidias_dlls_import_themselves_is_of_their_families(name: str, shelf: Shelf) -> None:
     dlls, beside, family, delayed = OWN_IMPORTS[name]
-    facts = build_facts(shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY]), Supplement())
+    facts = build_facts(shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY]))
     assert (facts["families"], facts["delayed"]) == ({"npp": family}, delayed)

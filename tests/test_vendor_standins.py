@@ -9,9 +9,10 @@ import pefile
 import pytest
 from wheelmaking import make_pyd, make_wheel
 
+from repack.dlls.writing import make_stand_in
 from repack.inspect.analysis import analyse
-from repack.vendor import stand_ins
-from repack.vendor.standins import make_stand_in
+from repack.plan import Supplement
+from repack.vendor import add_stand_ins
 
 NVCUDA = {"nvcuda.dll": ["cuInit"]}
 #: Code that was called: texts lie behind it.
@@ -92,7 +93,8 @@ def test_a_wheel_gets_the_stand_ins_that_there_can_be(
     tag = {"x86-64": "win_amd64", "arm64": "win_arm64"}[machine]
     path = tmp_path / f"opencv_contrib_python-4.13.0.90-cp37-abi3-{tag}.whl"
     pyd = make_pyd(**{table: needs}, machine=machine)
-    made = stand_ins(analyse(make_wheel(path, {"cv2/__init__.py": b"", "cv2/cv2.pyd": pyd})))
+    analysis = analyse(make_wheel(path, {"cv2/__init__.py": b"", "cv2/cv2.pyd": pyd}))
+    made = add_stand_ins(Supplement(), analysis)
     members = [f"cv2/stand-ins/{name}/{name}.dll" for name in folders]
     assert sorted(it.member for it in made.cargo) == members
     assert [member.entry.name for member in made.carried] == members

@@ -201,8 +201,8 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
     supply = supply_of(configs[0], options, progress)
     sources: list[Json] = []
     for config in configs:
-        path, url = fetch_source(config, supply, verified=True)
-        inspect_source(path, config, supply)
+        path, url, sha256 = fetch_source(config, supply)
+        inspect_source(path, sha256, config, supply)
         sources.append({"name": config.build.name, "path": str(path), "url": url})
     place: Json = {"builds": sources} if configs[0].build.name else sources[0]
     paths = [source["path"] for source in sources]
@@ -277,7 +277,7 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     if not isinstance(config.source, SampleSource):
         raise UsageError("the source is no sample", hint="leave out --set source...")
     supply = supply_of(config, options, progress)
-    sample, _ = fetch_source(config, supply)
+    sample, _, _ = fetch_source(config, supply)
     supply.keep()
     path = options.out.absolute() / sample.name
     with folder_for(path.parent):

@@ -15,7 +15,8 @@ from repack.errors import InputError
 from repack.inspect.analysis import Analysis, analyse
 from repack.inspect.binaries import Need
 from repack.inspect.findings import find_findings
-from repack.patching import BUILD_MODULE, builtin_folder, read_overlay
+from repack.patching import BUILD_MODULE
+from repack.patching.overlays import read_own_files
 from repack.plan import describe_source
 from repack.record import FAILED, Finding
 from repack.smoke import smoke_wheels
@@ -121,7 +122,7 @@ def _list_own_modules(wheel: Wheel) -> list[Json]:
     """Return the hash of each of repack's own files in the wheel, and whether it is today's."""
     if BUILD_MODULE not in wheel.record:
         return []
-    overlay = read_overlay(builtin_folder()).files
+    overlay = read_own_files()
     return [
         {"member": member, "sha256": digest, "same": digest == hashlib.sha256(content).hexdigest()}
         for member, content in overlay.items()

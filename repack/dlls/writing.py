@@ -1,7 +1,7 @@
 """Small DLLs for x86-64, written byte by byte: exports that are code, or lead to another DLL."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 
 #: Where the one section begins in memory, and in the file.
@@ -93,3 +93,44 @@ def _headers(size: int, exports: Place, relocations: Place) -> bytes:
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, 1, 0, 0, 0, len(optional), 0x2022)
     section = struct.pack("<8sIIII12xI", b".text", size, START, raw, START, _SECTION_FLAGS)
     return (dos + coff + optional + section).ljust(START, b"\0")
+
+
+# Stand-ins for the driver's DLLs: whatever is asked of one, it answers that there is no device
+
+#: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;
+#: NVML_ERROR_DRIVER_NOT_LOADED; NV_OF_ERR_OF_NOT_AVAILABLE; no function of that number (NVAPI).
+STAND_INS: Mapping[str, int] = {
+    "nvcuda.dll": 100,
+    "nvcuvid.dll": 100,
+    "nvencodeapi64.dll": 1,
+    "nvml.dll": 9,
+    "nvofapi64.dll": 1,
+    "nvapi64.dll": 0,
+}
+#: Functions that return something else: a state (cudaVideoState_Error), ...
+_NUMBERS = {"cuvidGetVideoSourceState": -1}
+#: ... a text, ...
+_TEXTS = {"nvmlErrorString": "Driver Not Loaded"}
+#: ... or success, with a text where their second argument points to.
+_TEXTS_BY_POINTER = {
+    "cuGetErrorName": "CUDA_ERROR_NO_DEVICE",
+    "cuGetErrorString": "no CUDA-capable device is detected",
+}
+
+
+def make_stand_in(key: str, symbols: Iterable[str]) -> bytes:
+    """Return a DLL in the place of one of `STAND_INS` that exports `symbols`, by name or "#12"."""
+    return make_dll(key, code={symbol: _answer(symbol, STAND_INS[key]) for symbol in symbols})
+
+
+def _answer(symbol: str, number: int) -> bytes:
+    """Return the machine code of one function; it takes any arguments."""
+    if symbol in _TEXTS:
+        # lea rax, [the text behind]; ret
+        return bytes.fromhex("488D0501000000 C3") + _TEXTS[symbol].encode() + b"\0"
+    if symbol in _TEXTS_BY_POINTER:
+        # lea rax, [the text behind]; mov [rdx], rax; xor eax, eax; ret
+        code = bytes.fromhex("488D0506000000 488902 31C0 C3")
+        return code + _TEXTS_BY_POINTER[symbol].encode() + b"\0"
+    # mov eax, number; ret
+    return b"\xb8" + _NUMBERS.get(symbol, number).to_bytes(4, "little", signed=True) + b"\xc3"

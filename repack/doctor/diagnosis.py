@@ -8,7 +8,7 @@ from repack.doctor.fixing import plan_fix
 from repack.doctor.installed import Package, find_package, read_facts
 from repack.doctor.target import Target
 from repack.errors import InputError, RepackError
-from repack.patching import builtin_folder
+from repack.patching.overlays import builtin_folder
 
 _INSTALL = "install one: python -m pip install WHEEL"
 _REINSTALL = "install it again from its wheel: python -m pip install --force-reinstall WHEEL"

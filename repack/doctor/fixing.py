@@ -46,7 +46,7 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
         if not facts["kinds"]:
             reason = "it has no native module that can be read"
         raise _refuse(package, reason, "what keeps it from being imported, repack doctor says")
-    files = dict(patch_wheel(package.members, package.read, facts, file=owner).files)
+    files, _ = patch_wheel(package.members, package.read, facts, file=owner)
     files[_LOADER] = files.pop(_LOADER)
     return {_RECORD: _edit_record(package, owner, files), **files}
 

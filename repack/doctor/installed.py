@@ -14,8 +14,8 @@ from repack.dlls.pe import Image, read_image
 from repack.errors import InputError
 from repack.inspect.analysis import conclude
 from repack.inspect.binaries import Binaries, find_numpy_abi
+from repack.inspect.facts import build_facts
 from repack.patching import BUILD_MODULE, read_build
-from repack.plan import Supplement, build_facts
 from repack.wheel.metadata import entry_of, format_record
 from repack.wheel.reader import Wheel, read_wheel
 
@@ -100,7 +100,7 @@ def read_facts(package: Package) -> dict[str, Any]:
         return read_build(package.read(BUILD_MODULE))
     with tempfile.TemporaryDirectory(prefix="repack-") as folder:
         wheel = _pack_texts(package, Path(folder))
-        facts = build_facts(conclude(wheel, _read_binaries(package)), Supplement())
+        facts = build_facts(conclude(wheel, _read_binaries(package)))
     return {**facts, "original": {"filename": wheel.path.name}}
 
 

@@ -150,13 +150,14 @@ _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])"
 def analyse(
     path: Path,
     *,
+    sha256: str = "",
     allow_startup_hook: bool = False,
     task: Task | None = None,
     memory: Memory | None = None,
 ) -> Analysis:
     """Return what the wheel at `path` is; the arguments and errors are those of `read_binaries`."""
     wheel, binaries = read_binaries(
-        path, allow_startup_hook=allow_startup_hook, task=task, memory=memory
+        path, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task, memory=memory
     )
     return conclude(wheel, binaries)
 

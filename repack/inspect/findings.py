@@ -15,7 +15,7 @@ from repack.inspect.pythons import (
     lets_in_numpy_2,
     python_dlls,
 )
-from repack.patching import machine_directories
+from repack.patching.loader import machine_directories
 from repack.record import Finding
 from repack.wheel.reader import read_member, startup_hooks
 

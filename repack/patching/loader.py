@@ -1,12 +1,9 @@
-"""Edits `cv2/__init__.py`: what loads the native module runs with CUDA's directories known.
-
-The module-level statements that lead to the native import go into `with _cuda_dlls.loading():`.
-A loader can have several: OpenCV 4.5.5 has `from .cv2 import *` and, at its end, `bootstrap()`.
-"""
+"""Edits OpenCV's loader: `cv2/__init__.py`, and the `cv2/config*.py` that it reads."""
 
 import ast
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from repack.errors import PatchError
@@ -19,6 +16,14 @@ _IMPORTERS = {
     *("spec_from_file_location", "ExtensionFileLoader"),
 }
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+_EXTENSIONS = "PYTHON_EXTENSIONS_PATHS"
+_LIST = re.compile(rf"\b(BINARIES_PATHS|{_EXTENSIONS})\b")
+_ABOUT_LISTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr)
+_EXTENSION = re.compile(r"cv2/((?:.*/)?)cv2[^/]*\.pyd")
+_CUDA = re.compile(r"""['"%${](CUDA|CUDNN)_""")
+# The first text in an expression is absolute, and it is not put behind a folder of the wheel.
+_ABSOLUTE = re.compile(r"""(?!.*(LOADER_DIR|__file__))[^'"]*['"]([A-Za-z]:)?[\\/]""")
 
 
 def parse(content: bytes) -> ast.Module:
@@ -40,9 +45,13 @@ def parse(content: bytes) -> ast.Module:
         ) from error
 
 
+# cv2/__init__.py
+
+
 def patch_loader(content: bytes) -> bytes:
     """Return the loader with its native imports in `with` blocks, all else byte for byte.
 
+    It can have several: OpenCV 4.5.5 has `from .cv2 import *` and, at its end, `bootstrap()`.
     PatchError where no statement at module level leads to a native import.
     """
     tree = parse(content)
@@ -126,3 +135,89 @@ def _is_native_import(node: ast.AST) -> bool:
             texts = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
             return not texts.isdisjoint(_NATIVE)
     return False
+
+
+# cv2/config*.py
+
+
+def clean_config(content: bytes, names: Iterable[str]) -> bytes:
+    """Return a `cv2/config*.py` without directories of CUDA and of the build machine.
+
+    `cuda_dlls.py` alone chooses a CUDA directory: with %CUDA_PATH% registered beside it, Windows
+    may take either. Without its directory the extension would not be found: the folder in which
+    the wheel, whose members are `names`, has it takes the place of another. PatchError where such
+    a directory stands in a form that is not understood.
+    """
+    tree = parse(content)
+    new = content
+    # From the last to the first, so that the places of those before stay true.
+    for name, statement in reversed(list(_find_lists(tree))):
+        before = ast.unparse(statement)
+        for part in ast.walk(statement):
+            if isinstance(part, ast.List):
+                _drop_directories(part, _native_folders(names) if name == _EXTENSIONS else [])
+        after = ast.unparse(statement)
+        if after != before:
+            new = _replace(new, statement, after)
+    has_cuda = any(_CUDA.search(ast.unparse(statement)) for _, statement in _find_lists(tree))
+    if has_cuda or ast.dump(parse(new)) != ast.dump(tree):
+        raise PatchError(
+            "it names directories of CUDA or of the build machine in a form that is not known",
+            code="no-place",
+            hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
+        )
+    return new
+
+
+def machine_directories(content: bytes) -> list[str]:
+    """Return the elements of the lists that are directories of the build machine, as expressions.
+
+    PatchError where the file is not Python that can be read.
+    """
+    elements = [
+        ast.unparse(element)
+        for _, statement in _find_lists(parse(content))
+        for part in ast.walk(statement)
+        if isinstance(part, ast.List)
+        for element in part.elts
+    ]
+    return [element for element in elements if _ABSOLUTE.match(element)]
+
+
+def _find_lists(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the name of the list and the statement about it, in the order in which they stand."""
+    statements = (node for node in ast.walk(tree) if isinstance(node, _ABOUT_LISTS))
+    for statement in sorted(statements, key=lambda node: (node.lineno, node.col_offset)):
+        if name := _LIST.search(ast.unparse(statement)):
+            yield name[0], statement
+
+
+def _drop_directories(elements: ast.List, instead: list[str]) -> None:
+    """Take such directories out of a list, and put `instead` in the place of each."""
+    kept: list[ast.expr] = []
+    for element in elements.elts:
+        text = ast.unparse(element)
+        if _ABSOLUTE.match(text) or _CUDA.search(text):
+            kept += [ast.parse(expression, mode="eval").body for expression in instead]
+        else:
+            kept.append(element)
+    elements.elts = kept
+
+
+def _native_folders(names: Iterable[str]) -> list[str]:
+    """Return expressions for the folders of the wheel that have the extension."""
+    matches = [match for match in map(_EXTENSION.fullmatch, names) if match]
+    folders = sorted({match[1].rstrip("/") for match in matches} or {""})
+    return [
+        f"os.path.join(LOADER_DIR, {folder!r})" if folder else "LOADER_DIR" for folder in folders
+    ]
+
+
+def _replace(content: bytes, statement: ast.stmt, text: str) -> bytes:
+    """Return the file with `text`, one line, in the place of the statement."""
+    lines = content.splitlines(keepends=True)
+    last = (statement.end_lineno or 0) - 1
+    before = lines[statement.lineno - 1][: statement.col_offset]
+    after = lines[last][statement.end_col_offset :]
+    lines[statement.lineno - 1 : last + 1] = [before + text.encode() + after]
+    return b"".join(lines)

@@ -1,8 +1,7 @@
-"""A team's folders: files that go into the wheel at the same path, and unified diffs."""
+"""Folders that are laid over a wheel: files that go to the same path in it, and unified diffs."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import Line, PatchedFile, PatchSet
@@ -12,13 +11,6 @@ from repack.patching.loader import parse
 from repack.wheel.names import check_names
 
 
-class Overlay(NamedTuple):
-    """A folder as read: the content of each member, then diffs, with the name of their file."""
-
-    files: dict[str, bytes]
-    diffs: list[tuple[str, PatchedFile]]
-
-
 def builtin_folder() -> Path:
     """Return the folder of repack's own patches, installed or in a source tree."""
     package = Path(__file__).parents[1]
@@ -26,10 +18,19 @@ def builtin_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "patches"
 
 
-def read_overlay(folder: Path, *, reserved: Collection[str] = ()) -> Overlay:
-    """Return what lies in `folder`; hidden files, and a README at its top, are left out.
+def read_own_files() -> dict[str, bytes]:
+    """Return repack's own files, the same in every wheel, by member."""
+    files, _ = read_overlay(builtin_folder())
+    return files
 
-    ConfigError names a file that cannot go into a wheel, or is of a name that is `reserved`.
+
+def read_overlay(
+    folder: Path, *, reserved: Collection[str] = ()
+) -> tuple[dict[str, bytes], list[tuple[str, PatchedFile]]]:
+    """Return the content of each member in `folder`, then its diffs, with the name of their file.
+
+    Hidden files, and a README at its top, are left out. ConfigError names a file that cannot go
+    into a wheel, or is of a name that is `reserved`.
     """
     if not folder.is_dir():
         raise ConfigError(
@@ -38,7 +39,8 @@ def read_overlay(folder: Path, *, reserved: Collection[str] = ()) -> Overlay:
             file=folder,
             hint="correct build.patches",
         )
-    overlay = Overlay({}, [])
+    files: dict[str, bytes] = {}
+    diffs: list[tuple[str, PatchedFile]] = []
     for path in sorted(folder.rglob("*")):
         member = path.relative_to(folder).as_posix()
         is_hidden = any(part.startswith((".", "__pycache__")) for part in member.split("/"))
@@ -47,11 +49,11 @@ def read_overlay(folder: Path, *, reserved: Collection[str] = ()) -> Overlay:
         if path.suffix == ".patch":
             for diff in _read_diffs(path):
                 _check_place(path, diff.path, reserved)
-                overlay.diffs.append((member, diff))
+                diffs.append((member, diff))
         else:
             _check_place(path, member, reserved)
-            overlay.files[member] = path.read_bytes()
-    return overlay
+            files[member] = path.read_bytes()
+    return files, diffs
 
 
 def _check_place(path: Path, member: str, reserved: Collection[str]) -> None:
@@ -60,9 +62,8 @@ def _check_place(path: Path, member: str, reserved: Collection[str]) -> None:
     top, _, rest = member.partition("/")
     if member in reserved or not rest or top.endswith((".dist-info", ".data")):
         raise ConfigError(
-            "it is one of repack's own files, which are the same in every wheel"
-            if member in reserved
-            else "it cannot go into a wheel: files go to the same path in it, in a package",
+            "it cannot go into a wheel: files go to the same path in it, in a package, and in "
+            f"place of none of repack's own ({', '.join(sorted(reserved))})",
             code="bad-overlay",
             file=path,
             member=member,
@@ -108,7 +109,7 @@ def apply_diff(diff: PatchedFile, content: bytes) -> bytes:
             at = ", ".join(f"line {place + 1}" for place in places) or "no line"
             raise PatchError(
                 f"hunk {number} has to match in exactly one place, and matches at {at}",
-                code="ambiguous" if places else "no-place",
+                code="no-place",
                 hint="make the diff anew from this very file, with more context",
             )
         lines[places[0] : places[0] + len(before)] = after

@@ -1,7 +1,161 @@
-"""Wheels that carry, or require, their CUDA: NVIDIA's DLLs, its wheels, stand-ins for a driver."""
+"""What a mode adds to a wheel: NVIDIA's wheels as requirements, its DLLs, stand-ins."""
 
-from repack.vendor.members import carry_dlls
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+from repack.config import Config
+from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts
+from repack.dlls.writing import STAND_INS, make_stand_in
+from repack.fetch import Supply
+from repack.inspect.analysis import Analysis
+from repack.inspect.findings import STAND_INS as STAND_INS_FOLDER
+from repack.inspect.findings import make_finding
+from repack.plan import Supplement, emitted_version
+from repack.record import Cargo, Finding
+from repack.vendor.delvewheel import repair
 from repack.vendor.requirements import require_distributions
-from repack.vendor.standins import stand_ins
+from repack.vendor.sbom import FILENAME, make_sbom
+from repack.vendor.selection import Choice, Supplier, is_asked_for, may_carry, select_dlls
+from repack.wheel.metadata import entry_of
+from repack.wheel.writer import Added, Carried, Copied
 
-__all__ = ["carry_dlls", "require_distributions", "stand_ins"]
+#: What NVIDIA's own wheels of today state as their License-Expression.
+_LICENCE = "LicenseRef-NVIDIA-Proprietary"
+
+
+def make_supplement(
+    config: Config, analysis: Analysis, supply: Supply, *, url: str, timestamp: int
+) -> Supplement:
+    """Return what the mode adds to the patches.
+
+    `url` is where anybody may get the source, `timestamp` the time in the SBOM. Raises RepackError
+    where something that the mode needs cannot be had, or may not be done.
+    """
+    supplement = Supplement()
+    if config.build.mode == "depend":
+        supplement = require_distributions(analysis, supply.list_wheel)
+    elif config.build.mode == "vendor":
+        supplement = carry_dlls(config, analysis, supply, url=url, timestamp=timestamp)
+    return add_stand_ins(supplement, analysis) if config.build.driver_stub else supplement
+
+
+def carry_dlls(
+    config: Config, analysis: Analysis, supply: Supply, *, url: str, timestamp: int
+) -> Supplement:
+    """Return the DLLs that the wheel is to carry, with licences and an SBOM.
+
+    Raises InputError where a DLL is nowhere or too old, FetchError, and ToolError where delvewheel,
+    if it is asked for, sees another wheel than we do.
+    """
+    wheel = analysis.wheel
+    chosen, complete, suppliers = select_dlls(analysis, config, supply)
+    used = list({choice.supplier.origin: choice.supplier for choice in chosen.values()}.values())
+    findings = (
+        *_check_selection(config, complete, chosen.values()),
+        *_check_suppliers(suppliers, used),
+    )
+    if not chosen:
+        return Supplement(findings=findings)
+    dlls = [choice.supplier.carry(choice.place, member) for member, choice in chosen.items()]
+    if config.vendor.engine == "delvewheel":
+        repair(analysis, complete, dlls, supply.cache.folder("repaired"))
+    cargo = tuple(
+        _describe_cargo(dll, choice.dll.family, choice.supplier.origin)
+        for dll, choice in zip(dlls, chosen.values(), strict=True)
+    )
+    label = "vendored.stub" if config.build.driver_stub else "vendored"
+    version = emitted_version(config.build, analysis, label)
+    sbom = make_sbom(wheel, version, url, zip(chosen.values(), cargo, strict=True), timestamp)
+    licences = _carry_licences(f"{wheel.dist_info}/licenses", used)
+    return Supplement(
+        label="vendored",
+        carried=(*dlls, *licences, _carry_new(f"{wheel.dist_info}/sboms/{FILENAME}", sbom)),
+        cargo=cargo,
+        licence=_LICENCE,
+        left=complete.toolkit_needs,
+        findings=findings,
+    )
+
+
+def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
+    """Return the supplement with stand-ins for the driver's DLLs that the binary imports.
+
+    It does not load without these, driver or not. A DLL that can have none gets a finding.
+    """
+    carried, findings = [], []
+    for need in analysis.needs:
+        if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
+            continue
+        key, asker = need.dll.key, need.needed_by[0]
+        if key in STAND_INS and analysis.images[asker].machine == "x86-64":
+            content = make_stand_in(key, analysis.symbols(need))
+            folder = f"{STAND_INS_FOLDER}/{key.removesuffix('.dll')}"
+            carried.append(_carry_new(f"{folder}/{key}", content))
+        else:
+            findings.append(make_finding("no-stand-in", asker, need.dll.name))
+    origin = "a stand-in that repack wrote"
+    return replace(
+        supplement,
+        label=f"{supplement.label}.stub",
+        carried=(*supplement.carried, *carried),
+        cargo=(*supplement.cargo, *(_describe_cargo(dll, "driver", origin) for dll in carried)),
+        findings=(*supplement.findings, *findings),
+    )
+
+
+def _carry_new(path: str, content: bytes) -> Carried:
+    return Carried(Added(name=path, content=content), entry_of(content))
+
+
+def _describe_cargo(dll: Carried, family: str, origin: str) -> Cargo:
+    """Return what the record has of a DLL; how small a deflated one gets is not known yet."""
+    entry, size = dll.entry, dll.row.size
+    if isinstance(entry, Copied):
+        packed: int | None = entry.member.compressed_size
+    else:
+        packed = None if entry.deflate else size
+    return Cargo(
+        member=entry.name,
+        family=family,
+        origin=origin,
+        size=size,
+        packed=packed,
+        sha256=dll.row.hex,
+    )
+
+
+def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carried]:
+    for number, supplier in enumerate(suppliers, start=1):
+        name = supplier.origin.replace(" ", "-") if supplier.wheel else f"nvidia-{number}"
+        for place in supplier.licences:
+            yield supplier.carry(place, f"{folder}/{name}/{PurePath(place).name}")
+
+
+def _check_selection(
+    config: Config, complete: Analysis, chosen: Collection[Choice]
+) -> Iterator[Finding]:
+    if not chosen:
+        yield make_finding("nothing-to-vendor", "")
+    if f"{complete.wheel.dist_info}/DELVEWHEEL" in complete.wheel.names:
+        yield make_finding("already-vendored", "")
+    for need in complete.toolkit_needs:
+        name = need.dll.name
+        if is_asked_for(need.dll, config) and not may_carry(need.dll, config):
+            yield make_finding("not-listed", name, name, need.needed_by[0])
+    keys = {choice.dll.key for choice in chosen}
+    for choice in chosen:
+        name = choice.dll.name
+        if not may_be_shipped(choice.dll):
+            yield make_finding("unlisted-shipped", name, name)
+        if missing := missing_parts(choice.dll, keys):
+            yield make_finding("vendored-incomplete", name, name, ", ".join(missing))
+
+
+def _check_suppliers(suppliers: Sequence[Supplier], used: Sequence[Supplier]) -> Iterator[Finding]:
+    for supplier in suppliers:
+        for name in (PurePath(place).name for place in supplier.images):
+            if classify(name).kind is Kind.DRIVER:
+                yield make_finding("driver-not-shipped", name, name, supplier.origin)
+        if supplier in used and not supplier.licences:
+            yield make_finding("licence-missing", "", supplier.origin)

@@ -21,8 +21,6 @@ from repack.wheel.writer import Carried, splice
 #: Names stay, so that NVIDIA's bytes do; what lies in the wheel already is looked into.
 _OPTIONS = ("--no-mangle-all", "--analyze-existing", "--ignore-existing")
 _TIMEOUT = 3600.0
-#: 1980-01-01, the first day that a ZIP archive can name.
-_FIRST_DAY = 315_532_800
 
 
 def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], folder: Path) -> None:
@@ -34,7 +32,7 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
         entries = [replace(dll.entry, name=_name(dll.entry.name)) for dll in dlls]
-        splice(entries, packed, timestamp=_FIRST_DAY)
+        splice(entries, packed, timestamp=0)
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
         options = (*_OPTIONS, *_choose(analysis, complete, dlls), "--add-path", str(unpacked))

@@ -31,16 +31,14 @@ def make_sbom(
     `timestamp` is in seconds since 1970. The same parts give the same bytes.
     """
     name = source.filename.name
-    address = _describe_wheel(
-        name, str(source.filename.version), source.path.name, url, source.sha256
-    )
+    ancestor = _describe_file("source", name, source.sha256) | _describe_wheel(source, url)
     product = {
         "type": "library",
         "bom-ref": "product",
         "name": name,
         "version": version,
         "purl": f"pkg:pypi/{name}@{quote(version, safe='')}",
-        "pedigree": {"ancestors": [_describe("source", name, source.sha256) | address]},
+        "pedigree": {"ancestors": [ancestor]},
     }
     tool = {"type": "application", "name": "repack", "version": __version__}
     components = [_describe_dll(choice, cargo) for choice, cargo in parts]
@@ -67,33 +65,32 @@ def make_sbom(
 
 def _describe_dll(choice: Choice, cargo: Cargo) -> dict[str, Any]:
     """Return a DLL; one out of a directory has no version that is known."""
-    component = _describe(cargo.member, choice.dll.name, cargo.sha256) | {
+    component = _describe_file(cargo.member, choice.dll.name, cargo.sha256) | {
         "supplier": {"name": "NVIDIA Corporation"},
         "licenses": [{"license": {"name": _LICENCES[choice.dll.kind]}}],
         "properties": [{"name": "repack:family", "value": cargo.family}],
     }
-    if wheel := choice.supplier.fetched:
-        name, _, version = choice.supplier.origin.partition(" ")
-        component |= _describe_wheel(name, version, wheel.pin.filename, wheel.pin.url, wheel.sha256)
+    if choice.supplier.wheel:
+        component |= _describe_wheel(choice.supplier.wheel, choice.supplier.url)
     return component
 
 
-def _describe(reference: str, name: str, sha256: str) -> dict[str, Any]:
-    return {"type": "library", "bom-ref": reference, "name": name, "hashes": _hashes(sha256)}
+def _describe_file(reference: str, name: str, sha256: str) -> dict[str, Any]:
+    hashes = [{"alg": "SHA-256", "content": sha256}]
+    return {"type": "library", "bom-ref": reference, "name": name, "hashes": hashes}
 
 
-def _describe_wheel(
-    name: str, version: str, filename: str, url: str, sha256: str
-) -> dict[str, Any]:
+def _describe_wheel(wheel: Wheel, url: str) -> dict[str, Any]:
     """Return version and addresses of a wheel; a query may be a signature, and goes."""
-    public = redact_url(url) if "://" in url else url
+    name, version = wheel.filename.name, str(wheel.filename.version)
+    reference = {
+        "type": "distribution",
+        "url": redact_url(url) if "://" in url else url,
+        "hashes": [{"alg": "SHA-256", "content": wheel.sha256}],
+    }
     package = f"pkg:pypi/{name}@{quote(version, safe='')}"
     return {
         "version": version,
-        "purl": f"{package}?file_name={quote(filename, safe='')}",
-        "externalReferences": [{"type": "distribution", "url": public, "hashes": _hashes(sha256)}],
+        "purl": f"{package}?file_name={quote(wheel.path.name, safe='')}",
+        "externalReferences": [reference],
     }
-
-
-def _hashes(sha256: str) -> list[dict[str, str]]:
-    return [{"alg": "SHA-256", "content": sha256}]

@@ -1,22 +1,54 @@
-"""Which DLLs a wheel is to carry: those at hand that its modules lead to."""
+"""NVIDIA's DLLs at hand, in directories of a toolkit and in its wheels, and which are carried."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import PurePath
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from repack.config import Config
+from repack.config import Config, IndexSource
 from repack.dlls.families import Dll, Kind, classify, index_requirement, key_of, may_be_shipped
-from repack.dlls.pe import Image
+from repack.dlls.pe import Image, read_image
 from repack.errors import InputError
+from repack.fetch import Supply
+from repack.files import Memory, not_read
 from repack.inspect.analysis import Analysis
-from repack.inspect.binaries import find_needs
-from repack.vendor.suppliers import Supplier
+from repack.inspect.binaries import find_needs, read_binaries
+from repack.wheel.metadata import entry_of
+from repack.wheel.names import rename_wheel
+from repack.wheel.reader import Wheel
+from repack.wheel.writer import Added, Carried, Copied
 
 _CARRIED = {Kind.CUDA, Kind.CUDNN}
 #: What is loaded by name fits its own release alone: all comes from one supplier.
 _OF_ONE_RELEASE = {"cudnn", "nvrtc"}
 _LOADED_BY_CUDNN = ("cublasLt64_{}.dll", "nvrtc64_{}0_0.dll")
+_LICENCE_NAMES = ("license", "licence", "eula", "notice")
+#: A toolkit's licence lies beside `bin`, or beside what is around that.
+_LEVELS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Supplier:
+    """A directory of DLLs, or a wheel of NVIDIA's that came from `url`.
+
+    `origin` is what a person knows it by; `images` are its DLLs and `licences` its licence texts,
+    by path, or by member of the wheel.
+    """
+
+    origin: str
+    images: Mapping[str, Image]
+    licences: tuple[str, ...]
+    wheel: Wheel | None = None
+    url: str = ""
+
+    def carry(self, place: str, path: str) -> Carried:
+        """Return a file as the member `path`: as it lies in the wheel, or to be deflated."""
+        if self.wheel is None:
+            added = Added(name=path, content=Path(place), deflate=True)
+            return Carried(added, entry_of(Path(place)))
+        archive = self.wheel.archive
+        (member,) = (member for member in archive.members if member.name == place)
+        return Carried(Copied(member=member, name=path, archive=archive), self.wheel.record[place])
 
 
 class Choice(NamedTuple):
@@ -29,41 +61,28 @@ class Choice(NamedTuple):
 
 
 def select_dlls(
-    analysis: Analysis,
-    config: Config,
-    suppliers: list[Supplier],
-    fetch: Callable[[str], Supplier],
-    folder: str,
-) -> tuple[dict[str, Choice], Analysis]:
-    """Return what the wheel is to carry in `folder`, by member, and the analysis of it with that.
+    analysis: Analysis, config: Config, supply: Supply
+) -> tuple[dict[str, Choice], Analysis, list[Supplier]]:
+    """Return what the wheel is to carry, by member, the analysis of it with that, and all who have.
 
-    Of `suppliers` the first comes first; with `vendor.dlls = "auto"`, `fetch` adds wheels for what
-    none has. Raises InputError where a DLL that is needed at load time is nowhere, or lacks a
-    function that is asked of it.
+    The directories of the configuration come first, then its wheels; with `vendor.dlls = "auto"`
+    the index's for what is in none. Raises InputError where a DLL that is needed at load time is
+    nowhere, or lacks a function that is asked of it.
     """
+    settings = config.vendor
+    suppliers = [_read_directory(folder) for folder in settings.dll_dirs]
+    requirements = [] if settings.dlls == "auto" else [*settings.dlls]
     fetched: set[str] = set()
     while True:
-        at_hand = _list_choices(analysis, config, suppliers, folder)
-        chosen, complete = _complete(analysis, at_hand)
-        missing = [need for need in complete.toolkit_needs if may_carry(need.dll, config)]
-        requirements = _requirements(complete, chosen, config) - fetched
-        if config.vendor.dlls != "auto" or not requirements:
+        suppliers += [_fetch_wheel(requirement, supply) for requirement in requirements]
+        fetched.update(requirements)
+        chosen, complete = _complete(analysis, _list_choices(analysis, config, suppliers))
+        requirements = sorted(_list_requirements(complete, chosen, config) - fetched)
+        if settings.dlls != "auto" or not requirements:
             break
-        fetched |= requirements
-        suppliers += map(fetch, sorted(requirements))
-    for need in missing:
-        if not need.delayed:
-            places = ", ".join(supplier.origin for supplier in suppliers) or "nothing"
-            raise InputError(
-                f"{need.dll.name}, which {need.needed_by[0]} needs, was not found; looked into: "
-                f"{places}",
-                code="no-dll",
-                file=analysis.wheel.path.name,
-                hint="name a directory that holds it under vendor.dll-dirs, or leave its family "
-                "out of vendor.families",
-            )
+    _check_found(complete, config, suppliers)
     _check_symbols(complete, chosen)
-    return chosen, complete
+    return chosen, complete, suppliers
 
 
 def is_asked_for(dll: Dll, config: Config) -> bool:
@@ -77,10 +96,51 @@ def may_carry(dll: Dll, config: Config) -> bool:
     return allowed and dll.kind in _CARRIED and is_asked_for(dll, config)
 
 
+def _read_directory(folder: Path) -> Supplier:
+    """Return NVIDIA's DLLs in a directory; raises InputError where it is none."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".dll")
+    except OSError as error:
+        raise not_read(folder, error) from error
+    kinds = {*_CARRIED, Kind.DRIVER}
+    around = (
+        _find_licences(str(path) for path in place.glob("*") if path.is_file())
+        for place in (folder, *folder.parents)[:_LEVELS]
+    )
+    return Supplier(
+        origin=str(folder),
+        images={str(path): read_image(path) for path in paths if classify(path.name).kind in kinds},
+        licences=next(filter(None, around), ()),
+    )
+
+
+def _fetch_wheel(requirement: str, supply: Supply) -> Supplier:
+    """Return what a wheel of the index holds; it is verified, and looked into, once."""
+    # NVIDIA's wheels hold no Python and are the same for each.
+    fetched = supply.fetch(IndexSource(requirement=requirement))
+    memory = Memory(supply.cache.folder("seen"))
+    with supply.progress.task(f"Looking into {fetched.path.name}", total=None):
+        wheel, binaries = read_binaries(fetched.path, sha256=fetched.sha256, memory=memory)
+    return Supplier(
+        origin=f"{wheel.filename.name} {wheel.filename.version}",
+        images=binaries.images,
+        licences=_find_licences(name for name in wheel.names if ".dist-info/" in name),
+        wheel=wheel,
+        url=fetched.pin.url,
+    )
+
+
+def _find_licences(places: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the files that are called as licence texts are."""
+    named = sorted((PurePath(place).name.lower(), place) for place in places)
+    return tuple(place for name, place in named if name.startswith(_LICENCE_NAMES))
+
+
 def _list_choices(
-    analysis: Analysis, config: Config, suppliers: Sequence[Supplier], folder: str
+    analysis: Analysis, config: Config, suppliers: Sequence[Supplier]
 ) -> dict[str, Choice]:
     """Return by member what may be carried, is at hand, and is not in the wheel."""
+    folder = f"{rename_wheel(analysis.wheel.filename, version='0').distribution}.libs"
     taken = {key_of(PurePath(member).name) for member in analysis.images}
     owners: dict[str, Supplier] = {}
     choices = {}
@@ -109,7 +169,9 @@ def _complete(
     return chosen, replace(analysis, images=images, needs=needs)
 
 
-def _requirements(complete: Analysis, chosen: Mapping[str, Choice], config: Config) -> set[str]:
+def _list_requirements(
+    complete: Analysis, chosen: Mapping[str, Choice], config: Config
+) -> set[str]:
     """Return which wheels of the index may hold what is missing."""
     missing = [need.dll for need in complete.toolkit_needs]
     if any(choice.dll.kind is Kind.CUDNN for choice in chosen.values()):
@@ -120,14 +182,30 @@ def _requirements(complete: Analysis, chosen: Mapping[str, Choice], config: Conf
     return {index_requirement(dll, major) for dll in missing if may_carry(dll, config)} - {""}
 
 
+def _check_found(complete: Analysis, config: Config, suppliers: Collection[Supplier]) -> None:
+    """Raise InputError where a DLL that is needed at load time, and may be carried, is nowhere."""
+    for need in complete.toolkit_needs:
+        if may_carry(need.dll, config) and not need.delayed:
+            places = ", ".join(supplier.origin for supplier in suppliers) or "nothing"
+            raise InputError(
+                f"{need.dll.name}, which {need.needed_by[0]} needs, was not found; looked into: "
+                f"{places}",
+                code="no-dll",
+                file=complete.wheel.path.name,
+                hint="name a directory that holds it under vendor.dll-dirs, or leave its family "
+                "out of vendor.families",
+            )
+
+
 def _check_symbols(complete: Analysis, chosen: Mapping[str, Choice]) -> None:
     """Raise InputError where a chosen DLL lacks what is asked of it: Windows' error 127."""
     for need in complete.needs:
         choice = chosen.get(need.in_wheel or "")
-        exports = choice.image.exports if choice else complete.symbols(need)
-        missing = sorted(set(complete.symbols(need)).difference(exports))
+        if choice is None:
+            continue
+        missing = sorted({*complete.symbols(need)}.difference(choice.image.exports))
         named = [symbol for symbol in missing if not symbol.startswith("#")]
-        if choice and named:
+        if named:
             raise InputError(
                 f"{choice.dll.name} of {choice.supplier.origin} has no {named[0]}, which "
                 f"{' or '.join(need.needed_by)} asks for",
