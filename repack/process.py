@@ -1,6 +1,7 @@
 """Programs that are run: always with a time limit, and never left behind."""
 
 import contextlib
+import locale
 import logging
 import os
 import shlex
@@ -53,7 +54,7 @@ def run(
     ours. Raises ToolError where the program cannot be started.
     """
     words = tuple(map(str, args))
-    _log.debug("run: %s", redact(shlex.join(words)))
+    _log.debug("run: %s", redact(format_command(words)))
     began = time.monotonic()
     process = _start(words, env, cwd)
     output = bytearray()
@@ -73,6 +74,11 @@ def run(
         timed_out=timed_out,
         seconds=seconds,
     )
+
+
+def format_command(words: Sequence[str]) -> str:
+    """Return the words as one line that can be typed in a shell of this system."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def _start(
@@ -107,9 +113,17 @@ def _read_output(stream: IO[bytes], output: bytearray) -> None:
 
 
 def _decode(output: bytes) -> str:
-    """Return program output as text; Windows programs end lines with CR LF."""
+    """Return program output as text; Windows programs end lines with CR LF.
+
+    It is UTF-8, or what the system's code page makes of it: Python's own, into a pipe on Windows.
+    """
     mark = "[earlier output dropped]\n" if len(output) > KEPT_OUTPUT else ""
-    return mark + output[-KEPT_OUTPUT:].decode("utf-8", "replace").replace("\r\n", "\n")
+    kept = output[-KEPT_OUTPUT:]
+    try:
+        text = kept.decode()
+    except UnicodeDecodeError:
+        text = kept.decode(locale.getencoding(), "replace")
+    return mark + text.replace("\r\n", "\n")
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> bool:

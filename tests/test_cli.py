@@ -170,7 +170,9 @@ def test_a_reader_that_goes_away_ends_it_without_a_trace(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "json"), [("cp1252", []), ("ascii", ["--json"])], ids=["text", "JSON"]
+    ("encoding", "json"),
+    [("cp1252:surrogateescape", []), ("ascii", ["--json"])],
+    ids=["text", "JSON"],
 )
 def test_a_stream_that_lacks_a_letter_shows_it_escaped(
     encoding: str, json: list[str], tmp_path: Path

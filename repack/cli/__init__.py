@@ -327,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # not the main thread
         # A polite kill cleans up as an interrupt does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # A character that stdout's encoding lacks is escaped rather than ends everything.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from repack.console import Progress
 from repack.errors import RepackError, UsageError, system_fault
 from repack.fetch import Supply
 from repack.plan import PlannedWheel, format_megabytes
+from repack.process import format_command
 from repack.record import FAILED, Cargo, Seen, WheelRecord
 from repack.wheel.writer import Added
 
@@ -104,7 +104,7 @@ def _name_next_step(config: Config, *, dry_run: bool) -> str:
         return "nothing was written; without --dry-run it is"
     out = config.build.out.parent if config.build.name else config.build.out
     folder = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
-    dist = "" if str(folder) == "dist" else f" {shlex.quote(str(folder))}"
+    dist = "" if str(folder) == "dist" else f" {format_command([str(folder)])}"
     return f"next: `repack report{dist}` makes a page of it, `repack publish{dist}` hands it on"
 
 

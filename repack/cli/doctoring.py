@@ -1,9 +1,6 @@
 """What `repack doctor` and `repack fix` do; the docstring is their help."""
 
 import argparse
-import os
-import shlex
-import subprocess
 from collections.abc import Sequence
 
 from repack.cli.commands import Answer
@@ -12,6 +9,7 @@ from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
 from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
 from repack.doctor.installed import read_facts
 from repack.doctor.target import open_target
+from repack.process import format_command
 
 
 def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -83,7 +81,7 @@ def _fix_command(options: argparse.Namespace) -> str:
     """Return the line that fixes what doctor was asked about, as it can be typed here."""
     words = ["repack", "fix", *([str(options.python)] if options.python else [])]
     words += [word for name, value in options.env for word in ("--env", f"{name}={value}")]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    return format_command(words)
 
 
 def _format_diagnosis(diagnosis: Diagnosis) -> list[str]:

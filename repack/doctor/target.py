@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
@@ -115,14 +114,13 @@ def open_target(
 
 
 def _find_active() -> Path:
-    """Return the Python that is active, or that the launcher or PATH gives; never our own."""
+    """Return the Python that is active, or that the launcher or PATH gives."""
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX") if _ON_WINDOWS else ():
         if folder := os.environ.get(variable):
             return find_executable(Path(folder))
     for name in ("py", "python") if _ON_WINDOWS else ():
-        program = Path(shutil.which(name) or sys.executable)
-        if program.resolve() != Path(sys.executable).resolve():
-            return program
+        if program := shutil.which(name):
+            return Path(program)
     hint = r"name one: repack doctor C:\path\to\python.exe"
     raise UsageError("no Windows Python is active here", hint=hint)
 

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from uv import find_uv_bin
+
 from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
 from repack.fetch.http import make_session
 from repack.index.place import other_bytes
 from repack.index.publish import Offer, Result, make_results
 from repack.index.simple import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
-from repack.index.uv import find_uv, trust_settings
+from repack.index.uv import trust_settings
 from repack.process import run
 
 #: Seconds for one upload: gigabytes on a slow line.
@@ -198,7 +200,7 @@ def _run_uv(offer: Offer, web: Web) -> FetchError | None:
         own["UV_KEYRING_PROVIDER"] = "subprocess"
     others = {name: text for name, text in os.environ.items() if name[:10] != "UV_PUBLISH"}
     environment = others | trust_settings() | {name: text for name, text in own.items() if text}
-    command = [find_uv(), "publish", "--no-config", "--no-attestations"]
+    command = [find_uv_bin(), "publish", "--no-config", "--no-attestations"]
     command += ["--trusted-publishing", "never", "--publish-url", account.url, str(offer.path)]
     with web.progress.task(f"Uploading {offer.file.filename}"):
         done = run(command, timeout=_LONGEST, env=environment)

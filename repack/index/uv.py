@@ -1,7 +1,6 @@
 """What uv would install on a Windows Python, from the index that pip is configured for."""
 
 import os
-import shutil
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.pylock import PackageWheel, Pylock, PylockSelectError
 from packaging.tags import compatible_tags, cpython_tags
+from uv import find_uv_bin
 
 from repack.console import Progress
-from repack.errors import FetchError, ToolError, redact
+from repack.errors import FetchError, redact
 from repack.fetch.pip import read_settings
 from repack.process import run
 from repack.wheel.metadata import windows_environment
@@ -73,7 +73,7 @@ class Index(NamedTuple):
         with TemporaryDirectory(prefix="repack-") as name:
             source, lock = Path(name, "in.txt"), Path(name, "pylock.toml")
             source.write_text("\n".join(requirements), encoding="utf-8")
-            command = [find_uv(), "pip", "compile", str(source), "--output-file", str(lock)]
+            command = [find_uv_bin(), "pip", "compile", str(source), "--output-file", str(lock)]
             command += ["--python-version", python, *_OPTIONS, *self.options]
             with self.progress.task(f"Asking the index what is installed on Python {python}"):
                 done = run(command, timeout=_LONGEST, env=self.environment)
@@ -115,15 +115,6 @@ def trust_settings() -> dict[str, str]:
     variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     cert = next(filter(None, map(os.environ.get, variables)), read_settings().get("cert"))
     return {"UV_SYSTEM_CERTS": "true", **({"SSL_CERT_FILE": cert} if cert else {})}
-
-
-def find_uv() -> str:
-    """Return the path of the uv that was installed with repack, or else the one on PATH."""
-    beside = shutil.which("uv", path=os.fspath(Path(sys.executable).parent))
-    program = beside or shutil.which("uv")
-    if program is None:
-        raise ToolError("uv is not installed", code="tool-missing", hint="python -m pip install uv")
-    return program
 
 
 def _explain(output: str, subject: str) -> FetchError:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,8 @@ from repack.smoke.trial import run_smoke
 
 # Raise it when wheels are tried in another way.
 _FORMAT = 5
+#: Seconds between two looks whether we are to stop.
+_TICK = 0.1
 
 
 class Trial(NamedTuple):
@@ -146,7 +148,11 @@ def _run_all(
         ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
     ):
         try:
-            return dict(zip(trials, pool.map(run, trials), strict=True))
+            futures = {trial: pool.submit(run, trial) for trial in trials}
+            # On Windows Ctrl-C ends no wait that has no end of its own.
+            while wait(futures.values(), timeout=_TICK).not_done:
+                pass
+            return {trial: future.result() for trial, future in futures.items()}
         except BaseException:
             # An interrupt reaches this thread alone; the others would go on to their end.
             stop.set()
