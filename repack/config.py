@@ -400,8 +400,7 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
 
 def _suggest(text: str, known: Sequence[str]) -> str:
     """Return " (did you mean X?)" with the most similar key, "" without one."""
-    same_name = [key for key in known if key.rpartition(".")[2] == text]
-    nearest = [*same_name, *get_close_matches(text, known, n=1, cutoff=0.5)]
+    nearest = get_close_matches(text, known, n=1, cutoff=0.5)
     return f" (did you mean {nearest[0]}?)" if nearest else ""
 
 
@@ -466,9 +465,10 @@ def _make_source(values: _Values, path: Path | None) -> Source | None:
     keys = [key for key in values if key.startswith("source.")]
     if not keys:
         return None
-    kind = next(iter(_source_kinds(values)), "")
-    if not kind:
+    kinds = _source_kinds(values)
+    if not kinds:
         raise _WrongValueError(f"{keys[0]} alone names no source: add {_ONE_OF_SOURCES}")
+    kind = kinds[0]
     for key in keys:
         if key not in {"source.sample", *_SOURCE_FIELDS[kind]}:
             raise _WrongValueError(f"{key} contradicts source.{kind}: name one source")
@@ -545,14 +545,11 @@ def parse_source(text: str) -> list[tuple[str, object]]:
 
 #: Tables that a [[build]] may have of its own.
 _OWN_TABLES = ("source", "vendor", "smoke", "allow")
-#: A folder's name everywhere: no device of Windows, nor the folder of wheels that did not work.
-#: A path on Windows has 260 characters, and the name is in it twice.
+#: A name is a folder's on Windows, too: no device, nor the folder of wheels that did not work.
 _NAME = re.compile(
-    r"(?!(?:con|prn|aux|nul|failed|com\d|lpt\d)(?:[-_.]|\Z))(?=.{1,40}\Z)"
-    r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*",
-    re.ASCII | re.IGNORECASE,
+    r"(?i)(?!(?:failed|con|prn|aux|nul|com\d|lpt\d)\b)[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.ASCII
 )
-_NAME_TAKES = "letters and digits with - _ . between them, at most 40, no device nor 'failed' first"
+_NAME_TAKES = "letters and digits with - _ . between them, no device of Windows and not 'failed'"
 
 
 def name_token(name: str) -> str:

@@ -16,15 +16,11 @@ LONG = "ImportError: DLL load failed while importing cv2: " + "the module was no
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
     def isatty(self) -> bool:
         return True
 
 
 class FullDisk(io.StringIO):
-    """A stream that takes nothing."""
-
     def write(self, _: str) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -101,7 +97,7 @@ def test_a_log_that_takes_nothing_ends_no_job_but_results_are_not_lost_in_silenc
 
 
 @pytest.mark.parametrize(("verbosity", "first"), [(-1, 2), (0, 1), (1, 0)])
-def test_the_log_says_as_much_as_is_wanted(verbosity: int, first: int) -> None:
+def test_the_log_has_as_much_as_is_wanted(verbosity: int, first: int) -> None:
     stream = io.StringIO()
     log_to(Console(stream), verbosity)
     log = logging.getLogger("repack.somewhere")

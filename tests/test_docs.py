@@ -70,27 +70,12 @@ def test_every_code_of_a_finding_is_documented_and_no_other() -> None:
     assert TEXTS.keys() <= documented <= texts
 
 
-def variables(columns: int) -> set[str]:
-    """Return the variables of the page's tables of so many columns."""
-    cells = " ".join(row[0] for row in rows("environment.md", columns))
-    return set(re.findall("`([A-Z_]+)`", cells))
-
-
 def test_every_variable_is_documented_and_no_other() -> None:
     named = {name for names in VARIABLES for name in names.split(", ")}
     module = MODULE.read_text(encoding="utf-8")
     named |= set(re.findall(r'"(OPENCV_\w+|CUDA_PATH|CUDA_HOME|CUDNN_PATH)"', module))
-    assert variables(2) == named
-
-
-def test_every_variable_of_a_library_that_repack_speaks_of_is_documented() -> None:
-    spoken_of = {
-        name
-        for path in Path(repack.__file__).parent.rglob("*.py")
-        for name in re.findall(r"\b(?:TWINE|AWS)_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
-    }
-    assert spoken_of
-    assert spoken_of <= variables(3)
+    cells = " ".join(row[0] for row in rows("environment.md", 2))
+    assert set(re.findall("`([A-Z_]+)`", cells)) == named
 
 
 @pytest.fixture
@@ -138,7 +123,6 @@ def test_every_error_number_that_the_module_explains_is_documented(report: Modul
 def test_every_file_that_the_readme_names_is_there() -> None:
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
-    assert links
     assert all((TOP / link).exists() for link in links), links
 
 
@@ -201,17 +185,12 @@ def test_what_a_page_shows_to_be_typed_or_written_is_taken(page: Path, tmp_path:
             load(tmp_path / "repack.toml")
 
 
-#: A step of either system that calls repack.
-STEP = re.compile(r"^ +(?:run:|-) ((?:echo .*)?\brepack .+)$", re.MULTILINE)
-
-
 def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> None:
     setup = (TOP / "noxfile.py").read_text(encoding="utf-8")
     for recipe in sorted((DOCS / "recipes").iterdir()):
         text = recipe.read_text(encoding="utf-8")
         (packages,) = re.findall(r"--no-install-recommends ([\w ]+)", text)
         assert all(f'"{package.strip()}"' in setup for package in packages.split()), recipe.name
-        assert {"maven", "wine", "wine64"} == set(packages.split())
         called = re.findall(r"(?:^RUN |^ +run: |^ +- |\$\()(repack [^|>)&\n]+)", text, re.MULTILINE)
         assert called
         for line in called:
@@ -220,7 +199,9 @@ def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> N
 
 
 def steps(recipe: str) -> list[str]:
-    return STEP.findall((DOCS / "recipes" / recipe).read_text(encoding="utf-8"))
+    """Return the lines of either system that call repack."""
+    text = (DOCS / "recipes" / recipe).read_text(encoding="utf-8")
+    return re.findall(r"^ +(?:run:|-) ((?:echo .*)?\brepack .+)$", text, re.MULTILINE)
 
 
 def test_both_recipes_take_the_same_steps() -> None:
@@ -233,17 +214,10 @@ def test_both_recipes_take_the_same_steps() -> None:
 
 @pytest.mark.network
 @pytest.mark.wine
-@pytest.mark.parametrize(
-    ("build", "name", "folder"),
-    [("[build]", "", "dist"), ('[[build]]\nname = "cu12"', "cu12", "dist/cu12")],
-    ids=["a build without a name", "one of several builds"],
-)
-def test_the_steps_of_the_workflow_run_in_order(
-    build: str, name: str, folder: str, tmp_path: Path
-) -> None:
+def test_the_steps_of_the_workflow_run_in_order(tmp_path: Path) -> None:
     (tmp_path / "repack.toml").write_text(
         '[source]\nsample = { opencv = "4.14.0.94" }\n[publish]\nindex-dir = "index"\n'
-        f'{build}\npython = ["3.12"]\n',
+        '[[build]]\nname = "cu12"\npython = ["3.12"]\n',
         encoding="utf-8",
     )
     # A repository has it too: what is built by CI was fetched by somebody before.
@@ -251,10 +225,10 @@ def test_the_steps_of_the_workflow_run_in_order(
     lines = steps("github-actions.yml")
     assert [line.split()[1] for line in lines[1:]] == ["build", "pin", "report", "publish"]
     for line in lines:
-        typed(line, tmp_path, NAME=name)
-    assert f'"name": "{name}"' in (tmp_path / "output").read_text(encoding="utf-8")
+        typed(line, tmp_path, NAME="cu12")
+    assert '"name": "cu12"' in (tmp_path / "output").read_text(encoding="utf-8")
     assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# Works on 1 of 1")
-    assert list((tmp_path / folder).glob("requirements-3.12.txt"))
+    assert (tmp_path / "dist/cu12/requirements-3.12.txt").exists()
     assert list((tmp_path / "index").glob("opencv-contrib-python/*.whl"))
 
 

@@ -74,12 +74,11 @@ class HeldError(PermissionError):
     winerror = 32
 
 
-@pytest.mark.parametrize(("times", "is_written"), [(3, True), (100, False)])
-def test_a_file_held_by_windows_is_waited_for_but_not_forever(
-    times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_written: bool
+def test_a_file_held_by_windows_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    held = iter([HeldError(errno.EACCES, "Access is denied")] * times)
+    held = iter([HeldError(errno.EACCES, "Access is denied")] * 3)
     rename = Path.replace
 
     def busy(self: Path, target: Path) -> Path:
@@ -88,12 +87,8 @@ def test_a_file_held_by_windows_is_waited_for_but_not_forever(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", busy)
-    if is_written:
-        write(tmp_path / "b")
-    else:
-        with pytest.raises(OutputError, match="no-permission"):
-            write(tmp_path / "b")
-    assert names(tmp_path) == ["b"] * is_written
+    write(tmp_path / "b")
+    assert names(tmp_path) == ["b"]
 
 
 @posix
@@ -119,24 +114,12 @@ def test_a_sweep_takes_what_a_killed_process_left_and_nothing_of_one_that_works(
 
 
 def test_a_sweep_takes_of_other_machines_what_is_older_than_any_run(tmp_path: Path) -> None:
-    kept = [OTHER, ".out.12-xyz.tmp", ".out.txt.tmp", "out.txt", f"x{OTHER}"]
     old = OTHER.replace("0.tmp", "1.tmp")
-    for name in [*kept, old]:
+    for name in (OTHER, ".out.txt.tmp", "out.txt", old):
         (tmp_path / name).write_bytes(b"")
-        if name != OTHER:
-            os.utime(tmp_path / name, (0, 0))
+    os.utime(tmp_path / old, (0, 0))
     files.sweep(tmp_path)
-    assert names(tmp_path) == sorted(kept)
-
-
-@posix
-def test_a_sweep_follows_no_link(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "file").write_bytes(b"")
-    (tmp_path / OTHER).symlink_to(tmp_path / "folder")
-    os.utime(tmp_path / OTHER, (0, 0), follow_symlinks=False)
-    files.sweep(tmp_path)
-    assert names(tmp_path / "folder") == ["file"]
+    assert names(tmp_path) == sorted([OTHER, ".out.txt.tmp", "out.txt"])
 
 
 @pytest.mark.parametrize("content", [None, b"\xff", b"{}"])

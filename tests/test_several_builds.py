@@ -133,7 +133,7 @@ WRONG = {
     ),
 } | {  # what cannot be a folder everywhere
     f"name {name}": (NAMED(name, ""), "[[build]] 1: name takes letters and digits ")
-    for name in ("con", "NUL.1", "lpt1", "failed", "-a", "a-", "ä", "", "x" * 41, "a b")
+    for name in ("NUL", "failed", "-a", "a-", "ä", "", "a b")
 }
 
 
