@@ -154,4 +154,4 @@ def _read_binaries(package: Package) -> Binaries:
             with suppress(InputError):
                 images[member] = read_image(path)
                 numpy |= find_numpy_abi(path) if member.lower().endswith(".pyd") else set()
-    return Binaries(images=images, numpy=max(numpy, default=None))
+    return images, max(numpy, default=None)

@@ -1,8 +1,8 @@
-"""What is known of a wheel once it has been looked through."""
+"""What is known of a wheel: its binaries, the CUDA they need, and what its texts say of that."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ from repack.wheel.reader import Wheel, read_member
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
 _CONFIG = re.compile(r"cv2/config(-[^/]*)?\.py")
+_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
+# "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
+_LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
 #: What the stable ABI is linked to; the other is free-threaded Python's.
 STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
 
@@ -48,34 +51,21 @@ class Analysis:
 
     wheel: Wheel
     images: Mapping[str, Image]
-    needs: tuple[Need, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    cuda_major: int | None = None
-    cuda_version: tuple[int, int] | None = None
-    numpy: str | None = None
+    needs: tuple[Need, ...]
+    claims: tuple[Claim, ...]
+    cuda_major: int | None
+    cuda_version: tuple[int, int] | None
+    numpy: str | None
 
     @property
     def native(self) -> tuple[str, ...]:
         """The extension modules."""
-        return tuple(member for member in self.images if member.lower().endswith(".pyd"))
+        return tuple(filter(_is_module, self.images))
 
     @property
     def cv2(self) -> tuple[str, ...]:
         """Those of the modules that are imported as cv2."""
-        return tuple(member for member in self.native if _CV2.fullmatch(member))
-
-    @property
-    def configs(self) -> dict[str, bytes]:
-        """The configuration files of OpenCV's loader, by member."""
-        names = [name for name in sorted(self.wheel.names) if _CONFIG.fullmatch(name)]
-        return {name: read_member(self.wheel.archive, name) for name in names}
-
-    @property
-    def build(self) -> dict[str, Any] | None:
-        """The facts that repack has written into a wheel that it emitted, None for any other."""
-        if BUILD_MODULE not in self.wheel.names:
-            return None
-        return read_build(read_member(self.wheel.archive, BUILD_MODULE))
+        return tuple(filter(_CV2.fullmatch, self.native))
 
     @property
     def python_dlls(self) -> frozenset[str]:
@@ -105,6 +95,83 @@ class Analysis:
         return tuple(sorted(symbols))
 
 
+def analyse(
+    path: Path,
+    *,
+    sha256: str = "",
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    memory: Memory | None = None,
+) -> Analysis:
+    """Return what the wheel at `path` is; the arguments and errors are those of `read_binaries`."""
+    wheel, binaries = read_binaries(
+        path, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task, memory=memory
+    )
+    return conclude(wheel, binaries)
+
+
+def conclude(wheel: Wheel, binaries: Binaries) -> Analysis:
+    """Return what a wheel is whose binaries are these."""
+    images, numpy = binaries
+    needs = find_needs(filter(_is_module, images), images)
+    claims = tuple(dict.fromkeys(_find_claims(wheel)))
+    major, version = _find_cuda(needs, claims)
+    return Analysis(
+        wheel=wheel,
+        images=images,
+        needs=needs,
+        claims=claims,
+        cuda_major=major,
+        cuda_version=version,
+        numpy=numpy,
+    )
+
+
+def read_configs(wheel: Wheel) -> dict[str, bytes]:
+    """Return the configuration files of OpenCV's loader, by member."""
+    names = sorted(filter(_CONFIG.fullmatch, wheel.names))
+    return {name: read_member(wheel.archive, name) for name in names}
+
+
+def _read_facts(wheel: Wheel) -> dict[str, Any] | None:
+    """Return what repack has written into a wheel that it emitted, None for any other."""
+    if BUILD_MODULE not in wheel.names:
+        return None
+    return read_build(read_member(wheel.archive, BUILD_MODULE))
+
+
+def _is_module(member: str) -> bool:
+    return member.lower().endswith(".pyd")
+
+
+def _find_claims(wheel: Wheel) -> Iterator[Claim]:
+    match (_read_facts(wheel) or {}).get("cuda"):
+        case (int(major), int() | None as minor):
+            yield Claim(BUILD_MODULE, major, minor)
+    for member, content in read_configs(wheel).items():
+        for toolkit in _TOOLKIT.finditer(content):
+            yield Claim(member, int(toolkit[1]), int(toolkit[2]))
+    name = wheel.filename
+    for place, text in {"its version": name.version.local or "", "its name": name.name}.items():
+        for label in _LABEL.finditer(text):
+            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
+
+
+def _find_cuda(
+    needs: Sequence[Need], claims: Sequence[Claim]
+) -> tuple[int | None, tuple[int, int] | None]:
+    """Return CUDA's major, and its version: the binary decides, the texts may say more."""
+    if not any(need.is_nvidia for need in needs):
+        return None, None
+    majors = possible_majors(need.dll for need in needs if need.is_cuda)
+    fitting = [claim for claim in claims if majors is None or claim.major in majors]
+    major = next((claim.major for claim in fitting), None)
+    if majors and len(majors) == 1:
+        (major,) = majors
+    minors = [claim.minor for claim in fitting if claim.major == major and claim.minor is not None]
+    return major, (major, minors[0]) if major and minors else None
+
+
 def require_windows(name: WheelName) -> None:
     """Raise InputError "not-windows" for a wheel that no Windows Python would install."""
     platforms = sorted({tag.platform for tag in name.tags})
@@ -130,9 +197,9 @@ def require_cv2(analysis: Analysis) -> None:
 
 def require_original(analysis: Analysis) -> None:
     """Raise InputError "repacked" for a wheel that repack has emitted."""
-    build = analysis.build
-    if build is not None:
-        original = build.get("original", {})
+    facts = _read_facts(analysis.wheel)
+    if facts is not None:
+        original = facts.get("original", {})
         name, sha256 = original.get("filename", "wheel"), original.get("sha256", "not known")
         raise InputError(
             "repack has made it",
@@ -140,61 +207,3 @@ def require_original(analysis: Analysis) -> None:
             file=analysis.wheel.path,
             hint=f"build from the original {name} (sha256 {sha256})",
         )
-
-
-_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
-# "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
-_LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
-
-
-def analyse(
-    path: Path,
-    *,
-    sha256: str = "",
-    allow_startup_hook: bool = False,
-    task: Task | None = None,
-    memory: Memory | None = None,
-) -> Analysis:
-    """Return what the wheel at `path` is; the arguments and errors are those of `read_binaries`."""
-    wheel, binaries = read_binaries(
-        path, sha256=sha256, allow_startup_hook=allow_startup_hook, task=task, memory=memory
-    )
-    return conclude(wheel, binaries)
-
-
-def conclude(wheel: Wheel, binaries: Binaries) -> Analysis:
-    """Return what a wheel is whose binaries are these."""
-    analysis = Analysis(wheel=wheel, images=binaries.images, numpy=binaries.numpy)
-    analysis = replace(
-        analysis,
-        needs=find_needs(analysis.native, analysis.images),
-        claims=tuple(dict.fromkeys(_find_claims(analysis))),
-    )
-    major, version = _find_cuda(analysis)
-    return replace(analysis, cuda_major=major, cuda_version=version)
-
-
-def _find_claims(analysis: Analysis) -> Iterator[Claim]:
-    match (analysis.build or {}).get("cuda"):
-        case (int(major), int() | None as minor):
-            yield Claim(BUILD_MODULE, major, minor)
-    for member, content in analysis.configs.items():
-        for toolkit in _TOOLKIT.finditer(content):
-            yield Claim(member, int(toolkit[1]), int(toolkit[2]))
-    name = analysis.wheel.filename
-    for place, text in {"its version": name.version.local or "", "its name": name.name}.items():
-        for label in _LABEL.finditer(text):
-            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
-
-
-def _find_cuda(analysis: Analysis) -> tuple[int | None, tuple[int, int] | None]:
-    """Return CUDA's major, and its version: the binary decides, the texts may say more."""
-    if not any(need.is_nvidia for need in analysis.needs):
-        return None, None
-    majors = possible_majors(need.dll for need in analysis.needs if need.is_cuda)
-    fitting = [claim for claim in analysis.claims if majors is None or claim.major in majors]
-    major = next((claim.major for claim in fitting), None)
-    if majors and len(majors) == 1:
-        (major,) = majors
-    minors = [claim.minor for claim in fitting if claim.major == major and claim.minor is not None]
-    return major, (major, minors[0]) if major and minors else None

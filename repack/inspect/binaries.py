@@ -1,11 +1,11 @@
-"""What a wheel's binaries say, read while its content is verified, in constant memory."""
+"""What a wheel's binaries say, read while its content is verified: who needs which DLL."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,10 +15,12 @@ from repack.dlls.families import Dll, Kind, classify, key_of, partners
 from repack.dlls.pe import Image, read_image
 from repack.files import Memory, sha256_of
 from repack.wheel.archive import Member
-from repack.wheel.reader import Sink, Wheel, read_wheel
+from repack.wheel.reader import Wheel, read_wheel
 
-#: Raise it when something else is remembered of a wheel.
-_FORMAT = 2
+#: The .pyd and .dll members of a wheel, by name, and the ABI of NumPy, "1" or "2", that its modules
+#: are built for, None where none uses it.
+Binaries: TypeAlias = tuple[dict[str, Image], str | None]
+
 _SUFFIXES = (".pyd", ".dll")
 # What NumPy's headers import at run time: those of 2.x look for numpy._core first, and for 1.x's
 # place after it; before 1.16 the module was called multiarray.
@@ -27,96 +29,6 @@ _NUMPY_1 = (b"numpy.core._multiarray_umath\0", b"numpy.core.multiarray\0")
 #: Of every mark a part: one search of the binary in place of three.
 _ALL_MARKS = b"multiarray"
 _CHUNK = 1 << 18
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Binaries:
-    """The .pyd and .dll members of a wheel as PE files, by name.
-
-    `numpy` is the ABI, "1" or "2", of the NumPy that the modules are built for, None where no
-    module uses it.
-    """
-
-    images: Mapping[str, Image]
-    numpy: str | None = None
-
-
-def read_binaries(
-    path: Path,
-    *,
-    sha256: str = "",
-    allow_startup_hook: bool = False,
-    task: Task | None = None,
-    memory: Memory | None = None,
-) -> tuple[Wheel, Binaries]:
-    """Return the wheel at `path`, checked wholly, and its binaries.
-
-    `sha256` is the file's where it is known; `task` advances by its bytes. The content of a wheel
-    that `memory` knows by its hash is not compared with RECORD once more. Raises InputError as
-    `read_wheel` does, and "not-pe" for a .pyd or .dll that is no PE file.
-    """
-    if memory and not sha256:
-        sha256 = sha256_of(path)
-    key = f"{sha256}-{_FORMAT}-{__version__}"
-    known = memory.recall(key, lambda value: msgspec.convert(value, Binaries)) if memory else None
-    read = partial(read_wheel, path, sha256=sha256, allow_startup_hook=allow_startup_hook)
-    if known:
-        return read(checked=True), known
-    wheel, binaries = _look_into(path, partial(read, task=task))
-    if memory:
-        memory.keep(key, msgspec.to_builtins(binaries))
-    return wheel, binaries
-
-
-def _look_into(path: Path, read: Callable[..., Wheel]) -> tuple[Wheel, Binaries]:
-    """Return the wheel that `read` gives, and its binaries, collected while it reads."""
-    images: dict[str, Image] = {}
-    numpy: set[str] = set()
-    waiting: list[Member] = []
-    # A binary's tables point to and fro, so each lies in a temporary file until it is read.
-    with (
-        TemporaryDirectory(prefix="repack-") as folder,
-        Path(folder, "binary").open("wb") as stream,
-    ):
-
-        def look_into_waiting() -> None:
-            stream.flush()
-            for member in waiting:
-                images[member.name] = read_image(Path(stream.name), name=member.name, file=path)
-                if member.name.lower().endswith(".pyd"):
-                    numpy.update(find_numpy_abi(Path(stream.name)))
-            waiting.clear()
-
-        def collect(member: Member) -> Sink | None:
-            # The one before is whole now, and its checksum is right.
-            look_into_waiting()
-            if not member.name.lower().endswith(_SUFFIXES):
-                return None
-            waiting.append(member)
-            stream.seek(0)
-            stream.truncate()
-            return stream.write
-
-        wheel = read(sink=collect)
-        look_into_waiting()
-    return wheel, Binaries(images=dict(sorted(images.items())), numpy=max(numpy, default=None))
-
-
-def find_numpy_abi(binary: Path) -> set[str]:
-    """Return the ABIs of NumPy that a module names."""
-    abis = set()
-    window = b""
-    with binary.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            # A mark may lie across the edge of two chunks.
-            window = window[-len(_NUMPY_2) :] + chunk
-            if _ALL_MARKS not in window:
-                continue
-            if _NUMPY_2 in window:
-                return {"2"}
-            if any(mark in window for mark in _NUMPY_1):
-                abis.add("1")
-    return abis
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +53,71 @@ class Need:
     def is_nvidia(self) -> bool:
         """Whether it is of these, or of the display driver."""
         return self.is_cuda or self.dll.family == "driver"
+
+
+def read_binaries(
+    path: Path,
+    *,
+    sha256: str = "",
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    memory: Memory | None = None,
+) -> tuple[Wheel, Binaries]:
+    """Return the wheel at `path`, checked wholly, and its binaries.
+
+    `sha256` is the file's where it is known; `task` advances by its bytes. The content of a wheel
+    that `memory` knows by its hash is not compared with RECORD once more. Raises InputError as
+    `read_wheel` does, and "not-pe" for a .pyd or .dll that is no PE file.
+    """
+    sha256 = sha256 or sha256_of(path)
+    key = f"{sha256}-{__version__}"
+    known = memory.recall(key, lambda value: msgspec.convert(value, Binaries)) if memory else None
+    images: dict[str, Image] = {}
+    abis: set[str] = set()
+    # A binary's tables point to and fro, so each lies in a temporary file until it is read.
+    with TemporaryDirectory(prefix="repack-") as folder:
+        binary = Path(folder, "binary")
+
+        def look_into(member: Member, pieces: Iterator[bytes]) -> None:
+            if not member.name.lower().endswith(_SUFFIXES):
+                return
+            with binary.open("wb") as file:
+                file.writelines(pieces)
+            images[member.name] = read_image(binary, name=member.name, file=path)
+            if member.name.lower().endswith(".pyd"):
+                abis.update(find_numpy_abi(binary))
+
+        wheel = read_wheel(
+            path,
+            collect=look_into,
+            checked=known is not None,
+            allow_startup_hook=allow_startup_hook,
+            task=task,
+            sha256=sha256,
+        )
+    if known:
+        return wheel, known
+    binaries = dict(sorted(images.items())), max(abis, default=None)
+    if memory:
+        memory.keep(key, msgspec.to_builtins(binaries))
+    return wheel, binaries
+
+
+def find_numpy_abi(binary: Path) -> set[str]:
+    """Return the ABIs of NumPy that a module names."""
+    abis = set()
+    window = b""
+    with binary.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            # A mark may lie across the edge of two chunks.
+            window = window[-len(_NUMPY_2) :] + chunk
+            if _ALL_MARKS not in window:
+                continue
+            if _NUMPY_2 in window:
+                return {"2"}
+            if any(mark in window for mark in _NUMPY_1):
+                abis.add("1")
+    return abis
 
 
 def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Need, ...]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
-from repack.inspect.analysis import Analysis
+from repack.inspect.analysis import Analysis, read_configs
 from repack.inspect.pythons import (
     correct_requirements,
     is_numpy,
@@ -45,14 +45,13 @@ def find_findings(analysis: Analysis, pythons: Collection[str] = ()) -> tuple[Fi
     """
     rows = [
         *_check_cuda(analysis),
-        *_check_configs(analysis),
+        *_check_texts(analysis),
         *_check_tag(analysis),
-        *_check_layout(analysis),
         *_check_numpy(analysis, pythons),
         *_check_carried(analysis),
     ]
     findings = [make_finding(*row) for row in rows]
-    return tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message)))
+    return tuple(sorted(findings, key=lambda finding: (finding.code, finding.member)))
 
 
 def make_finding(code: str, member: str, *words: object) -> Finding:
@@ -79,8 +78,13 @@ def _check_cuda(analysis: Analysis) -> Iterator[Row]:
             yield "unknown-dll", need.needed_by[0], need.dll.name + how
 
 
-def _check_configs(analysis: Analysis) -> Iterator[Row]:
-    for member, content in analysis.configs.items():
+def _check_texts(analysis: Analysis) -> Iterator[Row]:
+    wheel = analysis.wheel
+    if wheel.root_is_purelib and analysis.images:
+        yield "purelib-mismatch", f"{wheel.dist_info}/WHEEL", len(analysis.images)
+    for member in startup_hooks(wheel.names):
+        yield "startup-hook", member
+    for member, content in read_configs(wheel).items():
         try:
             directories = machine_directories(content)
         except PatchError as error:
@@ -95,9 +99,10 @@ def _check_tag(analysis: Analysis) -> Iterator[Row]:
     machines = {_MACHINES.get(tag.platform) for tag in name.tags}
     places = {(tag.interpreter, tag.platform) for tag in name.tags}
     pythons = frozenset.intersection(*map(python_dlls, name.tags))
-    reached = {need.in_wheel for need in analysis.needs if need.in_wheel} | set(analysis.native)
-    for member in sorted(reached):
-        image = analysis.images[member]
+    reached = {*analysis.native, *(need.in_wheel for need in analysis.needs)}
+    for member, image in analysis.images.items():
+        if member not in reached:
+            continue
         for imported in image.imports:
             dll = imported.dll.lower()
             if _PYTHON_DLL.fullmatch(dll) and dll not in pythons:
@@ -107,14 +112,6 @@ def _check_tag(analysis: Analysis) -> Iterator[Row]:
             yield "tag-mismatch", member, f"its name says {suffix[1]}-{suffix[2]}", name.tag
         if image.machine not in machines:
             yield "tag-mismatch", member, f"it is for {image.machine}", name.tag
-
-
-def _check_layout(analysis: Analysis) -> Iterator[Row]:
-    wheel = analysis.wheel
-    if wheel.root_is_purelib and analysis.images:
-        yield "purelib-mismatch", f"{wheel.dist_info}/WHEEL", len(analysis.images)
-    for member in startup_hooks(wheel.names):
-        yield "startup-hook", member
 
 
 def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """Which Pythons a wheel's tags serve, and which NumPy its requirements leave them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
@@ -15,9 +15,8 @@ from repack.wheel.names import WheelName
 _FIRST_WITHOUT_M = 8
 #: Python 3.x -> the first NumPy that has a wheel for it; later Pythons have no earlier one.
 _FIRST_NUMPY = {12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
-#: The Pythons 3.x for which there is a NumPy 2, and those to come; its releases likewise.
+#: The Pythons 3.x for which there is a NumPy 2, and those to come.
 _PYTHONS_OF_NUMPY_2 = range(9, 20)
-_NUMPY_2 = tuple(f"2.{minor}.0" for minor in range(30))
 _UPPER_BOUNDS = {"<", "<=", "==", "~="}
 
 
@@ -76,38 +75,32 @@ def correct_requirements(requires: Iterable[str], abi: str | None) -> tuple[str,
 
 def lets_in_numpy_2(requires: Iterable[str], python: str) -> bool:
     """Return whether the Requires-Dist lines let in a NumPy 2, where that Python has one."""
-    specifiers = [
-        requirement.specifier
-        for requirement in select_requirements(filter(is_numpy, requires), python)
-    ]
-    return _minor_of(python) in _PYTHONS_OF_NUMPY_2 and any(
-        all(specifier.contains(version) for specifier in specifiers) for version in _NUMPY_2
-    )
+    below = any(True for line in requires for _ in _bounds_below("2.0.0", line, python))
+    return _minor_of(python) in _PYTHONS_OF_NUMPY_2 and not below
 
 
 def leaves_no_numpy(line: str, python: str) -> bool:
     """Return whether no NumPy that the line lets in has a wheel for that Python."""
-    return bool(_excluding_bounds(line, _minor_of(python)))
+    first = _FIRST_NUMPY.get(min(_minor_of(python), max(_FIRST_NUMPY)))
+    return first is not None and any(_bounds_below(first, line, python))
 
 
-def _excluding_bounds(line: str, minor: int) -> list[Specifier]:
-    """Return the bounds in a line for NumPy that leave Python 3.`minor` without any."""
-    first = _FIRST_NUMPY.get(min(minor, max(_FIRST_NUMPY)))
-    if first is None or not is_numpy(line):
-        return []
-    return [
-        bound
-        for requirement in select_requirements([line], f"3.{minor}")
-        for bound in requirement.specifier
-        if bound.operator in _UPPER_BOUNDS
-        and not bound.contains(first)
-        and Version(bound.version.removesuffix(".*")) <= Version(first)
-    ]
+def _bounds_below(first: str, line: str, python: str) -> Iterator[Specifier]:
+    """Yield the bounds by which a line lets in no NumPy from `first` on, on that Python."""
+    for requirement in select_requirements([line] if is_numpy(line) else [], python):
+        for bound in requirement.specifier:
+            is_upper = bound.operator in _UPPER_BOUNDS and not bound.contains(first)
+            if is_upper and Version(bound.version.removesuffix(".*")) <= Version(first):
+                yield bound
 
 
 def _lift_bounds(line: str) -> str:
     """Return the line without the bounds that leave a Python without any NumPy."""
-    excluding = [bound for minor in _FIRST_NUMPY for bound in _excluding_bounds(line, minor)]
+    excluding = [
+        bound
+        for minor, first in _FIRST_NUMPY.items()
+        for bound in _bounds_below(first, line, f"3.{minor}")
+    ]
     if not excluding:
         return line
     requirement = Requirement(line)

@@ -9,6 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -35,14 +36,14 @@ END, END_SIGNATURE = struct.Struct("<4s4H2LH"), b"PK\5\6"
 END64, END64_SIGNATURE = struct.Struct("<4sQ2H2L4Q"), b"PK\6\6"
 LOCATOR, LOCATOR_SIGNATURE = struct.Struct("<4sLQL"), b"PK\6\7"
 _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
-_LINE_ENDS = dict.fromkeys(b"\t\r\n")
 
-#: Own limits, in bytes: of the directory, and of what all members inflate to. Below the floor no
-#: ratio is looked at; so the rule of the public index.
-_DIRECTORY_LIMIT, _TOTAL_LIMIT = 16 << 20, 64 << 30
+#: In bytes: what the processor's cache holds, inflated.
+_PIECE = 1 << 16
+#: Own limit in bytes: no wheel has a directory like that.
+_DIRECTORY_LIMIT = 16 << 20
+#: What the members of an archive may inflate to, in bytes, and as a multiple of its size, which
+#: below the floor nobody looks at: so the rule of the public index.
 _RATIO_FLOOR, _RATIO_LIMIT = 64 << 20, 50
-#: The shortest DEFLATE stream, of nothing.
-_EMPTY_STREAM = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +61,16 @@ class Member:
     method: int
     offset: int
     mode: int
-    directory: bool
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is an empty folder."""
+        return self.name.endswith("/")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
-    """A ZIP archive whose structure was checked; its content only by `hash_members`.
+    """A ZIP archive whose structure was checked, its content not yet.
 
     `size` is in bytes, `members` are in the directory's order, `modified` is the file's time in
     nanoseconds.
@@ -77,9 +82,9 @@ class Archive:
     modified: int
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of all members, in the directory's order."""
-        return tuple(member.name for member in self.members)
+    def files(self) -> tuple[str, ...]:
+        """The names of all members but folders, in the directory's order."""
+        return tuple(member.name for member in self.members if not member.is_folder)
 
     def member(self, name: str) -> Member | None:
         """Return the member called exactly `name`, or None."""
@@ -121,16 +126,33 @@ def open_archive(path: Path) -> Archive:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             start, count, listing = _read_directory(path, file, status.st_size)
-            entries = _parse_directory(path, listing, count)
+            entries = list(_parse_directory(path, listing, count))
             check_names((entry.member.name for entry in entries), path)
             total = sum(entry.member.size for entry in entries)
-            if total > min(_TOTAL_LIMIT, max(_RATIO_FLOOR, _RATIO_LIMIT * status.st_size)):
+            if total > max(_RATIO_FLOOR, _RATIO_LIMIT * status.st_size):
                 refuse(path, f"inflates from {status.st_size:,} bytes to {total:,}", "bomb")
             members = _place_members(path, file, entries, start)
             _check_with_zipfile(path, file, members)
     except OSError as error:
         raise not_read(path, error) from error
     return Archive(path=path, size=status.st_size, members=members, modified=status.st_mtime_ns)
+
+
+def read_packed(file: BinaryIO, path: Path, member: Member) -> Iterator[bytes]:
+    """Yield the member's bytes as they lie in `file`, which is that at `path`.
+
+    Raises InputError where it cannot be read, or ends too early.
+    """
+    left = member.compressed_size
+    try:
+        file.seek(member.offset)
+        while left and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+    except OSError as error:
+        raise not_read(path, error) from error
+    if left:
+        refuse(path, "was changed while it was in use", "changed", member.name, "run again")
 
 
 def format_end(directory: tuple[int, ...], comment: bytes = b"") -> bytes:
@@ -180,60 +202,59 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int, by
     if not agree or not tail.endswith(expected) or start + length + len(expected) != size:
         what = "its end records do not fit what lies before them, or more lies behind them"
         refuse(path, what, "end-record")
-    if not comment.decode("utf-8", "surrogateescape").translate(_LINE_ENDS).isprintable():
-        refuse(path, "its comment is no text", "end-record")
-    if length > _DIRECTORY_LIMIT:
-        refuse(path, f"{count:,} members, more than any wheel has", "bomb")
+    words = comment.decode("utf-8", "surrogateescape").split()
+    if not "".join(words).isprintable() or length > _DIRECTORY_LIMIT:
+        refuse(path, "its comment is no text, or its directory is too large", "end-record")
     return start, count, _read(file, start, length)
 
 
-def _parse_directory(path: Path, listing: bytes, count: int) -> list[_Entry]:
-    entries = []
+def _parse_directory(path: Path, listing: bytes, count: int) -> Iterator[_Entry]:
     at = 0
-    while at < len(listing):
+    for _ in range(count):
         fields = CENTRAL.unpack_from(listing.ljust(at + CENTRAL.size, b"\0"), at)
         name_length, extra_length, comment_length, disk = fields[10:14]
         name_end = at + CENTRAL.size + name_length
-        raw_name, extra = listing[at + CENTRAL.size : name_end], listing[name_end:][:extra_length]
+        raw_name = listing[at + CENTRAL.size : name_end]
         at = name_end + extra_length
         if fields[0] != CENTRAL_SIGNATURE or at > len(listing) or comment_length or disk:
             what = "the directory is damaged there, or has a comment or another disk"
             refuse(path, what, "end-record", raw_name.decode("utf-8", "backslashreplace"))
-        entries.append(_parse_entry(path, fields, raw_name, extra))
-    if len(entries) != count:
-        what = f"{len(entries)} members are listed, {count} announced"
-        refuse(path, what, "end-record")
-    return entries
+        yield _parse_entry(path, fields, raw_name, listing[name_end:at])
+    if at != len(listing):
+        refuse(path, f"its directory lists more than the {count} members announced", "end-record")
 
 
 def _parse_entry(path: Path, fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> _Entry:
     """Return the entry of these fields of CENTRAL."""
-    _, _, needed, flags, method, _, _, crc = fields[:8]
+    _, _, needed, flags, method, _, _, crc, packed, size = fields[:10]
     try:
         name = raw_name.decode("utf-8" if flags & UTF8_FLAG else "ascii")
     except UnicodeDecodeError:
         what = "the name is not in the encoding that it is marked with, UTF-8 or ASCII"
         refuse(path, what, "bad-encoding", raw_name.decode("utf-8", "backslashreplace"))
     field = _parse_extras(path, name, raw_name, extra).get(ZIP64_EXTRA)
-    narrow = (fields[9], fields[8], fields[16])
-    count = narrow.count(MAX32)
-    if (field is None) != (count == 0) or len(field or b"") != 8 * count:
-        refuse(path, "its ZIP64 field is not what its sizes ask for", "bad-extra", name)
-    # Only what does not fit is in the field, in this order (APPNOTE 4.5.3).
-    wide = iter(struct.unpack(f"<{count}Q", field or b""))
-    size, compressed_size, offset = (next(wide) if n == MAX32 else n for n in narrow)
+    size, packed, offset = _widen(path, name, (size, packed, fields[16]), field)
     member = Member(
         name=name,
         size=size,
-        compressed_size=compressed_size,
+        compressed_size=packed,
         crc=crc,
         method=method,
         offset=offset,
         mode=fields[15] >> 16,
-        directory=name.endswith("/"),
     )
-    _check_member(path, member, needed=needed, flags=flags, dos_attributes=fields[15] & 0xFF)
+    _check_kind(path, member, dos_attributes=fields[15] & 0xFF)
+    _check_packing(path, member, flags, needed)
     return _Entry(member, raw_name, fields[2:7], field is not None)
+
+
+def _widen(path: Path, name: str, numbers: Sequence[int], field: bytes | None) -> list[int]:
+    """Return the numbers of a header; in the ZIP64 field is only what does not fit (4.5.3)."""
+    count = numbers.count(MAX32)
+    if (field is None) != (count == 0) or len(field or b"") != 8 * count:
+        refuse(path, "its ZIP64 field is not what its sizes ask for", "header-mismatch", name)
+    wide = iter(struct.unpack(f"<{count}Q", field or b""))
+    return [next(wide) if number == MAX32 else number for number in numbers]
 
 
 def _parse_extras(path: Path, name: str, raw_name: bytes, raw: bytes) -> dict[int, bytes]:
@@ -244,7 +265,7 @@ def _parse_extras(path: Path, name: str, raw_name: bytes, raw: bytes) -> dict[in
         kind, length = struct.unpack_from("<HH", raw.ljust(at + 4, b"\xff"), at)
         at += 4 + length
         if at > len(raw) or kind in fields:
-            refuse(path, "its extra fields are cut short or there twice", "bad-extra", name)
+            refuse(path, "its extra fields are cut short or there twice", "header-mismatch", name)
         if kind in _REFUSED_EXTRAS:
             what = f"may be encrypted, a link or commented, says the extra field {kind:#06x}"
             refuse(path, what, "unsupported", name)
@@ -256,19 +277,20 @@ def _parse_extras(path: Path, name: str, raw_name: bytes, raw: bytes) -> dict[in
     return fields
 
 
-def _check_member(
-    path: Path, member: Member, *, needed: int, flags: int, dos_attributes: int
-) -> None:
-    """Raise InputError unless it is a file, or an empty folder, packed as every reader knows."""
-    if member.directory:
-        kind, is_special = stat.S_IFDIR, bool(member.size or member.crc)
-        is_special |= member.compressed_size > _EMPTY_STREAM
+def _check_kind(path: Path, member: Member, *, dos_attributes: int) -> None:
+    """Raise InputError unless it is a plain file or an empty folder."""
+    if member.is_folder:
+        is_special, kind = member.size > 0, stat.S_IFDIR
     else:
-        kind, is_special = stat.S_IFREG, bool(member.mode & _SET_ID_BITS)
-        is_special |= bool(dos_attributes & _DOS_VOLUME_OR_FOLDER)
+        is_special, kind = bool(dos_attributes & _DOS_VOLUME_OR_FOLDER), stat.S_IFREG
+        is_special |= bool(member.mode & _SET_ID_BITS)
     if is_special or stat.S_IFMT(member.mode) not in (0, kind):
         what = f"is no plain file or empty folder (mode {member.mode:o}, {dos_attributes:#x})"
         refuse(path, what, "special-file", member.name)
+
+
+def _check_packing(path: Path, member: Member, flags: int, needed: int) -> None:
+    """Raise InputError unless it is packed as every reader knows."""
     if flags & ~_KNOWN_FLAGS or member.method not in (STORED, DEFLATED) or needed > ZIP64_VERSION:
         how = f"flags {flags:#06x}, method {member.method}, version {needed}"
         refuse(path, f"is encrypted, or packed as few know: {how}", "unsupported", member.name)
@@ -307,28 +329,25 @@ def _check_local(path: Path, file: BinaryIO, entry: _Entry) -> tuple[int, int]:
     header = LOCAL.unpack(_read(file, member.offset, LOCAL.size).ljust(LOCAL.size))
     name_length, extra_length = header[-2:]
     raw_name, extra = file.read(name_length), file.read(extra_length)
+    start = file.tell()
     if header[0] != LOCAL_SIGNATURE or raw_name != entry.raw_name:
         refuse(path, "has no header of its name where it is to be", "header-mismatch", member.name)
     field = _parse_extras(path, member.name, raw_name, extra).get(ZIP64_EXTRA)
-    sizes, is_streamed = (member.compressed_size, member.size), common[0] & _DESCRIPTOR_FLAG
-    expected = []
-    for crc, packed, size in [(member.crc, *sizes), *([(0, 0, 0)] if is_streamed else [])]:
-        # Some streaming writers announce by an empty field that the sizes behind are wide.
-        if field is None or (not field and is_streamed):
-            expected.append((crc, packed, size))
-        elif field == struct.pack("<2Q", size, packed):
-            expected.append((crc, MAX32, MAX32))
-    if field is not None or entry.is_wide:
-        # Some name the version in one of the two headers alone.
-        needed = header[1] if ZIP64_VERSION in (needed, header[1]) else needed
-    if header[1:6] != (needed, *common) or header[6:9] not in expected:
+    is_wide, is_streamed = field is not None, bool(common[0] & _DESCRIPTOR_FLAG)
+    # Some streaming writers announce by an empty field that the sizes behind are wide.
+    sizes = _widen(path, member.name, header[8:6:-1], field or None if is_streamed else field)
+    facts = [(member.crc, member.size, member.compressed_size)]
+    facts += [(0, 0, 0)] if is_streamed else []
+    # With ZIP64 some name the version in one of the two headers alone.
+    one_version = (is_wide or entry.is_wide) and ZIP64_VERSION in {needed, header[1]}
+    is_same = header[2:6] == (*common,) and (header[1] == needed or one_version)
+    if not is_same or (header[6], *sizes) not in facts:
         what = "its own header is not what the directory says of it"
         refuse(path, what, "header-mismatch", member.name)
-    offset = member.offset + LOCAL.size + name_length + extra_length
-    end = offset + member.compressed_size
+    end = start + member.compressed_size
     if is_streamed:
-        end += _measure_descriptor(path, member, _read(file, end, 24), is_wide=field is not None)
-    return offset, end
+        end += _measure_descriptor(path, member, _read(file, end, 24), is_wide=is_wide)
+    return start, end
 
 
 def _measure_descriptor(path: Path, member: Member, raw: bytes, *, is_wide: bool) -> int:

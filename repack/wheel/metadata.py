@@ -1,4 +1,4 @@
-"""METADATA and WHEEL: what they say, and edits that leave every other byte as it was."""
+"""METADATA, WHEEL and RECORD: what they say, and edits that leave every other byte as it was."""
 
 import base64
 import csv
@@ -22,6 +22,9 @@ from packaging.version import InvalidVersion, Version
 
 from repack import files
 from repack.wheel.names import WheelName, refuse
+
+#: The specification asks for SHA-256 or better.
+_HASH_AND_SIZE = re.compile(r"sha(256|384|512)=[^,]+,(0|[1-9][0-9]{0,18})")
 
 
 def parse_metadata(content: bytes, filename: WheelName, file: Path, member: str) -> RawMetadata:
@@ -141,26 +144,16 @@ def edit_metadata(
     the headers. A value of `add` that is not there yet gets a line behind its field's others.
     """
     lines, newline, body = _split_headers(content)
-
-    def places(field: str) -> list[int]:
+    for field, values in (*fields.items(), *(add or {}).items()):
         start = f"{field.lower()}:".encode()
-        return [number for number, line in enumerate(lines) if line.lower().startswith(start)]
-
-    def format_lines(field: str, values: Iterable[str]) -> list[bytes]:
-        return [f"{field}: {value}".encode() + newline for value in values]
-
-    for field, values in fields.items():
-        own, new = places(field), format_lines(field, values)
-        if [lines[number] for number in own] != new:
-            at = own[0] if own else len(lines)
-            for number in reversed(own):
-                del lines[number]
+        own = [line for line in lines if line.lower().startswith(start)]
+        new = [f"{field}: {value}".encode() + newline for value in values]
+        if field not in fields:
+            new = [*own, *(line for line in new if line.split() not in map(bytes.split, own))]
+        if new != own:
+            at = lines.index(own[0]) if own else len(lines)
+            lines = [line for line in lines if line not in own]
             lines[at:at] = new
-    for field, values in (add or {}).items():
-        own = places(field)
-        stated = {lines[number].partition(b":")[2].strip() for number in own}
-        at = own[-1] + 1 if own else len(lines)
-        lines[at:at] = format_lines(field, [v for v in values if v.encode() not in stated])
     return b"".join(lines) + body
 
 
@@ -205,12 +198,6 @@ def _split_headers(content: bytes) -> tuple[list[bytes], bytes, bytes]:
     return headers, newline, b"".join(lines)
 
 
-#: The specification asks for SHA-256 or better.
-_HASH = re.compile(r"sha(256|384|512)=")
-_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
-_COLUMNS = 3
-
-
 class RecordEntry(NamedTuple):
     """One row: `hash` is "sha256=" and URL-safe base64 without padding, `size` is in bytes."""
 
@@ -252,19 +239,19 @@ def parse_record(content: bytes, *, name: str, file: Path) -> dict[str, RecordEn
         rows = [row for row in csv.reader(table, strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         refuse(file, f"it cannot be read as a table: {error}", "record", name)
-    cells: dict[str, list[str]] = {}
-    for row in rows:
-        if len(row) != _COLUMNS or row[0] in cells:
-            refuse(file, "its row is there twice, or not path, hash and size", "record", row[0])
-        cells[row[0]] = row[1:]
-    if cells.get(name) != ["", ""]:
+    facts: dict[str, str] = {}
+    for path, *cells in rows:
+        if path in facts:
+            refuse(file, "RECORD lists it twice", "record", path)
+        facts[path] = ",".join(cells)
+    if facts.get(name) != ",":
         refuse(file, "it does not list itself, without hash and size", "record", name)
     entries = {}
-    for path in sorted(cells.keys() - {*unhashed_members(name)}):
-        digest, size = cells[path]
-        if not _HASH.match(digest) or not _SIZE.fullmatch(size):
-            what = f"{digest!r} is not sha256 or better, or {size!r} is no size"
+    for path in sorted(facts.keys() - {*unhashed_members(name)}):
+        if not _HASH_AND_SIZE.fullmatch(facts[path]):
+            what = f"RECORD has {facts[path]!r}, not a hash, sha256 or better, and a size"
             refuse(file, what, "record", path)
+        digest, size = facts[path].split(",")
         entries[path] = RecordEntry(digest, int(size))
     return entries
 

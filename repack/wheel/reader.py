@@ -7,8 +7,7 @@ from configparser import ConfigParser
 from configparser import Error as ConfigError
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from packaging.metadata import RawMetadata
 from packaging.utils import canonicalize_name
@@ -17,8 +16,7 @@ from zlib_ng import zlib_ng
 
 from repack import files
 from repack.console import Task
-from repack.files import not_read
-from repack.wheel.archive import DEFLATED, Archive, Member, open_archive
+from repack.wheel.archive import DEFLATED, Archive, Member, open_archive, read_packed
 from repack.wheel.metadata import (
     RecordEntry,
     lists_licenses,
@@ -30,94 +28,12 @@ from repack.wheel.metadata import (
 )
 from repack.wheel.names import WheelName, parse_filename, refuse
 
-#: Takes a member's content, piece by piece.
-Sink = Callable[[bytes], object]
+#: Is given each member, in the order in which they lie, and its content piece by piece, of which it
+#: takes what it wants; its checksum is right once the last piece has come.
+Collect: TypeAlias = Callable[[Member, Iterator[bytes]], object]
 
-#: In bytes: what the processor's cache holds, inflated.
-_PIECE = 1 << 16
-_RAW_DEFLATE = -15
 # The stub calls the class an instance.
 _NOT_DEFLATE: type[Exception] = zlib_ng.error  # type: ignore[assignment]
-
-
-def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
-    """Return the content of the member `name`, at most `limit` bytes; raises InputError."""
-    member = archive.member(name)
-    if member is None:
-        refuse(archive.path, "is not in the archive", "no-member", name)
-    if member.size > limit:
-        what = f"has {member.size:,} bytes, more than the {limit:,} that are read"
-        refuse(archive.path, what, "too-large", name)
-    with archive.open() as file:
-        return b"".join(_read_content(file, archive, member))
-
-
-def hash_members(
-    archive: Archive,
-    *,
-    algorithms: Mapping[str, str] = MappingProxyType({}),
-    sink: Callable[[Member], Sink | None] = lambda _: None,
-    task: Task | None = None,
-) -> Iterator[tuple[str, RecordEntry]]:
-    """Yield each file's name and the row that RECORD has to have, once its content proved sound.
-
-    `algorithms` maps members to hash names where it is not sha256. `sink` is asked for each file,
-    in the order in which they lie, who takes its content; that may prove wrong at its end. `task`
-    advances by bytes of the archive. Raises InputError: bad-data, size-lie, crc.
-    """
-    files = [member for member in archive.members if not member.directory]
-    with archive.open() as file:
-        for member in sorted(files, key=lambda member: member.offset):
-            algorithm = algorithms.get(member.name, "sha256")
-            digest, receive = hashlib.new(algorithm), sink(member)
-            for piece in _read_content(file, archive, member):
-                digest.update(piece)
-                if receive is not None:
-                    receive(piece)
-            yield member.name, make_entry(digest.digest(), member.size, algorithm)
-            if task is not None:
-                task.advance(member.compressed_size)
-
-
-def _read_content(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
-    """Yield the member's content, never more than it announces."""
-    inflater = zlib_ng.decompressobj(_RAW_DEFLATE) if member.method == DEFLATED else None
-    crc, left = 0, member.size
-    for packed in _read_packed(file, archive, member):
-        try:
-            # One byte more than announced is enough to know; a bomb makes 1,032 of each byte.
-            piece = inflater.decompress(packed, left + 1) if inflater else packed
-        except _NOT_DEFLATE:
-            refuse(archive.path, "is no DEFLATE data", "bad-data", member.name)
-        left -= len(piece)
-        if left < 0 or (inflater and inflater.unused_data):
-            break
-        crc = zlib_ng.crc32(piece, crc)
-        yield piece
-    if left >= 0 and inflater and not inflater.eof:
-        refuse(archive.path, "its DEFLATE data has no end", "bad-data", member.name)
-    if left or (inflater and inflater.unused_data):
-        what = f"inflates to other than the {member.size:,} bytes announced, or has more behind"
-        refuse(archive.path, what, "size-lie", member.name)
-    if crc != member.crc:
-        what = f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"
-        refuse(archive.path, what, "crc", member.name)
-
-
-def _read_packed(file: BinaryIO, archive: Archive, member: Member) -> Iterator[bytes]:
-    """Yield the member's bytes as they lie."""
-    left = member.compressed_size
-    try:
-        file.seek(member.offset)
-        while left and (piece := file.read(min(left, _PIECE))):
-            left -= len(piece)
-            yield piece
-    except OSError as error:
-        raise not_read(archive.path, error) from error
-    if left:
-        refuse(archive.path, "the file ends within it", "changed", member.name)
-
-
 _SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
 _DATA = re.compile(r"[^/]+\.data/", re.IGNORECASE)
@@ -133,13 +49,48 @@ _HOOK = re.compile(
 )
 
 
+def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
+    """Return the content of the member `name`, at most `limit` bytes; raises InputError."""
+    member = archive.member(name)
+    if member is None:
+        refuse(archive.path, "is not in the archive", "no-member", name)
+    if member.size > limit:
+        what = f"has {member.size:,} bytes, more than the {limit:,} that are read"
+        refuse(archive.path, what, "too-large", name)
+    with archive.open() as file:
+        return b"".join(_read_content(file, archive.path, member))
+
+
+def _read_content(file: BinaryIO, path: Path, member: Member) -> Iterator[bytes]:
+    """Yield the member's content, never more than it announces; raises InputError."""
+    inflater = zlib_ng.decompressobj(-15) if member.method == DEFLATED else None
+    crc, left = 0, member.size
+    for packed in read_packed(file, path, member):
+        try:
+            # One byte more than announced is enough to know; a bomb makes 1,032 of each byte.
+            piece = inflater.decompress(packed, left + 1) if inflater else packed
+        except _NOT_DEFLATE:
+            refuse(path, "is no DEFLATE data", "bad-data", member.name)
+        left -= len(piece)
+        if left < 0 or (inflater and inflater.unused_data):
+            break
+        crc = zlib_ng.crc32(piece, crc)
+        yield piece
+    if left or (inflater and (inflater.unused_data or not inflater.eof)):
+        what = f"its data does not end with the {member.size:,} bytes announced"
+        refuse(path, what, "size-lie", member.name)
+    if crc != member.crc:
+        what = f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"
+        refuse(path, what, "crc", member.name)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wheel:
     """A wheel whose every byte has been checked against its own RECORD.
 
     `metadata` and `wheel_file` are the bytes of METADATA and WHEEL; `record` has a row for each
-    file but RECORD and its signatures; `size` is in bytes, `sha256` hexadecimal, of the file;
-    `requires_python` is "" where there is none, or one that nobody understands.
+    file but RECORD and its signatures; `sha256`, hexadecimal, is the file's; `requires_python` is
+    "" where there is none, or one that nobody understands.
     """
 
     path: Path
@@ -149,7 +100,6 @@ class Wheel:
     metadata: bytes
     wheel_file: bytes
     record: Mapping[str, RecordEntry]
-    size: int
     sha256: str
     requires_python: str
     requires: tuple[str, ...]
@@ -159,13 +109,18 @@ class Wheel:
     @property
     def names(self) -> tuple[str, ...]:
         """The files in the wheel, folders left out, in their order."""
-        return _files_in(self.archive)
+        return self.archive.files
+
+    @property
+    def size(self) -> int:
+        """How large the file is, in bytes."""
+        return self.archive.size
 
 
 def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its content
     path: Path,
     *,
-    sink: Callable[[Member], Sink | None] = lambda _: None,
+    collect: Collect = lambda *_: None,
     allow_startup_hook: bool = False,
     task: Task | None = None,
     sha256: str = "",
@@ -173,10 +128,10 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
 ) -> Wheel:
     """Return the wheel at `path`, checked wholly, in one pass over its content.
 
-    `sink` may give, for a member, who is to receive its content meanwhile; `task` advances by bytes
-    of the file. `sha256` is the file's where it is known. Where the content was `checked` against
-    RECORD before, all is checked but that. Raises InputError, whose code says which rule is broken;
-    "startup-hook", a file that Python would run at each start, only if not `allow_startup_hook`.
+    `task` advances by bytes of the file. `sha256` is the file's where it is known. Where the
+    content was `checked` against RECORD before, all is checked but that. Raises InputError, whose
+    code says which rule is broken; "startup-hook", a file that Python would run at each start,
+    only if not `allow_startup_hook`.
     """
     filename, archive = parse_filename(path), open_archive(path)
     dist_info = _find_dist_info(archive, filename)
@@ -189,11 +144,7 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
     record = _read_record(archive, f"{dist_info}/RECORD")
     if not checked:
-        algorithms = {name: entry.algorithm for name, entry in record.items()}
-        for name, row in hash_members(archive, algorithms=algorithms, sink=sink, task=task):
-            if record.get(name, row) != row:
-                what = f"it is {tuple(row)}, RECORD says {tuple(record[name])}"
-                refuse(path, what, "record", name)
+        _check_content(archive, record, collect, task)
     return Wheel(
         path=path,
         filename=filename,
@@ -202,7 +153,6 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
         metadata=metadata,
         wheel_file=wheel_file,
         record=record,
-        size=archive.size,
         sha256=sha256 or files.sha256_of(path),
         requires_python=own.get("requires_python", ""),
         requires=tuple(own.get("requires_dist", [])),
@@ -211,18 +161,43 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     )
 
 
+def _check_content(
+    archive: Archive, record: Mapping[str, RecordEntry], collect: Collect, task: Task | None
+) -> None:
+    """Raise InputError unless each member can be read and RECORD has its hash and size."""
+    with archive.open() as file:
+        for member in sorted(archive.members, key=lambda member: member.offset):
+            row = record.get(member.name)
+            algorithm = row.algorithm if row else "sha256"
+            digest = hashlib.new(algorithm)
+            pieces = _hash_content(file, archive.path, member, digest.update)
+            collect(member, pieces)
+            for _ in pieces:
+                pass
+            right = make_entry(digest.digest(), member.size, algorithm)
+            if row not in (None, right):
+                what = f"it is {tuple(right)}, RECORD says {tuple(row)}"
+                refuse(archive.path, what, "record", member.name)
+            if task is not None:
+                task.advance(member.compressed_size)
+
+
+def _hash_content(
+    file: BinaryIO, path: Path, member: Member, update: Callable[[bytes], object]
+) -> Iterator[bytes]:
+    for piece in _read_content(file, path, member):
+        update(piece)
+        yield piece
+
+
 def startup_hooks(names: Iterable[str]) -> Iterator[str]:
     """Yield the members that Python would run at each start, imported or not."""
     return (name for name in names if _HOOK.fullmatch(name))
 
 
-def _files_in(archive: Archive) -> tuple[str, ...]:
-    return tuple(member.name for member in archive.members if not member.directory)
-
-
 def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     """Return the name of the one .dist-info folder, which must be this wheel's."""
-    tops = {name.partition("/")[0] for name in archive.names if "/" in name}
+    tops = {member.name.partition("/")[0] for member in archive.members if "/" in member.name}
     folders = sorted(top for top in tops if top.lower().endswith(".dist-info"))
     name, _, version = "".join(folders).removesuffix(".dist-info").rpartition("-")
     try:
@@ -240,7 +215,7 @@ def _check_licences(archive: Archive, member: str, metadata: RawMetadata) -> Non
     folder = member.rpartition("/")[0]
     for name in metadata.get("license_files", []) if lists_licenses(metadata) else ():
         # Since PEP 639 under licenses/; setuptools put them beside METADATA before that.
-        if not {f"{folder}/licenses/{name}", f"{folder}/{name}"} & {*archive.names}:
+        if not {f"{folder}/licenses/{name}", f"{folder}/{name}"} & {*archive.files}:
             refuse(archive.path, f"there is no {name!r}", "metadata", member)
 
 
@@ -269,7 +244,7 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
     pip moves the content of any .data folder, uv that of the wheel's own.
     """
     own = f"{dist_info.removesuffix('.dist-info')}.data/"
-    names = _files_in(archive)
+    names = archive.files
     for name in filter(_DATA.match, names):
         scheme, _, rest = name.removeprefix(own).partition("/")
         if not name.startswith(own) or scheme not in _SCHEMES or not rest:
@@ -287,7 +262,7 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
 def _read_record(archive: Archive, member: str) -> dict[str, RecordEntry]:
     """Return RECORD's rows: each of a file, and one for each file."""
     record = parse_record(read_member(archive, member), name=member, file=archive.path)
-    for name in sorted(record.keys() ^ {*_files_in(archive)} - {*unhashed_members(member)}):
+    for name in sorted(record.keys() ^ {*archive.files} - {*unhashed_members(member)}):
         is_listed = name in record
         what = f"RECORD {'lists it, but it is not there' if is_listed else 'does not list it'}"
         refuse(archive.path, what, "record", name)

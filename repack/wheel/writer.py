@@ -1,4 +1,4 @@
-"""Archives written anew, unchanged members copied as they lie, compressed bytes and all.
+"""Wheels written anew, unchanged members copied as they lie, compressed bytes and all.
 
 Whatever is written is a function of the entries and the timestamp alone: fixed order, times,
 modes, versions, and no extra fields below 4 GiB.
@@ -7,6 +7,7 @@ modes, versions, and no extra fields below 4 GiB.
 import datetime as dt
 import hashlib
 import io
+import re
 import stat
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ from repack.wheel.archive import (
     Member,
     format_end,
     format_zip64_end,
+    read_packed,
 )
 from repack.wheel.metadata import (
     RecordEntry,
@@ -49,6 +51,15 @@ from repack.wheel.metadata import (
 )
 from repack.wheel.names import WheelName, check_names, refuse
 from repack.wheel.reader import Wheel
+
+_VERSION = 20
+_MADE_ON_UNIX = 3 << 8
+_FILE_MODE, _PROGRAM_MODE = stat.S_IFREG | 0o644, stat.S_IFREG | 0o755
+_ANY_EXECUTE = 0o111
+#: 1980-01-01 in seconds since 1970, the first moment that MS-DOS' date can say.
+_FIRST_TIME = 315_532_800
+_PIECE = 1 << 20
+_LEVEL = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,15 +80,22 @@ class Added:
 
     name: str
     content: bytes | Path
-    mode: int = 0o644
     deflate: bool = False
 
 
 class Carried(NamedTuple):
-    """A member that comes from another archive or a file, and the row that RECORD gets for it."""
+    """A member of a new wheel, and the row that RECORD gets for it."""
 
     entry: Copied | Added
     row: RecordEntry
+
+
+class Written(NamedTuple):
+    """An archive that was written; `size` in bytes, `sha256` in hex."""
+
+    path: Path
+    size: int
+    sha256: str
 
 
 def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
@@ -96,46 +114,41 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
     new name; `fields` and `add` change METADATA as `edit_metadata` does, and `add_licence` joins a
     License-Expression. RECORD's signatures are left out: they are over bytes that change.
     """
-    old, new = wheel.dist_info.removesuffix(".dist-info"), f"{name.distribution}-{name.version}"
-    parts: dict[str, tuple[Copied | Added, RecordEntry]] = {}
-
-    def put(entry: Copied | Added, row: RecordEntry) -> None:
-        path = entry.name
-        if path.startswith((f"{old}.dist-info/", f"{old}.data/")):
-            path = new + path.removeprefix(old)
-        parts[path] = replace(entry, name=path), row
-
-    for member in wheel.archive.members:
-        if row := wheel.record.get(member.name):
-            put(Copied(name=member.name, member=member, archive=wheel.archive), row)
-    for addition in carried:
-        put(addition.entry, addition.row)
     licence = join_licence(wheel.metadata, add_licence)
     fields = {"Version": [str(name.version)], **licence, **(fields or {})}
-    texts = _list_licences(wheel, carried)
+    add = {**(add or {}), "License-File": _list_licences(wheel, carried)}
     written: dict[str, bytes | Path] = {
         **files,
-        f"{wheel.dist_info}/METADATA": edit_metadata(
-            wheel.metadata, fields=fields, add={**(add or {}), "License-File": texts}
-        ),
+        f"{wheel.dist_info}/METADATA": edit_metadata(wheel.metadata, fields=fields, add=add),
         f"{wheel.dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
-    for path, content in written.items():
-        put(Added(name=path, content=content), entry_of(content))
+    parts = [
+        Carried(Copied(name=member.name, member=member, archive=wheel.archive), row)
+        for member in wheel.archive.members
+        if (row := wheel.record.get(member.name))
+    ]
+    parts += carried
+    parts += [
+        Carried(Added(name=path, content=content), entry_of(content))
+        for path, content in written.items()
+    ]
+    old, new = wheel.dist_info.removesuffix(".dist-info"), f"{name.distribution}-{name.version}"
+    entries: dict[str, Copied | Added] = {}
+    rows: dict[str, RecordEntry] = {}
+    for entry, row in parts:
+        path = re.sub(rf"^{re.escape(old)}(?=\.(dist-info|data)/)", new, entry.name)
+        entries[path], rows[path] = replace(entry, name=path), row
     record = f"{new}.dist-info/RECORD"
-    content = format_record({path: row for path, (_, row) in parts.items()}, record)
-    entries = {path: entry for path, (entry, _) in parts.items()}
-    entries[record] = Added(name=record, content=content)
+    entries[record] = Added(name=record, content=format_record(rows, record))
     return tuple(entries[path] for path in canonical_order(entries))
 
 
 def _list_licences(wheel: Wheel, carried: Iterable[Carried]) -> list[str]:
     """Return what METADATA is to list of the licences' texts that come in."""
     folder = f"{wheel.dist_info}/licenses/"
-    if not lists_licenses(parse_email(wheel.metadata)[0]):
-        return []
-    paths = (addition.entry.name for addition in carried)
-    return [path.removeprefix(folder) for path in paths if path.startswith(folder)]
+    paths = [part.entry.name for part in carried if part.entry.name.startswith(folder)]
+    listed = paths if lists_licenses(parse_email(wheel.metadata)[0]) else []
+    return [path.removeprefix(folder) for path in listed]
 
 
 def canonical_order(names: Iterable[str]) -> list[str]:
@@ -152,7 +165,7 @@ def canonical_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-def size_of(entries: Sequence[Copied | Added]) -> int:
+def size_of(entries: Iterable[Copied | Added]) -> int:
     """Return how many bytes the archive of `entries` will have, but for ZIP64's records.
 
     What is to be deflated counts as if it were stored.
@@ -167,24 +180,6 @@ def size_of(entries: Sequence[Copied | Added]) -> int:
             size = len(entry.content)
         total += LOCAL.size + CENTRAL.size + 2 * len(entry.name.encode()) + size
     return total
-
-
-_VERSION = 20
-_MADE_ON_UNIX = 3 << 8
-_FILE_MODE, _PROGRAM_MODE = stat.S_IFREG | 0o644, stat.S_IFREG | 0o755
-_ANY_EXECUTE = 0o111
-#: 1980-01-01 in seconds since 1970, the first moment that MS-DOS' date can say.
-_FIRST_TIME = 315_532_800
-_PIECE = 1 << 20
-_LEVEL = 2
-
-
-class Written(NamedTuple):
-    """An archive that was written; `size` in bytes, `sha256` in hex."""
-
-    path: Path
-    size: int
-    sha256: str
 
 
 def splice(entries: Sequence[Copied | Added], destination: Path, *, timestamp: int) -> Written:
@@ -252,28 +247,19 @@ def _pack(entry: Added, folder: Path, streams: ExitStack) -> tuple[BinaryIO, Mem
         crc=crc,
         method=DEFLATED if entry.deflate else STORED,
         offset=0,
-        mode=entry.mode,
-        directory=False,
+        mode=0,
     )
     return packed, member
 
 
 def _copy(stream: BinaryIO, path: Path, member: Member, write: Callable[[bytes], object]) -> None:
     """Write the packed content of `member`, which `stream` has; raises InputError "changed"."""
-    stream.seek(member.offset)
-    crc, left = 0, member.compressed_size
-    while left:
-        try:
-            piece = stream.read(min(left, _PIECE))
-        except OSError as error:
-            raise not_read(path, error) from error
-        if not piece:
-            break
-        left -= len(piece)
+    crc = 0
+    for piece in read_packed(stream, path, member):
         if member.method == STORED:
             crc = zlib_ng.crc32(piece, crc)
         write(piece)
-    if left or (member.method == STORED and crc != member.crc):
+    if member.method == STORED and crc != member.crc:
         refuse(path, "was changed while it was in use", "changed", hint="run again")
 
 
