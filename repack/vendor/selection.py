@@ -120,10 +120,10 @@ def _fetch_wheel(requirement: str, supply: Supply) -> Supplier:
     fetched = supply.fetch(IndexSource(requirement=requirement))
     memory = Memory(supply.cache.folder("seen"))
     with supply.progress.task(f"Looking into {fetched.path.name}", total=None):
-        wheel, binaries = read_binaries(fetched.path, sha256=fetched.sha256, memory=memory)
+        wheel, (images, _) = read_binaries(fetched.path, sha256=fetched.sha256, memory=memory)
     return Supplier(
         origin=f"{wheel.filename.name} {wheel.filename.version}",
-        images=binaries.images,
+        images=images,
         licences=_find_licences(name for name in wheel.names if ".dist-info/" in name),
         wheel=wheel,
         url=fetched.pin.url,

@@ -144,15 +144,21 @@ def edit_metadata(
     the headers. A value of `add` that is not there yet gets a line behind its field's others.
     """
     lines, newline, body = _split_headers(content)
-    for field, values in (*fields.items(), *(add or {}).items()):
+    adds = add or {}
+
+    def format_lines(field: str, values: Iterable[str]) -> list[bytes]:
+        return [f"{field}: {value}".encode() + newline for value in values]
+
+    for field in (*fields, *adds):
         start = f"{field.lower()}:".encode()
-        own = [line for line in lines if line.lower().startswith(start)]
-        new = [f"{field}: {value}".encode() + newline for value in values]
-        if field not in fields:
-            new = [*own, *(line for line in new if line.split() not in map(bytes.split, own))]
-        if new != own:
-            at = lines.index(own[0]) if own else len(lines)
-            lines = [line for line in lines if line not in own]
+        old = [line for line in lines if line.lower().startswith(start)]
+        new = format_lines(field, fields[field]) if field in fields else [*old]
+        known = [line.split() for line in new]
+        more = format_lines(field, adds.get(field, ()))
+        new += [line for line in more if line.split() not in known]
+        if new != old:
+            at = lines.index(old[0]) if old else len(lines)
+            lines = [line for line in lines if line not in old]
             lines[at:at] = new
     return b"".join(lines) + body
 
