@@ -190,20 +190,15 @@ def test_a_variable_leads_to_nothing_that_is_taken(
     assert reasons - {"holds-none"} == {reason}
 
 
-# Which directories are the same
-
-ALIASES = ("C:\\junction", "C:\\WORKDI~1", "\\\\localhost\\C$\\work")
-
-
+@pytest.mark.parametrize("spelling", ["C:\\x\\..\\WORK\\", "\\\\localhost\\C$\\work"])
 @pytest.mark.parametrize("is_numbered", [True, False], ids=["NTFS", "a-share-without-numbers"])
-@pytest.mark.parametrize("spelling", ["C:\\x\\..\\WORK\\", "\\\\?\\C:\\work", *ALIASES])
 def test_the_working_directory_is_known_by_its_number_and_else_by_its_text(
     spelling: str, *, is_numbered: bool
 ) -> None:
     machine = Machine({"C:\\work": NPP}, {"CUDA_PATH": spelling})
-    machine.aliases = dict.fromkeys(ALIASES, "C:\\work")
+    machine.aliases = {"\\\\localhost\\C$\\work": "C:\\work"}
     machine.is_numbered = is_numbered
-    assert (machine.choose() == {}) == (is_numbered or "WORK\\" in spelling)
+    assert (machine.choose() == {}) == (is_numbered or "WORK" in spelling)
 
 
 # By file, each for this processor

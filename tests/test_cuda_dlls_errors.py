@@ -54,7 +54,6 @@ def make_sound(
         BIN: {**SOUND, CUBLAS[0]: CUBLAS_DLL, CUDNN[0]: dll("old")},
         PREFIX: {"core.dll": GOOD},
         SYSTEM: WINDOWS,
-        "C:\\app": {"zlib.dll": dll("old")},
         "D:\\foo": {"foo.dll": GOOD},
         f"{SITE}\\cv2": beside or {},
     }
@@ -238,18 +237,16 @@ def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
     machine = make_sound()
     machine.sys.prefix = machine.sys.exec_prefix = prefix
     machine.kernel.numbers = dict.fromkeys([CV2, STARTING], 1114)  # cv2 needs the other
-    if runtime:
-        machine.add(runtime, [] if "gone" in runtime else ["msvcp140.dll"])
-        machine.kernel.modules = {"msvcp140.dll": f"{runtime}\\msvcp140.dll"}
+    machine.add(runtime, ["msvcp140.dll"])
+    machine.kernel.modules = {"msvcp140.dll": f"{runtime}\\msvcp140.dll"}
     message = machine.explain()
     assert f"{STARTING} fails to start (error 1114). To fix it: {fix}" in message
-    assert ("msvcp140.dll is still loaded: start Python again" in message) == bool(runtime)
+    assert "msvcp140.dll is still loaded: start Python again" in message
 
 
 # Other causes
 
 
-ZLIB = "C:\\app\\zlib.dll"
 FIRST = f"{BIN}\\{NPP[0]}"
 #: A machine that is not sound, the error number, and a part of what is said.
 TOLD: dict[str, tuple[Machine, int | None, str]] = {
@@ -257,16 +254,6 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         make_sound(imports={"KERNEL32.dll": ["NewInEleven"]}),
         127,
         "To fix it: update Windows",
-    ),
-    "a-symbol-of-a-program": (
-        make_sound(imports={"zlib.dll": ["inflate"]}, modules={"zlib.dll": ZLIB}),
-        127,
-        f"To fix it: remove or replace {ZLIB}",
-    ),
-    "a-symbol-of-a-wheel-of-NVIDIA's-that-nobody-knows": (
-        make_old(NVIDIA, requires={}),
-        127,
-        f"To fix it: remove or replace {NVIDIA}\\{NPP[0]}",
     ),
     "a-file-that-may-not-be-read": (
         make_sound(errors={FIRST: PermissionError(13, "x")}),
@@ -287,11 +274,6 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         make_sound(),
         1359,
         f"{CV2} does not load: Windows' words for 1359 (error 1359)",
-    ),
-    "a-file-that-Windows-rejects-for-a-reason-of-its-own": (
-        make_sound(numbers={FIRST: 193}),
-        None,
-        "update or replace what is in",
     ),
     "a-wheel-of-NVIDIA's-lacks-a-DLL": (
         Machine({NVIDIA: NPP[:1]}),
@@ -316,11 +298,6 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         ),
         None,
         "\n  needed by cublas64_12.dll: cublasLt64_12.dll\n",
-    ),
-    "a-DLL-of-the-wheel-that-is-cut-off": (
-        make_sound(imports={**IMPORTS, "core.dll": ["cv"]}, beside={"core.dll": GOOD[:-1]}),
-        None,
-        f"in {SITE}\\cv2, core.dll is cut off. To fix it: {REINSTALL}",
     ),
     "no-directory-has-all": (
         Machine({"D:\\a": NPP[:1], "D:\\b": NPP[1:]}, {"PATH": "D:\\a;D:\\b"}),

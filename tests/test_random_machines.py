@@ -6,6 +6,7 @@ Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 from collections.abc import Iterator
 
 import pytest
+from machines import PREFIX
 from random_machines.drawing import ADDED, CUT_OFF, DRIVER, OVERRIDE, SOUND, Machine
 from random_machines.trying import draw_machines, fill_cell
 from windowslab import Windows, open_windows
@@ -51,6 +52,27 @@ FOUND = {
         },
         env={"CUDA_PATH": r"C:\toolkit"},
     ),
+    "a choice before what Windows would find beside the program and in a registered directory": (
+        Machine(
+            imports=("cudart64_12.dll",),
+            files={
+                rf"{PREFIX}\cudart64_12.dll": SOUND,
+                rf"{ADDED}\cudart64_12.dll": SOUND,
+                r"C:\toolkit\bin\cudart64_12.dll": SOUND,
+            },
+            env={"CUDA_PATH": r"C:\toolkit"},
+        )
+    ),
+    "a driver that the process has loaded and a stand-in": Machine(
+        imports=(DRIVER,),
+        files={rf"C:\app\{DRIVER}": SOUND},
+        loaded=(rf"C:\app\{DRIVER}",),
+        has_stand_in=True,
+    ),
+    "a driver in a registered directory and a stand-in": Machine(
+        imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": SOUND}, has_stand_in=True
+    ),
+    "a stand-in and no driver": Machine(imports=(DRIVER,), files={}, has_stand_in=True),
     "a driver that is cut off in a directory that the program has registered": Machine(
         imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": CUT_OFF}
     ),
