@@ -383,11 +383,17 @@ def test_a_numpy_that_does_not_fit_is_told(
 # The exception itself
 
 
-def test_an_accident_in_the_explanation_leaves_the_error_as_it_was() -> None:
+@pytest.mark.parametrize("what", ["search", "explanation"])
+def test_an_accident_ends_nothing_else_and_is_told(what: str) -> None:
     machine = make_sound()
-    machine.report.find_causes = lambda _error, _attempt: 1 // 0
-    error = make_native_error()
-    assert machine.fail(error) is error
+    if what == "search":
+        machine.module.Windows = None
+    else:
+        machine.report.find_causes = None
+    told = str(machine.fail(make_native_error()))
+    assert told.startswith(str(make_native_error()))
+    assert f"{what} " in told
+    assert "failed: TypeError" in told
     assert machine.registered == []
     assert machine.kernel.modules == {}
 

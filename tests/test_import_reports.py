@@ -43,6 +43,7 @@ def windows(machine: Windows) -> Iterator[Windows]:
         (r"C:\conda\envs\cuda\Library\bin\x86_64", "CUDA_HOME", r"C:\conda\envs\cuda"),
         (r"C:\T\bin\x64", "PATH", r"C:\T\bin"),
         (r"C:\T\bin\12.9\x64", "CUDA_PATH", r"C:\T\bin"),
+        (r"C:\T\v12.9\bin", "CUDA_PATH", r"C:\T"),
         (r"\\srv\cuda12", "CUDA_PATH", r"\\srv\cuda12"),
     ],
 )
@@ -95,6 +96,19 @@ FAILURES = {
         ),
         files={PREFIX: dict.fromkeys(NPP, "version https://git-lfs.github.com/spec/v1\n")},
     ),
+    "a-folder-that-is-called-like-a-DLL": Failure(
+        says=(r"in C:\T\bin, nppc64_12.dll is not in the format of a DLL. To fix it: update ",),
+        files={
+            r"C:\T\bin": {"nppif64_12.dll": NPP["nppif64_12.dll"]},
+            r"C:\T\bin\nppc64_12.dll": {"any.txt": ""},
+        },
+        env=TOOLKIT_SET,
+    ),
+    "a-DLL-where-a-directory-is-asked-for": Failure(
+        says=(r'names "C:\T\bin\nppc64_12.dll", which is no directory that can be read. To',),
+        files=TOOLKIT,
+        env={"OPENCV_CUDA_DLL_DIRS": r"C:\T\bin\nppc64_12.dll"},
+    ),
     # The native module
     **{
         f"the-native-module-is-gone{loader}": Failure(
@@ -118,6 +132,10 @@ FAILURES = {
         for loader, files in LOADERS.items()
         for folder in ("", "python-3.9\\")
     },
+    "a-native-module-for-another-build-of-this-Python": Failure(
+        says=("cv2.cp312t-win_amd64.pyd is for another build of Python 3.12, and this is ",),
+        files={CV2: {"cv2.pyd": None, "cv2.cp312t-win_amd64.pyd": native(IMPORTS)}},
+    ),
     "a-native-module-where-the-loader-does-not-look": Failure(
         says=(rf"{CV2}\python-3.12\cv2.pyd is in no folder that cv2/config*.py names",),
         files={CV2: {"cv2.pyd": None}, rf"{CV2}\python-3.12": {"cv2.pyd": native(IMPORTS)}},
@@ -156,6 +174,15 @@ FAILURES = {
         ),
         keeps_quiet_about=("pip", "python -m"),
         before="sys.frozen = True",
+    ),
+    "a-program-that-embeds-Python-lacks-DLLs": Failure(
+        says=("To fix it: tell the maker of this program that it lacks nppc64_12.dll, nppif64",),
+        keeps_quiet_about=("pip", "python -m"),
+        before=r"sys.executable = r'C:\app\app.exe'",
+    ),
+    "a-name-in-sys.modules-that-is-no-text": Failure(
+        says=("importing cv2: nppc64_12.dll, nppif64_12.dll were not found",),
+        before="sys.modules[7] = sys",
     ),
     "what-the-machine-lacks-is-no-matter-for-its-maker": Failure(
         says=("To fix it: install the NVIDIA display driver",),
@@ -232,6 +259,8 @@ def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
         "no-sys.executable": ("sys.executable = None",),
         "no-prefixes": ("del sys.executable, sys.prefix, sys.base_prefix",),
         "no-sys.argv": ("del sys.argv",),
+        "prefixes-that-are-no-text": ("sys.prefix = sys.base_prefix = 7",),
+        "directories-that-cannot-be-registered": ("import os; os.add_dll_directory = None",),
         "odd-entries-of-sys.path": ("sys.path += [None, b'x', 7]",),
         "no-ctypes": ("sys.modules['ctypes'] = None",),
         "half-a-ctypes": ("import ctypes; del ctypes.WinDLL",),
@@ -284,7 +313,10 @@ def test_the_report_tells_a_cause_and_several_distributions(windows: Windows) ->
     assert [(cause["code"], cause["names"]) for cause in causes] == [("rejected", sorted(NPP))]
     windows.fill(TOOLKIT)
     windows.env = TOOLKIT_SET
-    for name in ("opencv_python-4.9.0.80", "opencv_contrib_python-4.13.0"):
+    for name in ("opencv_python-4.8", "opencv_python-4.9", "opencv_contrib_python-4.13.0"):
         windows.write(rf"{SITE}\{name}.dist-info\METADATA", "")
+    windows.write(rf"{SITE}\opencv_fixer-0.2.5.dist-info\RECORD", "opencv_fixer/__init__.py,,")
     output = windows.report().output
-    assert "installed over each other: opencv-contrib-python 4.13.0, opencv-python 4.9" in output
+    several = "opencv-contrib-python 4.13.0, opencv-python 4.8, opencv-python 4.9. To repair it: "
+    command = "python -m pip uninstall -y opencv-contrib-python opencv-python, then install"
+    assert f"installed over each other: {several}{command}" in output

@@ -47,7 +47,7 @@ DLL_HEAD, PLAIN_HEAD = "DLL load failed while importing {}", "import of {} faile
 PLACE_FAULTS = {
     cuda_dlls.NOT_ABSOLUTE: "is not an absolute directory",
     cuda_dlls.ABSENT: "does not exist",
-    cuda_dlls.UNREADABLE: "cannot be read",
+    cuda_dlls.UNREADABLE: "is no directory that can be read",
     cuda_dlls.WORKING_DIRECTORY: "is the working directory, or a subfolder of it",
     cuda_dlls.WRITABLE_BY_ALL: "is in a folder that every user may write to",
     cuda_dlls.HOLDS_NONE: "holds none of the DLLs",
@@ -167,6 +167,7 @@ CAUSE_CURES = {
 }
 
 API_SETS = ("api-ms-", "ext-ms-")  # names of sets of functions, not of files
+PYTHON = "Python {}.{}".format(*sys.version_info[:2])
 PYTHON_DLLS = ("python3.dll", "python{}{}.dll".format(*sys.version_info[:2]))
 
 Request = namedtuple("Request", "name askers")
@@ -202,6 +203,7 @@ class Explanation:
         self.attempt, self.error, self.causes = attempt, error, causes
         self.search, self.windows = attempt.search, attempt.windows
         self.build = self.search.build
+        self._python = find_python(self.windows)
 
     def describe(self):
         """Return the whole text of the error, the original one where no cause is known."""
@@ -213,7 +215,8 @@ class Explanation:
         head = (PLAIN_HEAD if is_plain else DLL_HEAD).format(name)
         clauses, cures = "; ".join(self.describe_causes()), "; ".join(self.find_cures())
         first = "{}: {}. To fix it: {}.".format(head, clauses, cures)
-        return "\n  ".join([first, *self.describe_details()])
+        text = "\n  ".join([first, *self.describe_details()])
+        return text.replace("python -m ", (self._python or "python") + " -m ")
 
     def describe_causes(self):
         """Return the causes as parts of a sentence, all missing names in one."""
@@ -229,7 +232,7 @@ class Explanation:
         if cause.code == REJECTED:
             fault = describe_file_fault(cause.detail)
         elif cause.code == OVERRIDE:
-            fault = describe_place_fault(cause.detail)
+            fault = PLACE_FAULTS[cause.detail.reason]
         elif cause.code == ERROR:
             sentence = ERRORS.get(cause.detail, (_windows_words(cause.detail),))[0]
         return CAUSES[cause.code].format(
@@ -241,7 +244,7 @@ class Explanation:
             detail=cause.detail,
             fault=fault,
             error="{} (error {})".format(sentence, cause.detail),
-            python="Python {}.{}".format(*sys.version_info[:2]),
+            python=PYTHON,
         )
 
     def describe_details(self):
@@ -257,7 +260,7 @@ class Explanation:
                 file = " ".join(filter(None, (path, read_version(path))))
                 lines.append("{} is still loaded: start Python again after the fix".format(file))
         lines += describe_distributions(self.search)
-        if not cuda_dlls.is_frozen():
+        if self._python:
             lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
         return lines + describe_pages(self.build, self.find_pages())
 
@@ -274,7 +277,7 @@ class Explanation:
     def find_cures(self):
         """Return what to do, each thing once."""
         causes, cures = self.causes, []
-        if cuda_dlls.is_frozen():
+        if not self._python:
             theirs = [cause for cause in causes if self._is_of_program(cause)]
             facts = [self._describe_for_maker(cause) for cause in theirs]
             cures = [FROZEN_CURE.format(fact=" and ".join(facts))] if facts else []
@@ -416,7 +419,7 @@ class Explanation:
         """Return lines on folders that hold what is missing, and where Windows does not look."""
         missing = [cause for cause in self.causes if cause.code == MISSING]
         names = {name.lower() for cause in missing for name in cause.names}
-        executable = getattr(sys, "executable", None) or ""
+        executable = str(getattr(sys, "executable", None) or "")
         folders = [os.path.dirname(executable)] * bool(executable)
         folders += [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
         searched = [refused.directory for refused in self.search.refusals]
@@ -814,10 +817,23 @@ def describe_search(build):
 
 def find_distributions(search):
     """Return the distributions of OpenCV beside cv2, as "name version"."""
-    names = search.list_directory(search.root).names.values()
-    parts = [name[: -len(".dist-info")].split("-") for name in names if name.endswith(".dist-info")]
-    opencv = [part for part in parts if part[0].lower().startswith("opencv")]
-    return sorted("{} {}".format(part[0].replace("_", "-"), part[-1]) for part in opencv)
+    distributions = []
+    for name in search.list_directory(search.root).names.values():
+        stem, _, kind = name.rpartition(".")
+        parts = stem.split("-")
+        is_opencv = name.lower().startswith("opencv") and len(parts) > 1
+        if is_opencv and kind in ("dist-info", "egg-info") and _has_cv2(search.root, name):
+            distributions.append("{} {}".format(parts[0].replace("_", "-"), parts[1]))
+    return sorted(distributions)
+
+
+def _has_cv2(root, name):
+    """Return whether a distribution brought cv2; what has lost its RECORD may have."""
+    try:
+        with open(os.path.join(root, name, "RECORD"), "rb") as file:
+            return b"cv2/" in file.read()
+    except OSError:
+        return True
 
 
 def describe_distributions(search):
@@ -825,7 +841,7 @@ def describe_distributions(search):
     distributions = find_distributions(search)
     if len(distributions) < 2:
         return []
-    names = " ".join(distribution.partition(" ")[0] for distribution in distributions)
+    names = " ".join(dict.fromkeys(text.partition(" ")[0] for text in distributions))
     text = "installed over each other: {}. To repair it: python -m pip uninstall -y {}, then "
     return [text.format(", ".join(distributions), names) + "install the one you want again"]
 
@@ -835,6 +851,17 @@ def describe_pages(build, pages):
     base = build["help_url"]
     addresses = dict.fromkeys("{}{}/".format(base, page) for page in pages)
     return ["More: {}".format(" ".join(addresses))] if base and pages else []
+
+
+def find_python(windows):
+    """Return how this Python is called on a command line, None where a program has none."""
+    executable = str(getattr(sys, "executable", None) or "python.exe")
+    is_program = not os.path.basename(executable).lower().startswith("python")
+    if cuda_dlls.is_frozen() or is_program:
+        return None
+    running = os.path.basename(windows.find_program()).lower()
+    is_host = os.path.isabs(executable) and not running.startswith("python")
+    return '"{}"'.format(executable) if is_host else "python"
 
 
 def _windows_words(number):
@@ -851,7 +878,9 @@ def _python_of(name):
     """Return the Python that a file was made for, told by its name: cv2.cp39-..., python39.dll."""
     version = name.partition(".cp")[2].partition("-")[0] or name.lower().partition("python")[2]
     digits = "".join(filter(str.isdecimal, version))
-    return "Python {}.{}".format(digits[0], digits[1:]) if digits else "another Python"
+    python = "Python {}.{}".format(digits[0], digits[1:]) if digits else "another Python"
+    # Without a lock, for debugging, for another processor.
+    return "another build of " + PYTHON if python == PYTHON else python
 
 
 def _is_same(one, other):

@@ -330,7 +330,9 @@ class Search:
     def _subfolders(self, directory):
         names = self.list_directory(directory).names
         cuda = self.build["cuda"]
-        known = _newest_first(names.values(), "", cuda and cuda[0])
+        known = []
+        for prefix in ("", "v"):  # 12.9, v12.9
+            known += _newest_first(names.values(), prefix, cuda and cuda[0])
         fixed = SUBFOLDERS + PROCESSOR_SUBFOLDERS.get(self.build["machine"], ())
         known += [names[name] for name in fixed if name in names]
         return [os.path.join(directory, name) for name in known]
@@ -489,7 +491,7 @@ class Attempt:
             return
         try:
             self._directories.append(os.add_dll_directory(directory))
-        except OSError as error:  # seen with the Microsoft Store's Python
+        except Exception as error:  # the Microsoft Store's Python; an audit hook
             print_step("{} is not registered: {}", directory, error)
 
     def _load(self, path):
@@ -520,7 +522,7 @@ class Loading:
     """The context around the native import. After a failure it leaves nothing behind."""
 
     def __init__(self, folder, build):
-        self.attempt = None
+        self.attempt, self._accident = None, ""
         self._folder, self._build = folder, build
         self._states = []  # of the process at each `with`, the innermost last
 
@@ -553,12 +555,13 @@ class Loading:
 
     def _prepare(self):
         """Return the attempt, None where something unforeseen stopped it: cv2 may import so."""
-        attempt = None
+        attempt, self._accident = None, ""
         try:
             attempt = Attempt(self._folder, self._build)
             attempt.prepare()
         except Exception as error:
-            print_step("the search failed: {!r}", error)
+            self._accident = " (the search for CUDA's DLLs failed: {!r})".format(error)
+            print_step("{}", self._accident)
         return attempt
 
     def _succeed(self, state):
@@ -581,11 +584,13 @@ class Loading:
             if attempt and isinstance(error, ImportError):
                 text = self._explain(error, attempt, state)
         except Exception as accident:  # the error itself is worth more than its explanation
-            print_step("no explanation: {!r}", accident)
+            self._accident = " (its explanation failed: {!r})".format(accident)
         finally:
             _set_path(state.search_path)
             if attempt:
                 attempt.release()
+        if isinstance(error, ImportError) and text == str(error):
+            text += self._accident
         if text != str(error):
             cause = error if str(error) else None
             raise ImportError(text, name=error.name, path=error.path) from cause
@@ -647,7 +652,9 @@ def find_fault(path, machine):
                 return None
             return Fault(OTHER_MACHINE, path, own)
     except OSError as error:
-        return Fault(UNREADABLE, path, type(error).__name__)
+        # Windows denies access to a folder that is opened as a file.
+        reason = NO_DLL if os.path.isdir(path) else UNREADABLE
+        return Fault(reason, path, type(error).__name__)
 
 
 def read_machine(header):
@@ -738,7 +745,7 @@ def list_import_folders():
 def _prefixes(*names):
     """Return the folders of the Python that runs, and of the one it was made from."""
     prefixes = [getattr(sys, name, None) for name in names]
-    return list(dict.fromkeys(prefix for prefix in prefixes if prefix))
+    return list(dict.fromkeys(str(prefix) for prefix in prefixes if prefix))
 
 
 def _split_variable(name):
@@ -790,7 +797,7 @@ def _set_path(text):
             os.environ.pop("PATH", None)
         else:
             os.environ["PATH"] = text
-    except (OSError, ValueError) as error:
+    except Exception as error:  # it may be full, or somebody else's
         print_step("PATH stays as it is: {}", error)
 
 
@@ -808,7 +815,7 @@ def _restore(state):
     """Put back what OpenCV's loader changes of `sys` before its native module fails to load."""
     sys.path[:] = state.path
     for name in set(state.modules) | set(sys.modules):
-        if name.partition(".")[0] == "cv2":
+        if str(name).partition(".")[0] == "cv2":
             sys.modules.pop(name, None)
             if name in state.modules:
                 sys.modules[name] = state.modules[name]
