@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_origin
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import msgspec
@@ -529,13 +528,15 @@ def parse_override(text: str) -> tuple[str, object]:
 def parse_source(text: str) -> list[tuple[str, object]]:
     """Return the settings that `--source text` stands for: a URL, a file or a requirement.
 
-    A URL may end in #sha256=..., as for pip.
+    A URL may end in #sha256=..., and have the name before it ("name @ https://..."), as for pip.
     """
-    if re.match(r"(?i)(?:https?|file)://", text):
+    text = re.sub(r"^[\w.-]+ *@ *(?=\w+:)", "", text)
+    if re.match("(?i)file:", text) or "://" in text:
         url, mark, sha256 = text.partition("#sha256=")
         hashes: list[tuple[str, object]] = [("source.sha256", sha256)] if mark else []
         if url.lower().startswith("file:"):
-            return [("source.file", url2pathname(urlsplit(url).path)), *hashes]
+            path = re.sub("(?i)^file:(//(localhost)?(?=/))?", "", url)
+            return [("source.file", url2pathname(path)), *hashes]
         return [("source.url", url), *hashes]
     is_path = text.lower().endswith(".whl") or re.search(r"[/\\]", text) or Path(text).exists()
     return [("source.file" if is_path else "source.requirement", text)]

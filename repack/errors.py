@@ -3,11 +3,13 @@
 import re
 
 #: A URL, without what stands behind it in a sentence.
-_URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"<>]*[^\s'"<>.,;:!)\]}]""", re.IGNORECASE)
+_URL = re.compile(
+    r"""[a-z][a-z0-9+.-]*://(?:(?!,[a-z]+://)[^\s'"<>])*[^\s'"<>.,;:!)\]}]""", re.IGNORECASE
+)
 #: A line of an HTTP message whose value is a credential.
 _HEADER = re.compile(
     r"""\b(
-        (?:proxy-)?authorization | (?:set-)?cookie | (?:x-[\w-]+|private|job)-(?:token|key)
+        (?:proxy-)?authorization | (?:set-)?cookie | (?:x-[\w-]+|private|job)-(?:token|key|api)
     )(['"]?\s*:\s*)(?:b?['"][^'"\n]*['"]?|[^'"\n]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -28,9 +30,12 @@ def _escape(text: str) -> str:
 
 def redact_url(url: str) -> str:
     """Return `url` without what may be secret: names, passwords and the query's signatures."""
-    scheme, mark, rest = url.partition("?")[0].partition("://")
+    plain, query, signature = url.partition("?")
+    scheme, mark, rest = plain.partition("://")
     authority, slash, path = rest.partition("/")
     user, at, host = authority.rpartition("@")
+    if query and not (slash or at) and "@" in signature:
+        return f"{scheme}{mark}***"  # the question mark may be one of a password
     # Azure's abfs://container@account/ is no secret.
     if scheme.lower() in {"abfs", "abfss", "az"} and ":" not in user:
         host = user + at + host

@@ -218,6 +218,10 @@ NAMED = {
     "C:\\wheels\\a.whl": ("file", "C:\\wheels\\a.whl", ""),
     "wheels/a": ("file", "wheels/a", ""),
     f"file:///w/a%20b.whl#sha256={SHA}": ("file", str(Path("/w/a b.whl")), SHA),
+    "file:a.whl": ("file", "a.whl", ""),
+    "file://localhost/w/a.whl": ("file", str(Path("/w/a.whl")), ""),
+    "name @ https://h/a": ("url", "https://h/a", ""),
+    "git+https://h/a": ("url", "git+https://h/a", ""),
     f"http://h/a#sha256={SHA}": ("url", "http://h/a", SHA),
     "opencv-cu126==4.12.0": ("requirement", "opencv-cu126==4.12.0", ""),
 }

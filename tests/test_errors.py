@@ -16,6 +16,7 @@ KEPT = [
 ]
 #: A text, and what is shown of it.
 HIDDEN = {
+    "https://a:b@h,http://c:d@i/x": "https://h,http://i/x",
     "https://me:b@example.com/b": "https://example.com/b",
     "https://a:p@ss@example.com/": "https://example.com/",
     "abfs://c:key@account/x": "abfs://account/x",
@@ -27,10 +28,12 @@ HIDDEN = {
     "Authorization: Basic bWU6Yg==": "Authorization: ***",
     "Proxy-Authorization: Basic x": "Proxy-Authorization: ***",
     "{'Authorization': 'Basic x', 'A': 'b'}": "{'Authorization': ***, 'A': 'b'}",
+    "X-JFrog-Art-Api: x": "X-JFrog-Art-Api: ***",
     "Cookie: a=b; c=d\nHost: h": "Cookie: ***\nHost: h",
     "PRIVATE-TOKEN: x": "PRIVATE-TOKEN: ***",
 }
 URLS = {
+    "https://me:p?q@h/x": "https://***",
     "https://h/a b?sig=s": "https://h/a b",
     "https://h/a'b?sig=s": "https://h/a'b",
     "/x?sig=s": "/x",
