@@ -5,7 +5,6 @@ A setting is a field of one of the structs below; its key is that of its table a
 docs/reference/configuration.md.
 """
 
-import codecs
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from msgspec.structs import FieldInfo, fields, replace
 from packaging.utils import canonicalize_name
 
 from repack.errors import ConfigError, UsageError, quote_name
+from repack.files import decode_text
 
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: What errors about a missing file or source say.
@@ -489,14 +489,9 @@ def require_source(config: Config) -> Source:
 
 
 def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
-    """Return the tables of the TOML file `path`; `hint` says what to do where it is none.
-
-    Windows' editors and PowerShell begin a file with a byte order mark, which tells UTF-16.
-    """
+    """Return the tables of the TOML file `path`; `hint` says what to do where it is none."""
     try:
-        content = path.read_bytes()
-        is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return tomllib.loads(content.decode("utf-16" if is_utf_16 else "utf-8-sig"))
+        return tomllib.loads(decode_text(path.read_bytes()))
     except FileNotFoundError:
         reason = "there is no such file"
     except OSError as error:

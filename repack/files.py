@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever happens on the way."""
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -60,6 +61,15 @@ def not_read(source: Path, error: OSError) -> InputError:
         return InputError("there is no such file", code="missing-file", file=source)
     reason = error.strerror or str(error)
     return InputError(f"cannot be read: {reason}", code="unreadable", file=source)
+
+
+def decode_text(content: bytes, errors: str = "strict") -> str:
+    """Return the text of a file of UTF-8, or of what Windows' editors and PowerShell write.
+
+    They begin it with a byte order mark, which tells UTF-16. Raises UnicodeDecodeError.
+    """
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors)
 
 
 @contextmanager

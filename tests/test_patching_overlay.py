@@ -134,6 +134,19 @@ def test_a_hunk_is_applied_where_its_context_is(before: str, after: str, team: P
     assert lay(team, diff(OLD, NEW), before)[MEMBER].decode() == after
 
 
+@table(
+    "encoding",
+    {
+        "PowerShell": ("utf-16",),
+        "Notepad": ("utf-8-sig",),
+    },
+)
+def test_a_diff_is_read_as_windows_writes_it(encoding: str, team: Path) -> None:
+    text = diff(OLD, NEW).replace("\n", "\r\n")
+    (team / "a.patch").write_bytes(text.encode(encoding))
+    assert patch({INIT: LOADER, MEMBER: OLD.encode()}, folders=[team])[0][MEMBER] == NEW.encode()
+
+
 def test_a_loader_is_edited_as_a_teams_diff_has_left_it(team: Path) -> None:
     text = diff("load()\n", "import cv2.cv2\nload()\n", INIT)
     assert lay(team, text, "load()\n", INIT)[INIT].endswith(b"    import cv2.cv2\nload()\n")

@@ -20,6 +20,7 @@ from uv import find_uv_bin
 from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
 from repack.fetch.http import make_session
+from repack.files import decode_text
 from repack.index.place import other_bytes
 from repack.index.publish import Offer, Result, make_results
 from repack.index.simple import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
@@ -75,7 +76,7 @@ def _read_section(path: Path, name: str | None, url: str | None) -> Mapping[str,
     """Return the settings of the section of that name, or of that URL; {} where there is none."""
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(decode_text(path.read_bytes()))
     except (OSError, ValueError, configparser.Error) as error:
         # The error's own words hold the line, and the line may hold a password.
         message = f"cannot be read ({type(error).__name__})"

@@ -7,6 +7,7 @@ from unidiff.errors import UnidiffParseError
 from unidiff.patch import Line, PatchedFile, PatchSet
 
 from repack.errors import ConfigError, PatchError
+from repack.files import decode_text
 from repack.patching.loader import parse
 from repack.wheel.names import check_names
 
@@ -75,8 +76,9 @@ def _read_diffs(path: Path) -> list[PatchedFile]:
     """Return what a file of unified diffs does to each member, whose name is the diff's `path`."""
     reason = "it names no file"
     try:
-        diffs = list(PatchSet(path.read_bytes().decode("utf-8", "surrogateescape")))
-    except UnidiffParseError as error:
+        text = decode_text(path.read_bytes(), "surrogateescape")
+        diffs = list(PatchSet(text.replace("\r\n", "\n")))
+    except (UnidiffParseError, UnicodeDecodeError) as error:
         diffs, reason = [], str(error)
     for diff in diffs:
         if diff.is_removed_file or diff.is_rename or diff.is_binary_file or not len(diff):
