@@ -146,13 +146,6 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench_import.py")
 
 
-@nox.session(default=False)
-def large(session: nox.Session) -> None:
-    """Have a wheel of more than 4 GiB, made of real DLLs, read back by pip, uv and Windows' pip."""
-    install_with(session, "tests")
-    session.run("python", "tests/large.py", *session.posargs)
-
-
 def install_with(session: nox.Session, group: str) -> None:
     """Install the built wheel of repack (never the source tree) and a dependency group."""
     session.install(".[sample]", *nox.project.dependency_groups(PYPROJECT, group))

@@ -4,13 +4,11 @@ Every case goes through `repack build` as a user would type it. The working fold
 output folder would come to stand, is compared with what it held before.
 """
 
-import ctypes
 import errno
 import itertools
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -98,11 +96,11 @@ NO_CV2 = wheel_of({"numpy/__init__.py": b""})
 BAD_LOADER = b"from .cv2 import *\ndef f(:\n"
 PURE = "opencv_contrib_python-4.13.0.90-py3-none-any.whl"
 LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-manylinux_2_28_x86_64.whl"
-MAC = "opencv_contrib_python-4.13.0.90-cp37-abi3-macosx_13_0_arm64.whl"
 SDIST, EGG = "opencv_contrib_python-4.13.0.90.tar.gz", "opencv_python-4.1-py3.7-win-amd64.egg"
 
 #: How the file is made, the code, what is said of it, and of which member.
-BAD: dict[str, tuple[Make, str, str, str]] = {
+Case = tuple[Make, str, str, str]
+BAD: dict[str, Case] = {
     "cut": (cut, "not-a-zip", "no whole ZIP archive", ""),
     "empty": (bytes_of(b""), "not-a-zip", "0 bytes", ""),
     "HTML": (bytes_of(HTML), "not-a-zip", "begins with '<!DOCTYPE html>", ""),
@@ -126,44 +124,29 @@ BAD: dict[str, tuple[Make, str, str, str]] = {
     "missing": (nothing, "no-file", "no such file", ""),
 }
 #: The same by a file's name, where that is what is wrong with it.
-BAD_FILES: dict[str, tuple[Make, str, str]] = {
-    LINUX: (FOREIGN, "not-windows", "it is for manylinux_2_28_x86_64, not for Windows"),
-    MAC: (FOREIGN, "not-windows", "it is for macosx_13_0_arm64, not for Windows"),
-    PURE: (wheel_of({LOADER: b"x = 1\n"}), "not-windows", "not for Windows"),
-    "numpy-2.1.0-cp312-cp312-win_amd64.whl": (NO_CV2, "no-cv2", "no cv2*.pyd in it"),
-    SDIST: (bytes_of(b"\x1f\x8b" + bytes(99)), "filename", "wheel"),
-    EGG: (bytes_of(b"PK"), "filename", "wheel"),
-    "download.whl": (bytes_of(b"PK"), "filename", "not the file name of a wheel"),
+BAD_FILES: dict[str, Case] = {
+    LINUX: (FOREIGN, "not-windows", "it is for manylinux_2_28_x86_64, not for Windows", ""),
+    PURE: (wheel_of({LOADER: b"x = 1\n"}), "not-windows", "not for Windows", ""),
+    "numpy-2.1.0-cp312-cp312-win_amd64.whl": (NO_CV2, "no-cv2", "no cv2*.pyd in it", ""),
+    SDIST: (bytes_of(b"\x1f\x8b" + bytes(99)), "filename", "wheel", ""),
+    EGG: (bytes_of(b"PK"), "filename", "wheel", ""),
+    "download.whl": (bytes_of(b"PK"), "filename", "not the file name of a wheel", ""),
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", [*BAD, *BAD_FILES])
 def test_a_source_that_cannot_be_used_gets_one_line_and_leaves_nothing(
     name: str, repack: Repack, inputs: Path
 ) -> None:
-    make, code, reason, member = BAD[name]
-    make(inputs / NAME)
-    line = refused(repack, "--source", inputs / NAME)
-    assert told(line, file=NAME, code=code, member=member, reason=reason)
+    make, code, reason, member = {**BAD, **BAD_FILES}[name]
+    file = name if name in BAD_FILES else NAME
+    make(inputs / file)
+    line = refused(repack, "--source", inputs / file)
+    assert told(line, file=file, code=code, member=member, reason=reason)
 
 
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_of_another_kind_gets_one_line_and_leaves_nothing(
-    name: str, repack: Repack, inputs: Path
-) -> None:
-    make, code, reason = BAD_FILES[name]
-    make(inputs / name)
-    line = refused(repack, "--source", inputs / name)
-    assert told(line, file=name, code=code, reason=reason)
-
-
-@pytest.fixture
-def elf(inputs: Path) -> Path:
-    """A wheel whose module is one of Linux."""
-    return make_wheel(inputs / NAME, {**SOUND, BINARY: ELF})
-
-
-def test_the_console_script_says_the_same_and_traces_nothing(repack: Repack, elf: Path) -> None:
+def test_the_console_script_says_the_same_and_traces_nothing(repack: Repack, inputs: Path) -> None:
+    elf = make_wheel(inputs / NAME, {**SOUND, BINARY: ELF})
     line = refused(repack, "--source", elf)
     ran = repack.script("build", "--no-smoke", "-q", "--source", elf)
     assert ran == Ran(code=1, out="", err=f"{ERROR}{line}\n")
@@ -202,7 +185,7 @@ def test_an_odd_but_sound_wheel_is_built(
     assert again.json["errors"] == []
 
 
-# Where it comes from
+# Settings
 
 
 def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> None:
@@ -214,31 +197,17 @@ def test_a_file_that_is_not_what_the_lock_says(repack: Repack, source: Path) -> 
     assert "--update-lock" in hint
 
 
-# Settings
+EPOCHS = {"nonsense": 1, "-5": 1, "1_000": 1, "4354819199": 1, "0": 0, "4354819198": 0}
 
 
-def test_a_patch_folder_that_is_not_there(repack: Repack, source: Path) -> None:
-    line = refused(repack, "--source", source, "--set", "build.patches=['team']")
-    assert "team" in line
-    assert "[no-patches]; " in line
-
-
-@pytest.mark.parametrize("text", ["nonsense", "-5", "1_000", "4354819199"])
-def test_a_source_date_epoch_that_no_archive_can_hold(
+@pytest.mark.parametrize("text", EPOCHS)
+def test_a_source_date_epoch_that_no_archive_can_hold_is_refused(
     text: str, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
-    line = refused(repack, "--source", source)
-    assert repr(text) in line
-    assert "[source-date-epoch]; " in line
-
-
-@pytest.mark.parametrize("text", ["0", "4354819198"], ids=["1970", "2107"])
-def test_a_source_date_epoch_from_1970_to_2107_is_obeyed(
-    text: str, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
-    assert repack("build", "--no-smoke", "--source", source).code == 0
+    ran = repack("build", "--no-smoke", "-q", "--source", source)
+    assert ran.code == EPOCHS[text]
+    assert (f"{text!r}" in ran.err and "[source-date-epoch]; " in ran.err) == bool(ran.code)
 
 
 # Where it goes
@@ -282,25 +251,6 @@ def test_a_disk_that_fails_when_it_is_written_to(
     assert "[no-space]; free some space" in line
 
 
-@POSIX
-def test_an_output_folder_that_may_not_be_written_to(repack: Repack, source: Path) -> None:
-    out = repack.folder / "dist"
-    out.mkdir(mode=0o555)
-    ran = repack.script(
-        *("build", "--no-smoke", "-q", "--source", source), preexec_fn=obey_permissions
-    )
-    assert ran.code == 1
-    assert told(ran.error, file="dist", code="no-permission", reason="cannot be written: ")
-    assert everything(repack.folder) == {"dist": None}
-
-
-def obey_permissions() -> None:
-    """Let the program that is started next be held to permissions, though it be root's."""
-    drop_from_bounding_set, dac_override = 24, 1
-    if os.geteuid() == 0:
-        ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
-
-
 def test_a_cache_that_cannot_be(
     repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,40 +263,31 @@ def test_a_cache_that_cannot_be(
 # Interrupted
 
 
-@POSIX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-class TestASignal:
-    def test_while_a_wheel_is_downloaded(
-        self, number: signal.Signals, repack: Repack, source: Path, server: FaultServer
-    ) -> None:
-        over = threading.Event()
-        server.add(f"/{NAME}", source.read_bytes(), stalls_after(100, over))
-        url = server.url(f"/{NAME}")
-        process = start(["build", "--no-smoke", "-q", "--source", url], cwd=repack.folder)
-        self.wait_for(lambda: bool(server.seen))
-        interrupted(process, number)
-        over.set()
-        assert sorted(everything(repack.folder)) == []
-
-    def test_while_wheels_are_written(
-        self, number: signal.Signals, repack: Repack, inputs: Path
-    ) -> None:
-        source = cuda_wheel(inputs, ballast=20_000_000)
-        options = ["build", "--no-smoke", "-q", "--source", source, "-w", "new/dist"]
-        process = start(options, cwd=repack.folder)
-        self.wait_for((repack.folder / "new").exists)
-        interrupted(process, number)
-        assert sorted(everything(repack.folder)) == []
-
-    def wait_for(self, there: Callable[[], bool]) -> None:
-        until = time.monotonic() + 60
-        while not there():
-            assert time.monotonic() < until
-            time.sleep(0.001)
-
-
-def interrupted(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send the signal and see the process end as it has to."""
+def interrupt(words: list[object], number: int, repack: Repack, until: Callable[[], bool]) -> None:
+    """Start a build, send the signal at a moment, and see it end as it has to."""
+    process = start(["build", "--no-smoke", "-q", *words], cwd=repack.folder)
+    last = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < last
+        time.sleep(0.001)
     process.send_signal(number)
-    ran = ended(process)
-    assert ran == Ran(code=130, out="", err="repack: interrupted\n")
+    assert ended(process) == Ran(code=130, out="", err="repack: interrupted\n")
+    assert everything(repack.folder) == {}
+
+
+@POSIX
+def test_ctrl_c_while_a_wheel_is_downloaded_leaves_nothing(
+    repack: Repack, source: Path, server: FaultServer
+) -> None:
+    over = threading.Event()
+    server.add(f"/{NAME}", source.read_bytes(), stalls_after(100, over))
+    url = server.url(f"/{NAME}")
+    interrupt(["--source", url], signal.SIGINT, repack, lambda: bool(server.seen))
+    over.set()
+
+
+@POSIX
+def test_sigterm_while_wheels_are_written_leaves_nothing(repack: Repack, inputs: Path) -> None:
+    source = cuda_wheel(inputs, ballast=20_000_000)
+    words = ["--source", source, "-w", "new/dist"]
+    interrupt(words, signal.SIGTERM, repack, (repack.folder / "new").exists)

@@ -1,9 +1,14 @@
-"""What the name of a DLL tells: the table is that of NVIDIA's wheels, the rule reaches beyond."""
+"""DLLs: what a name tells, by the table and beyond it, and what a PE file holds."""
 
+import struct
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import dllmaking
+import lief
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repack.dlls.families import (
@@ -14,6 +19,9 @@ from repack.dlls.families import (
     may_be_shipped,
     possible_majors,
 )
+from repack.dlls.pe import Import, read_image
+from repack.dlls.writing import make_dll
+from repack.errors import InputError
 
 HASH = "0123456789abcdef0123456789abcdef"
 
@@ -79,6 +87,7 @@ def test_other_dlls_are_told_apart(family: str, kind: Kind) -> None:
         assert classify(name) == Dll(name=name, family=family, kind=kind)
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=40) | st.from_regex(r"(cu|nv|npp)[a-z]{1,9}64_\d{1,4}"))
 def test_any_name_has_a_kind_and_case_changes_nothing(name: str) -> None:
     dll = classify(name)
@@ -135,3 +144,140 @@ WHEELS = {
 @pytest.mark.parametrize(("name", "major"), WHEELS)
 def test_nvidias_wheel_is_known_for_each_dll(name: str, major: int) -> None:
     assert index_requirement(classify(name), major) == WHEELS[name, major]
+
+
+# PE files: read as other tools read them, refused as the loader refuses, written for both
+
+RETURN_42 = b"\xb8\x2a\x00\x00\x00\xc3"
+IMPORTS = (
+    Import(dll="KERNEL32.dll", symbols=("Sleep", "#12")),
+    Import(dll="nppc64_12.dll", symbols=("nppGetLibVersion",)),
+)
+DELAYED = (Import(dll="cublas64_12.dll", symbols=("cublasCreate_v2", "cublasDestroy_v2")),)
+
+
+def asked(imports: tuple[Import, ...]) -> dict[str, tuple[str, ...]]:
+    return {imported.dll: imported.symbols for imported in imports}
+
+
+def whole_dll(machine: str = "x86-64") -> bytes:
+    """Return a DLL that has every kind of table."""
+    return dllmaking.make_dll(
+        "whole.dll",
+        forwards={"Sleepy": "KERNEL32.Sleep", "another": "python312.PyObject_Repr"},
+        code={"answer": RETURN_42, "Zero": b"\x31\xc0\xc3"},
+        imports=asked(IMPORTS),
+        delay_imports=asked(DELAYED),
+        machine=machine,
+    )
+
+
+def endless_dll() -> bytes:
+    """Return a DLL whose descriptors all point to one long list: few bytes, many symbols."""
+    imports = {f"x{number}.dll": ["s"] * (8000 if number == 0 else 1) for number in range(20)}
+    content = bytearray(dllmaking.make_dll("a.dll", imports=imports))
+    (table,) = struct.unpack_from("<I", content, 208)
+    content[table : table + 400] = content[table : table + 20] * 20
+    return bytes(content)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[bytes], Path]:
+    def save(content: bytes) -> Path:
+        path = tmp_path / "some.dll"
+        path.write_bytes(content)
+        return path
+
+    return save
+
+
+@pytest.mark.parametrize("machine", ["x86-64", "arm64", "x86"])
+def test_all_tables_of_a_dll_are_read(machine: str, saved: Callable[[bytes], Path]) -> None:
+    image = read_image(saved(whole_dll(machine)))
+    assert (image.machine, image.imports, image.delay_imports) == (machine, IMPORTS, DELAYED)
+    assert image.exports == ("Sleepy", "Zero", "another", "answer")
+
+
+def test_all_symbols_are_read_where_pefile_stops_and_a_dll_without_any_is_left_out(
+    saved: Callable[[bytes], Path],
+) -> None:
+    many = [f"symbol_{number}" for number in range(10_000)]
+    imports = {"unused.dll": [], "big.dll": many, "last.dll": ["x"]}
+    image = read_image(saved(dllmaking.make_dll("a.dll", imports=imports)))
+    assert asked(image.imports) == {"big.dll": (*many,), "last.dll": ("x",)}
+
+
+def test_a_section_is_read_from_whole_sectors_as_the_loader_does(
+    saved: Callable[[bytes], Path],
+) -> None:
+    content = bytearray(whole_dll())
+    content[content.index(b".text") + 20] += 1
+    assert read_image(saved(bytes(content) + bytes(512))).imports == IMPORTS
+
+
+REFUSED = {
+    "empty": (b"", "empty file"),
+    "two bytes": (b"MZ", "Unable to read the DOS Header"),
+    "half a header": (whole_dll()[:1000], "its section table|it is cut short"),
+    "cut at the end": (whole_dll()[:-600], "it is cut short: section"),
+    "no file's name": (whole_dll().replace(b"KERNEL32", b"KERNEL|2"), r"called 'KERNEL\|2.dll'"),
+    "a table without end": (endless_dll(), "its import table has no end"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_the_loader_would_not_take_is_refused_in_one_line(
+    content: bytes, reason: str, saved: Callable[[bytes], Path]
+) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        read_image(saved(content), name="cv2/cv2.pyd", file="some.whl")
+    assert caught.value.code == "not-pe"
+    assert str(caught.value).startswith("some.whl: 'cv2/cv2.pyd': not a Windows program or DLL: ")
+
+
+def is_read_or_refused(path: Path) -> bool:
+    """Return whether the file was read; any error but "not-pe" is raised."""
+    try:
+        read_image(path)
+    except InputError as error:
+        assert error.code == "not-pe"  # noqa: PT017 - either outcome is right
+        return False
+    return True
+
+
+def test_every_truncation_is_refused(saved: Callable[[bytes], Path]) -> None:
+    whole = whole_dll()
+    # Less than a sector may go: what the padding holds is not part of the DLL.
+    sizes = range(0, len(whole) - 512, 61)
+    assert not [size for size in sizes if is_read_or_refused(saved(whole[:size]))]
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(flips=st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), max_size=6))
+def test_flipped_bytes_are_read_or_refused_and_nothing_else(
+    flips: list[tuple[int, int]], saved: Callable[[bytes], Path]
+) -> None:
+    content = bytearray(whole_dll())
+    for place, change in flips:
+        content[place % len(content)] ^= change
+    is_read_or_refused(saved(bytes(content)))
+
+
+def test_another_reader_sees_the_exports_that_were_written() -> None:
+    forwards = {"Sleepy": "KERNEL32.Sleep", "another": "python312.PyObject_Repr"}
+    code = {"answer": RETURN_42, "#7": b"\xc3"}
+    content = make_dll("made.dll", forwards=forwards, code=code)
+    assert content == make_dll("made.dll", forwards=dict(reversed(forwards.items())), code=code)
+    binary = lief.PE.parse(list(content))
+    assert isinstance(binary, lief.PE.Binary)
+    exports = binary.get_export()
+    assert exports is not None
+    assert exports.name == "made.dll"
+    entries = {str(entry.name): entry for entry in exports.entries}
+    targets = {name: entry.forward_information.library for name, entry in entries.items()}
+    assert (targets["Sleepy"], targets["another"]) == ("KERNEL32", "python312")
+    assert {name: entries[name].ordinal for name in ("answer", "")} == {"answer": 3, "": 7}
+    address = entries["answer"].address
+    assert bytes(binary.get_content_from_virtual_address(address, 6)) == RETURN_42

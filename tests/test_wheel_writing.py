@@ -145,8 +145,7 @@ def test_headers_tell_nothing_of_the_machine(tmp_path: Path) -> None:
 
 TIMES = {
     "before-1980": (315_532_799, (1980, 1, 1, 0, 0, 0)),
-    "odd-seconds-round-down": (315_532_801, (1980, 1, 1, 0, 0, 0)),
-    "leap-day": (1_582_934_400, (2020, 2, 29, 0, 0, 0)),
+    "odd-seconds-round-down": (1_582_934_401, (2020, 2, 29, 0, 0, 0)),
     "the-last": (4_354_819_198, (2107, 12, 31, 23, 59, 58)),
 }
 
@@ -184,11 +183,10 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
 # Beyond 4 GiB
 
 
-@pytest.mark.parametrize(("count", "is_wide"), [(0xFFFE, False), (0x10001, True)])
-def test_more_members_than_sixteen_bits_count(count: int, *, is_wide: bool, tmp_path: Path) -> None:
-    path = written(tmp_path, *(Added(name=f"{n}.py", content=b"") for n in range(count))).path
-    assert len(open_archive(path).members) == count
-    assert (b"PK\6\6" in path.read_bytes()[-200:]) == is_wide
+def test_more_members_than_sixteen_bits_count_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = written(tmp_path, *(Added(name=f"{n}.py", content=b"") for n in range(0xFFFF))).path
+    assert len(open_archive(path).members) == 0xFFFF
+    assert b"PK\6\6" in path.read_bytes()[-200:]
 
 
 def test_a_member_beyond_4_gib_gets_zip64_headers(tmp_path: Path) -> None:

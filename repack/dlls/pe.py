@@ -24,8 +24,8 @@ _EXPORTS = 0
 _Table: TypeAlias = tuple[int, str, tuple[int, int, int]]
 _IMPORTS: _Table = (1, "<5I", (3, 0, 4))
 _DELAY_IMPORTS: _Table = (13, "<8I", (1, 4, 3))
-#: Far beyond any real file, near enough that a made-up one ends at once.
-_MOST_SYMBOLS = 1 << 19
+#: An export's number has 16 bits, and nobody imports as many; a made-up file ends at once.
+_MOST_SYMBOLS = 1 << 16
 _LONGEST_NAME = 8192
 _IMPOSSIBLE = frozenset('<>:"|?*/\\')
 #: Whatever pefile raises at headers that contradict themselves, and ValueError is ours.
@@ -45,7 +45,8 @@ class Image:
     """One PE file.
 
     `machine` is "x86", "x86-64", "arm64", "arm" or the number as "0x...."; `imports` are needed
-    when the file is loaded, `delay_imports` at the first call; `exports` are the exported names.
+    when the file is loaded, `delay_imports` at the first call; `exports` are the exported names in
+    the file's own order.
     """
 
     machine: str
@@ -72,7 +73,7 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
                 machine=_MACHINES.get(machine, f"0x{machine:04x}"),
                 imports=_read_imports(headers, _IMPORTS),
                 delay_imports=_read_imports(headers, _DELAY_IMPORTS),
-                exports=tuple(_read_exports(headers)),
+                exports=_read_exports(headers),
             )
     except _BROKEN as error:
         raise InputError(
@@ -82,11 +83,6 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
             member=name,
             hint="build or download it again; it may be cut short, or a placeholder for it",
         ) from None
-
-
-def read_exports(path: Path) -> tuple[str, ...]:
-    """Return the names that the PE file at `path` exports, in its own order; "not-pe" as above."""
-    return read_image(path).exports
 
 
 def _read_headers(content: mmap.mmap) -> pefile.PE:
@@ -125,15 +121,15 @@ def _read_imports(headers: pefile.PE, table: _Table) -> tuple[Import, ...]:
     return tuple(Import(dll=dll, symbols=tuple(names)) for dll, names in imports.items() if names)
 
 
-def _read_exports(headers: pefile.PE) -> Iterator[str]:
+def _read_exports(headers: pefile.PE) -> tuple[str, ...]:
     start = _directory(headers, _EXPORTS)
     if not start:
-        return
+        return ()
     count, names = struct.unpack_from("<I4xI", _data(headers, start, 40), 24)
     if count > _MOST_SYMBOLS:
         raise ValueError("its export table has no end")
-    for (rva,) in struct.iter_unpack("<I", _data(headers, names, 4 * count) if count else b""):
-        yield _text(headers, rva)
+    table = _data(headers, names, 4 * count) if count else b""
+    return tuple(_text(headers, rva) for (rva,) in struct.iter_unpack("<I", table))
 
 
 def _directory(headers: pefile.PE, index: int) -> int:

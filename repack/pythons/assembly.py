@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from repack.config import IndexSource
-from repack.dlls.pe import read_exports
+from repack.dlls.pe import read_image
 from repack.dlls.writing import make_dll
 from repack.errors import FetchError, ToolError
 from repack.fetch import Supply
@@ -88,7 +88,7 @@ def assemble(version: str, supply: Supply) -> Path:
             _extract(wheel, _WHEEL_PARTS, folder)
         # What abi3 modules import: every export forwarded.
         dll = f"python{version.replace('.', '')}"
-        forwards = {name: f"{dll}.{name}" for name in read_exports(folder / f"{dll}.dll")}
+        forwards = {name: f"{dll}.{name}" for name in read_image(folder / f"{dll}.dll").exports}
         (folder / "python3.dll").write_bytes(make_dll("python3.dll", forwards=forwards))
         (folder / "Lib" / "site-packages").mkdir()
 

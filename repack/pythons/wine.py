@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from repack.console import Progress
-from repack.dlls.pe import read_exports
+from repack.dlls.pe import read_image
 from repack.dlls.writing import make_dll
 from repack.errors import ToolError
 from repack.fetch.cache import Cache
@@ -165,6 +165,6 @@ def _complete_runtime(system32: Path) -> None:
     """Give the C run-time of Wine the functions it lacks, by a forwarder before it."""
     forwarder = system32 / "ucrtbase.dll"
     builtin = forwarder.rename(system32 / "ucrtbase_wine.dll")
-    names = [name for name in read_exports(builtin) if name not in _COMPLEX]
+    names = [name for name in read_image(builtin).exports if name not in _COMPLEX]
     forwards = {name: f"ucrtbase_wine.{name}" for name in names}
     forwarder.write_bytes(make_dll("ucrtbase.dll", forwards=forwards, code=_COMPLEX))

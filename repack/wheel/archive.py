@@ -39,8 +39,6 @@ _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
 
 #: In bytes: what the processor's cache holds, inflated.
 _PIECE = 1 << 16
-#: Own limit in bytes: no wheel has a directory like that.
-_DIRECTORY_LIMIT = 16 << 20
 #: What the members of an archive may inflate to, in bytes, and as a multiple of its size, which
 #: below the floor nobody looks at: so the rule of the public index.
 _RATIO_FLOOR, _RATIO_LIMIT = 64 << 20, 50
@@ -203,8 +201,8 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int, by
         what = "its end records do not fit what lies before them, or more lies behind them"
         refuse(path, what, "end-record")
     words = comment.decode("utf-8", "surrogateescape").split()
-    if not "".join(words).isprintable() or length > _DIRECTORY_LIMIT:
-        refuse(path, "its comment is no text, or its directory is too large", "end-record")
+    if not "".join(words).isprintable():
+        refuse(path, "its comment is no text", "end-record")
     return start, count, _read(file, start, length)
 
 
@@ -294,9 +292,6 @@ def _check_packing(path: Path, member: Member, flags: int, needed: int) -> None:
     if flags & ~_KNOWN_FLAGS or member.method not in (STORED, DEFLATED) or needed > ZIP64_VERSION:
         how = f"flags {flags:#06x}, method {member.method}, version {needed}"
         refuse(path, f"is encrypted, or packed as few know: {how}", "unsupported", member.name)
-    if member.method == STORED and member.size != member.compressed_size:
-        what = f"is stored in {member.compressed_size:,} bytes, but has {member.size:,}"
-        refuse(path, what, "size-lie", member.name)
     if member.method == STORED and member.size and flags & _DESCRIPTOR_FLAG:
         # Whoever reads it as a stream cannot know where it ends; uv refuses it as well.
         refuse(path, "is stored with a data descriptor behind it", "data-descriptor", member.name)

@@ -61,8 +61,13 @@ def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
         return b"".join(_read_content(file, archive.path, member))
 
 
-def _read_content(file: BinaryIO, path: Path, member: Member) -> Iterator[bytes]:
-    """Yield the member's content, never more than it announces; raises InputError."""
+def _read_content(
+    file: BinaryIO, path: Path, member: Member, update: Callable[[bytes], object] = lambda _: None
+) -> Iterator[bytes]:
+    """Yield the member's content, never more than it announces, each piece after `update` had it.
+
+    Raises InputError: bad-data, size-lie, crc.
+    """
     inflater = zlib_ng.decompressobj(-15) if member.method == DEFLATED else None
     crc, left = 0, member.size
     for packed in read_packed(file, path, member):
@@ -75,6 +80,7 @@ def _read_content(file: BinaryIO, path: Path, member: Member) -> Iterator[bytes]
         if left < 0 or (inflater and inflater.unused_data):
             break
         crc = zlib_ng.crc32(piece, crc)
+        update(piece)
         yield piece
     if left or (inflater and (inflater.unused_data or not inflater.eof)):
         what = f"its data does not end with the {member.size:,} bytes announced"
@@ -170,7 +176,7 @@ def _check_content(
             row = record.get(member.name)
             algorithm = row.algorithm if row else "sha256"
             digest = hashlib.new(algorithm)
-            pieces = _hash_content(file, archive.path, member, digest.update)
+            pieces = _read_content(file, archive.path, member, digest.update)
             collect(member, pieces)
             for _ in pieces:
                 pass
@@ -180,14 +186,6 @@ def _check_content(
                 refuse(archive.path, what, "record", member.name)
             if task is not None:
                 task.advance(member.compressed_size)
-
-
-def _hash_content(
-    file: BinaryIO, path: Path, member: Member, update: Callable[[bytes], object]
-) -> Iterator[bytes]:
-    for piece in _read_content(file, path, member):
-        update(piece)
-        yield piece
 
 
 def startup_hooks(names: Iterable[str]) -> Iterator[str]:

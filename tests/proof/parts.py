@@ -21,7 +21,7 @@ from running import repack
 
 from proof.scenarios import UNTOUCHED, Dlls
 from repack.console import SILENT
-from repack.dlls.pe import read_exports
+from repack.dlls.pe import read_image
 from repack.fetch import Supply
 from repack.files import sha256_of, workspace, write
 from repack.process import run
@@ -263,7 +263,7 @@ def _is_wanted(name: str, wanted: Dlls) -> bool:
 def _make_faulty(genuine: Path, wanted: Dlls, file: Path) -> dict[str, Path]:
     """Return what lies there in place of a genuine DLL."""
     if wanted.form in _MACHINES:
-        code = dict.fromkeys(read_exports(genuine), _NO_DEVICE)
+        code = dict.fromkeys(read_image(genuine).exports, _NO_DEVICE)
         return {file.name: _write(file, make_dll(file.name, code=code, machine=wanted.form))}
     if wanted.form == "truncated":
         with genuine.open("rb") as stream:
@@ -276,7 +276,7 @@ def _make_faulty(genuine: Path, wanted: Dlls, file: Path) -> dict[str, Path]:
 def _older(genuine: Path, behind: str, lacks: Sequence[str]) -> bytes:
     """Return a DLL that passes every call on to the genuine one, but lacks some symbols."""
     stem = behind.removesuffix(".dll")
-    exports = [name for name in read_exports(genuine) if name not in lacks]
+    exports = [name for name in read_image(genuine).exports if name not in lacks]
     return make_dll(genuine.name, forwards={name: f"{stem}.{name}" for name in exports})
 
 
