@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from repack import files
 from repack.config import Config
 from repack.console import Progress
 from repack.errors import InputError, OutputError
+from repack.files import not_written, replace, sha256_of, write
 from repack.plan import Plan, check_size
-from repack.record import FILENAME, WheelRecord, read_record, read_records
+from repack.record import FILENAME, read_record, read_records
 from repack.wheel.writer import Written, splice
 
 _FAILED = "failed"
@@ -44,18 +44,14 @@ def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[W
     Raises OutputError for a wheel that is too large, or whose name another build has taken.
     """
     out = config.build.out
-    before = _read_wheels(out)
+    standing = _find_standing(plan, out)
     wheels = []
     with progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task:
         for planned in plan.wheels:
-            path = out / planned.filename
-            earlier = before.get(planned.filename)
-            if earlier and earlier.recipe == planned.recipe and _is_whole(path, earlier):
-                wheel = Written(path, earlier.size, earlier.sha256)
-            else:
-                path = stage / planned.filename
-                wheel = splice(planned.entries, path, timestamp=plan.timestamp)
-            check_size(path.name, wheel.size, config.publish.max_size, plan.record.carried)
+            wheel = standing.get(planned.recipe) or splice(
+                planned.entries, stage / planned.filename, timestamp=plan.timestamp
+            )
+            check_size(planned.filename, wheel.size, config.publish.max_size, plan.record.carried)
             wheels.append(wheel)
             task.advance(1)
     if config.build.name:
@@ -63,20 +59,19 @@ def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[W
     return tuple(wheels)
 
 
-def _read_wheels(out: Path) -> dict[str, WheelRecord]:
-    """Return what the build before left in `out`, by file name; a damaged record tells nothing."""
-    try:
-        return {wheel.filename: wheel for wheel in read_record(out / FILENAME).wheels}
-    except InputError:
-        return {}
+def _find_standing(plan: Plan, out: Path) -> dict[str, Written]:
+    """Return by recipe the plan's wheels that an earlier build left in `out`, and that are whole.
 
-
-def _is_whole(path: Path, recorded: WheelRecord) -> bool:
-    """Return whether the file at `path` is still the wheel that was recorded."""
-    try:
-        return files.sha256_of(path) == recorded.sha256
-    except InputError:
-        return False
+    A damaged record, or wheel, tells nothing.
+    """
+    recipes = {planned.recipe for planned in plan.wheels}
+    standing = {}
+    with suppress(InputError):
+        for wheel in read_record(out / FILENAME).wheels:
+            path = out / wheel.filename
+            if wheel.recipe in recipes and path.is_file() and sha256_of(path) == wheel.sha256:
+                standing[wheel.recipe] = Written(path, wheel.size, wheel.sha256)
+    return standing
 
 
 def _check_names(wheels: Sequence[Written], out: Path) -> None:
@@ -99,12 +94,12 @@ def move_wheel(path: Path, out: Path, failure: str = "") -> Path:
     name, failed = path.name, out / _FAILED
     if failure:
         _make_folder(failed)
-        files.write(failed / f"{name}.log", failure.encode())
-        files.replace(path, failed / name)
+        write(failed / f"{name}.log", failure.encode())
+        replace(path, failed / name)
         (out / name).unlink(missing_ok=True)
         return failed / name
     if path.parent != out:
-        files.replace(path, out / name)
+        replace(path, out / name)
     for stale in (failed / name, failed / f"{name}.log"):
         stale.unlink(missing_ok=True)
     with suppress(OSError):
@@ -116,4 +111,4 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise files.not_written(folder, error) from error
+        raise not_written(folder, error) from error

@@ -127,7 +127,7 @@ def test_killed_at_random_moments_it_leaves_no_half_wheel_and_the_next_run_finis
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     whole = time.monotonic() - started
     expected = {path: sha256(path) for path in out.glob("*.whl")}
-    for moment in range(50):
+    for moment in range(20):
         for wheel in out.glob("*.whl"):
             wheel.unlink()
         killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -172,3 +172,57 @@ def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
     (refused,) = told["refused"]
     assert refused["python"] == "3.13"
     assert f"it requires {requires}, and the index" in refused["reason"]
+
+
+def unchanged(build: Build) -> list[bool]:
+    """Return for each wheel of a build whether that of an earlier build stands."""
+    return [wheel["unchanged"] for wheel in build("--python", "3.12", "3.13")["wheels"]]
+
+
+#: Which wheels of the earlier build stand.
+CHANGES = {
+    "nothing": [True, True],
+    "damage": [False, True],
+    "removal": [False, True],
+    "record": [False, False],
+    "time": [False, False],
+    "source": [False, False],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_an_earlier_build_left_from_the_same_is_not_written_again(
+    change: str, build: Build, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unchanged(build) == [False, False]
+    dist = repack.folder / "dist"
+    before = everything(dist)
+    first, *_ = sorted(dist.glob("*.whl"))
+    if change == "damage":
+        first.write_bytes(first.read_bytes()[:-1] + b"?")
+    elif change == "removal":
+        first.unlink()
+    elif change == "record":
+        (dist / "build.json").write_text("what?")
+    elif change == "time":
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000001")
+    elif change == "source":
+        cuda_wheel(source.parent, ballast=1)
+    assert unchanged(build) == CHANGES[change]
+    assert (everything(dist) == before) == (change not in {"time", "source"})
+    assert unchanged(build) == [True, True]
+
+
+def test_a_build_sweeps_away_what_a_killed_one_left_and_nothing_else(
+    build: Build, repack: Repack
+) -> None:
+    dist = repack.folder / "dist"
+    half = dist / f".work.1-{'0' * 16}.tmp" / "half.whl"
+    mine = dist / "failed" / "notes.txt"
+    for path in (half, mine):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"PK")
+    os.utime(half.parent, (0, 0))
+    build()
+    assert not half.parent.exists()
+    assert mine.read_bytes() == b"PK"

@@ -100,7 +100,6 @@ RANGES = {
     "the newest has them": (BOTH, {"13.1": OLD, "13.2": OLD}, "==13.*"),
     "two lack them": (BOTH, {"13.0": OLD, "13.1": NEW, "13.2": NEW}, "<13.1,==13.*"),
     "it lacks one of them": (BOTH, {"13.1": OLD, "13.2": [NPPC]}, "<13.2,==13.*"),
-    "it lacks another": ({NPPC: ["f"]}, {"13.1": OLD, "13.2": [NPPC]}, "==13.*"),
     "in capitals": (BOTH, {"13.1": ["NPPC64_13.DLL", NPPIF]}, "==13.*"),
     "none has them": (BOTH, {"13.1": NEW, "14.0": OLD}, None),
 }
