@@ -140,17 +140,6 @@ def test_killed_at_random_moments_it_leaves_no_half_wheel_and_the_next_run_finis
     assert not list(out.glob("*.tmp"))
 
 
-def test_a_numpy_that_the_binary_cannot_use_is_ruled_out(tmp_path: Path, build: Build) -> None:
-    source = cuda_wheel(tmp_path, numpy=b"numpy.core.multiarray", requires=["numpy>=1.19"])
-    told = build("--python", "3.12", source=source)
-    assert "numpy-contradicted" in {finding["code"] for finding in told["findings"]}
-    with zipfile.ZipFile(told["wheels"][0]["path"]) as archive:
-        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        lines = archive.read(metadata).decode().splitlines()
-    required = [line for line in lines if line.startswith("Requires-Dist")]
-    assert required == ["Requires-Dist: numpy>=1.19", "Requires-Dist: numpy<2"]
-
-
 @pytest.mark.parametrize("requires", ["numpy>=2.4", "numpy==2.2.6", "moon>=1"])
 def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
     requires: str, tmp_path: Path, repack: Repack, monkeypatch: pytest.MonkeyPatch

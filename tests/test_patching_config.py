@@ -46,7 +46,7 @@ def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
                 'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program/CUDA"\n'
                 '] + BINARIES_PATHS + os.getenv("PATH").split(";")\n'
             ),
-            "BINARIES_PATHS = [] + BINARIES_PATHS + os.getenv('PATH').split(';')\n",
+            'BINARIES_PATHS = [] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',
         ),
         "over several lines, beside others": (
             (
@@ -115,6 +115,7 @@ NOT_KNOWN = "in a form that is not known"
         ),
         "half an escape": ("BINARIES_PATHS = ['C:\\Users']\n", "line 1 is not Python"),
         "a tuple": ("BINARIES_PATHS = (os.getenv('CUDA_PATH'),)\n", NOT_KNOWN),
+        "inserted": ("BINARIES_PATHS.insert(0, r'C:\\CUDA\\bin')\n", NOT_KNOWN),
         "appended": ("BINARIES_PATHS.append(os.getenv('CUDA_PATH'))\n", NOT_KNOWN),
     },
 )

@@ -97,20 +97,21 @@ def test_a_declared_encoding_is_kept() -> None:
     assert after.endswith(f"x = '表'\n{EDIT}    from .cv2 import *  # 表\n")
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "from . import cv2",
-        "from cv2 import cv2",
-        "import os, cv2.cv2 as native",
-        "native = __import__('cv2.cv2', fromlist=['*'])",
-        "native = importlib.import_module(name='.cv2', package='cv2')",
-        "native = importlib.import_module(f'{__name__}.cv2')",
-        "spec = importlib.util.spec_from_file_location('cv2', path)",
-        "loader = importlib.machinery.ExtensionFileLoader('cv2', path)",
-        "class L:\n  def load(self):\n    from . import cv2\nl = L()\nl.load()",
-    ],
+#: By which a loader that was never seen before is known.
+STATEMENTS = (
+    "from . import cv2",
+    "from cv2 import cv2",
+    "import os, cv2.cv2 as native",
+    "native = __import__('cv2.cv2', fromlist=['*'])",
+    "native = importlib.import_module(name='.cv2', package='cv2')",
+    "native = importlib.import_module(f'{__name__}.cv2')",
+    "spec = importlib.util.spec_from_file_location('cv2', path)",
+    "loader = importlib.machinery.ExtensionFileLoader('cv2', path)",
+    "class L:\n  def load(self):\n    from . import cv2\nl = L()\nl.load()",
 )
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
 def test_a_loader_never_seen_before_is_known_by_its_parts(statement: str) -> None:
     (*_, last) = ast.parse(patch_loader(f"import os\n{statement}\n".encode())).body
     assert ast.unparse(last).startswith(WITH)

@@ -85,48 +85,39 @@ def text_of(wheel: PlannedWheel, name: str) -> str:
     return entry.content.decode()
 
 
-#: The tag, the module's Python DLL, the Python asked for, and a part of the reason.
+#: What the wheel is, the Python asked for, and a part of the reason, "" where it is served.
 ABI3, OF_312, OF_314T = "cp37-abi3", "cp312-cp312", "cp314-cp314t"
-PYTHONS = {
-    "stable ABI, the oldest": (ABI3, "python3.dll", "3.7", ""),
-    "stable ABI, one to come": (ABI3, "python3.dll", "3.40", ""),
-    "stable ABI, too old": (ABI3, "python3.dll", "3.6", ABI3),
-    "stable ABI, threads": (ABI3, "python3.dll", "3.14t", "which Python 3.14t does not have"),
-    "abi3 by its tag alone, the one": (ABI3, "python39.dll", "3.9", ""),
-    "abi3 by its tag alone, another": (ABI3, "python39.dll", "3.12", "python39.dll"),
-    "one version, stable binary": (OF_312, "python3.dll", "3.12", ""),
-    "another version": (OF_312, "python3.dll", "3.13", OF_312),
-    "its threads": (OF_312, "python312.dll", "3.12t", "python312.dll"),
-    "free-threaded": (OF_314T, "python314t.dll", "3.14t", ""),
-    "not free-threaded": (OF_314T, "python314t.dll", "3.14", "python314t.dll"),
-    "the m of 3.7": ("cp37-cp37m", "python37.dll", "3.7", ""),
-    "Python 2": ("py2-none", "python27.dll", "3.12", "python27.dll"),
+NO_NUMPY = "no such NumPy has a wheel for"
+PYTHONS: Mapping[str, tuple[dict[str, Any], str, str]] = {
+    "stable ABI, the oldest": ({}, "3.7", ""),
+    "stable ABI, one to come": ({}, "3.40", ""),
+    "stable ABI, too old": ({}, "3.6", ABI3),
+    "stable ABI, threads": ({}, "3.14t", "which Python 3.14t does not have"),
+    "abi3 by its tag alone, the one": ({"python": "python39.dll"}, "3.9", ""),
+    "abi3 by its tag alone, another": ({"python": "python39.dll"}, "3.12", "python39.dll"),
+    "another version": ({"tag": OF_312}, "3.13", OF_312),
+    "free-threaded": ({"tag": OF_314T, "python": "python314t.dll"}, "3.14t", ""),
+    "not free-threaded": ({"tag": OF_314T, "python": "python314t.dll"}, "3.14", "python314t.dll"),
+    "the m of 3.7": ({"tag": "cp37-cp37m", "python": "python37.dll"}, "3.7", ""),
+    "Python 2": ({"tag": "py2-none", "python": "python27.dll"}, "3.12", "python27.dll"),
+    "one release is let in": ({"lines": ["Requires-Python: >=3.12.4"]}, "3.12", ""),
+    "no release is": ({"lines": ["Requires-Python: !=3.12.*"]}, "3.12", "Requires-Python"),
+    "NumPy 1 alone": ({"lines": ["Requires-Dist: numpy"], "numpy": "1"}, "3.13", NO_NUMPY),
+    "a bound that nothing disproves": ({"lines": ["Requires-Dist: numpy<2.3"]}, "3.14", NO_NUMPY),
+    "a Python to come": ({"lines": ["Requires-Dist: numpy<2"], "numpy": "1"}, "3.15", NO_NUMPY),
 }
 
 
-@pytest.mark.parametrize(("tag", "dll", "python", "reason"), PYTHONS.values(), ids=PYTHONS)
+@pytest.mark.parametrize(("parts", "python", "reason"), PYTHONS.values(), ids=PYTHONS)
 def test_a_python_is_served_or_refused_with_the_reason(
-    tag: str, dll: str, python: str, reason: str, shelf: Shelf
+    parts: dict[str, Any], python: str, reason: str, shelf: Shelf
 ) -> None:
-    text = refusal(python, shelf(tag=tag, python=dll))
+    text = refusal(python, shelf(**parts))
     assert bool(text) == bool(reason)
     assert reason in text
 
 
-#: Whether some release of Python 3.12 is let in.
-LET_IN = {">=3.12.4": True, "<3.12.4": True, "!=3.12.0": True, ">=3.13": False, "!=3.12.*": False}
-
-
-@pytest.mark.parametrize("requires", LET_IN)
-def test_requires_python_keeps_out_a_python_of_which_no_release_is_let_in(
-    requires: str, shelf: Shelf
-) -> None:
-    analysis = shelf(lines=[f"Requires-Python: {requires}"])
-    assert (refusal("3.12", analysis) == "") == LET_IN[requires]
-
-
 TAGS = {
-    "stable ABI": ("cp37-abi3", "3.12", "cp312-cp312-win_amd64"),
     "3.7": ("cp37-abi3", "3.7", "cp37-cp37m-win_amd64"),
     "two Pythons": ("cp39.cp310-cp39.cp310", "3.10", "cp310-cp310-win_amd64"),
 }
@@ -195,24 +186,6 @@ def test_all_wheels_have_the_same_metadata_with_the_lines_for_numpy_that_are_rig
     assert re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE) == after
     assert list(plan.emitted.wheel.requires) == after
     assert "\nRequires-Python: <4,>=3.7.4\n" in text
-
-
-NO_NUMPY = {
-    "built for NumPy 1": ("1", "numpy>=1.19", "3.13"),
-    "a bound that nothing disproves": (None, "numpy<2.3", "3.14"),
-    "a Python to come": ("1", "numpy<2", "3.15"),
-}
-
-
-@pytest.mark.parametrize(("numpy", "requires", "python"), NO_NUMPY.values(), ids=NO_NUMPY)
-def test_a_python_for_which_there_can_be_no_numpy_is_refused(
-    numpy: str | None, requires: str, python: str, shelf: Shelf
-) -> None:
-    plan = planned(shelf(lines=[f"Requires-Dist: {requires}"], numpy=numpy), "3.12", python)
-    assert [wheel.pythons for wheel in plan.wheels] == [("3.12",)]
-    (refused,) = plan.record.refused
-    assert refused.python == python
-    assert "no such NumPy has a wheel" in refused.reason
 
 
 def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(shelf: Shelf) -> None:

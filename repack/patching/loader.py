@@ -19,7 +19,6 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _EXTENSIONS = "PYTHON_EXTENSIONS_PATHS"
 _LIST = re.compile(rf"\b(BINARIES_PATHS|{_EXTENSIONS})\b")
-_ABOUT_LISTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr)
 _EXTENSION = re.compile(r"cv2/((?:.*/)?)cv2[^/]*\.pyd")
 _CUDA = re.compile(r"""['"%${](CUDA|CUDNN)_""")
 # The first text in an expression is absolute, and it is not put behind a folder of the wheel.
@@ -149,24 +148,21 @@ def clean_config(content: bytes, names: Iterable[str]) -> bytes:
     a directory stands in a form that is not understood.
     """
     tree = parse(content)
-    new = content
-    # From the last to the first, so that the places of those before stay true.
-    for name, statement in reversed(list(_find_lists(tree))):
-        before = ast.unparse(statement)
-        for part in ast.walk(statement):
-            if isinstance(part, ast.List):
-                _drop_directories(part, _native_folders(names) if name == _EXTENSIONS else [])
-        after = ast.unparse(statement)
-        if after != before:
-            new = _replace(new, statement, after)
-    has_cuda = any(_CUDA.search(ast.unparse(statement)) for _, statement in _find_lists(tree))
-    if has_cuda or ast.dump(parse(new)) != ast.dump(tree):
-        raise PatchError(
-            "it names directories of CUDA or of the build machine in a form that is not known",
-            code="no-place",
-            hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
-        )
-    return new
+    while place := _find_list(tree):
+        name, elements = place
+        kept = [element for element in elements.elts if not _is_foreign(element)]
+        instead = _native_folders(names) if name == _EXTENSIONS else []
+        spans = [_span(content, element) for element in kept]
+        texts = [*(content[start:end] for start, end in spans), *map(str.encode, instead)]
+        start, end = _span(content, elements)
+        content = content[:start] + b"[" + b", ".join(texts) + b"]" + content[end:]
+        elements.elts = kept + [ast.parse(folder, mode="eval").body for folder in instead]
+        if ast.dump(parse(content)) != ast.dump(tree):
+            raise _unknown_form()
+        tree = parse(content)
+    if any(_is_foreign(statement) for _, statement in _find_statements(tree)):
+        raise _unknown_form()
+    return content
 
 
 def machine_directories(content: bytes) -> list[str]:
@@ -176,7 +172,7 @@ def machine_directories(content: bytes) -> list[str]:
     """
     elements = [
         ast.unparse(element)
-        for _, statement in _find_lists(parse(content))
+        for _, statement in _find_statements(parse(content))
         for part in ast.walk(statement)
         if isinstance(part, ast.List)
         for element in part.elts
@@ -184,24 +180,28 @@ def machine_directories(content: bytes) -> list[str]:
     return [element for element in elements if _ABSOLUTE.match(element)]
 
 
-def _find_lists(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield the name of the list and the statement about it, in the order in which they stand."""
-    statements = (node for node in ast.walk(tree) if isinstance(node, _ABOUT_LISTS))
-    for statement in sorted(statements, key=lambda node: (node.lineno, node.col_offset)):
-        if name := _LIST.search(ast.unparse(statement)):
-            yield name[0], statement
+def _find_statements(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the statements about the lists, each with the list's name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
+            name = _LIST.search(ast.unparse(node))
+            if name:
+                yield name[0], node
 
 
-def _drop_directories(elements: ast.List, instead: list[str]) -> None:
-    """Take such directories out of a list, and put `instead` in the place of each."""
-    kept: list[ast.expr] = []
-    for element in elements.elts:
-        text = ast.unparse(element)
-        if _ABSOLUTE.match(text) or _CUDA.search(text):
-            kept += [ast.parse(expression, mode="eval").body for expression in instead]
-        else:
-            kept.append(element)
-    elements.elts = kept
+def _find_list(tree: ast.Module) -> tuple[str, ast.List] | None:
+    """Return the first list literal that holds such a directory, with the list's name."""
+    for name, statement in _find_statements(tree):
+        for part in ast.walk(statement):
+            if isinstance(part, ast.List) and any(map(_is_foreign, part.elts)):
+                return name, part
+    return None
+
+
+def _is_foreign(node: ast.AST) -> bool:
+    """Return whether the node names a directory of CUDA or of the build machine."""
+    text = ast.unparse(node)
+    return bool(_ABSOLUTE.match(text) or _CUDA.search(text))
 
 
 def _native_folders(names: Iterable[str]) -> list[str]:
@@ -213,11 +213,17 @@ def _native_folders(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _replace(content: bytes, statement: ast.stmt, text: str) -> bytes:
-    """Return the file with `text`, one line, in the place of the statement."""
+def _span(content: bytes, node: ast.expr) -> tuple[int, int]:
+    """Return where the node begins and ends in the file."""
     lines = content.splitlines(keepends=True)
-    last = (statement.end_lineno or 0) - 1
-    before = lines[statement.lineno - 1][: statement.col_offset]
-    after = lines[last][statement.end_col_offset :]
-    lines[statement.lineno - 1 : last + 1] = [before + text.encode() + after]
-    return b"".join(lines)
+    start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
+    end = sum(map(len, lines[: (node.end_lineno or 0) - 1])) + (node.end_col_offset or 0)
+    return start, end
+
+
+def _unknown_form() -> PatchError:
+    return PatchError(
+        "it names directories of CUDA or of the build machine in a form that is not known",
+        code="no-place",
+        hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
+    )
