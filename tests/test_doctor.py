@@ -15,6 +15,8 @@ WHEEL = "opencv_contrib_python-4.9.0.80+cu123-cp312-cp312-win_amd64.whl"
 INFO = WHEEL.partition("-cp312")[0] + ".dist-info"
 UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
 NUMPY_ABI_1 = b"\0numpy.core._multiarray_umath\0"
+#: `int 29h`: Windows ends the process at once.
+CRASH = bytes.fromhex("B907000000 CD29")
 CUDA = r"C:\CUDA\bin"
 
 
@@ -183,6 +185,12 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         ON_PATH,
         "cv2.pyd is cut off",
         "--force-reinstall",
+    ),
+    "a native module that crashes": (
+        lambda windows: install(windows, native=native({"KERNEL32.dll": ["Sleep"]}, CRASH)),
+        {},
+        "crashed in import cv2 (exit code",
+        "install it again",
     ),
     "a native module for another processor": (
         write("cv2/cv2.pyd", arm64_dll(IMPORTS, metadata=0)),

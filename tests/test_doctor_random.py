@@ -12,10 +12,8 @@ from random_machines.trying import make_file
 from wheelmaking import metadata, record, wheel_file
 from windowslab import CV2, INITIALIZER, LOADER, Windows, cleared, native, open_windows
 
-from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
-from repack.doctor.fixing import apply_fix, plan_fix, undo_fix
-from repack.doctor.installed import read_facts
-from repack.doctor.target import Target
+from repack.doctor import Diagnosis, Target, diagnose, locate_package
+from repack.doctor.fixing import apply_fix, plan_fix, read_facts, undo_fix
 
 INFO = "opencv_contrib_python-4.9.0.80+cu129.dist-info"
 UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
@@ -54,11 +52,11 @@ def lay(windows: Windows, machine: Machine) -> None:
 
 def look(windows: Windows) -> tuple[Target, Diagnosis]:
     """Return what doctor says."""
-    command = (*windows.interpreter.launcher, windows.python)
-    env = {**windows.disk.env, **windows.env, "WINEPATH": windows.env["PATH"]}
-    env["PATH"] = windows.disk.env["PATH"]
-    target = Target(command=command, env=env, prefix=windows.disk.prefix, facts={})
-    target = replace(target, facts=target.ask("describe"))
+    drive = windows.disk.prefix / "drive_c"
+    python = replace(windows.interpreter, python=windows.disk.place(windows.python), drive=drive)
+    env = python.with_variables(windows.disk.env, windows.env)
+    target = Target(python=python, env=env, facts={})
+    target = replace(target, facts=target.ask("look"))
     return target, diagnose(target, "repack fix")
 
 
@@ -78,6 +76,6 @@ def test_the_verdict_is_that_of_the_import(
             apply_fix(package, plan_fix(package, facts))
             fixed = windows.run("-c", "import cv2")
             assert (fixed.returncode == 0) == (not look(windows)[1].faults), fixed.output
-            assert not seen.faults or (fixed.returncode == 0) == seen.trial["fixed"]["imports"]
+            assert not seen.faults or (fixed.returncode == 0) == seen.report["imports"]
             undo_fix(locate_package(target))
         shutil.rmtree(windows.disk.place(CV2) / "__pycache__", ignore_errors=True)

@@ -16,8 +16,15 @@ from loading import CONFIGS, LOADERS
 from machines import IMPORTS, SOUND
 from wheelmaking import make_pyd, make_wheel, written_rows
 
-from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
-from repack.doctor.installed import find_package, read_facts, read_rows
+from repack.doctor.fixing import (
+    apply_fix,
+    find_package,
+    list_changes,
+    plan_fix,
+    read_facts,
+    read_rows,
+    undo_fix,
+)
 from repack.errors import RepackError
 from repack.inspect.analysis import analyse
 from repack.inspect.facts import build_facts
@@ -57,7 +64,7 @@ def install(wheel: Path, site: Path) -> Path:
     compiled = "cv2/__pycache__/__init__.cpython-312.pyc"
     (site / compiled).parent.mkdir(exist_ok=True)
     (site / compiled).write_bytes(b"compiled")
-    rows = [*read_rows(info / "RECORD"), (f"{info.name}/INSTALLER", "", "")]
+    rows = [*read_rows(info / "RECORD").values(), (f"{info.name}/INSTALLER", "", "")]
     (info / "RECORD").write_bytes(written_rows([*rows, (compiled, "", "")], "\r\n"))
     return site
 
@@ -85,15 +92,15 @@ def test_a_fix_is_what_a_build_does_to_the_wheel(site: Path, wheel: Path) -> Non
 
 
 def test_record_lists_every_file_with_its_hash(site: Path) -> None:
-    before = read_rows(site / INFO / "RECORD")
+    before = [*read_rows(site / INFO / "RECORD")]
     fix(site)
     record = (site / INFO / "RECORD").read_bytes()
     assert record.count(b"\r\n") == record.count(b"\n")
     rows = read_rows(site / INFO / "RECORD")
-    assert [row[0] for row in rows][: len(before)] == [row[0] for row in before]
+    assert [*rows][: len(before)] == before
     there = {name for name, content in everything(site).items() if content is not None}
-    assert {row[0] for row in rows} == there
-    for name, digest, size in rows:
+    assert rows.keys() == there
+    for name, digest, size in rows.values():
         if digest:
             entry = entry_of(site / name)
             assert (entry.hash, str(entry.size)) == (digest, size), name
@@ -129,8 +136,12 @@ def test_a_fix_of_an_older_repack_is_renewed(site: Path) -> None:
     before = everything(site)
     fix(site)
     fixed = everything(site)
-    (site / "cv2/cuda_dlls.py").write_text("# an older one\n")
-    assert fix(site) == ["cv2/cuda_dlls.py"]
+    name, older = "cv2/cuda_dlls.py", b"# an older one\n"
+    (site / name).write_bytes(older)
+    rows, entry = read_rows(site / INFO / "RECORD"), entry_of(older)
+    rows[name] = [name, entry.hash, str(entry.size)]
+    (site / INFO / "RECORD").write_bytes(written_rows([*rows.values()], "\r\n"))
+    assert fix(site) == ["RECORD", name]
     assert everything(site) == fixed
     undo(site)
     assert everything(site) == before
@@ -247,7 +258,14 @@ def build_by_repack(site: Path) -> None:
     install(make_wheel(site.parents[1] / WHEEL, files), site)
 
 
+def edit_what_is_fixed(site: Path) -> None:
+    fix(site)
+    with (site / "cv2/config.py").open("a") as config:
+        config.write("# mine\n")
+
+
 REFUSALS = {
+    "an edit since it was fixed": (edit_what_is_fixed, "cv2/config.py was edited", "--undo"),
     "no RECORD": (drop_record, "no RECORD", "pip install"),
     "several distributions": (
         install_another,

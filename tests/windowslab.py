@@ -61,11 +61,11 @@ IMPORTS = {name: machines.IMPORTS[name] for name in NPP}
 Files = Mapping[str, bytes | str | None]
 
 
-def native(imports: Imports) -> bytes:
+def native(imports: Imports, entry_point: bytes = b"") -> bytes:
     """Return a cv2.pyd that has those imports; what it is as a module, INITIALIZER says."""
     forwards = {"PyInit_cv2": f"{INITIALIZER.removesuffix('.dll')}.PyInit__queue"}
     all_imports = {INITIALIZER: ["PyInit__queue"], **imports}
-    return make_dll("cv2.pyd", imports=all_imports, forwards=forwards)
+    return make_dll("cv2.pyd", imports=all_imports, forwards=forwards, entry_point=entry_point)
 
 
 @dataclass(kw_only=True)

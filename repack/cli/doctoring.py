@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 from repack.cli.commands import Answer
 from repack.console import Progress
-from repack.doctor.diagnosis import Diagnosis, diagnose, locate_package
-from repack.doctor.fixing import apply_fix, list_changes, plan_fix, undo_fix
-from repack.doctor.installed import read_facts
-from repack.doctor.target import open_target
+from repack.doctor import Diagnosis, diagnose, locate_package, open_target
+from repack.doctor.fixing import apply_fix, list_changes, plan_fix, read_facts, undo_fix
 from repack.process import format_command
 
 
@@ -34,9 +32,7 @@ def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
         "verdict": diagnosis.verdict,
         "faults": [fault._asdict() for fault in diagnosis.faults],
         "rows": [{"label": label, "text": text} for label, text in diagnosis.rows],
-        "details": diagnosis.details,
-        "build": diagnosis.facts,
-        "trial": diagnosis.trial,
+        "report": diagnosis.report,
     }
     return Answer(json, _format_diagnosis(diagnosis), failed=bool(diagnosis.faults))
 
@@ -54,7 +50,7 @@ def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
         repack fix .venv --undo
 
     """
-    with open_target(options.python, dict(options.env), progress) as target:
+    with open_target(options.python, dict(options.env), progress, task="describe") as target:
         package = locate_package(target)
         if options.undo:
             restored = undo_fix(package)
@@ -65,10 +61,8 @@ def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
             return _answer("would write", changed, "" if changed else "fixed already")
         apply_fix(package, files)
         seen = target.ask("import")
-    outcome = f"import cv2 works: OpenCV {seen['version']}"
-    if seen["error"]:
-        outcome = f"import cv2 fails: {seen['error']}"
-    return _answer("wrote", changed, outcome, failed=bool(seen["error"]))
+    ending = f"fails: {seen['crash']}" if seen["crash"] else f"works: OpenCV {seen['opencv']}"
+    return _answer("wrote", changed, f"import cv2 {ending}", failed=bool(seen["crash"]))
 
 
 def _answer(word: str, names: Sequence[str], outcome: str, *, failed: bool = False) -> Answer:
@@ -93,5 +87,5 @@ def _format_diagnosis(diagnosis: Diagnosis) -> list[str]:
         *(f"To fix it: {cure}" for cure in cures),
         "",
         *(f"{label:{width}}  {text}" for label, text in diagnosis.rows),
-        *diagnosis.details,
+        *(diagnosis.report.get("details", ()) if diagnosis.faults else ()),
     ]

@@ -1,4 +1,4 @@
-"""`repack fix`: gives an installed cv2 what `repack build` gives a wheel, and takes it back.
+"""The cv2 that is installed, and `repack fix`: gives it what `repack build` gives a wheel.
 
 Whenever it ends, fixing again finishes it and undoing takes it back: what will be changed lies in
 the .dist-info first, its RECORD last of all; RECORD lists every file before it is there; and
@@ -7,24 +7,162 @@ nothing is written in place, since uv's installations are hard links into its ca
 
 import csv
 import io
+import json
+import re
 import shutil
+import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repack.doctor.installed import (
-    ORIGINALS,
-    Distribution,
-    Package,
-    read_members,
-    read_rows,
-)
-from repack.errors import InputError, RepackError
+from repack.dlls.pe import Image, read_image
+from repack.errors import InputError, RepackError, redact_url
 from repack.files import replacing, sweep, workspace
-from repack.patching import patch_wheel
-from repack.wheel.metadata import entry_of
+from repack.inspect.analysis import conclude
+from repack.inspect.binaries import Binaries, find_numpy_abi
+from repack.inspect.facts import build_facts
+from repack.patching import BUILD_MODULE, patch_wheel, read_build
+from repack.wheel.metadata import entry_of, format_record
+from repack.wheel.reader import Wheel, read_wheel
 
+#: In the .dist-info of what was fixed: the files as they were. RECORD is the last to get there.
+ORIGINALS = "repack-originals"
 _LOADER, _RECORD = "cv2/__init__.py", "RECORD"
+_BINARIES = (".pyd", ".dll")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An installed distribution, by its .dist-info."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.folder.stem.rpartition('-')[2]}"
+
+    @property
+    def name(self) -> str:
+        """What pip calls it."""
+        return self.folder.stem.rpartition("-")[0].replace("_", "-")
+
+    @property
+    def pin(self) -> str:
+        """The requirement of exactly this version."""
+        return "==".join(str(self).split())
+
+    @property
+    def url(self) -> str:
+        """Where the wheel came from, where that was no index (PEP 610), "" where it was one."""
+        with suppress(ValueError, LookupError, TypeError):
+            return redact_url(json.loads(_read(self.folder / "direct_url.json") or b"")["url"])
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """The cv2 in the site-packages `root`; `owners` are the distributions that list files of it."""
+
+    root: Path
+    owners: tuple[Distribution, ...]
+
+    @property
+    def originals(self) -> Path | None:
+        """The folder of the files that a fix has changed, as they were; None without a fix."""
+        folders = [owner.folder / ORIGINALS for owner in self.owners]
+        return next((folder for folder in folders if (folder / _RECORD).is_file()), None)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The files of cv2 before any fix, and the DLLs of its distribution, sorted."""
+        if len(self.owners) == 1:
+            names = list(read_rows((self.originals or self.owners[0].folder) / _RECORD))
+        else:
+            paths = [*self.root.glob("cv2*.pyd"), *self.root.glob("cv2/**/*")]
+            names = [path.relative_to(self.root).as_posix() for path in paths if path.is_file()]
+        kept = [name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES)]
+        return tuple(sorted(kept))
+
+    @property
+    def is_built_by_repack(self) -> bool:
+        """Whether the wheel that was installed came from repack."""
+        return BUILD_MODULE in self.members
+
+    def read(self, member: str) -> bytes:
+        """Return the content that a file had before any fix."""
+        original = (self.originals or self.root) / member
+        return (original if original.is_file() else self.root / member).read_bytes()
+
+    def place(self, name: str) -> Path:
+        """Return where a file of a fix lies."""
+        return (self.owners[0].folder if name == _RECORD else self.root) / name
+
+
+def find_package(root: Path) -> Package:
+    """Return the cv2 in a site-packages."""
+    owners = [
+        Distribution(folder)
+        for folder in sorted(root.glob("*.dist-info"))
+        if any(member.startswith("cv2/") for member in read_rows(folder / _RECORD))
+    ]
+    return Package(root=root, owners=tuple(owners))
+
+
+def read_rows(record: Path) -> dict[str, list[str]]:
+    """Return the rows of a RECORD by file, none where there is none."""
+    text = io.StringIO((_read(record) or b"").decode(), newline="")
+    return {row[0].replace("\\", "/"): row for row in csv.reader(text) if row}
+
+
+def read_facts(package: Package) -> dict[str, Any]:
+    """Return what the run-time module has to know: as the wheel says, or else its binaries."""
+    if package.is_built_by_repack:
+        return read_build(package.read(BUILD_MODULE))
+    with tempfile.TemporaryDirectory(prefix="repack-") as folder:
+        wheel = _pack_texts(package, Path(folder))
+        facts = build_facts(conclude(wheel, _read_binaries(package)))
+    return {**facts, "original": {"filename": wheel.path.name}}
+
+
+def _pack_texts(package: Package, folder: Path) -> Wheel:
+    """Return the wheel that was installed, without its binaries: what inspect reads texts of."""
+    info = package.owners[0].folder if package.owners else Path("opencv_python-0.dist-info")
+    name, _, version = info.stem.rpartition("-")
+    tags = re.findall(rb"^Tag: ([\w.-]+)", _read(info / "WHEEL") or b"", re.MULTILINE)
+    tag = [*tags, b"py3-none-win_amd64"][0].decode()
+    texts = {
+        f"{info.name}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info.name}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n",
+    }
+    contents = {member: text.encode() for member, text in texts.items()}
+    for member in package.members:
+        if member.startswith("cv2/config") and (package.root / member).is_file():
+            contents[member] = package.read(member)
+    record = f"{info.name}/{_RECORD}"
+    entries = {member: entry_of(content) for member, content in contents.items()}
+    path = folder / f"{info.stem}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in {**contents, record: format_record(entries, record)}.items():
+            archive.writestr(member, content)
+    return read_wheel(path)
+
+
+def _read_binaries(package: Package) -> Binaries:
+    """Return the binaries that are there; of one that is damaged the report will tell."""
+    images: dict[str, Image] = {}
+    numpy: set[str] = set()
+    for member in package.members:
+        path = package.root / member
+        if member.lower().endswith(_BINARIES) and path.is_file():
+            with suppress(InputError):
+                images[member] = read_image(path)
+                numpy |= find_numpy_abi(path) if member.lower().endswith(".pyd") else set()
+    return images, max(numpy, default=None)
+
+
+# The fix
 
 
 def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -34,7 +172,8 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """
     owner = _find_owner(package)
     library, prefix = package.root.parent, package.root.parent.parent
-    if owner.installer == "conda" or any(prefix.glob("conda-meta/*opencv*.json")):
+    installer = _read(owner.folder / "INSTALLER") or b""
+    if installer.strip() == b"conda" or any(prefix.glob("conda-meta/*opencv*.json")):
         raise _refuse(package, "conda owns it", "install the wheel with pip instead of conda's")
     if (library / "EXTERNALLY-MANAGED").is_file():
         hint = "make a virtual environment (python -m venv), and install it there"
@@ -47,13 +186,14 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
             reason = "it has no native module that can be read"
         raise _refuse(package, reason, "what keeps it from being imported, repack doctor says")
     files, _ = patch_wheel(package.members, package.read, facts, file=owner)
+    _check_edits(package, owner, files)
     files[_LOADER] = files.pop(_LOADER)
     return {_RECORD: _edit_record(package, owner, files), **files}
 
 
 def list_changes(package: Package, files: Mapping[str, bytes]) -> list[str]:
     """Return those of the files that are not yet as a fix leaves them."""
-    return [name for name in files if _read(_place(package, name)) != files[name]]
+    return [name for name in files if _read(package.place(name)) != files[name]]
 
 
 def apply_fix(package: Package, files: Mapping[str, bytes]) -> None:
@@ -65,7 +205,7 @@ def apply_fix(package: Package, files: Mapping[str, bytes]) -> None:
         for name, content in _read_originals(package, files).items():
             _write(kept / name, content)
     for name in changed:
-        _write(_place(package, name), files[name])
+        _write(package.place(name), files[name])
 
 
 def undo_fix(package: Package) -> list[str]:
@@ -77,7 +217,7 @@ def undo_fix(package: Package) -> list[str]:
         names = {path.relative_to(kept).as_posix() for path in paths}
         # The loader comes first, so that nothing imports what goes; RECORD last.
         restored = sorted(names, key=lambda name: (name == _RECORD, name != _LOADER, name))
-        added = set(read_members(kept.parent / _RECORD)) - set(read_members(kept / _RECORD)) - names
+        added = set(read_rows(kept.parent / _RECORD)) - set(read_rows(kept / _RECORD)) - names
         for name in restored[:-1]:
             _write(package.root / name, (kept / name).read_bytes())
         for name in sorted(added):
@@ -108,6 +248,21 @@ def _refuse(package: Package, reason: str, hint: str = "") -> RepackError:
     return InputError(f"cannot be fixed: {reason}", code="not-fixable", file=folder, hint=hint)
 
 
+def _check_edits(package: Package, owner: Distribution, files: Iterable[str]) -> None:
+    """Raise RepackError where somebody has edited a file since it was fixed."""
+    kept = package.originals
+    if kept is None:
+        return
+    rows = read_rows(owner.folder / _RECORD)
+    for name in files:
+        content = _read(package.place(name))
+        if content is None or content == _read(kept / name) or name not in rows:
+            continue
+        if entry_of(content).hash != rows[name][1]:
+            hint = "keep a copy of it, take the fix back (repack fix --undo), then fix again"
+            raise _refuse(package, f"{name} was edited since it was fixed", hint)
+
+
 def _prepare(package: Package) -> Path:
     """Return the folder for originals, once it is certain that files may be written."""
     info = _find_owner(package).folder
@@ -118,14 +273,10 @@ def _prepare(package: Package) -> Path:
     return info / ORIGINALS
 
 
-def _place(package: Package, name: str) -> Path:
-    return (package.owners[0].folder if name == _RECORD else package.root) / name
-
-
 def _read_originals(package: Package, names: Iterable[str]) -> dict[str, bytes]:
     """Return what was there of these files before any fix, RECORD last."""
     kept = package.originals
-    contents = {name: _read(kept / name if kept else _place(package, name)) for name in names}
+    contents = {name: _read(kept / name if kept else package.place(name)) for name in names}
     ordered = sorted(contents.items(), key=lambda item: item[0] == _RECORD)
     return {name: content for name, content in ordered if content is not None}
 
@@ -135,7 +286,7 @@ def _edit_record(package: Package, owner: Distribution, files: Mapping[str, byte
     originals = _read_originals(package, [*files, _RECORD])
     folder = f"{owner.folder.name}/{ORIGINALS}"
     contents = {**files, **{f"{folder}/{name}": content for name, content in originals.items()}}
-    rows = {row[0]: row for row in read_rows((package.originals or owner.folder) / _RECORD)}
+    rows = read_rows((package.originals or owner.folder) / _RECORD)
     for name, content in sorted(contents.items()):
         entry = entry_of(content)
         rows[name] = [name, entry.hash, str(entry.size)]
@@ -146,7 +297,9 @@ def _edit_record(package: Package, owner: Distribution, files: Mapping[str, byte
 
 
 def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    with suppress(OSError):
+        return path.read_bytes()
+    return None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -119,7 +119,7 @@ class Interpreter:
             return run(words, timeout=timeout, env=env, cwd=cwd, stop=stop)
 
 
-def read_facts(output: str) -> dict[str, Any]:
+def parse_facts(output: str) -> dict[str, Any]:
     """Return the facts of the marked lines; of several by one name the last."""
     facts: dict[str, Any] = {}
     for line in output.splitlines():
@@ -131,11 +131,11 @@ def read_facts(output: str) -> dict[str, Any]:
     return facts
 
 
-def find_machine(facts: Mapping[str, Any], done: Finished, python: Path) -> str:
-    """Return the processor of a Python with these facts; InputError where it is not for Windows."""
+def find_machine(facts: Mapping[str, Any], output: str, python: Path) -> str:
+    """Return the processor of a Python that says this; InputError where it is not for Windows."""
     name, platform = facts.get("implementation", ""), facts.get("platform", "")
     if name != "cpython" or platform not in _MACHINES:
-        last = (done.output.strip().splitlines() or ["it printed nothing"])[-1]
+        last = (output.strip().splitlines() or ["it printed nothing"])[-1]
         raise InputError(
             f"is no CPython for Windows: {f'{name} {platform}' if name else last}",
             code="not-python",
@@ -148,8 +148,8 @@ def find_machine(facts: Mapping[str, Any], done: Finished, python: Path) -> str:
 def ask_python(unknown: Interpreter) -> Interpreter:
     """Return it with what it says of itself; InputError where it is no CPython for Windows."""
     done = run([*unknown.command, "-I", "-S", "-c", _PROGRAM], timeout=_TIMEOUT, env=unknown.env)
-    facts = read_facts(done.output)
-    machine = find_machine(facts, done, unknown.python)
+    facts = parse_facts(done.output)
+    machine = find_machine(facts, done.output, unknown.python)
     major, minor, micro = facts["version"]
     return replace(
         unknown,

@@ -14,7 +14,7 @@ from repack.console import SILENT
 from repack.dlls.writing import make_dll
 from repack.fetch.cache import Cache
 from repack.process import Finished
-from repack.pythons.interpreter import read_facts
+from repack.pythons.interpreter import parse_facts
 from repack.pythons.trees import make_once, work_folder
 from repack.record import FAILED, OWN_STAND_IN, PASSED, Outcome
 from repack.smoke.outfit import Outfit
@@ -136,9 +136,9 @@ def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome
     facts: dict[str, Any] = {}
     faults: list[str] = []
     for finished in runs:
-        own = read_facts(finished.output)
+        own = parse_facts(finished.output)
         facts |= own
-        faults += filter(None, [_find_fault(finished, own, timeout)])
+        faults += filter(None, [find_fault(finished, own, timeout)])
     return Outcome(
         status=FAILED if faults else PASSED,
         reason=faults[0] if faults else "",
@@ -162,7 +162,7 @@ def describe_crash(finished: Finished, step: str) -> str:
     return f"crashed in {step} (exit code {number}){detail}"
 
 
-def _find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
+def find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
     """Return in one line why a task of the probe did not come to its end, "" where it did."""
     step = facts.get("step", "starting Python")
     if finished.timed_out:
