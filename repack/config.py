@@ -385,14 +385,12 @@ def _read_value(key: str, raw: object, folder: Path) -> object:
             value = _READERS[key](raw, folder)
         elif takes.startswith("a list"):
             value = raw if isinstance(raw, list) else [raw]
-            if not re.search("path|requirement", takes) and all(
-                isinstance(item, str) for item in value
-            ):
+            if "path" not in takes and "requirement" not in takes:
                 value = " ".join(value).replace(",", " ").split()
         hook = partial(_read_path, folder)
         value = msgspec.convert(value, setting.type, strict=False, dec_hook=hook)
         return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
-    except ValueError:
+    except (TypeError, ValueError):
         reason = f"{key} takes {takes}, not {_show_value(raw)}"
         raise _WrongValueError(reason) from None
 

@@ -17,13 +17,8 @@ def render_template(
     values: Mapping[str, object],
     *,
     filters: Mapping[str, Callable[..., object]],
-    reveal: bool = False,
 ) -> str:
-    """Return the page that the template makes of `values`; a name it lacks is an error of ours.
-
-    `values` go by the names that the template uses, and so do its own `filters`. With `reveal`,
-    for a page that people alone read, hidden characters are shown.
-    """
+    """Return the page that the template makes of `values`, with signs for hidden characters."""
     from jinja2 import (  # noqa: PLC0415 - slow to import
         Environment,
         FileSystemLoader,
@@ -35,7 +30,7 @@ def render_template(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(("html.jinja", "css")),
         undefined=StrictUndefined,
-        finalize=_reveal if reveal else None,
+        finalize=_reveal,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -50,16 +45,9 @@ def reveal_hidden(text: str) -> str:
     Messages and file names may hold anything: escape sequences of terminals, bytes that are no
     text (lone surrogates, which no file can hold), letters that turn the direction around.
     """
-    return _HIDDEN.sub(lambda match: _sign_of(match[0]), text.replace("\r\n", "\n"))
+    return _HIDDEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", text.replace("\r\n", "\n"))
 
 
 def _reveal(value: object) -> object:
     # What is escaped already is a str of another class; what a macro made has been through here.
     return reveal_hidden(value) if type(value) is str else value
-
-
-def _sign_of(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:  # noqa: PLR2004 - the block Control Pictures has these in the same order
-        return chr(0x2400 + code)
-    return f"\N{MATHEMATICAL LEFT ANGLE BRACKET}U+{code:04X}\N{MATHEMATICAL RIGHT ANGLE BRACKET}"

@@ -16,7 +16,7 @@ import msgspec
 from repack import files
 from repack.dlls.families import Kind, classify, distribution
 from repack.errors import InputError
-from repack.pages import TEMPLATES, render_template, reveal_hidden
+from repack.pages import TEMPLATES, render_template
 from repack.plan import format_megabytes
 from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_records
 
@@ -212,7 +212,7 @@ def _render(document: Mapping[str, Any]) -> tuple[str, str]:
     }
     markdown = render_template("report.md.jinja", values, filters=filters)
     values |= {"style": style, "style_hash": digest}
-    return markdown, render_template("report.html.jinja", values, filters=filters, reveal=True)
+    return markdown, render_template("report.html.jinja", values, filters=filters)
 
 
 def _format_size(size: int | None) -> str:
@@ -240,9 +240,9 @@ def _split_diff(diff: str) -> list[tuple[str, str]]:
 
 def _escape_markdown(text: str) -> str:
     """Return `text` on one line, with no markup in it that Markdown or HTML would obey."""
-    line = html.escape(" ".join(reveal_hidden(text).split()), quote=False)
+    line = html.escape(" ".join(text.split()), quote=False)
     return _MARKUP.sub(lambda match: f"&#{ord(match[0][0])};{match[0][1:]}", line)
 
 
 def _quote_code(text: str) -> str:
-    return "`" + " ".join(reveal_hidden(text).replace("`", "'").split()) + "`"
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
