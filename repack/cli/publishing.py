@@ -15,7 +15,7 @@ from repack.errors import RepackError, UsageError, quote_name
 from repack.index.pins import write_pins
 from repack.index.place import Place, open_place
 from repack.index.publish import Result, publish, read_offers, remove, yank
-from repack.index.simple import check_place, check_url
+from repack.index.simple import CheckResult, check_place, check_url
 from repack.index.upload import read_account, upload
 from repack.index.uv import Index, open_index
 from repack.record import read_records
@@ -69,12 +69,14 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
     """
     config = config_of(options)
     _check_options(options)
+    if options.check:
+        return _report_check(check_url(options.check, progress))
     if options.check is not None:
-        return _check(options, config, progress)
+        return _report_check(check_place(_open_place(config), progress))
     if options.yank or options.unyank or options.remove:
-        return _change(options, config, progress)
+        return _change(options, _open_place(config), progress)
+    place = None if _takes_uploads(options, config) else _open_place(config)
     dist = (options.dist or config.build.out).absolute()
-    place = None if _uploads(options, config) else _place(config)
     offers = read_offers(
         dist,
         allow_startup_hook=config.allow.startup_hook,
@@ -91,16 +93,21 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         results = publish(offers, place, progress)
         name = place.name
         first = Path(name).as_uri() if place.near else ""
-    failed = False
-    if read_records(dist):
-        try:
-            # That index is not named in the files: where it is served, it may not be there yet.
-            index = open_index(progress, first=first, offline=options.offline)
-            failed = _pin(dist, index).failed
-        except RepackError as error:
-            _log.error("the wheels are published, and not pinned: %s", error)
-            failed = True
-    return _answer(name, results, failed=failed)
+    return _answer(name, results, failed=not _pin_published(dist, first, options, progress))
+
+
+def _pin_published(dist: Path, first: str, options: argparse.Namespace, progress: Progress) -> bool:
+    """Pin what a build left, and return whether all of it could be.
+
+    The index just written, `first`, is asked, and not named in the files: where it is served, it
+    may not be there yet.
+    """
+    try:
+        index = open_index(progress, first=first, offline=options.offline)
+        return not read_records(dist) or not _pin(dist, index).failed
+    except RepackError as error:
+        _log.error("the wheels are published, and not pinned: %s", error)
+        return False
 
 
 def _pin(dist: Path, index: Index) -> Answer:
@@ -113,23 +120,22 @@ def _pin(dist: Path, index: Index) -> Answer:
 
 
 def _answer(place: str, results: list[Result], *, failed: bool = False) -> Answer:
-    results = sorted(results)
-    rows = [(file.project, file.version, file.filename, file.what) for file in results]
-    json = {"index": place, "files": [file._asdict() for file in results]}
+    rows = [(row.project, row.version, row.filename, row.what) for row in sorted(results)]
+    json = {"index": place, "files": [row._asdict() for row in sorted(results)]}
     return Answer(json, tables=[(place, _HEADINGS, rows)], failed=failed)
 
 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
-    adds = not (options.yank or options.unyank or options.remove or options.check is not None)
+    changes = options.yank or options.unyank or options.remove
+    checks = options.check is not None
     uploads = any(getattr(options, key) for key in _UPLOADS)
     contradictions = {
         "--reason belongs to --yank": options.reason and not options.yank,
-        "--project belongs to --yank, --unyank or --remove": options.project
-        and (adds or options.check is not None),
-        "DIST is published by a command of its own": options.dist and not adds,
+        "--project belongs to --yank, --unyank or --remove": options.project and not changes,
+        "DIST is published by a command of its own": options.dist and (changes or checks),
         "an index that takes uploads is checked by --check URL, where pip installs from": uploads
-        and not adds,
+        and (changes or checks),
         "--check takes a URL, or belongs to --index-dir": options.check
         and ("://" not in options.check or getattr(options, _FOLDER)),
     }
@@ -138,22 +144,23 @@ def _check_options(options: argparse.Namespace) -> None:
             raise UsageError(message)
 
 
-def _uploads(options: argparse.Namespace, config: Config) -> bool:
-    """Return whether wheels are uploaded; the command line decides, then the file."""
-    if getattr(options, _FOLDER):
-        return False
-    if any(getattr(options, key) for key in _UPLOADS):
-        return True
-    named = config.publish.repository_url or config.publish.repository
-    if named and config.publish.index_dir:
+def _takes_uploads(options: argparse.Namespace, config: Config) -> bool:
+    """Return whether wheels are uploaded; the command line decides, then the file, then twine's."""
+    if any(getattr(options, key) for key in (_FOLDER, *_UPLOADS)):
+        return not getattr(options, _FOLDER)
+    named, folder = (
+        config.publish.repository_url or config.publish.repository,
+        config.publish.index_dir,
+    )
+    if named and folder:
         message = "repack.toml names both a folder and an index that takes uploads"
         hint = "say which: --index-dir DIR, --repository-url URL or --repository NAME"
         raise UsageError(message, hint=hint)
-    by_twine = any(os.environ.get(name) for name in ("TWINE_REPOSITORY_URL", "TWINE_REPOSITORY"))
-    return bool(named) or (by_twine and not config.publish.index_dir)
+    variables = ("TWINE_REPOSITORY_URL", "TWINE_REPOSITORY")
+    return not folder and bool(named or any(map(os.environ.get, variables)))
 
 
-def _place(config: Config) -> Place:
+def _open_place(config: Config) -> Place:
     """Return where the static index lies."""
     if not config.publish.index_dir:
         hint = "give --index-dir DIR or --repository-url URL, or set them under [publish]"
@@ -161,26 +168,18 @@ def _place(config: Config) -> Place:
     return open_place(config.publish.index_dir)
 
 
-def _check(options: argparse.Namespace, config: Config, progress: Progress) -> Answer:
-    """Compare a static index with itself, or what is served with what its pages say."""
-    if options.check:
-        result = check_url(options.check, progress)
-    else:
-        result = check_place(_place(config), progress)
+def _report_check(result: CheckResult) -> Answer:
+    """Return what is wrong with an index, a line for each fault."""
     for key in result.unlisted:
         _log.warning("%s/%s: no page lists it; publish it, or remove it", result.index, key)
-    faults = [
-        f"{fault.file}: {fault.message} [{fault.code}]" + (f"; {fault.hint}" if fault.hint else "")
-        for fault in result.faults
-    ]
-    count = f"{result.index}: files: {result.files}, faults: {len(faults)}"
-    lines = [*faults, count]
-    return Answer(msgspec.to_builtins(result), lines, failed=bool(faults))
+    lines = [f"{it.file}: {it.message} [{it.code}]; {it.hint}" for it in result.faults]
+    lines.append(f"{result.index}: files: {result.files}, faults: {len(result.faults)}")
+    return Answer(msgspec.to_builtins(result), lines, failed=bool(result.faults))
 
 
-def _change(options: argparse.Namespace, config: Config, progress: Progress) -> Answer:
+def _change(options: argparse.Namespace, place: Place, progress: Progress) -> Answer:
     """Yank a version, or take it out."""
-    text = options.yank or options.unyank or options.remove
+    text, project = options.yank or options.unyank or options.remove, options.project or ""
     try:
         version = Version(text)
     except InvalidVersion:
@@ -188,7 +187,6 @@ def _change(options: argparse.Namespace, config: Config, progress: Progress) -> 
     reason = " ".join(options.reason.split())
     if not reason.isprintable():
         raise UsageError(f"--reason holds what no page can show: {quote_name(reason)}")
-    place, project = _place(config), options.project or ""
     if options.remove:
         results = remove(place, version, project, progress)
     else:

@@ -3,6 +3,7 @@
 What the smoke test ran with is pinned; for the rest uv is asked, see `uv.py`.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from repack import files
 from repack.errors import InputError, RepackError
 from repack.index.publish import check_built
 from repack.index.uv import Index, Pin
-from repack.lock import format_toml
 from repack.pages import render_template
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
 
@@ -156,78 +156,51 @@ def _format_files(targets: _Targets, index_url: str) -> dict[str, str]:
     for extra in extras:
         for suffix, scope in scopes.items():
             name = f"requirements{suffix}{extra and '-'}{extra}.txt"
-            values = {"name": name, "extra": extra, "groups": _group(scope, {"", extra})}
-            texts[name] = _render("requirements.txt", scope, index_url, **values)
-    groups = _group(together, extras)
-    texts["constraints.txt"] = _render("constraints.txt", together, index_url, groups=groups)
-    lock = {
-        "lock-version": "1.0",
-        "environments": [f'{_marker([python])} and sys_platform == "win32"' for python in together],
-        "extras": [extra for extra in extras if extra],
-        "created-by": "repack",
-        "packages": [_lock_package(group, index_url) for group in groups],
-    }
-    header = _render("pylock.toml", together, index_url)
-    texts["pylock.toml"] = header + format_toml(lock)
+            texts[name] = _render(
+                "requirements.txt", scope, index_url, ["", extra], name=name, extra=extra
+            )
+    for name in ("constraints.txt", "pylock.toml"):
+        texts[name] = _render(name, together, index_url, extras)
     return texts
 
 
-def _render(template: str, targets: _Targets, index_url: str, **values: object) -> str:
-    common = {"mark": _MARK, "pythons": ", ".join(targets), "index_url": index_url}
-    return render_template(f"pins/{template}.jinja", common | values, filters={})
-
-
-def _lock_package(group: Mapping[str, Any], index_url: str) -> dict[str, object]:
-    """Return a table of the lock file.
-
-    Without an index the wheels are named by their paths beside the file, because PEP 751 has
-    each wheel say where it is, and an address is what a team says of its index itself.
-    """
-    parts = [group["marker"], group["extra"] and f'"{group["extra"]}" in extras']
-    marker = " and ".join(f"({part})" for part in parts if part)
-    wheels = {pin.filename: pin for pin in group["pins"]}
-    return {
-        "name": group["name"],
-        "version": group["version"],
-        **({"marker": marker} if marker else {}),
-        **({"index": index_url} if index_url else {}),
-        "wheels": [
-            {
-                "name": name,
-                **({"url": pin.url} if index_url else {"path": name}),
-                "hashes": {"sha256": pin.sha256},
-            }
-            for name, pin in sorted(wheels.items())
-        ],
+def _render(
+    template: str, targets: _Targets, index_url: str, extras: Sequence[str], **more: str
+) -> str:
+    values = {
+        "mark": _MARK,
+        "pythons": list(targets),
+        "index_url": index_url,
+        "extras": extras,
+        "groups": _group(targets, extras),
+        **more,
     }
+    return render_template(f"pins/{template}.jinja", values, filters={"json": json.dumps})
 
 
-def _group(targets: _Targets, extras: Collection[str]) -> list[dict[str, Any]]:
+def _group(targets: _Targets, extras: Collection[str]) -> list[dict[str, object]]:
     """Return each version of what is installed with the extras, ours first, then by name.
 
     "marker" names the Pythons that get it, "" for all; the extra "" comes always.
     """
     rows: dict[tuple[bool, str, str, str], dict[str, Pin]] = {}
-    for python, pins in targets.items():
-        for number, pin in enumerate(pins):
+    for python, wheels in targets.items():
+        for number, pin in enumerate(wheels):
             if pin.extra in extras:
                 key = (number > 0, pin.name, pin.version, pin.extra)
                 rows.setdefault(key, {})[python] = pin
-    return [
-        {
+    groups: list[dict[str, object]] = []
+    for (_, name, version, extra), pins in sorted(rows.items()):
+        tests = [f'python_version == "{python.removesuffix("t")}"' for python in pins]
+        group: dict[str, object] = {
             "name": name,
             "version": version,
             "extra": extra,
-            "marker": "" if len(rows[key]) == len(targets) else _marker(rows[key]),
-            "pins": list(rows[key].values()),
+            "marker": "" if len(tests) == len(targets) else " or ".join(tests),
+            "pins": sorted(set(pins.values())),
         }
-        for key in sorted(rows)
-        for _, name, version, extra in [key]
-    ]
-
-
-def _marker(pythons: Iterable[str]) -> str:
-    return " or ".join(f'python_version == "{python.removesuffix("t")}"' for python in pythons)
+        groups.append(group)
+    return groups
 
 
 def _version_key(python: str) -> tuple[int, bool]:

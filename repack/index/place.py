@@ -20,11 +20,10 @@ from repack import files
 from repack.console import Progress
 from repack.errors import InputError, OutputError, RepackError, UsageError, redact
 
-#: Seconds: who publishes may have to copy gigabytes to a slow share first.
-_LONGEST_WAIT = 1800
 _CHUNK = 1 << 20
 #: Objects on their way; whoever is killed leaves one, for a rule of the bucket to clear away.
 _INCOMING = ".incoming/"
+_Tag = dict[str, str]
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 _BUCKET_HINT = (
     "see that the bucket is there, that the server is up (for s3: AWS_ENDPOINT_URL), and that the "
@@ -57,25 +56,21 @@ class Folder:
                     sizes[path.relative_to(self._path).as_posix()] = path.stat().st_size
         return dict(sorted(sizes.items()))
 
-    def read(self, key: str) -> bytes | None:
-        """Return the content, None where there is no such file."""
+    def read(self, key: str) -> tuple[bytes | None, _Tag]:
+        """Return the content, None where there is no such file; the lock is its tag."""
         with contextlib.suppress(FileNotFoundError):
-            return (self._path / key).read_bytes()
-        return None
+            return (self._path / key).read_bytes(), {}
+        return None, {}
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of the content in hex; InputError where there is no such file."""
         return files.sha256_of(self._path / key)
 
-    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
-        """Write what `change` makes of the content; return whether it was another."""
-        before = self.read(key)
-        after = change(before)
-        if after == before:
-            return False
+    def write(self, key: str, content: bytes, tag: _Tag) -> None:
+        """Make this the content at once."""
+        del tag
         with self._replacing(key) as stream:
-            stream.write(after)
-        return True
+            stream.write(content)
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Make the file a copy of `source`.
@@ -97,10 +92,7 @@ class Folder:
             self._make_folder(self._path)
             lock = filelock.FileLock(path, mode=self._mode() & 0o666)
             with progress.task(f"Locking {self.name}"):
-                lock.acquire(timeout=_LONGEST_WAIT)
-        except filelock.Timeout:
-            message = f"another process has held this lock for {_LONGEST_WAIT // 60} minutes"
-            raise OutputError(message, code="locked", file=path, hint="end it") from None
+                lock.acquire()
         except OSError as error:
             raise files.not_written(path, error) from error
         try:
@@ -174,9 +166,13 @@ class Bucket:
         sizes = {row["path"]: row["size"] for row in rows}
         return {key: sizes[key] for key in sorted(sizes) if not key.startswith(".")}
 
-    def read(self, key: str) -> bytes | None:
-        """Return the content, None where there is no such object."""
-        return self._read(key)[0]
+    def read(self, key: str) -> tuple[bytes | None, _Tag]:
+        """Return the content, and what tells it from any other; None and nothing for none."""
+        with self._faults(key), contextlib.suppress(FileNotFoundError):
+            answer = self._obstore.get(self._store, key)
+            tag = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
+            return bytes(answer.bytes()), {name: text for name, text in tag.items() if text}
+        return None, {}
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of the content in hex; all of it has to come."""
@@ -190,22 +186,13 @@ class Bucket:
                 raise InputError(message, code="missing-file", file=key) from None
         return digest.hexdigest()
 
-    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bool:
-        """Write what `change` makes of the content; return whether it was another.
-
-        Nothing is written where somebody else has changed it meanwhile: call it until it says
-        that there is nothing to change.
-        """
-        before, tag = self._read(key)
-        after = change(before)
-        if after == before:
-            return False
+    def write(self, key: str, content: bytes, tag: _Tag) -> None:
+        """Make this the content, or nothing where it is not what was read with `tag` any more."""
         exceptions = self._obstore.exceptions
         conflicts = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
+        mode: Any = tag or "create"
         with self._faults(key), contextlib.suppress(*conflicts):
-            mode: Any = tag or "create"
-            self._obstore.put(self._store, key, after, mode=mode, attributes=_attributes(key))
-        return True
+            self._obstore.put(self._store, key, content, mode=mode, attributes=_attributes(key))
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Put the file where there is none, and where there is one see that it is the same.
@@ -238,14 +225,6 @@ class Bucket:
         del progress
         return contextlib.nullcontext()
 
-    def _read(self, key: str) -> tuple[bytes | None, dict[str, str]]:
-        """Return the content, and what tells it from any other; None and nothing for none."""
-        with self._faults(key), contextlib.suppress(FileNotFoundError):
-            answer = self._obstore.get(self._store, key)
-            tag = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
-            return bytes(answer.bytes()), {name: text for name, text in tag.items() if text}
-        return None, {}
-
     @contextlib.contextmanager
     def _faults(self, key: str) -> Iterator[None]:
         """Turn a fault of the block into one line; answers of a service may hold a key."""
@@ -265,6 +244,24 @@ class Bucket:
 
 
 Place = Folder | Bucket
+
+
+def update(place: Place, key: str, change: Callable[[bytes | None], bytes]) -> bool:
+    """Write what `change` makes of the content; return whether it was another.
+
+    Where somebody else has changed it meanwhile, nothing is written: call it until it says that
+    there is nothing to change.
+    """
+    before, tag = place.read(key)
+    after = change(before)
+    if after != before:
+        place.write(key, after, tag)
+    return after != before
+
+
+def replace(place: Place, key: str, content: bytes) -> bool:
+    """Write the content, as `update` does."""
+    return update(place, key, lambda _: content)
 
 
 def open_place(text: str) -> Place:

@@ -82,7 +82,7 @@ def read_projects(place: Place) -> dict[str, Project]:
             continue
         if filename == HTML and f"{key.removesuffix(HTML)}{JSON}" not in keys:
             raise _foreign_page(f"{place.name}/{key}", "there is no index.json beside it")
-        if filename == JSON and (content := place.read(key)) is not None:
+        if filename == JSON and (content := place.read(key)[0]) is not None:
             if name:
                 projects[name] = read_project(content, name, f"{place.name}/{key}")
             else:

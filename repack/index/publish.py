@@ -21,7 +21,7 @@ from packaging.version import Version
 from repack.config import source_date_epoch
 from repack.console import Progress
 from repack.errors import InputError, OutputError, UsageError, quote_name
-from repack.index.place import Place, other_bytes
+from repack.index.place import Place, other_bytes, replace, update
 from repack.index.project import (
     JSON,
     METADATA,
@@ -221,19 +221,14 @@ def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
 
     for _ in range(_ROUNDS):
         is_changed = [
-            place.update(f"{name}/{JSON}", partial(change_page, name)) for name in changes
+            update(place, f"{name}/{JSON}", partial(change_page, name)) for name in changes
         ]
-        pages = derive_pages(read_projects(place))
-        is_changed += [place.update(key, partial(_replace, pages[key])) for key in pages]
+        for key, content in derive_pages(read_projects(place)).items():
+            is_changed.append(replace(place, key, content))
         if not any(is_changed):
             return
     hint = "run again: what was written stays, and no page names what was not"
     raise OutputError("others change it all the time", code="locked", file=place.name, hint=hint)
-
-
-def _replace(content: bytes, before: bytes | None) -> bytes:
-    del before
-    return content
 
 
 def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str, int]) -> str:
@@ -260,7 +255,7 @@ def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
         with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
             place.put(offer.key, offer.path, offer.file.sha256)
             task.advance(offer.file.size)
-    place.update(offer.key + METADATA, partial(_replace, offer.metadata))
+    replace(place, offer.key + METADATA, offer.metadata)
 
 
 def _add(offers: Iterable[Offer], place: str, current: Iterable[File]) -> Iterable[File]:

@@ -3,6 +3,7 @@
 And whether all that its pages tell of is there.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -79,32 +80,28 @@ class Web(NamedTuple):
 
     def read_page(self, url: str, most: int = 0) -> Page | None:
         """Return the page, or `most` bytes of it; None where there is none."""
-        with self.progress.task(f"Asking {urlsplit(url).hostname}", unit="steps"):
-            try:
-                with self._get(url, headers=_HEADERS) as response:
-                    chunks = response.iter_content(most or _CHUNK)
-                    content = next(chunks, b"") if most else b"".join(chunks)
-            except FetchError as error:
-                if error.code in {"http-404", "http-410"}:
-                    return None
-                raise
-            except (OSError, ValueError) as error:
-                raise explain(error, url) from None
+        try:
+            with self._open(url, headers=_HEADERS) as response:
+                chunks = response.iter_content(most or _CHUNK)
+                content = next(chunks, b"") if most else b"".join(chunks)
+        except FetchError as error:
+            if error.code in {"http-404", "http-410"}:
+                return None
+            raise
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return Page(response.url, kind, content)
 
     def hash_file(self, url: str) -> str:
         """Return the SHA-256 of what is served."""
         digest = hashlib.sha256()
-        try:
-            with self._get(url) as response:
-                for chunk in response.iter_content(_CHUNK):
-                    digest.update(chunk)
-        except (OSError, ValueError) as error:
-            raise explain(error, url) from None
+        with self._open(url) as response:
+            for chunk in response.iter_content(_CHUNK):
+                digest.update(chunk)
         return digest.hexdigest()
 
-    def _get(self, url: str, **options: Any) -> requests.Response:  # noqa: ANN401
+    @contextlib.contextmanager
+    def _open(self, url: str, **options: Any) -> Iterator[requests.Response]:  # noqa: ANN401
+        """Give the answer of a server, and turn the block's faults into one line."""
         account = self.account
         if account.cacert:
             options["verify"] = account.cacert
@@ -112,7 +109,14 @@ class Web(NamedTuple):
             options["cert"] = account.client_cert or None
             if account.username:
                 options["auth"] = (account.username, account.password)
-        return get(self.session, url, hint=_ACCOUNT_HINT, **options)
+        try:
+            with (
+                self.progress.task(f"Asking {urlsplit(url).hostname}", unit="steps"),
+                get(self.session, url, hint=_ACCOUNT_HINT, **options) as response,
+            ):
+                yield response
+        except (OSError, ValueError) as error:
+            raise explain(error, url) from None
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
@@ -232,7 +236,7 @@ def check_place(place: Place, progress: Progress, tries: int = 3) -> CheckResult
 
 def _read_pages(place: Place) -> dict[str, bytes]:
     keys = [key for key in place.sizes() if key.endswith((HTML, JSON))]
-    return {key: place.read(key) or b"" for key in keys}
+    return {key: place.read(key)[0] or b"" for key in keys}
 
 
 def check_url(url: str, progress: Progress) -> CheckResult:

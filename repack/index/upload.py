@@ -53,7 +53,7 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         url = os.environ.get("TWINE_REPOSITORY_URL")
         repository = os.environ.get("TWINE_REPOSITORY")
     path = config_file or Path("~/.pypirc").expanduser()
-    section = _read_section(path, repository, url) if config_file or not url else {}
+    section = {} if url else _read_section(path, repository)
     place = url or section.get("repository", "")
     if not place:
         hint = "write [NAME] and `repository = URL` there, or give --repository-url"
@@ -72,8 +72,8 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
     )
 
 
-def _read_section(path: Path, name: str | None, url: str | None) -> Mapping[str, str]:
-    """Return the settings of the section of that name, or of that URL; {} where there is none."""
+def _read_section(path: Path, name: str | None) -> Mapping[str, str]:
+    """Return the settings of the section of that name; {} where there is none."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(decode_text(path.read_bytes()))
@@ -82,10 +82,7 @@ def _read_section(path: Path, name: str | None, url: str | None) -> Mapping[str,
         message = f"cannot be read ({type(error).__name__})"
         hint = "mend the file, or give --repository-url"
         raise ConfigError(message, code="pypirc", file=path, hint=hint) from None
-    for section in parser.sections():
-        if section == name or (url and parser[section].get("repository") == url):
-            return parser[section]
-    return {}
+    return dict(parser[name]) if name and parser.has_section(name) else {}
 
 
 class _Index(NamedTuple):
@@ -234,8 +231,7 @@ def _check_uploaded(offer: Offer, index: _Index) -> None:
             message = "the server took it, and the index does not list it"
             raise FetchError(message, code="not-listed", file=where, hint=hint)
         time.sleep(pause)
-    for actual in (link.sha256, index.web.hash_file(link.url)):
-        if actual not in {"", offer.file.sha256}:
-            message = f"has SHA-256 {offer.file.sha256}, there it is {actual}"
-            hint = "let nobody install it: remove it there, and ask the index's keeper"
-            raise FetchError(message, code="other-bytes", file=where, hint=hint)
+    if {link.sha256 or offer.file.sha256, index.web.hash_file(link.url)} != {offer.file.sha256}:
+        message = "the server took it, and has other bytes"
+        hint = "let nobody install it: remove it there, and ask the index's keeper"
+        raise FetchError(message, code="other-bytes", file=where, hint=hint)
