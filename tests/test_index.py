@@ -1,23 +1,63 @@
-"""`repack publish --index-dir`: what it adds, keeps, refuses, yanks and removes."""
+"""`repack publish --index-dir`: what it adds, refuses, yanks, removes, checks; its readers."""
 
 import hashlib
+import io
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from browsing import check_looks, contrasts, opened
 from indexing import leave_record, wheel_record
 from playwright.sync_api import Browser
-from publishing import PROJECT, Team, published, snapshot, tiny, what
+from publishing import (
+    ENVIRONMENT,
+    PROJECT,
+    Negotiating,
+    Plain,
+    Team,
+    published,
+    served,
+    snapshot,
+    tiny,
+    what,
+)
 from pypi_simple import ProjectPage
 from wheelmaking import make_wheel
+
+from repack.cli import main
+from repack.console import SILENT
+from repack.index.place import Folder
+from repack.index.simple import check_place
 
 Capture = pytest.CaptureFixture[str]
 INFO = "tiny_thing-1.0.dist-info"
 TAG = "</style></a><script>"
 HOSTILE = """</style></a><script>alert('1')</script> "quoted" 'too' & more"""
+PAGE = f"{PROJECT}/index.html"
+WHEEL = f"{PROJECT}/tiny_thing-1.0-py3-none-any.whl"
+METADATA = f"{WHEEL}.metadata"
 FIELDS = "url digests requires_python is_yanked yanked_reason has_metadata metadata_digests"
+
+
+def change(old: str, new: str) -> Callable[[Path], object]:
+    def changed(path: Path) -> None:
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return changed
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 def read_page(team: Team) -> ProjectPage:
@@ -246,21 +286,11 @@ def test_pages_of_somebody_else_are_left_alone(team: Team, key: str, content: by
 def test_a_page_that_lists_what_lies_elsewhere_is_left_alone(team: Team) -> None:
     tiny(team.dist)
     team.publish()
-    page = team.project / "index.json"
-    text = page.read_text("utf-8").replace('"url": "', '"url": "https://example.com/')
-    page.write_text(text, encoding="utf-8")
+    spoil_page = change('"url": "', '"url": "https://example.com/')
+    spoil_page(team.project / "index.json")
+    before = snapshot(team.index)
     assert team.publish(code=1)["error"]["code"] == "foreign-index"
-    assert page.read_text("utf-8") == text
-
-
-def test_a_file_that_was_lost_or_damaged_is_restored(team: Team) -> None:
-    wheel = tiny(team.dist, "1.0")
-    team.publish()
-    there = team.project / wheel.name
-    for spoil in (there.unlink, lambda: there.write_bytes(bytes(wheel.stat().st_size))):
-        spoil()
-        assert what(team.publish()) == {wheel.name: "restored"}
-        assert there.read_bytes() == wheel.read_bytes()
+    assert snapshot(team.index) == before
 
 
 def test_the_settings_name_the_index(
@@ -287,3 +317,171 @@ def test_people_can_read_the_pages(team: Team, chrome: Browser) -> None:
                 check_looks(page)
                 page.emulate_media(color_scheme="dark")
                 assert contrasts(page) >= 4.5
+
+
+# Checks
+
+
+@pytest.fixture
+def filled(team: Team) -> Team:
+    """A team with an index of two wheels, one of which is yanked."""
+    for version in ("1.0", "2.0+cu12"):
+        tiny(team.dist, version)
+    team.publish()
+    team.publish("--yank", "2.0+cu12", "--reason", "<b>&")
+    return team
+
+
+def test_a_sound_index_has_no_fault_and_is_left_alone(filled: Team, capsys: Capture) -> None:
+    stray = tiny(filled.project, "3.0")
+    before = snapshot(filled.index)
+    answer = filled.check()
+    assert (answer["files"], answer["faults"]) == (2, [])
+    assert answer["unlisted"] == [f"{PROJECT}/{stray.name}"]
+    assert main(["publish", "--check", "--index-dir", str(filled.index)]) == 0
+    assert capsys.readouterr().out == f"{filled.index}: files: 2, faults: 0\n"
+    assert snapshot(filled.index) == before
+
+
+FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "one bit of a wheel": (WHEEL, flip, "damaged"),
+    "a wheel gone": (WHEEL, Path.unlink, "missing-file"),
+    "one bit of metadata": (METADATA, flip, "damaged"),
+    "a page gone": (PAGE, Path.unlink, "page-differs"),
+    "a page without a yank": (PAGE, change(' data-yanked="&lt;b&gt;&amp;"', ""), "page-differs"),
+    "all projects without one": ("index.html", change(f'href="{PROJECT}/"', ""), "page-differs"),
+    "all projects gone": ("index.html", Path.unlink, "page-differs"),
+}
+
+
+@pytest.mark.parametrize(("key", "spoil", "code"), FAULTS.values(), ids=FAULTS)
+def test_each_fault_is_told_alone_and_the_next_publish_cures_it(
+    filled: Team, capsys: Capture, key: str, spoil: Callable[[Path], object], code: str
+) -> None:
+    spoil(filled.index / key)
+    faults = filled.check(code=1)["faults"]
+    assert [(fault["file"], fault["code"]) for fault in faults] == [(key, code)]
+    assert main(["publish", "--check", "--index-dir", str(filled.index)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [key, str(filled.index)]
+    assert ("restored" in what(filled.publish()).values()) == (key == WHEEL)
+    assert filled.check()["faults"] == []
+
+
+def test_where_no_index_is_that_is_said(tmp_path: Path, capsys: Capture) -> None:
+    with served(tmp_path) as url:
+        for words in (["--index-dir", tmp_path / "none"], [f"{url}/nothing/"]):
+            answer = published(capsys, "--check", *words, code=1)
+            assert answer["error"]["code"] == "no-index"
+    assert not (tmp_path / "none").exists()
+
+
+def test_whoever_publishes_meanwhile_makes_no_fault(filled: Team) -> None:
+    """The page is changed under the check's hands: between its looking and its comparing."""
+
+    class Late(Folder):
+        turned = False
+
+        def sha256(self, key: str) -> str:
+            if not self.turned:
+                self.turned = True
+                filled.publish("--remove", "1.0")
+            return super().sha256(key)
+
+    answer = check_place(Late(filled.index), SILENT)
+    assert (answer.faults, answer.files) == ([], 1)
+
+
+def serving(*, missing: str = "nothing", kind: str = "") -> type[Plain]:
+    """Return a web server that knows no such type, as IIS, or takes all for that type."""
+
+    class Odd(Plain):
+        def send_head(self) -> io.BytesIO | BinaryIO | None:
+            if self.path.endswith(missing):
+                self.send_error(404)
+                return None
+            return super().send_head()
+
+        def guess_type(self, path: str | os.PathLike[str]) -> str:
+            return kind or super().guess_type(path)
+
+    return Odd
+
+
+FOLDER = f"{PROJECT}/"
+TEXT = {"": "media-type", FOLDER: "media-type"}
+
+
+@pytest.mark.parametrize(
+    ("handler", "spoiled", "codes"),
+    [
+        pytest.param(Plain, "", {}, id="HTML"),
+        pytest.param(Negotiating, "", {}, id="JSON"),
+        pytest.param(Plain, WHEEL, {WHEEL: "damaged"}, id="HTML, another wheel"),
+        pytest.param(Negotiating, WHEEL, {WHEEL: "damaged"}, id="JSON, another wheel"),
+        pytest.param(Negotiating, METADATA, {METADATA: "damaged"}, id="metadata"),
+        pytest.param(serving(missing="data"), "", {METADATA: "http-404"}, id="no .metadata"),
+        pytest.param(serving(missing=".whl"), "", {WHEEL: "http-404"}, id="no .whl"),
+        pytest.param(serving(missing=FOLDER), "", {FOLDER: "missing-page"}, id="no page"),
+        pytest.param(serving(kind="text/plain"), "", TEXT, id="pages as text"),
+    ],
+)
+def test_what_a_client_would_stumble_over_is_told(
+    handler: type[Plain], spoiled: str, codes: dict[str, str], filled: Team, capsys: Capture
+) -> None:
+    filled.publish("--remove", "2.0+cu12")
+    if spoiled:
+        flip(filled.index / spoiled)
+    with served(filled.index, handler) as url:
+        answer = published(capsys, "--check", url, code=1 if codes else 0)
+    told = {fault["file"].removeprefix(f"{url}/"): fault["code"] for fault in answer["faults"]}
+    assert told == codes
+
+
+# Readers
+
+
+UV = str(Path(sysconfig.get_path("scripts")) / "uv")
+PIP = (*(sys.executable, "-m", "pip", "install", "--isolated", "--no-cache-dir"), "--no-deps")
+TOOLS = {
+    "pip": (*PIP, "--disable-pip-version-check"),
+    "uv": (UV, "pip", "install", "--no-config", "--no-cache", "--python", sys.executable),
+}
+VERSION = "1.1+cu126.patched"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index with a version, one that is yanked, and one for no Python of today."""
+    place = tmp_path_factory.mktemp("index")
+    tiny(place / "dist", VERSION, "Requires-Python: >=3.8")
+    tiny(place / "dist", "1.2")
+    tiny(place / "dist", "1.3", "Requires-Python: >=4")
+    to = ("--index-dir", str(place / "simple"))
+    assert main(["publish", str(place / "dist"), *to]) == 0
+    assert main(["publish", *to, "--yank", "1.2", "--reason", '"<too> slow & old"']) == 0
+    return place / "simple"
+
+
+@pytest.fixture(params=["html", "json", "file"])
+def url(request: pytest.FixtureRequest, index: Path) -> Iterator[str]:
+    """The index as it is read: by HTML, by JSON, and as files without a server."""
+    handler = {"html": Plain, "json": Negotiating}.get(request.param)
+    with served(index, handler) if handler else nullcontext(index.as_uri()) as base:
+        yield base
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_yanked_or_for_another_python_is_not_chosen(
+    tool: str, url: str, tmp_path: Path
+) -> None:
+    for number, (requirement, version) in enumerate([("==1.2", "1.2"), ("", VERSION)]):
+        target = tmp_path / str(number)
+        where = ("--index-url", f"{url}/", "--target", str(target))
+        command = [*TOOLS[tool], *where, f"{PROJECT}{requirement}"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (target / f"tiny_thing-{version}.dist-info").is_dir()
+        assert '"<too> slow & old"' in done.stderr or tool == "uv" or not requirement

@@ -39,7 +39,8 @@ from repack.wheel.reader import Wheel, read_wheel
 
 #: So often others may come between before we give up.
 _ROUNDS = 50
-_Change = Callable[[Sequence[File]], Iterable[File]]
+#: Returns what the files of a project of that name become.
+_Change = Callable[[str, Sequence[File]], Iterable[File]]
 
 
 class Offer(NamedTuple):
@@ -98,11 +99,10 @@ def read_offers(
 
 def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
     """Return the wheel as a file of an index, uploaded now or at SOURCE_DATE_EPOCH."""
-    name, note = wheel.path.name, ""
-    for built in record.wheels if record else ():
-        if record and built.filename == name:
-            check_built(wheel.path, wheel.sha256, built)
-            note = _describe_build(record, built)
+    name = wheel.path.name
+    built = [it for it in record.wheels if it.filename == name] if record else []
+    for it in built:
+        check_built(wheel.path, wheel.sha256, it)
     epoch = source_date_epoch()
     time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     metadata = Hashes(sha256=hashlib.sha256(wheel.metadata).hexdigest())
@@ -115,7 +115,7 @@ def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
         requires_python=wheel.requires_python,
         core_metadata=metadata,
         dist_info_metadata=metadata,
-        note=note,
+        note=_describe_build(record, built[0]) if record and built else "",
     )
 
 
@@ -148,27 +148,13 @@ def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[R
         actions = [_compare(offer, files.get(offer.key), place, sizes) for offer in offers]
         for offer, action in zip(offers, actions, strict=True):
             _put(offer, action, place, progress)
-        changes: dict[str, _Change] = {
-            name: partial(_add, [offer for offer in offers if offer.project == name], place.name)
-            for name in sorted({offer.project for offer in offers})
-        }
-        _settle(place, changes)
-    return make_results(offers, actions)
+        _settle(place, {offer.project for offer in offers}, partial(_add, offers, place.name))
+    return list(map(make_result, offers, actions))
 
 
-def make_results(offers: Sequence[Offer], actions: Sequence[str]) -> list[Result]:
-    """Return what was done to each wheel."""
-    return [
-        _make_result(offer.key, offer.file, action)
-        for offer, action in zip(offers, actions, strict=True)
-    ]
-
-
-def _make_result(key: str, file: File | None, what: str) -> Result:
-    name, version = _read_key(key)
-    filename = key.rpartition("/")[2]
-    sha256, size = (file.sha256, file.size) if file else ("", 0)
-    return Result(name, str(version), filename, what, sha256, size)
+def make_result(offer: Offer, what: str) -> Result:
+    """Return what was done to a wheel."""
+    return _describe_change(offer.key, offer.file, what)
 
 
 def yank(
@@ -177,7 +163,7 @@ def yank(
     """Yank a version for that reason, or, for None, take that back."""
     yanked = False if reason is None else reason or True
 
-    def change(files: Sequence[File]) -> Iterable[File]:
+    def change(_: str, files: Sequence[File]) -> Iterable[File]:
         for file in files:
             is_meant = file.version == version
             yield msgspec.structs.replace(file, yanked=yanked) if is_meant else file
@@ -185,10 +171,10 @@ def yank(
     with place.hold_lock(progress):
         files = list_files(read_projects(place))
         name, keys = _choose_files(files, version, project)
-        _settle(place, {name: change})
+        _settle(place, [name], change)
     action = "no longer yanked" if reason is None else "yanked"
     return [
-        _make_result(key, files[key], "unchanged" if files[key].yanked == yanked else action)
+        _describe_change(key, files[key], "unchanged" if files[key].yanked == yanked else action)
         for key in keys
     ]
 
@@ -201,14 +187,22 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
     with place.hold_lock(progress):
         files = list_files(read_projects(place))
         name, keys = _choose_files({*files, *place.sizes()}, version, project)
-        _settle(place, {name: lambda files: [file for file in files if file.version != version]})
+        _settle(place, [name], lambda _, files: (it for it in files if it.version != version))
         for key in keys:
             place.delete(key + METADATA)
             place.delete(key)
-    return [_make_result(key, files.get(key), "removed") for key in keys]
+    return [_describe_change(key, files.get(key), "removed") for key in keys]
 
 
-def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
+def _describe_change(key: str, file: File | None, what: str) -> Result:
+    """Return what was done to the file of that key, which a page may not tell of."""
+    name, version = _read_key(key)
+    filename = key.rpartition("/")[2]
+    sha256, size = (file.sha256, file.size) if file else ("", 0)
+    return Result(name, str(version), filename, what, sha256, size)
+
+
+def _settle(place: Place, names: Collection[str], change: _Change) -> None:
     """Change projects, and write all pages that follow, until nothing is left to be written.
 
     So it is right where others do the same at once: whoever writes last has read what they wrote.
@@ -217,14 +211,14 @@ def _settle(place: Place, changes: Mapping[str, _Change]) -> None:
     def change_page(name: str, content: bytes | None) -> bytes:
         where = f"{place.name}/{name}/{JSON}"
         files = read_project(content, name, where).files if content else ()
-        return format_project(name, changes[name](files))
+        return format_project(name, change(name, files))
 
     for _ in range(_ROUNDS):
         is_changed = [
-            update(place, f"{name}/{JSON}", partial(change_page, name)) for name in changes
+            update(place, f"{name}/{JSON}", partial(change_page, name)) for name in sorted(names)
         ]
-        for key, content in derive_pages(read_projects(place)).items():
-            is_changed.append(replace(place, key, content))
+        pages = derive_pages(read_projects(place))
+        is_changed += [replace(place, key, pages[key]) for key in pages]
         if not any(is_changed):
             return
     hint = "run again: what was written stays, and no page names what was not"
@@ -258,10 +252,10 @@ def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
     replace(place, offer.key + METADATA, offer.metadata)
 
 
-def _add(offers: Iterable[Offer], place: str, current: Iterable[File]) -> Iterable[File]:
+def _add(offers: Iterable[Offer], place: str, name: str, current: Iterable[File]) -> Iterable[File]:
     """Return the files with what is offered; what is there keeps its time and its yanking."""
     files = {file.filename: file for file in current}
-    for offer in offers:
+    for offer in (offer for offer in offers if offer.project == name):
         file, old = offer.file, files.get(offer.file.filename)
         if old is not None:
             if old.sha256 != file.sha256:

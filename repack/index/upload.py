@@ -22,7 +22,7 @@ from repack.errors import ConfigError, FetchError, UsageError, redact, redact_ur
 from repack.fetch.http import make_session
 from repack.files import decode_text
 from repack.index.place import other_bytes
-from repack.index.publish import Offer, Result, make_results
+from repack.index.publish import Offer, Result, make_result
 from repack.index.simple import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
 from repack.index.uv import trust_settings
 from repack.process import run
@@ -135,7 +135,7 @@ def upload(
         for number, offer in enumerate(offers):
             if actions[number] == "added":
                 actions[number] = _send(offer, index)
-    return redact_url(index.url), make_results(offers, actions), account.at(index.url)
+    return redact_url(index.url), list(map(make_result, offers, actions)), account.at(index.url)
 
 
 def _find_index(web: Web, index_url: str) -> _Index:

@@ -14,7 +14,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from uv import find_uv_bin
 
 from repack.console import Progress
-from repack.errors import FetchError, redact
+from repack.errors import FetchError
 from repack.fetch.pip import read_settings
 from repack.process import run
 from repack.wheel.metadata import windows_environment
@@ -78,7 +78,14 @@ class Index(NamedTuple):
             with self.progress.task(f"Asking the index what is installed on Python {python}"):
                 done = run(command, timeout=_LONGEST, env=self.environment)
             if done.returncode or done.timed_out:
-                raise _explain(done.output, subject)
+                # What uv hints at are options of its own.
+                words = " ".join(done.output.split()).partition(" hint: ")[0]
+                raise FetchError(
+                    words.removeprefix("error: ") or "uv did not end in time",
+                    code="unresolved",
+                    file=subject,
+                    hint="look at what the index has, and at `python -m pip config list`",
+                )
             document = Pylock.from_dict(tomllib.loads(lock.read_text(encoding="utf-8")))
         try:
             return _choose_wheels(document, python)
@@ -115,17 +122,6 @@ def trust_settings() -> dict[str, str]:
     variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     cert = next(filter(None, map(os.environ.get, variables)), read_settings().get("cert"))
     return {"UV_SYSTEM_CERTS": "true", **({"SSL_CERT_FILE": cert} if cert else {})}
-
-
-def _explain(output: str, subject: str) -> FetchError:
-    """Return uv's reason in one line; its hints are about options of its own."""
-    words = redact(" ".join(output.split())).partition(" hint: ")[0].removeprefix("error: ")
-    return FetchError(
-        words or "uv did not end in time",
-        code="unresolved",
-        file=subject,
-        hint="look at what the index has, and at `python -m pip config list`",
-    )
 
 
 def _choose_wheels(lock: Pylock, python: str) -> list[Pin]:
