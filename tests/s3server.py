@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from fetching import no_proxies
-from indexservers import free_port, started
+from uploads import free_port, started
 
 from repack.console import SILENT
 from repack.fetch.cache import Cache

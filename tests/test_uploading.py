@@ -9,19 +9,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 import trustme
 from driving import Ran, Repack
 from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
 from indexing import leave_record, wheel_record
-from indexservers import SECRET, USER, IndexServer, devpi, pypiserver
 from publishing import ENVIRONMENT, tiny, what
-from uploads import LOGIN, TakingIndex, cuts_after, says
+from uploads import (
+    LOGIN,
+    SECRET,
+    USER,
+    IndexServer,
+    TakingIndex,
+    devpi,
+    pypiserver,
+    says,
+)
 
 from repack.files import sha256_of
-from repack.record import Cargo, read_records, write_record
 
 Upload = Callable[..., Ran]
 FILE = "tiny_thing-1.0-py3-none-any.whl"
@@ -131,8 +137,11 @@ def test_an_index_that_is_down_is_told(upload: Upload) -> None:
     assert f"{url}simple/: no answer: " in upload(url, code=1).error
 
 
+REFUSALS = "400 Bad Request", "401 Unauthorized", "413 Content Too Large", "302 Found", AWAY
+
+
 @pytest.mark.usefixtures("no_pauses")
-@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "302 Found", AWAY])
+@pytest.mark.parametrize("status", REFUSALS)
 def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
     status: str, upload: Upload
 ) -> None:
@@ -145,28 +154,9 @@ def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
     assert not server.files
 
 
-def test_too_large_a_wheel_is_told_with_what_weighs_most(dist: Path, upload: Upload) -> None:
-    leave_record(dist, [wheel_record(dist, dist / FILE, ["3.12"])])
-    [record] = read_records(dist).values()
-    sizes = {"a.dll": 1, "cudnn.dll": 700_000_000, "npp.dll": 90_000_000}
-    carried = tuple(
-        Cargo(member=name, family="x", origin="x", size=size, packed=size, sha256="0" * 64)
-        for name, size in sizes.items()
-    )
-    write_record(msgspec.structs.replace(record, carried=carried), dist)
-    with TakingIndex(says("413 Content Too Large")) as server:
-        assert "set publish.max-size to the server's limit" in upload(server, code=1).error
-        told = upload(server, "--set", "publish.max-size=100", code=1).error
-    assert "most of it is cudnn.dll 700.0 MB, npp.dll 90.0 MB" in told
-    assert server.posts == 1
-
-
 @pytest.mark.usefixtures("no_pauses")
-@pytest.mark.parametrize(
-    "fault", [says(AWAY), cuts_after(0), cuts_after(300)], ids=["away", "no answer", "cut"]
-)
-def test_what_passes_is_waited_for(fault: Fault, dist: Path, upload: Upload) -> None:
-    with TakingIndex(fault, fault) as server:
+def test_what_passes_is_waited_for(dist: Path, upload: Upload) -> None:
+    with TakingIndex(says(AWAY), says(AWAY)) as server:
         assert what(upload(server).json) == {FILE: "added"}
     assert server.files[FILE] == (dist / FILE).read_bytes()
 
@@ -177,27 +167,21 @@ DIALECTS = {
     "Artifactory": ("403 Forbidden", b"Not enough permissions to delete/overwrite artifact"),
     "GitLab": ("400 Bad Request", b'{"message":"Validation failed: File name is already taken"}'),
     "409": ("409 Conflict", b""),
-    "no answer": ("", b""),
 }
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(("status", "words"), DIALECTS.values(), ids=DIALECTS)
 @pytest.mark.parametrize("other", [b"", b"!"], ids=["the same bytes", "other bytes"])
 def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
-    dialect: str, other: bytes, dist: Path, upload: Upload
+    status: str, words: bytes, other: bytes, dist: Path, upload: Upload
 ) -> None:
-    status, words = DIALECTS[dialect]
-
     with TakingIndex() as index:
 
         def refuse(exchange: Exchange, _: Resource) -> None:
             """Have the file already, though the page did not say so yet."""
             exchange.body()
             index.files[FILE] = (dist / FILE).read_bytes() + other
-            if status:
-                exchange.send(status, {"Content-Length": str(len(words))}, words)
-            else:
-                exchange.reset()
+            exchange.send(status, {"Content-Length": str(len(words))}, words)
 
         index.meet([refuse])
         ran = upload(index, code=1 if other else 0)
@@ -205,6 +189,15 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
         assert "[other-bytes]" in ran.error
     else:
         assert what(ran.json) == {FILE: "there already"}
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_password_of_one_letter_stands_in_no_way_of_the_words(
+    upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINE_PASSWORD", "b")
+    with TakingIndex(answers("403 Forbidden")) as server:
+        assert "403 Forbidden" in upload(server, code=1).error
 
 
 def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) -> None:
@@ -303,18 +296,16 @@ def test_twines_certificates_count_for_sending_and_for_reading(
 ) -> None:
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     ours = authority.issue_cert("team@example.com").private_key_and_cert_chain_pem
     ours.write_to_path(tmp_path / "team.pem")
     with TakingIndex(context=tls) as server:
         assert "no secure connection: " in upload(server, code=1).error
-        assert not server.seen
         monkeypatch.setenv("TWINE_CERT", str(tmp_path / "ca.pem"))
-        assert what(upload(server).json) == {FILE: "added"}
-    authority.configure_trust(tls)
-    tls.verify_mode = ssl.CERT_REQUIRED
-    with TakingIndex(context=tls) as server:
         upload(server, code=1)
+        assert not server.seen
         monkeypatch.setenv("TWINE_CLIENT_CERT", str(tmp_path / "team.pem"))
         assert what(upload(server).json) == {FILE: "added"}
 
