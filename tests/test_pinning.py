@@ -3,21 +3,35 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
+import sysconfig
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from driving import Ran, Repack
+from genuine import fetch_index
 from indexing import leave_record, served, simple_index, wheel_record
 from packaging.pylock import Pylock
+from running import repack
 from wheelmaking import make_wheel
 
+from repack.console import SILENT
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.files import sha256_of
+from repack.pythons import Pythons
+from repack.smoke.outfit import Machine, Outfit, unpack_dlls
+from repack.smoke.trial import Probe
 from repack.wheel.metadata import windows_environment
 
+SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
+PYTHON = "3.12"
 DNN = 'nvidia-cudnn-cu12>=9; extra == "dnn"'
 
 
@@ -89,6 +103,14 @@ class Place:
             for path in sorted(self.dist.rglob("*"))
             if path.suffix in {".txt", ".toml"}
         }
+
+    def run(self, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Return how a program of those who install ended, which knows our index alone."""
+        command = list(map(str, words))
+        env = os.environ | {"UV_DEFAULT_INDEX": self.url, "UV_NO_CONFIG": "1"}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=cwd, env=env
+        )
 
 
 @pytest.fixture
@@ -203,7 +225,7 @@ def test_each_build_has_its_own_files_and_a_failed_wheel_has_none(place: Place) 
     assert "numpy==2 " in files["cu12/requirements-3.12.txt"]
 
 
-def test_an_index_is_named_with_the_address_of_each_file(place: Place) -> None:
+def test_an_index_is_named_with_the_address_of_each_file(place: Place, tmp_path: Path) -> None:
     tried = place.offer("numpy-2")
     place.build("numpy", beside=[tried])
     text = f'[publish]\nindex-url = "{place.url}"\n'
@@ -215,6 +237,10 @@ def test_an_index_is_named_with_the_address_of_each_file(place: Place) -> None:
     for file in ("numpy/numpy-2-py3-none-any.whl", own):
         assert f"{place.url}{file}" in files["pylock.toml"]
     assert "path = " not in files["pylock.toml"]
+    (alone := tmp_path / "alone").mkdir()
+    shutil.copy(place.dist / "pylock.toml", alone)
+    done = place.run(*UV_SYNC, "pylock.toml", "--target", tmp_path / "t", cwd=alone)
+    assert done.returncode == 0, done.stderr
     assert place.pin().code == 0
     assert not any("://" in text for text in place.files().values())
 
@@ -250,6 +276,54 @@ def test_a_free_threaded_python_has_its_own_file_and_no_part_in_the_others(place
     files = place.files()
     assert sha256_of(threaded) in files["requirements-3.14t.txt"]
     assert sha256_of(threaded) not in files["requirements.txt"] + files["pylock.toml"]
+
+
+# Who installs
+
+
+ONE, ALL, LOCK = "requirements-3.12.txt", "requirements.txt", "pylock.toml"
+PIP = [
+    *(sys.executable, "-m", "pip", "install", "--no-cache-dir", "--only-binary", ":all:"),
+    *("--platform", "win_amd64", "--python-version", "3.12", "--require-hashes", "-r"),
+]
+UV_SYNC = [
+    *(Path(sysconfig.get_path("scripts")) / "uv", "pip", "sync", "--no-cache"),
+    *("--python", sys.executable, "--python-platform", "windows", "--python-version", "3.12"),
+]
+WAYS = {
+    "pip": [*PIP, ONE],
+    "pip, from a folder": [*PIP, ONE, "--no-index", "--find-links", "."],
+    "uv": [*UV_SYNC, "--require-hashes", ONE],
+    "uv, the file for all Pythons": [*UV_SYNC, "--require-hashes", ALL],
+    "uv, an extra": [*UV_SYNC, "--require-hashes", "requirements-3.12-dnn.txt"],
+    "uv, the lock file": [*UV_SYNC, LOCK],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_pinned_is_installed_and_of_another_byte_refused(
+    way: str, place: Place, tmp_path: Path
+) -> None:
+    place.build("numpy", DNN, pythons=["3.11", "3.12"])
+    for abi in ("cp311", "cp312"):
+        place.offer(f"numpy-2.5.5-{abi}-{abi}-win_amd64")
+    place.offer("nvidia_cudnn_cu12-9-py3-none-win_amd64")
+    assert place.pin().code == 0
+    ours, *others = place.wheels
+    for wheel in others:
+        shutil.copy(wheel, place.dist)
+    done = place.run(*WAYS[way], "--target", tmp_path / "t", cwd=place.dist)
+    assert done.returncode == 0, done.stderr
+    names = {path.name.partition("-")[0] for path in (tmp_path / "t").glob("*.dist-info")}
+    assert names - {"nvidia_cudnn_cu12"} == {"numpy", "opencv_contrib_python"}
+    assert ("extra" in way) == ("nvidia_cudnn_cu12" in names)
+    make_wheel(ours, {"cv2/__init__.py": b"#"}, requires=["numpy", DNN])
+    shutil.rmtree(place.index)
+    simple_index(place.index, place.wheels, hashes=True)
+    done = place.run(*WAYS[way], "--target", tmp_path / "u", cwd=place.dist)
+    assert done.returncode != 0
+    assert re.search("hash mismatch|do not match the hashes", done.stderr, re.IGNORECASE)
+    assert not (tmp_path / "u" / "cv2").exists()
 
 
 # Publishing, and what fails
@@ -341,3 +415,60 @@ def test_wheels_that_are_not_those_of_the_build_are_not_pinned(place: Place) -> 
     assert "[changed]" in error_of(place.pin(), place)
     (place.dist / "build.json").unlink()
     assert "[nothing-to-pin]" in error_of(place.pin(), place)
+
+
+# Genuine Windows
+
+
+@contextmanager
+def windows(place: Path, machine: Machine) -> Iterator[Probe]:
+    """A genuine Windows Python with its own pip, on such a machine."""
+    cache = Cache.default()
+    pip = fetch_index("pip", python=PYTHON)
+    with Pythons(Supply(cache)) as pythons:
+        outfit = Outfit(pythons.provide(PYTHON), pip, (), machine)
+        yield Probe(outfit, place / "windows", 600, cache)
+
+
+@pytest.mark.network
+@pytest.mark.wine
+def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path) -> None:
+    for file in SHIPPED:
+        shutil.copy(file, tmp_path)
+    repack("build", "--no-smoke", "--python", PYTHON, cwd=tmp_path)
+    repack("pin", cwd=tmp_path)
+    dist, cache, lock = tmp_path / "dist", Cache.default(), tmp_path / "repack.lock"
+    (wheel,) = dist.glob("*.whl")
+    numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock).path
+    shutil.copy(numpy, dist)
+    simple_index(tmp_path / "index", [wheel, numpy])
+    toolkits = (
+        unpack_dlls(fetch_index(name, python=PYTHON, lock=lock), cache, SILENT)
+        for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
+    )
+    machine = Machine(dll_dirs=tuple(toolkits))
+    with windows(tmp_path, machine) as probe, served(tmp_path / "index") as url:
+        name = probe.outfit.interpreter.name
+        pins = name(dist / f"requirements-{PYTHON}.txt")
+        ways = {
+            "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
+            "Would install": [
+                "--dry-run",
+                "--no-index",
+                "-r",
+                probe.outfit.interpreter.name(dist / "pylock.toml"),
+            ],
+        }
+        for words, way in ways.items():
+            told = probe.run_pip("install", *way).output
+            assert f"{words} numpy-" in told, told
+            assert "opencv-contrib-python-4" in told
+        assert '"done": true' in probe.run("use").output
+        # One byte somewhere in cv2: nothing but the hash can tell.
+        content = bytearray(wheel.read_bytes())
+        content[len(content) // 2] ^= 1
+        wheel.unlink()
+        wheel.write_bytes(content)
+        for way in ways.values():
+            told = probe.run_pip("install", *way).output
+            assert "DO NOT MATCH THE HASHES" in told, told
