@@ -1,17 +1,22 @@
 """The main job as a newcomer runs it: genuine parts, genuine Windows Pythons, nothing stubbed."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from genuine import fetch_index
 from indexing import served, simple_index
 from running import repack, smokes
-from test_pins_installed import windows
 
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
 from repack.files import sha256_of
 from repack.lock import read_lock
-from repack.smoke.outfit import Machine
+from repack.pythons import Pythons
+from repack.smoke.outfit import Machine, Outfit
+from repack.smoke.trial import Probe
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -109,21 +114,49 @@ def test_with_a_stand_in_cv2_imports_where_there_is_no_driver(place: Path) -> No
     assert seen["after"] == "works: OpenCV 4.14.0, with its own stand-in for the driver"
 
 
-def test_windows_own_pip_installs_what_a_wheel_depends_on(tmp_path: Path) -> None:
+@contextmanager
+def windows(place: Path, machine: Machine) -> Iterator[Probe]:
+    """A genuine Windows Python with its own pip, on such a machine."""
+    cache = Cache.default()
+    pip = fetch_index("pip", python=PYTHON)
+    with Pythons(Supply(cache)) as pythons:
+        outfit = Outfit(pythons.provide(PYTHON), pip, (), machine)
+        yield Probe(outfit, place / "windows", 600, cache)
+
+
+def test_windows_own_pip_installs_what_is_pinned_and_of_another_byte_nothing(
+    tmp_path: Path,
+) -> None:
     place = shipped(tmp_path)
     answer = repack("build", "--mode", "depend", "--no-smoke", "--python", PYTHON, cwd=place)
     required = [
         fetch_index(line.partition(";")[0], python=PYTHON).path
         for line in (*answer["requires"], "numpy>=2")
     ]
-    repack("pin", cwd=place)
-    simple_index(place / "index", [Path(answer["wheels"][0]["path"]), *required])
+    wheel = Path(answer["wheels"][0]["path"])
+    simple_index(place / "index", [wheel, *required])
     with windows(place, Machine()) as probe, served(place / "index") as url:
-        pins = probe.outfit.interpreter.name(place / "dist" / f"requirements-{PYTHON}.txt")
-        words = ("--index-url", url, "--require-hashes", "-r", pins)
-        told = probe.run_pip("install", *words).output
-        assert "Successfully installed" in told, told
+        repack("pin", "--index-url", url, cwd=place)
+        pins, lock = (
+            probe.outfit.interpreter.name(place / "dist" / name)
+            for name in (f"requirements-{PYTHON}.txt", "pylock.toml")
+        )
+        ways = {
+            "Successfully installed": ["--require-hashes", "-r", pins],
+            "Would install": ["--dry-run", "-r", lock],
+        }
+        for words, way in ways.items():
+            told = probe.run_pip("install", *way).output
+            assert words in told, told
         used = probe.run("use").output
+        assert '"done": true' in used, used
+        # One byte somewhere in cv2: nothing but the hash can tell.
+        content = bytearray(wheel.read_bytes())
+        content[len(content) // 2] ^= 1
+        wheel.unlink()
+        wheel.write_bytes(content)
+        for way in ways.values():
+            told = probe.run_pip("install", *way).output
+            assert "DO NOT MATCH THE HASHES" in told, told
     packages = place / "windows" / "site-packages"
     assert (packages / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
-    assert '"done": true' in used, used

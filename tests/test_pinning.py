@@ -9,29 +9,18 @@ import sysconfig
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from driving import Ran, Repack
-from genuine import fetch_index
 from indexing import leave_record, served, simple_index, wheel_record
 from packaging.pylock import Pylock
-from running import repack
 from wheelmaking import make_wheel
 
-from repack.console import SILENT
-from repack.fetch import Supply
-from repack.fetch.cache import Cache
 from repack.files import sha256_of
-from repack.pythons import Pythons
-from repack.smoke.outfit import Machine, Outfit, unpack_dlls
-from repack.smoke.trial import Probe
 from repack.wheel.metadata import windows_environment
 
-SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
-PYTHON = "3.12"
 DNN = 'nvidia-cudnn-cu12>=9; extra == "dnn"'
 
 
@@ -282,11 +271,11 @@ def test_a_free_threaded_python_has_its_own_file_and_no_part_in_the_others(place
 
 
 ONE, ALL, LOCK = "requirements-3.12.txt", "requirements.txt", "pylock.toml"
-PIP = [
+PIP: list[object] = [
     *(sys.executable, "-m", "pip", "install", "--no-cache-dir", "--only-binary", ":all:"),
     *("--platform", "win_amd64", "--python-version", "3.12", "--require-hashes", "-r"),
 ]
-UV_SYNC = [
+UV_SYNC: list[object] = [
     *(Path(sysconfig.get_path("scripts")) / "uv", "pip", "sync", "--no-cache"),
     *("--python", sys.executable, "--python-platform", "windows", "--python-version", "3.12"),
 ]
@@ -415,60 +404,3 @@ def test_wheels_that_are_not_those_of_the_build_are_not_pinned(place: Place) -> 
     assert "[changed]" in error_of(place.pin(), place)
     (place.dist / "build.json").unlink()
     assert "[nothing-to-pin]" in error_of(place.pin(), place)
-
-
-# Genuine Windows
-
-
-@contextmanager
-def windows(place: Path, machine: Machine) -> Iterator[Probe]:
-    """A genuine Windows Python with its own pip, on such a machine."""
-    cache = Cache.default()
-    pip = fetch_index("pip", python=PYTHON)
-    with Pythons(Supply(cache)) as pythons:
-        outfit = Outfit(pythons.provide(PYTHON), pip, (), machine)
-        yield Probe(outfit, place / "windows", 600, cache)
-
-
-@pytest.mark.network
-@pytest.mark.wine
-def test_windows_own_pip_installs_what_is_pinned_and_cv2_imports(tmp_path: Path) -> None:
-    for file in SHIPPED:
-        shutil.copy(file, tmp_path)
-    repack("build", "--no-smoke", "--python", PYTHON, cwd=tmp_path)
-    repack("pin", cwd=tmp_path)
-    dist, cache, lock = tmp_path / "dist", Cache.default(), tmp_path / "repack.lock"
-    (wheel,) = dist.glob("*.whl")
-    numpy = fetch_index("numpy>=2", python=PYTHON, lock=lock).path
-    shutil.copy(numpy, dist)
-    simple_index(tmp_path / "index", [wheel, numpy])
-    toolkits = (
-        unpack_dlls(fetch_index(name, python=PYTHON, lock=lock), cache, SILENT)
-        for name in ("nvidia-npp-cu12", "nvidia-cuda-runtime-cu12")
-    )
-    machine = Machine(dll_dirs=tuple(toolkits))
-    with windows(tmp_path, machine) as probe, served(tmp_path / "index") as url:
-        name = probe.outfit.interpreter.name
-        pins = name(dist / f"requirements-{PYTHON}.txt")
-        ways = {
-            "Successfully installed": ["--require-hashes", "-r", pins, "-i", url],
-            "Would install": [
-                "--dry-run",
-                "--no-index",
-                "-r",
-                probe.outfit.interpreter.name(dist / "pylock.toml"),
-            ],
-        }
-        for words, way in ways.items():
-            told = probe.run_pip("install", *way).output
-            assert f"{words} numpy-" in told, told
-            assert "opencv-contrib-python-4" in told
-        assert '"done": true' in probe.run("use").output
-        # One byte somewhere in cv2: nothing but the hash can tell.
-        content = bytearray(wheel.read_bytes())
-        content[len(content) // 2] ^= 1
-        wheel.unlink()
-        wheel.write_bytes(content)
-        for way in ways.values():
-            told = probe.run_pip("install", *way).output
-            assert "DO NOT MATCH THE HASHES" in told, told
