@@ -5,7 +5,7 @@ And whether all that its pages tell of is there.
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urldefrag, urljoin, urlsplit
@@ -80,8 +80,9 @@ class Web(NamedTuple):
 
     def read_page(self, url: str, most: int = 0) -> Page | None:
         """Return the page, or `most` bytes of it; None where there is none."""
+        task = self.progress.task(f"Asking {urlsplit(url).hostname}", unit="steps")
         try:
-            with self._open(url, headers=_HEADERS) as response:
+            with task, self._open(url, _HEADERS) as response:
                 chunks = response.iter_content(most or _CHUNK)
                 content = next(chunks, b"") if most else b"".join(chunks)
         except FetchError as error:
@@ -94,26 +95,21 @@ class Web(NamedTuple):
     def hash_file(self, url: str) -> str:
         """Return the SHA-256 of what is served."""
         digest = hashlib.sha256()
-        with self._open(url) as response:
+        with self._open(url, {}) as response:
             for chunk in response.iter_content(_CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
 
     @contextlib.contextmanager
-    def _open(self, url: str, **options: Any) -> Iterator[requests.Response]:  # noqa: ANN401
+    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
         """Give the answer of a server, and turn the block's faults into one line."""
-        account = self.account
-        if account.cacert:
-            options["verify"] = account.cacert
-        if origin(url) == origin(account.url):
-            options["cert"] = account.client_cert or None
-            if account.username:
-                options["auth"] = (account.username, account.password)
+        account = self.account if origin(url) == origin(self.account.url) else Account()
+        if self.account.url:
+            self.session.verify = self.account.cacert or self.session.verify
+            self.session.cert = account.client_cert or None
+        auth = (account.username, account.password) if account.username else None
         try:
-            with (
-                self.progress.task(f"Asking {urlsplit(url).hostname}", unit="steps"),
-                get(self.session, url, hint=_ACCOUNT_HINT, **options) as response,
-            ):
+            with get(self.session, url, headers, hint=_ACCOUNT_HINT, auth=auth) as response:
                 yield response
         except (OSError, ValueError) as error:
             raise explain(error, url) from None
