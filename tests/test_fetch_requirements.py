@@ -315,5 +315,5 @@ def test_an_index_that_refuses_or_is_not_there_is_told(
     assert f"{PAGE}: 403 Client Error: Forbidden" in str(index.denied())
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     error = index.denied()
-    assert "the index cannot be asked: http://127.0.0.1:9/simple/" in str(error)
+    assert "pip gets nothing from the index: http://127.0.0.1:9/simple/" in str(error)
     assert error.code == "index"

@@ -55,7 +55,7 @@ def make_session() -> requests.Session:
     session.headers["User-Agent"] = f"repack/{repack.__version__}"
     session.headers["Accept-Encoding"] = "identity"
     bundle = settings.get("cert") or os.environ.get("SSL_CERT_FILE", "")
-    session.verify = bundle if Path(bundle).is_file() else True
+    session.verify = bundle if bundle and Path(bundle).exists() else True
     session.cert = settings.get("client-cert")
     if "proxy" in settings:
         session.proxies = dict.fromkeys(("http", "https"), settings["proxy"])

@@ -3,7 +3,9 @@
 import contextlib
 import io
 import json
+import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -119,12 +121,17 @@ def _open(session: requests.Session, url: str, headers: Mapping[str, str]) -> re
 
 
 def _ask_keyring(services: Iterable[str], user: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and passwords that the `keyring` command knows of the services."""
+    """Yield the names and passwords that `keyring` knows of the services.
+
+    It is the command, or else the module that may be installed with us, as for pip.
+    """
     program = shutil.which("keyring")
-    for service in services if program else ():
-        command = [str(program), "--mode=creds", "--output=json", "get", service]
-        done = run([*command, *([user] if user else [])], timeout=60.0)
-        # What it does not know, it says in other words or not at all.
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            credentials = json.loads(done.output.strip().splitlines()[-1])
-            yield credentials["username"], credentials["password"]
+    command = [program] if program else [sys.executable, "-P", "-m", "keyring"]
+    for service in services:
+        words = ["--mode=creds", "--output=json", "get", service, *([user] if user else [])]
+        done = run([*command, *words], timeout=60.0)
+        # It may warn before and after. What it does not know, it says in other words.
+        for line in re.findall(r"^\{.*\}$", done.output, re.MULTILINE):
+            with contextlib.suppress(ValueError, LookupError):
+                credentials = json.loads(line)
+                yield credentials["username"], credentials["password"]
