@@ -109,7 +109,7 @@ def get(
     hint = _NETWORK_HINT if status in _PASSING_STATUSES else hint
     limit = _read_limit(response.headers) if status in {403, 429} else ""
     if limit:
-        code, hint = "rate-limit", "run again then"
+        code, hint = "rate-limit", "run again then, or as somebody who may ask more often"
         reason += f": its limit of requests is used up until {limit}"
     raise FetchError(reason, code=code, file=url, hint=hint)
 
