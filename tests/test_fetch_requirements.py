@@ -192,7 +192,7 @@ def test_a_pip_of_the_working_directory_is_not_run(
 
 #: What the user has told pip about how and where to install, and what it may say to us.
 SETTINGS = """
-user=1 target=elsewhere prefix=elsewhere root=elsewhere dest=elsewhere report=elsewhere.json
+user=1 site=1 global=1 target=elsewhere prefix=elsewhere root=elsewhere dest=elsewhere report=elsewhere.json
 require-hashes=1 require-virtualenv=1 no-deps=0 no-binary=:all: only-binary=:none: dry-run=0
 quiet=3 verbose=3 log=elsewhere.log no-input=1 constraint=missing.txt requirement=missing.txt
 platform=any python-version=2.7 abi=none pre=1 upgrade=1 editable=. group=tests
@@ -253,7 +253,8 @@ class TestAPrivateIndex:
             monkeypatch.setenv("NETRC", str(netrc))
         elif way == "keyring":
             reply = json.dumps({"username": "team", "password": "s3cr@t"})
-            (tmp_path / "keyring").write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
+            script = f"#!/bin/sh\necho '{reply}'\necho a warning >&2\n"
+            (tmp_path / "keyring").write_text(script, encoding="utf-8")
             (tmp_path / "keyring").chmod(0o755)
             monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         fetched = index.take()

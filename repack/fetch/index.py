@@ -73,13 +73,17 @@ def read_members(url: str) -> tuple[int, frozenset[str]]:
     if place.scheme == "file":
         content = Path(url2pathname(place.path)).read_bytes()
     else:
-        # A server without Range sends it all.
-        headers = {"Range": f"bytes=-{_TAIL}"}
-        with make_session() as session, _open(session, url, headers) as response:
-            try:
-                content, size = response.content, read_total(response)
-            except OSError as error:
-                raise explain(error, url) from None
+        with make_session() as session:
+            # Not "bytes=-1000": PyPI answers 501, Nexus 404 (pypi/warehouse issue 12823).
+            with _open(session, url, {"Range": "bytes=0-0"}) as response:
+                size = read_total(response)
+            start = max(0, (size or 0) - _TAIL)
+            # A server without Range sends it all.
+            with _open(session, url, {"Range": f"bytes={start}-"}) as response:
+                try:
+                    content = response.content
+                except OSError as error:
+                    raise explain(error, url) from None
     try:
         # Of the offsets in a directory none is looked at: what lies before it may be missing.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
