@@ -135,7 +135,8 @@ def test_a_table_is_folded_and_not_cut_on_a_narrow_terminal(
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
 def test_lines_are_shown_as_they_are_but_nothing_moves_the_cursor(stream: io.StringIO) -> None:
     console = Console(stream)
-    console.show_lines([LONG, "[bold]b[/bold]", "", "a\tb", "C:\\x\r\a\b\v\f\x1bhidden"])
+    for line in (LONG, "[bold]b[/bold]", "", "a\tb", "C:\\x\r\a\b\v\f\x1bhidden"):
+        console.show_line(line)
     assert stream.getvalue() == f"{LONG}\n[bold]b[/bold]\n\na       b\nC:\\xhidden\n"
     console.show_table("", ("a", "b"), [("3.12", "[red]x[/red] :smile:")])
     assert "[red]x[/red] :smile:" in stream.getvalue()

@@ -349,7 +349,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         if options.json:
             _print_json(answer.json)
         else:
-            _print_text(answer, Console(sys.stdout))
+            _print_text(answer)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -364,10 +364,12 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     return FAILED if answer.failed else DONE
 
 
-def _print_text(answer: Answer, console: Console) -> None:
-    for title, headings, rows in answer.tables:
-        console.show_table(title, headings, rows)
-    console.show_lines(answer.lines)
+def _print_text(answer: Answer) -> None:
+    console = Console(sys.stdout)
+    for table in answer.tables:
+        console.show_table(*table)
+    for line in answer.lines:
+        console.show_line(line)
 
 
 def _print_json(answer: Json) -> None:
