@@ -318,6 +318,9 @@ def _add_options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code of the command line `argv` (default: this process's)."""
     parser = make_parser()
+    # A stream that was closed before we began is None.
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     # Answers a shell that asks how its line goes on, and ends; otherwise it does nothing.
     autocomplete(parser, always_complete_options=False)
     options = parser.parse_args(argv)
@@ -357,7 +360,8 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         fault = system_fault(error)
         _log.error("%s", fault)
         if options.json:
-            _print_json({"error": error_json(fault)})
+            with contextlib.suppress(OSError):
+                _print_json({"error": error_json(fault)})
         return USAGE if isinstance(fault, UsageError) else FAILED
     if answer.next_step:
         _log.info("%s", answer.next_step)
