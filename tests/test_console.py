@@ -49,11 +49,11 @@ def worked(stream: io.StringIO, *, unit: str = "bytes", total: int = 4_000_000) 
 def test_work_is_bars_on_a_terminal_in_colours_unless_none_are_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = worked(Terminal())
-    assert "Downloading x.whl" in told
-    assert "1.0/4.0 MB" in told
+    shown = worked(Terminal())
+    assert "Downloading x.whl" in shown
+    assert "1.0/4.0 MB" in shown
     assert "3/14" in worked(Terminal(), unit="steps", total=14)
-    assert f"{ESCAPE}[3" in told
+    assert f"{ESCAPE}[3" in shown
     monkeypatch.setenv("NO_COLOR", "1")
     assert f"{ESCAPE}[3" not in worked(Terminal())
 
