@@ -34,6 +34,11 @@ class Console:
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
+    def show_lines(self, lines: Sequence[str]) -> None:
+        """Write lines, however long."""
+        for line in lines:
+            self.show_line(line)
+
     def show_table(
         self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
     ) -> None:
@@ -45,8 +50,7 @@ class Console:
         if title:
             self.show_line(title)
         if not self.terminal:
-            for line in _align([headings, *rows]):
-                self.show_line(line)
+            self.show_lines(_align([headings, *rows]))
             return
         from rich.table import Table  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -28,6 +29,7 @@ from repack.pythons import Pythons
 from repack.pythons.interpreter import Interpreter
 
 MACHINES = 200
+ITSELF = "repack-on-windows"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         system = _describe_system(pythons)
         stories = _prove_scenarios(options, Prover(supply, pythons, options.limit), progress)
     supply.keep()
-    stories += _prove_machines(options, progress)
+    stories += _prove_machines(options, progress) + _prove_repack(options, progress)
     proof = Proof(repack=version("cv2-repack"), system=system, stories=tuple(stories))
     options.out.mkdir(parents=True, exist_ok=True)
     write(options.out / "proof.json", render_json(proof))
@@ -95,6 +97,17 @@ def _prove_machines(options: argparse.Namespace, progress: Progress) -> list[Sto
     text = f"nox -s proof -- --random {count} --seed {options.seed}"
     title = "Random machines"
     return [Story(name="random", title=title, why=why, text=text, cells=tuple(cells))]
+
+
+def _prove_repack(options: argparse.Namespace, progress: Progress) -> list[Story]:
+    """Return what repack itself did on Windows, where that was asked for."""
+    names = options.only or ([] if options.random or options.python else [ITSELF])
+    if ON_WINDOWS or not any(fnmatch(ITSELF, name) for name in names):
+        return []
+    from proof.on_windows import prove_on_windows  # noqa: PLC0415 - it needs a terminal of POSIX
+
+    with tempfile.TemporaryDirectory() as folder:
+        return [prove_on_windows(ITSELF, Path(folder), progress)]
 
 
 def _parser() -> argparse.ArgumentParser:
