@@ -480,9 +480,10 @@ def _make_source(values: _Values, path: Path | None) -> Source | None:
 def require_source(config: Config) -> Source:
     """Return the source; a configuration without one is refused."""
     if config.source is None:
-        hint = f"put {_ONE_OF_SOURCES} under [source], or give --source; {INIT_HINT}"
-        file = config.path or ""
-        raise ConfigError("no source is named", code="config", file=file, hint=hint)
+        hint = f"give --source, or put {_ONE_OF_SOURCES} under [source]; {INIT_HINT}"
+        if config.path is None:
+            raise UsageError("there is no repack.toml that names a source", hint=hint)
+        raise ConfigError("no source is named", code="config", file=config.path, hint=hint)
     return config.source
 
 

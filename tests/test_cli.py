@@ -82,7 +82,7 @@ WRONG = {
     "build --set build.emit=x": "build.emit takes",
     "build --source ''": "takes a path",
     "build --source 'a b'": "source.requirement takes",
-    "build": "give one: repack build --source",
+    "build": "there is no repack.toml that names a source; give --source",
     "inspect": "WHEEL",
     "smoke x.whl --env NAME": "not NAME=VALUE",
     "sample": "--wheel-dir",

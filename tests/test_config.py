@@ -50,7 +50,7 @@ def test_an_empty_file_names_no_source_and_leaves_all_at_its_default(folder: Pat
     assert config.build == Build(out=folder / "dist")
     assert (config.smoke, config.allow) == (Smoke(), Allow())
     assert config.lock == folder / "team.lock"
-    with pytest.raises(ConfigError, match=r"no source is named .+ give --source; `repack init`"):
+    with pytest.raises(ConfigError, match=r"no source is named .+ --source, .+; `repack init`"):
         require_source(config)
 
 

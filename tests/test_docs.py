@@ -213,11 +213,10 @@ def test_both_recipes_take_the_same_steps() -> None:
 
 
 @pytest.mark.network
-@pytest.mark.wine
 def test_the_steps_of_the_workflow_run_in_order(tmp_path: Path) -> None:
     (tmp_path / "repack.toml").write_text(
         '[source]\nsample = { opencv = "4.14.0.94" }\n[publish]\nindex-dir = "index"\n'
-        '[[build]]\nname = "cu12"\npython = ["3.12"]\n',
+        '[[build]]\nname = "cu12"\npython = ["3.12"]\n[smoke]\nenabled = false\n',
         encoding="utf-8",
     )
     # A repository has it too: what is built by CI was fetched by somebody before.
@@ -227,7 +226,7 @@ def test_the_steps_of_the_workflow_run_in_order(tmp_path: Path) -> None:
     for line in lines:
         typed(line, tmp_path, NAME="cu12")
     assert '"name": "cu12"' in (tmp_path / "output").read_text(encoding="utf-8")
-    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# Works on 1 of 1")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# Not tried")
     assert (tmp_path / "dist/cu12/requirements-3.12.txt").exists()
     assert list((tmp_path / "index").glob("opencv-contrib-python/*.whl"))
 

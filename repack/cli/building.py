@@ -82,11 +82,6 @@ def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult 
         _log.warning("%s%s", label, finding_line(result.record.source.filename, finding))
     for change in result.lock_changes:
         _log.info("repack.lock: %s", change)
-    if result.failed and name:
-        failures = [seen for _, seen in _tried(result) if seen.status == FAILED]
-        pythons = ", ".join(seen.python for seen in failures)
-        reason = failures[0].after.reason
-        _log.error("%sit does not work on %s: %s", label, pythons, reason)
     return result
 
 
@@ -117,7 +112,7 @@ def _table(result: BuildResult) -> Table:
     rows = [
         (refusal.python, "", f"no wheel: {refusal.reason}", "") for refusal in result.record.refused
     ]
-    for wheel, seen in _tried(result):
+    for wheel, seen in _list_trials(result):
         file = wheel.filename + (" (unchanged)" if wheel.filename in result.unchanged else "")
         failed = "FAILED: " if seen.status == FAILED else ""
         before = " (seen before)" if (wheel.filename, seen.python) in result.remembered else ""
@@ -158,7 +153,7 @@ def _size_of(entry: Added) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _tried(result: BuildResult) -> Iterator[tuple[WheelRecord, Seen]]:
+def _list_trials(result: BuildResult) -> Iterator[tuple[WheelRecord, Seen]]:
     """Yield each wheel with each Python that it was tried on."""
     for wheel in result.record.wheels:
         for seen in wheel.seen:
@@ -174,8 +169,8 @@ def _json(result: BuildResult) -> Json:
     fields = ("requires", "carried", "left_out", "refused", "findings")
     return {
         "dry_run": result.dry_run,
-        "plan": [_planned_json(planned) for planned in result.plan.wheels],
-        "wheels": [_tried_json(result, wheel, seen) for wheel, seen in _tried(result)],
+        "plan": [_plan_json(planned) for planned in result.plan.wheels],
+        "wheels": [_trial_json(result, wheel, seen) for wheel, seen in _list_trials(result)],
         "lock_changes": list(result.lock_changes),
         **{field: record[field] for field in fields},
         "source": {**record["source"], "cuda": result.record.source.cuda or None},
@@ -194,7 +189,7 @@ def _several_json(outcomes: Mapping[str, BuildResult | RepackError], *, dry_run:
     return {"dry_run": dry_run, "builds": builds, "wheels": wheels}
 
 
-def _planned_json(planned: PlannedWheel) -> Json:
+def _plan_json(planned: PlannedWheel) -> Json:
     added = [entry for entry in planned.entries if isinstance(entry, Added)]
     return {
         "filename": planned.filename,
@@ -206,7 +201,7 @@ def _planned_json(planned: PlannedWheel) -> Json:
     }
 
 
-def _tried_json(result: BuildResult, wheel: WheelRecord, seen: Seen) -> Json:
+def _trial_json(result: BuildResult, wheel: WheelRecord, seen: Seen) -> Json:
     """Return one wheel on one Python."""
     return {
         "path": str(result.out / wheel.path),

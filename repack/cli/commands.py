@@ -14,9 +14,7 @@ from argcomplete.shell_integration import shellcode
 
 from repack.build import fetch_source, inspect_source
 from repack.config import (
-    INIT_HINT,
     Config,
-    SampleSource,
     load,
     load_builds,
     parse_override,
@@ -78,21 +76,14 @@ def config_of(options: argparse.Namespace, more: Sequence[tuple[str, object]] = 
 
 
 def builds_of(options: argparse.Namespace) -> tuple[Config, ...]:
-    """Return the settings of each build that is asked for; some source has to be named."""
+    """Return the settings of each build that is asked for."""
     for name in options.names:
         if name.endswith(".whl") or "/" in name:
             raise UsageError(
                 f"{quote_name(name)} is a wheel, not the name of a build",
                 hint=f"write repack build --source {name}",
             )
-    path = _find_file(options)
-    configs = load_builds(path, _read_overrides(options), options.names)
-    if path is None and configs[0].source is None:
-        raise UsageError(
-            "there is no repack.toml here that names a source",
-            hint=f"{INIT_HINT}, or give one: repack build --source WHEEL-OR-URL",
-        )
-    return configs
+    return load_builds(_find_file(options), _read_overrides(options), options.names)
 
 
 def _find_file(options: argparse.Namespace) -> Path | None:
@@ -277,8 +268,6 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
 
     """
     config = config_of(options, more=[("source.sample", {})])
-    if not isinstance(config.source, SampleSource):
-        raise UsageError("the source is no sample", hint="leave out --set source...")
     supply = supply_of(config, options, progress)
     sample, _, _ = fetch_source(config, supply)
     supply.keep()
