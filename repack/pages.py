@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 #: They stand beside this module, and are installed with it.
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,6 +21,14 @@ def render_template(
     filters: Mapping[str, Callable[..., object]],
 ) -> str:
     """Return the page that the template makes of `values`, with signs for hidden characters."""
+    environment = _open_templates()
+    environment.filters.update(filters)
+    page: str = environment.get_template(template).render(values)
+    return page
+
+
+@cache
+def _open_templates() -> Any:  # noqa: ANN401 - jinja2 is imported late
     from jinja2 import (  # noqa: PLC0415 - slow to import
         Environment,
         FileSystemLoader,
@@ -26,7 +36,7 @@ def render_template(
         select_autoescape,
     )
 
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(("html.jinja", "css")),
         undefined=StrictUndefined,
@@ -35,8 +45,6 @@ def render_template(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(filters)
-    return environment.get_template(template).render(values)
 
 
 def reveal_hidden(text: str) -> str:

@@ -110,12 +110,11 @@ def github(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """An S3 server with a bucket `team`, and one that is a web site."""
-    from s3server import SITE, running  # noqa: PLC0415 - only who needs it
+    """An S3 server with a bucket `team`."""
+    from s3server import running  # noqa: PLC0415 - only who needs it
 
     with running(tmp_path_factory.mktemp("s3")) as server:
         server.new_bucket("team")
-        server.new_bucket(SITE, public=True)
         yield server
 
 

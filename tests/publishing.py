@@ -2,14 +2,17 @@
 
 import hashlib
 import http.server
+import importlib
 import io
 import json
+import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -137,32 +140,32 @@ def served(folder: Path, handler: type[Plain] = Plain) -> Iterator[str]:
         thread.join()
 
 
-#: Runs a command line, and is killed at the n-th call of some functions of a module.
-_KILLED = """
-import importlib, os, signal, sys
-left, module, names = int(sys.argv[1]), importlib.import_module(sys.argv[2]), sys.argv[3].split()
-def counted(call):
-    def wrapper(*args, **named):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*args, **named)
-    return wrapper
-for name in names:
-    setattr(module, name, counted(getattr(module, name)))
-from repack.cli import main
-sys.exit(main(sys.argv[4:]))
-"""
-
-
 def killed_at(number: int, module: str, names: Iterable[str], *words: object) -> bool:
-    """Whether `repack publish` was killed at that call; it came to its end otherwise."""
-    script = [sys.executable, "-c", _KILLED, str(number), module, " ".join(names)]
-    command = [*script, "publish", *map(str, words), "-q"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    assert done.returncode in {0, -9}, done.stderr
-    return done.returncode != 0
+    """Whether `repack publish` was killed at that call of a module's functions, or ended before."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["repack.cli.publishing"])
+    process = context.Process(target=_run_counting, args=(number, module, names, words))
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode in {0, -signal.SIGKILL}
+    return process.exitcode != 0
+
+
+def _run_counting(left: int, module: str, names: Iterable[str], words: Iterable[object]) -> None:
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def wrapper(*args: object, **named: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **named)
+
+        return wrapper
+
+    functions = importlib.import_module(module)
+    for name in names:
+        setattr(functions, name, counted(getattr(functions, name)))
+    sys.exit(main(["publish", *map(str, words), "-q"]))
 
 
 def whole(index: Path) -> set[str]:

