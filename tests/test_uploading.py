@@ -14,7 +14,7 @@ from driving import Ran, Repack
 from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
 from indexing import leave_record, wheel_record
-from publishing import ENVIRONMENT, tiny, what
+from publishing import ENVIRONMENT, JSON_TYPE, tiny, what
 from uploads import (
     LOGIN,
     SECRET,
@@ -187,6 +187,13 @@ def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) 
 
 PAGE = "/simple/tiny-thing/"
 ROOTS = ("/simple/", "/+simple/", "/")
+
+
+def as_page(kind: str, content: bytes) -> Fault:
+    return answers("200 OK", {"Content-Type": f"text/{kind}"}, content)
+
+
+JSON_ERROR = answers("200 OK", {"Content-Type": JSON_TYPE}, b'{"message": "unauthorized"}')
 LONG_ROOT = answers(
     "200 OK",
     {"Content-Type": "text/html", "Content-Length": str(10**12)},
@@ -202,6 +209,9 @@ LONG_ROOT = answers(
         pytest.param([PAGE], answers(AWAY), False, id="away"),
         pytest.param([PAGE], answers("200 OK", {"Content-Type": "x/json"}, b"{"), False, id="{"),
         pytest.param([PAGE], answers("302 Found", {"Location": "ftp://x/"}), False, id="ftp"),
+        pytest.param([PAGE], as_page("html", b"<form><input type=password>"), False, id="a login"),
+        pytest.param([PAGE], as_page("plain", b"not here"), False, id="an error as text"),
+        pytest.param([PAGE], JSON_ERROR, False, id="an error as JSON"),
         pytest.param(ROOTS, answers("403 Forbidden"), True, id="a root that is not shown"),
         pytest.param(ROOTS, LONG_ROOT, True, id="a root that is not read whole"),
     ],

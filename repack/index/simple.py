@@ -22,6 +22,7 @@ from repack.index.project import HTML, JSON, METADATA, derive_pages, list_files,
 _JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 #: What pip takes for a page of an index.
 PAGE_TYPES = frozenset({_JSON_TYPE, "application/vnd.pypi.simple.v1+html", "text/html"})
+NO_PAGE = "is no page of the Simple API"
 _HEADERS = {
     "Accept": f"{_JSON_TYPE}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
     # A cache on the way may hold the page of before the upload.
@@ -141,9 +142,11 @@ def read_links(page: Page) -> Iterator[Link]:
 def _read_json(page: Page) -> Iterator[Link]:
     try:
         document = msgspec.json.decode(page.content, type=dict[str, Any])
-        for project in document.get("projects", []):
-            yield Link(url=urljoin(page.url, project["name"] + "/"))
-        for file in document.get("files", []):
+        if "projects" in document:
+            for project in document["projects"]:
+                yield Link(url=urljoin(page.url, project["name"] + "/"))
+            return
+        for file in document["files"]:
             announced = file.get("core-metadata", file.get("dist-info-metadata", False))
             metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
             yield Link(
@@ -154,8 +157,7 @@ def _read_json(page: Page) -> Iterator[Link]:
             )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         hint = "is publish.index-url what pip installs from?"
-        message = "is no page of the Simple API"
-        raise FetchError(message, code="index-page", file=page.url, hint=hint) from None
+        raise FetchError(NO_PAGE, code="index-page", file=page.url, hint=hint) from None
 
 
 def _read_anchors(content: bytes) -> list[dict[str, str]]:

@@ -23,7 +23,7 @@ from repack.fetch.http import make_session
 from repack.files import decode_text
 from repack.index.place import other_bytes
 from repack.index.publish import Offer, Result, make_result
-from repack.index.simple import PAGE_TYPES, Account, Link, Page, Web, origin, read_links
+from repack.index.simple import NO_PAGE, PAGE_TYPES, Account, Link, Page, Web, origin, read_links
 from repack.index.uv import trust_settings
 from repack.process import run
 
@@ -111,8 +111,11 @@ class _Index(NamedTuple):
                 return None
             message = f"leads to {page.url}, so what the index has cannot be compared"
             raise FetchError(message, code="redirect", file=url, hint=_INDEX_HINT)
-        links = [link for link in read_links(page) if link.filename == offer.file.filename]
-        return links[0] if links else None
+        links = {link.filename: link for link in read_links(page)}
+        # It may be a form to log in, or an error as a page.
+        if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
+            raise FetchError(NO_PAGE, code="index-page", file=page.url, hint=_INDEX_HINT)
+        return links.get(offer.file.filename)
 
     def has(self, offer: Offer) -> bool:
         """Return whether it has the wheel; raises InputError where it has other bytes."""
