@@ -370,8 +370,9 @@ def test_each_fault_is_told_alone_and_the_next_publish_cures_it(
 
 def test_where_no_index_is_that_is_said(tmp_path: Path, capsys: Capture) -> None:
     with served(tmp_path) as url:
-        for words in (["--index-dir", tmp_path / "none"], [f"{url}/nothing/"]):
-            answer = published(capsys, "--check", *words, code=1)
+        none = ["--index-dir", tmp_path / "none"]
+        for words in (["--check", *none], ["--yank", "1.0", *none], ["--check", f"{url}/nothing/"]):
+            answer = published(capsys, *words, code=1)
             assert answer["error"]["code"] == "no-index"
     assert not (tmp_path / "none").exists()
 

@@ -11,9 +11,10 @@ from packaging.version import InvalidVersion, Version
 from repack.cli.commands import Answer, config_of
 from repack.config import Config, load
 from repack.console import Progress
-from repack.errors import RepackError, UsageError, quote_name
+from repack.errors import InputError, RepackError, UsageError, quote_name
 from repack.index.pins import write_pins
 from repack.index.place import Place, open_place
+from repack.index.project import JSON
 from repack.index.publish import Result, publish, read_offers, remove, yank
 from repack.index.simple import CheckResult, check_place, check_url
 from repack.index.upload import read_account, upload
@@ -184,6 +185,8 @@ def _change(options: argparse.Namespace, place: Place, progress: Progress) -> An
         version = Version(text)
     except InvalidVersion:
         raise UsageError(f"{quote_name(text)} is not a version") from None
+    if place.read(JSON)[0] is None:
+        raise InputError("there is no index", code="no-index", file=place.name)
     reason = " ".join(options.reason.split())
     if not reason.isprintable():
         raise UsageError(f"--reason holds what no page can show: {quote_name(reason)}")

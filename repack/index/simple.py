@@ -31,7 +31,7 @@ _HEADERS = {
 _CHUNK = 1 << 20
 _ACCOUNT_HINT = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
 _PUBLISH_HINT = "publish it again: it is restored; in a bucket, delete it first"
-_SERVER_HINT = "does the server know the types .html, .whl and .metadata? (docs: web.config)"
+_SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (docs: web.config)"
 
 
 class Account(NamedTuple):
