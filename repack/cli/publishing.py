@@ -185,11 +185,11 @@ def _change(options: argparse.Namespace, place: Place, progress: Progress) -> An
         version = Version(text)
     except InvalidVersion:
         raise UsageError(f"{quote_name(text)} is not a version") from None
-    if place.read(JSON)[0] is None:
-        raise InputError("there is no index", code="no-index", file=place.name)
     reason = " ".join(options.reason.split())
     if not reason.isprintable():
         raise UsageError(f"--reason holds what no page can show: {quote_name(reason)}")
+    if place.read(JSON)[0] is None:
+        raise InputError("there is no index", code="no-index", file=place.name)
     if options.remove:
         results = remove(place, version, project, progress)
     else:
