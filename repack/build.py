@@ -84,7 +84,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         return BuildResult(plan=plan, record=plan.record, out=out, lock_changes=supply.keep())
     with folder_for(out), workspace(out) as stage:
         wheels = emit(plan, config, stage, supply.progress)
-        outcomes = try_wheels_of(plan, wheels, analysis, config, supply)
+        outcomes = try_plan(plan, wheels, analysis, config, supply)
         record = record_wheels(plan, wheels, outcomes, out)
     lock_changes = supply.keep()
     write_record(record, out)
@@ -153,7 +153,7 @@ def refuse_pythons(config: Config, analysis: Analysis, supply: Supply) -> dict[s
     return refusals
 
 
-def try_wheels_of(
+def try_plan(
     plan: Plan, wheels: Sequence[Written], analysis: Analysis, config: Config, supply: Supply
 ) -> dict[Trial, Outcome]:
     """Return what the emitted wheels and the untouched one did, on all their Pythons.

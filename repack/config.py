@@ -514,7 +514,7 @@ def parse_override(text: str) -> tuple[str, object]:
         what = f"{quote_name(text)} sets nothing"
         raise UsageError(what, code="config", hint="write build.emit=abi3")
     if value.startswith(("[", "{", '"', "'")):
-        with suppress(tomllib.TOMLDecodeError):
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
             return key, tomllib.loads(f"value={value}", parse_float=str)["value"]
     return key, value
 

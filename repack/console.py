@@ -34,11 +34,6 @@ class Console:
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
-    def show_lines(self, lines: Sequence[str]) -> None:
-        """Write lines, however long."""
-        for line in lines:
-            self.show_line(line)
-
     def show_table(
         self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
     ) -> None:
@@ -50,7 +45,8 @@ class Console:
         if title:
             self.show_line(title)
         if not self.terminal:
-            self.show_lines(_align([headings, *rows]))
+            for line in _align([headings, *rows]):
+                self.show_line(line)
             return
         from rich.table import Table  # noqa: PLC0415
 

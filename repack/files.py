@@ -88,7 +88,7 @@ def replacing(destination: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _rename(temporary, destination)
+        replace(temporary, destination)
     except OSError as error:
         raise not_written(destination, error) from error
     finally:
@@ -104,10 +104,23 @@ def write(path: Path, content: bytes) -> None:
 
 def replace(temporary: Path, destination: Path) -> None:
     """Rename `temporary`, closed and synced, to `destination`, which it replaces."""
-    try:
-        _rename(temporary, destination)
-    except OSError as error:
-        raise not_written(destination, error) from error
+    for attempt in range(_RETRIES):
+        try:
+            temporary.replace(destination)
+            break
+        except OSError as error:
+            # Windows refuses for a moment.
+            is_last = attempt == _RETRIES - 1
+            if is_last or getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
+                raise not_written(destination, error) from error
+            time.sleep(_FIRST_PAUSE * 2**attempt)
+    # Windows opens no folder, some file systems cannot sync one; the rename is done.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(destination.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -203,26 +216,6 @@ class Memory:
 def _temporary_name(destination: Path) -> Path:
     kept = destination.name.encode()[:_NAME_KEPT].decode(errors="ignore")
     return destination.with_name(f".{kept}.{os.getpid()}-{_machine()}{os.urandom(4).hex()}.tmp")
-
-
-def _rename(temporary: Path, destination: Path) -> None:
-    """Rename, again where Windows refuses for a moment, and sync the folder."""
-    for attempt in range(_RETRIES):
-        try:
-            temporary.replace(destination)
-            break
-        except OSError as error:
-            is_last = attempt == _RETRIES - 1
-            if is_last or getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
-                raise
-            time.sleep(_FIRST_PAUSE * 2**attempt)
-    # Windows opens no folder, some file systems cannot sync one; the rename is done.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(destination.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -34,7 +34,7 @@ def opened(
     """Show `file` in a window of `width`; fail where the page complained, or asked for more."""
     page = chrome.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text))
+    page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: complaints.append(f"asked for {request.url}"))
     page.goto(file.as_uri())

@@ -78,9 +78,13 @@ def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> N
         headers["ETag"] = resource.etag
     status, body = "200 OK", resource.content
     asked = re.fullmatch(r"bytes=(\d*)-(\d*)", exchange.seen.headers.get("range", ""))
+    if asked and not asked[1]:
+        # As PyPI does (pypi/warehouse issue 12823).
+        exchange.send("501 Unsupported client range", {"Content-Length": "0"})
+        return
     if asked and exchange.seen.headers.get("if-range") in {None, resource.etag}:
-        start = int(asked[1] or max(0, size - int(asked[2])))
-        end = min(int(asked[2]) + 1, size) if asked[1] and asked[2] else size
+        start = int(asked[1])
+        end = min(int(asked[2] or size) + 1, size)
         status, body = "206 Partial Content", resource.content[start:end]
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         if start >= size:

@@ -140,7 +140,7 @@ def test_killed_at_random_moments_it_leaves_no_half_wheel_and_the_next_run_finis
     assert not list(out.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("requires", ["numpy>=2.4", "numpy==2.2.6", "moon>=1"])
+@pytest.mark.parametrize("requires", ["numpy>=2.4", "moon>=1"])
 def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
     requires: str, tmp_path: Path, repack: Repack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,8 +118,8 @@ class TestStreams:
         assert quiet.err == ""
         assert loud.err
         assert set(loud.out.splitlines()) == set(quiet.out.splitlines()) or words is BUILD
-        told = repack(*words, source, "--json", "-v")
-        assert (told.code, told.json["version"], told.out.isascii()) == (0, 1, True)
+        answer = repack(*words, source, "--json", "-v")
+        assert (answer.code, answer.json["version"], answer.out.isascii()) == (0, 1, True)
 
     def test_json_is_one_object_after_an_error_too(
         self, words: tuple[str, ...], repack: Repack
@@ -147,6 +147,19 @@ def test_a_reader_that_goes_away_ends_it_without_a_trace(
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="/dev/full is of Linux")
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [("> /dev/full", 1), ("--json > /dev/full", 1), (">&-", 0), ("2>&- >/dev/null", 0)],
+)
+def test_a_stream_that_takes_nothing_or_is_closed_ends_it_without_a_trace(
+    redirection: str, code: int, source: Path
+) -> None:
+    line = f"{shlex.join([str(REPACK), 'inspect', '-q', str(source)])} {redirection}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
 @pytest.mark.parametrize(
@@ -285,10 +298,10 @@ def keys(value: Any, place: str = "") -> dict[str, str]:  # noqa: ANN401 - JSON
 def test_json_of_a_build(wheel: Path, repack: Repack) -> None:
     pythons = ("--python", "3.9", "3.10", "3.14t")
     words = ("--driver-stub", "--set", "allow.startup-hook=true")
-    told = repack("build", "--no-smoke", "--json", "--source", wheel, *pythons, *words).json
-    smoke = told["wheels"][0].pop("smoke")
+    answer = repack("build", "--no-smoke", "--json", "--source", wheel, *pythons, *words).json
+    smoke = answer["wheels"][0].pop("smoke")
     assert {"status", "reason", "before", "after", "driver", "remembered"} <= smoke.keys()
-    assert keys(told) == {
+    assert keys(answer) == {
         "": "carried dry_run findings left_out lock_changes plan refused requires source version "
         "wheels",
         "source": SOURCE,
@@ -299,13 +312,13 @@ def test_json_of_a_build(wheel: Path, repack: Repack) -> None:
         "refused": "python reason",
         "findings": FINDING,
     }
-    assert [row["python"] for row in told["wheels"]] == ["3.9", "3.10"]
-    assert [row["python"] for row in told["refused"]] == ["3.14t"]
+    assert [row["python"] for row in answer["wheels"]] == ["3.9", "3.10"]
+    assert [row["python"] for row in answer["refused"]] == ["3.14t"]
 
 
 def test_json_of_inspect(wheel: Path, repack: Repack) -> None:
-    (told,) = repack("inspect", "--json", wheel).json["wheels"]
-    assert keys(told) == {
+    (answer,) = repack("inspect", "--json", wheel).json["wheels"]
+    assert keys(answer) == {
         "": "abi3 cuda filename findings modules name native needs numpy path sha256 size "
         "tags url version",
         "needs": "delayed dll family in_wheel kind needed_by",

@@ -49,11 +49,11 @@ def worked(stream: io.StringIO, *, unit: str = "bytes", total: int = 4_000_000) 
 def test_work_is_bars_on_a_terminal_in_colours_unless_none_are_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = worked(Terminal())
-    assert "Downloading x.whl" in told
-    assert "1.0/4.0 MB" in told
+    shown = worked(Terminal())
+    assert "Downloading x.whl" in shown
+    assert "1.0/4.0 MB" in shown
     assert "3/14" in worked(Terminal(), unit="steps", total=14)
-    assert f"{ESCAPE}[3" in told
+    assert f"{ESCAPE}[3" in shown
     monkeypatch.setenv("NO_COLOR", "1")
     assert f"{ESCAPE}[3" not in worked(Terminal())
 
@@ -135,7 +135,8 @@ def test_a_table_is_folded_and_not_cut_on_a_narrow_terminal(
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
 def test_lines_are_shown_as_they_are_but_nothing_moves_the_cursor(stream: io.StringIO) -> None:
     console = Console(stream)
-    console.show_lines([LONG, "[bold]b[/bold]", "", "a\tb", "C:\\x\r\a\b\v\f\x1bhidden"])
+    for line in (LONG, "[bold]b[/bold]", "", "a\tb", "C:\\x\r\a\b\v\f\x1bhidden"):
+        console.show_line(line)
     assert stream.getvalue() == f"{LONG}\n[bold]b[/bold]\n\na       b\nC:\\xhidden\n"
     console.show_table("", ("a", "b"), [("3.12", "[red]x[/red] :smile:")])
     assert "[red]x[/red] :smile:" in stream.getvalue()

@@ -1,5 +1,6 @@
 """What a failed import of cv2 says, on a made-up Windows: what test_import_reports cannot show."""
 
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -310,6 +311,19 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
 @table("machine, number, part", TOLD)
 def test_the_message_tells(machine: Machine, number: int | None, part: str) -> None:
     assert part in machine.explain(number)
+
+
+@pytest.mark.parametrize("has_pip", [True, False])
+def test_a_host_program_without_a_python_is_told_to_use_its_pip_or_to_ask_its_maker(
+    monkeypatch: pytest.MonkeyPatch, *, has_pip: bool
+) -> None:
+    machine = Machine({})
+    machine.kernel.program = machine.sys.executable = "C:\\Maya\\mayapy.exe"
+    machine.sys.prefix = "C:\\Maya\\Python"
+    monkeypatch.setattr(importlib.util, "find_spec", {"pip": has_pip}.get)
+    message = machine.explain()
+    assert ('"C:\\Maya\\mayapy.exe" -m pip install "nvidia' in message) == has_pip
+    assert ("tell the maker of this program that it lacks" in message) != has_pip
 
 
 # Errors that say enough by themselves

@@ -45,17 +45,17 @@ def rows(page: str, columns: int) -> Iterator[list[str]]:
 
 
 def test_every_setting_is_documented_with_what_it_takes_and_no_other() -> None:
-    told = {cells[0].strip("`"): cells[1] for cells in rows("configuration.md", 4)}
-    assert told == {key: describe(setting.type) for key, setting in SETTINGS.items()}
+    documented = {cells[0].strip("`"): cells[1] for cells in rows("configuration.md", 4)}
+    assert documented == {key: describe(setting.type) for key, setting in SETTINGS.items()}
 
 
 def test_the_default_of_each_setting_is_the_documented_one() -> None:
-    for key, _, told, _ in rows("configuration.md", 4):
+    for key, _, documented, _ in rows("configuration.md", 4):
         default = SETTINGS[key.strip("`")].default
         if default in {None, msgspec.NODEFAULT}:
-            assert told == "", key
+            assert documented == "", key
         elif key != "`build.out`":  # beside the file, wherever that is
-            value = tomllib.loads(f"x = {told.strip('`')}")["x"]
+            value = tomllib.loads(f"x = {documented.strip('`')}")["x"]
             assert (tuple(value) if isinstance(value, list) else value) == default, key
 
 
@@ -268,9 +268,9 @@ def serving(line: str, folder: Path) -> Iterator[str]:
     ):
         try:
             assert server.stdout is not None
-            found = re.search(r"port (\d+)", server.stdout.readline())
-            assert found, (folder / "served.log").read_text(encoding="utf-8")
-            yield found[1]
+            match = re.search(r"port (\d+)", server.stdout.readline())
+            assert match, (folder / "served.log").read_text(encoding="utf-8")
+            yield match[1]
         finally:
             server.terminate()
 

@@ -175,11 +175,6 @@ FAILURES = {
         keeps_quiet_about=("pip", "python -m"),
         before="sys.frozen = True",
     ),
-    "a-program-that-embeds-Python-lacks-DLLs": Failure(
-        says=("To fix it: tell the maker of this program that it lacks nppc64_12.dll, nppif64",),
-        keeps_quiet_about=("pip", "python -m"),
-        before=r"sys.executable = r'C:\app\app.exe'",
-    ),
     "a-name-in-sys.modules-that-is-no-text": Failure(
         says=("importing cv2: nppc64_12.dll, nppif64_12.dll were not found",),
         before="sys.modules[7] = sys",
@@ -234,6 +229,19 @@ def test_the_scripts_folder_of_a_virtual_environment_is_not_where_windows_looks(
     assert "nppc64_12.dll, nppif64_12.dll were not found" in said
     reason = "holds nppc64_12.dll, nppif64_12.dll, but Windows looks beside the running program, "
     assert rf"{reason}{PREFIX}\python.exe: {root}\Scripts" in said.splitlines()[-2]
+
+
+def test_a_host_program_finds_dlls_beside_it_and_is_told_of_the_python_that_has_pip(
+    windows: Windows,
+) -> None:
+    python = windows.interpreter.python.parent
+    program = {"host.exe": "python.exe", "python312.dll": "python312.dll"}
+    windows.fill({r"C:\host": {name: (python / program[name]).read_bytes() for name in program}})
+    windows.python, windows.env = r"C:\host\host.exe", {"PYTHONHOME": PREFIX}
+    command = rf'To fix it: "{PREFIX}\python.exe" -m pip install "nvidia-npp-cu12'
+    assert command in windows.import_cv2()
+    windows.fill({r"C:\host": NPP})
+    assert windows.chosen() == {"npp": r"C:\host"}
 
 
 def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(

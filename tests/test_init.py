@@ -51,18 +51,18 @@ def test_another_file_names_the_wheel_as_it_is_seen_from_there(repack: Repack) -
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reason"),
     [
         (["--release", "name"], "source.release takes \"owner/name\", not 'name'"),
         (["--sample", "--file", "a"], "not allowed with"),
     ],
 )
 def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(
-    words: list[str], told: str, repack: Repack
+    words: list[str], reason: str, repack: Repack
 ) -> None:
     ran = repack("init", *words)
     assert ran.code == 2
-    assert told in ran.err
+    assert reason in ran.err
     assert not (repack.folder / "repack.toml").exists()
 
 

@@ -104,12 +104,12 @@ class TestInABrowser:
             check_looks(page)
 
     def test_its_figures_are_those_of_the_json(self, page: Page, several: Path) -> None:
-        told = json.loads((several / "report.json").read_bytes())
-        assert page.locator("h1").inner_text() == told["headline"]
-        assert page.locator("section.build").count() == len(told["builds"]) == 2
-        for shown, build in zip(page.locator("section.build").all(), told["builds"], strict=True):
+        report = json.loads((several / "report.json").read_bytes())
+        assert page.locator("h1").inner_text() == report["headline"]
+        assert page.locator("section.build").count() == len(report["builds"]) == 2
+        for shown, build in zip(page.locator("section.build").all(), report["builds"], strict=True):
             cells = shown.locator(".pythons tbody th").all_inner_texts()
-            assert cells == [each["python"] for each in build["pythons"]]
+            assert cells == [row["python"] for row in build["pythons"]]
             assert cells == ["3.9", "3.10", "3.12", "3.14t"]
             assert shown.locator(".findings li").count() == len(build["findings"])
             assert shown.locator(".dlls tbody tr").count() == 5
@@ -122,10 +122,10 @@ class TestInABrowser:
 
 def test_each_dll_has_the_place_that_it_comes_from(tmp_path: Path, repack: Repack) -> None:
     write_record(RECORD, tmp_path)
-    told = repack("report", tmp_path, "--json").json
-    assert told == json.loads((tmp_path / "report.json").read_bytes())
-    assert told["version"] == 1
-    (build,) = told["builds"]
+    report = repack("report", tmp_path, "--json").json
+    assert report == json.loads((tmp_path / "report.json").read_bytes())
+    assert report["version"] == 1
+    (build,) = report["builds"]
     places = {row["dll"]: row["place"] for row in build["dlls"]}
     assert places == {
         "nppc64_12.dll": "wheel",
@@ -140,7 +140,7 @@ def test_what_failed_is_not_to_be_installed_and_pins_are_named_where_they_are(
     several: Path,
 ) -> None:
     builds = json.loads((several / "report.json").read_bytes())["builds"]
-    first, second = ({each["python"]: each for each in build["pythons"]} for build in builds)
+    first, second = ({row["python"]: row for row in build["pythons"]} for build in builds)
     assert first["3.9"]["install"] == []
     assert first["3.10"]["install"][0].endswith('--require-hashes -r "cu12/requirements-3.10.txt"')
     assert second["3.10"]["install"][0].endswith(" x==1+patched")
@@ -159,11 +159,11 @@ def test_the_headline_counts_each_fate_and_files_that_are_as_they_were_are_left_
 
 def test_markdown_holds_no_markup_of_a_record(tmp_path: Path, repack: Repack) -> None:
     write_record(RECORD, tmp_path)
-    told = repack("report", tmp_path, "--markdown").out
-    assert told == (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "<script" not in told
-    assert "\n## taken" not in told
-    assert "- `cv2/config.py`\n- `cv2/cuda_dlls.py`, new\n" in told
+    report = repack("report", tmp_path, "--markdown").out
+    assert report == (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in report
+    assert "\n## taken" not in report
+    assert "- `cv2/config.py`\n- `cv2/cuda_dlls.py`, new\n" in report
 
 
 def test_where_nothing_was_built_it_says_so(repack: Repack) -> None:

@@ -55,7 +55,7 @@ def write(folder: Path, text: str) -> Path:
 def builds(
     folder: Path, text: str, *settings: str, names: Sequence[str] = ()
 ) -> tuple[Config, ...]:
-    return load_builds(write(folder, text), [parse_override(each) for each in settings], names)
+    return load_builds(write(folder, text), [parse_override(text) for text in settings], names)
 
 
 # What each build is
@@ -85,9 +85,9 @@ def test_a_build_with_another_source_has_nothing_of_the_other(tmp_path: Path) ->
 
 OUT_OF_ONE = '[[build]]\nname = "a"\nout = "x"\n[[build]]\nname = "b"\n'
 FOLDERS = {
-    "not told": (TWO, [], ["dist/cu-12", "dist/cu13-vendor"]),
+    "not answer": (TWO, [], ["dist/cu-12", "dist/cu13-vendor"]),
     "command line": (TWO, ["build.out=x"], ["x/cu-12", "x/cu13-vendor"]),
-    "told by one": (OUT_OF_ONE, [], ["x/a", "x/b"]),
+    "answer by one": (OUT_OF_ONE, [], ["x/a", "x/b"]),
     "one build without a name": ("[build]\nemit = 'abi3'\n", [], ["dist"]),
 }
 
@@ -122,7 +122,7 @@ WRONG = {
         NAMED("a", 'source.tag = "1"'),
         'build "a": source.tag alone names no source',
     ),
-    "what stands there for all is told once": (
+    "what stands there for all is answer once": (
         '[smoke]\ntimeout = "x"\n' + NAMED("a", "") + NAMED("b", ""),
         "smoke.timeout takes a number from 1 to 86400, not 'x' [config]",
     ),
@@ -248,10 +248,10 @@ def test_what_two_machines_made_is_what_one_makes(three: Repack) -> None:
 
 
 def test_the_names_are_told_for_a_matrix(three: Repack) -> None:
-    told = three("build", "--list", "--json").json
-    assert told["version"] == 1
-    assert told["names"] == ["cu12", "bare", "cu13"]
-    assert [build["mode"] for build in told["builds"]] == ["patch"] * 3
+    answer = three("build", "--list", "--json").json
+    assert answer["version"] == 1
+    assert answer["names"] == ["cu12", "bare", "cu13"]
+    assert [build["mode"] for build in answer["builds"]] == ["patch"] * 3
     assert three("build", "--list").out == "cu12\nbare\ncu13\n"
 
 

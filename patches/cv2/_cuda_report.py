@@ -202,8 +202,7 @@ class Explanation:
     def __init__(self, attempt, error, causes):
         self.attempt, self.error, self.causes = attempt, error, causes
         self.search, self.windows = attempt.search, attempt.windows
-        self.build = self.search.build
-        self._python = find_python(self.windows)
+        self.build, self._python = self.search.build, find_python(self.search)
 
     def describe(self):
         """Return the whole text of the error, the original one where no cause is known."""
@@ -293,8 +292,7 @@ class Explanation:
 
     def _is_of_program(self, cause):
         """Return whether a frozen program brought, or did not bring, what is the matter."""
-        is_of_machine = cause.kind in MACHINE_KINDS or cause.code in (ERROR, OVERRIDE)
-        return not is_of_machine
+        return cause.kind not in MACHINE_KINDS and cause.code not in (ERROR, OVERRIDE)
 
     def find_pages(self):
         """Return the names of the pages that say more."""
@@ -419,9 +417,8 @@ class Explanation:
         """Return lines on folders that hold what is missing, and where Windows does not look."""
         missing = [cause for cause in self.causes if cause.code == MISSING]
         names = {name.lower() for cause in missing for name in cause.names}
-        executable = str(getattr(sys, "executable", None) or "")
-        folders = [os.path.dirname(executable)] * bool(executable)
-        folders += [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
+        entries = [os.path.dirname(str(getattr(sys, "executable", ""))), *sys.path]
+        folders = [os.path.abspath(entry) for entry in entries if isinstance(entry, str)]
         searched = [refused.directory for refused in self.search.refusals]
         lines = []
         for folder in dict.fromkeys(folders):
@@ -853,15 +850,22 @@ def describe_pages(build, pages):
     return ["More: {}".format(" ".join(addresses))] if base and pages else []
 
 
-def find_python(windows):
-    """Return how this Python is called on a command line, None where a program has none."""
-    executable = str(getattr(sys, "executable", None) or "python.exe")
-    is_program = not os.path.basename(executable).lower().startswith("python")
-    if cuda_dlls.is_frozen() or is_program:
+def find_python(search):
+    """Return how this Python is called on a command line, None where its program has no pip."""
+    program = search.windows.find_program()
+    if cuda_dlls.is_frozen():
         return None
-    running = os.path.basename(windows.find_program()).lower()
-    is_host = os.path.isabs(executable) and not running.startswith("python")
-    return '"{}"'.format(executable) if is_host else "python"
+    if os.path.basename(program).lower().startswith("python"):
+        return "python"
+    # A host program. Of its Python, python.exe may be there; Maya's and Houdini's are called else.
+    prefix, executable = (str(getattr(sys, name, "")) for name in ("prefix", "executable"))
+    for path in (executable, os.path.join(prefix, "python.exe")):
+        folder, name = os.path.split(path.lower())
+        if name.startswith("python") and name in search.list_directory(folder).names:
+            return '"{}"'.format(path)
+    import importlib.util
+
+    return '"{}"'.format(program) if importlib.util.find_spec("pip") else None
 
 
 def _windows_words(number):
@@ -908,8 +912,8 @@ def print_report(explanation, message, arguments):
     else:
         lines = format_report(explanation, facts)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    text = "\n".join(lines) + "\n"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    text = "\n".join(lines)
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stdout)
 
 
 def collect_facts(explanation, message):

@@ -318,6 +318,9 @@ def _add_options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code of the command line `argv` (default: this process's)."""
     parser = make_parser()
+    # A stream that was closed before we began is None.
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     # Answers a shell that asks how its line goes on, and ends; otherwise it does nothing.
     autocomplete(parser, always_complete_options=False)
     options = parser.parse_args(argv)
@@ -349,7 +352,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         if options.json:
             _print_json(answer.json)
         else:
-            _print_text(answer, Console(sys.stdout))
+            _print_text(answer)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -357,17 +360,20 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         fault = system_fault(error)
         _log.error("%s", fault)
         if options.json:
-            _print_json({"error": error_json(fault)})
+            with contextlib.suppress(OSError):
+                _print_json({"error": error_json(fault)})
         return USAGE if isinstance(fault, UsageError) else FAILED
     if answer.next_step:
         _log.info("%s", answer.next_step)
     return FAILED if answer.failed else DONE
 
 
-def _print_text(answer: Answer, console: Console) -> None:
-    for title, headings, rows in answer.tables:
-        console.show_table(title, headings, rows)
-    console.show_lines(answer.lines)
+def _print_text(answer: Answer) -> None:
+    console = Console(sys.stdout)
+    for table in answer.tables:
+        console.show_table(*table)
+    for line in answer.lines:
+        console.show_line(line)
 
 
 def _print_json(answer: Json) -> None:

@@ -146,21 +146,13 @@ def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer({"path": str(path.absolute())}, lines)
 
 
-#: What `repack init` says of a source, and what else a kind of source takes.
+#: What `repack init` says of a source.
 _ABOUT_SAMPLE = """\
 # The source here is a SAMPLE: the package index's real opencv-contrib-python, whose
 # cv2.pyd is given the load-time imports of a CUDA build, so that the whole job can be
 # seen on any machine. Replace the line by one of these to build from your own:"""
 _SAMPLE = 'sample = { opencv = "4.14.0.94", cuda = 12, driver = false }'
 _ABOUT_SOURCE = "# One source; it may also be one of these:"
-_MORE_OF_SOURCE = {
-    "file": "",
-    "release": """
-# tag = "4.13.0.90"                               # without it the latest release
-# asset = "*win_amd64.whl"                        # the one file of it that is meant""",
-    "requirement": """
-# python = "3.12"                                 # the Python that it is resolved for""",
-}
 
 
 def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str]:
@@ -168,7 +160,7 @@ def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str
 
     A wheel is named as it is seen from `folder`, where the file will be.
     """
-    for kind, more in _MORE_OF_SOURCE.items():
+    for kind in ("file", "release", "requirement"):
         text = getattr(options, kind)
         if text is not None:
             load(None, [(f"source.{kind}", text)])
@@ -176,7 +168,7 @@ def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str
                 text = str(Path(text).absolute())
                 with contextlib.suppress(ValueError):  # another drive of Windows
                     text = Path(os.path.relpath(text, folder)).as_posix()
-            return {"about": _ABOUT_SOURCE, "source": f"{kind} = {format_value(text)}{more}"}
+            return {"about": _ABOUT_SOURCE, "source": f"{kind} = {format_value(text)}"}
     return {"about": _ABOUT_SAMPLE, "source": _SAMPLE}
 
 

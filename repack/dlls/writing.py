@@ -99,7 +99,7 @@ def _headers(size: int, exports: Place, relocations: Place) -> bytes:
 
 #: DLL -> what its functions return: CUDA_ERROR_NO_DEVICE; NV_ENC_ERR_NO_ENCODE_DEVICE;
 #: NVML_ERROR_DRIVER_NOT_LOADED; NV_OF_ERR_OF_NOT_AVAILABLE; no function of that number (NVAPI).
-STAND_INS: Mapping[str, int] = {
+ANSWERS: Mapping[str, int] = {
     "nvcuda.dll": 100,
     "nvcuvid.dll": 100,
     "nvencodeapi64.dll": 1,
@@ -119,8 +119,12 @@ _TEXTS_BY_POINTER = {
 
 
 def make_stand_in(key: str, symbols: Iterable[str]) -> bytes:
-    """Return a DLL in the place of one of `STAND_INS` that exports `symbols`, by name or "#12"."""
-    return make_dll(key, code={symbol: _answer(symbol, STAND_INS[key]) for symbol in symbols})
+    """Return a DLL that exports `symbols`, by name or "#12", and says that there is no device.
+
+    A DLL that is not one of `ANSWERS` says it in the words of CUDA.
+    """
+    number = ANSWERS.get(key, ANSWERS["nvcuda.dll"])
+    return make_dll(key, code={symbol: _answer(symbol, number) for symbol in symbols})
 
 
 def _answer(symbol: str, number: int) -> bytes:

@@ -28,7 +28,7 @@ Fetchable: TypeAlias = FileSource | RemoteSource
 _ANY_PYTHON = "3.12"
 _URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
-_WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", re.ASCII)
+_WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*-[\w.+!]+(-\d[\w.]*)?(-[\w.]+){3}\.whl", re.ASCII)
 _NAME_HINT = (
     "a wheel is called name-version-python-abi-platform.whl; of a download source.filename says so"
 )

@@ -55,7 +55,7 @@ def make_session() -> requests.Session:
     session.headers["User-Agent"] = f"repack/{repack.__version__}"
     session.headers["Accept-Encoding"] = "identity"
     bundle = settings.get("cert") or os.environ.get("SSL_CERT_FILE", "")
-    session.verify = bundle if Path(bundle).is_file() else True
+    session.verify = bundle if bundle and Path(bundle).exists() else True
     session.cert = settings.get("client-cert")
     if "proxy" in settings:
         session.proxies = dict.fromkeys(("http", "https"), settings["proxy"])
@@ -109,7 +109,7 @@ def get(
     hint = _NETWORK_HINT if status in _PASSING_STATUSES else hint
     limit = _read_limit(response.headers) if status in {403, 429} else ""
     if limit:
-        code, hint = "rate-limit", "run again then"
+        code, hint = "rate-limit", "run again then, or as somebody who may ask more often"
         reason += f": its limit of requests is used up until {limit}"
     raise FetchError(reason, code=code, file=url, hint=hint)
 

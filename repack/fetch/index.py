@@ -3,7 +3,9 @@
 import contextlib
 import io
 import json
+import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -71,13 +73,17 @@ def read_members(url: str) -> tuple[int, frozenset[str]]:
     if place.scheme == "file":
         content = Path(url2pathname(place.path)).read_bytes()
     else:
-        # A server without Range sends it all.
-        headers = {"Range": f"bytes=-{_TAIL}"}
-        with make_session() as session, _open(session, url, headers) as response:
-            try:
-                content, size = response.content, read_total(response)
-            except OSError as error:
-                raise explain(error, url) from None
+        with make_session() as session:
+            # Not "bytes=-1000": PyPI answers 501, Nexus 404 (pypi/warehouse issue 12823).
+            with _open(session, url, {"Range": "bytes=0-0"}) as response:
+                size = read_total(response)
+            start = max(0, (size or 0) - _TAIL)
+            # A server without Range sends it all.
+            with _open(session, url, {"Range": f"bytes={start}-"}) as response:
+                try:
+                    content = response.content
+                except OSError as error:
+                    raise explain(error, url) from None
     try:
         # Of the offsets in a directory none is looked at: what lies before it may be missing.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -119,12 +125,17 @@ def _open(session: requests.Session, url: str, headers: Mapping[str, str]) -> re
 
 
 def _ask_keyring(services: Iterable[str], user: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and passwords that the `keyring` command knows of the services."""
+    """Yield the names and passwords that `keyring` knows of the services.
+
+    It is the command, or else the module that may be installed with us, as for pip.
+    """
     program = shutil.which("keyring")
-    for service in services if program else ():
-        command = [str(program), "--mode=creds", "--output=json", "get", service]
-        done = run([*command, *([user] if user else [])], timeout=60.0)
-        # What it does not know, it says in other words or not at all.
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            credentials = json.loads(done.output.strip().splitlines()[-1])
-            yield credentials["username"], credentials["password"]
+    command = [program] if program else [sys.executable, "-P", "-m", "keyring"]
+    for service in services:
+        words = ["--mode=creds", "--output=json", "get", service, *([user] if user else [])]
+        done = run([*command, *words], timeout=60.0)
+        # It may warn before and after. What it does not know, it says in other words.
+        for line in re.findall(r"^\{.*\}$", done.output, re.MULTILINE):
+            with contextlib.suppress(ValueError, LookupError):
+                credentials = json.loads(line)
+                yield credentials["username"], credentials["password"]

@@ -58,8 +58,9 @@ def read_settings() -> Mapping[str, str]:
 
 @functools.cache
 def _list_settings(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    # A pip.conf may say `quiet`, and then the list would not be shown.
-    done = run([*_PIP, "config", "list"], timeout=60.0, env={**dict(environment), "PIP_QUIET": "0"})
+    # A pip.conf may say `quiet`, which would show no list, and `user`, which would show one file.
+    plain = dict.fromkeys(("PIP_QUIET", "PIP_USER", "PIP_SITE", "PIP_GLOBAL"), "0")
+    done = run([*_PIP, "config", "list"], timeout=60.0, env={**dict(environment), **plain})
     if done.returncode:
         reason = f"pip cannot read its configuration: {_last_words(done)}"
         raise ToolError(reason, code="pip-config", hint="python -m pip config debug")
@@ -140,11 +141,12 @@ def _explain(done: Finished, requirement: str, source: IndexSource) -> FetchErro
     faults = re.findall("Could not fetch URL (.*) - skipping", done.output)
     # An index that does not know the project has answered.
     faults = [fault for fault in faults if ": 404 Client Error" not in fault]
-    code, reason = "no-such-version", f"the index has no such wheel: {_last_words(done)}"
+    words = " ".join(faults) or _last_words(done)
+    code, reason = "index", f"pip gets nothing from the index: {words}"
     hint = "look at the requirement, and at `python -m pip config list`: which index is meant?"
-    if faults or done.timed_out:
-        code, reason = "index", f"the index cannot be asked: {' '.join(faults) or 'no end'}"
-    if "EOFError" in done.output or ": 401 Client Error" in reason:
+    if not faults and "No matching distribution found" in done.output:
+        code, reason = "no-such-version", f"the index has no such wheel: {words}"
+    if "EOFError" in done.output or ": 401 Client Error" in words:
         code, reason, hint = "http-401", "the index asks for a name and a password", LOGIN_HINT
     where = f"{requirement} for Python {source.python} on {source.platform}"
     return FetchError(reason, code=code, file=where, hint=hint)
@@ -152,9 +154,11 @@ def _explain(done: Finished, requirement: str, source: IndexSource) -> FetchErro
 
 def _last_words(done: Finished) -> str:
     """Return why pip has failed; its very last error says only that there is none."""
-    lines = done.output.splitlines()
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    words = next(iter([*errors[-2:], *lines[-1:]]), f"exit code {done.returncode}")
+    if done.timed_out:
+        return "it did not end"
+    errors = re.findall(r"^(?:ERROR|[\w.]*Error): (.+)", done.output, re.MULTILINE)
+    errors = [words for words in errors if not words.startswith("No matching distribution")]
+    words = next(iter([*errors[-1:], *done.output.splitlines()[-1:]]), "")
     return _MANY_VERSIONS.sub(r"(newest versions: \1)", words)
 
 

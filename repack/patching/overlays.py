@@ -82,7 +82,8 @@ def _read_diffs(path: Path) -> list[PatchedFile]:
         diffs, reason = [], str(error)
     for diff in diffs:
         if diff.is_removed_file or diff.is_rename or diff.is_binary_file or not len(diff):
-            reason = f"{diff.path}: a diff can change lines or add a file, nothing else"
+            files = f"{diff.source_file} to {diff.target_file}"
+            reason = f"{files}: a diff can change lines of one member, or add one, nothing else"
             diffs = []
     if not diffs:
         raise ConfigError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repack.console import SILENT
-from repack.dlls.writing import make_dll
+from repack.dlls.writing import make_stand_in
 from repack.fetch.cache import Cache
 from repack.process import Finished
 from repack.pythons.interpreter import parse_facts
@@ -19,8 +19,6 @@ from repack.pythons.trees import make_once, work_folder
 from repack.record import FAILED, OWN_STAND_IN, PASSED, Outcome
 from repack.smoke.outfit import Outfit
 
-#: `mov eax, 100; ret`: CUDA_ERROR_NO_DEVICE, whatever is asked.
-_NO_DEVICE = bytes.fromhex("B864000000C3")
 _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
     *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
@@ -69,8 +67,7 @@ class Probe:
         for name, symbols in self.outfit.machine.driver.items():
             if not self._has_driver(name):
                 (self.folder / "driver").mkdir(exist_ok=True)
-                code = dict.fromkeys(symbols, _NO_DEVICE)
-                (self.folder / "driver" / name).write_bytes(make_dll(name, code=code))
+                (self.folder / "driver" / name).write_bytes(make_stand_in(name.lower(), symbols))
 
     @property
     def driver(self) -> str:

@@ -6,11 +6,10 @@ from pathlib import PurePath
 
 from repack.config import Config
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts
-from repack.dlls.writing import STAND_INS, make_stand_in
+from repack.dlls.writing import ANSWERS, make_stand_in
 from repack.fetch import Supply
 from repack.inspect.analysis import Analysis
-from repack.inspect.findings import STAND_INS as STAND_INS_FOLDER
-from repack.inspect.findings import make_finding
+from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement, emitted_version
 from repack.record import Cargo, Finding
 from repack.vendor.delvewheel import repair
@@ -88,9 +87,9 @@ def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
         if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
             continue
         key, asker = need.dll.key, need.needed_by[0]
-        if key in STAND_INS and analysis.images[asker].machine == "x86-64":
+        if key in ANSWERS and analysis.images[asker].machine == "x86-64":
             content = make_stand_in(key, analysis.symbols(need))
-            folder = f"{STAND_INS_FOLDER}/{key.removesuffix('.dll')}"
+            folder = f"{STAND_INS}/{key.removesuffix('.dll')}"
             carried.append(_carry_new(f"{folder}/{key}", content))
         else:
             findings.append(make_finding("no-stand-in", asker, need.dll.name))
