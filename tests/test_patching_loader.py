@@ -1,4 +1,4 @@
-"""The edit of the loader: which statements are wrapped, and that the result works."""
+"""The edits of OpenCV's loader and its configuration: what they change, and that it works."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from loading import CONFIGS, INIT, LOADERS, patch_texts, run
 from machines import table
 
 from repack.errors import PatchError
-from repack.patching.loader import patch_loader
+from repack.patching.loader import clean_config, patch_loader
 
 IMPORT = "from . import cuda_dlls as _cuda_dlls"
 WITH = "with _cuda_dlls.loading():"
@@ -57,7 +57,6 @@ def test_a_patched_loader_repeats_its_error_and_works_after_the_cure(
 @table(
     "before, after",
     {
-        "no end of line": ("from .cv2 import *", f"{EDIT}    from .cv2 import *"),
         "through another function": (
             f"{BOOTSTRAP}def outer(): return bootstrap()\nouter()  # go\n",
             f"{BOOTSTRAP}def outer(): return bootstrap()\n{EDIT}    outer()  # go\n",
@@ -99,11 +98,9 @@ def test_a_declared_encoding_is_kept() -> None:
 
 #: By which a loader that was never seen before is known.
 STATEMENTS = (
-    "from . import cv2",
     "from cv2 import cv2",
     "import os, cv2.cv2 as native",
     "native = __import__('cv2.cv2', fromlist=['*'])",
-    "native = importlib.import_module(name='.cv2', package='cv2')",
     "native = importlib.import_module(f'{__name__}.cv2')",
     "spec = importlib.util.spec_from_file_location('cv2', path)",
     "loader = importlib.machinery.ExtensionFileLoader('cv2', path)",
@@ -121,15 +118,12 @@ def test_a_loader_never_seen_before_is_known_by_its_parts(statement: str) -> Non
     "content, reason",
     {
         "other imports": (b"import os\nfrom . import data\n", "expected `from .cv2"),
-        "unknown name": (b"importlib.import_module(name)\n", "expected `from .cv2"),
         "only in a function": (b"def __getattr__(x):\n    from . import cv2\n", "expected `from"),
         "with a text over lines": (
             b"try:\n    x = '''a\n  b'''\n    from .cv2 import *\nfinally:\n    pass\n",
             "line 1: the statement cannot be put into a block without changing another",
         ),
         "Python 2": (b"import os\nprint 'x'\n", "line 2 is not Python"),
-        "null byte": (b"x = 1\n\0from .cv2 import *\n", "not Python"),
-        "not UTF-8": (b"x = '\xe4'\nfrom .cv2 import *\n", "not Python"),
         "unknown codec": (b"# coding: klingon\nfrom .cv2 import *\n", "not Python"),
     },
 )
@@ -137,3 +131,114 @@ def test_a_loader_that_lacks_the_parts_is_refused(content: bytes, reason: str) -
     with pytest.raises(PatchError, match=re.escape(reason)) as caught:
         patch_loader(content)
     assert "\n" not in str(caught.value)
+
+
+# cv2/config*.py
+
+CONFIG = "cv2/config.py"
+NAMES = ("cv2/__init__.py", "cv2/cv2.pyd")
+GENUINE = "opencv-cu126-4.12.0"
+CUDA = "os.path.join(os.getenv('CUDA_PATH', 'C:/Program Files/CUDA/v12.6'), 'bin')"
+OWN = "os.path.join(os.path.join(LOADER_DIR, '../../'), 'x64/vc17/bin')"
+BELOW = "BINARIES_PATHS = [LOADER_DIR + '/bin', os.path.join(LOADER_DIR, '/x'), 'rel/bin']\n"
+OTHER_NAMES = "PATHS = ['D:/x']\nx = os.getenv('CUDA_PATH')\n"
+
+
+def binaries(*lines: str) -> str:
+    """Return the list as CMake writes it."""
+    body = "".join(f"\r\n    {line}" for line in lines) + "\r\n" * bool(lines)
+    return f"import os\r\n\r\nBINARIES_PATHS = [{body}] + BINARIES_PATHS\r\n"
+
+
+@pytest.mark.parametrize("release", sorted(CONFIGS.keys() - {GENUINE}))
+def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
+    for content in CONFIGS[release].values():
+        assert clean_config(content, NAMES) == content
+
+
+@table(
+    "before, after",
+    {
+        "as CMake writes it": (
+            binaries(f"{OWN},", f"{CUDA},  # theirs", "LOADER_DIR"),
+            f"import os\r\n\r\nBINARIES_PATHS = [{OWN}, LOADER_DIR] + BINARIES_PATHS\r\n",
+        ),
+        "on one line, CUDA 13": (
+            "BINARIES_PATHS = [os.path.join(os.environ['CUDA_PATH'], 'bin'), LOADER_DIR]\n",
+            "BINARIES_PATHS = [LOADER_DIR]\n",
+        ),
+        "as in issue 17632 of opencv, with PATH": (
+            (
+                'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program/CUDA"\n'
+                '] + BINARIES_PATHS + os.getenv("PATH").split(";")\n'
+            ),
+            'BINARIES_PATHS = [] + BINARIES_PATHS + os.getenv("PATH").split(";")\n',
+        ),
+        "over several lines, beside others": (
+            (
+                "if True:\n    BINARIES_PATHS = [\n        os.path.join(\n"
+                "            os.getenv('CUDA_PATH', 'C:/CUDA/v13.2'),\n            'bin/x64',\n"
+                "        ),\n        str(Path(__file__).parents[2] / 'x64'),\n    ]; x = 1\n"
+            ),
+            "if True:\n    BINARIES_PATHS = [str(Path(__file__).parents[2] / 'x64')]; x = 1\n",
+        ),
+        "cuDNN": ("BINARIES_PATHS = [os.environ['CUDNN_PATH'], y]\n", "BINARIES_PATHS = [y]\n"),
+        "extended": (
+            "BINARIES_PATHS.extend([os.path.expandvars(r'%CUDA_PATH%\\bin'), y])\n",
+            "BINARIES_PATHS.extend([y])\n",
+        ),
+        "a share, a drive, POSIX": (
+            "BINARIES_PATHS = [r'\\\\host\\share\\bin', r'C:\\CUDA\\bin', '/opt/cv/lib']\n",
+            "BINARIES_PATHS = []\n",
+        ),
+        "below the loader": (BELOW, BELOW),
+        "byte order mark, beyond ASCII": (
+            "\ufeffimport os\nx = 'ä'; BINARIES_PATHS = ['ü', ('D:/ä')]  # ö\n",
+            "\ufeffimport os\nx = 'ä'; BINARIES_PATHS = ['ü']  # ö\n",
+        ),
+        "other names are left alone": (OTHER_NAMES, OTHER_NAMES),
+    },
+)
+def test_only_cuda_directories_and_those_of_the_build_machine_are_dropped(
+    before: str, after: str
+) -> None:
+    assert clean_config(before.encode(), NAMES).decode() == after
+
+
+@table(
+    "names, instead",
+    {
+        "beside the loader": (NAMES, "LOADER_DIR"),
+        "not known": ((), "LOADER_DIR"),
+        "in a folder of its own": (
+            ("cv2/python-3.9/cv2.cp39-win_amd64.pyd", "other/cv2.pyd"),
+            "os.path.join(LOADER_DIR, 'python-3.9')",
+        ),
+    },
+)
+def test_the_extension_is_looked_for_where_the_wheel_has_it(
+    names: tuple[str, ...], instead: str
+) -> None:
+    (member,) = CONFIGS[GENUINE].keys() - {CONFIG}
+    assert clean_config(CONFIGS[GENUINE][CONFIG], names).decode() == binaries()
+    after = clean_config(CONFIGS[GENUINE][member], names).decode()
+    assert after == f"PYTHON_EXTENSIONS_PATHS = [{instead}] + PYTHON_EXTENSIONS_PATHS\r\n"
+
+
+NOT_KNOWN = "in a form that is not known"
+
+
+@table(
+    "text, reason",
+    {
+        "a comma forgotten by hand": (
+            "import os\nBINARIES_PATHS = [\n    'a'\n    os.path.join('b')\n]\n",
+            "line 3 is not Python",
+        ),
+        "a tuple": ("BINARIES_PATHS = (os.getenv('CUDA_PATH'),)\n", NOT_KNOWN),
+        "inserted": ("BINARIES_PATHS.insert(0, r'C:\\CUDA\\bin')\n", NOT_KNOWN),
+    },
+)
+def test_what_cannot_be_cleaned_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(PatchError, match=re.escape(reason)):
+        clean_config(text.encode(), NAMES)

@@ -219,15 +219,6 @@ def test_what_delvewheel_does_otherwise_is_told(
     assert "of them: cudart64_12.dll, nppc64_12.dll, nppif64_12.dll [delvewheel-differs]" in line
 
 
-def test_a_directory_comes_before_wheels_which_have_what_it_lacks(shop: Shop) -> None:
-    newer = nvidia.Pretended(name=nvidia.NPPC.name, exports=["nppGetLibVersion", "newer"])
-    answer = shop.build(shop.source(), *shop.toolkit(newer, nvidia.NPPIF))
-    assert vendored(answer)[nvidia.NPPC.name] == newer.content
-    assert packed(Path(answer["wheels"][0]["path"]), f"{LIBS}/{nvidia.NPPC.name}") != newer.content
-    origins = {cargo["member"]: cargo["origin"] for cargo in answer["carried"]}
-    assert origins[f"{LIBS}/{nvidia.CUDART.name}"] == "nvidia-cuda-runtime-cu12 12.9.79"
-
-
 DRIVEN = {**NEEDS, "nvcuda.dll": ["cuInit"]}
 MISSING_PARTS = (*WITH_BLAS, nvidia.CUDNN, nvidia.NVRTC, nvidia.NVRTC_BUILTINS)
 #: What is needed, what lies in a toolkit, whether with a licence, and what is told of it.
