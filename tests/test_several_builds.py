@@ -85,9 +85,9 @@ def test_a_build_with_another_source_has_nothing_of_the_other(tmp_path: Path) ->
 
 OUT_OF_ONE = '[[build]]\nname = "a"\nout = "x"\n[[build]]\nname = "b"\n'
 FOLDERS = {
-    "not answer": (TWO, [], ["dist/cu-12", "dist/cu13-vendor"]),
+    "not configured": (TWO, [], ["dist/cu-12", "dist/cu13-vendor"]),
     "command line": (TWO, ["build.out=x"], ["x/cu-12", "x/cu13-vendor"]),
-    "answer by one": (OUT_OF_ONE, [], ["x/a", "x/b"]),
+    "configured by one": (OUT_OF_ONE, [], ["x/a", "x/b"]),
     "one build without a name": ("[build]\nemit = 'abi3'\n", [], ["dist"]),
 }
 
@@ -122,7 +122,7 @@ WRONG = {
         NAMED("a", 'source.tag = "1"'),
         'build "a": source.tag alone names no source',
     ),
-    "what stands there for all is answer once": (
+    "what stands there for all comes once": (
         '[smoke]\ntimeout = "x"\n' + NAMED("a", "") + NAMED("b", ""),
         "smoke.timeout takes a number from 1 to 86400, not 'x' [config]",
     ),

@@ -238,11 +238,17 @@ def test_what_a_toolkit_lacks_or_may_not_give_is_told(name: str, shop: Shop) -> 
     assert nvidia.DRIVER.name not in vendored(answer)
 
 
+ARM = nvidia.Pretended(name=nvidia.NVJITLINK.name, machine="arm64")
 NOWHERE = {**NEEDS, "cufft64_11.dll": ["cufftPlan1d"]}
 TOO_NEW = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
 #: What is needed, the options, and a part of the line that says why not.
 IMPOSSIBLE = {
     "a DLL is nowhere": (NOWHERE, option("vendor.dlls", []), "cufft64_11.dll, which cv2/cv2.pyd "),
+    "a DLL is for another processor": (
+        SPARSE,
+        (*option("vendor.dlls", []), *JITLINK),
+        "cusparse64_12.dll needs, was not found for x86-64; looked into: ",
+    ),
     "a DLL is too old": (TOO_NEW, (), "has no nppiNewer, which cv2/cv2.pyd asks for"),
     "it would be too large": (NEEDS, option("publish.max-size", "4 kB"), "[too-large]"),
     "no directory": (NEEDS, option("vendor.dll-dirs", ["nowhere"]), "no such file"),
@@ -253,7 +259,9 @@ IMPOSSIBLE = {
 def test_what_cannot_be_vendored_is_told_in_one_line_and_nothing_is_written(
     needs: Needs, options: tuple[str, ...], line: str, shop: Shop
 ) -> None:
-    assert line in shop.refused(shop.source(needs), *shop.toolkit(*PLAIN), *options)
+    assert line in shop.refused(
+        shop.source(needs), *shop.toolkit(*PLAIN, nvidia.CUSPARSE, ARM), *options
+    )
 
 
 def test_a_damaged_wheel_of_nvidias_is_refused(shop: Shop) -> None:

@@ -70,11 +70,12 @@ def select_dlls(
     nowhere, or lacks a function that is asked of it.
     """
     settings = config.vendor
+    platform = min(tag.platform for tag in analysis.wheel.filename.tags)
     suppliers = [_read_directory(folder) for folder in settings.dll_dirs]
     requirements = [] if settings.dlls == "auto" else [*settings.dlls]
     fetched: set[str] = set()
     while True:
-        suppliers += [_fetch_wheel(requirement, supply) for requirement in requirements]
+        suppliers += [_fetch_wheel(requirement, platform, supply) for requirement in requirements]
         fetched.update(requirements)
         chosen, complete = _complete(analysis, _list_choices(analysis, config, suppliers))
         requirements = sorted(_list_requirements(complete, chosen, config) - fetched)
@@ -114,10 +115,10 @@ def _read_directory(folder: Path) -> Supplier:
     )
 
 
-def _fetch_wheel(requirement: str, supply: Supply) -> Supplier:
+def _fetch_wheel(requirement: str, platform: str, supply: Supply) -> Supplier:
     """Return what a wheel of the index holds; it is verified, and looked into, once."""
     # NVIDIA's wheels hold no Python and are the same for each.
-    fetched = supply.fetch(IndexSource(requirement=requirement))
+    fetched = supply.fetch(IndexSource(requirement=requirement, platform=platform))
     memory = Memory(supply.cache.folder("seen"))
     with supply.progress.task(f"Looking into {fetched.path.name}", total=None):
         wheel, (images, _) = read_binaries(fetched.path, sha256=fetched.sha256, memory=memory)
@@ -139,16 +140,17 @@ def _find_licences(places: Iterable[str]) -> tuple[str, ...]:
 def _list_choices(
     analysis: Analysis, config: Config, suppliers: Sequence[Supplier]
 ) -> dict[str, Choice]:
-    """Return by member what may be carried, is at hand, and is not in the wheel."""
+    """Return by member what may be carried, is at hand for its processor, and is not in it."""
     folder = f"{rename_wheel(analysis.wheel.filename, version='0').distribution}.libs"
     taken = {key_of(PurePath(member).name) for member in analysis.images}
+    machines = {image.machine for image in analysis.images.values()}
     owners: dict[str, Supplier] = {}
     choices = {}
     for supplier in suppliers:
         for place, image in supplier.images.items():
             name = PurePath(place).name
             dll = classify(name)
-            if not may_carry(dll, config) or dll.key in taken:
+            if not may_carry(dll, config) or dll.key in taken or image.machine not in machines:
                 continue
             owner = owners.setdefault(dll.family, supplier)
             if owner is supplier or dll.family not in _OF_ONE_RELEASE:
@@ -188,8 +190,8 @@ def _check_found(complete: Analysis, config: Config, suppliers: Collection[Suppl
         if may_carry(need.dll, config) and not need.delayed:
             places = ", ".join(supplier.origin for supplier in suppliers) or "nothing"
             raise InputError(
-                f"{need.dll.name}, which {need.needed_by[0]} needs, was not found; looked into: "
-                f"{places}",
+                f"{need.dll.name}, which {need.needed_by[0]} needs, was not found for "
+                f"{complete.images[need.needed_by[0]].machine}; looked into: {places}",
                 code="no-dll",
                 file=complete.wheel.path.name,
                 hint="name a directory that holds it under vendor.dll-dirs, or leave its family "
