@@ -110,6 +110,8 @@ def proof(session: nox.Session) -> None:
     """Run every claim about Windows on genuine Windows binaries; proof/ holds what was seen."""
     install_with(session, "tests")
     session.run("python", "tests/prove.py", *session.posargs)
+    if not session.posargs and sys.platform != "win32":
+        session.run("pytest", "-p", "no:cacheprovider", "-m", "proof")
 
 
 @nox.session

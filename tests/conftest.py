@@ -35,8 +35,10 @@ def _log_as_it_was() -> Iterator[None]:
     logger.propagate = propagate
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first the files whose tests take longest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put first the files whose tests take longest; leave to the proof what is the proof's."""
+    if "proof" not in config.option.markexpr:
+        items[:] = [item for item in items if not item.get_closest_marker("proof")]
     items.sort(key=lambda item: not runs_wine(item.path))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genuine import fetch_index
 from proof.disks import Layout, WineDisk, lay_python, layout_of, wine_disk
+from windowslab import warm_wine
 
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
@@ -84,4 +85,7 @@ def installation(
         with wine_disk(interpreter, folder) as disk:
             made = layout or layout_of("plain", version)
             lay_python(made, disk, interpreter)
-            yield Installation(disk=disk, interpreter=interpreter, layout=made)
+            python = [*interpreter.launcher, rf"{made.python}\python.exe"]
+            env = {**interpreter.env, "WINEPREFIX": str(disk.prefix)}
+            with warm_wine(python, env):
+                yield Installation(disk=disk, interpreter=interpreter, layout=made)

@@ -17,7 +17,7 @@ from repack.doctor.fixing import apply_fix, plan_fix, read_facts, undo_fix
 
 INFO = "opencv_contrib_python-4.9.0.80+cu129.dist-info"
 UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
-DRAWN = {seed: draw_machine(seed) for seed in range(20)}
+DRAWN = {seed: draw_machine(seed) for seed in range(12)}
 #: Nothing is loaded, or registered, before cv2 is imported.
 PLAIN = {seed: each for seed, each in DRAWN.items() if not each.loaded and not each.has_added}
 

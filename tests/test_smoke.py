@@ -148,22 +148,21 @@ assert os.environ['CUDA_PATH'] == r'C:\CUDA'
     assert outcome.summary == "works: OpenCV 4.99.0, with a stand-in for the driver", outcome.log
 
 
+#: What Wine, or Python, prints last, and what is said of it.
 CRASHES = {
-    "an assertion in UTF-16": ("\0".join("Assertion failed: x>1"), ": Assertion failed: x>1"),
-    "a page fault": (
-        "wine: Unhandled page fault on read access to 0\n",
-        ": wine: Unhandled page fa",
-    ),
-    "an access violation": ("Windows fatal exception: x\n\nThread", ": Windows fatal exception: x"),
-    "without a word": ("", ""),
+    "\0".join("Assertion failed: x>1"): ": Assertion failed: x>1",
+    "wine: Unhandled page fault on read access to 0\n": ": wine: Unhandled page fault on read access",
+    "Windows fatal exception: x\n\nThread": ": Windows fatal exception: x",
+    "": "",
 }
 
 
-@pytest.mark.parametrize(("output", "words"), CRASHES.values(), ids=CRASHES)
+@pytest.mark.parametrize(("output", "words"), CRASHES.items(), ids=CRASHES.values())
 def test_a_crash_is_told_in_its_own_words(output: str, words: str) -> None:
     done = Finished(args=(), returncode=0xC0000005, output=output, timed_out=False, seconds=1)
-    told = describe_crash(done, "import cv2")
-    assert told.startswith(f"crashed in import cv2 (exit code 0xC0000005){words}")
+    assert (
+        describe_crash(done, "import cv2") == f"crashed in import cv2 (exit code 0xC0000005){words}"
+    )
 
 
 OLD_AND_NEW = ['numpy>=1.2; python_version >= "3.10"', 'numpy>=2; python_version >= "3.12"']
@@ -206,25 +205,22 @@ def pythons() -> Iterator[Pythons]:
         yield found
 
 
-GAP = "crashed in import cv2 (exit code 9): unimplemented function ucrtbase.dll.crealf"
-#: The text of a cv2, the seconds it has, and what is said of it.
+#: The text of a cv2, and what is said of it.
 WINDOWS_FAULTS = {
-    "a hang": ("import time; time.sleep(90)", 40, "hung: import cv2 did not end within 40 s"),
-    "a gap in Wine": ("import ctypes; ctypes.CDLL('ucrtbase_wine.dll').crealf(0)", 120, GAP),
-    "a crash": ("import faulthandler; faulthandler._sigsegv()", 120, "crashed in import cv2 (exit"),
-    "no driver": ("import ctypes; ctypes.WinDLL('nvcuda.dll')", 120, "FileNotFoundError: Could n"),
+    "import ctypes; ctypes.CDLL('ucrtbase_wine.dll').crealf(0)": (
+        "crashed in import cv2 (exit code 9): unimplemented function ucrtbase.dll.crealf"
+    ),
+    "import faulthandler; faulthandler._sigsegv()": "crashed in import cv2 (exit",
 }
 
 
 @pytest.mark.wine
 @pytest.mark.network
-@pytest.mark.parametrize("case", WINDOWS_FAULTS)
+@pytest.mark.parametrize(("text", "reason"), WINDOWS_FAULTS.items(), ids=["gap", "crash"])
 def test_windows_faults_are_told_in_their_own_words(
-    case: str, pythons: Pythons, shelf: Path, tmp_path: Path
+    text: str, reason: str, pythons: Pythons, shelf: Path, tmp_path: Path
 ) -> None:
-    text, timeout, reason = WINDOWS_FAULTS[case]
-    python = pythons.provide("3.12")
-    outcome = tried(shelf, cv2_wheel(tmp_path, text), python=python, timeout=timeout)
+    outcome = tried(shelf, cv2_wheel(tmp_path, text), python=pythons.provide("3.12"))
     assert outcome.status == FAILED
     assert outcome.reason.startswith(reason), outcome.log
 

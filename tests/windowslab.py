@@ -9,7 +9,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -184,21 +184,27 @@ def open_windows(folder: Path) -> Iterator[Windows]:
         windows = Windows(disk=disk, interpreter=interpreter)
         windows.install()
         windows.run("-m", "compileall", "-q", SITE)
-        # Wine's server, which takes half a second to start, stays as long as a program runs.
-        with subprocess.Popen(
-            [*interpreter.launcher, windows.python, "-c", "print(1, flush=True); input()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=disk.env,
-        ) as keeper:
-            assert keeper.stdout is not None
-            # Without wineboot, two programs that start at once wait minutes for its event.
-            keeper.stdout.readline()
-            try:
-                yield windows
-            finally:
-                keeper.kill()
+        with warm_wine([*interpreter.launcher, windows.python], disk.env):
+            yield windows
+
+
+@contextlib.contextmanager
+def warm_wine(python: Sequence[str], env: Mapping[str, str]) -> Iterator[None]:
+    """Keep Wine's server, which takes half a second to start: it stays as long as a program."""
+    with subprocess.Popen(
+        [*python, "-c", "print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+    ) as keeper:
+        assert keeper.stdout is not None
+        # Without wineboot, two programs that start at once wait minutes for its event.
+        keeper.stdout.readline()
+        try:
+            yield
+        finally:
+            keeper.kill()
 
 
 @contextlib.contextmanager
