@@ -177,6 +177,24 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         "is for Python 3.9, and this is Python 3.12",
         "--force-reinstall",
     ),
+    "a DLL of the wheel that is gone": (
+        remove(f"cv2/{INITIALIZER}"),
+        ON_PATH,
+        f"cv2 has lost cv2/{INITIALIZER} of its wheel",
+        "look into the quarantine",
+    ),
+    "a NumPy that crashes": (
+        write("numpy/__init__.py", b"import os; os._exit(5)"),
+        ON_PATH,
+        "NumPy fails: crashed in import numpy (exit code 5)",
+        'pip install --force-reinstall "numpy<2"',
+    ),
+    "a file called cv2.py": (
+        lambda windows: lay(windows, {"cv2.py": b""}),
+        {},
+        "cv2.py is imported in place of OpenCV",
+        "rename or remove",
+    ),
     "a native module that crashes": (
         lambda windows: install(windows, native=native({"KERNEL32.dll": ["Sleep"]}, CRASH)),
         {},

@@ -125,6 +125,18 @@ def test_a_file_that_somebody_has_put_there_comes_back(site: Path) -> None:
     assert everything(site) == before
 
 
+def test_what_others_have_left_does_not_matter(site: Path) -> None:
+    shutil.copytree(site / INFO, site / f"~{INFO[1:]}")  # what pip could not remove
+    (site / "other-1.dist-info").mkdir()
+    (site / "other-1.dist-info/RECORD").write_bytes(b"\xff\xfe\0")
+    with (site / INFO / "RECORD").open("ab") as record:
+        record.write(b"m\xfcll.txt,,\r\n")
+    before = everything(site)
+    fix(site)
+    undo(site)
+    assert everything(site) == before
+
+
 def test_a_second_fix_changes_nothing(site: Path) -> None:
     fix(site)
     stamps = {path: path.stat().st_mtime_ns for path in site.rglob("*") if path.is_file()}

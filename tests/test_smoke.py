@@ -151,7 +151,7 @@ assert os.environ['CUDA_PATH'] == r'C:\CUDA'
 #: What Wine, or Python, prints last, and what is said of it.
 CRASHES = {
     "\0".join("Assertion failed: x>1"): ": Assertion failed: x>1",
-    "wine: Unhandled page fault on read access to 0\n": ": wine: Unhandled page fault on read access",
+    "wine: Unhandled page fault to 0\n": ": wine: Unhandled page fault",
     "Windows fatal exception: x\n\nThread": ": Windows fatal exception: x",
     "": "",
 }

@@ -28,7 +28,10 @@ from repack.smoke.trial import find_fault
 _TIMEOUT = 300.0
 _BITS = {"x86-64": "64-bit", "x86": "32-bit", "arm64": "ARM64"}
 _INSTALL = "install one: python -m pip install WHEEL"
-_REINSTALL = "install it again from its wheel: python -m pip install --force-reinstall WHEEL"
+_REINSTALL = (
+    "install it again from its wheel: python -m pip install --force-reinstall WHEEL; where a file "
+    "goes missing again, look into the quarantine of the antivirus program"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,12 +159,17 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
         return Diagnosis([absence], rows, {})
     package = locate_package(target)
     # A probe that crashed has not come so far as to say all.
-    native, nothing = (
-        target.facts.get("native", ""),
-        {"numpy": "", "numpy_error": "", "modules": {}},
-    )
-    crash = {"failure": target.facts["crash"], "place": ["cv2", native], "native": native}
-    seen = {**nothing, **crash, **target.facts}
+    crash, native = target.facts["crash"], target.facts.get("native", "")
+    is_of_numpy = target.facts.get("step") == "import numpy"
+    seen = {
+        "numpy": "",
+        "numpy_error": crash if is_of_numpy else "",
+        "modules": {},
+        "failure": "" if is_of_numpy else crash,
+        "native": native,
+        "place": ["cv2", native] if native else None,
+        **target.facts,
+    }
     asked = {name: seen[name] for name in ("failure", "native", "place", "numpy")}
     report = {
         "imports": False,
@@ -195,8 +203,11 @@ def _fit_cure(cure: str, target: Target, package: Package) -> str:
 
 
 def _find_absence(target: Target) -> Fault | None:
-    """Return the fault where there is no cv2, or only what is left of one."""
-    if target.facts["origin"]:
+    """Return the fault where there is no cv2, only what is left of one, or another file."""
+    origin = target.facts["origin"]
+    if origin.lower().endswith("cv2.py"):
+        return Fault(f"{origin} is imported in place of OpenCV", "rename or remove that file")
+    if origin:
         return None
     for folder in target.facts["folders"]:
         text = f"{folder} is what is left of a cv2: it has no __init__.py"
@@ -226,7 +237,9 @@ def _find_faults(
     """Yield what keeps the native module from being loaded."""
     if not seen["failure"]:
         return
-    if report["imports"]:
+    if package.lost_dlls:
+        yield Fault(f"cv2 has lost {', '.join(package.lost_dlls)} of its wheel", _REINSTALL)
+    elif report["imports"]:
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
         cure = f"{obstacle.hint or _REINSTALL}; then {fix_command}" if obstacle else fix_command
@@ -242,17 +255,17 @@ def _find_faults(
 
 def _find_numpy_faults(seen: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what is wrong with NumPy."""
-    needed = report["build"]["numpy"] or "numpy"
+    needed, option = report["build"]["numpy"] or "numpy", ""
     error = seen["numpy_error"]
     if error.startswith("ModuleNotFoundError: No module named 'numpy'"):
         text = "NumPy is not installed"
     elif error:
-        text = f"NumPy fails: {error}"
+        text, option = f"NumPy fails: {error}", "--force-reinstall "
     elif not report.get("numpy_fits", True):
         text = f"NumPy {seen['numpy']} is installed, and this build needs {needed}"
     else:
         return
-    yield Fault(text, f'python -m pip install "{needed}"')
+    yield Fault(text, f'python -m pip install {option}"{needed}"')
 
 
 def _describe_package(

@@ -86,6 +86,12 @@ class Package:
         return tuple(sorted(kept))
 
     @property
+    def lost_dlls(self) -> list[str]:
+        """The DLLs that the distribution brought and that are not there."""
+        dlls = [name for name in self.members if name.lower().endswith(".dll")]
+        return [name for name in dlls if not (self.root / name).is_file()]
+
+    @property
     def is_built_by_repack(self) -> bool:
         """Whether the wheel that was installed came from repack."""
         return BUILD_MODULE in self.members
@@ -104,16 +110,18 @@ def find_package(root: Path) -> Package:
     """Return the cv2 in a site-packages."""
     owners = [
         Distribution(folder)
-        for folder in sorted(root.glob("*.dist-info"))
+        for folder in sorted(root.glob("[!~]*.dist-info"))  # with ~: what pip could not remove
         if any(member.startswith("cv2/") for member in read_rows(folder / _RECORD))
     ]
     return Package(root=root, owners=tuple(owners))
 
 
 def read_rows(record: Path) -> dict[str, list[str]]:
-    """Return the rows of a RECORD by file, none where there is none."""
-    text = io.StringIO((_read(record) or b"").decode(), newline="")
-    return {row[0].replace("\\", "/"): row for row in csv.reader(text) if row}
+    """Return the rows of a RECORD by file, none where there is none that can be read."""
+    text = io.StringIO((_read(record) or b"").decode(errors="surrogateescape"), newline="")
+    with suppress(csv.Error):
+        return {row[0].replace("\\", "/"): row for row in csv.reader(text) if row}
+    return {}
 
 
 def read_facts(package: Package) -> dict[str, Any]:
@@ -233,7 +241,7 @@ def undo_fix(package: Package) -> list[str]:
 def _find_owner(package: Package) -> Distribution:
     """Return the distribution that owns cv2; RepackError where none does, or several do."""
     if not package.owners:
-        hint = "install it from its wheel: python -m pip install WHEEL"
+        hint = "install it from its wheel: python -m pip install --ignore-installed WHEEL"
         raise _refuse(package, "no RECORD lists its files", hint)
     if len(package.owners) > 1:
         names = " ".join(owner.name for owner in package.owners)
@@ -293,7 +301,7 @@ def _edit_record(package: Package, owner: Distribution, files: Mapping[str, byte
     text = io.StringIO(newline="")
     newline = "\r\n" if b"\r\n" in originals[_RECORD] else "\n"
     csv.writer(text, lineterminator=newline).writerows(rows.values())
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")
 
 
 def _read(path: Path) -> bytes | None:

@@ -61,6 +61,7 @@ def look(job):
     cuda_dlls = load_module(job["module"])
     windows = cuda_dlls.Windows()
     for name in SYSTEM_DLLS:
+        say(step="load " + name)
         handle = windows.load(name).handle
         say(**{name: windows.find_module(name) if handle else ""})
         windows.free(handle)

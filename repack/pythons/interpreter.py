@@ -126,7 +126,7 @@ def parse_facts(output: str) -> dict[str, Any]:
         # Native code may have printed something before it without ending its line.
         _, mark, text = line.partition(_MARK)
         if mark:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError):
                 facts |= json.loads(text)
     return facts
 
@@ -160,11 +160,18 @@ def ask_python(unknown: Interpreter) -> Interpreter:
 
 
 def find_executable(path: Path, where: str = "") -> Path:
-    """Return the python.exe that is given by its path, or by its folder; `where` says by whom."""
+    """Return the python.exe that is given by its path, or by its folder; `where` says by whom.
+
+    Another program is not even started: one that was frozen would run, and is no Python.
+    """
     for place in (path, path / "python.exe", path / "Scripts" / "python.exe"):
-        if place.is_file():
+        if place.is_file() and place.name.lower().startswith("py"):
             return place
     hint = f"{where}name a python.exe, or the folder of an environment"
+    if path.suffix.lower() == ".exe":
+        hint += (
+            "; to a program without one, as PyInstaller makes them, its maker adds what it lacks"
+        )
     raise InputError("there is no python.exe", code="no-python", file=path, hint=hint)
 
 
