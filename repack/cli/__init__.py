@@ -5,6 +5,7 @@ The docstring of a command's function is its help.
 
 import argparse
 import contextlib
+import errno
 import inspect
 import io
 import json
@@ -23,7 +24,6 @@ from repack import __version__
 from repack.cli.building import run_build
 from repack.cli.commands import (
     Answer,
-    Json,
     error_json,
     run_completion,
     run_fetch,
@@ -338,10 +338,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("repack: interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (`repack inspect x.whl | head`); nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
@@ -349,23 +345,29 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     run, _ = COMMANDS[options.command]
     try:
         answer = run(options, progress)
-        if options.json:
-            _print_json(answer.json)
-        else:
-            _print_text(answer)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+        code = FAILED if answer.failed else DONE
     except (RepackError, OSError) as error:
         fault = system_fault(error)
         _log.error("%s", fault)
+        answer = Answer({"error": error_json(fault)})
+        code = USAGE if isinstance(fault, UsageError) else FAILED
+    try:
         if options.json:
-            with contextlib.suppress(OSError):
-                _print_json({"error": error_json(fault)})
-        return USAGE if isinstance(fault, UsageError) else FAILED
+            # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
+            sys.stdout.write(json.dumps({"version": JSON_VERSION, **answer.json}, indent=2) + "\n")
+        else:
+            _print_text(answer)
+        sys.stdout.flush()
+    except OSError as error:
+        # Whose reader has gone (`repack inspect x.whl | head`) can be told nothing more; Windows
+        # calls that an invalid argument.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno not in (errno.EPIPE, errno.EINVAL):
+            _log.error("%s", system_fault(error))
+        return FAILED
     if answer.next_step:
         _log.info("%s", answer.next_step)
-    return FAILED if answer.failed else DONE
+    return code
 
 
 def _print_text(answer: Answer) -> None:
@@ -374,10 +376,3 @@ def _print_text(answer: Answer) -> None:
         console.show_table(*table)
     for line in answer.lines:
         console.show_line(line)
-
-
-def _print_json(answer: Json) -> None:
-    document = {"version": JSON_VERSION, **answer}
-    # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    sys.stdout.flush()
