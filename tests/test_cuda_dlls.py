@@ -124,14 +124,9 @@ def test_where_every_user_may_write_only_what_is_below_a_trusted_folder_is_taken
     assert machine.choose() == ({"npp": place} if is_taken else {})
 
 
-ODD = GOOD.replace(b"PE\0\0\x64\x86", b"PE\0\0\x32\x50")
-
-
-@pytest.mark.parametrize(
-    ("machine", "folder"), [("x86-64", "\\x64"), ("arm64", "\\arm64"), ("x86", ""), ("0x5032", "")]
-)
+@pytest.mark.parametrize(("machine", "folder"), [("x86-64", "\\x64"), ("arm64", "\\arm64")])
 def test_the_folder_of_another_processor_is_not_looked_at(machine: str, folder: str) -> None:
-    contents = {"\\x64": GOOD, "\\arm64": ARM64, "": ODD if machine == "0x5032" else X86}
+    contents = {"\\x64": GOOD, "\\arm64": ARM64, "": X86}
     places = {BIN + name: dict.fromkeys(NPP, content) for name, content in contents.items()}
     assert Machine(places, TOOLKIT_SET, machine=machine).choose() == {"npp": BIN + folder}
 
@@ -209,7 +204,6 @@ def test_the_working_directory_is_known_by_its_number_and_else_by_its_text(
     {
         "32-bit": (X86, "other-machine"),
         "ARM64": (ARM64, "other-machine"),
-        "odd": (ODD, "other-machine"),
         "cut-off-by-a-byte": (GOOD[:-1], "cut-off"),
         "not-even-headers": (GOOD[:100], "cut-off"),
         "forbidden": (None, "unreadable"),
@@ -468,12 +462,8 @@ def test_each_step_is_printed_where_that_is_asked_for(value: str, *, is_printed:
     machine = Machine({BIN: NPP}, {**TOOLKIT_SET, "OPENCV_CUDA_DEBUG": value})
     machine.load()
     lines = machine.sys.stderr.getvalue().splitlines()
-    steps = [
-        f"cv2.cuda_dlls: npp: {BIN} (CUDA_PATH) is chosen",
-        f"cv2.cuda_dlls: load {BIN}\\{NPP[1]}: 0",
-    ]
-    assert [step in lines for step in steps] == [is_printed] * 2
     assert bool(lines) == is_printed
+    assert (f"cv2.cuda_dlls: load {BIN}\\{NPP[1]}: 0" in lines) == is_printed
 
 
 # In a genuine process

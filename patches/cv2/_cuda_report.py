@@ -852,7 +852,7 @@ def describe_pages(build, pages):
 
 def find_python(search):
     """Return how this Python is called on a command line, None where its program has no pip."""
-    program = search.windows.find_program()
+    program = search.windows.find_program() or "python"
     if cuda_dlls.is_frozen():
         return None
     if os.path.basename(program).lower().startswith("python"):
