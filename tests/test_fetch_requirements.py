@@ -219,12 +219,12 @@ class TestAPrivateIndex:
         self, login: str, way: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
-        if way == "netrc":
-            netrc = tmp_path / "netrc"
-            netrc.write_text("machine 127.0.0.1 login team password s3cr@t\n", encoding="utf-8")
-            netrc.chmod(0o600)
-            monkeypatch.setenv("NETRC", str(netrc))
-        elif way == "keyring":
+        # After the URL's, before keyring's: whose password is old is asked further.
+        netrc, password = tmp_path / "netrc", "s3cr@t" if way == "netrc" else "old"
+        netrc.write_text(f"machine 127.0.0.1 login team password {password}\n", encoding="utf-8")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        if way == "keyring":
             reply = json.dumps({"username": "team", "password": "s3cr@t"})
             script = f"#!/bin/sh\necho '{reply}'\necho a warning >&2\n"
             (tmp_path / "keyring").write_text(script, encoding="utf-8")

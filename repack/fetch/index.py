@@ -10,12 +10,14 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from posixpath import commonpath
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 import requests
 from packaging.utils import parse_wheel_filename
+from requests.utils import get_netrc_auth
 
 from repack.config import IndexSource
 from repack.console import Task
@@ -95,8 +97,8 @@ def read_members(url: str) -> tuple[int, frozenset[str]]:
 def _open(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
     """Return the answer of the host of an index's files, logged in as pip would be.
 
-    By the index's URL, or .netrc (both left to `requests`), and where the server refuses that,
-    by keyring, which the session remembers.
+    By the index's URL, else .netrc (which is left to `requests`), and where the server refuses
+    that, by keyring. The session remembers what was right.
     """
     settings, place = read_settings(), urlsplit(url)
     host = place.netloc.rpartition("@")[2]
@@ -108,19 +110,22 @@ def _open(session: requests.Session, url: str, headers: Mapping[str, str]) -> re
         for index in urls
         if (index.scheme, index.netloc.rpartition("@")[2]) == (place.scheme, host)
     ]
-    named = next((index for index in indexes if index.username), place)
-    url = place._replace(netloc=named.netloc).geturl()
+    # Of several feeds on a host, the one around the file.
+    indexes.sort(key=lambda index: -len(commonpath((f"/{index.path}", f"/{place.path}"))))
+    named = next((index for index in indexes if index.username), urlsplit(""))
+    user, password = unquote(named.username or ""), unquote(named.password or "")
+    if session.auth is None and user and (password or not get_netrc_auth(url)):
+        session.auth = (user, password)
     try:
         return get(session, url, headers, hint=LOGIN_HINT)
     except FetchError as error:
         if error.code != "http-401" or settings.get("keyring-provider") == "disabled":
             raise
         services = [*(index._replace(netloc=host).geturl() for index in indexes), host]
-        for login in _ask_keyring(services, unquote(named.username or "")):
+        for login in _ask_keyring(services, user):
             session.auth = login
             with contextlib.suppress(FetchError):
                 return get(session, url, headers, hint=LOGIN_HINT)
-        session.auth = None
         raise
 
 

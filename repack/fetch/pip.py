@@ -33,6 +33,7 @@ _ABOUT_INDEXES = (
 #: Each goes before those in front of it.
 _SECTIONS = ("global", "install", ":env:")
 _SETTING = re.compile(r"^(\S+)\.([\w-]+)=(['\"].*['\"])$", re.MULTILINE)
+_NONE = "No matching distribution found"
 _MANY_VERSIONS = re.compile(r"\(from versions: [^)]*?, ((?:[^,)]+, ){5}[^,)]+)\)")
 LOGIN_HINT = "give name and password as for pip: in its index-url, in .netrc or in keyring"
 
@@ -84,7 +85,7 @@ def choose_wheel(source: IndexSource, pin: Pin | None) -> Choice:
         # An index that does not serve the metadata of its wheels would have pip download each
         # of them, just to look: `fast-deps` reads it by Range. Some servers cannot do that.
         done = _run_pip([*command, "--use-feature=fast-deps"])
-        if done.returncode:
+        if done.returncode and _NONE not in done.output:
             done = _run_pip(command)
         if done.returncode:
             raise _explain(done, requirement, source)
@@ -144,7 +145,7 @@ def _explain(done: Finished, requirement: str, source: IndexSource) -> FetchErro
     words = " ".join(faults) or _last_words(done)
     code, reason = "index", f"pip gets nothing from the index: {words}"
     hint = "look at the requirement, and at `python -m pip config list`: which index is meant?"
-    if not faults and "No matching distribution found" in done.output:
+    if not faults and _NONE in done.output:
         code, reason = "no-such-version", f"the index has no such wheel: {words}"
     if "EOFError" in done.output or ": 401 Client Error" in words:
         code, reason, hint = "http-401", "the index asks for a name and a password", LOGIN_HINT
@@ -157,7 +158,7 @@ def _last_words(done: Finished) -> str:
     if done.timed_out:
         return "it did not end"
     errors = re.findall(r"^(?:ERROR|[\w.]*Error): (.+)", done.output, re.MULTILINE)
-    errors = [words for words in errors if not words.startswith("No matching distribution")]
+    errors = [words for words in errors if not words.startswith(_NONE)]
     words = next(iter([*errors[-1:], *done.output.splitlines()[-1:]]), "")
     return _MANY_VERSIONS.sub(r"(newest versions: \1)", words)
 
