@@ -306,11 +306,13 @@ def test_a_killed_process_leaves_what_the_next_goes_on_from(site: Site) -> None:
 
 
 def test_two_processes_at_once_make_one_download(site: Site) -> None:
-    site.add(PATH, CONTENT, drips(10_000, 0.5))
+    site.add(PATH, CONTENT)
+    site.get()
+    site.resources[PATH].faults.append(drips(10_000, 0.5))
     with child(site), child(site):
         pass
     assert site.cache.place(sha256(CONTENT), NAME).read_bytes() == CONTENT
-    assert len(site.seen) == 1
+    assert len(site.seen) == 2
 
 
 #: The suffix of a file, what is written into it, and what is asked for then.

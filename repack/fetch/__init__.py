@@ -161,7 +161,7 @@ class Supply:
         """Return the file from the cache, where it is there now or after it was downloaded."""
         answer = self.cache.recall(key)
         # What is not pinned is asked for each time.
-        known = pin or (answer if self.offline else None)
+        known = pin or (answer.pin if answer and self.offline else None)
         # Before the lock: a cache that we may only read has none.
         if fetched := self._find(known):
             return fetched
@@ -171,7 +171,7 @@ class Supply:
         with self.cache.lock(key, self.progress):
             # Of several that start together one asks: its answer is as new for the others.
             latest = self.cache.recall(key)
-            known = pin or (latest if latest != answer else None)
+            known = pin or (latest.pin if latest and latest != answer else None)
             return self._find(known) or self._download(source, key, pin)
 
     def _find(self, pin: Pin | None) -> Fetched | None:

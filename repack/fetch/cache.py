@@ -21,6 +21,13 @@ from repack.lock import Pin
 _log = logging.getLogger(__name__)
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """Which file a source was when it was asked; each time with another `mark`."""
+
+    pin: Pin
+    mark: str
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """`files/<sha256>/<filename>`: a file once in it never changes.
@@ -98,13 +105,13 @@ class Cache:
 
     def remember(self, pin: Pin) -> None:
         """Keep which file a source was, for `recall`."""
-        Memory(self.root / "answers").keep(_digest(pin.key), msgspec.structs.asdict(pin))
+        answer = Answer(pin=pin, mark=os.urandom(8).hex())
+        Memory(self.root / "answers").keep(_digest(pin.key), msgspec.to_builtins(answer))
 
-    def recall(self, key: str) -> Pin | None:
+    def recall(self, key: str) -> Answer | None:
         """Return which file the source `key` was when it was last asked for."""
-        return Memory(self.root / "answers").recall(
-            _digest(key), lambda value: msgspec.convert(value, Pin)
-        )
+        memory = Memory(self.root / "answers")
+        return memory.recall(_digest(key), lambda value: msgspec.convert(value, Answer))
 
 
 def _digest(key: str) -> str:
