@@ -15,7 +15,6 @@ from typing import Any
 from wheelmaking import (
     DEFLATED,
     DESCRIPTOR,
-    END,
     MAX32,
     UTF8,
     End,
@@ -173,9 +172,6 @@ DUPLICATES = {
 SPECIAL: dict[str, tuple[str, Changes]] = {
     "symlink": ("cv2/evil", {"content": b"/etc/passwd", "mode": 0o120777}),
     "fifo": ("cv2/evil", {"mode": 0o010644}),
-    "character-device": ("cv2/evil", {"mode": 0o020644}),
-    "block-device": ("cv2/evil", {"mode": 0o060644}),
-    "socket": ("cv2/evil", {"mode": 0o140644}),
     "folder-bits-on-a-file": ("cv2/evil", {"mode": 0o040755}),
     "unknown-kind": ("cv2/evil", {"mode": 0o170644}),
     "set-user-id": ("cv2/evil", {"mode": 0o104755}),
@@ -209,13 +205,9 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "local-name": {"local_name": b"cv2/evil.txt"},
         "local-name-in-other-case": {"local_name": b"cv2/Data.txt"},
         "local-compressed-size": {"local": {"csize": len(PACKED) - 1}},
-        "local-size": {"local": {"usize": 5}},
-        "local-method": {"local": {"method": 0}},
-        "local-crc": {"local": {"crc": 1}},
         "local-flags": {"local": {"flags": UTF8}},
         "local-descriptor-flag": {"local": {"flags": DESCRIPTOR}},
         "listed-descriptor-flag": {"central": {"flags": DESCRIPTOR}},
-        "local-time": {"local": {"time": 77}},
         "local-version-needed": {"local": {"needed": 10}},
         "descriptor-and-half-of-the-sizes": {
             "flags": DESCRIPTOR,
@@ -230,25 +222,17 @@ CHANGED: dict[str, dict[str, Changes]] = {
             "local_extra": zip64(SIZES[0] + 1, SIZES[1]),
         },
         "extra-too-long": {"central_extra": struct.pack("<HH", 0x5455, 9) + b"x"},
-        "extra-too-long-in-local": {"local_extra": b"UT\x40\0abc"},
         "extra-twice": {"central_extra": extra(0x5455, b"a") + extra(0x5455, b"b")},
         "zip64-extra-twice": {"central": WIDE, "central_extra": zip64(*SIZES) * 2},
         "zip64-extra-empty": {"central_extra": extra(1, b"")},
         "zip64-extra-half": {"central": WIDE, "central_extra": zip64(SIZES[0])},
-        "zip64-extra-with-a-rest": {"central": WIDE, "central_extra": extra(1, bytes(12))},
-        "zip64-extra-too-long": {"central": {"csize": MAX32}, "central_extra": zip64(*SIZES)},
         "zip64-extra-absent": {"central": WIDE},
         "zip64-extra-contradicts": {"central_extra": zip64(SIZES[0], 5)},
     },
     "unsupported": {
         "encrypted": {"flags": 1},
-        "patched-data": {"flags": 0x20},
-        "strong-encryption": {"flags": 0x41},
-        "masked-headers": {"flags": 0x2000},
         "flag-without-meaning": {"flags": 0x80},
-        "comment-extra": {"central_extra": extra(0x6375, bytes(9))},
         "unix-link-extra": {"central_extra": extra(0x756E, bytes(14))},
-        "aes-extra": {"central_extra": extra(0x9901, b"\2\0AE\3\x08\0")},
         "strong-encryption-extra": {"local_extra": extra(0x0017, bytes(8))},
         "version-needed-9.9": {"both": {"needed": 99}},
         "version-needed-upper-byte": {"both": {"needed": 0x0314}},
@@ -260,7 +244,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
     "size-lie": {
         "inflates-to-more": {"both": {"usize": 5}},
         "inflates-to-less": {"both": {"usize": len(FILES[TEXT]) + 1}},
-        "announces-the-impossible": {"both": {"usize": 3_000_000}},
         "stored-sizes-differ": {"method": 0, "both": {"usize": 5}},
         "bytes-behind-the-data": {"data": PACKED + b"hidden"},
         "deflate-cut-short": {"data": PACKED[:-4]},
@@ -282,7 +265,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
     "data-descriptor": {
         "descriptor-absent": {"flags": DESCRIPTOR},
         "descriptor-of-wrong-checksum": {"flags": DESCRIPTOR, "after": WRONG_CRC},
-        "descriptor-of-wrong-size": {"flags": DESCRIPTOR, "after": WRONG_SIZE},
         "descriptor-of-other-width": {"flags": DESCRIPTOR, "after": WIDE_END},
         "descriptor-narrow-beside-zip64": {
             "flags": DESCRIPTOR,
@@ -333,8 +315,6 @@ ENDS: dict[str, dict[str, Changes]] = {
         "locator-points-elsewhere": {"wide": True, "locator": {"offset": 7}},
         "locator-on-another-disk": {"wide": True, "locator": {"disk": 1}},
         "wide-count-contradicts-narrow": {"wide": True, "end": {"count": 1, "disk_count": 1}},
-        "wide-size-contradicts-narrow": {"wide": True, "end": {"size": 1}},
-        "wide-length": {"wide": True, "end64": {"length": 50}},
         "wide-extensible-data": {"wide": True, "extensible": b"evil"},
         "wide-version-needed": {"wide": True, "end64": {"needed": 62}},
         "announced-but-absent": {"end": {"offset": MAX32}},
@@ -342,16 +322,12 @@ ENDS: dict[str, dict[str, Changes]] = {
         "comment-is-an-archive": {"comment": EVIL},
         "count-too-low": {"end": {"count": 2, "disk_count": 2}},
         "count-too-high": {"end": {"count": 9, "disk_count": 9}},
-        "counts-differ": {"end": {"disk_count": 1}},
         "directory-size-too-high": {"end": {"size": 100_000}},
         "directory-offset-wrong": {"end": {"offset": 3}},
         "disk": {"end": {"disk": 1}},
-        "directory-disk": {"end": {"directory_disk": 1}},
         "bytes-behind-the-end": {"trailer": b"evil"},
-        "newline-behind-the-end": {"trailer": b"\n"},
         "comment-holds-an-end-record": {"comment": b"x" + EVIL[-22:] + b"y"},
         "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
-        "comment-that-is-no-text": {"comment": b"\xff\xfe"},
     },
     "layout": {
         "gap-before-directory": {"gap": b"hidden"},
@@ -402,7 +378,7 @@ def appended(*, shifted: bool) -> bytes:
 
 def hidden_before_the_end() -> bytes:
     whole = make_zip(sound())
-    return whole[: -END.size] + b"hidden" + whole[-END.size :]
+    return whole[:-22] + b"hidden" + whole[-22:]
 
 
 def many_small_bombs() -> bytes:
@@ -455,7 +431,7 @@ BUILT: dict[str, dict[str, Build]] = {
     },
     "not-a-zip": {
         "cut-in-half": lambda: make_zip(sound())[:300],
-        "cut-before-the-end-record": lambda: make_zip(sound())[: -END.size],
+        "cut-before-the-end-record": lambda: make_zip(sound())[:-22],
         "empty-file": lambda: b"",
         "html": lambda: b"<!DOCTYPE html><html>404 Not Found</html>\n\n",
         "one-local-header": lambda: b"PK\3\4",
@@ -484,7 +460,6 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
     (WHEEL, "no-member"): {"wheel-file-missing": None},
     (RECORD, "no-member"): {"record-missing": None},
     (METADATA, "metadata"): {
-        "metadata-empty": b"",
         "metadata-other-name": metadata("other", "1.0"),
         "metadata-other-version": metadata("example", "2.0"),
         "metadata-two-names": metadata("example", "1.0", "Name: evil"),
@@ -493,13 +468,11 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "metadata-license-file-absent": LICENSED.replace(b"2.1", b"2.4"),
     },
     (WHEEL, "wheel-file"): {
-        "wheel-file-empty": b"",
         "wheel-version-2": RIGHT_WHEEL.replace(b"Version: 1.0", b"Version: 2.0"),
         "wheel-version-absent": RIGHT_WHEEL.replace(b"Wheel-Version: 1.0\n", b""),
         "wheel-file-not-ascii": RIGHT_WHEEL.replace(b"1.0", "\uff11.0".encode(), 1),
     },
     (WHEEL, "tag-mismatch"): {
-        "tag-not-ascii": wheel_file(["cp37-\u00e4bi3-win32"]),
         "tag-of-another-platform": wheel_file(["cp37-abi3-win32"]),
         "tag-too-many": wheel_file([TAG, "cp38-abi3-win_amd64"]),
         "tag-absent": wheel_file([]),
@@ -511,10 +484,7 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
     },
     (ENTRY_POINTS, "entry-points"): {
         "entry-point-outside": b"[console_scripts]\n../../evil = cv2:main\n",
-        "entry-point-backslash": b"[gui_scripts]\n..\\evil = cv2:main\n",
         "entry-point-the-interpreter": b"[console_scripts]\npython = cv2:main\n",
-        "entry-point-one-interpreter": b"[console_scripts]\npython3.12 = m:f\n",
-        "entry-point-drive": b"[console_scripts]\nC:x = m:f\n",
         "entry-point-code": b"[console_scripts]\nx = m:f;import os\n",
         "entry-point-dot-at-its-end": b"[console_scripts]\nx. = m:f\n",
         "entry-point-no-function": b"[console_scripts]\nx = m\n",

@@ -21,11 +21,14 @@ STORED, DEFLATED = 0, 8
 UTF8, DESCRIPTOR = 0x800, 0x8
 MAX32 = 0xFFFFFFFF
 
-LOCAL = struct.Struct("<4s5H3L2H")
-CENTRAL = struct.Struct("<4s6H3L5H2L")
-END = struct.Struct("<4s4H2LH")
-END64 = struct.Struct("<4sQ2H2L4Q")
-LOCATOR = struct.Struct("<4sLQL")
+#: The form of each record, and its fields.
+_BOTH = "needed flags method time date crc csize usize name_length extra_length"
+_DISKS = "disk directory_disk disk_count count size offset"
+LOCAL = "<4s5H3L2H", f"signature {_BOTH}"
+CENTRAL = "<4s6H3L5H2L", f"signature made_by {_BOTH} comment_length disk internal external offset"
+END = "<4s4H2LH", f"signature {_DISKS} comment_length"
+END64 = "<4sQ2H2L4Q", f"signature length made_by needed {_DISKS}"
+LOCATOR = "<4sLQL", "signature disk offset disks"
 
 
 def deflated(content: bytes, level: int = 6) -> bytes:
@@ -50,9 +53,10 @@ def descriptor(content: bytes, csize: int, *, signed: bool = True, wide: bool = 
     return (b"PK\7\x08" if signed else b"") + struct.pack("<L", zlib.crc32(content)) + sizes
 
 
-def packed(form: struct.Struct, values: Fields, others: Fields) -> bytes:
-    """Return a record of these values, in their order, some of them replaced by others."""
-    return form.pack(*({**values, **others}[name] for name in values))
+def packed(kind: tuple[str, str], values: Fields) -> bytes:
+    """Return a record of these values; what is not among them is 0."""
+    form, names = kind
+    return struct.pack(form, *(values.get(name, 0) for name in names.split()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +96,11 @@ class Entry:
             return self.data
         return deflated(self.content) if self.method == DEFLATED else self.content
 
-    def values(self) -> dict[str, int]:
-        flags = self.flags
-        if flags is None:
-            flags = 0 if self.raw_name.isascii() else UTF8
+    def values(self) -> dict[str, int | bytes]:
         return {
             "needed": 20,
-            "flags": flags,
+            "flags": (0 if self.raw_name.isascii() else UTF8) if self.flags is None else self.flags,
             "method": self.method,
-            "time": 0,
             "date": 0x21,
             "crc": zlib.crc32(self.content),
             "csize": len(self.packed),
@@ -110,30 +110,23 @@ class Entry:
 
     def local_record(self) -> bytes:
         name = self.raw_name if self.local_name is None else self.local_name
-        values: Fields = {
-            "signature": b"PK\3\4",
-            **self.values(),
-            "name_length": len(name),
-            "extra_length": len(self.local_extra),
-        }
-        header = packed(LOCAL, values, self.local)
-        return header + name + self.local_extra + self.packed + self.after
+        lengths = {"name_length": len(name), "extra_length": len(self.local_extra)}
+        header = {"signature": b"PK\3\4", **self.values(), **lengths, **self.local}
+        return packed(LOCAL, header) + name + self.local_extra + self.packed + self.after
 
     def central_record(self, offset: int) -> bytes:
-        values: Fields = {
+        header = {
             "signature": b"PK\1\2",
             "made_by": 3 << 8 | 20,
             **self.values(),
             "name_length": len(self.raw_name),
             "extra_length": len(self.central_extra),
             "comment_length": len(self.comment),
-            "disk": 0,
-            "internal": 0,
             "external": self.mode << 16,
             "offset": offset,
+            **self.central,
         }
-        header = packed(CENTRAL, values, self.central)
-        return header + self.raw_name + self.central_extra + self.comment
+        return packed(CENTRAL, header) + self.raw_name + self.central_extra + self.comment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,36 +149,17 @@ class End:
     shifted: bool = True
 
     def records(self, count: int, size: int, offset: int) -> bytes:
-        values: Fields = {
-            "signature": b"PK\5\6",
-            "disk": 0,
-            "directory_disk": 0,
-            "disk_count": count,
-            "count": count,
-            "size": size,
-            "offset": offset,
-            "comment_length": len(self.comment),
-        }
-        end = packed(END, values, self.end) + self.comment
-        wide = self.wide_records(count, size, offset) if self.wide else b""
-        return wide + end + self.trailer
-
-    def wide_records(self, count: int, size: int, offset: int) -> bytes:
-        values: Fields = {
-            "signature": b"PK\6\6",
-            "length": END64.size - 12 + len(self.extensible),
-            "made_by": 3 << 8 | 45,
-            "needed": 45,
-            "disk": 0,
-            "directory_disk": 0,
-            "disk_count": count,
-            "count": count,
-            "size": size,
-            "offset": offset,
-        }
-        located: Fields = {"signature": b"PK\6\7", "disk": 0, "offset": offset + size, "disks": 1}
-        end64 = packed(END64, values, self.end64) + self.extensible
-        return end64 + packed(LOCATOR, located, self.locator)
+        directory: Fields = {"disk_count": count, "count": count, "size": size, "offset": offset}
+        own: Fields = {"signature": b"PK\5\6", **directory, "comment_length": len(self.comment)}
+        end = packed(END, {**own, **self.end}) + self.comment + self.trailer
+        if not self.wide:
+            return end
+        length = 44 + len(self.extensible)
+        versions = {"made_by": 3 << 8 | 45, "needed": 45}
+        own = {"signature": b"PK\6\6", "length": length, **versions, **directory}
+        located: Fields = {"signature": b"PK\6\7", "offset": offset + size, "disks": 1}
+        end64 = packed(END64, {**own, **self.end64}) + self.extensible
+        return end64 + packed(LOCATOR, {**located, **self.locator}) + end
 
 
 def make_zip(entries: Sequence[Entry], end: End | None = None) -> bytes:
