@@ -463,6 +463,7 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "metadata-other-name": metadata("other", "1.0"),
         "metadata-other-version": metadata("example", "2.0"),
         "metadata-two-names": metadata("example", "1.0", "Name: evil"),
+        "metadata-two-requires-pythons": metadata("example", "1.0", *["Requires-Python: >=3"] * 2),
         "metadata-two-versions": metadata("example", "1.0", "Version: 2.0"),
         "metadata-not-utf-8": RIGHT + b"\xff\xfe",
         "metadata-license-file-absent": LICENSED.replace(b"2.1", b"2.4"),

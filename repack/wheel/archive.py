@@ -7,7 +7,6 @@ header must be follows from the directory, and is compared (APPNOTE 4.3, 4.4, 4.
 import os
 import stat
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +129,6 @@ def open_archive(path: Path) -> Archive:
             if total > max(_RATIO_FLOOR, _RATIO_LIMIT * status.st_size):
                 refuse(path, f"inflates from {status.st_size:,} bytes to {total:,}", "bomb")
             members = _place_members(path, file, entries, start)
-            _check_with_zipfile(path, file, members)
     except OSError as error:
         raise not_read(path, error) from error
     return Archive(path=path, size=status.st_size, members=members, modified=status.st_mtime_ns)
@@ -354,14 +352,3 @@ def _measure_descriptor(path: Path, member: Member, raw: bytes, *, is_wide: bool
         if raw.startswith(expected):
             return len(expected)
     return refuse(path, "its data descriptor is wrong or absent", "data-descriptor", member.name)
-
-
-def _check_with_zipfile(path: Path, file: BinaryIO, members: tuple[Member, ...]) -> None:
-    """Raise InputError unless Python's own reader, which pip uses, lists the same members."""
-    try:
-        infos = zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        refuse(path, f"Python's zipfile refuses it: {error}", "end-record")
-    listed = [(info.filename, info.file_size, info.compress_size, info.CRC) for info in infos]
-    if listed != [(own.name, own.size, own.compressed_size, own.crc) for own in members]:
-        refuse(path, "Python's zipfile sees other members in it", "end-record")
