@@ -215,12 +215,23 @@ def test_a_section_is_read_from_whole_sectors_as_the_loader_does(
     assert read_image(saved(bytes(content) + bytes(512))).imports == IMPORTS
 
 
+def test_an_import_without_the_first_list_is_read_and_one_without_the_second_ends_the_table(
+    saved: Callable[[bytes], Path],
+) -> None:
+    content = bytearray(whole_dll())
+    (table,) = struct.unpack_from("<I", content, 208)
+    content[table : table + 4] = bytes(4)
+    content[table + 36 : table + 40] = bytes(4)
+    assert read_image(saved(bytes(content))).imports == IMPORTS[:1]
+
+
 REFUSED = {
     "empty": (b"", "empty file"),
     "two bytes": (b"MZ", "Unable to read the DOS Header"),
     "half a header": (whole_dll()[:1000], "its section table|it is cut short"),
     "cut at the end": (whole_dll()[:-600], "it is cut short: section"),
     "no file's name": (whole_dll().replace(b"KERNEL32", b"KERNEL|2"), r"called 'KERNEL\|2.dll'"),
+    "a name that a terminal obeys": (whole_dll().replace(b"KERNEL32", b"KERNEL\x1b2"), "called"),
     "a table without end": (endless_dll(), "its import table has no end"),
 }
 

@@ -87,6 +87,7 @@ def text_of(wheel: PlannedWheel, name: str) -> str:
 
 #: What the wheel is, the Python asked for, and a part of the reason, "" where it is served.
 ABI3, OF_312, OF_314T = "cp37-abi3", "cp312-cp312", "cp314-cp314t"
+OF_LONG_AGO = "Requires-Dist: numpy<1.23; python_version < '3.12'"
 NO_NUMPY = "no such NumPy has a wheel for"
 PYTHONS: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "stable ABI, the oldest": ({}, "3.7", ""),
@@ -104,6 +105,7 @@ PYTHONS: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "no release is": ({"lines": ["Requires-Python: !=3.12.*"]}, "3.12", "Requires-Python"),
     "NumPy 1 alone": ({"lines": ["Requires-Dist: numpy"], "numpy": "1"}, "3.13", NO_NUMPY),
     "a bound that nothing disproves": ({"lines": ["Requires-Dist: numpy<2.3"]}, "3.14", NO_NUMPY),
+    "a bound of long ago": ({"lines": [OF_LONG_AGO]}, "3.11", NO_NUMPY),
     "a Python to come": ({"lines": ["Requires-Dist: numpy<2"], "numpy": "1"}, "3.15", NO_NUMPY),
 }
 

@@ -14,7 +14,7 @@ from packaging.utils import parse_wheel_filename
 from wheelmaking import make_wheel, wheel_file
 
 from repack.errors import InputError
-from repack.wheel.metadata import edit_metadata, entry_of
+from repack.wheel.metadata import edit_metadata, entry_of, join_licence
 from repack.wheel.names import local_version, parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_wheel
 from repack.wheel.writer import Carried, Copied, rewrite_members, splice
@@ -135,6 +135,20 @@ def test_metadata_without_a_text_or_last_line_end_can_be_edited() -> None:
     before = b"Metadata-Version: 2.1\nName: x\nVersion: 1"
     after = edit_metadata(before, fields={"Version": ["2"]}, add={"Requires-Dist": ["numpy"]})
     assert after == b"Metadata-Version: 2.1\nName: x\nVersion: 2\nRequires-Dist: numpy\n"
+
+
+LICENCES = {
+    "Apache-2.0": "Apache-2.0 AND L",
+    "MIT AND L": "MIT AND L",
+    "MIT OR L": "(MIT OR L) AND L",
+    "MIT\n or\n ISC": "(MIT or ISC) AND L",
+}
+
+
+@pytest.mark.parametrize(("before", "after"), LICENCES.items())
+def test_a_licence_that_comes_in_holds_beside_the_wheels_own(before: str, after: str) -> None:
+    metadata = f"Metadata-Version: 2.4\nLicense-Expression: {before}\n\n".encode()
+    assert join_licence(metadata, "L").get("License-Expression", [before]) == [after]
 
 
 # Wheels written anew

@@ -156,11 +156,10 @@ def index_requirement(dll: Dll, cuda_major: int) -> str:
     is_told = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
     if not name or is_told or dll.version is None:
         return name
-    # nvrtc64_130_0 and cudart64_110 carry the minor version as well.
-    number = dll.version // 10 if dll.version > max(_LIBRARY_MAJORS) else dll.version
-    # cupti64_2025.1.0 and nvToolsExt64_1 count otherwise; their wheels follow the toolkit.
-    is_major = number in _LIBRARY_MAJORS or dll.kind is Kind.CUDNN
-    return f"{name}=={number if is_major else cuda_major}.*"
+    # nvrtc64_130_0 has the toolkit's minor as well, cupti64_2025.1.0 and nvToolsExt64_1 count
+    # otherwise; their wheels follow the toolkit.
+    is_major = dll.version in _LIBRARY_MAJORS or dll.kind is Kind.CUDNN
+    return f"{name}=={dll.version if is_major else cuda_major}.*"
 
 
 def may_be_shipped(dll: Dll) -> bool:

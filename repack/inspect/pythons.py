@@ -14,7 +14,7 @@ from repack.wheel.names import WheelName
 #: Python 3.8 dropped the "m" from its ABI tag (PEP 3149).
 _FIRST_WITHOUT_M = 8
 #: Python 3.x -> the first NumPy that has a wheel for it; later Pythons have no earlier one.
-_FIRST_NUMPY = {12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
+_FIRST_NUMPY = {9: "1.19.3", 10: "1.21.2", 11: "1.23.2", 12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
 #: The Pythons 3.x for which there is a NumPy 2, and those to come.
 _PYTHONS_OF_NUMPY_2 = range(9, 20)
 _UPPER_BOUNDS = {"<", "<=", "==", "~="}

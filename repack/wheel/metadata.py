@@ -178,10 +178,11 @@ def lists_licenses(metadata: RawMetadata) -> bool:
 
 def join_licence(metadata: bytes, licence: str) -> dict[str, Sequence[str]]:
     """Return the License-Expression that holds `licence` as well; nothing where there is none."""
-    expression = parse_email(metadata)[0].get("license_expression", "")
-    if not licence or not expression or licence in expression.split():
+    words = parse_email(metadata)[0].get("license_expression", "").split()
+    expression, is_choice = " ".join(words), "OR" in map(str.upper, words)
+    if not licence or not words or (licence in words and not is_choice):
         return {}
-    joined = f"({expression})" if " or " in expression.lower() else expression
+    joined = f"({expression})" if is_choice else expression
     return {"License-Expression": [f"{joined} AND {licence}"]}
 
 
