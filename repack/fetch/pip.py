@@ -57,6 +57,13 @@ def read_settings() -> Mapping[str, str]:
     return _list_settings(tuple(sorted(_environment(names).items())))
 
 
+def trust_settings() -> dict[str, str]:
+    """Return the variables by which uv trusts whom pip trusts: the system's authorities too."""
+    variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    cert = next(filter(None, map(os.environ.get, variables)), read_settings().get("cert"))
+    return {"UV_SYSTEM_CERTS": "true", **({"SSL_CERT_FILE": cert} if cert else {})}
+
+
 @functools.cache
 def _list_settings(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     # A pip.conf may say `quiet`, which would show no list, and `user`, which would show one file.

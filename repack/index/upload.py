@@ -20,11 +20,11 @@ from uv import find_uv_bin
 from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
 from repack.fetch.http import make_session
+from repack.fetch.pip import trust_settings
 from repack.files import decode_text
 from repack.index.place import other_bytes
 from repack.index.publish import Offer, Result, make_result
 from repack.index.simple import NO_PAGE, PAGE_TYPES, Account, Link, Page, Web, origin, read_links
-from repack.index.uv import trust_settings
 from repack.process import run
 
 #: Seconds for one upload: gigabytes on a slow line.
@@ -106,15 +106,15 @@ class _Index(NamedTuple):
         page = self.web.read_page(url)
         if page is None:
             return None
+        links = {link.filename: link for link in read_links(page)}
+        # It may be a form to log in, or an error as a page.
+        if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
+            raise FetchError(NO_PAGE, code="index-page", file=page.url, hint=_INDEX_HINT)
         if origin(page.url) != origin(self.url):
             if self.is_seen:
                 return None
             message = f"leads to {page.url}, so what the index has cannot be compared"
             raise FetchError(message, code="redirect", file=url, hint=_INDEX_HINT)
-        links = {link.filename: link for link in read_links(page)}
-        # It may be a form to log in, or an error as a page.
-        if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
-            raise FetchError(NO_PAGE, code="index-page", file=page.url, hint=_INDEX_HINT)
         return links.get(offer.file.filename)
 
     def has(self, offer: Offer) -> bool:
