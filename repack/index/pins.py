@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.pylock import PackageWheel, Pylock, PylockSelectError
-from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
@@ -25,6 +24,7 @@ from repack.console import Progress
 from repack.errors import FetchError, InputError, RepackError
 from repack.fetch.pip import read_settings, trust_settings
 from repack.index.publish import check_built
+from repack.inspect.pythons import minor_of, supported_tags
 from repack.pages import render_template
 from repack.process import run
 from repack.record import BuildRecord, Seen, WheelRecord, read_records
@@ -134,11 +134,7 @@ def open_index(
 
 def _choose_wheels(lock: Pylock, python: str) -> list[Pin]:
     """Return of each package of an index the wheel that an installer of that Python prefers."""
-    version, interpreter = tuple(map(int, python.split("."))), f"cp{python.replace('.', '')}"
-    tags = [
-        *cpython_tags(version, [interpreter], ["win_amd64"]),
-        *compatible_tags(version, interpreter, ["win_amd64"]),
-    ]
+    tags = supported_tags(python, ["win_amd64"])
     pins = []
     environment: Any = windows_environment(python)  # a TypedDict, of which select needs no more
     for package, wheel in lock.select(environment=environment, tags=tags):
@@ -180,7 +176,7 @@ def write_pins(dist: Path, index: Index) -> dict[str, Any]:
     answer: dict[str, list[dict[str, object]]] = {"files": [], "pins": [], "unresolved": []}
     for folder, results in builds.items():
         targets: dict[str, list[Pin]] = {}
-        for python in sorted(results, key=_version_key):
+        for python in sorted(results, key=lambda python: (minor_of(python), python)):
             row, result = {"build": folder.name, "python": python}, results[python]
             if isinstance(result, RepackError):
                 answer["unresolved"].append({**row, "message": str(result)})
@@ -337,8 +333,3 @@ def _group(targets: _Targets, extras: Collection[str]) -> list[dict[str, object]
         }
         groups.append(group)
     return groups
-
-
-def _version_key(python: str) -> tuple[int, bool]:
-    """Return what "3.9", "3.10" and "3.14t" are sorted by."""
-    return int(python.removeprefix("3.").removesuffix("t")), python.endswith("t")

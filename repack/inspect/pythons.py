@@ -1,6 +1,6 @@
 """Which Pythons a wheel's tags serve, and which NumPy its requirements leave them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
@@ -20,27 +20,31 @@ _PYTHONS_OF_NUMPY_2 = range(9, 20)
 _UPPER_BOUNDS = {"<", "<=", "==", "~="}
 
 
-def _minor_of(python: str) -> int:
+def minor_of(python: str) -> int:
     """Return 12 for "3.12", and 14 for "3.14t"."""
     return int(python.removeprefix("3.").removesuffix("t"))
 
 
 def tag_of(python: str, platform: str) -> Tag:
     """Return the tag of a wheel for one Python alone: cp312-cp312, cp314-cp314t, cp37-cp37m."""
-    minor = _minor_of(python)
+    minor = minor_of(python)
     flag = "t" if python.endswith("t") else "m" if minor < _FIRST_WITHOUT_M else ""
     return Tag(f"cp3{minor}", f"cp3{minor}{flag}", platform)
+
+
+def supported_tags(python: str, platforms: Sequence[str]) -> list[Tag]:
+    """Return the tags of the wheels that a Python takes, the one it prefers first."""
+    version, own = (3, minor_of(python)), tag_of(python, "")
+    return [
+        *cpython_tags(version, abis=[own.abi], platforms=platforms),
+        *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
+    ]
 
 
 def has_tag_for(name: WheelName, python: str) -> bool:
     """Return whether that Python, on one of the wheel's platforms, takes a wheel of this name."""
     platforms = sorted({tag.platform for tag in name.tags})
-    version, own = (3, _minor_of(python)), tag_of(python, "")
-    supported = {
-        *cpython_tags(version, abis=[own.abi], platforms=platforms),
-        *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
-    }
-    return not name.tags.isdisjoint(supported)
+    return not name.tags.isdisjoint(supported_tags(python, platforms))
 
 
 def python_dlls(tag: Tag) -> frozenset[str]:
@@ -76,12 +80,12 @@ def correct_requirements(requires: Iterable[str], abi: str | None) -> tuple[str,
 def lets_in_numpy_2(requires: Iterable[str], python: str) -> bool:
     """Return whether the Requires-Dist lines let in a NumPy 2, where that Python has one."""
     below = any(True for line in requires for _ in _bounds_below("2.0.0", line, python))
-    return _minor_of(python) in _PYTHONS_OF_NUMPY_2 and not below
+    return minor_of(python) in _PYTHONS_OF_NUMPY_2 and not below
 
 
 def leaves_no_numpy(line: str, python: str) -> bool:
     """Return whether no NumPy that the line lets in has a wheel for that Python."""
-    first = _FIRST_NUMPY.get(min(_minor_of(python), max(_FIRST_NUMPY)))
+    first = _FIRST_NUMPY.get(min(minor_of(python), max(_FIRST_NUMPY)))
     return first is not None and any(_bounds_below(first, line, python))
 
 
