@@ -214,20 +214,13 @@ class FaultServer:
 
 
 class PassingServer(FaultServer):
-    """Passes on to the server at the port `behind`, or as a proxy to where a request says."""
-
-    def __init__(self, behind: int | None = None) -> None:
-        super().__init__()
-        self._behind = behind
-
-    def count(self, method: str) -> int:
-        return sum(seen.method == method for seen in self.seen)
+    """A proxy, which passes on to where a request says."""
 
     def respond(self, exchange: Exchange) -> None:
         """Ask the same, and give the answer; the body as it is."""
         seen, parts = exchange.seen, urlsplit(exchange.seen.path)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        place = parts.hostname or "127.0.0.1", parts.port or self._behind
+        place = str(parts.hostname), parts.port
         with contextlib.closing(HTTPConnection(*place, timeout=20)) as connection:
             connection.request(seen.method, path, exchange.body() or None, seen.headers)
             answer = connection.getresponse()

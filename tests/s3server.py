@@ -121,5 +121,5 @@ def running(folder: Path) -> Iterator[S3Server]:
         *(f"--access={ACCESS_KEY}", f"--secret={SECRET_KEY}"),
         *(f"--port=127.0.0.1:{server.port}", "posix", f"--sidecar={sidecar}", str(server.root)),
     ]
-    with started(command, [server.port], folder / "log"):
+    with started(command, server.port, folder / "log"):
         yield server

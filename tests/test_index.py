@@ -1,16 +1,15 @@
 """`repack publish --index-dir`: what it adds, refuses, yanks, removes, checks; its readers."""
 
 import hashlib
-import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 from browsing import check_looks, contrasts, opened
@@ -29,7 +28,6 @@ from publishing import (
     what,
 )
 from pypi_simple import ProjectPage
-from wheelmaking import make_wheel
 
 from repack.cli import main
 from repack.console import SILENT
@@ -37,7 +35,6 @@ from repack.index.place import Folder
 from repack.index.simple import check_place
 
 Capture = pytest.CaptureFixture[str]
-INFO = "tiny_thing-1.0.dist-info"
 TAG = "</style></a><script>"
 HOSTILE = """</style></a><script>alert('1')</script> "quoted" 'too' & more"""
 PAGE = f"{PROJECT}/index.html"
@@ -173,11 +170,6 @@ def one_name_for_two(dist: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no wheels": (lambda dist: next(dist.iterdir()).unlink(), "no-wheels"),
-    "RECORD is wrong": (
-        lambda dist: make_wheel(tiny(dist, "1.0"), {f"{INFO}/RECORD": b"tiny.py,sha256=x,1\n"}),
-        "record",
-    ),
-    "no name of a wheel": (lambda dist: tiny(dist).rename(dist / "tiny.whl"), "filename"),
     "changed since its build": (changed_since, "changed"),
     "did not work": (lambda dist: record_of(dist, tiny(dist), status="failed"), "failed-wheel"),
     "two of one name": (one_name_for_two, "other-bytes"),
@@ -293,18 +285,6 @@ def test_a_page_that_lists_what_lies_elsewhere_is_left_alone(team: Team) -> None
     assert snapshot(team.index) == before
 
 
-def test_the_settings_name_the_index(
-    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny(tmp_path / "dist")
-    (tmp_path / "repack.toml").write_text('[publish]\nindex-dir = "team"\n', encoding="utf-8")
-    (tmp_path / "sub").mkdir()
-    monkeypatch.chdir(tmp_path / "sub")
-    published(capsys, "--config", "../repack.toml")
-    assert (tmp_path / "team" / PROJECT / "index.html").is_file()
-    assert published(capsys, code=2)["error"]["message"].startswith("no index is named")
-
-
 @pytest.mark.browser
 def test_people_can_read_the_pages(team: Team, chrome: Browser) -> None:
     record_of(team.dist, tiny(team.dist, "1.0"))
@@ -393,20 +373,12 @@ def test_whoever_publishes_meanwhile_makes_no_fault(filled: Team) -> None:
     assert (answer.faults, answer.files) == ([], 1)
 
 
-def serving(*, missing: str = "nothing", kind: str = "") -> type[Plain]:
-    """Return a web server that knows no such type, as IIS, or takes all for that type."""
+class Textual(Plain):
+    """A web server that takes all for text."""
 
-    class Odd(Plain):
-        def send_head(self) -> io.BytesIO | BinaryIO | None:
-            if self.path.endswith(missing):
-                self.send_error(404)
-                return None
-            return super().send_head()
-
-        def guess_type(self, path: str | os.PathLike[str]) -> str:
-            return kind or super().guess_type(path)
-
-    return Odd
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        del path
+        return "text/plain"
 
 
 FOLDER = f"{PROJECT}/"
@@ -414,25 +386,29 @@ TEXT = {"": "media-type", FOLDER: "media-type"}
 
 
 @pytest.mark.parametrize(
-    ("handler", "spoiled", "codes"),
+    ("handler", "key", "spoil", "codes"),
     [
-        pytest.param(Plain, "", {}, id="HTML"),
-        pytest.param(Negotiating, "", {}, id="JSON"),
-        pytest.param(Plain, WHEEL, {WHEEL: "damaged"}, id="HTML, another wheel"),
-        pytest.param(Negotiating, WHEEL, {WHEEL: "damaged"}, id="JSON, another wheel"),
-        pytest.param(Negotiating, METADATA, {METADATA: "damaged"}, id="metadata"),
-        pytest.param(serving(missing="data"), "", {METADATA: "http-404"}, id="no .metadata"),
-        pytest.param(serving(missing=".whl"), "", {WHEEL: "http-404"}, id="no .whl"),
-        pytest.param(serving(missing=FOLDER), "", {FOLDER: "missing-page"}, id="no page"),
-        pytest.param(serving(kind="text/plain"), "", TEXT, id="pages as text"),
+        pytest.param(Plain, "", Path.is_dir, {}, id="HTML"),
+        pytest.param(Negotiating, "", Path.is_dir, {}, id="JSON"),
+        pytest.param(Plain, WHEEL, flip, {WHEEL: "damaged"}, id="HTML, another wheel"),
+        pytest.param(Negotiating, WHEEL, flip, {WHEEL: "damaged"}, id="JSON, another wheel"),
+        pytest.param(Negotiating, METADATA, flip, {METADATA: "damaged"}, id="metadata"),
+        pytest.param(Plain, METADATA, Path.unlink, {METADATA: "http-404"}, id="no .metadata"),
+        pytest.param(Plain, WHEEL, Path.unlink, {WHEEL: "http-404"}, id="no .whl"),
+        pytest.param(Plain, FOLDER, shutil.rmtree, {FOLDER: "missing-page"}, id="no page"),
+        pytest.param(Textual, "", Path.is_dir, TEXT, id="pages as text"),
     ],
 )
-def test_what_a_client_would_stumble_over_is_told(
-    handler: type[Plain], spoiled: str, codes: dict[str, str], filled: Team, capsys: Capture
+def test_what_a_client_would_stumble_over_is_told(  # noqa: PLR0913, PLR0917 - fixtures and a row
+    handler: type[Plain],
+    key: str,
+    spoil: Callable[[Path], object],
+    codes: dict[str, str],
+    filled: Team,
+    capsys: Capture,
 ) -> None:
     filled.publish("--remove", "2.0+cu12")
-    if spoiled:
-        flip(filled.index / spoiled)
+    spoil(filled.index / key)
     with served(filled.index, handler) as url:
         answer = published(capsys, "--check", url, code=1 if codes else 0)
     told = {fault["file"].removeprefix(f"{url}/"): fault["code"] for fault in answer["faults"]}

@@ -1,19 +1,17 @@
-"""An index stays whole: killed at each write, changed by several at once, on a full disk.
+"""An index stays whole: killed at each write, changed by several at once.
 
 In a folder, and in a bucket of a genuine S3 server, in processes of their own.
 """
 
-import errno
 import os
-import random
 import re
 import stat
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import filelock
 import obstore
@@ -87,12 +85,13 @@ def test_three_who_publish_at_once_lose_nothing_and_a_reader_finds_all_he_is_tol
     index = tmp_path / "simple"
     folders = [tmp_path / name for name in ("a", "b", "c")]
     for number, folder in enumerate(folders):
-        for part in range(3):
+        for part in range(2):
             tiny(folder / str(part), f"{number}.{part}")
             tiny(folder / f"other-{part}", f"{number}.{part}", name=f"thing_{number}")
     processes = [one_after_another(folder, index) for folder in folders]
     while any(process.poll() is None for process in processes):
         whole(index)
+        time.sleep(0.02)
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
@@ -111,25 +110,6 @@ def test_who_publishes_waits_for_who_holds_the_lock(team: Team, tmp_path: Path) 
         assert len(whole(team.index)) == 1
     process.communicate(timeout=60)
     assert len(whole(team.index)) == 2
-
-
-@POSIX
-def test_a_wheel_that_is_larger_than_files_may_be_leaves_the_index_as_it_was(team: Team) -> None:
-    import resource  # noqa: PLC0415 - POSIX alone has it
-
-    tiny(team.dist, "1.0")
-    team.publish()
-    before = whole(team.index)
-    tiny(team.dist, "2.0", f"Keywords: {random.Random(1).randbytes(20_000).hex()}")  # noqa: S311 - no secret
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, limits[1]))
-    try:
-        answer = team.publish(code=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert answer["error"]["code"] == "no-space"
-    assert whole(team.index) == before
-    assert not list(team.index.rglob("*.tmp"))
 
 
 @POSIX
@@ -163,20 +143,12 @@ def test_modes_follow_the_folder_of_the_index_whatever_the_umask(
     assert stat.S_IMODE(team.index.parent.stat().st_mode) == 0o755
 
 
-def test_what_cannot_be_read_is_called_so_and_not_damaged(
-    team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = tiny(team.dist).name
+def test_what_cannot_be_read_is_called_so_and_not_damaged(team: Team) -> None:
+    wheel = team.project / tiny(team.dist).name
     team.publish()
-    genuine = Path.open
-
     # CI runs as root, who may read whatever its mode says.
-    def refuse(path: Path, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - Path's own
-        if path.name == name:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return genuine(path, *args, **options)
-
-    monkeypatch.setattr(Path, "open", refuse)
+    wheel.unlink()
+    wheel.mkdir()
     (fault,) = team.check(code=1)["faults"]
     assert fault["code"] == "unreadable"
 

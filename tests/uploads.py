@@ -1,7 +1,7 @@
 """The indexes that teams upload to: pypiserver and devpi, genuine; and one that fails as told.
 
-The genuine ones let nobody overwrite a file, ask for a password where something is uploaded, and
-stand behind a server that notes what is asked of them. All are on loopback.
+The genuine ones let nobody overwrite a file, and ask for a password where something is uploaded.
+All are on loopback.
 """
 
 import base64
@@ -15,14 +15,14 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import chain, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
-from faultserver import Exchange, Fault, FaultServer, PassingServer, Resource
+from faultserver import Exchange, Fault, FaultServer, Resource
 
 from repack.console import SILENT
 from repack.fetch.cache import Cache
@@ -127,36 +127,26 @@ def says(status: str, headers: dict[str, str] | None = None) -> Fault:
     return fault
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexServer:
-    """A running index: where twine uploads to, where pip installs from, what it was asked."""
+class IndexServer(NamedTuple):
+    """A running index: where twine uploads to, where pip installs from."""
 
     upload: str
     simple: str
-    recording: PassingServer
-
-    @property
-    def posts(self) -> int:
-        return self.recording.count("POST")
 
 
 @contextlib.contextmanager
 def pypiserver(folder: Path) -> Iterator[IndexServer]:
     """A pypiserver; its pages tell the MD5 of each file, and no other hash."""
     digest = base64.b64encode(hashlib.sha1(SECRET.encode()).digest()).decode()  # noqa: S324 - htpasswd's form
-    users = folder / "htpasswd"
+    users, packages = folder / "htpasswd", folder / "packages"
     users.write_text(f"{USER}:{{SHA}}{digest}\n", encoding="utf-8")
-    packages = folder / "packages"
     packages.mkdir()
     port = free_port()
-    program = [sys.executable, "-W", "ignore", "-m", "pypiserver", "run"]
+    program = [sys.executable, "-W", "ignore", "-m", "pypiserver", "run", "--hash-algo", "md5"]
     where = ["-p", str(port), "-i", "127.0.0.1", "-P", str(users), "-a", "update", str(packages)]
-    with (
-        started([*program, "--hash-algo", "md5", *where], [port], folder / "log"),
-        PassingServer(port) as recording,
-    ):
-        root = recording.url("/")
-        yield IndexServer(upload=root, simple=f"{root}simple/", recording=recording)
+    with started([*program, *where], port, folder / "log"):
+        root = f"http://127.0.0.1:{port}/"
+        yield IndexServer(root, f"{root}simple/")
 
 
 @contextlib.contextmanager
@@ -168,14 +158,12 @@ def devpi(folder: Path) -> Iterator[IndexServer]:
     subprocess.run(made, check=True, timeout=_LONGEST_START, capture_output=True)
     port = free_port()
     command = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
-    command += _CHEAP_HASHES
-    with started(command, [port], folder / "log"), PassingServer(port) as recording:
+    with started([*command, *_CHEAP_HASHES], port, folder / "log"):
         root = f"http://127.0.0.1:{port}/{USER}"
         _put(root, {"password": SECRET})
         stage = {"type": "stage", "bases": [], "volatile": False}
         _put(f"{root}/stable", stage, (USER, SECRET))
-        place = recording.url(f"/{USER}/stable/")
-        yield IndexServer(upload=place, simple=f"{place}+simple/", recording=recording)
+        yield IndexServer(f"{root}/stable/", f"{root}/stable/+simple/")
 
 
 def _put(url: str, document: object, login: tuple[str, str] | None = None) -> None:
@@ -208,13 +196,13 @@ def _scripts(place: Path) -> Path:
 
 
 @contextlib.contextmanager
-def started(command: list[str], ports: Sequence[int], log: Path) -> Iterator[None]:
-    """Run a server until the block ends; it listens at its ports when the block begins."""
+def started(command: list[str], port: int, log: Path) -> Iterator[None]:
+    """Run a server until the block ends; it listens at its port when the block begins."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
         end = time.monotonic() + _LONGEST_START
-        while not all(map(_listens, ports)):
+        while not _listens(port):
             printed = log.read_text(encoding="utf-8", errors="replace")
             assert process.poll() is None, printed
             assert time.monotonic() < end, printed
