@@ -194,8 +194,8 @@ def _check_found(complete: Analysis, config: Config, suppliers: Collection[Suppl
                 f"{complete.images[need.needed_by[0]].machine}; looked into: {places}",
                 code="no-dll",
                 file=complete.wheel.path.name,
-                hint="name a directory that holds it under vendor.dll-dirs, or leave its family "
-                "out of vendor.families",
+                hint="name a directory that holds it under vendor.dll-dirs, or a release of "
+                "NVIDIA's wheel under vendor.dlls; or leave its family out of vendor.families",
             )
 
 
