@@ -14,7 +14,7 @@ from repack.console import Progress
 from repack.errors import InputError, OutputError
 from repack.files import not_written, replace, sha256_of, write
 from repack.plan import Plan, check_size
-from repack.record import FILENAME, read_record, read_records
+from repack.record import FILENAME, WheelRecord, read_record
 from repack.wheel.writer import Written, splice
 
 _FAILED = "failed"
@@ -60,16 +60,13 @@ def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[W
 
 
 def _find_standing(plan: Plan, out: Path) -> dict[str, Written]:
-    """Return by recipe the plan's wheels that an earlier build left in `out`, and that are whole.
-
-    A damaged record, or wheel, tells nothing.
-    """
+    """Return by recipe the plan's wheels that stand whole in `out`, left by an earlier build."""
     recipes = {planned.recipe for planned in plan.wheels}
     standing = {}
-    with suppress(InputError):
-        for wheel in read_record(out / FILENAME).wheels:
-            path = out / wheel.filename
-            if wheel.recipe in recipes and path.is_file() and sha256_of(path) == wheel.sha256:
+    for wheel in _read_wheels(out):
+        path = out / wheel.filename
+        with suppress(InputError):
+            if wheel.recipe in recipes and sha256_of(path) == wheel.sha256:
                 standing[wheel.recipe] = Written(path, wheel.size, wheel.sha256)
     return standing
 
@@ -77,8 +74,8 @@ def _find_standing(plan: Plan, out: Path) -> dict[str, Written]:
 def _check_names(wheels: Sequence[Written], out: Path) -> None:
     """Raise OutputError where another of several builds has the name of a wheel."""
     ours = {wheel.path.name: wheel.sha256 for wheel in wheels}
-    for folder, record in read_records(out.parent).items():
-        for theirs in record.wheels if folder != out else ():
+    for folder in sorted({*out.parent.iterdir()} - {out}):
+        for theirs in _read_wheels(folder):
             if ours.get(theirs.filename, theirs.sha256) != theirs.sha256:
                 raise OutputError(
                     f"{folder} has the same name and other bytes",
@@ -87,6 +84,13 @@ def _check_names(wheels: Sequence[Written], out: Path) -> None:
                     hint="remove that folder where no build is called so any more, or give one of "
                     "the two another name",
                 )
+
+
+def _read_wheels(folder: Path) -> tuple[WheelRecord, ...]:
+    """Return what a build left in the folder; without a record that can be read it is nothing."""
+    with suppress(InputError):
+        return read_record(folder / FILENAME).wheels
+    return ()
 
 
 def move_wheel(path: Path, out: Path, failure: str = "") -> Path:
