@@ -1,4 +1,4 @@
-"""What `repack report` shows of a build: the page in a browser, beside its JSON and Markdown."""
+"""What a build leaves, and what `repack report` shows of it: the page, JSON and Markdown."""
 
 import json
 from collections.abc import Iterator
@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-import test_record
 from browsing import check_looks, opened
 from driving import Repack
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Page
 
+from repack.errors import InputError
 from repack.record import (
+    BuildRecord,
+    Cargo,
     Change,
     Finding,
+    NeededDll,
+    Origin,
     Outcome,
     Refusal,
     Seen,
     WheelRecord,
+    read_record,
     write_record,
 )
 from repack.report import write_report
@@ -30,40 +35,60 @@ LOAD_FAILED = "ImportError: DLL load failed while importing cv2: Module not foun
 def wheel(python: str, status: str, *, reason: str = "", log: str = "") -> WheelRecord:
     tag = f"cp{python.replace('.', '')}"
     after = Outcome(status=status, version="4.13.0", reason=reason, log=log)
-    return replace(
-        test_record.RECORD.wheels[0],
+    return WheelRecord(
         path=f"{'failed/' * (status == 'failed')}x-1+patched-{tag}-{tag}-win_amd64.whl",
+        version="1+patched",
         tag=f"{tag}-{tag}-win_amd64",
         size=4_000_000,
+        sha256="1",
         seen=(
             Seen(python=python, before=Outcome(status="failed", reason=LOAD_FAILED), after=after),
         ),
     )
 
 
-CARRIED = replace(
-    test_record.RECORD.carried[0],
-    member="x.libs/nppc64_12.dll",
-    origin="nvidia-npp-cu12 12.4",
-    size=2_500_000,
-)
 NEEDS = {
     "cufft64_11.dll": ("cuda", "cufft"),
     "cublas64_12.dll": ("cuda", "cublas"),
     "nvcuda.dll": ("driver", "driver"),
     "KERNEL32.dll": ("windows", "windows"),
 }
-RECORD = replace(
-    test_record.RECORD,
+RECORD = BuildRecord(
+    source=Origin(
+        filename="x-1-cp37-abi3-win_amd64.whl",
+        name="x",
+        version="1",
+        url="pkg:pypi/x@1",
+        size=3,
+        sha256="0",
+        cuda="12.9",
+    ),
+    mode="vendor",
     driver_stub=False,
     wheels=(
         wheel("3.10", "passed"),
         wheel("3.9", "failed", reason=HOSTILE, log=HOSTILE),
         wheel("3.12", "not-run", reason="no Wine"),
     ),
-    carried=(CARRIED,),
+    carried=(
+        Cargo(
+            member="x.libs/nppc64_12.dll",
+            family="npp",
+            origin="nvidia-npp-cu12 12.4",
+            size=2_500_000,
+            packed=1,
+            sha256="2",
+        ),
+    ),
     needs=tuple(
-        replace(test_record.RECORD.needs[0], dll=dll, kind=kind, family=family)
+        NeededDll(
+            dll=dll,
+            kind=kind,
+            family=family,
+            needed_by=("cv2/cv2.pyd",),
+            delayed=False,
+            in_wheel="",
+        )
         for dll, (kind, family) in NEEDS.items()
     ),
     requires=("nvidia-cublas-cu12>=12.9,<13",),
@@ -171,3 +196,36 @@ def test_where_nothing_was_built_it_says_so(repack: Repack) -> None:
     assert (ran.code, "has no build.json" in ran.error) == (1, True)
     assert list(repack.folder.iterdir()) == []
     assert repack("report", "--json", "--markdown").code == 2
+
+
+def test_a_record_is_read_back_as_it_was_written_and_not_written_again(tmp_path: Path) -> None:
+    write_record(RECORD, tmp_path)
+    assert read_record(tmp_path / "build.json") == RECORD
+    before = (tmp_path / "build.json").stat()
+    write_record(RECORD, tmp_path)
+    assert (tmp_path / "build.json").stat().st_mtime_ns == before.st_mtime_ns
+
+
+#: What stands in a build.json in place of what, and a part of the reason.
+DAMAGED = {
+    "no JSON": ("{", "<html>", "malformed"),
+    "not UTF-8": ("vendor", "\udcff", "utf-8"),
+    "an earlier version": ('"version": 3', '"version": 1', "enum value 1 - at `$.version`"),
+    "unknown key": ("{", '{"more": 1,', "unknown field `more`"),
+    "text": ("4000000", '"4"', "got `str` - at `$.wheels[0].size`"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), DAMAGED.values(), ids=DAMAGED)
+def test_what_no_build_has_left_is_refused_in_one_line_that_names_the_place(
+    old: str, new: str, reason: str, tmp_path: Path
+) -> None:
+    write_record(RECORD, tmp_path)
+    path = tmp_path / "build.json"
+    text = path.read_text(encoding="utf-8").replace(old, new, 1)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match="is not what a build leaves: ") as caught:
+        read_record(path)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (caught.value.code, caught.value.file) == ("build-record", str(path))
