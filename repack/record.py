@@ -1,7 +1,7 @@
 """`build.json`, the one model of what a build did: pins, report and index are made from it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -38,7 +38,7 @@ class Outcome(_Model, frozen=True):
     wheels that it was tried with, NumPy among them.
     """
 
-    status: str
+    status: Annotated[str, msgspec.Meta(pattern=r"^(passed|failed|not-run)\Z")]
     reason: str = ""
     version: str = ""
     devices: str = ""

@@ -212,6 +212,7 @@ DAMAGED = {
     "not UTF-8": ("vendor", "\udcff", "utf-8"),
     "an earlier version": ('"version": 3', '"version": 1', "enum value 1 - at `$.version`"),
     "unknown key": ("{", '{"more": 1,', "unknown field `more`"),
+    "unknown status": ('"passed"', '"works"', "`$.wheels[0].seen[0].after.status`"),
     "text": ("4000000", '"4"', "got `str` - at `$.wheels[0].size`"),
 }
 

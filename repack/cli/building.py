@@ -8,7 +8,16 @@ from pathlib import Path
 import msgspec
 
 from repack.build import BuildResult, build
-from repack.cli.commands import Answer, Json, Table, builds_of, error_json, finding_line, supply_of
+from repack.cli.commands import (
+    Answer,
+    Json,
+    Table,
+    builds_of,
+    error_json,
+    finding_line,
+    outcome_json,
+    supply_of,
+)
 from repack.config import Config
 from repack.console import Progress
 from repack.errors import RepackError, UsageError, system_fault
@@ -211,8 +220,7 @@ def _trial_json(result: BuildResult, wheel: WheelRecord, seen: Seen) -> Json:
         "size": wheel.size,
         "unchanged": wheel.filename in result.unchanged,
         "smoke": {
-            **msgspec.to_builtins(seen.after),
-            "after": seen.after.summary,
+            **outcome_json(seen.after),
             "before": seen.before.summary,
             "remembered": (wheel.filename, seen.python) in result.remembered,
         },

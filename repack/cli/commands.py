@@ -29,7 +29,7 @@ from repack.files import write
 from repack.lock import format_value
 from repack.pythons import Pythons
 from repack.pythons.interpreter import Interpreter
-from repack.record import Finding
+from repack.record import Finding, Outcome
 from repack.report import write_report
 
 _log = logging.getLogger(__name__)
@@ -60,6 +60,16 @@ def error_json(error: RepackError) -> Json:
         "code": error.code,
         "message": str(error),
         "hint": error.hint,
+    }
+
+
+def outcome_json(outcome: Outcome) -> Json:
+    """Return what a wheel did on a Python as an object."""
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "after": outcome.summary,
+        "driver": outcome.driver,
     }
 
 

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from repack.cli.commands import Answer, Json, config_of, error_json, finding_line, supply_of
+from repack.cli.commands import (
+    Answer,
+    Json,
+    config_of,
+    error_json,
+    finding_line,
+    outcome_json,
+    supply_of,
+)
 from repack.config import DEFAULT_PYTHONS
 from repack.console import Progress
 from repack.dlls.families import Kind
@@ -157,7 +165,11 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
         {
             "path": str(path),
             "python": python,
-            "smoke": {**msgspec.to_builtins(outcome), "after": outcome.summary},
+            "smoke": {
+                **outcome_json(outcome),
+                "seconds": round(outcome.seconds, 1),
+                "log": outcome.log,
+            },
         }
         for path, python, outcome in smoked
     ]
