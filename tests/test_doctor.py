@@ -132,7 +132,7 @@ def install_twice(windows: Installation) -> None:
 ON_PATH = {"PATH": CUDA}
 #: What was done -> the environment, words of the verdict, words of the cures.
 FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str]] = {
-    "no cv2": (lambda _: None, {}, "no cv2 is installed", "pip install"),
+    "no cv2": (lambda _: None, {}, "no cv2 is installed", r"python.exe -m pip install"),
     "CUDA nowhere": (
         install,
         {},

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from ntpath import dirname
@@ -11,7 +11,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from repack.console import Progress
-from repack.doctor.fixing import Package, find_package, plan_fix, read_facts
+from repack.doctor.fixing import Distribution, Package, find_package, plan_fix, read_facts
 from repack.errors import InputError, RepackError, UsageError
 from repack.fetch.cache import Cache
 from repack.patching.overlays import builtin_folder
@@ -114,13 +114,27 @@ def _find_active() -> Path:
 
 
 def locate_package(target: Target) -> Package:
-    """Return the cv2 that this Python imports; InputError where there is none."""
-    if not target.facts["origin"]:
-        file = target.facts["executable"]
-        raise InputError("no cv2 is installed there", code="no-cv2", file=file, hint=_INSTALL)
-    folder = target.path(dirname(target.facts["origin"]))
+    """Return the cv2 that this Python imports; InputError says what is there where none is."""
+    origin = target.facts["origin"]
+    if not origin or origin.lower().endswith("cv2.py"):
+        what, hint = _describe_absence(target, origin)
+        raise InputError(what, code="no-cv2", file=target.facts["executable"], hint=hint)
+    folder = target.path(dirname(origin))
     # A cv2.pyd that was copied into site-packages has no folder of its own.
     return find_package(folder.parent if folder.name == "cv2" else folder)
+
+
+def _describe_absence(target: Target, origin: str) -> tuple[str, str]:
+    """Return what is there in place of cv2, and what to do about it."""
+    if origin:
+        return f"{origin} is imported in place of OpenCV", "rename or remove that file"
+    for folder in target.facts["folders"]:
+        what = f"{folder} is what is left of a cv2: it has no __init__.py"
+        return what, f"remove that folder, and {_INSTALL}"
+    for root in map(target.path, target.facts["path"]):
+        for owner in find_package(root).owners:
+            return f"the files of {owner} are gone", _REINSTALL
+    return "no cv2 is installed in this Python", _INSTALL
 
 
 # The diagnosis
@@ -154,10 +168,10 @@ class Diagnosis(NamedTuple):
 def diagnose(target: Target, fix_command: str) -> Diagnosis:
     """Return what comes of `import cv2` in that Python; `fix_command` is what fixes it there."""
     rows = [("Python", target.describe())]
-    absence = _find_absence(target)
-    if absence:
-        return Diagnosis([absence], rows, {})
-    package = locate_package(target)
+    try:
+        package = locate_package(target)
+    except InputError as error:
+        return Diagnosis([Fault(error.what, _fit_cure(error.hint, target, ()))], rows, {})
     # A probe that crashed has not come so far as to say all.
     crash, native = target.facts["crash"], target.facts.get("native", "")
     is_of_numpy = target.facts.get("step") == "import numpy"
@@ -187,35 +201,19 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
     rows += _describe_package(package, target, report["build"])
     rows += _describe_machine(seen, report)
     rows.append(("repack fix", _describe_fix(seen, report, package, obstacle, bool(faults))))
-    faults = [Fault(text, _fit_cure(cure, target, package)) for text, cure in faults]
+    faults = [Fault(text, _fit_cure(cure, target, package.owners)) for text, cure in faults]
     return Diagnosis(faults, rows, report)
 
 
-def _fit_cure(cure: str, target: Target, package: Package) -> str:
+def _fit_cure(cure: str, target: Target, owners: Iterable[Distribution]) -> str:
     """Return the cure with that Python's own pip, and with the wheel where pip has noted it."""
-    for owner in package.owners:
+    for owner in owners:
         if owner.url:
             # A version with a local part is on no index.
             cure = cure.replace("WHEEL", owner.url).replace(owner.pin, owner.url)
     executable = target.facts["executable"]
     # Of a path with spaces cmd and PowerShell want different quotes.
     return cure if " " in executable else cure.replace("python -m", f"{executable} -m")
-
-
-def _find_absence(target: Target) -> Fault | None:
-    """Return the fault where there is no cv2, only what is left of one, or another file."""
-    origin = target.facts["origin"]
-    if origin.lower().endswith("cv2.py"):
-        return Fault(f"{origin} is imported in place of OpenCV", "rename or remove that file")
-    if origin:
-        return None
-    for folder in target.facts["folders"]:
-        text = f"{folder} is what is left of a cv2: it has no __init__.py"
-        return Fault(text, f"remove that folder, and {_INSTALL}")
-    for root in map(target.path, target.facts["path"]):
-        for owner in find_package(root).owners:
-            return Fault(f"the files of {owner} are gone", _REINSTALL)
-    return Fault("no cv2 is installed in this Python", _INSTALL)
 
 
 def _find_obstacle(package: Package, facts: Mapping[str, Any]) -> RepackError | None:
