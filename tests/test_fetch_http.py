@@ -177,29 +177,25 @@ def test_a_redirect_is_followed_for_each_part(site: Site) -> None:
     site.add(PATH, b"", to("/a?key=x"), to("/b"))
     site.add("/a?key=x", CONTENT, resets_after(9_000))
     site.add("/b", CONTENT)
-    fetched = site.get()
-    assert (fetched.pin.filename, fetched.pin.url) == (NAME, site.url(PATH))
+    assert site.get().pin == pin_of(site.url(PATH), CONTENT)
     assert site.paths() == [PATH, "/a?key=x", PATH, "/b"]
     assert site.ranges()[3] == REST
 
 
-#: A path that leads out of the folder by its encoding, and names that are no wheel's.
+#: Paths that lead out of the folder by their encoding, and names that are no wheel's.
 NO_NAMES = (
-    *("/..%2F..%2Fevil-1-py3-none-any.whl", "/..%5Cevil-1-py3-none-any.whl"),
-    *("/%252e%252e%252fevil-1-py3-none-any.whl", "/evil%00-1-py3-none-any.whl"),
-    *("/x-1-py3-none-..%2F..%2Fany.whl", "/download?id=3", "/", "/cv2.zip", "/opencv-4.13.whl"),
+    *("/..%2F..%2Fevil-1-py3-none-any.whl", "/..%5Cevil-1-py3-none-any.whl", "/cv2.zip", "/"),
+    *("/x-1-py3-none-..%2Fany.whl", "/download?id=3", "/x-1-cp37-abi3-any-cu12.whl"),
 )
 
 
 @pytest.mark.parametrize("path", NO_NAMES)
 def test_what_is_no_wheels_name_may_be_given(site: Site, path: str) -> None:
     site.add(path, CONTENT, answers("200 OK", {"Content-Disposition": "../../x.whl"}, CONTENT))
-    with pytest.raises(FetchError, match=r"source\.filename says so") as caught:
+    with pytest.raises(FetchError, match=r"source\.filename says so"):
         site.get(path)
-    assert caught.value.code == "filename"
     assert not site.seen
-    fetched = fetch(UrlSource(url=site.url(path), filename=NAME), site.cache)
-    assert fetched.path == site.cache.place(sha256(CONTENT), NAME)
+    assert fetch(UrlSource(url=site.url(path), filename=NAME), site.cache).path.name == NAME
 
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT")
@@ -259,11 +255,10 @@ def test_a_proxy_is_used_and_named_where_it_is_not_there_unless_no_proxy_passes_
         assert proxy.paths() == [site.url(PATH)]
 
 
-def test_a_server_that_is_not_there_is_named_without_the_query(site: Site) -> None:
+def test_a_server_that_is_not_there_is_named_without_the_query(cache: Cache) -> None:
     source = UrlSource(url=f"http://no-such-host.invalid/{NAME}?signature=secret")
-    with pytest.raises(FetchError, match=r"http://no-such-host\.invalid/.*no answer: ") as caught:
-        fetch(source, site.cache)
-    assert "secret" not in str(caught.value)
+    with pytest.raises(FetchError, match=r"invalid/.*no answer: (?!.*secret)"):
+        fetch(source, cache)
 
 
 def test_a_full_disk_is_named_and_made_good(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ class Supply:
         """
         key = pin_key(source)
         pin = self._pin(key) if pinned else None
-        if pin and key in self._fetched:
+        if pinned and key in self._fetched:
             fetched = self._fetched[key]
         elif isinstance(source, FileSource):
             fetched = _read_local(source, key, self.progress)
