@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browsing import browser
 from driving import Repack
-from faultserver import FaultServer, listening
+from faultserver import FaultServer
 from fetching import GitHub, Site, hurry, no_proxies
 from playwright.sync_api import Browser
 from publishing import Team
@@ -86,7 +86,7 @@ def chrome() -> Iterator[Browser]:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
     """A server on loopback that has nothing yet."""
     no_proxies(monkeypatch)
-    with listening() as server:
+    with FaultServer() as server:
         yield server
 
 
@@ -106,7 +106,7 @@ def github(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     hurry(monkeypatch)
     for name in ("GH_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    with listening() as api, listening() as storage:
+    with FaultServer() as api, FaultServer() as storage:
         yield GitHub(api, storage, cache)
 
 

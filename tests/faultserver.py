@@ -12,7 +12,7 @@ import ssl
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPConnection
@@ -230,9 +230,3 @@ class PassingServer(FaultServer):
         if answer.chunked:
             headers["Content-Length"] = str(len(body))
         exchange.send(f"{answer.status} {answer.reason}", headers, body)
-
-
-@contextlib.contextmanager
-def listening(context: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
-    with FaultServer(context) as server:
-        yield server

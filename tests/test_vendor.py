@@ -14,7 +14,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from driving import Ran, Repack, everything
-from faultserver import listening
+from faultserver import FaultServer
 from packaging.licenses import canonicalize_license_expression
 from wheelmaking import make_pyd, make_wheel
 
@@ -295,7 +295,7 @@ def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
     source = shop.source()
-    with listening() as server:
+    with FaultServer() as server:
         server.add(f"/{SOURCE}?X-Amz-Signature=secret", source.read_bytes())
         url = server.url(f"/{SOURCE}?X-Amz-Signature=secret")
         answer = shop.build(url, *shop.toolkit(nvidia.CUDART))

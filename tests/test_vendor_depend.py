@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from driving import Ran, Repack
-from faultserver import listening
+from faultserver import FaultServer
 from nvidia import nvidia_wheels
 from packaging.requirements import Requirement
 from wheelmaking import make_pyd, make_wheel
@@ -158,7 +158,7 @@ def test_only_the_directory_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mo
     wheel = make_wheel(tmp_path / NPP_WHEEL, content)
     metadata = "Metadata-Version: 2.1\nName: nvidia-npp-cu12\nVersion: 12.4.1.87\n"
     page = f'<a href="/{NPP_WHEEL}#sha256={"0" * 64}" data-core-metadata="true">{NPP_WHEEL}</a>'
-    with listening() as server:
+    with FaultServer() as server:
         server.add("/simple/nvidia-npp-cu12/", page.encode(), kind="text/html")
         server.add(f"/{NPP_WHEEL}", wheel.read_bytes())
         server.add(f"/{NPP_WHEEL}.metadata", metadata.encode())
