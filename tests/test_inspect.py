@@ -202,7 +202,6 @@ REQUIREMENTS: dict[str, tuple[bytes, list[str], list[str], list[str]]] = {
     "no cap": (NUMPY_1, ["numpy>=1.17"], ["3.12"], CONTRADICTED),
     "capped": (NUMPY_1, ["numpy<2,>=1.17"], ["3.12"], []),
     "capped on Windows": (NUMPY_1, ON_WINDOWS, ["3.12"], []),
-    "a cap that is none": (NUMPY_2, ["numpy<3"], ["3.12"], []),
     "a cap that the binary disproves": (NUMPY_2, OF_4_12, ["3.12"], LIFTED),
     "the other Python is not asked for": (NUMPY_1, SPLIT, ["3.7"], []),
     "it is asked for": (NUMPY_1, SPLIT, ["3.7", "3.12"], CONTRADICTED),

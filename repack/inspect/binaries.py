@@ -26,8 +26,6 @@ _SUFFIXES = (".pyd", ".dll")
 # place after it; before 1.16 the module was called multiarray.
 _NUMPY_2 = b"numpy._core._multiarray_umath\0"
 _NUMPY_1 = (b"numpy.core._multiarray_umath\0", b"numpy.core.multiarray\0")
-#: Of every mark a part: one search of the binary in place of three.
-_ALL_MARKS = b"multiarray"
 _CHUNK = 1 << 18
 
 
@@ -111,8 +109,6 @@ def find_numpy_abi(binary: Path) -> set[str]:
         while chunk := stream.read(_CHUNK):
             # A mark may lie across the edge of two chunks.
             window = window[-len(_NUMPY_2) :] + chunk
-            if _ALL_MARKS not in window:
-                continue
             if _NUMPY_2 in window:
                 return {"2"}
             if any(mark in window for mark in _NUMPY_1):
