@@ -6,16 +6,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import hostile
 import pytest
-from hostile import FILES, TEXT, altered
+from hostile import FILES
 from wheelmaking import (
     DEFLATED,
-    DESCRIPTOR,
     MAX32,
-    End,
     Entry,
-    deflated,
-    descriptor,
     make_wheel,
     make_zip,
 )
@@ -28,14 +25,9 @@ TIME = 1_600_000_000
 BIG = bytes(range(256)) * 4096
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Archive:
-    (tmp_path / "in").mkdir()
-    return open_archive(make_wheel(tmp_path / "in", {**FILES, "cv2/big.bin": os.urandom(3 << 20)}))
-
-
-def all_of(archive: Archive) -> list[Copied | Added]:
-    return [Copied(name=member.name, member=member, archive=archive) for member in archive.members]
+def all_of(archive: Archive) -> list[Copied]:
+    files = [member for member in archive.members if not member.is_folder]
+    return [Copied(name=member.name, member=member, archive=archive) for member in files]
 
 
 def left_in(folder: Path) -> list[str]:
@@ -50,36 +42,27 @@ def packed_bytes(archive: Archive) -> dict[str, bytes]:
     """Return each member's bytes as they lie."""
     content = archive.path.read_bytes()
     return {
-        member.name: content[member.offset : member.offset + member.compressed_size]
-        for member in archive.members
+        copied.name: content[copied.member.offset :][: copied.member.compressed_size]
+        for copied in all_of(archive)
     }
 
 
 # Copies
 
 
-def test_packed_bytes_stay_as_they_lie_in_the_order_given(source: Archive, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", hostile.WELCOME, ids=lambda case: case.id)
+def test_packed_bytes_stay_as_they_lie_and_nothing_odd_does(
+    case: hostile.Case, tmp_path: Path
+) -> None:
+    source = open_archive(case.write(tmp_path))
     splice(all_of(source)[::-1], tmp_path / "out.whl", timestamp=TIME)
     copy = open_archive(tmp_path / "out.whl")
     assert copy.files == source.files[::-1]
     assert packed_bytes(copy) == packed_bytes(source)
-
-
-def test_descriptors_extras_and_comments_are_left_behind(tmp_path: Path) -> None:
-    entries = altered(
-        TEXT,
-        flags=DESCRIPTOR | 2,
-        local={"crc": 0, "csize": 0, "usize": 0},
-        local_extra=b"UT\1\0x",
-        after=descriptor(FILES[TEXT], len(deflated(FILES[TEXT]))),
-    )
-    path = tmp_path / "in.whl"
-    path.write_bytes(make_zip(entries, End(comment=b"hello")))
-    odd = open_archive(path)
-    splice(all_of(odd), tmp_path / "out.whl", timestamp=TIME)
     with zipfile.ZipFile(tmp_path / "out.whl") as judge:
         assert judge.comment == b""
-        assert {(info.flag_bits, info.extra) for info in judge.infolist()} == {(0, b"")}
+        forms = {(info.flag_bits & ~0x800, info.extra) for info in judge.infolist()}
+        assert forms == {(0, b"")}
 
 
 def test_stored_bytes_that_change_under_the_same_time_are_noticed(tmp_path: Path) -> None:
