@@ -157,7 +157,7 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
         Added(name="added.py", content=b"added"),
         Added(name="file.bin", content=tmp_path / "file"),
     ]
-    entries = [*all_of(archive), *added]
+    entries: list[Copied | Added] = [*all_of(archive), *added]
     result = splice(entries, tmp_path / "golden.whl", timestamp=TIME)
     assert result.sha256 == GOLDEN
     assert result.size == size_of(entries)
