@@ -506,9 +506,7 @@ class Attempt:
 
     def _stand_in(self, name, folder):
         """Load a stand-in for a DLL of the driver, unless the process has or can load the DLL."""
-        if self.windows.find_module(name):
-            return
-        loaded = self.windows.load(name)
+        loaded = self.windows.load(name)  # of a module that is loaded already, one reference more
         if loaded.handle:
             self._modules.append(loaded.handle)
         elif loaded.number is not None:
