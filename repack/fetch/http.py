@@ -49,8 +49,7 @@ def make_session() -> requests.Session:
     """
     truststore.inject_into_ssl()
     settings = read_settings()
-    session = requests.Session()
-    session.hooks["response"].append(_check_redirect)
+    session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=PATIENCE))
     session.headers["User-Agent"] = f"repack/{repack.__version__}"
@@ -63,15 +62,17 @@ def make_session() -> requests.Session:
     return session
 
 
-def _check_redirect(response: requests.Response, **_: object) -> None:
-    """Raise FetchError where the answer leads away from https."""
-    target = urljoin(response.url, response.headers.get("Location", ""))
-    schemes = urlsplit(response.url).scheme, urlsplit(target).scheme
-    if response.is_redirect and schemes[0] == "https" != schemes[1]:
-        response.close()
-        reason = f"is redirected to {target}, which is no https URL"
-        hint = "what comes from there could be anybody's; ask the server's keeper"
-        raise FetchError(reason, code="insecure-redirect", file=response.url, hint=hint)
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where the answer leads; raises FetchError where that is away from https."""
+        target = super().get_redirect_target(resp)
+        is_secure = resp.url.startswith("https:")
+        if target and is_secure and urlsplit(urljoin(resp.url, target)).scheme != "https":
+            resp.close()
+            reason = f"is redirected to {target}, which is no https URL"
+            hint = "what comes from there could be anybody's; ask the server's keeper"
+            raise FetchError(reason, code="insecure-redirect", file=resp.url, hint=hint)
+        return target
 
 
 def get(
