@@ -532,7 +532,7 @@ def parse_source(text: str) -> list[tuple[str, object]]:
             path = re.sub("(?i)^file:(//(localhost)?(?=/))?", "", url)
             return [("source.file", url2pathname(path)), *hashes]
         return [("source.url", url), *hashes]
-    is_path = text.lower().endswith(".whl") or re.search(r"[/\\]", text) or Path(text).exists()
+    is_path = text.lower().endswith(".whl") or re.search(r"[/\\]", text) or Path(text).is_file()
     return [("source.file" if is_path else "source.requirement", text)]
 
 

@@ -223,12 +223,17 @@ NAMED = {
     "name @ https://h/a": ("url", "https://h/a", ""),
     "git+https://h/a": ("url", "git+https://h/a", ""),
     f"http://h/a#sha256={SHA}": ("url", "http://h/a", SHA),
+    "opencv-cu126": ("requirement", "opencv-cu126", ""),
     "opencv-cu126==4.12.0": ("requirement", "opencv-cu126==4.12.0", ""),
 }
 
 
 @pytest.mark.parametrize("text", NAMED)
-def test_the_option_source_is_a_file_a_url_or_a_requirement(text: str) -> None:
+def test_the_option_source_is_a_file_a_url_or_a_requirement(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "opencv-cu126").mkdir()
+    monkeypatch.chdir(tmp_path)
     kind, value, sha256 = NAMED[text]
     hashes = {"source.sha256": sha256} if sha256 else {}
     assert dict(parse_source(text)) == {f"source.{kind}": value, **hashes}
