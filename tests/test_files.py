@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from repack import files
-from repack.errors import OutputError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such thing")
 #: A temporary file of another machine.
@@ -55,19 +54,6 @@ def test_everybody_may_read_a_file_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(errno.ENOSPC, "no-space"), (errno.EACCES, "no-permission"), (errno.EIO, "not-written")],
-)
-def test_a_failure_is_one_line_with_reason_and_hint(number: int, code: str, tmp_path: Path) -> None:
-    path = tmp_path / "out.txt"
-    with pytest.raises(OutputError) as caught:
-        write(path, OSError(number, os.strerror(number)))
-    assert str(caught.value).startswith(f"{path}: cannot be written: ")
-    assert (caught.value.code, caught.value.file) == (code, str(path))
-    assert names(tmp_path) == []
-
-
 class HeldError(PermissionError):
     """What Windows raises while an antivirus program looks at a new file."""
 
@@ -92,13 +78,12 @@ def test_a_file_held_by_windows_is_waited_for(
 
 
 @posix
-@pytest.mark.parametrize("what", ["replacing(folder / 'out.txt')", "workspace(folder)"])
 def test_a_sweep_takes_what_a_killed_process_left_and_nothing_of_one_that_works(
-    what: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom repack import files\n"
-        f"folder = Path(sys.argv[1])\nwith files.{what}: print(flush=True); time.sleep(60)"
+        "with files.workspace(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[1])}
     command = [sys.executable, "-c", script, str(tmp_path)]
