@@ -80,7 +80,7 @@ WRONG = {
     "build --python 3.12,3": "build.python takes",
     "build --set build.emmit=x": "did you mean build.emit?",
     "build --set build.emit=x": "build.emit takes",
-    "build --source ''": "takes a path",
+    "build --source ''": "source.requirement takes",
     "build --source 'a b'": "source.requirement takes",
     "build": "there is no repack.toml that names a source; give --source",
     "inspect": "WHEEL",
