@@ -255,7 +255,7 @@ def _pack(entry: Added, folder: Path, streams: ExitStack) -> tuple[BinaryIO, Mem
 def _copy(stream: BinaryIO, path: Path, member: Member, write: Callable[[bytes], object]) -> None:
     """Write the packed content of `member`, which `stream` has; raises InputError "changed"."""
     crc = 0
-    for piece in read_packed(stream, path, member):
+    for piece in read_packed(stream, path, member, at_once=_PIECE):
         if member.method == STORED:
             crc = zlib_ng.crc32(piece, crc)
         write(piece)
