@@ -102,9 +102,10 @@ def _pin_published(dist: Path, first: str, options: argparse.Namespace, progress
     The index just written, `first`, is asked, and not named in the files: where it is served, it
     may not be there yet.
     """
+    if not read_records(dist):
+        return True
     try:
-        index = open_index(progress, first=first, offline=options.offline)
-        return not read_records(dist) or not _pin(dist, index).failed
+        return not _pin(dist, open_index(progress, first=first, offline=options.offline)).failed
     except RepackError as error:
         _log.error("the wheels are published, and not pinned: %s", error)
         return False

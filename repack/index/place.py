@@ -26,9 +26,8 @@ _INCOMING = ".incoming/"
 _Tag = dict[str, str]
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 _BUCKET_HINT = (
-    "see that the bucket is there, that the server is up (for s3: AWS_ENDPOINT_URL), and that the "
-    "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) let you read, "
-    "list, write and delete"
+    "is the server up (for s3: AWS_ENDPOINT_URL), is the bucket there, and do the credentials "
+    "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) let you read, list, write and delete?"
 )
 
 
@@ -183,7 +182,7 @@ class Bucket:
                     digest.update(chunk)
             except FileNotFoundError:
                 message = "there is no such file"
-                raise InputError(message, code="missing-file", file=key) from None
+                raise InputError(message, code="missing-file", file=f"{self.name}/{key}") from None
         return digest.hexdigest()
 
     def write(self, key: str, content: bytes, tag: _Tag) -> None:
