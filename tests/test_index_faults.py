@@ -31,6 +31,9 @@ from publishing import (
 )
 from s3server import ACCESS_KEY, SECRET_KEY, S3Server
 
+from repack.errors import OutputError
+from repack.index.place import open_place
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -69,6 +72,17 @@ WRITES = {
     "folder": ("os", ("replace", "unlink")),
     "bucket": ("obstore", ("put", "copy", "delete")),
 }
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_wheel_that_changes_while_it_is_copied_is_not_there(
+    kind: str, s3: S3Server, tmp_path: Path
+) -> None:
+    place, index = make_place(kind, tmp_path, s3)
+    with pytest.raises(OutputError, match="changed while it was copied"):
+        open_place(place).put("x/x.whl", tiny(tmp_path / "dist"), "0" * 64)
+    assert not list(index.rglob("*.*"))
 
 
 def make_place(kind: str, folder: Path, s3: S3Server) -> tuple[str, Path]:

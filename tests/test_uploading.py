@@ -170,8 +170,8 @@ def test_a_password_of_one_letter_stands_in_no_way_of_the_words(
     upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TWINE_PASSWORD", "b")
-    with TakingIndex(answers("403 Forbidden")) as server:
-        assert "403 Forbidden" in upload(server, code=1).error
+    with TakingIndex(says("403 Forbidden", words=b"bad b")) as server:
+        assert "403 Forbidden. Server says: bad *** [http-403]" in upload(server, code=1).error
 
 
 def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) -> None:
@@ -256,8 +256,11 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
     assert "cannot be compared [redirect]" in ran.error if is_hidden else what(ran.json)
 
 
-def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: Upload) -> None:
-    with TakingIndex() as server:
+@pytest.mark.parametrize("has_hashes", [True, False], ids=["by its page", "by its file"])
+def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(
+    *, has_hashes: bool, upload: Upload
+) -> None:
+    with TakingIndex(has_hashes=has_hashes) as server:
         server.meet([server.take_and_spoil])
         ran = upload(server, code=1)
     assert "let nobody install it" in ran.error

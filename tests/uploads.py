@@ -117,12 +117,15 @@ class TakingIndex(FaultServer):
         return "\n".join(lines).encode()
 
 
-def says(status: str, headers: dict[str, str] | None = None) -> Fault:
-    """Read what came, and answer so; the answer repeats the password, as it must not be shown."""
+def says(status: str, headers: dict[str, str] | None = None, words: bytes = b"") -> Fault:
+    """Read what came, and answer so; without words it repeats the password, not to be shown."""
 
     def fault(exchange: Exchange, _: Resource) -> None:
         exchange.body()
-        exchange.send(f"{status} {SECRET}", headers or {}, f"{SECRET} is wrong".encode())
+        if words:
+            exchange.send(status, headers or {}, words)
+        else:
+            exchange.send(f"{status} {SECRET}", headers or {}, f"{SECRET} is wrong".encode())
 
     return fault
 
