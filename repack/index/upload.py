@@ -234,7 +234,7 @@ def _check_uploaded(offer: Offer, index: _Index) -> None:
             message = "the server took it, and the index does not list it"
             raise FetchError(message, code="not-listed", file=where, hint=hint)
         time.sleep(pause)
-    if {link.sha256 or offer.file.sha256, index.web.hash_file(link.url)} != {offer.file.sha256}:
+    if index.web.hash_file(link.url) != offer.file.sha256:
         message = "the server took it, and has other bytes"
         hint = "let nobody install it: remove it there, and ask the index's keeper"
         raise FetchError(message, code="other-bytes", file=where, hint=hint)
