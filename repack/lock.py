@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeGuard
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -62,8 +62,12 @@ def read_lock(path: Path) -> Pins:
 
 def write_lock(path: Path, pins: Pins) -> None:
     """Put the pins into the file `path`, whole or not at all; the same pins give the same bytes."""
-    tables = [msgspec.structs.asdict(pins[key]) for key in sorted(pins)]
-    write(path, (_HEADING + format_toml({"version": 1, "source": tables})).encode())
+    text = f"{_HEADING}version = 1\n"
+    for key in sorted(pins):
+        fields = msgspec.structs.asdict(pins[key]).items()
+        lines = [f"{name} = {format_value(value)}\n" for name, value in fields]
+        text += "\n[[source]]\n" + "".join(lines)
+    write(path, text.encode())
 
 
 def difference(old: Pins, new: Pins) -> tuple[str, ...]:
@@ -82,29 +86,7 @@ def _describe(pin: Pin) -> str:
     return f"{pin.url} ({pin.filename}, {pin.size} bytes, sha256 {pin.sha256})"
 
 
-def format_toml(tables: Mapping[str, Any]) -> str:
-    """Return `tables` as TOML; a list of tables at the top becomes one table after the other."""
-    lists = {key: value for key, value in tables.items() if _holds_tables(value)}
-    lines = _lines({key: value for key, value in tables.items() if key not in lists})
-    for key, entries in lists.items():
-        for entry in entries:
-            lines += ["", f"[[{key}]]", *_lines(entry)]
-    return "\n".join([*lines, ""])
-
-
-def format_value(value: object) -> str:
-    """Return text, number, list or table as a TOML value."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(_lines(value))} }}"
-    if _holds_tables(value):
-        return "[\n" + "".join(f"    {format_value(item)},\n" for item in value) + "]"
-    # JSON's lists and texts are TOML's, but for the one control character that JSON lets through.
+def format_value(value: str | int) -> str:
+    """Return a text or a number as TOML."""
+    # JSON's texts are TOML's, but for the one control character that JSON lets through.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _lines(table: Mapping[str, object]) -> list[str]:
-    return [f"{key} = {format_value(value)}" for key, value in table.items()]
-
-
-def _holds_tables(value: object) -> TypeGuard[list[Mapping[str, object]]]:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
