@@ -24,15 +24,6 @@ from urllib.parse import urlsplit
 Fault = Callable[["Exchange", "Resource"], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A request that came; header names in lower case."""
-
-    path: str
-    headers: dict[str, str]
-    method: str = "GET"
-
-
 @dataclass(kw_only=True)
 class Resource:
     """What a path holds, and what happens to those who ask for it."""
@@ -44,17 +35,16 @@ class Resource:
 
 
 class Exchange:
-    """One request and the connection that it came by."""
+    """A request that came, header names in lower case, and the connection that it came by."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self._handler = handler
-        headers = {name.lower(): value for name, value in handler.headers.items()}
-        self.seen = Seen(path=handler.path, headers=headers, method=handler.command)
+        self.path, self.method = handler.path, handler.command
+        self.headers = {name.lower(): value for name, value in handler.headers.items()}
 
-    def body(self, count: int | None = None) -> bytes:
-        """Return what came after the head, or no more than `count` bytes of it."""
-        length = int(self.seen.headers.get("content-length", 0))
-        return self._handler.rfile.read(length if count is None else min(count, length))
+    def body(self) -> bytes:
+        """Return what came after the head."""
+        return self._handler.rfile.read(int(self.headers.get("content-length", 0)))
 
     def send(self, status: str, headers: dict[str, str], body: bytes = b"") -> None:
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
@@ -77,12 +67,12 @@ def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> N
     if resource.etag:
         headers["ETag"] = resource.etag
     status, body = "200 OK", resource.content
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", exchange.seen.headers.get("range", ""))
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", exchange.headers.get("range", ""))
     if asked and not asked[1]:
         # As PyPI does (pypi/warehouse issue 12823).
         exchange.send("501 Unsupported client range", {"Content-Length": "0"})
         return
-    if asked and exchange.seen.headers.get("if-range") in {None, resource.etag}:
+    if asked and exchange.headers.get("if-range") in {None, resource.etag}:
         start = int(asked[1])
         end = min(int(asked[2] or size) + 1, size)
         status, body = "206 Partial Content", resource.content[start:end]
@@ -90,7 +80,7 @@ def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> N
         if start >= size:
             status, headers["Content-Range"] = "416 Range Not Satisfiable", f"bytes */{size}"
     headers |= {"Content-Length": str(len(body)), "Accept-Ranges": "bytes"}
-    exchange.send(status, headers, b"" if exchange.seen.method == "HEAD" else body[:count])
+    exchange.send(status, headers, b"" if exchange.method == "HEAD" else body[:count])
 
 
 def ends_after(count: int) -> Fault:
@@ -142,7 +132,7 @@ class FaultServer:
     """The server; `url(path)` is where it listens, `seen` what it was asked."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[Exchange] = []
         self.connections = 0
         self.resources: dict[str, Resource] = {}
         self._context = context
@@ -159,7 +149,7 @@ class FaultServer:
                 self.raw_requestline = self.rfile.readline()
                 if self.raw_requestline and self.parse_request():
                     exchange = Exchange(self)
-                    outer.seen.append(exchange.seen)
+                    outer.seen.append(exchange)
                     with contextlib.suppress(OSError):
                         outer.respond(exchange)
 
@@ -205,7 +195,7 @@ class FaultServer:
         return [seen.path for seen in self.seen]
 
     def respond(self, exchange: Exchange) -> None:
-        resource = self.resources.get(exchange.seen.path)
+        resource = self.resources.get(exchange.path)
         if resource is None:
             exchange.send("404 Not Found", {"Content-Length": "0"})
             return
@@ -218,11 +208,11 @@ class PassingServer(FaultServer):
 
     def respond(self, exchange: Exchange) -> None:
         """Ask the same, and give the answer; the body as it is."""
-        seen, parts = exchange.seen, urlsplit(exchange.seen.path)
+        parts = urlsplit(exchange.path)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         place = str(parts.hostname), parts.port
         with contextlib.closing(HTTPConnection(*place, timeout=20)) as connection:
-            connection.request(seen.method, path, exchange.body() or None, seen.headers)
+            connection.request(exchange.method, path, exchange.body() or None, exchange.headers)
             answer = connection.getresponse()
             body = answer.read()
         passing = {"connection", "transfer-encoding"}

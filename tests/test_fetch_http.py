@@ -69,7 +69,7 @@ def to(place: str) -> Fault:
 def too_long(exchange: Exchange, resource: Resource) -> None:
     """Cut the body, and send a byte too many of the rest."""
     more = rest(CONTENT + b"x", "bytes 9000-{last}/{size}")
-    (more if "range" in exchange.seen.headers else CUT)(exchange, resource)
+    (more if "range" in exchange.headers else CUT)(exchange, resource)
 
 
 DAMAGED = CONTENT[:20_000] + b"?" + CONTENT[20_001:]

@@ -200,7 +200,7 @@ class TestAPrivateIndex:
 
         def guard(exchange: Exchange, resource: Resource) -> None:
             resource.faults.append(guard)
-            if exchange.seen.headers.get("authorization") == login:
+            if exchange.headers.get("authorization") == login:
                 serve(exchange, resource)
             else:
                 asked = {"WWW-Authenticate": 'Basic realm="team"', "Content-Length": "0"}
@@ -243,7 +243,7 @@ class TestAPrivateIndex:
 
         def only_pip(exchange: Exchange, resource: Resource) -> None:
             resource.faults.append(only_pip)
-            if exchange.seen.headers["user-agent"].startswith("pip/"):
+            if exchange.headers["user-agent"].startswith("pip/"):
                 serve(exchange, resource)
             else:
                 exchange.send("403 Forbidden", {"Content-Length": "0"})

@@ -67,16 +67,16 @@ class TakingIndex(FaultServer):
         return sum(seen.method == "POST" for seen in self.seen)
 
     def respond(self, exchange: Exchange) -> None:
-        if exchange.seen.method == "POST":
+        if exchange.method == "POST":
             next(self._faults)(exchange, Resource(content=b""))
             return
-        page = self.pages.get(exchange.seen.path) if not self.posts else None
-        *_, folder, name = exchange.seen.path.split("/")
+        page = self.pages.get(exchange.path) if not self.posts else None
+        *_, folder, name = exchange.path.split("/")
         if page is not None:
             page(exchange, Resource(content=b""))
         elif folder == "files" and name in self.files:
             exchange.send("200 OK", {}, self.files[name])
-        elif exchange.seen.path == "/simple/" or self._is_listed():
+        elif exchange.path == "/simple/" or self._is_listed():
             exchange.send("200 OK", {"Content-Type": "text/html"}, self._page())
         else:
             exchange.send("404 Not Found", {"Content-Length": "0"})
@@ -93,7 +93,7 @@ class TakingIndex(FaultServer):
 
     def keep(self, exchange: Exchange) -> bool:
         """Keep the file that came, unless there is one of its name."""
-        head = f"Content-Type: {exchange.seen.headers['content-type']}\r\n\r\n".encode()
+        head = f"Content-Type: {exchange.headers['content-type']}\r\n\r\n".encode()
         message = email.message_from_bytes(head + exchange.body())
         parts = {part.get_filename(): part.get_payload(decode=True) for part in message.walk()}
         [(name, content)] = [(name, content) for name, content in parts.items() if name]
