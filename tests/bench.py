@@ -173,7 +173,7 @@ def vendoring(place: Path) -> tuple[dict[str, float], dict[str, int]]:
     ours = [*command, "--mode", "vendor", "--source", wheel, "--python", CUDA_12.python, "-w", out]
     # Whatever has to be downloaded is downloaded now.
     answer = subprocess.run([*ours, "--dry-run", "--json"], check=True, stdout=subprocess.PIPE)
-    dlls = [Path(each["member"]).name for each in json.loads(answer.stdout)["carried"]]
+    dlls = [Path(dll["member"]).name for dll in json.loads(answer.stdout)["carried"]]
     ours += ["--offline"]
     seconds = {"vendor": timed(ours)}
     shutil.rmtree(out)
@@ -196,11 +196,11 @@ def fetched_only(place: Path) -> Path:
     return cache
 
 
-def unpacked(told: bytes, place: Path) -> Path:
+def unpacked(answer: bytes, place: Path) -> Path:
     """Return a folder with all DLLs of the wheels that ours took them from."""
     folder = place / "dlls"
     folder.mkdir()
-    origins = {tuple(each["origin"].split()) for each in json.loads(told)["carried"]}
+    origins = {tuple(dll["origin"].split()) for dll in json.loads(answer)["carried"]}
     for name, version in sorted(origins):
         filename = f"{name.replace('-', '_')}-{version}-py3-none-win_amd64.whl"
         (wheel,) = (Cache.default().root / "files").glob(f"*/{filename}")

@@ -91,7 +91,7 @@ def report(name: str, figures: dict[str, list[float]]) -> bool:
     search = statistics.median(figures["search"]) / statistics.median(untouched)
     more = statistics.median(b / a for a, b in zip(untouched, fixed, strict=True)) - 1
     lines = [f"{name}, medians of {ROUNDS}"]
-    lines += [f"  {what:18} {statistics.median(each):9.2f} ms" for what, each in figures.items()]
+    lines += [f"  {what:18} {statistics.median(times):9.2f} ms" for what, times in figures.items()]
     for what, share, limit in (
         ("the search", search, SEARCH_LIMIT),
         ("the fixed import more, by pairs", more, IMPORT_LIMIT),

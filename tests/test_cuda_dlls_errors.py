@@ -404,10 +404,10 @@ def test_an_accident_ends_nothing_else_and_is_told(what: str) -> None:
         machine.module.Windows = None
     else:
         machine.report.find_causes = None
-    told = str(machine.fail(make_native_error()))
-    assert told.startswith(str(make_native_error()))
-    assert f"{what} " in told
-    assert "failed: TypeError" in told
+    message = str(machine.fail(make_native_error()))
+    assert message.startswith(str(make_native_error()))
+    assert f"{what} " in message
+    assert "failed: TypeError" in message
     assert machine.registered == []
     assert machine.kernel.modules == {}
 

@@ -55,12 +55,12 @@ def test_the_dlls_are_found_in_every_layout_whoever_names_the_directory(
     assert windows.chosen() == {"npp": place}
 
 
-# What is said
+# What is message
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A machine on which the import fails, and parts of what is said."""
+    """A machine on which the import fails, and parts of what is message."""
 
     says: tuple[str, ...]
     keeps_quiet_about: tuple[str, ...] = ()
@@ -193,11 +193,11 @@ def test_the_error_says_what_is_the_matter_and_what_to_do(name: str, windows: Wi
     windows.install(**failure.build)
     windows.fill(failure.files)
     windows.env = dict(failure.env)
-    said = windows.import_cv2(before=failure.before)
+    message = windows.import_cv2(before=failure.before)
     for part in failure.says:
-        assert part in said
+        assert part in message
     for part in failure.keeps_quiet_about:
-        assert part not in said
+        assert part not in message
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ def test_the_scripts_folder_of_a_virtual_environment_is_not_where_windows_looks(
     windows.fill({root: {"pyvenv.cfg": f"home = {PREFIX}\n"}, rf"{root}\Scripts": NPP})
     windows.install(rf"{root}\Lib\site-packages")
     windows.env = {"__PYVENV_LAUNCHER__": rf"{root}\Scripts\python.exe"}
-    said = windows.import_cv2()
-    assert "nppc64_12.dll, nppif64_12.dll were not found" in said
+    message = windows.import_cv2()
+    assert "nppc64_12.dll, nppif64_12.dll were not found" in message
     reason = "holds nppc64_12.dll, nppif64_12.dll, but Windows looks beside the running program, "
-    assert rf"{reason}{PREFIX}\python.exe: {root}\Scripts" in said.splitlines()[-2]
+    assert rf"{reason}{PREFIX}\python.exe: {root}\Scripts" in message.splitlines()[-2]
 
 
 def test_a_host_program_finds_dlls_beside_it_and_is_told_of_the_python_that_has_pip(
@@ -250,8 +250,8 @@ def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
     windows.install(imports={"libfoo.dll": ["f"]}, families={}, others=("libfoo.dll",))
     windows.fill({r"C:\foo": {"libfoo.dll": dll("f")}})
     windows.env = {"CUDA_PATH": r"C:\foo"}
-    said = windows.import_cv2()
-    assert "libfoo.dll was not found. To fix it: set OPENCV_CUDA_DLL_DIRS" in said
+    message = windows.import_cv2()
+    assert "libfoo.dll was not found. To fix it: set OPENCV_CUDA_DLL_DIRS" in message
     windows.env = {"OPENCV_CUDA_DLL_DIRS": r"C:\foo"}
     assert windows.import_cv2() == WORKS
 

@@ -56,6 +56,6 @@ def test_the_command_says_how_much_is_right_and_writes_what_was_seen(
     options = ["--only", "path-on-python-3.7", "--jobs", "1", "-o", str(tmp_path)]
     assert main(options) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 right of 2"
-    told = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
-    assert (told["right"], told["of"]) == (2, 2)
+    document = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
+    assert (document["right"], document["of"]) == (2, 2)
     assert (tmp_path / "index.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

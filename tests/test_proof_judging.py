@@ -5,7 +5,7 @@ from pathlib import PureWindowsPath
 
 import pytest
 from proof.judging import find_faults
-from proof.machines import Loaded, Seen
+from proof.machines import Loaded, Outcome
 from proof.parts import WHEELS
 from proof.proving import list_runs
 from proof.scenarios import Wanted, read_scenarios
@@ -14,11 +14,11 @@ PLACES = {"site": "C:\\site", "python": "C:\\Python312"}
 NPP = "C:\\cuda\\bin\\nppc64_12.dll"
 
 
-def seen(
+def outcome(
     *files: str, end: str = "imports", message: str = "", claims: Mapping[str, str] | None = None
-) -> Seen:
+) -> Outcome:
     loaded = tuple(Loaded(file=PureWindowsPath(file)) for file in files)
-    return Seen(end=end, line=end, message=message, loaded=loaded, claims=claims or {})
+    return Outcome(end=end, line=end, message=message, loaded=loaded, claims=claims or {})
 
 
 IMPORTS = Wanted(sees="imports", answers={"npp*": "C:\\cuda\\bin"})
@@ -31,28 +31,36 @@ SAYS = Wanted(sees="fails", says=("{site}\\x",))
 SILENT = Wanted(sees="imports", silent=("C:\\cuda",))
 FFT = "C:\\cuda\\bin\\cufft64_11.dll"
 SECOND = Loaded(file=PureWindowsPath(NPP), is_second=True)
-TWICE = Seen(end="imports", line="", loaded=(SECOND,))
+TWICE = Outcome(end="imports", line="", loaded=(SECOND,))
 #: What is wanted, what was seen, and a part of the fault that it is.
 JUDGED = {
-    "right, in other letters": (IMPORTS, seen(NPP.upper()), ""),
-    "another end": (IMPORTS, seen(end="fails"), "it fails, and should not"),
-    "not loaded": (IMPORTS, seen(), "no npp* was loaded"),
-    "from elsewhere": (IMPORTS, seen(NPP, "D:\\nppif64_12.dll"), "came from D:\\"),
-    "says it": (SAYS, seen(end="fails", message="see C:\\site\\x"), ""),
-    "does not say it": (SAYS, seen(end="fails", message="x"), "it does not say 'C:\\\\site\\\\x'"),
-    "not silent": (SILENT, seen(NPP), "was loaded"),
-    "a claim that is true": (IMPORTS, seen(NPP, claims={"npp": "C:\\cuda\\bin\\"}), ""),
-    "a lie": (IMPORTS, seen(NPP, claims={"npp": "C:\\x"}), "npp from C:\\x; the loader took C:\\"),
-    "about nothing": (PLAIN, seen(claims={"cudnn": "C:\\cudnn"}), "the loader took none of it"),
-    "about what another loaded": (FOREIGN, seen(NPP, claims={"npp": "C:\\x"}), ""),
-    "not needed": (PLAIN, seen(NPP, FFT, claims=OF_NPP), "was loaded, and cv2 needs no cufft"),
-    "the driver's own": (PLAIN, seen(NPP, "C:\\w\\nvcuda.dll", claims=OF_NPP), ""),
+    "right, in other letters": (IMPORTS, outcome(NPP.upper()), ""),
+    "another end": (IMPORTS, outcome(end="fails"), "it fails, and should not"),
+    "not loaded": (IMPORTS, outcome(), "no npp* was loaded"),
+    "from elsewhere": (IMPORTS, outcome(NPP, "D:\\nppif64_12.dll"), "came from D:\\"),
+    "says it": (SAYS, outcome(end="fails", message="see C:\\site\\x"), ""),
+    "does not say it": (
+        SAYS,
+        outcome(end="fails", message="x"),
+        "it does not say 'C:\\\\site\\\\x'",
+    ),
+    "not silent": (SILENT, outcome(NPP), "was loaded"),
+    "a claim that is true": (IMPORTS, outcome(NPP, claims={"npp": "C:\\cuda\\bin\\"}), ""),
+    "a lie": (
+        IMPORTS,
+        outcome(NPP, claims={"npp": "C:\\x"}),
+        "npp from C:\\x; the loader took C:\\",
+    ),
+    "about nothing": (PLAIN, outcome(claims={"cudnn": "C:\\cudnn"}), "the loader took none of it"),
+    "about what another loaded": (FOREIGN, outcome(NPP, claims={"npp": "C:\\x"}), ""),
+    "not needed": (PLAIN, outcome(NPP, FFT, claims=OF_NPP), "was loaded, and cv2 needs no cufft"),
+    "the driver's own": (PLAIN, outcome(NPP, "C:\\w\\nvcuda.dll", claims=OF_NPP), ""),
     "twice": (PLAIN, TWICE, "nppc64_12.dll was loaded twice"),
 }
 
 
 @pytest.mark.parametrize(("wanted", "actual", "fault"), JUDGED.values(), ids=JUDGED)
-def test_every_difference_is_a_fault(wanted: Wanted, actual: Seen, fault: str) -> None:
+def test_every_difference_is_a_fault(wanted: Wanted, actual: Outcome, fault: str) -> None:
     faults = find_faults(wanted, actual, PLACES)
     assert [fault in text for text in faults] == ([True] if fault else [])
 

@@ -887,12 +887,12 @@ def _python_of(name):
     return "another build of " + PYTHON if python == PYTHON else python
 
 
-def _is_same(one, other):
+def _is_same(path, other):
     """Return whether two paths name one file or directory."""
     try:
-        return os.path.samefile(one, other)
+        return os.path.samefile(path, other)
     except (OSError, ValueError):
-        return os.path.normcase(one) == os.path.normcase(other)
+        return os.path.normcase(path) == os.path.normcase(other)
 
 
 def _is_below(path, folder):

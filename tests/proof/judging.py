@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PureWindowsPath
 
-from proof.machines import Seen
+from proof.machines import Outcome
 from proof.scenarios import IMPORTS, Wanted, fill
 from repack.dlls.families import Kind, classify
 
 
-def find_faults(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> tuple[str, ...]:
+def find_faults(wanted: Wanted, outcome: Outcome, places: Mapping[str, str]) -> tuple[str, ...]:
     """Return each difference in a line; none where all is right."""
-    faults = [*_judge_end(wanted, seen, places)]
-    if seen.end == wanted.sees:
-        faults += [*_judge_files(wanted, seen, places)]
-    if seen.end == IMPORTS:
-        faults += [*_judge_claims(wanted, seen), *_judge_modules(wanted, seen)]
+    faults = [*_judge_end(wanted, outcome, places)]
+    if outcome.end == wanted.sees:
+        faults += [*_judge_files(wanted, outcome, places)]
+    if outcome.end == IMPORTS:
+        faults += [*_judge_claims(wanted, outcome), *_judge_modules(wanted, outcome)]
     return tuple(faults)
 
 
@@ -28,39 +28,39 @@ def describe_wanted(wanted: Wanted, places: Mapping[str, str]) -> str:
     return "; ".join(parts)
 
 
-def _judge_end(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[str]:
-    if seen.end != wanted.sees:
-        yield f"it {seen.end}, and should not: {seen.line}"
+def _judge_end(wanted: Wanted, outcome: Outcome, places: Mapping[str, str]) -> Iterator[str]:
+    if outcome.end != wanted.sees:
+        yield f"it {outcome.end}, and should not: {outcome.line}"
     for text in wanted.says:
-        if fill(text, places) not in f"{seen.message}\n{seen.printed}":
+        if fill(text, places) not in f"{outcome.message}\n{outcome.printed}":
             yield f"it does not say {fill(text, places)!r}"
 
 
-def _judge_files(wanted: Wanted, seen: Seen, places: Mapping[str, str]) -> Iterator[str]:
+def _judge_files(wanted: Wanted, outcome: Outcome, places: Mapping[str, str]) -> Iterator[str]:
     """Yield where another file answered for a DLL than the one that should, or none."""
     for pattern, folder in wanted.answers.items():
         place = PureWindowsPath(fill(folder, places))
-        files = [dll.file for dll in seen.loaded if fnmatchcase(dll.name, pattern.lower())]
+        files = [dll.file for dll in outcome.loaded if fnmatchcase(dll.name, pattern.lower())]
         if not files:
             yield f"no {pattern} was loaded"
         for file in files:
             if file.parent != place:
                 yield f"{file.name} came from {file.parent}, not from {place}"
     for folder in wanted.silent:
-        for dll in seen.loaded:
+        for dll in outcome.loaded:
             if dll.file.is_relative_to(PureWindowsPath(fill(folder, places))):
                 yield f"{dll.file} was loaded, and nothing of its directory should be"
 
 
-def _judge_claims(wanted: Wanted, seen: Seen) -> Iterator[str]:
+def _judge_claims(wanted: Wanted, outcome: Outcome) -> Iterator[str]:
     """Yield where cv2's module says it chose a directory, and the loader took another's file.
 
     What was loaded before cv2 was, nobody chose.
     """
     foreign = {classify(name).family for name in wanted.foreign}
-    for family in seen.claims.keys() - foreign:
-        folder = seen.claims[family]
-        files = [dll.file for dll in seen.loaded if classify(dll.name).family == family]
+    for family in sorted(outcome.claims.keys() - foreign):
+        folder = outcome.claims[family]
+        files = [dll.file for dll in outcome.loaded if classify(dll.name).family == family]
         for file in files:
             if file.parent != PureWindowsPath(folder):
                 yield f"cv2 says that it took {family} from {folder}; the loader took {file}"
@@ -68,14 +68,14 @@ def _judge_claims(wanted: Wanted, seen: Seen) -> Iterator[str]:
             yield f"cv2 says that it took {family} from {folder}; the loader took none of it"
 
 
-def _judge_modules(wanted: Wanted, seen: Seen) -> Iterator[str]:
+def _judge_modules(wanted: Wanted, outcome: Outcome) -> Iterator[str]:
     """Yield the DLLs that were loaded twice, or though cv2, by its own word, needs none of them."""
-    needed = {*seen.claims, *(classify(name).family for name in wanted.foreign)}
-    for dll in seen.loaded:
+    needed = {*outcome.claims, *(classify(name).family for name in wanted.foreign)}
+    for dll in outcome.loaded:
         if not dll.concerns_cuda:
             continue
         if dll.is_second:
             yield f"{dll.file.name} was loaded twice, the second time from {dll.file.parent}"
         kind, family = classify(dll.name).kind, classify(dll.name).family
-        if seen.claims and kind is not Kind.DRIVER and family not in needed:
+        if outcome.claims and kind is not Kind.DRIVER and family not in needed:
             yield f"{dll.file} was loaded, and cv2 needs no {family}"

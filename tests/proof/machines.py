@@ -39,7 +39,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class Outcome:
     """How a program ended (`end`), in one line and in all that it said.
 
     `loaded` is what the loader says, `claims` what cv2's own module says that it chose.
@@ -95,7 +95,7 @@ def lay_out(
         disk.place(folder).mkdir(parents=True, exist_ok=True)
 
 
-def run_program(scenario: Scenario, disk: Disk, interpreter: Interpreter, limit: float) -> Seen:
+def run_program(scenario: Scenario, disk: Disk, interpreter: Interpreter, limit: float) -> Outcome:
     """Return what the scenario's program does on its machine; it is ended after `limit` seconds."""
     layout, places = _places(scenario, interpreter)
     job = {
@@ -164,7 +164,7 @@ _ESCAPE = re.compile(r"\\(\\|[0-9a-f]{4})")
 _CONCERNED = frozenset({Kind.CUDA, Kind.CUDNN, Kind.DRIVER})
 
 
-def describe_run(done: Finished, limit: float) -> Seen:
+def describe_run(done: Finished, limit: float) -> Outcome:
     """Return what came of a program, from all that it and the loader printed."""
     facts: dict[str, Any] = {}
     for line in done.output.splitlines():
@@ -173,7 +173,7 @@ def describe_run(done: Finished, limit: float) -> Seen:
     raised = facts.get("raised")
     modules = (Loaded(file=PureWindowsPath(file)) for file in facts.get("modules", ()))
     end, line = _describe_end(done, facts, limit)
-    return Seen(
+    return Outcome(
         end=end,
         line=line,
         message=raised["message"] if raised else "",

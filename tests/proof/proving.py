@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from proof.disks import ON_WINDOWS, windows_disk, wine_disk
 from proof.judging import describe_wanted, find_faults
-from proof.machines import Seen, lay_out, places_of, run_program
+from proof.machines import Outcome, lay_out, places_of, run_program
 from proof.parts import (
     Parts,
     cuda_of,
@@ -70,25 +70,27 @@ class Prover:
         places = places_of(run.scenario, run.python)
         wanted = describe_wanted(run.wanted, places)
         try:
-            seen = self._try(run)
+            outcome = self._try(run)
         except (AssertionError, RepackError) as error:
-            seen = Seen(end="fails", line=f"could not be tried: {error}")
-            faults: tuple[str, ...] = (seen.line,)
+            outcome = Outcome(end="fails", line=f"could not be tried: {error}")
+            faults: tuple[str, ...] = (outcome.line,)
         else:
-            faults = find_faults(run.wanted, seen, places)
+            faults = find_faults(run.wanted, outcome, places)
         return Cell(
             python=run.python,
             wheel=run.wheel,
             wanted=wanted,
-            seen=seen.line,
+            seen=outcome.line,
             faults=faults,
-            message=seen.message,
-            answers=tuple(dict.fromkeys(str(dll.file) for dll in seen.loaded if dll.concerns_cuda)),
-            log=seen.printed,
-            seconds=round(seen.seconds, 1),
+            message=outcome.message,
+            answers=tuple(
+                dict.fromkeys(str(dll.file) for dll in outcome.loaded if dll.concerns_cuda)
+            ),
+            log=outcome.printed,
+            seconds=round(outcome.seconds, 1),
         )
 
-    def _try(self, run: Run) -> Seen:
+    def _try(self, run: Run) -> Outcome:
         interpreter = self._pythons.provide(run.python)
         packages, dlls = collect_parts(self._parts, run, interpreter)
         folder = self._parts.folder / "machines"
