@@ -186,7 +186,7 @@ def _analyse_emitted(analysis: Analysis, supplement: Supplement) -> Analysis:
     needs = tuple(
         need
         for need in analysis.needs
-        if need.dll.key not in carried and not (need.is_cuda and supplement.requires)
+        if need.dll.key not in carried and not (need.dll.is_cuda and supplement.requires)
     )
     requires = correct_requirements(analysis.wheel.requires, analysis.numpy)
     wheel = replace(analysis.wheel, requires=(*requires, *supplement.requires))

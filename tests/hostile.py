@@ -234,6 +234,7 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "flag-without-meaning": {"flags": 0x80},
         "unix-link-extra": {"central_extra": extra(0x756E, bytes(14))},
         "strong-encryption-extra": {"local_extra": extra(0x0017, bytes(8))},
+        "descriptor-behind-stored-data": {"method": 0, **STREAMED, "after": STORED_END},
         "version-needed-9.9": {"both": {"needed": 99}},
         "version-needed-upper-byte": {"both": {"needed": 0x0314}},
         **{
@@ -278,7 +279,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
             "central": {"csize": MAX32},
             "central_extra": zip64(5 << 30),
         },
-        "descriptor-behind-stored-data": {"method": 0, **STREAMED, "after": STORED_END},
     },
     "layout": {"offset-inside-another-member": {"central": {"offset": 11}}},
 }

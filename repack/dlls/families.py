@@ -73,6 +73,16 @@ class Dll:
         return key_of(self.name)
 
     @property
+    def is_cuda(self) -> bool:
+        """Whether it is of the CUDA toolkit or of cuDNN."""
+        return self.kind in {Kind.CUDA, Kind.CUDNN}
+
+    @property
+    def is_nvidia(self) -> bool:
+        """Whether it is of these, or of NVIDIA's display driver."""
+        return self.is_cuda or self.family == "driver"
+
+    @property
     def original(self) -> str:
         """The key of the DLL before delvewheel renamed it, if it did."""
         return _MANGLED.sub("", self.key)

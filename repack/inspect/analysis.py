@@ -80,7 +80,7 @@ class Analysis:
     @property
     def toolkit_needs(self) -> tuple[Need, ...]:
         """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
-        return tuple(need for need in self.needs if need.is_cuda and need.in_wheel is None)
+        return tuple(need for need in self.needs if need.dll.is_cuda and need.in_wheel is None)
 
     def symbols(self, need: Need) -> tuple[str, ...]:
         """Return what the members that need the DLL ask of it, sorted."""
@@ -161,9 +161,9 @@ def _find_cuda(
     needs: Sequence[Need], claims: Sequence[Claim]
 ) -> tuple[int | None, tuple[int, int] | None]:
     """Return CUDA's major, and its version: the binary decides, the texts may say more."""
-    if not any(need.is_nvidia for need in needs):
+    if not any(need.dll.is_nvidia for need in needs):
         return None, None
-    majors = possible_majors(need.dll for need in needs if need.is_cuda)
+    majors = possible_majors(need.dll for need in needs if need.dll.is_cuda)
     fitting = [claim for claim in claims if majors is None or claim.major in majors]
     major = next((claim.major for claim in fitting), None)
     if majors and len(majors) == 1:

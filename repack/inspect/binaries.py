@@ -11,7 +11,7 @@ import msgspec
 
 from repack import __version__
 from repack.console import Task
-from repack.dlls.families import Dll, Kind, classify, key_of, partners
+from repack.dlls.families import Dll, classify, key_of, partners
 from repack.dlls.pe import Image, read_image
 from repack.files import Memory, sha256_of
 from repack.wheel.archive import Member
@@ -41,16 +41,6 @@ class Need:
     needed_by: tuple[str, ...]
     delayed: bool = False
     in_wheel: str | None = None
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether it is of the CUDA toolkit or of cuDNN."""
-        return self.dll.kind in {Kind.CUDA, Kind.CUDNN}
-
-    @property
-    def is_nvidia(self) -> bool:
-        """Whether it is of these, or of the display driver."""
-        return self.is_cuda or self.dll.family == "driver"
 
 
 def read_binaries(

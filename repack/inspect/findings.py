@@ -25,7 +25,6 @@ STAND_INS = "cv2/stand-ins"
 TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     Path(__file__).with_name("findings.toml").read_text("utf-8")
 )
-_OF_NVIDIA = {Kind.CUDA, Kind.CUDNN}
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
 _PYTHON_DLL = re.compile(r"python\d+t?\.dll")
 _OWN_PYTHON = re.compile(r"cp3\d+-(?!abi3).*")
@@ -62,9 +61,9 @@ def make_finding(code: str, member: str, *words: object) -> Finding:
 
 def _check_cuda(analysis: Analysis) -> Iterator[Row]:
     claims = analysis.claims
-    if analysis.cv2 and not any(need.is_nvidia for need in analysis.needs):
+    if analysis.cv2 and not any(need.dll.is_nvidia for need in analysis.needs):
         yield "not-cuda", "", f", though {', '.join(map(str, claims))}" if claims else ""
-    dlls = [need.dll for need in analysis.needs if need.is_cuda and need.dll.majors]
+    dlls = [need.dll for need in analysis.needs if need.dll.is_cuda and need.dll.majors]
     majors = possible_majors(dlls)
     if majors == frozenset():
         names = [f"{dll.name} (CUDA {', '.join(map(str, sorted(dll.majors)[:3]))})" for dll in dlls]
@@ -145,7 +144,7 @@ def _check_carried(analysis: Analysis) -> Iterator[Row]:
     driver = [member for member, dll in named.items() if dll.family == "driver"]
     if driver:
         yield "vendored-driver", driver[0], _join(driver)
-    carried = {member: dll for member, dll in named.items() if dll.kind in _OF_NVIDIA}
+    carried = {member: dll for member, dll in named.items() if dll.is_cuda}
     if not carried:
         return
     used = {need.in_wheel for need in analysis.needs}

@@ -20,7 +20,6 @@ ListWheel: TypeAlias = Callable[[str, str], Listing | None]
 
 #: The extra that brings cuDNN, where the binary can do without it.
 EXTRA = "dnn"
-_OF_NVIDIA = {Kind.CUDA, Kind.CUDNN}
 #: Libraries whose wheels never have a lower version than the toolkit that they came with.
 _AS_THE_TOOLKIT = {"cublas", "cudart", "nvjitlink", "nvrtc"}
 #: What `msvc-runtime` brings; Python has vcruntime140.dll and vcruntime140_1.dll itself.
@@ -44,7 +43,7 @@ def require_distributions(analysis: Analysis, list_wheel: ListWheel) -> Suppleme
         is_extra = need.dll.kind is Kind.CUDNN and Kind.CUDNN not in always
         if requirement := _requirement(need.dll, analysis):
             names.setdefault((is_extra, requirement), set()).add(need.dll.key)
-        elif need.dll.kind in _OF_NVIDIA and not need.delayed:
+        elif need.dll.is_cuda and not need.delayed:
             missing.append(need.dll.name)
     if missing:
         raise _no_distribution(analysis, missing)
@@ -61,7 +60,7 @@ def _requirement(dll: Dll, analysis: Analysis) -> str:
     """Return what brings the DLL, before anybody has looked into a wheel; "" for nothing."""
     if dll.kind is Kind.VC_RUNTIME and _VC_RUNTIME.fullmatch(dll.key):
         return "msvc-runtime<15,>=14"
-    if dll.kind not in _OF_NVIDIA or analysis.cuda_major is None:
+    if not dll.is_cuda or analysis.cuda_major is None:
         return ""
     name = index_requirement(dll, analysis.cuda_major)
     if not name or analysis.cuda_version is None or dll.family not in _AS_THE_TOOLKIT:

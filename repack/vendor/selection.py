@@ -18,7 +18,6 @@ from repack.wheel.names import rename_wheel
 from repack.wheel.reader import Wheel
 from repack.wheel.writer import Added, Carried, Copied
 
-_CARRIED = {Kind.CUDA, Kind.CUDNN}
 #: What is loaded by name fits its own release alone: all comes from one supplier.
 _OF_ONE_RELEASE = {"cudnn", "nvrtc"}
 _LOADED_BY_CUDNN = ("cublasLt64_{}.dll", "nvrtc64_{}0_0.dll")
@@ -94,7 +93,7 @@ def is_asked_for(dll: Dll, config: Config) -> bool:
 def may_carry(dll: Dll, config: Config) -> bool:
     """Return whether it may be in the wheel: by its family, and NVIDIA's licence or the user's."""
     allowed = may_be_shipped(dll) or dll.key in map(key_of, config.allow.unlisted_dlls)
-    return allowed and dll.kind in _CARRIED and is_asked_for(dll, config)
+    return allowed and dll.is_cuda and is_asked_for(dll, config)
 
 
 def _read_directory(folder: Path) -> Supplier:
@@ -103,14 +102,13 @@ def _read_directory(folder: Path) -> Supplier:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".dll")
     except OSError as error:
         raise not_read(folder, error) from error
-    kinds = {*_CARRIED, Kind.DRIVER}
     around = (
         _find_licences(str(path) for path in place.glob("*") if path.is_file())
         for place in (folder, *folder.parents)[:_LEVELS]
     )
     return Supplier(
         origin=str(folder),
-        images={str(path): read_image(path) for path in paths if classify(path.name).kind in kinds},
+        images={str(path): read_image(path) for path in paths if classify(path.name).is_nvidia},
         licences=next(filter(None, around), ()),
     )
 

@@ -240,8 +240,7 @@ def _parse_entry(path: Path, fields: tuple[int, ...], raw_name: bytes, extra: by
         offset=offset,
         mode=fields[15] >> 16,
     )
-    _check_kind(path, member, dos_attributes=fields[15] & 0xFF)
-    _check_packing(path, member, flags, needed)
+    _check_member(path, member, fields[15] & 0xFF, flags, needed)
     return _Entry(member, raw_name, fields[2:7], field is not None)
 
 
@@ -274,26 +273,23 @@ def _parse_extras(path: Path, name: str, raw_name: bytes, raw: bytes) -> dict[in
     return fields
 
 
-def _check_kind(path: Path, member: Member, *, dos_attributes: int) -> None:
-    """Raise InputError unless it is a plain file or an empty folder."""
+def _check_member(path: Path, member: Member, attributes: int, flags: int, needed: int) -> None:
+    """Raise InputError unless it is a file or an empty folder, packed as every reader knows."""
     if member.is_folder:
         is_special, kind = member.size > 0, stat.S_IFDIR
     else:
-        is_special, kind = bool(dos_attributes & _DOS_VOLUME_OR_FOLDER), stat.S_IFREG
+        is_special, kind = bool(attributes & _DOS_VOLUME_OR_FOLDER), stat.S_IFREG
         is_special |= bool(member.mode & _SET_ID_BITS)
     if is_special or stat.S_IFMT(member.mode) not in (0, kind):
-        what = f"is no plain file or empty folder (mode {member.mode:o}, {dos_attributes:#x})"
+        what = f"is no plain file or empty folder (mode {member.mode:o}, {attributes:#x})"
         refuse(path, what, "special-file", member.name)
-
-
-def _check_packing(path: Path, member: Member, flags: int, needed: int) -> None:
-    """Raise InputError unless it is packed as every reader knows."""
-    if flags & ~_KNOWN_FLAGS or member.method not in (STORED, DEFLATED) or needed > ZIP64_VERSION:
+    is_known = not flags & ~_KNOWN_FLAGS and needed <= ZIP64_VERSION
+    if member.method == STORED and member.size:
+        # Whoever reads it as a stream cannot know where it ends; uv refuses it as well.
+        is_known &= not flags & _DESCRIPTOR_FLAG
+    if not is_known or member.method not in (STORED, DEFLATED):
         how = f"flags {flags:#06x}, method {member.method}, version {needed}"
         refuse(path, f"is encrypted, or packed as few know: {how}", "unsupported", member.name)
-    if member.method == STORED and member.size and flags & _DESCRIPTOR_FLAG:
-        # Whoever reads it as a stream cannot know where it ends; uv refuses it as well.
-        refuse(path, "is stored with a data descriptor behind it", "data-descriptor", member.name)
 
 
 def _place_members(
