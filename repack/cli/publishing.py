@@ -129,14 +129,13 @@ def _answer(place: str, results: list[Result], *, failed: bool = False) -> Answe
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     changes = options.yank or options.unyank or options.remove
-    checks = options.check is not None
     uploads = any(getattr(options, key) for key in _UPLOADS)
+    publishes = not changes and options.check is None
     contradictions = {
         "--reason belongs to --yank": options.reason and not options.yank,
         "--project belongs to --yank, --unyank or --remove": options.project and not changes,
-        "DIST is published by a command of its own": options.dist and (changes or checks),
-        "an index that takes uploads is checked by --check URL, where pip installs from": uploads
-        and (changes or checks),
+        "DIST and an index that takes uploads belong to publishing; --check takes the URL that "
+        "pip installs from": (options.dist or uploads) and not publishes,
         "--check takes a URL, or belongs to --index-dir": options.check
         and ("://" not in options.check or getattr(options, _FOLDER)),
     }
