@@ -204,6 +204,12 @@ def test_options_take_the_place_of_what_the_file_says(
     assert not (repack.folder / "wheels").exists()
 
 
+@pytest.mark.parametrize("pythons", ["3.12", "3.12,3.13", "3.12 3.13"])
+def test_a_list_of_pythons_ends_where_a_wheel_begins(pythons: str, repack: Repack) -> None:
+    ran = repack("smoke", "--python", *pythons.split(), "gone.whl")
+    assert ran.error.startswith("gone.whl: there is no such file")
+
+
 NEXT_STEPS = {
     "dist": ([], "`repack report` makes a page of it, `repack publish` hands"),
     "elsewhere": (["-w", "made"], "`repack publish made` hands it on"),

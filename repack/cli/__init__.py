@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -120,8 +121,7 @@ _WHEELS = _option("WHEEL", "a wheel file", dest="wheels", nargs="+", type=Path)
 _DIST = _option("DIST", "what a build left (default: build.out)", dest="dist", nargs="?", type=Path)
 _PYTHONS: dict[str, Any] = {
     "dest": "build.python",
-    "nargs": "+",
-    "action": "extend",
+    "action": "append",
     "completer": lambda **_: DEFAULT_PYTHONS,
 }
 _PYTHON = _option(
@@ -268,12 +268,26 @@ COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Opt
 # The parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose lists of Pythons end where something else begins, such as a wheel."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's
+        words: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            is_python = re.match(r"3\.\d+t?(,|\Z)", word)
+            if is_python and words[-2:-1] in (["--python"], ["--assemble"]):
+                words[-1] += f",{word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     width = max(map(len, VARIABLES)) + 2
     variables = "\n".join(f"  {name:{width}}{text}" for name, text in VARIABLES.items())
     ending = f"environment:\n{variables}\n\n{_EXIT_CODES}"
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="repack",
         description="Make CUDA builds of opencv-python for Windows import on every Python, "
         "and prove it.",

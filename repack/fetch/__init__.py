@@ -166,7 +166,7 @@ class Supply:
         if fetched := self._find(known):
             return fetched
         if self.offline:
-            what = f"{known.filename} ({known.size} bytes)" if known else "what it is"
+            what = f"{known.filename} ({known.size} bytes)" if known else "its file"
             raise _not_offline(key, what)
         with self.cache.lock(key, self.progress):
             # Of several that start together one asks: its answer is as new for the others.
