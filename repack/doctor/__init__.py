@@ -236,7 +236,8 @@ def _find_faults(
     if not seen["failure"]:
         return
     if package.lost_dlls:
-        yield Fault(f"cv2 has lost {', '.join(package.lost_dlls)} of its wheel", _REINSTALL)
+        names = ", ".join(package.lost_dlls)
+        yield Fault(f"{names}, which the wheel brought, cannot be found", _REINSTALL)
     elif report["imports"]:
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
