@@ -283,3 +283,5 @@ def test_without_a_python_one_is_asked_for(repack: Repack) -> None:
     ran = repack("doctor")
     assert (ran.code, "python.exe" in ran.error) == (2, True)
     assert "there is no python.exe" in repack("doctor", repack.folder).error
+    (repack.folder / "app.exe").write_bytes(b"frozen")
+    assert "its maker adds what it lacks" in repack("fix", repack.folder / "app.exe").error

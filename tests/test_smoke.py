@@ -45,7 +45,9 @@ def tried(  # noqa: PLR0913 - each test turns one of them
 
 
 def test_a_wheel_that_works_passes(shelf: Path, tmp_path: Path) -> None:
-    outcome = tried(shelf, cv2_wheel(tmp_path, f"{CV2}\nprint('no line end', end='')"))
+    outcome = tried(
+        shelf, cv2_wheel(tmp_path, f"{CV2}\nprint('@repack [1]')\nprint('no line end', end='')")
+    )
     assert (outcome.status, outcome.reason) == (PASSED, "")
     assert (outcome.version, outcome.devices, outcome.driver) == ("4.99.0", "-1", "")
     assert outcome.summary == "works: OpenCV 4.99.0"
@@ -132,7 +134,7 @@ def test_the_wheel_sees_the_machine_that_is_imitated_and_nothing_of_ours(
     folders = (tmp_path / "a", tmp_path / "b")
     machine = Machine(
         dll_dirs=folders,
-        env={"CUDA_PATH": r"C:\CUDA"},
+        env={"CUDA_PATH": r"C:\CUDA", "Path": "more"},
         driver={"nvcuda.dll": ("cuInit", "cuGetDevice")},
     )
     text = rf"""{CV2}
@@ -140,7 +142,7 @@ assert 'REPACK_LEAK' not in os.environ
 assert not os.listdir()
 stand_in, _, path = os.environ['PATH'].partition(os.pathsep)
 assert open(os.path.join(stand_in, 'nvcuda.dll'), 'rb').read(2) == b'MZ'
-assert path.startswith({";".join(map(str, folders))!r})
+assert path.startswith({";".join(map(str, (*folders, "more;")))!r})
 assert os.environ['CUDA_PATH'] == r'C:\CUDA'
 """
     python = this_python(PYTHONPATH=str(tmp_path / "poison"), PYTHONSTARTUP="x")

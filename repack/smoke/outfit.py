@@ -125,7 +125,7 @@ def make_machine(
         for need in analysis.needs
         if need.dll.kind is Kind.DRIVER and not need.delayed and need.in_wheel is None
     }
-    return Machine(folders, {name.upper(): env[name] for name in env}, driver, carried)
+    return Machine(folders, env, driver, carried)
 
 
 def _find_dlls(analysis: Analysis) -> tuple[str, ...]:

@@ -120,12 +120,12 @@ class Probe:
     def _environment(self) -> dict[str, str]:
         """Return the environment of a task: the machine's own, and nothing of ours."""
         python, machine = self.outfit.interpreter, self.outfit.machine
+        variables = {name.upper(): value for name, value in machine.env.items()}
         own = "" if python.wine else python.env["PATH"]
-        folders = [*map(python.name, machine.dll_dirs), machine.env.get("PATH", ""), own]
-        path = ";".join(filter(None, folders))
+        folders = [*map(python.name, machine.dll_dirs), variables.get("PATH", ""), own]
+        variables["PATH"] = ";".join(filter(None, folders))
         # Wine says one line for each DLL that was not found, and who asked for it.
-        env = {**python.env, "WINEDEBUG": "-all,err+module"}
-        return python.with_variables(env, {**machine.env, "PATH": path})
+        return python.with_variables({**python.env, "WINEDEBUG": "-all,err+module"}, variables)
 
 
 def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome:
