@@ -133,6 +133,7 @@ def test_what_others_have_left_does_not_matter(site: Path) -> None:
         record.write(b"m\xfcll.txt,,\r\n")
     before = everything(site)
     fix(site)
+    assert b"\r\nm\xfcll.txt,,\r\n" in (site / INFO / "RECORD").read_bytes()
     undo(site)
     assert everything(site) == before
 
