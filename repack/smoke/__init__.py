@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -149,9 +149,12 @@ def _run_all(
     ):
         try:
             futures = {trial: pool.submit(run, trial) for trial in trials}
+            pending = set(futures.values())
             # On Windows Ctrl-C ends no wait that has no end of its own.
-            while wait(futures.values(), timeout=_TICK).not_done:
-                pass
+            while pending:
+                done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
             return {trial: future.result() for trial, future in futures.items()}
         except BaseException:
             # An interrupt reaches this thread alone; the others would go on to their end.
