@@ -1,6 +1,5 @@
 """HTTP by `requests`: the trust and the proxy of the user's pip, errors in a line, downloads."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ import urllib3.exceptions
 import repack
 from repack.console import Task
 from repack.errors import FetchError
-from repack.fetch.pip import read_settings
+from repack.fetch.pip import find_authorities, read_settings
 from repack.files import not_written, write
 
 _CHUNK = 2**20
@@ -54,8 +53,7 @@ def make_session() -> requests.Session:
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=PATIENCE))
     session.headers["User-Agent"] = f"repack/{repack.__version__}"
     session.headers["Accept-Encoding"] = "identity"
-    bundle = settings.get("cert") or os.environ.get("SSL_CERT_FILE", "")
-    session.verify = bundle if bundle and Path(bundle).exists() else True
+    session.verify = find_authorities() or True
     session.cert = settings.get("client-cert")
     if "proxy" in settings:
         session.proxies = dict.fromkeys(("http", "https"), settings["proxy"])

@@ -57,11 +57,18 @@ def read_settings() -> Mapping[str, str]:
     return _list_settings(tuple(sorted(_environment(names).items())))
 
 
+def find_authorities() -> str:
+    """Return the file or folder of certificates that the user names, "" where there is none."""
+    first = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+    paths = (*first, read_settings().get("cert"), os.environ.get("SSL_CERT_FILE"))
+    return next((path for path in paths if path and Path(path).exists()), "")
+
+
 def trust_settings() -> dict[str, str]:
     """Return the variables by which uv trusts whom pip trusts: the system's authorities too."""
-    variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-    cert = next(filter(None, map(os.environ.get, variables)), read_settings().get("cert"))
-    return {"UV_SYSTEM_CERTS": "true", **({"SSL_CERT_FILE": cert} if cert else {})}
+    path = find_authorities()
+    variable = "SSL_CERT_DIR" if Path(path).is_dir() else "SSL_CERT_FILE"
+    return {"UV_SYSTEM_CERTS": "true", **({variable: path} if path else {})}
 
 
 @functools.cache
