@@ -504,11 +504,14 @@ PLACES = {
         *("example-1.0.data/bogus/x", "example-1.0.data/Scripts/x", "example-1.0.data/scripts"),
         *("example-1.0.data/scripts/python.exe", "example-1.0.data/scripts/pythonw"),
         *("example-1.0.data/data/Python312.dll", "other-1.0.data/purelib/x.py"),
+        *("example-1.0.data/data/python312._pth", "example-1.0.data/scripts/pyvenv.cfg"),
     ),
     "startup-hook": (
         *("evil.pth", "EVIL.PTH", "example-1.0.data/purelib/evil.pth"),
         *("example-1.0.data/data/Lib/site-packages/evil.pth", "usercustomize/__init__.py"),
-        "sitecustomize.cp312-win_amd64.pyd",
+        *("sitecustomize.cp312-win_amd64.pyd", "example-1.0.data/data/evil.pth"),
+        *("example-1.0.data/data/Lib/usercustomize.pyc", "example-1.0.data/data/x.start"),
+        "example-1.0.data/data/lib/site-packages/sitecustomize.py",
     ),
 }
 
@@ -658,6 +661,7 @@ WELCOME_MEMBERS: dict[str, Changes] = {
     "cv2/empty/": {"content": b"", "mode": 0},
     "example-1.0.data/scripts/tool.py": {},
     "example-1.0.data/data/share/x.pth": {},
+    "example-1.0.data/data/share/sitecustomize.py": {},
     "example-1.0.data/platlib/cv2/python.py": {},
 }
 SCRIPTS = b"[console_scripts]\na.b-c_d = m : f.g [x, y]\n[gui_scripts]\nMy App = m:f\n"

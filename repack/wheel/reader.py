@@ -39,12 +39,14 @@ _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
 _DATA = re.compile(r"[^/]+\.data/", re.IGNORECASE)
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 # A file of such a name in the folder for scripts, or in that of the Python itself, is run in
-# its place.
-_INTERPRETER = re.compile(r"python(w|\d[\d.]*t?)?(\.exe|\.dll|\.com|\.bat|\.cmd)?", re.IGNORECASE)
+# its place, or decides what it imports.
+_INTERPRETER = re.compile(
+    r"python(w|\d[\d.]*t?)?(\.exe|\.dll|\.com|\.bat|\.cmd|\._pth)?|pyvenv\.cfg", re.IGNORECASE
+)
+# On Windows the folder of the Python itself is on sys.path, and its .pth files are run.
 _HOOK = re.compile(
-    r"([^/]+\.data/(purelib|platlib)/)?"
-    r"([^/]+\.(pth|start)|(site|user)customize(\.[^/]+|/__init__\.[^/]+))"
-    r"|[^/]+\.data/data/(.*/)?site-packages/[^/]+\.pth",
+    r"([^/]+\.data/(purelib/|platlib/|data/(lib/|dlls/|(.*/)?site-packages/)?))?"
+    r"([^/]+\.(pth|start)|(site|user)customize(\.[^/]+|/__init__\.[^/]+))",
     re.IGNORECASE,
 )
 
@@ -249,7 +251,7 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
             what = f"an installer knows {own} with {', '.join(_SCHEMES)}, and no other such place"
             refuse(archive.path, what, "data-scheme", name)
         if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rpartition("/")[2]):
-            what = "it would be run in place of the Python interpreter"
+            what = "it would be run in place of the Python interpreter, or rule it"
             refuse(archive.path, what, "data-scheme", name)
     for name in () if allow_startup_hook else startup_hooks(names):
         what = "Python would run it at each start, whether the package is imported or not"
