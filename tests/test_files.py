@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from repack import files
+from repack.errors import OutputError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such thing")
 #: A temporary file of another machine.
@@ -42,6 +43,19 @@ def test_whatever_is_raised_the_older_one_stays_alone(tmp_path: Path) -> None:
         write(tmp_path / "out.txt", KeyboardInterrupt())
     assert names(tmp_path) == ["out.txt"]
     assert (tmp_path / "out.txt").read_bytes() == b"old"
+
+
+def test_a_disk_that_tells_only_at_the_end_that_it_is_full_costs_no_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")  # as NFS does
+
+    (tmp_path / "out.txt").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match="no-space"):
+        write(tmp_path / "out.txt")
+    assert (names(tmp_path), (tmp_path / "out.txt").read_bytes()) == (["out.txt"], b"old")
 
 
 @posix
