@@ -46,9 +46,19 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     note: str = msgspec.field(default="", name="_note")
 
     @property
+    def project(self) -> str:
+        """The normalised name that the file name says."""
+        return parse_wheel_filename(self.filename)[0]
+
+    @property
     def version(self) -> Version:
         """The version that the file name says."""
         return parse_wheel_filename(self.filename)[1]
+
+    @property
+    def key(self) -> str:
+        """Where an index has it."""
+        return f"{self.project}/{self.filename}"
 
     @property
     def sha256(self) -> str:
@@ -94,7 +104,7 @@ def read_project(content: bytes, name: str, where: str) -> Project:
     """Return the project whose JSON page this is; InputError where publish did not write it."""
     project = _decode(content, Project, where)
     try:
-        names = {project.name, *(parse_wheel_filename(file.filename)[0] for file in project.files)}
+        names = {project.name, *(file.project for file in project.files)}
     except ValueError as error:
         raise _foreign_page(where, str(error)) from None
     if names != {name} or any(file.url != quote(file.filename) for file in project.files):
@@ -117,7 +127,7 @@ def _foreign_page(where: str, reason: str) -> InputError:
 
 def list_files(projects: Mapping[str, Project]) -> dict[str, File]:
     """Return the files that the pages list, by their keys."""
-    return {f"{name}/{file.filename}": file for name, it in projects.items() for file in it.files}
+    return {file.key: file for project in projects.values() for file in project.files}
 
 
 def format_project(name: str, files: Iterable[File]) -> bytes:

@@ -44,17 +44,11 @@ _Change = Callable[[str, Sequence[File]], Iterable[File]]
 
 
 class Offer(NamedTuple):
-    """A wheel that is to be in an index; `key` is where a static one has it."""
+    """A wheel that is to be in an index."""
 
-    key: str
     file: File
     path: Path
     metadata: bytes
-
-    @property
-    def project(self) -> str:
-        """The normalised name of its project."""
-        return self.key.partition("/")[0]
 
 
 class Result(NamedTuple):
@@ -87,8 +81,7 @@ def read_offers(
             with progress.task(f"Checking {path.name}", total=path.stat().st_size) as task:
                 wheel = read_wheel(path, allow_startup_hook=allow_startup_hook, task=task)
             check_size(path.name, wheel.size, max_size, record.carried if record else ())
-            key = f"{wheel.filename.name}/{path.name}"
-            offer = Offer(key, _describe_file(wheel, record), path, wheel.metadata)
+            offer = Offer(_describe_file(wheel, record), path, wheel.metadata)
             if offers.setdefault(path.name, offer).file.sha256 != wheel.sha256:
                 raise other_bytes(path, str(offers[path.name].path.parent))
     if not offers:
@@ -145,16 +138,16 @@ def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[R
     """Add the wheels; nothing is written where one of them is refused."""
     with place.hold_lock(progress):
         files, sizes = list_files(read_projects(place)), place.sizes()
-        actions = [_compare(offer, files.get(offer.key), place, sizes) for offer in offers]
+        actions = [_compare(offer, files.get(offer.file.key), place, sizes) for offer in offers]
         for offer, action in zip(offers, actions, strict=True):
             _put(offer, action, place, progress)
-        _settle(place, {offer.project for offer in offers}, partial(_add, offers, place.name))
-    return list(map(make_result, offers, actions))
+        _settle(place, {offer.file.project for offer in offers}, partial(_add, offers, place.name))
+    return [make_result(offer.file, action) for offer, action in zip(offers, actions, strict=True)]
 
 
-def make_result(offer: Offer, what: str) -> Result:
-    """Return what was done to a wheel."""
-    return _describe_change(offer.key, offer.file, what)
+def make_result(file: File, what: str) -> Result:
+    """Return what was done to a file."""
+    return Result(file.project, str(file.version), file.filename, what, file.sha256, file.size)
 
 
 def yank(
@@ -174,7 +167,7 @@ def yank(
         _settle(place, [name], change)
     action = "no longer yanked" if reason is None else "yanked"
     return [
-        _describe_change(key, files[key], "unchanged" if files[key].yanked == yanked else action)
+        make_result(files[key], "unchanged" if files[key].yanked == yanked else action)
         for key in keys
     ]
 
@@ -191,15 +184,12 @@ def remove(place: Place, version: Version, project: str, progress: Progress) -> 
         for key in keys:
             place.delete(key + METADATA)
             place.delete(key)
-    return [_describe_change(key, files.get(key), "removed") for key in keys]
-
-
-def _describe_change(key: str, file: File | None, what: str) -> Result:
-    """Return what was done to the file of that key, which a page may not tell of."""
-    name, version = _read_key(key)
-    filename = key.rpartition("/")[2]
-    sha256, size = (file.sha256, file.size) if file else ("", 0)
-    return Result(name, str(version), filename, what, sha256, size)
+    return [
+        make_result(files[key], "removed")
+        if key in files
+        else Result(name, str(version), key.rpartition("/")[2], "removed", "", 0)
+        for key in keys
+    ]
 
 
 def _settle(place: Place, names: Collection[str], change: _Change) -> None:
@@ -231,31 +221,31 @@ def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str
     Far away a listed file is known by its size.
     """
     expected = offer.file.sha256
-    is_near = place.near and offer.key in sizes
-    actual = place.sha256(offer.key) if is_near else expected
+    is_near = place.near and offer.file.key in sizes
+    actual = place.sha256(offer.file.key) if is_near else expected
     if (listed.sha256 if listed else actual) != expected:
         raise other_bytes(offer.path, place.name)
     if listed is None:
         return "added"
-    is_whole = sizes.get(offer.key) == offer.file.size and actual == expected
+    is_whole = sizes.get(offer.file.key) == offer.file.size and actual == expected
     return "there already" if is_whole else "restored"
 
 
 def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
     """Put one file and its metadata in place."""
     if action == "restored" and not place.near:
-        place.delete(offer.key)
+        place.delete(offer.file.key)
     if action != "there already":
         with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
-            place.put(offer.key, offer.path, offer.file.sha256)
+            place.put(offer.file.key, offer.path, offer.file.sha256)
             task.advance(offer.file.size)
-    replace(place, offer.key + METADATA, offer.metadata)
+    replace(place, offer.file.key + METADATA, offer.metadata)
 
 
 def _add(offers: Iterable[Offer], place: str, name: str, current: Iterable[File]) -> Iterable[File]:
     """Return the files with what is offered; what is there keeps its time and its yanking."""
     files = {file.filename: file for file in current}
-    for offer in (offer for offer in offers if offer.project == name):
+    for offer in (offer for offer in offers if offer.file.project == name):
         file, old = offer.file, files.get(offer.file.filename)
         if old is not None:
             if old.sha256 != file.sha256:

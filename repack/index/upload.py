@@ -102,7 +102,7 @@ class _Index(NamedTuple):
         pypiserver and GitLab send whoever asks for what they have not to a public index. What that
         has is not this index's, even under the same name.
         """
-        url = f"{self.url.rstrip('/')}/{offer.project}/"
+        url = f"{self.url.rstrip('/')}/{offer.file.project}/"
         page = self.web.read_page(url)
         if page is None:
             return None
@@ -138,7 +138,8 @@ def upload(
         for number, offer in enumerate(offers):
             if actions[number] == "added":
                 actions[number] = _send(offer, index)
-    return redact_url(index.url), list(map(make_result, offers, actions)), account.at(index.url)
+    results = [make_result(it.file, what) for it, what in zip(offers, actions, strict=True)]
+    return redact_url(index.url), results, account.at(index.url)
 
 
 def _find_index(web: Web, index_url: str) -> _Index:
