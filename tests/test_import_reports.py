@@ -248,11 +248,16 @@ def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
     windows: Windows,
 ) -> None:
     windows.install(imports={"libfoo.dll": ["f"]}, families={}, others=("libfoo.dll",))
-    windows.fill({r"C:\foo": {"libfoo.dll": dll("f")}})
-    windows.env = {"CUDA_PATH": r"C:\foo"}
-    message = windows.import_cv2()
-    assert "libfoo.dll was not found. To fix it: set OPENCV_CUDA_DLL_DIRS" in message
-    windows.env = {"OPENCV_CUDA_DLL_DIRS": r"C:\foo"}
+    needs_another = dll("f", imports={"libbar.dll": ["f"]})
+    windows.fill({r"C:\foo": {"libfoo.dll": needs_another}, r"C:\bar": {"libbar.dll": dll("f")}})
+    for variable, value, name in (
+        ("CUDA_PATH", r"C:\foo", "libfoo.dll"),
+        ("OPENCV_CUDA_DLL_DIRS", r"C:\foo", "libbar.dll"),
+    ):
+        windows.env = {variable: value}
+        cure = f"{name} was not found. To fix it: set OPENCV_CUDA_DLL_DIRS"
+        assert cure in windows.import_cv2()
+    windows.env = {"OPENCV_CUDA_DLL_DIRS": r"C:\foo;C:\bar"}
     assert windows.import_cv2() == WORKS
 
 

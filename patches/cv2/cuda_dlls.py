@@ -210,10 +210,14 @@ class Search:
         return tuple(at_load or files)
 
     def directories(self):
-        """Return the directories chosen, each once; first those that PATH has to have first."""
+        """Return the directories chosen, first those that PATH has to have first, and the user's.
+
+        What the user names may hold what a DLL there needs, or loads by name.
+        """
         ranks = {family: rank for rank, family in enumerate(PATH_FIRST)}
         ordered = sorted(self.choices, key=lambda choice: ranks.get(choice.family, len(ranks)))
-        return list(dict.fromkeys(choice.directory for choice in ordered))
+        chosen = [choice.directory for choice in ordered]
+        return list(dict.fromkeys(chosen + _split_variable(OVERRIDE)))
 
     def files_to_load(self):
         """Return the paths of the chosen files that the native module needs at load time."""

@@ -181,6 +181,7 @@ def expect(machine: Machine) -> Expectation:
     candidates = list_candidates(machine)
     expectation = Expectation(chosen=choose(machine, loader, candidates))
     loader.registered += [folder for folder, _ in expectation.chosen.values()]
+    loader.registered += [override] if override else []
     for name, (folder, _) in expectation.chosen.items():
         loader.load(rf"{folder}\{name}", folder)
     if machine.has_stand_in and not loader.load_name(DRIVER, ""):
