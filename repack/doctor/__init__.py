@@ -53,7 +53,9 @@ class Target:
         job = {"task": task, "module": module, **job}
         done = self.python.run_probe(probe, job, "-B", env=self.env, timeout=_TIMEOUT)
         facts = parse_facts(done.output)
-        return {"crash": find_fault(done, facts, _TIMEOUT), "output": done.output, **facts}
+        # What a program says that is no Python is all that is known of it.
+        facts = facts or {"output": done.output}
+        return {"crash": find_fault(done, facts, _TIMEOUT), **facts}
 
     def path(self, name: str) -> Path:
         """Return where a path of that Python's lies on this machine."""
@@ -97,7 +99,7 @@ def open_target(
         python = Interpreter(python=program, origin="given", wine=wine, drive=drive)
         env = python.with_variables(os.environ if ON_WINDOWS else python.env, variables)
         facts = Target(python=python, env=env, facts={}).ask(task)
-        python = replace(python, machine=find_machine(facts, facts["output"], program))
+        python = replace(python, machine=find_machine(facts, facts.get("output", ""), program))
         yield Target(python=python, env=env, facts=facts)
 
 

@@ -47,12 +47,10 @@ def work_folder(cache: Cache, name: str) -> Iterator[Path]:
 
     It lies among the system's temporary files where we may only read the cache.
     """
-    parent = cache.root / name
     with contextlib.ExitStack() as stack:
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            place = stack.enter_context(workspace(parent))
-        except (OSError, OutputError):
+            place = stack.enter_context(workspace(cache.folder(name)))
+        except OutputError:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         yield place
 
