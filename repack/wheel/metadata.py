@@ -5,10 +5,9 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import copy
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from email.parser import HeaderParser
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +83,8 @@ def _decode(content: bytes, file: Path, member: str, code: str) -> str:
         refuse(file, "it is not UTF-8", code, member)
 
 
-@cache
 def parse_requirement(line: str) -> Requirement | None:
-    """Return a Requires-Dist line as a requirement, not to be changed, None where it is none."""
+    """Return a Requires-Dist line as a requirement, None where it is none."""
     try:
         return Requirement(line)
     except InvalidRequirement:
@@ -109,27 +107,18 @@ def windows_environment(python: str) -> dict[str, str]:
     }
 
 
-def select_requirements(
-    requires: Iterable[str], python: str, extras: Collection[str] = ()
-) -> list[Requirement]:
-    """Return those of the Requires-Dist lines that hold on a Windows `python` with `extras`.
+def select_requirements(requires: Iterable[str], python: str) -> list[Requirement]:
+    """Return those of the Requires-Dist lines that hold on a Windows `python` without extras.
 
-    They come without their markers. A line that nobody understands is nobody's requirement.
+    A line that nobody understands is nobody's requirement.
     """
-    environments = [
-        {**windows_environment(python), "extra": extra} for extra in ("", *sorted(extras))
-    ]
-    result = []
+    environment = {**windows_environment(python), "extra": ""}
+    chosen = []
     for requirement in filter(None, map(parse_requirement, requires)):
-        try:
-            if requirement.marker and not any(map(requirement.marker.evaluate, environments)):
-                continue
-        except (UndefinedComparison, UndefinedEnvironmentName):
-            continue
-        chosen = copy(requirement)
-        chosen.marker = None
-        result.append(chosen)
-    return result
+        with suppress(UndefinedComparison, UndefinedEnvironmentName):
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                chosen.append(requirement)
+    return chosen
 
 
 def edit_metadata(
@@ -158,7 +147,7 @@ def edit_metadata(
         new += [line for line in more if line.split() not in known]
         if new != old:
             at = lines.index(old[0]) if old else len(lines)
-            lines = [line for line in lines if line not in old]
+            lines = [line for line in lines if not line.lower().startswith(start)]
             lines[at:at] = new
     return b"".join(lines) + body
 
@@ -193,8 +182,8 @@ def _split_headers(content: bytes) -> tuple[list[bytes], bytes, bytes]:
     """
     headers: list[bytes] = []
     lines = content.splitlines(keepends=True)
-    while lines and lines[0].strip(b"\r\n"):
-        line = lines.pop(0)
+    end = next((at for at, line in enumerate(lines) if not line.strip(b"\r\n")), len(lines))
+    for line in lines[:end]:
         if headers and line[:1] in b" \t":
             headers[-1] += line
         else:
@@ -202,7 +191,7 @@ def _split_headers(content: bytes) -> tuple[list[bytes], bytes, bytes]:
     newline = b"\r\n" if headers and headers[0].endswith(b"\r\n") else b"\n"
     if headers and not headers[-1].endswith((b"\n", b"\r")):
         headers[-1] += newline
-    return headers, newline, b"".join(lines)
+    return headers, newline, b"".join(lines[end:])
 
 
 class RecordEntry(NamedTuple):
