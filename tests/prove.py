@@ -69,6 +69,8 @@ def _prove_scenarios(
         and run.python in (options.python or [run.python])
     ]
     cells = do_all("Scenarios", runs, prover.fill_cell, options.jobs, progress)
+    if not (options.only or options.python or options.random):
+        prover.parts.sweep()
     return tell_stories(runs, cells)
 
 

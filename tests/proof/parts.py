@@ -4,9 +4,11 @@ All is fetched or made once, kept in the cache, and linked from there.
 """
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from repack.smoke.outfit import unpack_dlls
 from repack.wheel.archive import open_archive
 
 _TIMEOUT = 600.0
+_LONGEST_RUN = 2 * 3600.0
 #: Raise one when packages are installed, or DLLs made, in another way.
 _PACKAGE_FORMAT, _DLL_FORMAT = "1", "2"
 _PIP_OPTIONS = (
@@ -59,6 +62,18 @@ class Parts:
                 self._made[key] = make()
             made: Made = self._made[key]
             return made
+
+    def sweep(self) -> None:
+        """Remove what is kept and was not used: after each change of repack wheels are others.
+
+        What another run may have made is left alone.
+        """
+        paths = [made for made in self._made.values() if isinstance(made, Path)]
+        used = {folder for path in paths for folder in (path, *path.parents)}
+        for kind in ("built", "packages", "samples"):
+            for folder in (self.folder / kind).glob("*"):
+                if folder not in used and folder.stat().st_mtime < time.time() - _LONGEST_RUN:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 # The wheels under test

@@ -61,7 +61,7 @@ class Prover:
 
     def __init__(self, supply: Supply, pythons: Pythons, limit: float = LIMIT) -> None:
         """`limit` is in seconds, for each program."""
-        self._parts = Parts(supply)
+        self.parts = Parts(supply)
         self._pythons = pythons
         self._limit = limit
 
@@ -92,8 +92,8 @@ class Prover:
 
     def _try(self, run: Run) -> Outcome:
         interpreter = self._pythons.provide(run.python)
-        packages, dlls = collect_parts(self._parts, run, interpreter)
-        folder = self._parts.folder / "machines"
+        packages, dlls = collect_parts(self.parts, run, interpreter)
+        folder = self.parts.folder / "machines"
         folder.mkdir(parents=True, exist_ok=True)
         with windows_disk(interpreter) if ON_WINDOWS else wine_disk(interpreter, folder) as disk:
             lay_out(run.scenario, disk, interpreter, packages, dlls)
