@@ -103,7 +103,7 @@ class Wine(contextlib.ExitStack):
                 start_new_session=True,
             )
             self.enter_context(keeper)
-            self.callback(run, [self._server, "-k"], timeout=_TIMEOUT, env=env)
+            self.callback(end_programs, env)
             with contextlib.suppress(ToolError):
                 # Comes back when the services run: two programs that start before wait for minutes.
                 self._run_tool(env, "cmd.exe", "/c", "exit")
@@ -124,7 +124,7 @@ class Wine(contextlib.ExitStack):
                 # The registry is written when the server ends.
                 run([self._server, "-w"], timeout=_TIMEOUT, env=env)
             finally:
-                run([self._server, "-k"], timeout=_TIMEOUT, env=env)
+                end_programs(env)
         _complete_runtime(prefix / "drive_c" / "windows" / "system32")
         # Otherwise Wine would put its own files back one day.
         (prefix / ".update-timestamp").write_text("disable\n", encoding="ascii")
@@ -138,6 +138,14 @@ class Wine(contextlib.ExitStack):
             raise ToolError(
                 f"{' '.join(words)} {fault}", code="wine", hint=f"reinstall it: {_HINT}"
             )
+
+
+def end_programs(env: Mapping[str, str]) -> None:
+    """End all that runs in the prefix of `env`, and what Debian's Wine keeps for it in /tmp."""
+    run([env["WINESERVER"], "-k"], timeout=_TIMEOUT, env=env)
+    with contextlib.suppress(OSError):
+        sockets = (Path(env["WINEPREFIX"]) / "wineserver").read_text(encoding="ascii")
+        shutil.rmtree(Path("/tmp") / sockets)  # noqa: S108 - where that Wine has them
 
 
 def windows_path(path: Path) -> PureWindowsPath:

@@ -15,9 +15,8 @@ from pathlib import Path, PureWindowsPath
 
 from repack.errors import RepackError
 from repack.files import workspace
-from repack.process import run
 from repack.pythons.interpreter import Interpreter
-from repack.pythons.wine import copy_prefix
+from repack.pythons.wine import copy_prefix, end_programs
 
 ON_WINDOWS = sys.platform == "win32"
 USER = r"C:\Users\me"
@@ -125,7 +124,7 @@ def processes_in(prefix: Path) -> list[int]:
 
 def _end_programs(disk: WineDisk) -> None:
     """End whatever runs with the prefix, and wait until it has ended."""
-    run([disk.interpreter.env["WINESERVER"], "-k"], timeout=_END_TIMEOUT, env=disk.env)
+    end_programs(disk.env)
     until = time.monotonic() + _END_TIMEOUT
     while (left := processes_in(disk.prefix)) and time.monotonic() < until:
         for pid in left:
