@@ -51,7 +51,7 @@ def script(path: Path, text: str) -> Path:
 
 def answer(name: str = "cpython", system: str = "win-amd64", *, threaded: bool = False) -> str:
     """Return the line in which a Python says what it is."""
-    facts = {"version": [3, 14, 2], "implementation": name, "platform": system}
+    facts = {"version": "3.14.2", "implementation": name, "platform": system}
     return f"@repack {json.dumps({**facts, 'threaded': threaded})}"
 
 

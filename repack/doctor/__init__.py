@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from ntpath import dirname
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
@@ -38,8 +37,8 @@ _REINSTALL = (
 class Target:
     """A Python that is looked at, in an environment.
 
-    `facts` is what it says of itself, and of its import where it was asked to try that (probe.py);
-    names of paths in them are those of its Windows.
+    `facts` is what it says of itself, and of its import where it was asked to try that; names of
+    paths in them are those of its Windows.
     """
 
     python: Interpreter
@@ -48,10 +47,9 @@ class Target:
 
     def ask(self, task: str, **job: object) -> dict[str, Any]:
         """Return what the probe says; `crash` is why it did not come to its end, "" for none."""
-        probe = files(__package__).joinpath("probe.py")
         module = self.python.name(builtin_folder() / "cv2" / "cuda_dlls.py")
         job = {"task": task, "module": module, **job}
-        done = self.python.run_probe(probe, job, "-B", env=self.env, timeout=_TIMEOUT)
+        done = self.python.run_probe(job, "-B", env=self.env, timeout=_TIMEOUT)
         facts = parse_facts(done.output)
         # What a program says that is no Python is all that is known of it.
         facts = facts or {"output": done.output}

@@ -7,8 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import as_file
-from importlib.resources.abc import Traversable
+from importlib.resources import as_file, files
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -23,16 +22,7 @@ ON_WINDOWS = os.name == "nt"
 _TIMEOUT = 60.0
 #: Before the JSON of a program that is run on a Python, in a line of its own.
 _MARK = "@repack "
-# Runs on any Python 3; sysconfig's platform is that of the build, not of the machine.
-_PROGRAM = f"""
-import json, sys, sysconfig
-print({_MARK!r} + json.dumps(dict(
-    version=list(sys.version_info[:3]),
-    implementation=sys.implementation.name,
-    platform=sysconfig.get_platform(),
-    threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-)))
-"""
+#: By the platform that a Python was built for, whatever the machine is.
 _MACHINES = {"win-amd64": "x86-64", "win32": "x86", "win-arm64": "arm64"}
 # What a program needs of the machine, and nothing that would colour a test.
 _KEPT = (
@@ -103,9 +93,8 @@ class Interpreter:
             given["WINEPATH"] = given.pop("PATH")
         return {**env, **given}
 
-    def run_probe(  # noqa: PLR0913 - what a program is run with
+    def run_probe(
         self,
-        probe: Traversable,
         job: Mapping[str, object],
         *options: str,
         env: Mapping[str, str],
@@ -113,9 +102,9 @@ class Interpreter:
         cwd: Path | None = None,
         stop: threading.Event | None = None,
     ) -> Finished:
-        """Return what came of a program of ours that is handed `job` as JSON."""
-        with as_file(probe) as program:
-            words = [*self.command, *options, self.name(program), json.dumps(job)]
+        """Return what came of probe.py, which is handed `job`; `options` are Python's."""
+        with as_file(files(__package__).joinpath("probe.py")) as probe:
+            words = [*self.command, *options, self.name(probe), json.dumps(job)]
             return run(words, timeout=timeout, env=env, cwd=cwd, stop=stop)
 
 
@@ -147,14 +136,15 @@ def find_machine(facts: Mapping[str, Any], output: str, python: Path) -> str:
 
 def ask_python(unknown: Interpreter) -> Interpreter:
     """Return it with what it says of itself; InputError where it is no CPython for Windows."""
-    done = run([*unknown.command, "-I", "-S", "-c", _PROGRAM], timeout=_TIMEOUT, env=unknown.env)
+    job = {"task": "describe"}
+    done = unknown.run_probe(job, "-I", "-S", env=unknown.env, timeout=_TIMEOUT)
     facts = parse_facts(done.output)
     machine = find_machine(facts, done.output, unknown.python)
-    major, minor, micro = facts["version"]
+    minor = facts["version"].rpartition(".")[0]
     return replace(
         unknown,
-        version=f"{major}.{minor}{'t' if facts['threaded'] else ''}",
-        full_version=f"{major}.{minor}.{micro}",
+        version=f"{minor}t" if facts["threaded"] else minor,
+        full_version=facts["version"],
         machine=machine,
     )
 

@@ -176,7 +176,7 @@ def _key_of(trial: Trial, outfit: Outfit) -> str:
     machine = outfit.machine
     parts = [
         _FORMAT,
-        files(__package__).joinpath("probe.py").read_text(encoding="utf-8"),
+        files("repack.pythons").joinpath("probe.py").read_text(encoding="utf-8"),
         trial.sha256,
         outfit.interpreter.identity,
         sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),

@@ -6,7 +6,6 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,6 @@ class Probe:
             "driver": python.name(driver) if driver.is_dir() else "",
         }
         return python.run_probe(
-            files(__package__).joinpath("probe.py"),
             job,
             *("-I", "-S"),
             env=self._environment(),

@@ -1,16 +1,18 @@
-"""Runs inside the Python that is looked at: what it is, and what comes of its `import cv2`.
+"""Runs inside a Windows Python: what `repack smoke` tries there, and what `repack doctor` asks.
 
-Standard library only, Python 3.6 and later. The job in argv[1] (JSON) names the task. Each result
-is a marked line of ASCII, and each step is announced: after a crash the last ones tell where.
-Only the task "import" imports cv2.
+Standard library only, Python 3.6 to 3.14. The job in argv[1] (JSON) names the task. Each step is
+announced before it is taken, so that after a crash or a hang the last line tells where; each result
+is a marked line of ASCII.
 """
 
 import faulthandler
 import importlib.util
 import json
 import os
+import runpy
 import sys
 import sysconfig
+import traceback
 from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 
@@ -22,13 +24,9 @@ NUMPY = ("numpy", "numpy.core", "numpy.core.multiarray")
 MODULE_NOT_FOUND = 126
 
 
-class Loaded(BaseException):
-    """Ends an import where Windows has loaded the native module; no handler of errors takes it."""
-
-
 def say(**facts):
-    """Print facts at once."""
-    sys.stdout.write("\n" + MARK + json.dumps(facts) + "\n")
+    """Print facts as one marked line, at once."""
+    sys.stdout.write(MARK + json.dumps(facts) + "\n")
     sys.stdout.flush()
 
 
@@ -36,6 +34,98 @@ def describe_error(error):
     """Return an exception as Python's last line of a traceback would begin, "" for None."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ": ".join([type(error).__name__, *lines[:1]]) if error else ""
+
+
+# The smoke test: nothing of the machine but what the job names (-I, -S)
+
+
+def prepare(job):
+    """Make the process that of the machine that is imitated."""
+    # Wine takes TEMP and TMP from its registry, whatever the environment says.
+    os.environ["TEMP"] = os.environ["TMP"] = job["temporary"]
+    if job["driver"]:
+        # Where System32 would give the driver's own DLLs.
+        os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
+        if hasattr(os, "add_dll_directory"):
+            os.add_dll_directory(job["driver"])
+
+
+def run_pip(job):
+    """Run pip with the job's arguments, as `python -m pip` would."""
+    prepare(job)
+    say(step="pip")
+    package, *sys.argv[1:] = job["arguments"]
+    sys.path.insert(0, package)
+    runpy.run_module("pip", run_name="__main__", alter_sys=True)
+
+
+def first_import(job):
+    """Return cv2, from the folder under test."""
+    prepare(job)
+    # A package's .pth files run at the start of every Python that has it.
+    import site
+
+    sys.path.insert(0, job["packages"])
+    site.addsitedir(job["packages"])
+    say(step="import cv2")
+    import cv2
+
+    say(opencv=getattr(cv2, "__version__", ""))
+    return cv2
+
+
+def use(job):
+    """Take the steps of a user who has no GPU."""
+    cv2 = first_import(job)
+    import numpy as np
+
+    say(step="cv2.__version__")
+    check(cv2.__version__, "it is empty")
+    place, ours = map(os.path.normcase, (cv2.__file__, job["packages"]))
+    check(place.startswith(ours), "another cv2 answered: " + place)
+
+    say(step="cv2.resize")
+    image = np.arange(64 * 48 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    small = cv2.resize(image, (32, 24), interpolation=cv2.INTER_NEAREST)
+    check((small == image[::2, ::2]).all(), "it gave other pixels")
+
+    say(step="encoding and decoding a PNG")
+    encoded, data = cv2.imencode(".png", image)
+    check(encoded, "imencode gave nothing")
+    check((cv2.imdecode(data, cv2.IMREAD_COLOR) == image).all(), "the PNG has other pixels")
+
+    say(step="cv2.getBuildInformation")
+    check("OpenCV" in cv2.getBuildInformation(), "it does not name OpenCV")
+
+    say(step="a second import cv2")
+    import cv2 as again
+
+    check(again is cv2, "it gave another module")
+
+
+def ask_for_devices(job):
+    """Ask how many GPUs there are; any number will do, and an error that cv2 itself raises."""
+    cv2 = first_import(job)
+    say(step="cv2.cuda.getCudaEnabledDeviceCount")
+    try:
+        say(devices=str(cv2.cuda.getCudaEnabledDeviceCount()))
+    except AttributeError:
+        say(devices="no cv2.cuda")
+    except cv2.error as error:
+        say(devices=describe_error(error))
+
+
+def check(held, otherwise):
+    """Raise where something did not hold."""
+    if not held:
+        raise ValueError(otherwise)
+
+
+# What doctor asks: only the task "import" imports cv2
+
+
+class Loaded(BaseException):
+    """Ends an import where Windows has loaded the native module; no handler of errors takes it."""
 
 
 def describe(job):
@@ -165,17 +255,33 @@ def import_genuinely(job):
     say(opencv=getattr(cv2, "__version__", ""))
 
 
-TASKS = {"describe": describe, "look": look, "explain": explain, "import": import_genuinely}
+TASKS = {
+    "pip": run_pip,
+    "use": use,
+    "devices": ask_for_devices,
+    "describe": describe,
+    "look": look,
+    "explain": explain,
+    "import": import_genuinely,
+}
 
-if __name__ == "__main__":
+
+def main(job):
+    """Do the job; the last line of all says that it was done, or what went wrong."""
     # Python puts the folder of its program in front; nobody's cv2 is to be looked for in it.
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != own]
+    # Says where a crash is.
     faulthandler.enable()
-    job = json.loads(sys.argv[1])
     try:
         TASKS[job["task"]](job)
     except Exception as error:
-        say(error=str(error) or repr(error))
-        sys.exit(1)
+        traceback.print_exc()
+        say(error=describe_error(error))
+        return 1
     say(done=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
