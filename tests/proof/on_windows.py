@@ -162,6 +162,8 @@ def prove_on_windows(name: str, folder: Path, progress: Progress) -> Story:
         pypiserver(folder) as server,
         progress.task("repack on Windows", total=len(STEPS), unit="steps") as task,
     ):
+        # Each proof tries the wheels anew.
+        shutil.rmtree(desk.cache / "verdicts", ignore_errors=True)
         here, there = folder / "here", desk.disk.place(WORK)
         here.mkdir()
         for file in (ROOT / "repack.toml", ROOT / "repack.lock"):
