@@ -180,7 +180,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
     "a DLL of the wheel that is gone": (
         remove(f"cv2/{INITIALIZER}"),
         ON_PATH,
-        f"cv2/{INITIALIZER}, which the wheel brought, cannot be found",
+        f"{INITIALIZER}, which came with cv2, is gone",
         "look into the quarantine",
     ),
     "a NumPy that crashes": (

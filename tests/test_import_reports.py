@@ -140,6 +140,18 @@ FAILURES = {
         says=(rf"{CV2}\python-3.12\cv2.pyd is in no folder that cv2/config*.py names",),
         files={CV2: {"cv2.pyd": None}, rf"{CV2}\python-3.12": {"cv2.pyd": native(IMPORTS)}},
     ),
+    "DLLs-that-came-with-it-went-into-quarantine": Failure(
+        says=(
+            "nppc64_12.dll, nppif64_12.dll, which came with cv2, are gone. To fix it: ",
+            "--no-deps opencv-contrib-python==4.13.0; where it goes missing again",
+        ),
+        files={
+            rf"{SITE}\opencv_contrib_python-4.13.0.dist-info": {
+                "RECORD": "cv2/cv2.pyd,,\n" + "".join(f"cv2.libs/{name},,\n" for name in NPP),
+            },
+        },
+        build={"vendored": ["cv2.libs"]},
+    ),
     "it-needs-the-DLL-of-another-Python": Failure(
         says=(r"cv2\cv2.pyd is for Python 3.9, and this is Python 3.12",),
         build={**NO_FAMILIES, "imports": {"python39.dll": ["Py_Initialize"]}},

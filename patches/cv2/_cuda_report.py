@@ -21,7 +21,7 @@ if __package__:
 Cause = namedtuple("Cause", "code kind names file askers detail")
 NO_NATIVE, OTHER_PYTHON, OTHER_FOLDER = "no-native", "other-python", "other-folder"
 OTHER_PROCESS, NUMPY = "process", "numpy"
-MISSING, SPLIT, REJECTED, SYMBOL = "missing", "split", "rejected", "symbol"
+MISSING, LOST, SPLIT, REJECTED, SYMBOL = "missing", "lost", "split", "rejected", "symbol"
 FAILED_START, ERROR, OVERRIDE = "failed-start", "error", "override"
 
 CAUSES = {
@@ -31,6 +31,7 @@ CAUSES = {
     OTHER_PROCESS: "this Python is {detail}, and {file} is not",
     NUMPY: "NumPy {detail} is installed, and this build needs {names}",
     MISSING: "{names} {was} not found",
+    LOST: "{names}, which came with cv2, {verb} gone",
     SPLIT: "no directory holds all of {names}",
     REJECTED: "in {file}, {names} {verb} {fault}",
     SYMBOL: "{file} has no {names}, which {askers} needs",
@@ -77,6 +78,7 @@ CAUSE_PAGES = {
     OTHER_FOLDER: "missing-native",
     OTHER_PROCESS: "processor",
     NUMPY: "numpy",
+    LOST: "missing-native",
     SPLIT: "part",
     FAILED_START: "failed-start",
     ERROR: "error",
@@ -161,6 +163,7 @@ CAUSE_CURES = {
     NO_NATIVE: NATIVE_CURE,
     OTHER_PYTHON: NATIVE_CURE,
     OTHER_FOLDER: NATIVE_CURE,
+    LOST: NATIVE_CURE,
     OTHER_PROCESS: "install a Python that is {names}",
     NUMPY: 'python -m pip install "{names}"',
     OVERRIDE: "correct it or unset it",
@@ -267,7 +270,7 @@ class Explanation:
         """Return lines on who needs the DLLs that are missing."""
         names = {}  # files -> names of the DLLs that they need
         for cause in self.causes:
-            if cause.code in (MISSING, SPLIT):
+            if cause.code in (MISSING, LOST, SPLIT):
                 for name, askers in zip(cause.names, cause.askers):
                     files = ", ".join(sorted(map(os.path.basename, askers)))
                     names.setdefault(files, []).append(name)
@@ -622,7 +625,8 @@ class Walk:
         fault = self.search.faulty_files.get(name.lower())
         if fault:
             return reject(kind, fault, needed_by)
-        return Cause(MISSING, kind, [name], "", needed_by, "")
+        code = LOST if name.lower() in find_lost_dlls(self.search) else MISSING
+        return Cause(code, kind, [name], "", needed_by, "")
 
     def find_kind(self, name, asker):
         """Return what a DLL is: what the build says, or what the file is that needs it."""
@@ -819,18 +823,35 @@ def find_distributions(search):
         stem, _, kind = name.rpartition(".")
         parts = stem.split("-")
         is_opencv = name.lower().startswith("opencv") and len(parts) > 1
-        if is_opencv and kind in ("dist-info", "egg-info") and _has_cv2(search.root, name):
+        if is_opencv and kind in ("dist-info", "egg-info") and _has_cv2(search, name):
             distributions.append("{} {}".format(parts[0].replace("_", "-"), parts[1]))
     return sorted(distributions)
 
 
-def _has_cv2(root, name):
+def _has_cv2(search, name):
     """Return whether a distribution brought cv2; what has lost its RECORD may have."""
+    members = _read_record(search, name)
+    return not members or any(member.startswith("cv2/") for member in members)
+
+
+def find_lost_dlls(search):
+    """Return the lower-case names of the DLLs that came with cv2 and are not there any more."""
+    names = search.list_directory(search.root).names
+    folders = [names[name] for name in names if name.startswith("opencv")]
+    members = [member for folder in folders for member in _read_record(search, folder)]
+    dlls = [member for member in members if member.lower().endswith(".dll")]
+    lost = [dll for dll in dlls if not os.path.exists(os.path.join(search.root, dll))]
+    return {os.path.basename(dll).lower() for dll in lost}
+
+
+def _read_record(search, name):
+    """Return the members that a distribution brought, as its RECORD has them."""
     try:
-        with open(os.path.join(root, name, "RECORD"), "rb") as file:
-            return b"cv2/" in file.read()
+        with open(os.path.join(search.root, name, "RECORD"), "rb") as file:
+            lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return True
+        return []
+    return [line.rsplit(",", 2)[0].strip('"') for line in lines]
 
 
 def describe_distributions(search):

@@ -235,10 +235,7 @@ def _find_faults(
     """Yield what keeps the native module from being loaded."""
     if not seen["failure"]:
         return
-    if package.lost_dlls:
-        names = ", ".join(package.lost_dlls)
-        yield Fault(f"{names}, which the wheel brought, cannot be found", _REINSTALL)
-    elif report["imports"]:
+    if report["imports"]:
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
         cure = f"{obstacle.hint or _REINSTALL}; then {fix_command}" if obstacle else fix_command

@@ -86,12 +86,6 @@ class Package:
         return tuple(sorted(kept))
 
     @property
-    def lost_dlls(self) -> list[str]:
-        """The DLLs that the distribution brought and that are not there."""
-        dlls = [name for name in self.members if name.lower().endswith(".dll")]
-        return [name for name in dlls if not (self.root / name).is_file()]
-
-    @property
     def is_built_by_repack(self) -> bool:
         """Whether the wheel that was installed came from repack."""
         return BUILD_MODULE in self.members
