@@ -131,49 +131,37 @@ def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> B
 
 BAD_NAMES = {
     "bad-path": (
-        *("../evil.py", "cv2/../../evil.py", "cv2/..", "/abs/x", "//server/share/x", "/"),
-        *("cv2\\x", "cv2\\..\\..\\x", "a/./b", "a//b", "./", ""),
-        # Characters that nobody sees: control, format, separator, private, none at all.
-        *("cv2/evil.py\0.txt", "cv2/evil\n.py", "cv2/\x1b[2Jevil.py", "cv2/evil\x7f.py"),
-        *("cv2/evil\u202eyp.txt", "cv2/evil\u200b.py", "cv2/\ufeffevil.py", "cv2/evil\u2028.py"),
-        *("cv2/evil\ue000.py", "cv2/evil\ufffe.py"),
+        *("../evil.py", "/abs/x", "a/./b", "cv2\\x", ""),
+        # Characters that nobody sees: one that a terminal obeys, one that turns the text around.
+        *("cv2/\x1b[2Jevil.py", "cv2/evil\u202eyp.txt"),
     ),
     "windows-name": (
-        *("CON.py", "nul/x", "cv2/aux.tar.gz", "cv2/con .txt", "cv2/COM\u00b9", "cv2/CONOUT$"),
-        *("cv2/lpt9.dll", "cv2/evil.py.", "cv2/evil.py ", "cv2./evil.py", "cv2/.../evil.py"),
-        *("C:/x", "C:x", "cv2/a.py:ads", "what?", "cv2/*.py", "cv2/<x", "cv2/a|b", 'cv2/"x"'),
+        *("CON.py", "nul/x", "cv2/con .txt", "cv2/COM\u00b9", "cv2/CONOUT$"),
+        *("cv2/evil.py.", "cv2./evil.py", "C:x", "cv2/*.py"),
     ),
     "path-too-long": (f"cv2/{'a' * 256}.py", f"cv2/{'ä' * 130}.py", "/".join(["folder"] * 43)),
 }
 
 #: Name as it lies in the archive, and flags.
 BAD_ENCODINGS = {
-    "utf-8-flag-and-not-utf-8": (b"cv2/\xff\xfe.py", UTF8),
-    "utf-8-surrogate": (b"cv2/\xed\xa0\x80.py", UTF8),
     "utf-8-overlong-slash": (b"cv2\xc0\xafx.py", UTF8),
     "cp437": (b"cv2/\x81.py", 0),
-    "utf-8-without-flag": ("cv2/ü.py".encode(), 0),
 }
 
 DUPLICATES = {
     "same-name-other-content": (MODULE, "cv2/x.py"),
-    "same-name-same-content": ("cv2/x.py", "cv2/x.py"),
     "case": ("cv2/X.py", "cv2/x.py"),
-    "case-of-folder": ("CV2/x.py", "cv2/x.py"),
     "case-folding": ("cv2/straße.py", "cv2/STRASSE.py"),
     "composed-and-decomposed": ("cv2/\u00e4.py", "cv2/a\u0308.py"),
     "file-is-a-folder": ("cv2/a", "cv2/a/b.py"),
     "file-is-a-folder-behind-it": ("cv2/a/b/c.py", "cv2/a"),
     "file-and-folder-member": ("cv2/a", "cv2/a/"),
-    "folder-twice": ("cv2/a/", "cv2/a/"),
 }
 
 #: A member's name, and what differs in it.
 SPECIAL: dict[str, tuple[str, Changes]] = {
     "symlink": ("cv2/evil", {"content": b"/etc/passwd", "mode": 0o120777}),
-    "fifo": ("cv2/evil", {"mode": 0o010644}),
     "folder-bits-on-a-file": ("cv2/evil", {"mode": 0o040755}),
-    "unknown-kind": ("cv2/evil", {"mode": 0o170644}),
     "set-user-id": ("cv2/evil", {"mode": 0o104755}),
     "dos-folder-bit-on-a-file": ("cv2/evil", {"central": {"external": 0o100644 << 16 | 0x10}}),
     "dos-volume-label": ("cv2/evil", {"central": {"external": 0x08}}),
@@ -199,22 +187,17 @@ STREAMED = {"flags": DESCRIPTOR, "local": UNKNOWN}
 #: Code, name of the case, what differs in the member TEXT.
 CHANGED: dict[str, dict[str, Changes]] = {
     "header-mismatch": {
-        "unicode-name-extra": {"central_extra": unicode_name(b"x", b"evil")},
         "unicode-name-extra-with-right-checksum": {"central_extra": RENAMED},
         "unicode-name-extra-in-local-header": {"local_extra": RENAMED},
         "local-name": {"local_name": b"cv2/evil.txt"},
-        "local-name-in-other-case": {"local_name": b"cv2/Data.txt"},
         "local-compressed-size": {"local": {"csize": len(PACKED) - 1}},
         "local-flags": {"local": {"flags": UTF8}},
-        "local-descriptor-flag": {"local": {"flags": DESCRIPTOR}},
-        "listed-descriptor-flag": {"central": {"flags": DESCRIPTOR}},
         "local-version-needed": {"local": {"needed": 10}},
         "descriptor-and-half-of-the-sizes": {
             "flags": DESCRIPTOR,
             "local": {"crc": 0, "csize": 0},
             "after": NARROW_END,
         },
-        "packed-size-of-1-tib": {"central": {"csize": MAX32}, "central_extra": zip64(1 << 40)},
         "zip64-extra-absent-in-local": {"local": WIDE},
         "zip64-extra-contradicts-in-local": {"local_extra": zip64(5, SIZES[1])},
         "local-wide-sizes-differ": {
@@ -223,24 +206,15 @@ CHANGED: dict[str, dict[str, Changes]] = {
         },
         "extra-too-long": {"central_extra": struct.pack("<HH", 0x5455, 9) + b"x"},
         "extra-twice": {"central_extra": extra(0x5455, b"a") + extra(0x5455, b"b")},
-        "zip64-extra-twice": {"central": WIDE, "central_extra": zip64(*SIZES) * 2},
         "zip64-extra-empty": {"central_extra": extra(1, b"")},
         "zip64-extra-half": {"central": WIDE, "central_extra": zip64(SIZES[0])},
-        "zip64-extra-absent": {"central": WIDE},
-        "zip64-extra-contradicts": {"central_extra": zip64(SIZES[0], 5)},
     },
     "unsupported": {
         "encrypted": {"flags": 1},
-        "flag-without-meaning": {"flags": 0x80},
         "unix-link-extra": {"central_extra": extra(0x756E, bytes(14))},
-        "strong-encryption-extra": {"local_extra": extra(0x0017, bytes(8))},
         "descriptor-behind-stored-data": {"method": 0, **STREAMED, "after": STORED_END},
         "version-needed-9.9": {"both": {"needed": 99}},
-        "version-needed-upper-byte": {"both": {"needed": 0x0314}},
-        **{
-            f"method-{number}": {"both": {"method": number}}
-            for number in (1, 9, 12, 14, 20, 77, 93, 95, 98, 99)
-        },
+        "method-12": {"both": {"method": 12}},
     },
     "size-lie": {
         "inflates-to-more": {"both": {"usize": 5}},
@@ -248,8 +222,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
         "stored-sizes-differ": {"method": 0, "both": {"usize": 5}},
         "bytes-behind-the-data": {"data": PACKED + b"hidden"},
         "deflate-cut-short": {"data": PACKED[:-4]},
-        "deflate-empty": {"data": b""},
-        "archive-behind-the-data": {"data": PACKED + make_zip([])},
     },
     "crc": {
         "wrong-checksum": {"both": {"crc": 0xDEADBEEF}},
@@ -257,14 +229,12 @@ CHANGED: dict[str, dict[str, Changes]] = {
     },
     "bad-data": {
         "not-deflate": {"data": b"\xff" * 80},
-        "zlib-not-raw": {"data": zlib.compress(FILES[TEXT])},
         "incomplete-codes-that-only-some-inflaters-take": {
             "content": bytes(400),
             "data": bytes.fromhex("05c101010000008010fd3f5d5428a108212548e2d0"),
         },
     },
     "data-descriptor": {
-        "descriptor-absent": {"flags": DESCRIPTOR},
         "descriptor-of-wrong-checksum": {"flags": DESCRIPTOR, "after": WRONG_CRC},
         "descriptor-of-other-width": {"flags": DESCRIPTOR, "after": WIDE_END},
         "descriptor-narrow-beside-zip64": {
@@ -289,11 +259,7 @@ CHANGED_WHOLE: dict[str, dict[str, Changes]] = {
         "descriptor-without-its-flag": {"after": NARROW_END},
         "bytes-behind-the-descriptor": {"flags": DESCRIPTOR, "after": NARROW_END + b"evil"},
         "gap-between-members": {"before": b"hidden"},
-        "unlisted-member-of-a-listed-name": {
-            "before": Entry(name=TEXT, content=b"other content").local_record()
-        },
         "offset-of-1-tib": {"central": {"offset": MAX32}, "central_extra": zip64(1 << 40)},
-        "offset-behind-the-end": {"central": {"offset": 1 << 30}},
     },
     "bomb": {"size-of-1-tib": {"central": {"usize": MAX32}, "central_extra": zip64(1 << 40)}},
     "end-record": {
@@ -313,7 +279,6 @@ EVIL = make_zip([Entry(name="evil.py", content=b"import evil")])
 ENDS: dict[str, dict[str, Changes]] = {
     "end-record": {
         "locator-points-elsewhere": {"wide": True, "locator": {"offset": 7}},
-        "locator-on-another-disk": {"wide": True, "locator": {"disk": 1}},
         "wide-count-contradicts-narrow": {"wide": True, "end": {"count": 1, "disk_count": 1}},
         "wide-extensible-data": {"wide": True, "extensible": b"evil"},
         "wide-version-needed": {"wide": True, "end64": {"needed": 62}},
@@ -323,15 +288,12 @@ ENDS: dict[str, dict[str, Changes]] = {
         "count-too-low": {"end": {"count": 2, "disk_count": 2}},
         "count-too-high": {"end": {"count": 9, "disk_count": 9}},
         "directory-size-too-high": {"end": {"size": 100_000}},
-        "directory-offset-wrong": {"end": {"offset": 3}},
         "disk": {"end": {"disk": 1}},
         "bytes-behind-the-end": {"trailer": b"evil"},
-        "comment-holds-an-end-record": {"comment": b"x" + EVIL[-22:] + b"y"},
         "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
     },
     "layout": {
         "gap-before-directory": {"gap": b"hidden"},
-        "signing-block-before-directory": {"gap": bytes(24) + b"APK Sig Block 42"},
         "stub-counted": {"prefix": b"MZ" + bytes(100)},
     },
     "not-a-zip": {"many-zeros-behind-the-end": {"trailer": bytes(200_000)}},
@@ -339,29 +301,6 @@ ENDS: dict[str, dict[str, Changes]] = {
 
 
 # Archives that are put together otherwise
-
-
-def quoted_overlap() -> bytes:
-    """Return Fifield's bomb in small: each member's data begins with the next one's header."""
-    last = Entry(name="cv2/b", content=b"\0" * 500, method=DEFLATED)
-    inner = last.local_record()
-    header = inner[: len(inner) - len(last.packed)]
-    stored = b"\0" + struct.pack("<HH", len(header), len(header) ^ 0xFFFF)
-    first = Entry(name="cv2/a", content=header + last.content, method=DEFLATED, data=stored + inner)
-    body = first.local_record()
-    return body + listing(len(body), (first, 0), (last, len(body) - len(inner)))
-
-
-def listing(at: int, *entries: tuple[Entry, int]) -> bytes:
-    """Return the directory, at this place, of entries that lie where it says, and its end."""
-    directory = b"".join(entry.central_record(offset) for entry, offset in entries)
-    return directory + End().records(len(entries), len(directory), at)
-
-
-def appended(*, shifted: bool) -> bytes:
-    first = make_zip(sound())
-    entries = described(packed({MODULE: b"import evil\n"}))
-    return make_zip(entries, End(prefix=first, shifted=shifted))
 
 
 def hidden_before_the_end() -> bytes:
@@ -377,42 +316,20 @@ def many_small_bombs() -> bytes:
     return with_members(*(replace(bomb, name=f"cv2/{number}") for number in range(8)))
 
 
-UNLISTED = Entry(name="evil.py", content=b"x", listed=False)
-ABSENT = Entry(name="evil.py", content=b"x", present=False)
 DEFLATED_NOTHING: Changes = {"content": b"", "method": DEFLATED, "data": b""}
 OTHER_INFO = Entry(name="other-1.0.dist-info/METADATA", content=b"x")
 SAME_INFO = Entry(name="example-1.0.DIST-INFO/x", content=b"x")
 
 #: Code, name of the case, the archive.
 BUILT: dict[str, dict[str, Build]] = {
-    "layout": {
-        "unlisted-member": lambda: with_members(UNLISTED),
-        "second-archive-appended-and-counted": lambda: appended(shifted=True),
-        "quoted-overlap": quoted_overlap,
-    },
-    "header-mismatch": {
-        "listed-member-without-header": lambda: make_zip([*sound(), ABSENT]),
-    },
-    "end-record": {
-        "gap-before-the-end-record": hidden_before_the_end,
-        "second-archive-appended": lambda: appended(shifted=False),
-    },
-    "bomb": {
-        "bomb": lambda: with_member("cv2/zeros", bytes(80 << 20), method=DEFLATED),
-        "many-small-bombs": many_small_bombs,
-    },
+    "end-record": {"gap-before-the-end-record": hidden_before_the_end},
+    "bomb": {"many-small-bombs": many_small_bombs},
     "size-lie": {
         "empty-deflate-without-a-stream": lambda: with_member("cv2/empty", **DEFLATED_NOTHING),
-    },
-    "not-a-zip": {
-        "empty-file": lambda: b"",
-        "html": lambda: b"<!DOCTYPE html><html>404 Not Found</html>\n\n",
-        "one-local-header": lambda: b"PK\3\4",
     },
     "path-too-long": {"name-of-60-kb": lambda: with_member("a/" * 30_000 + "a")},
     "dist-info": {
         "no-dist-info": lambda: make_zip(packed(FILES)),
-        "no-member": lambda: make_zip([]),
         "two-dist-infos": dist_info({}, OTHER_INFO),
         "two-dist-infos-that-windows-takes-for-one": dist_info({}, SAME_INFO),
         "dist-info-of-another-project": dist_info({}, info="other-1.0.dist-info"),
@@ -437,7 +354,6 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "metadata-other-version": metadata("example", "2.0"),
         "metadata-two-names": metadata("example", "1.0", "Name: evil"),
         "metadata-two-requires-pythons": metadata("example", "1.0", *["Requires-Python: >=3"] * 2),
-        "metadata-two-versions": metadata("example", "1.0", "Version: 2.0"),
         "metadata-not-utf-8": RIGHT + b"\xff\xfe",
         "metadata-license-file-absent": LICENSED.replace(b"2.1", b"2.4"),
     },
@@ -460,10 +376,7 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
         "entry-point-outside": b"[console_scripts]\n../../evil = cv2:main\n",
         "entry-point-the-interpreter": b"[console_scripts]\npython = cv2:main\n",
         "entry-point-code": b"[console_scripts]\nx = m:f;import os\n",
-        "entry-point-dot-at-its-end": b"[console_scripts]\nx. = m:f\n",
-        "entry-point-no-function": b"[console_scripts]\nx = m\n",
         "entry-point-twice": b"[console_scripts]\nx = m:f\nx = m:g\n",
-        "entry-point-no-group": b"x = m:f\n",
     },
 }
 
@@ -475,18 +388,13 @@ ROWS: dict[str, dict[str, tuple[str, str, str] | None]] = {
     "lacks-a-member": {TEXT: None},
     "lacks-itself": {RECORD: None},
     "has-a-row-too-many": {"cv2/absent.py": ("cv2/absent.py", OTHER, "3")},
-    "has-a-folder": {"cv2/": ("cv2/", "", "")},
     "wrong-hash": {TEXT: (TEXT, OTHER, SIZE)},
     "wrong-size": {TEXT: (TEXT, DIGEST, "421")},
-    "negative-size": {TEXT: (TEXT, DIGEST, "-1")},
     "size-that-is-no-number": {TEXT: (TEXT, DIGEST, "many")},
     "no-hash": {TEXT: (TEXT, "", SIZE)},
     "md5": {TEXT: record_row(TEXT, FILES[TEXT], "md5")},
-    "unknown-hash": {TEXT: (TEXT, DIGEST.replace("sha256", "sha257"), SIZE)},
-    "hex-digest": {TEXT: (TEXT, f"sha256={'ab' * 32}", SIZE)},
     "hash-of-itself": {RECORD: (RECORD, OTHER, "9")},
     "row-twice": {"again": (TEXT, DIGEST, SIZE)},
-    "path-outside": {"outside": ("../../evil.py", "", "")},
 }
 
 
@@ -501,13 +409,11 @@ def with_rows(changes: dict[str, tuple[str, str, str] | None]) -> bytes:
 #: Members that lie where installers do something of their own.
 PLACES = {
     "data-scheme": (
-        *("example-1.0.data/bogus/x", "example-1.0.data/Scripts/x", "example-1.0.data/scripts"),
-        *("example-1.0.data/scripts/python.exe", "example-1.0.data/scripts/pythonw"),
-        *("example-1.0.data/data/Python312.dll", "other-1.0.data/purelib/x.py"),
-        *("example-1.0.data/data/python312._pth", "example-1.0.data/scripts/pyvenv.cfg"),
+        *("example-1.0.data/bogus/x", "example-1.0.data/scripts", "other-1.0.data/purelib/x.py"),
+        *("example-1.0.data/data/Python312._pth", "example-1.0.data/scripts/pyvenv.cfg"),
     ),
     "startup-hook": (
-        *("evil.pth", "EVIL.PTH", "example-1.0.data/purelib/evil.pth"),
+        *("EVIL.PTH", "example-1.0.data/purelib/evil.pth"),
         *("example-1.0.data/data/Lib/site-packages/evil.pth", "usercustomize/__init__.py"),
         *("sitecustomize.cp312-win_amd64.pyd", "example-1.0.data/data/evil.pth"),
         *("example-1.0.data/data/Lib/usercustomize.pyc", "example-1.0.data/data/x.start"),
@@ -517,9 +423,6 @@ PLACES = {
 
 FILENAMES = {
     "example-1.0.whl": "filename",
-    "example-1.0-x1-cp37-abi3-win_amd64.whl": "filename",
-    "example-1..0-cp37-abi3-win_amd64.whl": "filename",
-    "example-1.0-1-2-cp37-abi3-win_amd64.whl": "filename",
     "example-1.0+x-cp37-abi3-win_amd64.whl": "dist-info",
 }
 
@@ -603,7 +506,6 @@ STREAMED_WIDE: Changes = {
     "both": {"needed": 45},
 }
 UNSIGNED = descriptor(FILES[TEXT], len(PACKED), signed=False)
-UNSIGNED_WIDE = descriptor(FILES[TEXT], len(PACKED), signed=False, wide=True)
 LOCAL_WIDE: Changes = {"local": {**WIDE, "needed": 45}, "local_extra": zip64(*SIZES)}
 BOTH_WIDE: Changes = {**LOCAL_WIDE, "central": WIDE, "central_extra": zip64(*SIZES)}
 TIMES = {
@@ -628,7 +530,6 @@ WELCOME_CHANGES: dict[str, Changes] = {
         "local_extra": extra(1, b""),
         "after": WIDE_END,
     },
-    "data-descriptor-zip64-without-signature": {**STREAMED_WIDE, "after": UNSIGNED_WIDE},
     "unicode-name-extra-of-the-same-name": {
         "central_extra": unicode_name(TEXT.encode(), TEXT.encode())
     },
@@ -655,14 +556,10 @@ WELCOME_MEMBERS: dict[str, Changes] = {
     "cv2/console.py": {},
     "cv2/python.exe": {},
     "cv2/weights.pth": {},
-    "cv2/sitecustomize.py": {},
-    f"{INFO}/sboms/parts.cdx.json": {},
     "cv2/": {"content": b"", "mode": 0o040755, "central": {"external": 0o040755 << 16 | 0x10}},
     "cv2/empty/": {"content": b"", "mode": 0},
     "example-1.0.data/scripts/tool.py": {},
     "example-1.0.data/data/share/x.pth": {},
-    "example-1.0.data/data/share/sitecustomize.py": {},
-    "example-1.0.data/platlib/cv2/python.py": {},
 }
 SCRIPTS = b"[console_scripts]\na.b-c_d = m : f.g [x, y]\n[gui_scripts]\nMy App = m:f\n"
 TAG_SET = "cp310.cp39-cp310.cp39-win_amd64"
@@ -676,7 +573,6 @@ WELCOME_BUILT: dict[str, Build] = {
     "license-file-before-it-meant-something": dist_info({METADATA: LICENSED}),
     "entry-points-with-all-they-may-have": dist_info({ENTRY_POINTS: SCRIPTS}),
     "entry-points-of-other-groups": dist_info({ENTRY_POINTS: b"[other]\n../x = anything\n"}),
-    "entry-points-empty": dist_info({ENTRY_POINTS: b""}),
 }
 
 WELCOME: tuple[Case, ...] = (

@@ -95,11 +95,5 @@ def cv2_wheel(
     folder: Path, text: str = CV2, *, tag: str = "py3-none-any", requires: str = "numpy>=2"
 ) -> Path:
     """Return a wheel of a cv2 whose text is given; `requires` is a Requires-Dist line."""
-    return make_wheel(
-        folder,
-        {"cv2/__init__.py": text.encode()},
-        name="opencv_python",
-        version="4.99.0",
-        tag=tag,
-        requires=[requires],
-    )
+    path = folder / f"opencv_python-4.99.0-{tag}.whl"
+    return make_wheel(path, {"cv2/__init__.py": text.encode()}, requires=[requires])

@@ -38,7 +38,7 @@ def tiny(folder: Path, version: str = "1.0", *lines: str, name: str = NAME, valu
         f"{name}.py": f"value = {value}\n".encode(),
         f"{name}-{version}.dist-info/METADATA": metadata(name.replace("_", "-"), version, *lines),
     }
-    return make_wheel(folder, files, name=name, version=version, tag="py3-none-any")
+    return make_wheel(folder / f"{name}-{version}-py3-none-any.whl", files)
 
 
 def published(

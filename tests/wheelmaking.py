@@ -82,9 +82,6 @@ class Entry:
     #: What stands before the local header, and behind the content.
     before: bytes = b""
     after: bytes = b""
-    #: Whether the directory lists it, and whether it is there at all.
-    listed: bool = True
-    present: bool = True
 
     @property
     def raw_name(self) -> bytes:
@@ -171,10 +168,8 @@ def make_zip(entries: Sequence[Entry], end: End | None = None) -> bytes:
     directory: list[bytes] = []
     for entry in entries:
         body.write(entry.before)
-        if entry.listed:
-            directory.append(entry.central_record(body.tell() - shift))
-        if entry.present:
-            body.write(entry.local_record())
+        directory.append(entry.central_record(body.tell() - shift))
+        body.write(entry.local_record())
     body.write(end.gap)
     offset = body.tell() - shift
     listing = b"".join(directory)
@@ -223,34 +218,22 @@ def expanded_tags(tag: str) -> list[str]:
     return sorted(map(str, parse_tag(tag)))
 
 
-def make_wheel(  # noqa: PLR0913 - a wheel has these parts, and each is optional
-    path: Path,
-    files: Files,
-    *,
-    name: str = "",
-    version: str = "",
-    tag: str = "",
-    requires: Sequence[str] = (),
-    method: int = DEFLATED,
+def make_wheel(
+    path: Path, files: Files, *, requires: Sequence[str] = (), method: int = DEFLATED
 ) -> Path:
     """Write a wheel of `files` and return its path.
 
-    `path` is the wheel's, whose name then says name, version and tag, or a folder. `files` may
-    hold .dist-info files of its own; those it lacks are made. `tag` ("cp37-abi3-win_amd64") goes
-    into the name of a wheel in a folder.
+    `path` is the wheel's, whose name then says name, version and tag, or a folder for an example.
+    `files` may hold .dist-info files of its own; those it lacks are made.
     """
-    if path.suffix == ".whl":
-        name, version, *_, python, abi, platform = path.stem.split("-")
-        tag = f"{python}-{abi}-{platform}"
-    else:
-        name, version = name or "example", version or "1.0"
-        tag = tag or "cp37-abi3-win_amd64"
-        path = path / f"{name}-{version}-{tag}.whl"
+    if path.suffix != ".whl":
+        path = path / "example-1.0-cp37-abi3-win_amd64.whl"
+    name, version, *_, python, abi, platform = path.stem.split("-")
     info = f"{name}-{version}.dist-info"
     lines = [f"Requires-Dist: {requirement}" for requirement in requires]
     added = {
         f"{info}/METADATA": metadata(name.replace("_", "-"), version, *lines),
-        f"{info}/WHEEL": wheel_file(expanded_tags(tag)),
+        f"{info}/WHEEL": wheel_file(expanded_tags(f"{python}-{abi}-{platform}")),
     }
     missing = {member: text for member, text in added.items() if member not in files}
     members: dict[str, bytes | Path] = {**files, **missing}
