@@ -9,7 +9,7 @@ from genuine import fetch_index
 from proof.disks import Layout, WineDisk, lay_python, layout_of, wine_disk
 from windowslab import warm_wine
 
-from repack.fetch import Fetched, Supply
+from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import Finished, run
 from repack.pythons import Pythons
@@ -49,7 +49,7 @@ class Installation:
 
     def pip(self, *words: str | Path) -> str:
         """Return what Windows' own pip printed."""
-        package = _fetch("pip", self.interpreter.version).path
+        package = fetch_index("pip", python=self.interpreter.version).path
         user = ["--user"] if "PYTHONUSERBASE" in self.layout.env and words[0] == "install" else []
         options = [*_PIP_OPTIONS, *user] if words[0] == "install" else []
         names = [str(windows_path(word)) if isinstance(word, Path) else word for word in words]
@@ -59,7 +59,7 @@ class Installation:
 
     def install(self, *wheels: Path, numpy: str = "numpy<2") -> None:
         """Install wheels, and NumPy."""
-        needed = _fetch(numpy, self.interpreter.version).path
+        needed = fetch_index(numpy, python=self.interpreter.version).path
         self.pip("install", "--no-index", "--no-deps", needed, *wheels)
 
     def words(self, **env: str) -> list[str]:
@@ -69,10 +69,6 @@ class Installation:
             str(self.python),
             *(word for name in variables for word in ("--env", f"{name}={variables[name]}")),
         ]
-
-
-def _fetch(requirement: str, python: str) -> Fetched:
-    return fetch_index(requirement, python=python)
 
 
 @contextlib.contextmanager

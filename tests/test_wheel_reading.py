@@ -3,18 +3,16 @@
 import os
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import hostile
 import pytest
-from fetching import Told
 from hostile import FILES, TEXT
 from wheelmaking import DEFLATED, End, Entry, descriptor, make_wheel, make_zip
 
 from repack.errors import InputError
-from repack.wheel.archive import Member, open_archive
+from repack.wheel.archive import open_archive
 from repack.wheel.reader import read_member, read_wheel
 
 
@@ -103,21 +101,6 @@ def test_no_archive_that_lacks_its_end_beginning_or_any_byte_is_accepted(
 
 
 # Content
-
-
-def test_content_is_given_piece_by_piece_to_who_wants_it(tmp_path: Path) -> None:
-    truth = {**FILES, "cv2/big.bin": os.urandom(700_000) * 2}
-    taken: dict[str, list[bytes]] = {}
-
-    def collect(member: Member, pieces: Iterator[bytes]) -> None:
-        if "cv2/" in member.name:
-            taken[member.name] = list(pieces)
-
-    task = Told()
-    archive = read_wheel(make_wheel(tmp_path, truth), collect=collect, task=task).archive
-    assert {name: b"".join(pieces) for name, pieces in taken.items()} == truth
-    assert max(map(len, taken["cv2/big.bin"])) <= 1 << 20
-    assert task.done == sum(member.compressed_size for member in archive.members)
 
 
 def test_no_more_is_inflated_than_was_announced(tmp_path: Path) -> None:

@@ -110,22 +110,6 @@ def test_names_that_the_reader_would_refuse_are_not_written(
 # The form of what is written
 
 
-def test_headers_tell_nothing_of_the_machine(tmp_path: Path) -> None:
-    program = Entry(name="ä.exe", content=b"x", mode=0o100775)
-    (tmp_path / "in.whl").write_bytes(make_zip([program]))
-    copied = all_of(open_archive(tmp_path / "in.whl"))
-    written(tmp_path, Added(name="a.py", content=b"x"), *copied)
-    with zipfile.ZipFile(tmp_path / "out.whl") as judge:
-        assert [info.flag_bits for info in judge.infolist()] == [0, 0x800]
-        modes = [info.external_attr >> 16 for info in judge.infolist()]
-        assert modes == [0o100644, 0o100755]
-        for info in judge.infolist():
-            assert (info.create_system, info.create_version, info.extract_version) == (3, 20, 20)
-            assert (info.extra, info.comment) == (b"", b"")
-            assert info.date_time == (2020, 9, 13, 12, 26, 40)
-    assert os.name == "nt" or (tmp_path / "out.whl").stat().st_mode & 0o777 == 0o644
-
-
 TIMES = {
     "before-1980": (315_532_799, (1980, 1, 1, 0, 0, 0)),
     "odd-seconds-round-down": (1_582_934_401, (2020, 2, 29, 0, 0, 0)),
@@ -149,7 +133,7 @@ GOLDEN = "1af81d3344e19aa2750e20ce457d7d10b4c0c9603fd98582cafb62e53f955066"
 
 def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
     copied = Entry(name="copied.py", content=b"copied")
-    large = Entry(name="größe.txt", content=BIG, mode=0o100755)
+    large = Entry(name="größe.txt", content=BIG, mode=0o100775)
     (tmp_path / "source.whl").write_bytes(make_zip([copied, large]))
     (tmp_path / "file").write_bytes(BIG[:-1])
     archive = open_archive(tmp_path / "source.whl")
