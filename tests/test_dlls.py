@@ -28,27 +28,19 @@ HASH = "0123456789abcdef0123456789abcdef"
 #: By name: the family, and the first and last of the CUDA majors that the DLL can be of.
 TOOLKIT = {
     "nppc64_80.dll": ("npp", 8, 8),
-    "nppial64_11.dll": ("npp", 11, 11),
-    "nppif64_14.dll": ("npp", 14, 14),
     "cublasLt64_12.dll": ("cublas", 12, 12),
-    "nvblas64_11.dll": ("cublas", 11, 11),
     "cufft64_10.dll": ("cufft", 10, 11),
     "cufftw64_12.dll": ("cufft", 13, 13),
     "curand64_10.dll": ("curand", 10, 39),
-    "cusolver64_10.dll": ("cusolver", 10, 11),
     "cusolverMg64_11.dll": ("cusolver", 11, 12),
     "cusparse64_12.dll": ("cusparse", 12, 13),
-    "nvjpeg64_13.dll": ("nvjpeg", 13, 13),
     "nvrtc64_120_0.alt.dll": ("nvrtc", 12, 12),
     "nvrtc-builtins64_1210.dll": ("nvrtc", 12, 12),
-    "nvJitLink_120_0.dll": ("nvjitlink", 12, 12),
     "cudart32_110.dll": ("cudart", 11, 11),
     "nvvm64_40_0.dll": ("nvvm", 0, 0),
     "cupti64_2025.1.0.dll": ("cupti", 0, 0),
-    "nvToolsExt64_1.dll": ("nvtoolsext", 0, 0),
     "cudss64_0.dll": ("cuda-other", 0, 0),
     "cudnn64_7.dll": ("cudnn", 8, 10),
-    "cudnn_ops_infer64_8.dll": ("cudnn", 10, 12),
     "cudnn_engines_runtime_compiled64_9.dll": ("cudnn", 11, 39),
 }
 
@@ -97,7 +89,6 @@ def test_any_name_has_a_kind_and_case_changes_nothing(name: str) -> None:
 
 
 TOGETHER = {
-    "CUDA 10.2": (["npps64_10.dll", "cufft64_10.dll", "cudnn64_7.dll"], {10}),
     "CUDA 13": (["npps64_13.dll", "cufft64_12.dll", "cudnn64_9.dll"], {13}),
     "told by two together": (["cusparse64_12.dll", "cusolver64_11.dll"], {12}),
     "a contradiction": (["nppc64_12.dll", "cudart64_110.dll"], set()),
@@ -124,20 +115,13 @@ WHEELS = {
     ("nppc64_10.dll", 10): "",
     ("nppc64_11.dll", 11): "nvidia-npp-cu11",
     ("nppc64_14.dll", 14): "nvidia-npp==14.*",
-    ("cublasLt64_12.dll", 12): "nvidia-cublas-cu12",
     ("cufftw64_12.dll", 13): "nvidia-cufft==12.*",
-    ("cudart64_13.dll", 13): "nvidia-cuda-runtime==13.*",
     ("cupti64_2025.1.0.dll", 13): "nvidia-cuda-cupti==13.*",
-    ("nvToolsExt64_1.dll", 13): "nvidia-nvtx==13.*",
-    ("nvrtc64_112_0.dll", 11): "nvidia-cuda-nvrtc-cu11",
     ("nvrtc64_130_0.dll", 13): "nvidia-cuda-nvrtc==13.*",
     ("nvJitLink_110_0.dll", 11): "",
-    ("nvJitLink_120_0.dll", 12): "nvidia-nvjitlink-cu12",
     ("cudnn64_8.dll", 11): "nvidia-cudnn-cu11==8.*",
-    ("cudnn_ops64_9.dll", 12): "nvidia-cudnn-cu12==9.*",
     ("cudnn64_9.dll", 13): "nvidia-cudnn-cu13==9.*",
     ("nvcuda.dll", 12): "",
-    ("KERNEL32.dll", 12): "",
 }
 
 
@@ -227,8 +211,6 @@ def test_an_import_without_the_first_list_is_read_and_one_without_the_second_end
 
 REFUSED = {
     "empty": (b"", "empty file"),
-    "two bytes": (b"MZ", "Unable to read the DOS Header"),
-    "half a header": (whole_dll()[:1000], "its section table|it is cut short"),
     "cut at the end": (whole_dll()[:-600], "it is cut short: section"),
     "no file's name": (whole_dll().replace(b"KERNEL32", b"KERNEL|2"), r"called 'KERNEL\|2.dll'"),
     "a name that a terminal obeys": (whole_dll().replace(b"KERNEL32", b"KERNEL\x1b2"), "called"),

@@ -163,10 +163,6 @@ def test_the_genuine_files_of_the_index_stay_as_they_are(release: str) -> None:
             binaries(f"{OWN},", f"{CUDA},  # theirs", "LOADER_DIR"),
             f"import os\r\n\r\nBINARIES_PATHS = [{OWN}, LOADER_DIR] + BINARIES_PATHS\r\n",
         ),
-        "on one line, CUDA 13": (
-            "BINARIES_PATHS = [os.path.join(os.environ['CUDA_PATH'], 'bin'), LOADER_DIR]\n",
-            "BINARIES_PATHS = [LOADER_DIR]\n",
-        ),
         "as in issue 17632 of opencv, with PATH": (
             (
                 'BINARIES_PATHS = [\n    "E:/lib/opencv/build/bin/",\n    "C:/Program/CUDA"\n'

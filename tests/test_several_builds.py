@@ -113,7 +113,6 @@ NAMED = '[[build]]\nname = "{}"\n{}'.format
 #: A text, and how the reason begins.
 WRONG = {
     "no table": ("build = [3]", "[[build]] 1: name takes letters and digits "),
-    "no name": (NAMED("a", "[[build]]"), "[[build]] 2: name takes letters and digits "),
     "one name twice": (
         NAMED("cu-13", "") + NAMED("CU13", ""),
         "[[build]] 2: 'CU13' is one name with another ",
@@ -214,16 +213,6 @@ def test_one_that_fails_keeps_no_other_from_being_built_and_pins_nothing(three: 
     before = everything(three.folder)
     assert three("build", "cu12", "cu13", "-q").code == 0
     assert everything(three.folder) == before
-
-
-def test_each_source_has_to_be_ever_after_what_it_was(three: Repack) -> None:
-    assert three("build", "-q", "cu12", "cu13").code == 0
-    (three.folder / "12" / WHEEL).replace(three.folder / "13" / WHEEL)
-    cuda(three.folder, 12)
-    ran = three("build", "-q", "cu12", "cu13")
-    assert ran.code == 1
-    assert ran.error.startswith("build cu13: ")
-    assert "repack.lock says" in ran.error
 
 
 def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(
