@@ -116,8 +116,7 @@ class Machine:
         **build: object,
     ) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
-        #: Other names of directories, and whether the disk numbers its files.
-        self.aliases: dict[str, str] = {}
+        #: Whether the disk numbers its files.
         self.is_numbered = True
         #: What comes of looking at a file or directory.
         self.errors = errors or {}
@@ -172,12 +171,8 @@ class Machine:
         return path.os
 
     def resolve(self, path: str) -> str:
-        r"""Return the one name of a file or directory: no alias, no \\?\ in front."""
-        text = ntpath.normcase(ntpath.normpath(path.removeprefix("\\\\?\\")))
-        for alias, directory in self.aliases.items():
-            if f"{text}\\".startswith(f"{alias.lower()}\\"):
-                text = ntpath.normcase(directory) + text[len(alias) :]
-        return text
+        r"""Return the one name of a file or directory: no \\?\ in front."""
+        return ntpath.normcase(ntpath.normpath(path.removeprefix("\\\\?\\")))
 
     def listdir(self, directory: str) -> list[str]:
         self.calls.append(f"list {directory}")

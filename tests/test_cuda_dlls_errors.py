@@ -1,8 +1,7 @@
 """What a failed import of cv2 says, on a made-up Windows: what test_import_reports cannot show."""
 
 import importlib.util
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +33,7 @@ from machines import (
 
 from repack.dlls.families import FAMILIES
 
-GOLDEN = Path(__file__).parent / "golden" / "messages"
+MESSAGES = Path(__file__).parent / "golden" / "messages"
 PAGES = Path(__file__).parents[1] / "docs" / "import-failed"
 NVIDIA = f"{SITE}\\nvidia\\npp\\bin"
 CUBLAS_DLL = dll("f", imports={"cublasLt64_12.dll": ["g"]})
@@ -74,72 +73,27 @@ def make_old(
     return Machine({place: OLD}, environ, **facts, **options)
 
 
-def explain_numpy(version: str, **options: Any) -> str:  # noqa: ANN401 - whatever a machine takes
-    """Return the message where NumPy says that its core does not import."""
-    machine = make_sound(**options)
-    machine.sys.modules["numpy"] = SimpleNamespace(__version__=version)
-    return str(machine.fail(ImportError("numpy.core.multiarray failed to import")))
-
-
 # Whole messages
 
 
-def nothing_anywhere() -> str:
-    imports = {**IMPORTS, "cublas64_12.dll": ["f"], "cudnn64_9.dll": ["g"]}
-    families = {"npp": NPP, "cublas": CUBLAS, "cudnn": CUDNN}
-    environ = {"PATH": f"{SYSTEM};D:\\tools;relative"}
-    return Machine({}, environ, imports=imports, families=families).explain()
-
-
-def toolkits_for_other_processors() -> str:
-    places = {BIN: dict.fromkeys(NPP, X86), "D:\\arm": dict.fromkeys(NPP, ARM64)}
-    return Machine(places, {**TOOLKIT_SET, "PATH": "D:\\arm"}).explain()
-
-
-def an_old_run_time_of_a_host_program() -> str:
-    machine = make_sound(modules={"msvcp140.dll": "C:\\Blender\\msvcp140.dll"})
-    machine.kernel.program = "C:\\Blender\\blender.exe"
-    version = b"\xbd\x04\xef\xfe\0\0\1\0\x1b\0\x0e\0\0\0\x98\x73"
-    machine.add("C:\\Blender", {"blender.exe": GOOD, "msvcp140.dll": GOOD + version})
-    return machine.explain(1114)
-
-
-def no_driver_and_several_distributions() -> str:
-    machine = make_sound(imports={**IMPORTS, "nvcuda.dll": ["cuInit"]})
-    names = ["opencv_python-4.9.0.80.dist-info", "opencv_contrib_python-4.13.0.dist-info"]
-    machine.add(SITE, names)
-    return machine.explain()
-
-
-def an_override_that_is_gone() -> str:
-    with pytest.raises(ImportError) as caught:
-        Machine({}, {"OPENCV_CUDA_DLL_DIRS": "D:\\gone"}).load()
-    return str(caught.value)
-
-
-CASES: dict[str, Callable[[], str]] = {
-    "a_32_bit_python": lambda: make_sound(program=X86).explain(193),
-    "a_toolkit_of_another_major": lambda: Machine(
-        {"D:\\13": ["nppc64_13.dll"]}, {"CUDA_PATH": "D:\\13"}
-    ).explain(),
-    "an_older_dll_that_another_package_loaded": lambda: make_old(
-        "C:\\torch\\lib", modules={NPP[0]: f"C:\\torch\\lib\\{NPP[0]}"}
-    ).explain(127),
-    "an_old_run_time_of_a_host_program": an_old_run_time_of_a_host_program,
-    "an_override_that_is_gone": an_override_that_is_gone,
-    "another_numpy": lambda: explain_numpy("2.3.1"),
-    "no_driver_and_several_distributions": no_driver_and_several_distributions,
-    "nothing_anywhere": nothing_anywhere,
-    "smart_app_control": lambda: make_sound().explain(4551),
-    "toolkits_for_other_processors": toolkits_for_other_processors,
+GOLDEN = {
+    "nothing_anywhere": Machine(
+        {},
+        {"PATH": f"{SYSTEM};D:\\tools;relative"},
+        imports={**IMPORTS, "cublas64_12.dll": ["f"], "cudnn64_9.dll": ["g"]},
+        families={"npp": NPP, "cublas": CUBLAS, "cudnn": CUDNN},
+    ),
+    "toolkits_for_other_processors": Machine(
+        {BIN: dict.fromkeys(NPP, X86), "D:\\arm": dict.fromkeys(NPP, ARM64)},
+        {**TOOLKIT_SET, "PATH": "D:\\arm"},
+    ),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", GOLDEN)
 def test_the_message_is_the_golden_one(name: str) -> None:
-    golden = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
-    assert CASES[name]() + "\n" == golden
-    assert set(re.findall(r"example\.com/([\w-]+)/", golden)) & pages_of_the_module()
+    golden = (MESSAGES / f"{name}.txt").read_text(encoding="utf-8")
+    assert GOLDEN[name].explain() + "\n" == golden
 
 
 def pages_of_the_module() -> set[str]:
@@ -202,7 +156,6 @@ def test_a_number_that_windows_documents_is_a_sentence_and_a_cure(number: int) -
         "a-Python-for-ARM64": (ARM64, GOOD, "this Python is for ARM64"),
         "a-wheel-for-ARM64": (GOOD, ARM64, "this Python is 64-bit (x86-64)"),
         "ARM64X-serves-x86-64": (GOOD, ARM64X, ""),
-        "ARM64X-serves-ARM64": (ARM64, ARM64X, ""),
         "a-program-that-cannot-be-read": (b"", GOOD, ""),
     },
 )
@@ -225,7 +178,6 @@ STARTING = f"{BIN}\\{NPP[1]}"
 @table(
     "runtime, prefix, fix",
     {
-        "System32": (SYSTEM, PREFIX, VC_RUNTIME),
         "beside-Python": (PREFIX, PREFIX, VC_RUNTIME),
         # pip installs into the virtual environment, where this program does not look.
         "beside-the-base-Python": (PREFIX, "C:\\venv", f"update {PREFIX}\\python.exe, or "),
@@ -238,11 +190,12 @@ def test_a_dll_that_fails_to_start_is_told_with_the_run_time_that_is_loaded(
     machine = make_sound()
     machine.sys.prefix = machine.sys.exec_prefix = prefix
     machine.kernel.numbers = dict.fromkeys([CV2, STARTING], 1114)  # cv2 needs the other
-    machine.add(runtime, ["msvcp140.dll"])
+    version = b"\xbd\x04\xef\xfe\0\0\1\0\x1b\0\x0e\0\0\0\x98\x73"
+    machine.add(runtime, {"msvcp140.dll": GOOD + version})
     machine.kernel.modules = {"msvcp140.dll": f"{runtime}\\msvcp140.dll"}
     message = machine.explain()
     assert f"{STARTING} fails to start (error 1114). To fix it: {fix}" in message
-    assert "msvcp140.dll is still loaded: start Python again" in message
+    assert "msvcp140.dll 14.27.29592.0 is still loaded: start Python again" in message
 
 
 # Other causes
@@ -276,11 +229,6 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         1359,
         f"{CV2} does not load: Windows' words for 1359 (error 1359)",
     ),
-    "a-wheel-of-NVIDIA's-lacks-a-DLL": (
-        Machine({NVIDIA: NPP[:1]}),
-        None,
-        f'importing cv2: {NPP[1]} was not found. To fix it: python -m pip install --upgrade "nvi',
-    ),
     "the-file-that-failed-not-the-native-module": (
         make_sound(numbers={FIRST: 5}),
         126,
@@ -300,10 +248,10 @@ TOLD: dict[str, tuple[Machine, int | None, str]] = {
         None,
         "\n  needed by cublas64_12.dll: cublasLt64_12.dll\n",
     ),
-    "no-directory-has-all": (
-        Machine({"D:\\a": NPP[:1], "D:\\b": NPP[1:]}, {"PATH": "D:\\a;D:\\b"}),
-        None,
-        "no directory holds all of nppc64_12.dll, nppif64_12.dll",
+    "an-older-DLL-that-another-package-loaded": (
+        make_old("C:\\torch\\lib", modules={NPP[0]: f"C:\\torch\\lib\\{NPP[0]}"}),
+        127,
+        f"To fix it: import cv2 before what loads C:\\torch\\lib\\{NPP[0]}, or update that",
     ),
 }
 
@@ -313,23 +261,19 @@ def test_the_message_tells(machine: Machine, number: int | None, part: str) -> N
     assert part in machine.explain(number)
 
 
-@pytest.mark.parametrize("has_pip", [True, False])
-def test_a_host_program_without_a_python_is_told_to_use_its_pip_or_to_ask_its_maker(
-    monkeypatch: pytest.MonkeyPatch, *, has_pip: bool
+def test_a_host_program_without_pip_is_told_to_ask_its_maker(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = Machine({})
     machine.kernel.program = machine.sys.executable = "C:\\Maya\\mayapy.exe"
     machine.sys.prefix = "C:\\Maya\\Python"
-    monkeypatch.setattr(importlib.util, "find_spec", {"pip": has_pip}.get)
-    message = machine.explain()
-    assert ('"C:\\Maya\\mayapy.exe" -m pip install "nvidia' in message) == has_pip
-    assert ("tell the maker of this program that it lacks" in message) != has_pip
+    monkeypatch.setattr(importlib.util, "find_spec", {}.get)
+    assert "tell the maker of this program that it lacks" in machine.explain()
 
 
 # Errors that say enough by themselves
 
 
-WITH_CORE = {"imports": {**IMPORTS, "core.dll": ["f"]}}
 NOTHING_AT_LOAD_TIME = {"imports": {"KERNEL32.dll": []}, "families": {"x": ["x.dll"]}}
 ON_PATH: dict[str, Any] = {"python": (3, 7), "imports": {**IMPORTS, "foo.dll": ["f"]}}
 
@@ -338,16 +282,11 @@ ON_PATH: dict[str, Any] = {"python": (3, 7), "imports": {**IMPORTS, "foo.dll": [
     "options, beside",
     {
         "delay-loaded-DLLs-are-missing": ({**NOTHING_AT_LOAD_TIME, "delayed": ["x.dll"]}, {}),
-        "a-symbol-that-Windows-gives": (
-            {"imports": {"KERNEL32.dll": ["GivenOtherwise"]}, "has_ctypes": False},
-            {},
-        ),
         "a-symbol-by-its-number": (
             {"imports": {NPP[0]: ["#7", "nppGetLibVersion"]}, "has_ctypes": False},
             {},
         ),
         "Windows-knows-where": ({"imports": {"libfoo.dll": ["f"]}}, {}),
-        "a-file-for-ARM64X-is-loaded": (WITH_CORE, {"core.dll": ARM64X}),
         "a-native-module-for-ARM64X": (
             {},
             {"cv2.pyd": arm64_dll({**IMPORTS, "core.dll": []}), "core.dll": GOOD},
@@ -370,7 +309,6 @@ def test_an_error_that_no_file_explains_passes_unchanged(
         ModuleNotFoundError("No module named 'numpy'", name="numpy"),
         ImportError("ERROR: recursion is detected"),
         ImportError("x", path="C:\\a\\cv2.py"),
-        OSError("x"),
     ],
     ids=str,
 )
@@ -380,17 +318,12 @@ def test_another_error_passes_unchanged(error: Exception) -> None:
 
 @pytest.mark.parametrize(
     ("version", "numpy", "is_mismatch"),
-    [
-        ("1.21.6", "numpy>=1.23,<2", True),
-        ("1.26.4", "numpy>=1.23,<2", False),
-        ("2.3.0rc1", "numpy>=1.23,<2.3", True),
-        ("2.3.1", None, False),
-    ],
+    [("1.21.6", "numpy>=1.23,<2", True), ("1.26.4", "numpy>=1.23,<2", False)],
 )
-def test_a_numpy_that_does_not_fit_is_told(
-    version: str, numpy: str | None, *, is_mismatch: bool
-) -> None:
-    message = explain_numpy(version, numpy=numpy)
+def test_a_numpy_that_does_not_fit_is_told(version: str, numpy: str, *, is_mismatch: bool) -> None:
+    machine = make_sound(numpy=numpy)
+    machine.sys.modules["numpy"] = SimpleNamespace(__version__=version)
+    message = str(machine.fail(ImportError("numpy.core.multiarray failed to import")))
     assert (f"NumPy {version} is installed, and this build needs {numpy}" in message) == is_mismatch
 
 
