@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from machines import PREFIX, SITE, X86, dll, table
+from machines import PREFIX, SITE, dll, table
 from windowslab import CV2, IMPORTS, NPP, Files, Windows, cleared, native, open_windows
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
@@ -332,10 +332,7 @@ def test_the_report_ends_as_the_import_does_also_when_it_is_run_by_its_path(
     assert f"npp: {PREFIX} (folder of the running program)" in by_name.output
 
 
-def test_the_report_tells_a_cause_and_several_distributions(windows: Windows) -> None:
-    windows.fill({PREFIX: dict.fromkeys(NPP, X86)})
-    causes = windows.facts()["causes"]
-    assert [(cause["code"], cause["names"]) for cause in causes] == [("rejected", sorted(NPP))]
+def test_the_report_tells_several_distributions(windows: Windows) -> None:
     windows.fill(TOOLKIT)
     windows.env = TOOLKIT_SET
     for name in ("opencv_python-4.8", "opencv_python-4.9", "opencv_contrib_python-4.13.0"):

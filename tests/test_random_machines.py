@@ -24,12 +24,6 @@ FOUND = {
         env={"CUDA_PATH": r"C:\toolkit"},
         loaded=(r"C:\app\nppc64_12.dll",),
     ),
-    "a toolkit below the working directory": Machine(
-        imports=("cudart64_12.dll",),
-        files={r"C:\path\1\x64\cudart64_12.dll": SOUND},
-        path=(r"C:\path\1",),
-        cwd=r"C:\path\1",
-    ),
     "a family of which Windows takes files from two directories": Machine(
         imports=("cudart64_12.dll", "nppif64_12.dll"),
         files={
@@ -44,14 +38,6 @@ FOUND = {
         files={r"C:\app\cublas64_12.dll": SOUND, rf"{ADDED}\cublasLt64_12.dll": SOUND},
         loaded=(r"C:\app\cublas64_12.dll",),
     ),
-    "a toolkit that has two of the known subfolders": Machine(
-        imports=("cudart64_12.dll",),
-        files={
-            r"C:\toolkit\Library\bin\cudart64_12.dll": SOUND,
-            r"C:\toolkit\bin\x64\cudart64_12.dll": SOUND,
-        },
-        env={"CUDA_PATH": r"C:\toolkit"},
-    ),
     "a choice before what Windows would find beside the program and in a registered directory": (
         Machine(
             imports=("cudart64_12.dll",),
@@ -63,16 +49,9 @@ FOUND = {
             env={"CUDA_PATH": r"C:\toolkit"},
         )
     ),
-    "a driver that the process has loaded and a stand-in": Machine(
-        imports=(DRIVER,),
-        files={rf"C:\app\{DRIVER}": SOUND},
-        loaded=(rf"C:\app\{DRIVER}",),
-        has_stand_in=True,
-    ),
     "a driver in a registered directory and a stand-in": Machine(
         imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": SOUND}, has_stand_in=True
     ),
-    "a stand-in and no driver": Machine(imports=(DRIVER,), files={}, has_stand_in=True),
     "a driver that is cut off in a directory that the program has registered": Machine(
         imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": CUT_OFF}
     ),

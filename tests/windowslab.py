@@ -141,7 +141,7 @@ class Windows:
         command = [*self.interpreter.launcher, self.python, *words]
         return run_in_wine(command, timeout=60, env=env, cwd=cwd)
 
-    def import_cv2(self, before: str = "", after: str = "") -> str:
+    def import_cv2(self, before: str = "") -> str:
         """Return "works", or the text of the exception that `import cv2` raises."""
         program = f"""
 import sys
@@ -152,7 +152,6 @@ except BaseException as error:
     sys.stdout.buffer.write(f"{{type(error).__name__}}: {{error}}".encode())
 else:
     print("works")
-{after}
 """
         self.write(r"C:\Users\me\program.py", program)
         start = r"exec(open(r'C:\Users\me\program.py').read())"
