@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from proof.disks import ON_WINDOWS
-from proof.proving import LIMIT, LOCK, Prover, do_all, list_runs, tell_stories
+from proof.proving import LOCK, Prover, do_all, list_runs, tell_stories
 from proof.results import Cell, Proof, Story, render_json, render_page
 from proof.scenarios import read_scenarios
 from random_machines.drawing import Machine
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     supply = Supply(Cache.default(), LOCK, progress=progress, **settings)
     with Pythons(supply) as pythons:
         system = _describe_system(pythons)
-        stories = _prove_scenarios(options, Prover(supply, pythons, options.limit), progress)
+        stories = _prove_scenarios(options, Prover(supply, pythons), progress)
     supply.keep()
     stories += _prove_machines(options, progress) + _prove_repack(options, progress)
     proof = Proof(repack=version("cv2-repack"), system=system, stories=tuple(stories))
@@ -124,7 +124,6 @@ def _parser() -> argparse.ArgumentParser:
     # On Windows all machines share one drive C:.
     jobs = 1 if ON_WINDOWS else os.cpu_count() or 1
     add("--jobs", type=int, default=jobs, help="machines at a time")
-    add("--limit", type=float, default=LIMIT, help="seconds for each program")
     add("--offline", action="store_true", help="only what is cached")
     add("--update-lock", action="store_true", help="take the index's newest parts")
     add(

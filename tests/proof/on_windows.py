@@ -1,7 +1,7 @@
 r"""repack itself on a genuine Windows Python: installed by Windows' own pip, run as its user does.
 
 Its Python, its folder and its user have names with spaces and letters beyond ASCII; another Python
-is registered beside it. What it writes is compared with what repack writes on this machine.
+is registered beside it. That its wheels are those of this machine, tests/test_on_windows.py shows.
 """
 
 import contextlib
@@ -25,7 +25,6 @@ from repack.console import Progress
 from repack.dlls.writing import make_dll
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
-from repack.files import sha256_of
 from repack.process import Finished, run
 from repack.pythons import Pythons
 from repack.pythons.wine import windows_path
@@ -164,17 +163,14 @@ def prove_on_windows(name: str, folder: Path, progress: Progress) -> Story:
     ):
         # Each proof tries the wheels anew.
         shutil.rmtree(desk.cache / "verdicts", ignore_errors=True)
-        here, there = folder / "here", desk.disk.place(WORK)
-        here.mkdir()
         for file in (ROOT / "repack.toml", ROOT / "repack.lock"):
-            shutil.copy(file, here)
-            shutil.copy(file, there)
+            shutil.copy(file, desk.disk.place(WORK))
         cells = [_judge(Step(("pip", "cv2_repack"), "Successfully installed"), installed)]
         for step in STEPS:
             cells.append(_judge(step, _take_step(step, desk, folder, server.upload)))
             task.advance(1)
-        cells += [_compare_bytes(here, there), _interrupt_trial(desk)]
-    why = "Windows' own pip installs it; what it writes has the same bytes as on this machine."
+        cells.append(_interrupt_trial(desk))
+    why = "Windows' own pip installs it; it does there what it does on this machine."
     title, text = "repack itself on Windows", f"nox -s proof -- --only {name}"
     return Story(name=name, title=title, why=why, text=text, cells=tuple(cells))
 
@@ -200,18 +196,6 @@ def _judge(step: Step, done: Finished) -> Cell:
         log=done.output,
         seconds=round(done.seconds, 1),
     )
-
-
-def _compare_bytes(here: Path, there: Path) -> Cell:
-    """Return the cell that says whether repack makes the same wheels on this machine."""
-    words = ("-m", "repack", "build", "--no-smoke", "--python", "3.12,3.13")
-    run([sys.executable, *words], timeout=600, cwd=here)
-    ours, theirs = (
-        {file.name: sha256_of(file) for file in (place / "dist").glob("*.whl")}
-        for place in (here, there)
-    )
-    faults = () if ours == theirs else (f"there are {ours}",)
-    return Cell(python="3.12", wheel="bytes", wanted=f"{ours}", seen=f"{theirs}", faults=faults)
 
 
 def _interrupt_trial(desk: Desk) -> Cell:

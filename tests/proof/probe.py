@@ -20,15 +20,6 @@ def say(**facts):
     sys.stdout.flush()
 
 
-def told(error):
-    """Return what an exception is, down to its cause."""
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "cause": str(error.__cause__) if error.__cause__ is not None else None,
-    }
-
-
 def claims():
     """Return what cv2's own module says that it chose: family -> directory."""
     module = sys.modules.get("cv2.cuda_dlls")
@@ -69,11 +60,11 @@ def run(program):
         exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
     except SystemExit as error:
         if error.code not in (None, 0):
-            say(raised={"type": "SystemExit", "message": str(error.code), "cause": None})
+            say(raised={"type": "SystemExit", "message": str(error.code)})
             return 1
     except BaseException as error:
         traceback.print_exc()
-        say(raised=told(error))
+        say(raised={"type": type(error).__name__, "message": str(error)})
         return 1
     return 0
 

@@ -59,11 +59,9 @@ class Run:
 class Prover:
     """Fills cells. Safe for several threads; all that is fetched or made is kept in the cache."""
 
-    def __init__(self, supply: Supply, pythons: Pythons, limit: float = LIMIT) -> None:
-        """`limit` is in seconds, for each program."""
+    def __init__(self, supply: Supply, pythons: Pythons) -> None:
         self.parts = Parts(supply)
         self._pythons = pythons
-        self._limit = limit
 
     def fill_cell(self, run: Run) -> Cell:
         """Return what was seen of one wheel on one Python."""
@@ -97,7 +95,7 @@ class Prover:
         folder.mkdir(parents=True, exist_ok=True)
         with windows_disk(interpreter) if ON_WINDOWS else wine_disk(interpreter, folder) as disk:
             lay_out(run.scenario, disk, interpreter, packages, dlls)
-            return run_program(run.scenario, disk, interpreter, self._limit)
+            return run_program(run.scenario, disk, interpreter, LIMIT)
 
 
 def collect_parts(
