@@ -67,9 +67,6 @@ WHEELS = {
     ("nvidia_cublas_cu12", "12.9.2.10"): ("nvidia/cublas/bin", (CUBLAS, CUBLAS_LT)),
     ("nvidia_cudnn_cu12", "9.28.0.42"): ("nvidia/cudnn/bin", (CUDNN, *CUDNN_PARTS)),
     ("nvidia_cuda_nvrtc_cu12", "12.9.86"): ("nvidia/cuda_nvrtc/bin", (NVRTC, NVRTC_BUILTINS)),
-    ("nvidia_nvjpeg_cu12", "12.4.0.76"): ("nvidia/nvjpeg/bin", (NVJPEG,)),
-    ("nvidia_cusparse_cu12", "12.5.10.65"): ("nvidia/cusparse/bin", (CUSPARSE,)),
-    ("nvidia_nvjitlink_cu12", "12.9.86"): ("nvidia/nvjitlink/bin", (NVJITLINK,)),
 }
 LICENCE = b"The terms of NVIDIA, pretended.\n"
 

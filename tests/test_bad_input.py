@@ -146,25 +146,6 @@ def test_a_hostile_wheel_is_refused(code: str, repack: Repack, inputs: Path) -> 
     assert line.isprintable()
 
 
-#: One of each part that is read, and written anew.
-ODD = {"data-descriptor-zip64", "zip64-end-record", "record-of-sha512", "compressed-tag-set"}
-WELCOME = [case for case in hostile.WELCOME if case.id in ODD]
-
-
-@pytest.mark.parametrize("case", WELCOME, ids=lambda case: case.id)
-def test_an_odd_but_sound_wheel_is_built(
-    case: hostile.Case, repack: Repack, inputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hostile, "FILES", {**hostile.FILES, BINARY: make_pyd()})
-    path = case.write(inputs)
-    ran = repack("build", "--no-smoke", "-q", "--json", "--python", "3.10", "--source", path)
-    assert ran.code == 0, ran.err
-    (built,) = ran.json["wheels"]
-    again = repack("inspect", "--json", "-q", built["path"])
-    assert again.code == 0
-    assert again.json["errors"] == []
-
-
 # Settings
 
 

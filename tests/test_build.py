@@ -60,21 +60,16 @@ def test_one_wheel_is_planned_and_emitted_for_each_python(build: Build, repack: 
         assert wheel["sha256"] == sha256(path)
 
 
-def test_file_name_metadata_wheel_and_record_agree(
+def test_another_installer_reads_the_wheel_and_its_time_is_that_of_the_epoch(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000001")
     path = build("--python", "3.12")["wheels"][0]["path"]
     with WheelFile.open(path) as opened:
         opened.validate_record(validate_contents=True)
-    dist_info = "opencv_contrib_python-4.13.0.90+cu12.patched.dist-info"
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert {info.date_time for info in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
-        assert b"\nVersion: 4.13.0.90+cu12.patched\n" in archive.read(f"{dist_info}/METADATA")
-        assert b"\nTag: cp312-cp312-win_amd64\n" in archive.read(f"{dist_info}/WHEEL")
-        assert archive.namelist()[-1] == f"{dist_info}/RECORD"
-        assert "cv2/cuda_dlls.py" in archive.namelist()
 
 
 def test_a_wheel_that_repack_made_is_known_and_refused_and_the_original_named(

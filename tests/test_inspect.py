@@ -21,7 +21,6 @@ NUMPY_1 = b"\0numpy.core._multiarray_umath\0numpy.core.multiarray failed to impo
 NUMPY_2 = b"\0numpy._core._multiarray_umath\0numpy.core._multiarray_umath\0"
 #: CUDA 10 and 11 have it.
 CUFFT_10 = make_pyd({"cufft64_10.dll": ["x"]})
-HASH = "0123456789abcdef0123456789abcdef"
 TOOLKITS = "C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA"
 
 Analyser = Callable[..., Analysis]
@@ -90,23 +89,6 @@ def test_a_one_file_build_says_which_dlls_it_needs(analysed: Analyser) -> None:
     ]
     assert {need.needed_by for need in analysis.needs} == {("cv2/cv2.pyd",)}
     assert (analysis.cuda_major, analysis.abi3, codes(analysis)) == (12, True, [])
-
-
-def test_a_wheel_that_delvewheel_has_repaired_is_a_cuda_build(analysed: Analyser) -> None:
-    npp, driver = f"nppc64_12-{HASH}.dll", f"nvcuda-{HASH}.dll"
-    libs = {f"opencv_python.libs/{dll}": make_dll(dll) for dll in (npp, driver)}
-    analysis = analysed(
-        pyd=make_pyd({npp: ["nppGetLibVersion"], driver: ["cuInit"], "cufft64_11.dll": ["x"]}),
-        files=libs,
-    )
-    assert analysis.cuda_major == 12
-    assert {need.dll.family: need.in_wheel for need in analysis.needs} == {
-        "npp": f"opencv_python.libs/{npp}",
-        "driver": f"opencv_python.libs/{driver}",
-        "cufft": None,
-        "python": None,
-    }
-    assert codes(analysis) == ["vendored-driver", "vendored-without-licence"]
 
 
 def test_a_large_module_is_read_whole(analysed: Analyser) -> None:

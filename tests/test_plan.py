@@ -89,7 +89,6 @@ PYTHONS: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "stable ABI, one to come": ({}, "3.40", ""),
     "stable ABI, too old": ({}, "3.6", ABI3),
     "stable ABI, threads": ({}, "3.14t", "which Python 3.14t does not have"),
-    "abi3 by its tag alone, the one": ({"python": "python39.dll"}, "3.9", ""),
     "abi3 by its tag alone, another": ({"python": "python39.dll"}, "3.12", "python39.dll"),
     "another version": ({"tag": OF_312}, "3.13", OF_312),
     "free-threaded": ({"tag": OF_314T, "python": "python314t.dll"}, "3.14t", ""),
@@ -139,7 +138,6 @@ VERSIONS = {
     "it tells more": ("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched"),
     "no CUDA": ("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched"),
     "a label of one's own": ("4.13.0", CUDA_12, "team.7", "4.13.0+team.7"),
-    "beside another's": ("4.13.0+a", CUDA_12, "team", "4.13.0+a.team"),
 }
 
 
@@ -160,7 +158,6 @@ NUMPY = {
     "OpenCV 4.12": ("2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"']),
     "NumPy 1 alone, which it needs not be": ("2", ["NumPy<2"], ["NumPy"]),
     "a compatible release": ("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"]),
-    "one release": ("2", ["numpy==1.26.*"], ["numpy"]),
     "an extra's own": ("2", OF_AN_EXTRA, OF_AN_EXTRA),
     "none required": ("2", ["torch"], ["torch", "numpy"]),
     "lets in NumPy 2": ("1", ["numpy>=1.19"], ["numpy>=1.19", "numpy<2"]),

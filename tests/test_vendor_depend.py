@@ -71,7 +71,6 @@ REQUIRED = {
     "not the driver": ({**NEEDS, "nvcuda.dll": ["cuInit"]}, {}, NVIDIAS),
     "cuDNN late": (NEEDS, CUDNN_NEEDS, (*NVIDIAS, f'{CUDNN}; extra == "dnn"')),
     "cuDNN at load time": ({**NEEDS, **CUDNN_NEEDS}, {}, (*NVIDIAS, CUDNN)),
-    "NPP late": ({}, {"nppif64_12.dll": ["nppiFilter_8u_C1R"]}, (NPP,)),
     "the VC run-time": ({**NEEDS, **VC}, {}, (*NVIDIAS, VC_RUNTIME)),
     "not the part of it that Python brings": ({**NEEDS, **OF_PYTHON}, {}, NVIDIAS),
 }

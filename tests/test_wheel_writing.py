@@ -1,6 +1,5 @@
 """What a splice writes: the same bytes everywhere, unchanged members as they lie."""
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Sequence
@@ -76,26 +75,6 @@ def test_stored_bytes_that_change_under_the_same_time_are_noticed(tmp_path: Path
 
 
 # New members
-
-
-@pytest.mark.parametrize("deflate", [False, True], ids=["stored", "deflated"])
-@pytest.mark.parametrize("content", [b"", b"x", BIG], ids=["empty", "short", "long"])
-def test_content_comes_from_bytes_or_a_file_to_the_same_effect(
-    content: bytes, *, deflate: bool, tmp_path: Path
-) -> None:
-    file = tmp_path / "content"
-    file.write_bytes(content)
-    behind = Added(name="b.bin", content=b"behind it")
-    results = {
-        written(tmp_path, Added(name="a.bin", content=origin, deflate=deflate), behind).sha256
-        for origin in (content, file)
-    }
-    assert results == {hashlib.sha256((tmp_path / "out.whl").read_bytes()).hexdigest()}
-    with zipfile.ZipFile(tmp_path / "out.whl") as judge:
-        assert judge.testzip() is None
-        assert judge.read("a.bin") == content
-        assert judge.getinfo("a.bin").compress_type == (DEFLATED if deflate else 0)
-    assert left_in(tmp_path) == ["content", "out.whl"]
 
 
 @pytest.mark.parametrize("names", [["../x"], ["a", "A"]], ids=["parent", "case"])
