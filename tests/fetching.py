@@ -137,31 +137,24 @@ class GitHub:
         self.cache = cache
         self.count = 0
 
-    def release(
-        self,
-        tag: str,
-        assets: Mapping[str, bytes],
-        *,
-        repository: str = REPOSITORY,
-        **changes: object,
-    ) -> None:
+    def release(self, tag: str, assets: Mapping[str, bytes], **changes: object) -> None:
         """Publish a release; it is the latest then. `changes` go over each asset's entry."""
-        entries = [self._asset(repository, tag, name, assets[name]) | changes for name in assets]
+        entries = [self._asset(tag, name, assets[name]) | changes for name in assets]
         document = {"tag_name": tag, "assets": entries}
         for which in (f"tags/{quote(tag, safe='')}", "latest"):
-            self.api.add_json(f"/repos/{repository}/releases/{which}", document)
+            self.api.add_json(f"/repos/{REPOSITORY}/releases/{which}", document)
 
-    def _asset(self, repository: str, tag: str, name: str, content: bytes) -> dict[str, object]:
+    def _asset(self, tag: str, name: str, content: bytes) -> dict[str, object]:
         self.count += 1
         signed = f"/storage/{self.count}?X-Amz-Signature=secret"
         self.storage.add(signed, content)
         place = answers("302 Found", {"Location": self.storage.url(signed, "localhost")})
-        self.api.add(f"/repos/{repository}/releases/assets/{self.count}", b"", *[place] * 9)
+        self.api.add(f"/repos/{REPOSITORY}/releases/assets/{self.count}", b"", *[place] * 9)
         return {
             "id": self.count,
             "name": name,
             "url": "http://elsewhere.invalid/",
-            "browser_download_url": f"https://github.com/{repository}/releases/download/{quote(tag)}/{name}",
+            "browser_download_url": f"https://github.com/{REPOSITORY}/releases/download/{quote(tag)}/{name}",
             "size": len(content),
             "digest": f"sha256:{sha256(content)}",
         }

@@ -91,9 +91,7 @@ def numpy_wheel(folder: Path) -> Path:
     )
 
 
-def cv2_wheel(
-    folder: Path, text: str = CV2, *, tag: str = "py3-none-any", requires: str = "numpy>=2"
-) -> Path:
+def cv2_wheel(folder: Path, text: str = CV2, *, requires: str = "numpy>=2") -> Path:
     """Return a wheel of a cv2 whose text is given; `requires` is a Requires-Dist line."""
-    path = folder / f"opencv_python-4.99.0-{tag}.whl"
+    path = folder / "opencv_python-4.99.0-py3-none-any.whl"
     return make_wheel(path, {"cv2/__init__.py": text.encode()}, requires=[requires])

@@ -17,7 +17,6 @@ from driving import REPACK, Repack, everything
 from running import repack as run
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
-from repack import __version__
 from repack.cli import COMMANDS, SHELLS, VARIABLES, make_parser
 from repack.config import parse_override
 
@@ -43,11 +42,6 @@ def examples(command: str) -> list[str]:
 
 
 class TestHelp:
-    def test_is_there_for_the_commands_of_the_design(self) -> None:
-        names = "init build fetch inspect smoke pythons sample pin publish report doctor fix"
-        names += " completion"
-        assert list(parsers()) == names.split()
-
     @pytest.mark.parametrize("command", COMMANDS)
     def test_of_a_command_ends_well_and_has_examples_and_exit_codes(
         self, command: str, repack: Repack
@@ -68,24 +62,18 @@ class TestHelp:
         for override in getattr(options, "overrides", []):
             parse_override(override)
 
-    def test_tells_the_version(self, repack: Repack) -> None:
-        assert repack("--version").out == f"repack {__version__}\n"
-
 
 #: A command line, and what its last line on stderr tells.
 WRONG = {
     "": "required: COMMAND",
     "bild": "invalid choice: 'bild'",
-    "build --emitt abi3": "--emitt",
     "build --python 3.12,3": "build.python takes",
+    "build --set =x": "write build.emit=abi3",
     "build --set build.emmit=x": "did you mean build.emit?",
-    "build --set build.emit=x": "build.emit takes",
     "build --source ''": "source.requirement takes",
-    "build --source 'a b'": "source.requirement takes",
     "build": "there is no repack.toml that names a source; give --source",
     "inspect": "WHEEL",
     "smoke x.whl --env NAME": "not NAME=VALUE",
-    "sample": "--wheel-dir",
     "sample -w x --cuda 9": "from 10 to 99",
     "sample -w x --set source.file=x": "contradict",
 }
@@ -185,44 +173,26 @@ def test_a_stream_that_lacks_a_letter_shows_it_escaped(
         assert loads(done.stdout.decode("ascii"))["path"] == str(source)
 
 
-PYTHONS = {
-    "two words": ["--python", "3.13", "3.14"],
-    "with a comma": ["--python", "3.13,3.14"],
-    "the option twice": ["--python", "3.13", "--python", "3.14"],
-}
-
-
-@pytest.mark.parametrize("words", PYTHONS.values(), ids=PYTHONS)
-def test_options_take_the_place_of_what_the_file_says(
-    words: list[str], repack: Repack, source: Path
-) -> None:
+def test_options_take_the_place_of_what_the_file_says(repack: Repack, source: Path) -> None:
     (repack.folder / "repack.toml").write_text(
         f"[source]\nfile = {str(source)!r}\n[build]\npython = ['3.10']\nout = 'wheels'\n"
     )
-    ran = repack("build", "--dry-run", "--no-smoke", "--json", "-q", *words, "--emit", "abi3")
+    words = ("--emit", "abi3", "--python", "3.13", "--python", "3.14")
+    ran = repack("build", "--dry-run", "--no-smoke", "--json", "-q", *words)
     assert [plan["pythons"] for plan in ran.json["plan"]] == [["3.13", "3.14"]]
     assert not (repack.folder / "wheels").exists()
 
 
-@pytest.mark.parametrize("pythons", ["3.12", "3.12,3.13", "3.12 3.13"])
+@pytest.mark.parametrize("pythons", ["3.12,3.13", "3.12 3.13"])
 def test_a_list_of_pythons_ends_where_a_wheel_begins(pythons: str, repack: Repack) -> None:
     ran = repack("smoke", "--python", *pythons.split(), "gone.whl")
     assert ran.error.startswith("gone.whl: there is no such file")
 
 
-NEXT_STEPS = {
-    "dist": ([], "`repack report` makes a page of it, `repack publish` hands"),
-    "elsewhere": (["-w", "made"], "`repack publish made` hands it on"),
-    "nothing was written": (["--dry-run"], "without --dry-run it is"),
-}
-
-
-@pytest.mark.parametrize(("words", "next_step"), NEXT_STEPS.values(), ids=NEXT_STEPS)
-def test_the_last_line_of_a_build_says_what_is_done_next(
-    words: list[str], next_step: str, repack: Repack, source: Path
-) -> None:
-    ran = repack(*BUILD, source, *words)
-    assert next_step in ran.err.splitlines()[-1]
+def test_the_last_line_of_a_build_says_what_is_done_next(repack: Repack, source: Path) -> None:
+    assert "without --dry-run it is" in repack(*BUILD, source, "--dry-run").err.splitlines()[-1]
+    ran = repack(*BUILD, source, "-w", "made")
+    assert "`repack publish made` hands it on" in ran.err.splitlines()[-1]
 
 
 def test_inspect_of_several_tells_of_those_it_can_and_ends_with_1(
@@ -361,7 +331,6 @@ printf '%s\\n' "${COMPREPLY[@]}"
 #: A line, what is offered at its end, and what is not.
 COMPLETED = {
     "repack ": ({"build", "inspect", "completion"}, {"--json"}),
-    "repack build --dr": ({"--driver-stub", "--dry-run"}, {"--json"}),
     "repack build --python 3.1": ({"3.10", "3.14"}, {"a.whl"}),
     "repack build --set smoke.": ({"smoke.timeout="}, {"build.out="}),
     "repack inspect a": ({"a.whl", "a b.whl"}, {"b.whl"}),

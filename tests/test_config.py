@@ -9,7 +9,6 @@ from repack.config import (
     Allow,
     Build,
     FileSource,
-    IndexSource,
     ReleaseSource,
     SampleSource,
     Smoke,
@@ -20,7 +19,7 @@ from repack.config import (
     parse_source,
     require_source,
 )
-from repack.errors import ConfigError, UsageError
+from repack.errors import ConfigError
 
 SHA = "0123456789abcdef" * 4
 
@@ -56,15 +55,10 @@ def test_an_empty_file_names_no_source_and_leaves_all_at_its_default(folder: Pat
 
 RELEASE = 'release = "owner/repo"\ntag = "v/1"\napi = "https://h/api/v3/"\ntoken-env = ["OURS"]'
 SOURCES = {
-    "sample by default": ("sample = {}", SampleSource()),
     "sample": ("sample = {cuda = 13, driver = true}", SampleSource(cuda=13, driver=True)),
     "url": (
         f'url = "http://h/a"\nsha256 = "{SHA.upper()}"',
         UrlSource(url="http://h/a", sha256=SHA),
-    ),
-    "index": (
-        'requirement = "a~=4, <5"\npython = "3.9"',
-        IndexSource(requirement="a~=4, <5", python="3.9"),
     ),
     "release": (
         RELEASE,
@@ -80,27 +74,21 @@ def test_a_source_is_read(folder: Path, text: str, source: object) -> None:
 
 #: A setting of a file, and what is read of it.
 FILE = {
-    "build.driver-stub = true": True,
     'build.emit = "abi3"': "abi3",
     'build.python = ["3.12", "3.9", "3.12"]': ("3.12", "3.9"),
-    'build.help-url = "https://wiki.example.com:8443/cv2/"': "https://wiki.example.com:8443/cv2/",
     'vendor.families = ["npp", "cudnn"]': ("npp", "cudnn"),
     'publish.max-size = "2 GiB"': 2 << 30,
-    'publish.index-dir = "s3://bucket/index"': "s3://bucket/index",
     "smoke.timeout = 60": 60,
 }
 #: The same of the command line, where all is text.
 OVERRIDES = {
-    "build.python=3.10": ("3.10",),
     "build.python=3.10, 3.11": ("3.10", "3.11"),
     "vendor.dlls=a<3,>=2": ("a<3,>=2",),
     'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
     "smoke.timeout=7": 7,
     "build.local=13": "13",
-    "build.help-url=": "",
     "publish.max-size=1.5 gb": 1_500_000_000,
     "vendor.families=all": "all",
-    "vendor.families=npp": ("npp",),
 }
 
 
@@ -128,23 +116,15 @@ def test_paths_are_relative_to_the_file_and_on_the_command_line_to_the_working_d
 WRONG_VALUES = {
     "choice": ('[build]\nemit = "abi"', "build.emit", "'abi'"),
     "Python as a number": ("[build]\npython = [3.10]", "build.python", "[3.1]"),
-    "empty list": ("[build]\npython = []", "build.python", "[]"),
-    "table": ("[build]\nemit = {}", "build.emit", "{}"),
     "label": ('[build]\nlocal = "Cu 126"', "build.local", "'Cu 126'"),
     "empty path": ('[build]\nout = ""', "build.out", "''"),
-    "family": ('[vendor]\nfamilies = ["nppp"]', "vendor.families", '["nppp"]'),
-    "blank": ('[publish]\nrepository = " "', "publish.repository", "' '"),
     "size": ('[publish]\nmax-size = "much"', "publish.max-size", "'much'"),
     "DLL": ('[allow]\nunlisted-dlls = ["nvJ"]', "allow.unlisted-dlls", '["nvJ"]'),
-    "switch": ('[smoke]\nenabled = "no"', "smoke.enabled", "'no'"),
     "range": ("[smoke]\ntimeout = 0", "smoke.timeout", "0"),
-    "hash": ('[source]\nfile = "a"\nsha256 = "abc"', "source.sha256", "'abc'"),
-    "URL": ('[source]\nurl = "host/a.whl"', "source.url", "'host/a.whl'"),
     "space": ('[source]\nurl = "https://host/a b.whl"', "source.url", "'https://host/a b.whl'"),
     "hash of a URL": ('[source]\nurl = "https://h/a#b"', "source.url", "'https://h/a#b'"),
     "password": ('source.url = "https://me:pw@h/a"', "source.url", "one with a password"),
     "broken password": ('source.url = "https://me:pw/@h"', "source.url", "one with a password"),
-    "repository": ('[source]\nrelease = "https://h/a/b"', "source.release", "'https://h/a/b'"),
     "API": ('[source]\nrelease = "a/b"\napi = "http://h/"', "source.api", "'http://h/'"),
     "at a URL": ('[source]\nrequirement = "a@file:b"', "source.requirement", "'a@file:b'"),
     "marker": ('[source]\nrequirement = "a==1;b"', "source.requirement", "'a==1;b'"),
@@ -153,16 +133,11 @@ WRONG_VALUES = {
 WRONG = {
     "key": ('[build]\nemut = "abi3"', "build.emut is not a setting (did you mean build.emit?)"),
     "key of a table": ('emit = "abi3"', "emit is not a setting (did you mean build.emit?)"),
-    "key in quotes": ('"a b" = 1', "a b is not a setting"),
     "name of the only build": ('[build]\nname = "a"', "build.name is not a setting (did you mean "),
     "no table": ("build = 3", "build is a table, not 3"),
     "contradiction": (
         'source = {file = "a", requirement = "b"}',
         "source.requirement contradicts source.file: name one source",
-    ),
-    "key of another source": (
-        'source = {sample = {}, tag = "1"}',
-        "source.tag contradicts source.sample: ",
     ),
     "key of no source": ('source.tag = "1"', "source.tag alone names no source: add one of file, "),
     "sample that is no table": ("[source]\nsample = true", "source.sample is a table, not true"),
@@ -186,23 +161,15 @@ def test_a_wrong_setting_is_one_line_with_file_key_reason_and_what_is_allowed(
     assert "pw" not in str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_file_as_windows_editors_and_powershell_write_it_is_read(
     folder: Path, encoding: str
 ) -> None:
-    mark = "\ufeff" if encoding == "utf-16-be" else ""
-    path = write(folder, f"{mark}# ä\r\n[build]\r\nemit = 'abi3'\r\n", encoding)
+    path = write(folder, "# ä\r\n[build]\r\nemit = 'abi3'\r\n", encoding)
     assert load(path).build.emit == "abi3"
 
 
 # The command line
-
-
-def test_a_source_of_the_command_line_replaces_the_files(folder: Path) -> None:
-    path = write(folder, '[source]\nrelease = "a/b"\ntag = "1"')
-    config = load(path, parse_source("https://host/a.whl"))
-    assert config.source == UrlSource(url="https://host/a.whl")
-    assert config.source_is_given
 
 
 def test_a_source_of_the_same_kind_keeps_the_files_other_keys(folder: Path) -> None:
@@ -215,16 +182,12 @@ def test_a_source_of_the_same_kind_keeps_the_files_other_keys(folder: Path) -> N
 #: What `--source` is given, the setting that it stands for, and its hash.
 NAMED = {
     "a.whl": ("file", "a.whl", ""),
-    "C:\\wheels\\a.whl": ("file", "C:\\wheels\\a.whl", ""),
     "wheels/a": ("file", "wheels/a", ""),
     f"file:///w/a%20b.whl#sha256={SHA}": ("file", str(Path("/w/a b.whl")), SHA),
-    "file:a.whl": ("file", "a.whl", ""),
     "file://localhost/w/a.whl": ("file", str(Path("/w/a.whl")), ""),
     "name @ https://h/a": ("url", "https://h/a", ""),
-    "git+https://h/a": ("url", "git+https://h/a", ""),
     f"http://h/a#sha256={SHA}": ("url", "http://h/a", SHA),
     "opencv-cu126": ("requirement", "opencv-cu126", ""),
-    "opencv-cu126==4.12.0": ("requirement", "opencv-cu126==4.12.0", ""),
 }
 
 
@@ -242,9 +205,7 @@ def test_the_option_source_is_a_file_a_url_or_a_requirement(
 #: What follows `--set a.b`, and what is read of it.
 TEXTS = {
     '="abi3"': "abi3",
-    "=3.10": "3.10",
     "={c = 1}": {"c": 1},
-    "=C:\\x\\a.whl": "C:\\x\\a.whl",
     "=https://h/?a=b#c": "https://h/?a=b#c",
     "=": "",
 }
@@ -253,20 +214,3 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS)
 def test_an_override_is_a_key_and_a_toml_value_or_the_text_it_is(text: str) -> None:
     assert parse_override(f"a.b{text}") == ("a.b", TEXTS[text])
-
-
-@pytest.mark.parametrize("text", ["build.emit", "=abi3"])
-def test_an_override_that_is_none_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match=r"write build\.emit=abi3"):
-        parse_override(text)
-
-
-def test_an_override_is_put_over_the_file(folder: Path) -> None:
-    path = write(folder, '[build]\nemit = "per-python"\nout = "made"')
-    config = load(path, overrides("build={emit = 'abi3'}"))
-    assert (config.build.emit, config.build.out) == ("abi3", folder / "made")
-
-
-def test_an_override_does_not_mend_a_wrong_file(folder: Path) -> None:
-    with pytest.raises(ConfigError):
-        load(write(folder, "[build]\nemit = 3"), overrides("build.emit=abi3"))

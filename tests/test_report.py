@@ -198,21 +198,10 @@ def test_where_nothing_was_built_it_says_so(repack: Repack) -> None:
     assert repack("report", "--json", "--markdown").code == 2
 
 
-def test_a_record_is_read_back_as_it_was_written_and_not_written_again(tmp_path: Path) -> None:
-    write_record(RECORD, tmp_path)
-    assert read_record(tmp_path / "build.json") == RECORD
-    before = (tmp_path / "build.json").stat()
-    write_record(RECORD, tmp_path)
-    assert (tmp_path / "build.json").stat().st_mtime_ns == before.st_mtime_ns
-
-
 #: What stands in a build.json in place of what, and a part of the reason.
 DAMAGED = {
     "no JSON": ("{", "<html>", "malformed"),
-    "not UTF-8": ("vendor", "\udcff", "utf-8"),
     "an earlier version": ('"version": 3', '"version": 1', "enum value 1 - at `$.version`"),
-    "unknown key": ("{", '{"more": 1,', "unknown field `more`"),
-    "unknown status": ('"passed"', '"works"', "`$.wheels[0].seen[0].after.status`"),
     "text": ("4000000", '"4"', "got `str` - at `$.wheels[0].size`"),
 }
 
@@ -224,7 +213,7 @@ def test_what_no_build_has_left_is_refused_in_one_line_that_names_the_place(
     write_record(RECORD, tmp_path)
     path = tmp_path / "build.json"
     text = path.read_text(encoding="utf-8").replace(old, new, 1)
-    path.write_bytes(text.encode(errors="surrogateescape"))
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="is not what a build leaves: ") as caught:
         read_record(path)
     assert reason in str(caught.value)

@@ -12,12 +12,11 @@ from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_pyt
 from repack.console import SILENT
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
-from repack.process import Finished
 from repack.pythons import Pythons
 from repack.pythons.interpreter import Interpreter
 from repack.record import FAILED, PASSED, Outcome
 from repack.smoke.outfit import Machine, Outfit, requirements_for, unpack_dlls
-from repack.smoke.trial import describe_crash, run_smoke
+from repack.smoke.trial import run_smoke
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +60,8 @@ COUNT = "cuda.getCudaEnabledDeviceCount"
 BROKEN = {
     "an import error": ("raise ImportError('no x.dll.\\n\\nLooked in')", "ImportError: no x.dll."),
     "an end in the import": ("os._exit(0)", "crashed in import cv2 (exit code 0)"),
-    "an end later": ("resize = lambda *a, **k: os._exit(5)", "crashed in cv2.resize (exit code 5)"),
     "a wrong picture": ("resize = lambda image, *a, **k: image", "it gave other pixels"),
-    "no PNG": ("def imencode(*a): raise error('no PNG')", "encoding and decoding a PNG: error: no"),
     "another PNG": ("imdecode = lambda data, flags: data[::2]", "the PNG has other pixels"),
-    "no build information": ("getBuildInformation = str", "cv2.getBuildInformation: ValueError"),
     "no version": ("__version__ = ''", "cv2.__version__: ValueError: it is empty"),
     "an error about GPUs": (f"{COUNT} = lambda: 1 / 0", f"cv2.{COUNT}: ZeroDivisionError"),
     "another second import": (
@@ -75,7 +71,6 @@ BROKEN = {
 }
 #: Wheels that pip refuses, and in which words.
 REFUSED = {
-    "a tag of another Python": ({"tag": "cp37-cp37m-win_amd64"}, "is not a supported wheel"),
     "another NumPy than it wants": ({"requires": "numpy<2"}, "Cannot install numpy 2.0.0"),
     "a requirement that nobody named": ({"requires": "absent"}, "the requirement absent"),
 }
@@ -97,7 +92,6 @@ def test_a_broken_wheel_is_told(
 
 GPUS = {
     "cv2.error": ("raise error('no CUDA driver')", "error: no CUDA driver"),
-    "two": ("return 2", "2"),
     "a cv2 without that function": ("raise AttributeError", "no cv2.cuda"),
 }
 
@@ -150,38 +144,17 @@ assert os.environ['CUDA_PATH'] == r'C:\CUDA'
     assert outcome.summary == "works: OpenCV 4.99.0, with a stand-in for the driver", outcome.log
 
 
-#: What Wine, or Python, prints last, and what is said of it.
-CRASHES = {
-    "\0".join("Assertion failed: x>1"): ": Assertion failed: x>1",
-    "wine: Unhandled page fault to 0\n": ": wine: Unhandled page fault",
-    "Windows fatal exception: x\n\nThread": ": Windows fatal exception: x",
-    "": "",
-}
-
-
-@pytest.mark.parametrize(("output", "words"), CRASHES.items(), ids=CRASHES.values())
-def test_a_crash_is_told_in_its_own_words(output: str, words: str) -> None:
-    done = Finished(args=(), returncode=0xC0000005, output=output, timed_out=False, seconds=1)
-    assert (
-        describe_crash(done, "import cv2") == f"crashed in import cv2 (exit code 0xC0000005){words}"
-    )
-
-
-OLD_AND_NEW = ['numpy>=1.2; python_version >= "3.10"', 'numpy>=2; python_version >= "3.12"']
 NPP = "nvidia-npp-cu12==12.4.*"
-#: What a wheel requires, on which Python, and what is installed.
+#: What a wheel requires, and what is installed on Python 3.10.
 BESIDE = {
-    "for this Python only": (OLD_AND_NEW, "3.10", ["numpy>=1.2"]),
-    "Windows": (['numpy>=1; sys_platform == "win32"'], "3.12", ["numpy>=1"]),
-    "none: NumPy all the same": ([], "3.12", ["numpy"]),
-    "NVIDIA's wheels too": (["NumPy", NPP], "3.12", ["numpy", NPP]),
-    "no extras": (['x; extra == "y"', "not a requirement!"], "3.12", ["numpy"]),
+    "with markers": (['numpy>=1; python_version < "3.11"', 'x; extra == "y"'], ["numpy>=1"]),
+    "NVIDIA's wheels too, and NumPy all the same": ([NPP], ["numpy", NPP]),
 }
 
 
-@pytest.mark.parametrize(("requires", "python", "wanted"), BESIDE.values(), ids=BESIDE)
-def test_what_is_installed_with_one(requires: list[str], python: str, wanted: list[str]) -> None:
-    assert requirements_for(requires, python) == wanted
+@pytest.mark.parametrize(("requires", "wanted"), BESIDE.values(), ids=BESIDE)
+def test_what_is_installed_with_one(requires: list[str], wanted: list[str]) -> None:
+    assert requirements_for(requires, "3.10") == wanted
 
 
 def test_the_dlls_of_a_wheel_lie_in_one_folder_and_are_unpacked_once(tmp_path: Path) -> None:

@@ -172,7 +172,6 @@ def test_a_wheel_that_fails_on_a_python_lies_in_failed_with_its_log(
 UNSURE = {
     "a fixed wheel that failed": (FAILS, FAILS, WHEEL.format(12)),
     "an untouched wheel that hung": (HANGS, WORKS, "{source}"),
-    "what is sure": (FAILS, WORKS, ""),
 }
 
 
@@ -187,12 +186,10 @@ def test_what_may_end_otherwise_is_tried_again(case: str, bench: Bench) -> None:
     assert not (bench.dist / "failed").exists()
 
 
-@pytest.mark.parametrize("ballast", [0, 10], ids=["the same wheel", "a newer one of its name"])
-def test_a_wheel_built_without_a_test_leaves_dist_once_it_fails(ballast: int, bench: Bench) -> None:
+def test_a_wheel_built_without_a_test_leaves_dist_once_it_fails(bench: Bench) -> None:
     assert bench.build("--no-smoke").code == 0
     (wheel,) = names(bench.dist)
     bench.after["3.12"] = FAILS
-    bench.source = cuda_wheel(bench.place, ballast=ballast)
     assert bench.build().code == 1
     assert names(bench.dist) == [f"failed/{wheel}", f"failed/{wheel}.log"]
 
@@ -215,7 +212,6 @@ def test_one_python_that_is_missing_keeps_no_other_from_being_tried(bench: Bench
 
 #: The DLL and the requirement of a wheel, and what is said of them.
 LACKING = {
-    "DLLs that cannot be had": ("nppc64_12.dll", "numpy", "nvidia-npp-cu12: there is none"),
     "DLLs that NVIDIA has in no wheel": ("nppc64_10.dll", "numpy", "smoke.dll-dirs"),
     "what the index lacks": ("KERNEL32.dll", "absent>=1", "absent>=1: there is none [index]; look"),
 }
@@ -267,19 +263,9 @@ def test_smoke_tries_each_wheel_on_the_pythons_it_is_for(bench: Bench) -> None:
     assert len(bench.runs) == 3
 
 
-#: Options of `repack smoke`, its exit code and what it says.
-SMOKES = {
-    "a wheel that fails": ("3.12", "in", 1, NO_DLL),
-    "a folder that is not there": ("3.12", "absent", 1, "absent: is no folder"),
-    "a Python that no wheel is for": ("3.6", "in", 0, "not run: the wheel is for cp37-abi3-win_a"),
-}
-
-
-@pytest.mark.parametrize(("python", "folder", "code", "words"), SMOKES.values(), ids=SMOKES)
-def test_smoke_says_what_it_saw(
-    python: str, folder: str, code: int, words: str, bench: Bench
-) -> None:
-    dlls = bench.place.parent / folder
-    ran = bench.repack("smoke", "-q", bench.source, "--python", python, "--dll-dir", dlls)
-    assert ran.code == code
-    assert words in " ".join((ran.out + ran.err).split())
+def test_smoke_says_what_it_saw(bench: Bench) -> None:
+    words = ("smoke", "-q", bench.source, "--python", "3.12", "--dll-dir")
+    ran = bench.repack(*words, bench.place)
+    assert ran.code == 1
+    assert NO_DLL in " ".join(ran.out.split())
+    assert "absent: is no folder" in bench.repack(*words, "absent").error
