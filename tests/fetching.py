@@ -5,17 +5,15 @@ import io
 import random
 import ssl
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from faultserver import FaultServer, answers
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
-from repack.console import Progress, Task
 from repack.errors import RepackError
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
@@ -76,24 +74,13 @@ def fetch(
     return Supply(cache, path, offline=offline).fetch(source)
 
 
-@dataclass
-class Told(Progress, Task):
-    """A progress that remembers what it was told."""
-
-    done: int = 0
-    total: int | None = None
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-
-    def resize(self, total: int | None) -> None:
-        self.total = total
-
-    @contextmanager
-    def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Self]:
-        del text, unit
-        self.done, self.total = 0, total
-        yield self
+def refusal(cache: Cache, get: Callable[[], Fetched]) -> RepackError:
+    """Return the error of a fetch that fails; nothing lies under a final name then."""
+    with pytest.raises(RepackError) as caught:
+        get()
+    assert not list((cache.root / "files").rglob("*.whl"))
+    assert "\n" not in str(caught.value)
+    return caught.value
 
 
 class Site(FaultServer):
@@ -116,12 +103,7 @@ class Site(FaultServer):
         return fetch(source, self.cache, pin, offline=offline)
 
     def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
-        """Return the error of a fetch that fails; nothing lies under a final name then."""
-        with pytest.raises(RepackError) as caught:
-            self.get(**options)
-        assert not list((self.cache.root / "files").rglob("*.whl"))
-        assert "\n" not in str(caught.value)
-        return caught.value
+        return refusal(self.cache, partial(self.get, **options))
 
     def ranges(self) -> list[tuple[str | None, str | None]]:
         """Return what each request asked for: a range, and the mark that it has to have."""
@@ -168,9 +150,4 @@ class GitHub:
         return fetch(self.source(**settings), self.cache, pin)
 
     def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
-        """Return the error of a fetch that fails; nothing lies under a final name then."""
-        with pytest.raises(RepackError) as caught:
-            self.get(**options)
-        assert "\n" not in str(caught.value)
-        assert not list((self.cache.root / "files").rglob("*.whl"))
-        return caught.value
+        return refusal(self.cache, partial(self.get, **options))

@@ -9,7 +9,7 @@ import pytest
 from fetching import NAME, PATH, Site, fetch, make_content, pin_of, sha256
 
 from repack.config import FileSource, UrlSource
-from repack.errors import FetchError, OutputError, UsageError
+from repack.errors import FetchError, OutputError
 from repack.fetch.cache import Cache
 
 CONTENT = make_content()
@@ -22,27 +22,10 @@ def site(site: Site) -> Site:
     return site
 
 
-def test_the_environment_says_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REPACK_CACHE", str(tmp_path))
-    assert Cache.default().root == tmp_path
-    monkeypatch.setenv("REPACK_CACHE", "s3://bucket/prefix")
-    with pytest.raises(UsageError, match="the cache is a folder of this machine"):
-        Cache.default()
-    if sys.platform == "linux":
-        monkeypatch.delenv("REPACK_CACHE")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert Cache.default().root == tmp_path / "repack"
-
-
-#: What a file of the cache may have become.
-DAMAGES = {"cut": CONTENT[:-1], "one byte": b"?" + CONTENT[1:], "longer": CONTENT + b"?"}
-
-
-@pytest.mark.parametrize("damaged", DAMAGES.values(), ids=DAMAGES)
-def test_what_is_damaged_in_the_cache_is_fetched(site: Site, damaged: bytes) -> None:
+def test_what_is_damaged_in_the_cache_is_fetched(site: Site) -> None:
     first = site.get()
     stat = first.path.stat()
-    first.path.write_bytes(damaged)
+    first.path.write_bytes(b"?" + CONTENT[1:])
     os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
         site.get(pin=first.pin, offline=True)
@@ -65,9 +48,6 @@ def test_what_is_pinned_is_not_asked_for_whatever_the_query(site: Site) -> None:
 
 
 def test_offline_takes_what_was_fetched_and_asks_nobody(site: Site) -> None:
-    with pytest.raises(FetchError, match=r"run `repack fetch` or `repack build` once") as caught:
-        site.get(offline=True)
-    assert caught.value.code == "offline"
     with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
         site.get(pin=pin_of(site.url(PATH), CONTENT), offline=True)
     assert not site.seen

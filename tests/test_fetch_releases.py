@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer, PassingServer, answers, resets_after
+from faultserver import FaultServer, answers, ends_after
 from fetching import NAME, REPOSITORY, GitHub, make_content, pin_of, sha256
 
 from repack.fetch import pin_key
@@ -18,7 +18,7 @@ LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl"
 def test_an_asset_is_fetched_by_the_api_and_pinned_by_its_url(github: GitHub) -> None:
     github.release("4.13.0.90", {NAME: CONTENT, LINUX: make_content(seed=1)})
     signed = github.storage.resources["/storage/1?X-Amz-Signature=secret"]
-    signed.faults.append(resets_after(9_000))
+    signed.faults.append(ends_after(9_000))
     fetched = github.get()
     assert fetched.path.read_bytes() == CONTENT
     assert fetched.pin.url == f"https://github.com/{REPOSITORY}/releases/download/4.13.0.90/{NAME}"
@@ -46,34 +46,22 @@ def test_the_latest_release_is_that_of_the_pin(github: GitHub, tmp_path: Path) -
     assert github.get(tag=None, pin=pin).path.read_bytes() == CONTENT
 
 
-BOTH = {NAME: CONTENT, LINUX: CONTENT}
-#: Assets, the pattern, and a part of the reason.
-UNCLEAR = {
-    "several": (BOTH, "*.whl", f"2 assets match '*.whl'; there are {LINUX}, {NAME}"),
-    "none of two": (BOTH, "*arm64.whl", f"0 assets match '*arm64.whl'; there are {LINUX}, {NAME}"),
-    "none at all": ({}, "*.whl", "there are none"),
-}
+def test_assets_of_which_not_one_matches_are_told(github: GitHub) -> None:
+    github.release("4.13.0.90", {NAME: CONTENT, LINUX: CONTENT})
+    reason = f"2 assets match '*.whl'; there are {LINUX}, {NAME}"
+    assert reason in str(github.refused(asset="*.whl"))
 
 
-@pytest.mark.parametrize("case", UNCLEAR)
-def test_assets_of_which_not_one_matches_are_told(case: str, github: GitHub) -> None:
-    assets, pattern, reason = UNCLEAR[case]
-    github.release("4.13.0.90", assets)
-    assert reason in str(github.refused(asset=pattern))
-
-
-@pytest.mark.parametrize("digest", [f"sha256:{'0' * 64}", "sha512:abc", None])
-def test_a_digest_is_held_unless_lock_or_settings_say_otherwise(
-    digest: str | None, github: GitHub
+def test_a_digest_is_held_unless_there_is_none_or_lock_or_settings_say_otherwise(
+    github: GitHub,
 ) -> None:
-    github.release("4.13.0.90", {NAME: CONTENT}, digest=digest)
-    if digest and digest.startswith("sha256:"):
-        assert f"has SHA-256 {sha256(CONTENT)}, the server says {'0' * 64}" in str(github.refused())
-        pin = pin_of(pin_key(github.source()), make_content(seed=1))
-        assert "the release lacks" in str(github.refused(pin=pin))
-        assert github.get(sha256=sha256(CONTENT)).sha256 == sha256(CONTENT)
-    else:
-        assert github.get().sha256 == sha256(CONTENT)
+    github.release("4.13.0.90", {NAME: CONTENT}, digest=f"sha256:{'0' * 64}")
+    assert f"has SHA-256 {sha256(CONTENT)}, the server says {'0' * 64}" in str(github.refused())
+    pin = pin_of(pin_key(github.source()), make_content(seed=1))
+    assert "the release lacks" in str(github.refused(pin=pin))
+    assert github.get(sha256=sha256(CONTENT)).sha256 == sha256(CONTENT)
+    github.release("4.13.0.90", {NAME: CONTENT}, digest=None)
+    assert github.get().sha256 == sha256(CONTENT)
 
 
 OURS = ("GH_TOKEN", "GITHUB_TOKEN", "OUR_TOKEN")
@@ -115,37 +103,31 @@ def test_a_token_of_github_goes_to_no_other_server_and_to_none_without_encryptio
     public.get(token_env=OURS)
     assert sent(public.api) == [None, None]
     monkeypatch.setenv("OUR_TOKEN", "secret")
-    with PassingServer() as proxy:
+    with FaultServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url(""))
         public.cache = Cache(public.cache.root / "another")
         public.refused(token_env=OURS, api="http://ghe.invalid/api/v3")
         assert set(sent(proxy)) == {None}
 
 
-@pytest.mark.parametrize("status", [401, 403])
 def test_a_stale_token_is_let_go_on_a_public_repository_and_named_on_a_private_one(
-    status: int,
-    public: GitHub,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    public: GitHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("GH_TOKEN", "not-to-be-seen")
-    refusal = answers(f"{status} Bad credentials")
+    monkeypatch.setenv("GH_TOKEN", "stale")
+    refusal = answers("401 Bad credentials")
     public.api.resources[RELEASE].faults.append(refusal)
     assert public.get().path.read_bytes() == CONTENT
-    assert sent(public.api) == ["Bearer not-to-be-seen", None, None]
+    assert sent(public.api) == ["Bearer stale", None, None]
     assert caplog.text.count("the token in GH_TOKEN is refused") == 1
     public.api.add(RELEASE, b"", refusal, answers("404 Not Found"))
     public.cache = Cache(public.cache.root / "another")
     error = public.refused()
-    assert f"GH_TOKEN is refused (the server says {status} Bad credentials): renew" in error.hint
-    assert "not-to-be-seen" not in f"{error} {caplog.text}"
+    assert "GH_TOKEN is refused (the server says 401 Bad credentials): renew" in error.hint
 
 
 #: The tag, what the server lists, and what is said.
 MISSING = {
     "pre-releases only": (None, ["5.0rc1", "5.0b1"], "no releases but pre-releases: 5.0rc1, 5.0b1"),
-    "no release": (None, [], "no releases but pre-releases: none"),
     "no such tag": ("5.0", ["4.13", "4.12"], "/releases/tags/5.0: the server says 404 Not Found"),
     "no repository": (None, None, "needs a token that may read it in OUR_TOKEN"),
 }
@@ -162,9 +144,8 @@ def test_a_missing_release_is_told(case: str, github: GitHub) -> None:
     assert reason in str(error)
 
 
-@pytest.mark.parametrize("answer", [b"[]", b'{"tag_name": 1}', b"<!DOCTYPE html>"])
-def test_an_api_that_answers_otherwise_is_named(answer: bytes, github: GitHub) -> None:
-    github.api.add(RELEASE, answer, kind="application/json")
+def test_an_api_that_answers_otherwise_is_named(github: GitHub) -> None:
+    github.api.add(RELEASE, b"<!DOCTYPE html>", kind="application/json")
     assert github.refused().code == "not-json"
 
 
