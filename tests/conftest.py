@@ -116,7 +116,6 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     from s3server import running  # noqa: PLC0415 - only who needs it
 
     with running(tmp_path_factory.mktemp("s3")) as server:
-        server.new_bucket("team")
         yield server
 
 

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -78,21 +77,6 @@ class Team:
     def check(self, *, code: int = 0) -> dict[str, Any]:
         """Return what `repack publish --check` says of the index."""
         return checked(self._capsys, self.index, code=code)
-
-
-def one_after_another(folder: Path, index: str | Path) -> subprocess.Popen[bytes]:
-    """Publish each folder in `folder` by a command of its own, all in one process."""
-    commands = (
-        "import sys; from pathlib import Path; from repack.cli import main\n"
-        "for dist in sorted(Path(sys.argv[1]).iterdir()):\n"
-        "    code = main(['publish', str(dist), '--index-dir', sys.argv[2], '-q'])\n"
-        "    assert code == 0, dist"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", commands, str(folder), str(index)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
 
 
 def what(answer: dict[str, Any]) -> dict[str, str]:

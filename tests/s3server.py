@@ -95,23 +95,11 @@ class S3Server:
         """Return where the server keeps what lies at that place of a bucket."""
         return self.root / place.removeprefix("s3://")
 
-    def new_bucket(self, name: str) -> None:
-        import botocore.session  # noqa: PLC0415 - slow
-
-        client = botocore.session.get_session().create_client(
-            "s3",
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            region_name="us-east-1",
-            endpoint_url=self.endpoint,
-        )
-        client.create_bucket(Bucket=name)
-
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[S3Server]:
-    """A server with its buckets in `folder`, until the block ends."""
-    (folder / "buckets").mkdir()
+    """A server with a bucket `team` in `folder`, until the block ends."""
+    (folder / "buckets" / "team").mkdir(parents=True)
     server = S3Server(root=folder / "buckets", port=free_port())
     # Not every file system has room for metadata of its own.
     sidecar = folder / "metadata"

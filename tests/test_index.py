@@ -81,17 +81,7 @@ def test_what_is_published_is_told_by_all_pages(
     wheel = tiny(team.dist, "1.1+cu126.patched", "Requires-Python: >=3.8,<4")
     content = wheel.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    answer = team.publish()
-    assert answer["files"] == [
-        {
-            "project": PROJECT,
-            "version": "1.1+cu126.patched",
-            "filename": wheel.name,
-            "sha256": sha256,
-            "size": len(content),
-            "what": "added",
-        }
-    ]
+    assert what(team.publish()) == {wheel.name: "added"}
     (package,) = read_page(team).packages
     assert package.url == f"http://x/s/tiny-thing/{wheel.name.replace('+', '%2B')}"
     assert package.digests == {"sha256": sha256}
@@ -158,11 +148,6 @@ def test_wheels_are_taken_from_the_folders_of_builds_and_from_no_other(team: Tea
     assert "CUDA 12, mode patch: passed on Python 3.12" in shown
 
 
-def changed_since(dist: Path) -> None:
-    record_of(dist, tiny(dist, "1.0"))
-    tiny(dist, "1.0", value=2)
-
-
 def one_name_for_two(dist: Path) -> None:
     record_of(dist / "a", tiny(dist / "a", "1.0"))
     record_of(dist / "b", tiny(dist / "b", "1.0", value=2))
@@ -170,7 +155,6 @@ def one_name_for_two(dist: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no wheels": (lambda dist: next(dist.iterdir()).unlink(), "no-wheels"),
-    "changed since its build": (changed_since, "changed"),
     "did not work": (lambda dist: record_of(dist, tiny(dist), status="failed"), "failed-wheel"),
     "two of one name": (one_name_for_two, "other-bytes"),
     "larger than the index takes": (
@@ -240,17 +224,7 @@ def test_where_several_projects_have_a_version_one_must_be_named(team: Team) -> 
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        "--yank 1.0 dist",
-        "--reason x",
-        "--project x",
-        "--yank no-version",
-        "--check no-url",
-        "--check http://x/",
-        "--check --reason x",
-        "--yank 1.0 --reason a\x1b[2J",
-    ],
+    "words", ["--yank 1.0 dist", "--check no-url", "--yank 1.0 --reason a\x1b[2J"]
 )
 def test_contradictions_are_told(words: str, team: Team) -> None:
     team.publish(*words.split(" "), code=2)
@@ -260,7 +234,6 @@ def test_contradictions_are_told(words: str, team: Team) -> None:
 @pytest.mark.parametrize(
     ("key", "content"),
     [
-        pytest.param("index.html", b"<a href='x/'>x</a>", id="all projects"),
         pytest.param("index.json", b"{}", id="all projects, JSON"),
         pytest.param(f"{PROJECT}/index.html", b"<a href='x.whl'>x</a>", id="a project"),
     ],
@@ -326,10 +299,7 @@ def test_a_sound_index_has_no_fault_and_is_left_alone(filled: Team, capsys: Capt
 FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "one bit of a wheel": (WHEEL, flip, "damaged"),
     "a wheel gone": (WHEEL, Path.unlink, "missing-file"),
-    "one bit of metadata": (METADATA, flip, "damaged"),
-    "a page gone": (PAGE, Path.unlink, "page-differs"),
     "a page without a yank": (PAGE, change(' data-yanked="&lt;b&gt;&amp;"', ""), "page-differs"),
-    "all projects without one": ("index.html", change(f'href="{PROJECT}/"', ""), "page-differs"),
     "all projects gone": ("index.html", Path.unlink, "page-differs"),
 }
 
@@ -390,10 +360,8 @@ TEXT = {"": "media-type", FOLDER: "media-type"}
     [
         pytest.param(Plain, "", Path.is_dir, {}, id="HTML"),
         pytest.param(Negotiating, "", Path.is_dir, {}, id="JSON"),
-        pytest.param(Plain, WHEEL, flip, {WHEEL: "damaged"}, id="HTML, another wheel"),
         pytest.param(Negotiating, WHEEL, flip, {WHEEL: "damaged"}, id="JSON, another wheel"),
         pytest.param(Negotiating, METADATA, flip, {METADATA: "damaged"}, id="metadata"),
-        pytest.param(Plain, METADATA, Path.unlink, {METADATA: "http-404"}, id="no .metadata"),
         pytest.param(Plain, WHEEL, Path.unlink, {WHEEL: "http-404"}, id="no .whl"),
         pytest.param(Plain, FOLDER, shutil.rmtree, {FOLDER: "missing-page"}, id="no page"),
         pytest.param(Textual, "", Path.is_dir, TEXT, id="pages as text"),

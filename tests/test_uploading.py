@@ -111,7 +111,7 @@ def test_a_wheel_is_sent_once_pinned_and_installed_by_its_hash_and_never_other_b
 # Refusals
 
 
-REFUSALS = "400 Bad Request", "401 Unauthorized", "413 Content Too Large", "302 Found", AWAY
+REFUSALS = "400 Bad Request", "401 Unauthorized", "413 Content Too Large", AWAY
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -119,11 +119,10 @@ REFUSALS = "400 Bad Request", "401 Unauthorized", "413 Content Too Large", "302 
 def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
     status: str, upload: Upload
 ) -> None:
-    fault = says(status, {"Location": f"http://{USER}:{SECRET}@elsewhere.example/"})
-    with TakingIndex(*[fault] * 9) as server:
+    with TakingIndex(*[says(status)] * 9) as server:
         error = upload(server, code=1).error
     assert error.startswith(f"{FILE} -> {server.url('/')}: the upload failed: ")
-    assert status[:3] in error or "not in the same realm" in error
+    assert status[:3] in error
     assert "run again: only what lacks is sent" in error
     assert not server.files
 
@@ -135,19 +134,11 @@ def test_what_passes_is_waited_for(dist: Path, upload: Upload) -> None:
     assert server.files[FILE] == (dist / FILE).read_bytes()
 
 
-#: What servers say of a file that they have: 409 is nobody's but pypiserver's and devpi's.
-DIALECTS = {
-    "Nexus": ("400 Bad Request", b"Repository does not allow updating assets: pypi-hosted"),
-    "Artifactory": ("403 Forbidden", b"Not enough permissions to delete/overwrite artifact"),
-    "GitLab": ("400 Bad Request", b'{"message":"Validation failed: File name is already taken"}'),
-    "409": ("409 Conflict", b""),
-}
-
-
-@pytest.mark.parametrize(("status", "words"), DIALECTS.values(), ids=DIALECTS)
+#: Nexus, Artifactory and GitLab say 400 or 403 of a file that they have, pypiserver and devpi 409.
+@pytest.mark.parametrize("status", ["400 Bad Request", "409 Conflict"])
 @pytest.mark.parametrize("other", [b"", b"!"], ids=["the same bytes", "other bytes"])
 def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
-    status: str, words: bytes, other: bytes, dist: Path, upload: Upload
+    status: str, other: bytes, dist: Path, upload: Upload
 ) -> None:
     with TakingIndex() as index:
 
@@ -155,7 +146,7 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
             """Have the file already, though the page did not say so yet."""
             exchange.body()
             index.files[FILE] = (dist / FILE).read_bytes() + other
-            exchange.send(status, {"Content-Length": str(len(words))}, words)
+            exchange.send(status, {"Content-Length": "0"})
 
         index.meet([refuse])
         ran = upload(index, code=1 if other else 0)
@@ -163,15 +154,6 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
         assert "[other-bytes]" in ran.error
     else:
         assert what(ran.json) == {FILE: "there already"}
-
-
-@pytest.mark.usefixtures("no_pauses")
-def test_a_password_of_one_letter_stands_in_no_way_of_the_words(
-    upload: Upload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TWINE_PASSWORD", "b")
-    with TakingIndex(says("403 Forbidden", words=b"bad b")) as server:
-        assert "403 Forbidden. Server says: bad *** [http-403]" in upload(server, code=1).error
 
 
 def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) -> None:
@@ -191,10 +173,7 @@ PAGE = "/simple/tiny-thing/"
 ROOTS = ("/simple/", "/+simple/", "/")
 
 
-def as_page(kind: str, content: bytes) -> Fault:
-    return answers("200 OK", {"Content-Type": f"text/{kind}"}, content)
-
-
+LOGIN_PAGE = answers("200 OK", {"Content-Type": "text/html"}, b"<form><input type=password>")
 JSON_ERROR = answers("200 OK", {"Content-Type": JSON_TYPE}, b'{"message": "unauthorized"}')
 LONG_ROOT = answers(
     "200 OK",
@@ -208,11 +187,7 @@ LONG_ROOT = answers(
     ("pages", "answer", "is_sent"),
     [
         pytest.param([PAGE], answers("401 Unauthorized"), False, id="unauthorized"),
-        pytest.param([PAGE], answers(AWAY), False, id="away"),
-        pytest.param([PAGE], answers("200 OK", {"Content-Type": "x/json"}, b"{"), False, id="{"),
-        pytest.param([PAGE], answers("302 Found", {"Location": "ftp://x/"}), False, id="ftp"),
-        pytest.param([PAGE], as_page("html", b"<form><input type=password>"), False, id="a login"),
-        pytest.param([PAGE], as_page("plain", b"not here"), False, id="an error as text"),
+        pytest.param([PAGE], LOGIN_PAGE, False, id="a login"),
         pytest.param([PAGE], JSON_ERROR, False, id="an error as JSON"),
         pytest.param(ROOTS, answers("403 Forbidden"), True, id="a root that is not shown"),
         pytest.param(ROOTS, LONG_ROOT, True, id="a root that is not read whole"),
@@ -230,7 +205,7 @@ def test_only_where_the_page_of_the_project_could_be_looked_at_something_is_sent
 def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
     dist: Path, upload: Upload
 ) -> None:
-    with TakingIndex(has_hashes=False) as new, TakingIndex() as old:
+    with TakingIndex() as new, TakingIndex() as old:
         new.files[FILE] = b"other bytes"
         for page in ("/simple/", PAGE):
             location = {"Location": new.url(page, host="localhost"), "Content-Length": "0"}
@@ -257,7 +232,7 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
 
 
 def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: Upload) -> None:
-    with TakingIndex(has_hashes=False) as server:
+    with TakingIndex() as server:
         server.meet([server.take_and_spoil])
         ran = upload(server, code=1)
     assert "let nobody install it" in ran.error
@@ -295,36 +270,23 @@ def test_twines_certificates_count_for_sending_and_for_reading(
 
 
 @pytest.mark.parametrize(
-    ("words", "password"),
-    [
-        pytest.param("--repository team", SECRET, id=".pypirc"),
-        pytest.param("--repository team --config-file ../other", SECRET, id="another file"),
-        pytest.param("--repository team", "another", id="variables before .pypirc"),
-    ],
+    "password", [SECRET, "another"], ids=[".pypirc", "variables before .pypirc"]
 )
 def test_names_and_passwords_are_found_where_twine_finds_them(
-    words: str, password: str, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    password: str, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if password == SECRET:
         monkeypatch.delenv("TWINE_USERNAME")
         monkeypatch.delenv("TWINE_PASSWORD")
     with TakingIndex() as server:
         text = f"repository = {server.url('/')}\nusername = {USER}\npassword = {password}\n"
-        file = "other" if "other" in words else ".pypirc"
-        (tmp_path / file).write_text(f"[team]\n{text}", encoding="utf-8")
-        assert what(upload("", *words.split()).json) == {FILE: "added"}
+        (tmp_path / ".pypirc").write_text(f"[team]\n{text}", encoding="utf-8")
+        assert what(upload("", "--repository", "team").json) == {FILE: "added"}
     given = {seen.headers.get("authorization") for seen in server.seen}
     assert given == {LOGIN}, "for sending and for reading"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param("", id="is empty"),
-        pytest.param(f"[team]\n{SECRET}\n", id="cannot be read"),
-        pytest.param("[team]\nusername = team\n", id="does not know the index"),
-    ],
-)
+@pytest.mark.parametrize("content", ["", f"[team]\n{SECRET}\n"], ids=["empty", "no INI"])
 def test_a_configuration_is_refused(content: str, upload: Upload, tmp_path: Path) -> None:
     (tmp_path / "other").write_text(content, encoding="utf-8")
     words = ("--repository", "team", "--config-file", tmp_path / "other")

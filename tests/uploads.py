@@ -46,16 +46,12 @@ class TakingIndex(FaultServer):
     """
 
     def __init__(
-        self,
-        *faults: Fault,
-        has_hashes: bool = True,
-        unlisted: int = 0,
-        context: ssl.SSLContext | None = None,
+        self, *faults: Fault, unlisted: int = 0, context: ssl.SSLContext | None = None
     ) -> None:
         super().__init__(context)
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, Fault] = {}
-        self._has_hashes, self._unlisted = has_hashes, unlisted
+        self._unlisted = unlisted
         self.meet(faults)
 
     def meet(self, faults: Iterable[Fault]) -> None:
@@ -112,20 +108,16 @@ class TakingIndex(FaultServer):
     def _page(self) -> bytes:
         lines = ["<!DOCTYPE html><title>Simple index</title>"]
         for file, content in self.files.items():
-            fragment = f"#sha256={sha256(content).hexdigest()}" if self._has_hashes else ""
-            lines.append(f'<a href="/files/{file}{fragment}">{file}</a>')
+            lines.append(f'<a href="/files/{file}#sha256={sha256(content).hexdigest()}">{file}</a>')
         return "\n".join(lines).encode()
 
 
-def says(status: str, headers: dict[str, str] | None = None, words: bytes = b"") -> Fault:
-    """Read what came, and answer so; without words it repeats the password, not to be shown."""
+def says(status: str) -> Fault:
+    """Read what came, and answer so; it repeats the password, not to be shown."""
 
     def fault(exchange: Exchange, _: Resource) -> None:
         exchange.body()
-        if words:
-            exchange.send(status, headers or {}, words)
-        else:
-            exchange.send(f"{status} {SECRET}", headers or {}, f"{SECRET} is wrong".encode())
+        exchange.send(f"{status} {SECRET}", {}, f"{SECRET} is wrong".encode())
 
     return fault
 
