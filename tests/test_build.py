@@ -89,22 +89,17 @@ def test_a_wheel_that_repack_made_is_known_and_refused_and_the_original_named(
         assert f"  cv2/{name} has SHA-256 {digest}, as this repack has it" in lines
 
 
-@pytest.mark.parametrize(
-    ("zone", "locale", "mask"),
-    [("UTC", "C.UTF-8", 0o022), ("Pacific/Kiritimati", "C", 0o077), ("UTC-3", "POSIX", 0o000)],
-)
-def test_the_bytes_depend_on_nothing_but_the_input(
-    zone: str, locale: str, mask: int, source: Path, tmp_path: Path
-) -> None:
+def test_the_bytes_depend_on_nothing_but_the_input(source: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "in another folder"
     elsewhere.mkdir()
     moved = shutil.copy(source, elsewhere)
-    env = {**os.environ, "TZ": zone, "LC_ALL": locale, "REPACK_CACHE": str(elsewhere / "cache")}
+    other = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "REPACK_CACHE": str(elsewhere / "cache")}
+    env = {**os.environ, **other}
     command: list[str | Path] = [
         REPACK,
         *("build", "--no-smoke", "-q", "--python", "3.12", "-w", "out", "--source"),
     ]
-    subprocess.run([*command, moved], check=True, cwd=elsewhere, env=env, umask=mask)
+    subprocess.run([*command, moved], check=True, cwd=elsewhere, env=env, umask=0o077)
     subprocess.run([*command, source], check=True, cwd=tmp_path)
     wheels = [*elsewhere.glob("out/*.whl"), *tmp_path.glob("out/*.whl")]
     assert len(wheels) == 2

@@ -128,13 +128,7 @@ def test_a_hunk_is_applied_where_its_context_is(before: str, after: str, team: P
     assert lay(team, diff(OLD, NEW), before)[MEMBER].decode() == after
 
 
-@table(
-    "encoding",
-    {
-        "PowerShell": ("utf-16",),
-        "Notepad": ("utf-8-sig",),
-    },
-)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"], ids=["PowerShell", "Notepad"])
 def test_a_diff_is_read_as_windows_writes_it(encoding: str, team: Path) -> None:
     text = diff(OLD, NEW).replace("\n", "\r\n")
     (team / "a.patch").write_bytes(text.encode(encoding))

@@ -218,9 +218,7 @@ def expanded_tags(tag: str) -> list[str]:
     return sorted(map(str, parse_tag(tag)))
 
 
-def make_wheel(
-    path: Path, files: Files, *, requires: Sequence[str] = (), method: int = DEFLATED
-) -> Path:
+def make_wheel(path: Path, files: Files, *, requires: Sequence[str] = ()) -> Path:
     """Write a wheel of `files` and return its path.
 
     `path` is the wheel's, whose name then says name, version and tag, or a folder for an example.
@@ -242,7 +240,7 @@ def make_wheel(
         Entry(
             name=member,
             content=whole(content),
-            method=STORED if isinstance(content, Path) else method,
+            method=STORED if isinstance(content, Path) else DEFLATED,
         )
         for member, content in members.items()
     ]
