@@ -228,13 +228,6 @@ def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(
     assert everything(three.folder / "dist") == before
 
 
-def test_a_record_that_nobody_can_read_keeps_no_other_from_being_built(three: Repack) -> None:
-    for name in ("cu12", "cu13"):
-        (three.folder / "dist" / name).mkdir(parents=True)
-        (three.folder / "dist" / name / "build.json").write_text('{"version": 1}')
-    assert three("build", "-q", "cu12", "cu13").code == 0
-
-
 def test_what_two_machines_made_is_what_one_makes(three: Repack) -> None:
     for name in ("cu12", "cu13"):
         assert three("build", name, "-w", f"of-{name}").code == 0
