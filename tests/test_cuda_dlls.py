@@ -275,9 +275,6 @@ def test_what_windows_cannot_do_ends_nothing(function: str) -> None:
     assert machine.kernel.loads == [f"{BIN}\\{name}" for name in NPP]
 
 
-STAND_IN = f"{SITE}\\cv2\\stand-ins\\nvcuda"
-
-
 # What is changed in the process, and put back
 
 
@@ -362,14 +359,15 @@ def test_the_search_asks_little_where_cuda_path_is_right() -> None:
 
 
 def test_the_report_tells_what_is_chosen_missing_and_a_stand_in() -> None:
+    folder = f"{SITE}\\cv2\\stand-ins\\nvcuda"
     machine = Machine(
-        {BIN: SOUND, "D:\\cudnn": {CUDNN[0]: X86}, STAND_IN: ["nvcuda.dll"]},
+        {BIN: SOUND, "D:\\cudnn": {CUDNN[0]: X86}, folder: ["nvcuda.dll"]},
         {**TOOLKIT_SET, "PATH": "D:\\cudnn"},
         families={"npp": NPP, "cudnn": CUDNN},
         delayed=CUDNN,
         stand_ins={"nvcuda.dll": "cv2/stand-ins/nvcuda"},
     )
-    stand_in = f"{STAND_IN}\\nvcuda.dll"
+    stand_in = f"{folder}\\nvcuda.dll"
     text, facts = machine.ask(), json.loads(machine.ask("--json"))
     assert f"npp: {BIN} (CUDA_PATH)\ncudnn: not found: cudnn64_9.dll\n" in text
     assert f"{stand_in}: a stand-in, which says that there is no device\n" in text

@@ -23,7 +23,6 @@ from machines import (
     SOUND,
     SYSTEM,
     TOOLKIT_SET,
-    X86,
     Machine,
     arm64_dll,
     dll,
@@ -33,7 +32,7 @@ from machines import (
 
 from repack.dlls.families import FAMILIES
 
-MESSAGES = Path(__file__).parent / "golden" / "messages"
+GOLDEN = Path(__file__).parent / "golden" / "messages" / "nothing_anywhere.txt"
 PAGES = Path(__file__).parents[1] / "docs" / "import-failed"
 NVIDIA = f"{SITE}\\nvidia\\npp\\bin"
 CUBLAS_DLL = dll("f", imports={"cublasLt64_12.dll": ["g"]})
@@ -73,39 +72,25 @@ def make_old(
     return Machine({place: OLD}, environ, **facts, **options)
 
 
-# Whole messages
+# A whole message
 
 
-GOLDEN = {
-    "nothing_anywhere": Machine(
+def test_the_message_is_the_golden_one() -> None:
+    machine = Machine(
         {},
         {"PATH": f"{SYSTEM};D:\\tools;relative"},
         imports={**IMPORTS, "cublas64_12.dll": ["f"], "cudnn64_9.dll": ["g"]},
         families={"npp": NPP, "cublas": CUBLAS, "cudnn": CUDNN},
-    ),
-    "toolkits_for_other_processors": Machine(
-        {BIN: dict.fromkeys(NPP, X86), "D:\\arm": dict.fromkeys(NPP, ARM64)},
-        {**TOOLKIT_SET, "PATH": "D:\\arm"},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_the_message_is_the_golden_one(name: str) -> None:
-    golden = (MESSAGES / f"{name}.txt").read_text(encoding="utf-8")
-    assert GOLDEN[name].explain() + "\n" == golden
-
-
-def pages_of_the_module() -> set[str]:
-    """Return the names of all pages that a message may name."""
-    report = Machine({}).report
-    kinds = {"cuda", "cudnn", "unknown"} | {name for name, row in FAMILIES.items() if row.cure}
-    pages = {f"missing-{kind}" for kind in kinds} | {"symbol", "loaded-first", "several-opencv"}
-    return pages | {*report.FAULT_PAGES.values(), *report.CAUSE_PAGES.values()}
+    )
+    assert machine.explain() + "\n" == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_every_page_that_a_message_may_name_is_there_and_no_other() -> None:
-    assert pages_of_the_module() == {path.stem for path in PAGES.glob("*.md")} - {"index"}
+    report = Machine({}).report
+    kinds = {"cuda", "cudnn", "unknown"} | {name for name, row in FAMILIES.items() if row.cure}
+    pages = {f"missing-{kind}" for kind in kinds} | {"symbol", "loaded-first", "several-opencv"}
+    pages |= {*report.FAULT_PAGES.values(), *report.CAUSE_PAGES.values()}
+    assert pages == {path.stem for path in PAGES.glob("*.md")} - {"index"}
 
 
 # A file that is no good is replaced where it lies: a DLL that is too old (error 127)

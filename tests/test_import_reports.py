@@ -300,22 +300,6 @@ def test_nothing_ends_an_import_that_works(windows: Windows, before: str) -> Non
     assert WORKS in windows.import_cv2(before=before).splitlines()
 
 
-def test_the_error_repeats_itself_and_the_cure_works_in_the_same_process(windows: Windows) -> None:
-    windows.fill(TOOLKIT)
-    before = r"""
-texts = []
-for _ in range(2):
-    try:
-        import cv2
-    except ImportError as error:
-        texts.append(str(error))
-assert len(texts) == 2 and texts[0] == texts[1], texts
-import os
-os.environ["CUDA_PATH"] = r"C:\T"
-"""
-    assert windows.import_cv2(before=before) == WORKS
-
-
 # The report
 
 

@@ -6,7 +6,6 @@ Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 from collections.abc import Iterator
 
 import pytest
-from machines import PREFIX
 from random_machines.drawing import ADDED, CUT_OFF, DRIVER, OVERRIDE, SOUND, Machine
 from random_machines.trying import draw_machines, fill_cell
 from windowslab import Windows, open_windows
@@ -37,17 +36,6 @@ FOUND = {
         imports=("cublas64_12.dll",),
         files={r"C:\app\cublas64_12.dll": SOUND, rf"{ADDED}\cublasLt64_12.dll": SOUND},
         loaded=(r"C:\app\cublas64_12.dll",),
-    ),
-    "a choice before what Windows would find beside the program and in a registered directory": (
-        Machine(
-            imports=("cudart64_12.dll",),
-            files={
-                rf"{PREFIX}\cudart64_12.dll": SOUND,
-                rf"{ADDED}\cudart64_12.dll": SOUND,
-                r"C:\toolkit\bin\cudart64_12.dll": SOUND,
-            },
-            env={"CUDA_PATH": r"C:\toolkit"},
-        )
     ),
     "a driver in a registered directory and a stand-in": Machine(
         imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": SOUND}, has_stand_in=True
