@@ -86,6 +86,8 @@ OVERRIDES = {
     "vendor.dlls=a<3,>=2": ("a<3,>=2",),
     'build.python=["3.10", "3.12"]': ("3.10", "3.12"),
     "smoke.timeout=7": 7,
+    'build.emit="abi3"': "abi3",
+    "build.help-url=": "",
     "build.local=13": "13",
     "publish.max-size=1.5 gb": 1_500_000_000,
     "vendor.families=all": "all",
@@ -200,17 +202,3 @@ def test_the_option_source_is_a_file_a_url_or_a_requirement(
     kind, value, sha256 = NAMED[text]
     hashes = {"source.sha256": sha256} if sha256 else {}
     assert dict(parse_source(text)) == {f"source.{kind}": value, **hashes}
-
-
-#: What follows `--set a.b`, and what is read of it.
-TEXTS = {
-    '="abi3"': "abi3",
-    "={c = 1}": {"c": 1},
-    "=https://h/?a=b#c": "https://h/?a=b#c",
-    "=": "",
-}
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_an_override_is_a_key_and_a_toml_value_or_the_text_it_is(text: str) -> None:
-    assert parse_override(f"a.b{text}") == ("a.b", TEXTS[text])

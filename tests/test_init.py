@@ -20,16 +20,11 @@ def test_without_a_source_it_is_the_file_that_repack_itself_is_shipped_with(
     assert (repack.folder / "repack.toml").read_bytes() == (TOP / "repack.toml").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("release", "owner/name"), ("file", WHEEL)],
-)
-def test_a_named_source_is_the_one_of_the_file(option: str, value: str, repack: Repack) -> None:
-    assert repack("init", f"--{option}", value).code == 0
-    path = repack.folder / "repack.toml"
-    assert tomllib.loads(path.read_text(encoding="utf-8"))["source"] == {option: value}
-    assert "sample" not in path.read_text(encoding="utf-8").lower()
-    assert load(path).source is not None
+def test_a_named_source_is_the_one_of_the_file(repack: Repack) -> None:
+    assert repack("init", "--release", "owner/name").code == 0
+    text = (repack.folder / "repack.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text)["source"] == {"release": "owner/name"}
+    assert "sample" not in text.lower()
 
 
 def test_a_file_that_is_there_is_left_alone(repack: Repack) -> None:

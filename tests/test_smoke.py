@@ -185,13 +185,15 @@ WINDOWS_FAULTS = {
     "import ctypes; ctypes.CDLL('ucrtbase_wine.dll').crealf(0)": (
         "crashed in import cv2 (exit code 9): unimplemented function ucrtbase.dll.crealf"
     ),
-    "import faulthandler; faulthandler._sigsegv()": "crashed in import cv2 (exit",
+    "import ctypes; ctypes.CDLL('msvcrt.dll')._wassert('x>1', 'f.cpp', 1)": (
+        "crashed in import cv2 (exit code 3): Assertion failed: x>1"
+    ),
 }
 
 
 @pytest.mark.wine
 @pytest.mark.network
-@pytest.mark.parametrize(("text", "reason"), WINDOWS_FAULTS.items(), ids=["gap", "crash"])
+@pytest.mark.parametrize(("text", "reason"), WINDOWS_FAULTS.items(), ids=["gap", "assertion"])
 def test_windows_faults_are_told_in_their_own_words(
     text: str, reason: str, pythons: Pythons, shelf: Path, tmp_path: Path
 ) -> None:
