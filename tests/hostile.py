@@ -181,7 +181,6 @@ NARROW_END = descriptor(FILES[TEXT], len(PACKED))
 WIDE_END = descriptor(FILES[TEXT], len(PACKED), wide=True)
 STORED_END = descriptor(FILES[TEXT], len(FILES[TEXT]))
 WRONG_CRC = b"PK\7\x08" + struct.pack("<3L", 1, len(PACKED), len(FILES[TEXT]))
-WRONG_SIZE = b"PK\7\x08" + struct.pack("<3L", zlib.crc32(FILES[TEXT]), len(PACKED), 5)
 STREAMED = {"flags": DESCRIPTOR, "local": UNKNOWN}
 #: Code, name of the case, what differs in the member TEXT.
 CHANGED: dict[str, dict[str, Changes]] = {
