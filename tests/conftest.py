@@ -13,7 +13,7 @@ from faultserver import FaultServer
 from fetching import GitHub, Site, hurry, no_proxies
 from playwright.sync_api import Browser
 from publishing import Team
-from s3server import S3Server
+from s3server import S3Server, running
 from wheelmaking import cuda_wheel
 
 from repack.fetch.cache import Cache
@@ -113,8 +113,6 @@ def github(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server with a bucket `team`."""
-    from s3server import running  # noqa: PLC0415 - only who needs it
-
     with running(tmp_path_factory.mktemp("s3")) as server:
         yield server
 

@@ -11,18 +11,15 @@ from repack.record import Beside, BuildRecord, Origin, Outcome, Seen, WheelRecor
 from repack.wheel.names import parse_filename
 
 
-def simple_index(folder: Path, wheels: Iterable[Path], *, hashes: bool = False) -> None:
-    """Lay out an index with these wheels; it tells no hashes unless it is told to."""
-    links: dict[Path, list[str]] = {}
+def simple_index(folder: Path, wheels: Iterable[Path]) -> None:
+    """Lay out an index with these wheels."""
     for wheel in wheels:
         page = folder / "simple" / parse_filename(wheel).name / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         (page.parent / wheel.name).symlink_to(wheel)
-        fragment = f"#sha256={sha256_of(wheel)}" if hashes else ""
-        link = f"{wheel.name.replace('+', '%2B')}{fragment}"
-        links.setdefault(page, []).append(f'<a href="{link}">{wheel.name}</a>')
-    for page, lines in links.items():
-        page.write_text("\n".join(["<!DOCTYPE html>", *lines]), encoding="utf-8")
+        link = f"{wheel.name.replace('+', '%2B')}#sha256={sha256_of(wheel)}"
+        with page.open("a", encoding="utf-8") as stream:
+            stream.write(f'<a href="{link}">{wheel.name}</a>\n')
 
 
 @contextmanager

@@ -71,10 +71,6 @@ class S3Server:
     root: Path
     port: int
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let obstore find the server, and no settings of this machine."""
         no_proxies(monkeypatch)
@@ -82,7 +78,7 @@ class S3Server:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

@@ -108,7 +108,6 @@ PAGE = answers("200 OK", {}, b"<!DOCTYPE html>\n<html><head><title>Sign in</titl
 STAYING: dict[str, tuple[Fault, bool, str, str]] = {
     "more than announced": (too_long, False, "network", "no answer: "),
     "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER)),
-    "no length, cut": (whole(CONTENT[:9_000]), False, "not-a-zip", "9,000 bytes"),
     "encoded": (answers("200 OK", {"Content-Encoding": "gzip"}), False, "content-encoding", ""),
     "sent to a file": (to("file:///etc/passwd"), False, "network", "file:///etc/passwd"),
     "a page": (PAGE, True, "not-a-zip", "64 bytes, begins with b'<!DOCTYPE html>"),
@@ -274,20 +273,11 @@ def test_two_processes_at_once_make_one_download(site: Site) -> None:
     assert len(site.seen) == 2
 
 
-#: The suffix of a file, what is written into it, and what is asked for then.
-LEFT_BEHIND = {
-    "other bytes": (".part", b"?" * 9_000, [REST, ANEW]),
-    "all of it": (".part", CONTENT, [(f"bytes={SIZE}-", '"one"')]),
-}
-
-
-@pytest.mark.parametrize("case", LEFT_BEHIND)
-def test_what_a_failure_has_left_is_used(case: str, site: Site) -> None:
+def test_what_came_whole_before_a_failure_is_not_sent_again(site: Site) -> None:
     site.add(PATH, CONTENT, CUT, *[answers("500 Sorry")] * TRIES)
     site.refused()
-    site.seen.clear()
     (part,) = site.cache.root.glob("incoming/*.part")
-    suffix, content, asked = LEFT_BEHIND[case]
-    part.with_suffix(suffix).write_bytes(content)
-    assert site.get(pin=pinned(site, known=case == "other bytes")).path.read_bytes() == CONTENT
-    assert site.ranges() == asked
+    part.write_bytes(CONTENT)
+    site.seen.clear()
+    assert site.get().path.read_bytes() == CONTENT
+    assert site.ranges() == [(f"bytes={SIZE}-", '"one"')]

@@ -71,7 +71,7 @@ class Place:
 
     def pin(self, *words: object) -> Ran:
         shutil.rmtree(self.index, ignore_errors=True)
-        simple_index(self.index, self.wheels, hashes=True)
+        simple_index(self.index, self.wheels)
         return self.repack("pin", *words)
 
     def pinned(self, *words: object) -> dict[str, list[str]]:
@@ -298,7 +298,7 @@ def test_what_is_pinned_is_installed_and_of_another_byte_refused(
     assert ("extra" in way) == ("nvidia_cudnn_cu12" in names)
     make_wheel(ours, {"cv2/__init__.py": b"#"}, requires=["numpy", DNN])
     shutil.rmtree(place.index)
-    simple_index(place.index, place.wheels, hashes=True)
+    simple_index(place.index, place.wheels)
     done = place.run(*WAYS[way], "--target", tmp_path / "u", cwd=place.dist)
     assert done.returncode != 0
     assert re.search("hash mismatch|do not match the hashes", done.stderr, re.IGNORECASE)

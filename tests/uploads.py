@@ -79,25 +79,19 @@ class TakingIndex(FaultServer):
 
     def take(self, exchange: Exchange, _: Resource) -> None:
         """Do what a good index does."""
-        status = "200 OK" if self.keep(exchange) else "409 Conflict"
+        head = f"Content-Type: {exchange.headers['content-type']}\r\n\r\n".encode()
+        message = email.message_from_bytes(head + exchange.body())
+        parts = {part.get_filename(): part.get_payload(decode=True) for part in message.walk()}
+        [(name, content)] = [(name, content) for name, content in parts.items() if name]
+        assert isinstance(content, bytes)
+        status = "409 Conflict" if name in self.files else "200 OK"
+        self.files.setdefault(name, content)
         exchange.send(status, {"Content-Length": "0"})
 
     def take_and_spoil(self, exchange: Exchange, resource: Resource) -> None:
         """Keep the file with other bytes."""
         self.take(exchange, resource)
         self.files = {name: content[:-1] + b"!" for name, content in self.files.items()}
-
-    def keep(self, exchange: Exchange) -> bool:
-        """Keep the file that came, unless there is one of its name."""
-        head = f"Content-Type: {exchange.headers['content-type']}\r\n\r\n".encode()
-        message = email.message_from_bytes(head + exchange.body())
-        parts = {part.get_filename(): part.get_payload(decode=True) for part in message.walk()}
-        [(name, content)] = [(name, content) for name, content in parts.items() if name]
-        assert isinstance(content, bytes)
-        if name in self.files:
-            return False
-        self.files[name] = content
-        return True
 
     def _is_listed(self) -> bool:
         if self.files and self._unlisted:
