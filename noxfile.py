@@ -142,9 +142,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers, in one run."""
+    """Measure beside the peers, in one run; with `-- --beside REPACK` another repack too."""
     install_with(session, "bench")
-    session.run("python", "tests/bench.py")
+    session.run("python", "tests/bench.py", *session.posargs)
     session.run("python", "tests/bench_import.py")
 
 

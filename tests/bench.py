@@ -4,6 +4,7 @@ Every figure is the median of whole processes run in turn, A B C A B C, so that 
 slows down slows all of them. Run by `nox -s bench`; needs the package index for the wheel.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -63,6 +64,9 @@ CONTESTS = (
 
 def main() -> int:
     """Measure, print a table of ratios, and return 1 where a limit is passed."""
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=main.__doc__)
+    parser.add_argument("--beside", type=Path, metavar="REPACK", help="another repack to measure")
+    beside = parser.parse_args().beside
     with (
         tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder,
         contextlib.chdir(folder),
@@ -78,6 +82,12 @@ def main() -> int:
             "engine": lambda: reported(ENGINE, wheel, place / "spliced.whl"),
             "cp": lambda: reported(COPY, wheel, place / "copied.whl"),
         }
+        if beside:
+            runs |= {
+                "one, beside": lambda: timed(build(wheel, place, PYTHONS[2:3], beside)),
+                "one, not fetched, beside": lambda: unseen(wheel, place, beside),
+                "five, beside": lambda: timed(build(wheel, place, PYTHONS, beside)),
+            }
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, run in runs.items():
@@ -117,17 +127,19 @@ def fetch(place: Path) -> Path:
     return Path(json.loads(answer.stdout)["path"])
 
 
-def build(wheel: Path, place: Path, pythons: tuple[str, ...]) -> list[str | Path]:
+def build(
+    wheel: Path, place: Path, pythons: tuple[str, ...], repack: Path = REPACK
+) -> list[str | Path]:
     """Return our command: the whole of it but the smoke test."""
     options: list[str | Path] = ["--source", wheel, "-w", place / "out", "--python", *pythons]
-    return [REPACK, "build", "--quiet", "--no-smoke", *options]
+    return [repack, "build", "--quiet", "--no-smoke", *options]
 
 
-def unseen(wheel: Path, place: Path) -> float:
+def unseen(wheel: Path, place: Path, repack: Path = REPACK) -> float:
     """Return the seconds that our command takes where no wheel has been seen before."""
     cache = place / "empty"
     shutil.rmtree(cache, ignore_errors=True)
-    return timed(build(wheel, place, PYTHONS[2:3]), REPACK_CACHE=str(cache))
+    return timed(build(wheel, place, PYTHONS[2:3], repack), REPACK_CACHE=str(cache))
 
 
 def unpack_and_pack(wheel: Path, place: Path) -> float:
