@@ -149,12 +149,18 @@ def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome
 def describe_crash(finished: Finished, step: str) -> str:
     """Return in one line how a process ended that did not say why."""
     # Wine's assertions come in UTF-16.
-    match = _LAST_WORDS.search(finished.output.replace("\0", ""))
-    detail = f": {match[0].strip()}" if match else ""
+    matches = _LAST_WORDS.finditer(finished.output.replace("\0", ""))
+    words = sorted((match[0].strip() for match in matches), key=_is_of_python)
+    detail = f": {words[0]}" if words else ""
     code = finished.returncode
     # Windows' large ones are known by their hexadecimal digits.
     number = f"0x{code:08X}" if code > _SMALL_EXIT_CODE else str(code)
     return f"crashed in {step} (exit code {number}){detail}"
+
+
+def _is_of_python(words: str) -> bool:
+    """Return whether Python's own fault handler said it, who knows least of why."""
+    return words.startswith(("Fatal Python error", "Windows fatal exception"))
 
 
 def find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
