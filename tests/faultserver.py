@@ -7,7 +7,9 @@ empty it serves as it should: ranges, If-Range, redirects and all.
 import contextlib
 import json
 import re
+import socket
 import ssl
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -50,6 +52,12 @@ class Exchange:
     def write(self, content: bytes) -> None:
         self._handler.wfile.write(content)
 
+    def reset(self) -> None:
+        """End the connection by RST: what a crashed server or a firewall does."""
+        self._handler.connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+
 
 def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> None:
     """Answer as a good server does, but for what comes after `count` bytes of the body."""
@@ -78,12 +86,36 @@ def ends_after(count: int) -> Fault:
     return partial(serve, count=count)
 
 
+def resets_after(count: int) -> Fault:
+    """Reset the connection after `count` bytes of the body."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        serve(exchange, resource, count)
+        # What lies unread in the other side's buffer dies with a reset: let it be read first.
+        threading.Event().wait(0.2)
+        exchange.reset()
+
+    return fault
+
+
 def stalls_after(count: int, until: threading.Event) -> Fault:
     """Send `count` bytes and then nothing, the connection staying open."""
 
     def fault(exchange: Exchange, resource: Resource) -> None:
         serve(exchange, resource, count)
         until.wait(20)
+
+    return fault
+
+
+def drips(size: int, pause: float) -> Fault:
+    """Send everything, a few bytes at a time."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        serve(exchange, resource, 0)
+        for start in range(0, len(resource.content), size):
+            threading.Event().wait(pause)
+            exchange.write(resource.content[start : start + size])
 
     return fault
 
@@ -99,12 +131,14 @@ class FaultServer:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.seen: list[Exchange] = []
+        self.connections = 0
         self.resources: dict[str, Resource] = {}
         self._context = context
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def setup(self) -> None:
+                outer.connections += 1
                 if context is not None:
                     self.request = context.wrap_socket(self.request, server_side=True)
                 super().setup()
@@ -122,6 +156,9 @@ class FaultServer:
                 self.request.close()
 
         class Server(ThreadingHTTPServer):
+            # Closed at once, so that a reset is one.
+            shutdown_request = ThreadingHTTPServer.close_request
+
             def handle_error(self, *_: object) -> None:
                 """Let those go who do not trust our certificate."""
 

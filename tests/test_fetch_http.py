@@ -18,7 +18,9 @@ from faultserver import (
     FaultServer,
     Resource,
     answers,
+    drips,
     ends_after,
+    resets_after,
     serve,
     stalls_after,
 )
@@ -70,11 +72,15 @@ DAMAGED = CONTENT[:20_000] + b"?" + CONTENT[20_001:]
 CHANGED = rest(OTHER, "bytes 9000-{last}/{size}", '"two"')
 ALL = whole(CONTENT, Content_Length=f"{SIZE}")
 ELSEWHERE = rest(CONTENT[7:], "bytes 9007-{last}/{size}")
+LONGER = rest(CONTENT, "bytes 9000-{last}/99999")
 BEYOND = answers("416 Range Not Satisfiable", {"Content-Range": "bytes */5000"})
 MARK, WEAK = '"one"', 'W/"one"'
 #: Faults, the ETag, whether the lock knows the content, and what is asked for after them.
 PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = {
-    "by its status": ([answers("429 No"), answers("503 No")], MARK, False, None),
+    "each in turn": ([answers(f"{code} No") for code in (408, 429, 500)], MARK, False, None),
+    "and the others": ([answers(f"{code} No") for code in (502, 503, 504)], MARK, False, None),
+    "reset mid-body": ([resets_after(9_000)], MARK, False, [REST]),
+    "a slow drip": ([drips(4_000, 0.05)], MARK, False, []),
     "short body with a clean close": ([CUT], MARK, False, [REST]),
     "many of them": ([ends_after(1_000)] * 9, None, True, None),
     "weak ETag": ([CUT], WEAK, False, [ANEW]),
@@ -82,7 +88,9 @@ PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = 
     "range answered with everything": ([CUT, ALL], MARK, False, [REST]),
     "range of changed content": ([CUT, CHANGED], MARK, False, [REST, ANEW]),
     "range with a wrong start": ([CUT, ELSEWHERE], MARK, False, [REST, ANEW]),
+    "range with a wrong total": ([CUT, LONGER], MARK, False, None),
     "range beyond the end": ([CUT, BEYOND], MARK, False, [REST, ANEW]),
+    "no length": ([whole(CONTENT)], MARK, True, []),
     "no length, cut, and a hash": ([whole(CONTENT[:9_000])], MARK, True, [ANEW]),
     "length of chunks": ([CHUNKED], MARK, False, []),
     "wrong hash once": ([whole(DAMAGED, Content_Length=f"{SIZE}")], MARK, True, [ANEW]),
@@ -110,11 +118,15 @@ STAYING: dict[str, tuple[Fault, bool, str, str]] = {
     "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER)),
     "encoded": (answers("200 OK", {"Content-Encoding": "gzip"}), False, "content-encoding", ""),
     "sent to a file": (to("file:///etc/passwd"), False, "network", "file:///etc/passwd"),
+    "sent to itself": (to(PATH), False, "network", "30 redirects"),
     "a page": (PAGE, True, "not-a-zip", "64 bytes, begins with b'<!DOCTYPE html>"),
     "a rate limit": (answers("403 No", LIMIT), False, "rate-limit", "until 2033-05-18 03:33 UTC"),
     "a pause": (BUSY, False, "rate-limit", "until 600 seconds from now"),
     "503": (answers("503 Sorry"), False, "http-503", "the server says 503 Sorry"),
-    "403": (answers("403 No"), False, "http-403", "go into .netrc"),
+    **{
+        str(status): (answers(f"{status} No"), False, f"http-{status}", "go into .netrc")
+        for status in (401, 403, 404)
+    },
 }
 
 
@@ -140,8 +152,11 @@ def test_a_body_that_stalls_is_resumed_in_time(site: Site, monkeypatch: pytest.M
     assert site.ranges()[1:] == [REST]
 
 
-def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute() -> None:
-    assert PATIENCE.parse_retry_after("86400") == 60
+@pytest.mark.parametrize(
+    ("answer", "seconds"), [("7", 7), ("86400", 60), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)]
+)
+def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute(answer: str, seconds: int) -> None:
+    assert PATIENCE.parse_retry_after(answer) == seconds
 
 
 #: Paths that lead out of the folder by their encoding, and names that are no wheel's.
@@ -193,6 +208,7 @@ def test_no_other_authority_is_trusted_and_https_is_not_left_by_a_redirect(
     assert error.code == "tls"
     assert "no secure connection" in str(error)
     assert "SSL_CERT_FILE or PIP_CERT" in error.hint
+    assert secure.connections == 1
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     secure.add(PATH, b"", to(site.url("/plain")))
     assert secure.refused().code == "insecure-redirect"
