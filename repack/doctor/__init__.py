@@ -200,7 +200,7 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
     ]
     rows += _describe_package(package, target, report["build"])
     rows += _describe_machine(seen, report)
-    rows.append(("repack fix", _describe_fix(seen, report, package, obstacle, bool(faults))))
+    rows.append(("repack fix", _describe_fix(seen, report, package, obstacle, fails=bool(faults))))
     faults = [Fault(text, _fit_cure(cure, target, package.owners)) for text, cure in faults]
     return Diagnosis(faults, rows, report)
 
@@ -309,7 +309,8 @@ def _describe_fix(
     report: Mapping[str, Any],
     package: Package,
     obstacle: RepackError | None,
-    fails: bool,  # noqa: FBT001 - one word of two
+    *,
+    fails: bool,
 ) -> str:
     """Return what `repack fix` would do about it."""
     if obstacle:
