@@ -9,27 +9,26 @@ import json
 import os
 import re
 import tomllib
-from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 from urllib.request import url2pathname
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 from msgspec.structs import FieldInfo, fields, replace
 from packaging.utils import canonicalize_name
 
-from repack.errors import ConfigError, UsageError, quote_name
+from repack.dlls.families import FAMILIES
+from repack.errors import ConfigError, RepackError, UsageError, quote_name
 from repack.files import decode_text
 
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-#: What errors about a missing file or source say.
-INIT_HINT = "`repack init` writes a repack.toml with comments"
+_INIT_HINT = "`repack init` writes a repack.toml with comments"
 
 
 def _text(words: str, pattern: str) -> Meta:
@@ -40,63 +39,55 @@ _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[1-9][0-9]{0,4})?(?:[/?][^\s#]*)?"
 _LOCAL = r"(?:127\.0\.0\.1|localhost|\[::1\])[:/]"
 _SPECIFIER = r"\s*(?:[<>~=!]=|[<>]|===)\s*[\w.*+!]+\s*"
 _Text = Annotated[str, _text("text", r"[^\x00-\x1f]*\S[^\x00-\x1f]*")]
-_URL_WORDS = (
-    "a URL that starts with https:// or http://, without #hash, name and password (which belong "
-    "into .netrc, .pypirc or keyring)"
-)
+_URL_WORDS = "a URL (https:// or http://) without #hash, name and password, which .netrc is for"
 _Url = Annotated[str, _text(_URL_WORDS, rf"(?i:https?)://{_HOST}")]
 _API_WORDS = "an https:// URL, for a token may be sent there"
 _Api = Annotated[str, _text(_API_WORDS, rf"(?:https://|http://(?={_LOCAL})){_HOST}")]
-_Place = Annotated[str, _text("a path or a URL", ".+")]
 _Sha256 = Annotated[str, _text("64 hexadecimal digits", "[0-9a-f]{64}")]
 _Version = Annotated[str, _text('a version such as "4.14.0.94"', r"[0-9]+(?:\.[0-9]+)*")]
-_Requirement = Annotated[
-    str,
-    _text(
-        'a requirement such as "name==1.0", without URL, extras and markers',
-        rf"[A-Za-z0-9][\w.-]*(?:{_SPECIFIER}(?:,{_SPECIFIER})*)?",
-    ),
-]
+_REQUIREMENT_WORDS = 'a requirement such as "name==1.0", without URL, extras and markers'
+_REQUIREMENT = rf"[A-Za-z0-9][\w.-]*(?:{_SPECIFIER}(?:,{_SPECIFIER})*)?"
+_Requirement = Annotated[str, _text(_REQUIREMENT_WORDS, _REQUIREMENT)]
 _Wheels = tuple[_Requirement, ...] | Literal["auto"]
 _Repository = Annotated[str, _text('"owner/name"', r"\w[\w.-]*/\w[\w.-]*")]
-_Platform = Annotated[str, _text('"win_amd64"', "win_amd64")]
-_Python = Annotated[
-    str, _text('a Python in quotes such as "3.12" or "3.14t"', r"3\.(?:[6-9]|[1-9][0-9])t?")
-]
-_Pythons = Annotated[tuple[_Python, ...], Meta(min_length=1)]
+_PYTHON_WORDS = 'a Python in quotes such as "3.12" or "3.14t"'
+_Python = Annotated[str, _text(_PYTHON_WORDS, r"3\.(?:[6-9]|[1-9][0-9])t?")]
 _Label = Annotated[str, _text('a label such as "cu126.team"', "[a-z0-9]+(?:[._-][a-z0-9]+)*")]
-# fmt: off
-_Family = Literal[
-    "npp", "cudart", "cublas", "cufft", "cudnn", "nvrtc", "curand", "cusolver", "cusparse",
-    "nvjpeg", "nvjitlink", "nvvm", "cupti", "nvtoolsext",
-]
-# fmt: on
-_Families = Annotated[tuple[_Family, ...], Meta(min_length=1)]
-_Size = Annotated[int, Meta(ge=0, description='a size such as "2 GiB"')]
-_Cuda = Annotated[int, Meta(ge=10, le=99)]
-_Seconds = Annotated[int, Meta(ge=1, le=86400)]
+_FAMILIES = [name for name, row in FAMILIES.items() if row.kind in {"cuda", "cudnn"}]
+_Family = Annotated[str, _text(f"one of {', '.join(_FAMILIES)}", "|".join(_FAMILIES))]
+#: A name is a folder's on Windows, too: no device, nor the folder of wheels that did not work.
+_NO_NAME = r"(?!(?i:failed|con|prn|aux|nul|com\d|lpt\d)\b)"
+_NAME_WORDS = 'letters and digits with - _ . between them, no device of Windows and not "failed"'
+_Name = Annotated[str, _text(_NAME_WORDS, rf"{_NO_NAME}[A-Za-z0-9]+(?:[-_.]+[A-Za-z0-9]+)*")]
 _Dll = Annotated[str, _text('a DLL such as "nvJitLink_120_0.dll"', r"(?i:[\w.-]+\.dll)")]
+
+
+class Place(str):
+    """A path, made absolute, or a URL."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """Bytes; in the file "2 GiB"."""
 
 
 class _Table(msgspec.Struct, frozen=True, rename="kebab"):
     """A table of settings."""
 
 
-_T = TypeVar("_T", bound=_Table)
-
-
 class SampleSource(_Table, frozen=True):
     """The index's opencv-contrib-python wheel, given the imports of a CUDA build."""
 
     opencv: _Version = "4.14.0.94"
-    cuda: _Cuda = 12
+    cuda: Annotated[int, Meta(ge=10, le=99)] = 12
     driver: bool = False
 
 
-class FileSource(_Table, frozen=True, rename={"path": "file"}):
+class FileSource(_Table, frozen=True):
     """A wheel on this machine; `pinned_as` is what the lock calls it, "" for its name."""
 
-    path: Path
+    path: Path = field(name="file")
     sha256: _Sha256 | None = None
     pinned_as: str = ""
 
@@ -114,19 +105,17 @@ class IndexSource(_Table, frozen=True):
 
     requirement: _Requirement
     python: _Python = "3.12"
-    platform: _Platform = "win_amd64"
+    platform: Annotated[str, _text('"win_amd64"', "win_amd64")] = "win_amd64"
     sha256: _Sha256 | None = None
 
 
-class ReleaseSource(
-    _Table, frozen=True, rename={"repository": "release", "token_env": "token-env"}
-):
+class ReleaseSource(_Table, frozen=True):
     """The one asset of a GitHub release whose name matches `asset`; without a tag of the latest.
 
     The first variable of `token_env` that has a value gives the token.
     """
 
-    repository: _Repository
+    repository: _Repository = field(name="release")
     tag: _Text | None = None
     asset: _Text = "*win_amd64.whl"
     filename: _Text | None = None
@@ -141,11 +130,11 @@ Source: TypeAlias = SampleSource | FileSource | UrlSource | IndexSource | Releas
 class Build(_Table, frozen=True):
     """What is made of the source, and where it is put; `name` is of one of several builds."""
 
-    name: str = ""
+    name: _Name = ""
     mode: Literal["patch", "depend", "vendor"] = "patch"
     driver_stub: bool = False
     emit: Literal["per-python", "abi3"] = "per-python"
-    python: _Pythons = DEFAULT_PYTHONS
+    python: Annotated[tuple[_Python, ...], Meta(min_length=1)] = DEFAULT_PYTHONS
     out: Path = Path("dist")
     patches: tuple[Path, ...] = ()
     local: _Label | None = None
@@ -156,16 +145,16 @@ class Vendor(_Table, frozen=True):
     """Which DLLs a wheel carries in vendor mode; `dll_dirs` come before the wheels `dlls`."""
 
     engine: Literal["splice", "delvewheel"] = "splice"
-    families: _Families | Literal["all"] = "all"
+    families: Annotated[tuple[_Family, ...], Meta(min_length=1)] | Literal["all"] = "all"
     dlls: _Wheels = "auto"
     dll_dirs: tuple[Path, ...] = ()
 
 
 class Publish(_Table, frozen=True):
-    """What the index takes, in bytes; where it is written, read, or uploaded to."""
+    """What the index takes; where it is written, read, or uploaded to."""
 
-    max_size: _Size | None = None
-    index_dir: _Place | None = None
+    max_size: Size | None = None
+    index_dir: Place | None = None
     index_url: _Url | None = None
     repository_url: _Url | None = None
     repository: _Text | None = None
@@ -175,7 +164,7 @@ class Smoke(_Table, frozen=True):
     """How the emitted wheels are tried; `timeout` is in seconds, for each process."""
 
     enabled: bool = True
-    timeout: _Seconds = 300
+    timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
     dlls: _Wheels = "auto"
     dll_dirs: tuple[Path, ...] = ()
     interpreters: tuple[Path, ...] = ()
@@ -213,44 +202,37 @@ _SOURCES: Mapping[str, type[Source]] = {
     "requirement": IndexSource,
     "release": ReleaseSource,
 }
-_ONE_OF_SOURCES = f"one of {', '.join(sorted(_SOURCES))}"
-_TABLES = {table.__name__.lower(): table for table in (Build, Vendor, Publish, Smoke, Allow)}
-_TABLE_KEYS = ("source", "source.sample", *_TABLES)
+#: Tables that a [[build]] may have of its own.
+_OWN_TABLES = ("source", "vendor", "smoke", "allow")
+_ONE_SOURCE = f"one of {', '.join(sorted(_SOURCES))}"
 #: Settings that make the source another wheel, with another hash.
 _WHICH_WHEEL = {f"source.{name}" for name in (*_SOURCES, "tag", "asset", "python", "platform")}
-
-
-def _read_size(text: str) -> int:
-    size = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?(?:([kmg])(i?))?b?", text.lower())
-    if not size:
-        raise ValueError
-    base = 1024 if size[3] else 1000
-    return int(float(size[1]) * base ** " kmg".index(size[2] or " "))
-
-
-def _read_path(folder: Path, _: type, text: object) -> Path:
-    """Return the absolute path; "examples/../dist" is none that an error should show."""
-    if not isinstance(text, str) or not text.strip() or not text.isprintable():
-        raise ValueError
-    # pathlib's would follow links, and fails for a user that is not there.
-    return Path(os.path.abspath(folder / os.path.expanduser(text)))  # noqa: PTH100, PTH111
-
-
-#: How texts are read that are not what their setting is: a function of the text and the folder.
-_READERS: Mapping[str, Callable[[str, Path], object]] = {
-    "source.sha256": lambda text, _: text.lower().removeprefix("sha256:"),
-    "source.api": lambda text, _: text.rstrip("/"),
-    "publish.max-size": lambda text, _: _read_size(text),
-    "publish.index-dir": lambda text, folder: (
-        text if "://" in text else str(_read_path(folder, Path, text))
-    ),
+_TABLES = {table.__name__.lower(): table for table in (Build, Vendor, Publish, Smoke, Allow)}
+_PREFIXES: Mapping[type[_Table], str] = {
+    **dict.fromkeys(_SOURCES.values(), "source"),
+    SampleSource: "source.sample",
+    **{table: name for name, table in _TABLES.items()},
+}
+#: All settings: key -> field.
+SETTINGS: Mapping[str, FieldInfo] = {
+    f"{prefix}.{row.encode_name}": row
+    for table, prefix in _PREFIXES.items()
+    for row in fields(table)
+    if row.name != "pinned_as"
 }
 
 
 def describe(kind: Any) -> str:  # noqa: ANN401 - any type
     """Return in words what a type takes."""
-    if kind in {bool, Path}:
-        return "true or false" if kind is bool else "a path"
+    words = {
+        bool: "true or false",
+        dict: "a table",
+        Path: "a path",
+        Place: "a path or a URL",
+        Size: 'a size such as "2 GiB"',
+    }
+    if kind in words:
+        return words[kind]
     parts = get_args(kind)
     if get_origin(kind) is Annotated:
         meta = parts[1]
@@ -263,28 +245,9 @@ def describe(kind: Any) -> str:  # noqa: ANN401 - any type
     return ", or ".join(describe(part) for part in parts if part is not NoneType)
 
 
-def _list_fields(prefix: str, table: type[_Table]) -> dict[str, FieldInfo]:
-    """Return the fields of a table by the keys of settings; a plain `str` is none."""
-    rows = [row for row in fields(table) if row.type is not str]
-    return {f"{prefix}.{row.encode_name}": row for row in rows}
-
-
-_SOURCE_FIELDS = {
-    kind: _list_fields("source.sample" if kind == "sample" else "source", table)
-    for kind, table in _SOURCES.items()
-}
-_TABLE_FIELDS = {name: _list_fields(name, table) for name, table in _TABLES.items()}
-#: All settings: key -> field.
-SETTINGS: Mapping[str, FieldInfo] = ChainMap(*_SOURCE_FIELDS.values(), *_TABLE_FIELDS.values())
-
-
 # Reading
 
 _Values = dict[str, Any]  # by the keys of the settings
-
-
-class _WrongValueError(ValueError):
-    """A wrong value; the text is a sentence that names its key."""
 
 
 def load(path: Path | None, overrides: Iterable[tuple[str, object]] = ()) -> Config:
@@ -305,106 +268,118 @@ def load_builds(
     """Return the settings of each build called `names`, of all where none is named.
 
     A `[[build]]` has its own over what the file says for all, and a folder of its name; the only
-    build of a file without such tables has none. Raises as `load` does.
+    build of a file without such tables has none. Raises as `load` does, and UsageError for a name
+    that there is not.
     """
-    configs = _read_file(path, overrides)
-    return _select_builds(configs[1:] or configs, names)
+    common, *named = _read_file(path, overrides)
+    builds = named or [common]
+    known = [config.build.name for config in builds]
+    wanted: set[str] = {canonicalize_name(name) for name in names} or {*known}
+    for name in sorted(wanted.difference(known)):
+        hint = f"there are {', '.join(known)}" if named else "name them in [[build]] tables"
+        raise UsageError(f"there is no build {quote_name(name)}", hint=hint)
+    return tuple(config for config in builds if config.build.name in wanted)
 
 
 def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> list[Config]:
     """Return what holds for all builds, and then each of the `[[build]]` tables."""
-    folder = Path.cwd() if path is None else path.absolute().parent
-    tree = {} if path is None else read_toml(path, hint="" if path.is_file() else INIT_HINT)
-    tables = tree.pop("build") if isinstance(tree.get("build"), list) else None
-    with _refusing(None):
-        given = _read_values(dict(overrides), Path.cwd())
-    with _refusing(path):
-        common = _read_values(tree, folder)
-        named = {} if tables is None else _name_builds(tables)
-    builds = {}
-    for name, own in named.items():
-        with _refusing(path, f'build "{name}": '):
-            builds[name] = _read_values(own, folder)
-            out = builds[name].get("build.out")
-            if out and out != common.setdefault("build.out", out):
-                raise _WrongValueError("build.out is not the one of another build: all share it")
-    common.setdefault("build.out", folder / "dist")
+    given = _read_values(dict(overrides), None)
+    tree = {} if path is None else read_toml(path, hint="" if path.is_file() else _INIT_HINT)
+    tables = tree.pop("build") if isinstance(tree.get("build"), list) else []
+    common = _read_values({"build.out": "dist", **tree}, path)
+    builds = [_read_values({"build": table}, path) for table in tables]
+    outs = {values["build.out"] for values in builds if "build.out" in values}
+    if len(outs) > 1:
+        raise _refuse("build.out is another one in another build: all share it", path)
+    common["build.out"] = next(iter(outs), common["build.out"])
+    tokens = {name_token(values.get("build.name", "")) for values in builds}
+    if "" in tokens or len(tokens) < len(builds):
+        what = "each [[build]] needs a build.name of its own; to a version cu-13 is CU13, too"
+        raise _refuse(what, path)
     configs = []
-    for name, values in {"": {}, **builds}.items():
-        with _refusing(path, f'build "{name}": ' if name else ""):
-            configs.append(_make_config(path, _merge(common, values), given, name))
+    for own in ({}, *builds):
+        values = _merge(_merge(common, own), given)
+        made = {name: _make_table(table, values) for name, table in _TABLES.items()}
+        name = canonicalize_name(made["build"].name)
+        made["build"] = replace(made["build"], name=name, out=made["build"].out / name)
+        config = Config(
+            path=path,
+            lock=None if path is None else path.with_suffix(".lock"),
+            source=_make_source(values, path),
+            source_is_given=any(key.startswith("source.") for key in given),
+            **made,
+        )
+        configs.append(config)
     return configs
 
 
-@contextmanager
-def _refusing(path: Path | None, where: str = "") -> Iterator[None]:
-    """Turn a wrong value into an error of the file; without one, of the command line."""
-    try:
-        yield
-    except _WrongValueError as wrong:
-        if path is None:
-            raise UsageError(str(wrong), code="config") from None
-        raise ConfigError(f"{where}{wrong}", code="config", file=path) from None
+def _refuse(what: str, file: Path | None, build: str = "") -> RepackError:
+    """Return the error of a setting of the file; without one, of the command line."""
+    if file is None:
+        return UsageError(what, code="config")
+    return ConfigError(what, code="config", file=file, member=build)
 
 
-def _read_values(tree: Mapping[str, Any], folder: Path) -> _Values:
+def _read_values(tree: Mapping[str, Any], file: Path | None, prefix: str = "") -> _Values:
     """Return the values of a file's tables, or of the command line, by their full keys."""
-    return {key: _read_value(key, raw, folder) for key, raw in _flatten(tree)}
+    folder = Path.cwd() if file is None else file.absolute().parent
+    values: _Values = {}
+    for name, raw in tree.items():
+        key = name if prefix == "build." and name in _OWN_TABLES else f"{prefix}{name}"
+        is_table = key in {"source", "source.sample", *_TABLES}
+        if not (is_table or key in SETTINGS):
+            known = [*SETTINGS, "source.sample", *_TABLES]
+            nearest = get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+            raise _refuse(f"{key} is not a setting{hint}", file)
+        kind = dict if is_table else SETTINGS[key].type
+        try:
+            value = _read_value(key, raw, kind, folder)
+        except (TypeError, ValueError):
+            shown = json.dumps(raw, default=str, ensure_ascii=False)
+            shown = "one with a password" if re.search("://.*@", shown) else shown
+            raise _refuse(f"{key} takes {describe(kind)}, not {shown}", file) from None
+        if key not in {"source", *_TABLES}:
+            values[key] = value  # an empty source.sample says something, too
+        if is_table:
+            values |= _read_values(value, file, f"{key}.")
+    return values
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if key not in _TABLE_KEYS:
-            yield key, value
-        elif not isinstance(value, dict):
-            raise _WrongValueError(f"{key} is a table, not {_show_value(value)}")
-        else:
-            if key == "source.sample":  # an empty table says something, too
-                yield key, value
-            yield from _flatten(value, f"{key}.")
-
-
-def _read_value(key: str, raw: object, folder: Path) -> object:
-    """Return the value of a setting, a path made absolute.
+def _read_value(key: str, raw: object, kind: Any, folder: Path) -> Any:  # noqa: ANN401 - any setting's
+    """Return the value of a setting, a path made absolute; TypeError or ValueError for a wrong one.
 
     The command line gives texts: "60" is a number, "true" a switch, and "3.12,3.13" a list, too;
     but a path and a requirement may hold commas.
     """
-    if key == "source.sample":
-        return raw
-    if key not in SETTINGS:
-        known = [*SETTINGS, *_TABLE_KEYS]
-        raise _WrongValueError(f"{key} is not a setting{_suggest(key, known)}")
-    setting, takes = SETTINGS[key], describe(SETTINGS[key].type)
-    if isinstance(raw, str) and raw == setting.default:
+    takes = describe(kind)
+    if isinstance(raw, str) and key in SETTINGS and raw == SETTINGS[key].default:
         return raw
     value: Any = raw
-    try:
-        if isinstance(raw, str) and key in _READERS:
-            value = _READERS[key](raw, folder)
-        elif takes.startswith("a list"):
-            value = raw if isinstance(raw, list) else [raw]
-            if "path" not in takes and "requirement" not in takes:
-                value = " ".join(value).replace(",", " ").split()
-        hook = partial(_read_path, folder)
-        value = msgspec.convert(value, setting.type, strict=False, dec_hook=hook)
-        return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
-    except (TypeError, ValueError):
-        reason = f"{key} takes {takes}, not {_show_value(raw)}"
-        raise _WrongValueError(reason) from None
+    if takes.startswith("a list"):
+        value = raw if isinstance(raw, list) else [raw]
+        if "path" not in takes and "requirement" not in takes:
+            value = " ".join(value).replace(",", " ").split()
+    elif key == "source.sha256" and isinstance(raw, str):
+        value = raw.lower().removeprefix("sha256:")
+    value = msgspec.convert(value, kind, strict=False, dec_hook=partial(_read_special, folder))
+    return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
 
 
-def _suggest(text: str, known: Sequence[str]) -> str:
-    """Return " (did you mean X?)" with the most similar key, "" without one."""
-    nearest = get_close_matches(text, known, n=1, cutoff=0.5)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
-
-
-def _show_value(raw: object) -> str:
-    if isinstance(raw, str):
-        return "one with a password" if re.search("://.*@", raw) else quote_name(raw)
-    return json.dumps(raw, default=str)
+def _read_special(folder: Path, kind: type, raw: object) -> object:
+    """Return a size, a place or a path; "examples/../dist" is none that an error should show."""
+    text = raw if isinstance(raw, str) else ""
+    if kind is Size:
+        size = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?(?:([kmg])(i?))?b?", str(raw).lower())
+        if not size:
+            raise ValueError
+        return Size(float(size[1]) * (1024 if size[3] else 1000) ** " kmg".index(size[2] or " "))
+    if not text.strip() or not text.isprintable():
+        raise ValueError
+    if kind is Place and "://" in text:
+        return Place(text)
+    # pathlib's would follow links, and fails for a user that is not there.
+    return kind(os.path.abspath(folder / os.path.expanduser(text)))  # noqa: PTH100, PTH111
 
 
 def _merge(common: _Values, own: _Values) -> _Values:
@@ -413,11 +388,9 @@ def _merge(common: _Values, own: _Values) -> _Values:
     Another kind of source replaces the whole source, whose other keys would contradict it.
     Another wheel of the same kind has another hash.
     """
-    dropped: Collection[str] = ()
+    dropped = {"source.sha256"} if _WHICH_WHEEL & own.keys() else set()
     if set(_source_kinds(own)) - set(_source_kinds(common)):
-        dropped = [key for key in common if key.startswith("source.")]
-    elif _WHICH_WHEEL & own.keys():
-        dropped = ["source.sha256"]
+        dropped = {key for key in common if key.startswith("source.")}
     return {key: value for key, value in common.items() if key not in dropped} | own
 
 
@@ -427,30 +400,9 @@ def _source_kinds(values: _Values) -> list[str]:
     return [kind for kind in _SOURCES if kind in names]
 
 
-def _make_config(path: Path | None, values: _Values, given: _Values, name: str) -> Config:
-    """Return the settings of the build `name` ("" for none), and of the command line over them.
-
-    Raises _WrongValueError where some contradict others.
-    """
-    values = _merge(values, given)
-    tables: dict[str, Any] = {
-        table: _make_table(struct, _TABLE_FIELDS[table], values)
-        for table, struct in _TABLES.items()
-    }
-    build: Build = tables["build"]
-    name = canonicalize_name(name)
-    tables["build"] = replace(build, name=name, out=build.out / name)
-    return Config(
-        path=path,
-        lock=None if path is None else path.with_suffix(".lock"),
-        source=_make_source(values, path),
-        source_is_given=any(key.startswith("source.") for key in given),
-        **tables,
-    )
-
-
-def _make_table(table: type[_T], rows: Mapping[str, FieldInfo], values: _Values) -> _T:
-    return table(**{row.name: values[key] for key, row in rows.items() if key in values})
+def _make_table(table: type[_Table], values: _Values) -> Any:  # noqa: ANN401 - a `table`
+    keys = [key for key in SETTINGS if key in values and key.rpartition(".")[0] == _PREFIXES[table]]
+    return table(**{SETTINGS[key].name: values[key] for key in keys})
 
 
 def _make_source(values: _Values, path: Path | None) -> Source | None:
@@ -462,14 +414,12 @@ def _make_source(values: _Values, path: Path | None) -> Source | None:
     keys = [key for key in values if key.startswith("source.")]
     if not keys:
         return None
-    kinds = _source_kinds(values)
-    if not kinds:
-        raise _WrongValueError(f"{keys[0]} alone names no source: add {_ONE_OF_SOURCES}")
-    kind = kinds[0]
-    for key in keys:
-        if key not in {"source.sample", *_SOURCE_FIELDS[kind]}:
-            raise _WrongValueError(f"{key} contradicts source.{kind}: name one source")
-    source: Source = _make_table(_SOURCES[kind], _SOURCE_FIELDS[kind], values)
+    try:
+        (kind,) = _source_kinds(values)
+        source: Source = _make_table(_SOURCES[kind], values)
+    except (TypeError, ValueError):
+        what = f"{', '.join(keys)}: a source is {_ONE_SOURCE}, with the keys that it takes"
+        raise _refuse(what, path, values.get("build.name", "")) from None
     if isinstance(source, FileSource) and path is not None:
         with suppress(ValueError):  # another drive of Windows
             place = Path(os.path.relpath(source.path, path.absolute().parent))
@@ -480,10 +430,8 @@ def _make_source(values: _Values, path: Path | None) -> Source | None:
 def require_source(config: Config) -> Source:
     """Return the source; a configuration without one is refused."""
     if config.source is None:
-        hint = f"give --source, or put {_ONE_OF_SOURCES} under [source]; {INIT_HINT}"
-        if config.path is None:
-            raise UsageError("there is no repack.toml that names a source", hint=hint)
-        raise ConfigError("no source is named", code="config", file=config.path, hint=hint)
+        what = f"no source is named: give --source, or put {_ONE_SOURCE} under [source]"
+        raise _refuse(f"{what}; {_INIT_HINT}", config.path)
     return config.source
 
 
@@ -491,10 +439,8 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
     """Return the tables of the TOML file `path`; `hint` says what to do where it is none."""
     try:
         return tomllib.loads(decode_text(path.read_bytes()))
-    except FileNotFoundError:
-        reason = "there is no such file"
     except OSError as error:
-        reason = f"cannot be read ({error.strerror or error})"
+        reason = f"cannot be read: {error.strerror or error}"
     except (ValueError, RecursionError) as error:
         reason = f"is not TOML in UTF-8: {error}"
     raise ConfigError(reason, code="config", file=path, hint=hint)
@@ -525,26 +471,15 @@ def parse_source(text: str) -> list[tuple[str, object]]:
     A URL may end in #sha256=..., and have the name before it ("name @ https://..."), as for pip.
     """
     text = re.sub(r"^[\w.-]+ *@ *(?=\w+:)", "", text)
-    if re.match("(?i)file:", text) or "://" in text:
-        url, mark, sha256 = text.partition("#sha256=")
-        hashes: list[tuple[str, object]] = [("source.sha256", sha256)] if mark else []
-        if url.lower().startswith("file:"):
-            path = re.sub("(?i)^file:(//(localhost)?(?=/))?", "", url)
-            return [("source.file", url2pathname(path)), *hashes]
+    url, mark, sha256 = text.partition("#sha256=")
+    hashes: list[tuple[str, object]] = [("source.sha256", sha256)] if mark else []
+    if url.lower().startswith("file:"):
+        path = re.sub("(?i)^file:(//(localhost)?(?=/))?", "", url)
+        return [("source.file", url2pathname(path)), *hashes]
+    if "://" in url:
         return [("source.url", url), *hashes]
     is_path = text.lower().endswith(".whl") or re.search(r"[/\\]", text) or Path(text).is_file()
     return [("source.file" if is_path else "source.requirement", text)]
-
-
-# Several builds
-
-#: Tables that a [[build]] may have of its own.
-_OWN_TABLES = ("source", "vendor", "smoke", "allow")
-#: A name is a folder's on Windows, too: no device, nor the folder of wheels that did not work.
-_NAME = re.compile(
-    r"(?i)(?!(?:failed|con|prn|aux|nul|com\d|lpt\d)\b)[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.ASCII
-)
-_NAME_TAKES = "letters and digits with - _ . between them, no device of Windows and not 'failed'"
 
 
 def name_token(name: str) -> str:
@@ -556,55 +491,12 @@ def name_token(name: str) -> str:
     return str(int(token)) if token.isdigit() else token
 
 
-def _name_builds(tables: Sequence[Any]) -> dict[str, dict[str, Any]]:
-    """Return the `[[build]]` tables by their names, each as the tables of a file of its own."""
-    builds: dict[str, dict[str, Any]] = {}
-    for number, table in enumerate(tables, start=1):
-        name = table.get("name") if isinstance(table, dict) else None
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            wrong = _show_value(name)
-            raise _WrongValueError(f"[[build]] {number}: name takes {_NAME_TAKES}, not {wrong}")
-        if name_token(name) in map(name_token, builds):
-            same = "is one name with another build's: a version has no - _ . and capitals"
-            raise _WrongValueError(f"[[build]] {number}: {quote_name(name)} {same}")
-        own = {key: table[key] for key in _OWN_TABLES if key in table}
-        rest = {key: value for key, value in table.items() if key not in {"name", *own}}
-        builds[name] = {"build": rest, **own}
-    return builds
-
-
-def _select_builds(builds: Sequence[Config], names: Collection[str]) -> tuple[Config, ...]:
-    """Return the builds called `names` in the file's order, all where none is named.
-
-    Raises UsageError for a name that there is not, and for several builds of one given source.
-    """
-    known = [config.build.name for config in builds]
-    wanted: set[str] = {canonicalize_name(name) for name in names} or {*known}
-    for name in sorted(wanted.difference(known)):
-        listed = f"there are {', '.join(known)}"
-        raise UsageError(
-            f"there is no build {quote_name(name)}{_suggest(name, known)}",
-            hint=listed if known[0] else "name them in [[build]] tables of repack.toml",
-        )
-    chosen = tuple(config for config in builds if config.build.name in wanted)
-    if len(chosen) > 1 and chosen[0].source_is_given:
-        raise UsageError(
-            f"a source is given for {len(chosen)} builds, which would all be made of it",
-            hint=f"name the one build: repack build {chosen[0].build.name} --source ...",
-        )
-    return chosen
-
-
 def source_date_epoch() -> int | None:
     """Return SOURCE_DATE_EPOCH in seconds since 1970, None where it is not set."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not text:
-        return None
     last_second = 4_354_819_198  # that a ZIP archive can tell
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > last_second:
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {quote_name(text)}, not the seconds from 1970 to before 2108",
-            code="source-date-epoch",
-            hint="unset it, or set it to the output of `git log -1 --format=%ct`",
-        )
-    return int(text)
+    if text and not (re.fullmatch("[0-9]{1,10}", text) and int(text) <= last_second):
+        what = f"SOURCE_DATE_EPOCH is {quote_name(text)}, not the seconds from 1970 to before 2108"
+        hint = "unset it, or set it to the output of `git log -1 --format=%ct`"
+        raise ConfigError(what, code="source-date-epoch", hint=hint)
+    return int(text) if text else None

@@ -71,11 +71,11 @@ WRONG = {
     "build --set =x": "write build.emit=abi3",
     "build --set build.emmit=x": "did you mean build.emit?",
     "build --source ''": "source.requirement takes",
-    "build": "there is no repack.toml that names a source; give --source",
+    "build": "no source is named: give --source",
     "inspect": "WHEEL",
     "smoke x.whl --env NAME": "not NAME=VALUE",
     "sample -w x --cuda 9": "from 10 to 99",
-    "sample -w x --set source.file=x": "contradict",
+    "sample -w x --set source.file=x": "a source is one of",
 }
 
 

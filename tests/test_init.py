@@ -48,7 +48,7 @@ def test_another_file_names_the_wheel_as_it_is_seen_from_there(repack: Repack) -
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--release", "name"], "source.release takes \"owner/name\", not 'name'"),
+        (["--release", "name"], 'source.release takes "owner/name", not "name"'),
         (["--sample", "--file", "a"], "not allowed with"),
     ],
 )

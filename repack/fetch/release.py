@@ -95,7 +95,7 @@ def _ask(
     headers: dict[str, str],
 ) -> requests.Response:
     """Return the answer for `path` below the releases; a token that is refused is left out."""
-    url = f"{source.api}/repos/{source.repository}/releases{path}"
+    url = f"{source.api.rstrip('/')}/repos/{source.repository}/releases{path}"
     hint = (
         f"look at owner, name and tag; a private one needs a token that may read it in {variable}"
     )
