@@ -12,14 +12,13 @@ from repack.config import Config, SampleSource, require_source, source_date_epoc
 from repack.emit import emit, folder_for, move_wheel
 from repack.fetch import Supply
 from repack.files import Memory, workspace
-from repack.inspect.analysis import (
+from repack.inspect import (
     Analysis,
     analyse,
-    require_cv2,
-    require_original,
+    build_facts,
+    require_original_cv2,
     require_windows,
 )
-from repack.inspect.facts import build_facts
 from repack.inspect.pythons import correct_requirements
 from repack.patching import patch_wheel
 from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
@@ -73,8 +72,7 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     path, url, sha256 = fetch_source(config, supply)
     require_windows(parse_filename(path))
     analysis = inspect_source(path, sha256, config, supply)
-    require_cv2(analysis)
-    require_original(analysis)
+    require_original_cv2(analysis)
     supplement = vendor.make_supplement(config, analysis, supply, url=url, timestamp=timestamp)
     supplement = add_patches(supplement, analysis, config)
     refusals = refuse_pythons(config, analysis, supply)
@@ -129,13 +127,21 @@ def inspect_source(path: Path, sha256: str, config: Config, supply: Supply) -> A
 
 def add_patches(supplement: Supplement, analysis: Analysis, config: Config) -> Supplement:
     """Return the supplement with repack's own files and edits, and those of the team."""
-    left = [need.dll.name for need in supplement.left if not need.delayed]
+    wheel = analysis.wheel
+    facts = build_facts(
+        analysis,
+        wheel.filename,
+        carried=supplement.cargo,
+        left=[need.dll.name for need in supplement.left if not need.delayed],
+        help_url=config.build.help_url,
+    )
+    facts["original"] = {"filename": wheel.path.name, "sha256": wheel.sha256}
     files, notes = patch_wheel(
-        analysis.wheel.names,
-        partial(read_member, analysis.wheel.archive),
-        build_facts(analysis, supplement.cargo, left, config.build.help_url),
+        wheel.names,
+        partial(read_member, wheel.archive),
+        facts,
         folders=config.build.patches,
-        file=analysis.wheel.path.name,
+        file=wheel.path.name,
     )
     return replace(supplement, files=files, findings=(*supplement.findings, *notes))
 

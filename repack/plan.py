@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from repack.config import Build, Config, name_token
 from repack.dlls.families import key_of
 from repack.errors import InputError, OutputError
-from repack.inspect.analysis import STABLE_DLLS, Analysis
+from repack.inspect import STABLE_DLLS, Analysis
 from repack.inspect.binaries import Need
 from repack.inspect.findings import find_findings
 from repack.inspect.pythons import (

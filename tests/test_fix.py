@@ -26,8 +26,7 @@ from repack.doctor.fixing import (
     undo_fix,
 )
 from repack.errors import RepackError
-from repack.inspect.analysis import analyse
-from repack.inspect.facts import build_facts
+from repack.inspect import analyse, build_facts
 from repack.patching import patch_wheel
 from repack.wheel.metadata import entry_of
 
@@ -83,7 +82,8 @@ def undo(site: Path) -> list[str]:
 
 
 def test_a_fix_is_what_a_build_does_to_the_wheel(site: Path, wheel: Path) -> None:
-    facts = {**build_facts(analyse(wheel)), "original": {"filename": WHEEL}}
+    analysis = analyse(wheel)
+    facts = build_facts(analysis, analysis.wheel.filename)
     built = patch_wheel([*FILES], FILES.__getitem__, facts)[0]
     fix(site)
     assert {name: (site / name).read_bytes() for name in built} == built
@@ -248,7 +248,8 @@ def own_by_conda(site: Path) -> None:
 
 def build_by_repack(site: Path) -> None:
     shutil.rmtree(site)
-    facts = {**build_facts(analyse(site.parents[1] / WHEEL))}
+    analysis = analyse(site.parents[1] / WHEEL)
+    facts = build_facts(analysis, analysis.wheel.filename)
     files = {**FILES, **patch_wheel([*FILES], FILES.__getitem__, facts)[0]}
     install(make_wheel(site.parents[1] / WHEEL, files), site)
 

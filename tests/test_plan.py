@@ -11,8 +11,7 @@ from dllmaking import make_dll
 from wheelmaking import make_wheel, metadata
 
 from repack.config import load
-from repack.inspect.analysis import Analysis, analyse
-from repack.inspect.facts import build_facts
+from repack.inspect import Analysis, analyse, build_facts
 from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
 from repack.record import Cargo
 from repack.wheel.writer import Added, Copied
@@ -210,8 +209,13 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         Cargo(member=member, family=family, origin="x", size=1, packed=1, sha256="0" * 64)
         for member, family in members.items()
     )
-    left = ["nvJitLink_120_0.dll"]
-    facts = build_facts(analysis, cargo, left, help_url="https://help.example.com/pages")
+    facts = build_facts(
+        analysis,
+        analysis.wheel.filename,
+        carried=cargo,
+        left=["nvJitLink_120_0.dll"],
+        help_url="https://help.example.com/pages",
+    )
     cures = facts["cures"]
     assert isinstance(cures, dict)
     assert {"cudnn", "cufft", "driver", "npp", "windows"} <= cures.keys()
@@ -258,5 +262,6 @@ OWN_IMPORTS = {
 @pytest.mark.parametrize("name", OWN_IMPORTS)
 def test_what_nvidias_dlls_import_themselves_is_of_their_families(name: str, shelf: Shelf) -> None:
     dlls, beside, family, delayed = OWN_IMPORTS[name]
-    facts = build_facts(shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY]))
+    analysis = shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY])
+    facts = build_facts(analysis, analysis.wheel.filename)
     assert (facts["families"], facts["delayed"]) == ({"npp": family}, delayed)

@@ -10,7 +10,7 @@ from dllmaking import make_dll
 from wheelmaking import make_pyd, make_wheel
 
 from repack.errors import InputError, ToolError
-from repack.inspect.analysis import analyse
+from repack.inspect import analyse
 from repack.inspect.findings import find_findings
 from repack.sample import make_sample
 

@@ -16,7 +16,7 @@ from wheelmaking import make_pyd, make_wheel
 from repack.errors import FetchError, InputError
 from repack.fetch import Listing, Supply
 from repack.fetch.cache import Cache
-from repack.inspect.analysis import analyse
+from repack.inspect import analyse
 from repack.vendor.requirements import require_distributions
 
 NEEDS = {

@@ -10,7 +10,7 @@ import pytest
 from wheelmaking import make_pyd, make_wheel
 
 from repack.dlls.writing import make_stand_in
-from repack.inspect.analysis import analyse
+from repack.inspect import analyse
 from repack.plan import Supplement
 from repack.vendor import add_stand_ins
 

@@ -20,7 +20,7 @@ from repack.config import DEFAULT_PYTHONS
 from repack.console import Progress
 from repack.dlls.families import Kind
 from repack.errors import InputError
-from repack.inspect.analysis import Analysis, analyse
+from repack.inspect import Analysis, analyse
 from repack.inspect.binaries import Need
 from repack.inspect.findings import find_findings
 from repack.patching import BUILD_MODULE

@@ -10,8 +10,6 @@ import io
 import json
 import re
 import shutil
-import tempfile
-import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,12 +19,11 @@ from typing import Any
 from repack.dlls.pe import Image, read_image
 from repack.errors import InputError, RepackError, redact_url
 from repack.files import replacing, sweep, workspace
-from repack.inspect.analysis import conclude
-from repack.inspect.binaries import Binaries, find_numpy_abi
-from repack.inspect.facts import build_facts
+from repack.inspect import build_facts, describe_binaries
+from repack.inspect.binaries import find_numpy_abi
 from repack.patching import BUILD_MODULE, patch_wheel, read_build
-from repack.wheel.metadata import entry_of, format_record
-from repack.wheel.reader import Wheel, read_wheel
+from repack.wheel.metadata import entry_of
+from repack.wheel.names import parse_filename
 
 #: In the .dist-info of what was fixed: the files as they were. RECORD is the last to get there.
 ORIGINALS = "repack-originals"
@@ -122,46 +119,20 @@ def read_facts(package: Package) -> dict[str, Any]:
     """Return what the run-time module has to know: as the wheel says, or else its binaries."""
     if package.is_built_by_repack:
         return read_build(package.read(BUILD_MODULE))
-    with tempfile.TemporaryDirectory(prefix="repack-") as folder:
-        wheel = _pack_texts(package, Path(folder))
-        facts = build_facts(conclude(wheel, _read_binaries(package)))
-    return {**facts, "original": {"filename": wheel.path.name}}
-
-
-def _pack_texts(package: Package, folder: Path) -> Wheel:
-    """Return the wheel that was installed, without its binaries: what inspect reads texts of."""
     info = package.owners[0].folder if package.owners else Path("opencv_python-0.dist-info")
-    name, _, version = info.stem.rpartition("-")
     tags = re.findall(rb"^Tag: ([\w.-]+)", _read(info / "WHEEL") or b"", re.MULTILINE)
     tag = [*tags, b"py3-none-win_amd64"][0].decode()
-    texts = {
-        f"{info.name}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info.name}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n",
-    }
-    contents = {member: text.encode() for member, text in texts.items()}
-    for member in package.members:
-        if member.startswith("cv2/config") and (package.root / member).is_file():
-            contents[member] = package.read(member)
-    record = f"{info.name}/{_RECORD}"
-    entries = {member: entry_of(content) for member, content in contents.items()}
-    path = folder / f"{info.stem}-{tag}.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in {**contents, record: format_record(entries, record)}.items():
-            archive.writestr(member, content)
-    return read_wheel(path)
-
-
-def _read_binaries(package: Package) -> Binaries:
-    """Return the binaries that are there; of one that is damaged the report will tell."""
+    name = parse_filename(Path(f"{info.stem}-{tag}.whl"))
+    members = [member for member in package.members if (package.root / member).is_file()]
     images: dict[str, Image] = {}
-    numpy: set[str] = set()
-    for member in package.members:
-        path = package.root / member
-        if member.lower().endswith(_BINARIES) and path.is_file():
+    for member in members:
+        if member.lower().endswith(_BINARIES):
+            # Of one that is damaged the report will tell.
             with suppress(InputError):
-                images[member] = read_image(path)
-                numpy |= find_numpy_abi(path) if member.lower().endswith(".pyd") else set()
-    return images, max(numpy, default=None)
+                images[member] = read_image(package.root / member)
+    modules = [package.root / member for member in images if member.lower().endswith(".pyd")]
+    numpy = max(map(find_numpy_abi, modules), default="") or None
+    return build_facts(describe_binaries(name, members, package.read, images, numpy), name)
 
 
 # The fix

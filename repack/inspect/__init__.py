@@ -1,1 +1,331 @@
-"""Looks through a wheel: which DLLs it needs, of which CUDA, and what should be said of it."""
+"""Looks through a wheel: which DLLs it needs, of which CUDA, and what its texts say of that."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from repack import __version__
+from repack.console import Task
+from repack.dlls.families import (
+    Dll,
+    Kind,
+    classify,
+    companions,
+    cure,
+    general_cures,
+    index_requirement,
+    key_of,
+    possible_majors,
+)
+from repack.dlls.pe import Image, read_image
+from repack.errors import InputError
+from repack.files import Memory, sha256_of
+from repack.inspect.binaries import Need, find_needs, find_numpy_abi
+from repack.patching import BUILD_MODULE, read_build
+from repack.record import Cargo
+from repack.wheel.archive import Member
+from repack.wheel.names import WheelName
+from repack.wheel.reader import Wheel, read_member, read_wheel
+
+#: What is remembered of a wheel: the images of its binaries, by member, and their NumPy ABI.
+_Contents: TypeAlias = tuple[dict[str, Image], str | None]
+
+# "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
+_CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
+_CONFIG = re.compile(r"cv2/config(-[^/]*)?\.py")
+_TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
+# "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
+_LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
+#: What the stable ABI is linked to; the other is free-threaded Python's.
+STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
+
+
+class Claim(NamedTuple):
+    """A CUDA version that a text names; `minor` is None where only the major is said."""
+
+    place: str
+    major: int
+    minor: int | None
+
+    def __str__(self) -> str:
+        minor = "" if self.minor is None else f".{self.minor}"
+        return f"{self.place} says CUDA {self.major}{minor}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binaries:
+    """The binaries of a cv2, in a wheel or installed, and what its texts say of them.
+
+    `images` are all .pyd and .dll members, `needs` every DLL that the modules and the DLLs here
+    that they reach ask for, sorted. `configs` are the files of OpenCV's loader that name
+    directories. `cuda_major` is told by the DLLs' names, `cuda_version` (major, minor) where a
+    text says more and does not contradict them; both None for a build without CUDA. `claims` are
+    the CUDA versions that the texts name, surest first. `numpy` is the NumPy ABI, "1" or "2", None
+    where no module uses it.
+    """
+
+    images: Mapping[str, Image]
+    needs: tuple[Need, ...]
+    configs: Mapping[str, bytes]
+    claims: tuple[Claim, ...]
+    cuda_major: int | None
+    cuda_version: tuple[int, int] | None
+    numpy: str | None
+
+    @property
+    def native(self) -> tuple[str, ...]:
+        """The extension modules."""
+        return tuple(filter(_is_module, self.images))
+
+    @property
+    def cv2(self) -> tuple[str, ...]:
+        """Those of the modules that are imported as cv2."""
+        return tuple(filter(_CV2.fullmatch, self.native))
+
+    @property
+    def python_dlls(self) -> frozenset[str]:
+        """The keys of the DLLs of Python's that the modules are linked to."""
+        return frozenset(need.dll.key for need in self.needs if need.dll.kind is Kind.PYTHON)
+
+    @property
+    def abi3(self) -> bool:
+        """Whether the modules are linked to the stable ABI alone."""
+        return bool(self.python_dlls) and self.python_dlls <= STABLE_DLLS
+
+    @property
+    def toolkit_needs(self) -> tuple[Need, ...]:
+        """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
+        return tuple(need for need in self.needs if need.dll.is_cuda and need.in_wheel is None)
+
+    def symbols(self, need: Need) -> tuple[str, ...]:
+        """Return what the members that need the DLL ask of it, sorted."""
+        images = [self.images[member] for member in need.needed_by]
+        symbols = {
+            symbol
+            for image in images
+            for imported in (*image.imports, *image.delay_imports)
+            if key_of(imported.dll) == need.dll.key
+            for symbol in imported.symbols
+        }
+        return tuple(sorted(symbols))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis(Binaries):
+    """A wheel, and what its binaries say."""
+
+    wheel: Wheel
+
+
+def analyse(
+    path: Path,
+    *,
+    sha256: str = "",
+    allow_startup_hook: bool = False,
+    task: Task | None = None,
+    memory: Memory | None = None,
+) -> Analysis:
+    """Return what the wheel at `path` is, whose every byte is checked.
+
+    `sha256` is the file's where it is known; `task` advances by its bytes. The content of a wheel
+    that `memory` knows by its hash is not compared with RECORD once more. Raises InputError as
+    `read_wheel` does, and "not-pe" for a .pyd or .dll that is no PE file.
+    """
+    sha256 = sha256 or sha256_of(path)
+    key = f"{sha256}-{__version__}"
+    known = memory.recall(key, lambda value: msgspec.convert(value, _Contents)) if memory else None
+    images: dict[str, Image] = {}
+    abis: set[str] = set()
+    # A binary's tables point to and fro, so each lies in a temporary file until it is read.
+    with TemporaryDirectory(prefix="repack-") as folder:
+        binary = Path(folder, "binary")
+
+        def look_into(member: Member, pieces: Iterator[bytes]) -> None:
+            if not member.name.lower().endswith((".pyd", ".dll")):
+                return
+            with binary.open("wb") as file:
+                file.writelines(pieces)
+            images[member.name] = read_image(binary, name=member.name, file=path)
+            if _is_module(member.name):
+                abis.add(find_numpy_abi(binary))
+
+        wheel = read_wheel(
+            path,
+            collect=look_into,
+            checked=known is not None,
+            allow_startup_hook=allow_startup_hook,
+            task=task,
+            sha256=sha256,
+        )
+    contents = known or (dict(sorted(images.items())), max(abis, default="") or None)
+    if memory and not known:
+        memory.keep(key, msgspec.to_builtins(contents))
+    read = partial(read_member, wheel.archive)
+    binaries = describe_binaries(wheel.filename, wheel.names, read, *contents)
+    return Analysis(wheel=wheel, **vars(binaries))
+
+
+def describe_binaries(
+    name: WheelName,
+    members: Iterable[str],
+    read: Callable[[str], bytes],
+    images: Mapping[str, Image],
+    numpy: str | None,
+) -> Binaries:
+    """Return what is known of these binaries, and of those of the `members` that `read` returns.
+
+    `name` is that of the wheel which they are of.
+    """
+    needs = find_needs(filter(_is_module, images), images)
+    configs = {member: read(member) for member in sorted(filter(_CONFIG.fullmatch, members))}
+    claims = tuple(dict.fromkeys(_find_claims(name, configs)))
+    major, version = _find_cuda(needs, claims)
+    return Binaries(
+        images=images,
+        needs=needs,
+        configs=configs,
+        claims=claims,
+        cuda_major=major,
+        cuda_version=version,
+        numpy=numpy,
+    )
+
+
+def _is_module(member: str) -> bool:
+    return member.lower().endswith(".pyd")
+
+
+def _find_claims(name: WheelName, configs: Mapping[str, bytes]) -> Iterator[Claim]:
+    for member, content in configs.items():
+        for toolkit in _TOOLKIT.finditer(content):
+            yield Claim(member, int(toolkit[1]), int(toolkit[2]))
+    for place, text in {"its version": name.version.local or "", "its name": name.name}.items():
+        for label in _LABEL.finditer(text):
+            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
+
+
+def _find_cuda(
+    needs: Sequence[Need], claims: Sequence[Claim]
+) -> tuple[int | None, tuple[int, int] | None]:
+    """Return CUDA's major, and its version: the binary decides, the texts may say more."""
+    if not any(need.dll.is_nvidia for need in needs):
+        return None, None
+    majors = possible_majors(need.dll for need in needs if need.dll.is_cuda)
+    fitting = [claim for claim in claims if majors is None or claim.major in majors]
+    major = next((claim.major for claim in fitting), None)
+    if majors and len(majors) == 1:
+        (major,) = majors
+    minors = [claim.minor for claim in fitting if claim.major == major and claim.minor is not None]
+    return major, (major, minors[0]) if major and minors else None
+
+
+# What is refused
+
+
+def require_windows(name: WheelName) -> None:
+    """Raise InputError "not-windows" for a wheel that no Windows Python would install."""
+    platforms = sorted({tag.platform for tag in name.tags})
+    if not any(platform.startswith("win") for platform in platforms):
+        raise InputError(
+            f"it is for {', '.join(platforms)}, not for Windows",
+            code="not-windows",
+            file=str(name),
+            hint="take the file that ends in win_amd64.whl",
+        )
+
+
+def require_original_cv2(analysis: Analysis) -> None:
+    """Raise InputError for a wheel without a module cv2 of OpenCV's, "no-cv2", or "repacked"."""
+    wheel = analysis.wheel
+    if not analysis.cv2:
+        raise InputError(
+            "there is no cv2*.pyd in it, so it is no OpenCV for Python",
+            code="no-cv2",
+            file=wheel.path,
+            hint="take a wheel of opencv-python or opencv-contrib-python",
+        )
+    if BUILD_MODULE in wheel.names:
+        facts = read_build(read_member(wheel.archive, BUILD_MODULE))
+        original = {"filename": "wheel", "sha256": "not known", **facts.get("original", {})}
+        raise InputError(
+            "repack has made it",
+            code="repacked",
+            file=wheel.path,
+            hint="build from the original {filename} (sha256 {sha256})".format_map(original),
+        )
+
+
+# What the run-time module has to know: its `BUILD`
+
+
+def build_facts(
+    binaries: Binaries,
+    name: WheelName,
+    *,
+    carried: Collection[Cargo] = (),
+    left: Iterable[str] = (),
+    help_url: str = "",
+) -> dict[str, object]:
+    """Return the facts of a build of the wheel called `name`.
+
+    `carried` are the DLLs that are put into it, `left` those that these need of the machine;
+    `help_url` is where the pages on the module's messages are served, "" for nowhere.
+    """
+    major = binaries.cuda_major
+    cuda = binaries.cuda_version or (None if major is None else (major, None))
+    outside = [need for need in binaries.needs if need.in_wheel is None]
+    files = _list_toolkit_files(binaries, left)
+    toolkit: dict[str, list[Dll]] = {}
+    for dll in map(classify, files):
+        toolkit.setdefault(dll.family, []).append(dll)
+    dlls = [*(need.dll for need in outside), *map(classify, files)]
+    cures = {dll.family: cure(dll, cuda) for dll in dlls}
+    modules = binaries.cv2 or binaries.native
+    places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in carried]
+    return {
+        "cuda": cuda,
+        "cures": general_cures() | {family: text for family, text in cures.items() if text},
+        "delayed": tuple(file for file, is_delayed in files.items() if is_delayed),
+        "families": {
+            family: tuple(sorted(dll.name for dll in group)) for family, group in toolkit.items()
+        },
+        "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
+        "kinds": {dll.key: dll.family for dll in dlls},
+        "machine": binaries.images[modules[0]].machine if modules else "x86-64",
+        "numpy": {None: None, "1": "numpy<2"}.get(binaries.numpy, "numpy"),
+        "opencv": name.version.public,
+        "original": {"filename": str(name)},
+        "others": tuple(
+            need.dll.name for need in outside if need.dll.kind is Kind.UNKNOWN and not need.delayed
+        ),
+        "requires": {
+            family: tuple(sorted({index_requirement(dll, major or 0) for dll in group} - {""}))
+            for family, group in toolkit.items()
+        },
+        "stand_ins": {file: folder for family, folder, file in places if family == "driver"},
+        "vendored": tuple(sorted({folder for family, folder, _ in places if family != "driver"})),
+    }
+
+
+def _list_toolkit_files(binaries: Binaries, left: Iterable[str]) -> dict[str, bool]:
+    """Return the DLLs of CUDA and cuDNN outside the wheel, True for those only delay-loaded.
+
+    They are those that the binaries name, those that are `left` to the machine, and what these
+    import in their turn.
+    """
+    inside = {key_of(member.rpartition("/")[2]) for member in binaries.images}
+    wanted = [(need.dll.name, need.delayed) for need in binaries.toolkit_needs]
+    wanted += [(name, False) for name in left]
+    files: dict[str, tuple[str, bool]] = {}
+    for name, is_delayed in wanted:
+        for file in (name, *companions(classify(name))):
+            if key_of(file) not in inside:
+                known, only_delayed = files.get(key_of(file), (file, True))
+                files[key_of(file)] = known, only_delayed and is_delayed
+    return dict(files[key] for key in sorted(files))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
-from repack.inspect.analysis import Analysis, read_configs
+from repack.inspect import Analysis
 from repack.inspect.pythons import (
     correct_requirements,
     is_numpy,
@@ -83,7 +83,7 @@ def _check_texts(analysis: Analysis) -> Iterator[Row]:
         yield "purelib-mismatch", f"{wheel.dist_info}/WHEEL", len(analysis.images)
     for member in startup_hooks(wheel.names):
         yield "startup-hook", member
-    for member, content in read_configs(wheel).items():
+    for member, content in analysis.configs.items():
         try:
             directories = machine_directories(content)
         except PatchError as error:

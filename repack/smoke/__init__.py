@@ -17,7 +17,7 @@ from repack.config import Smoke
 from repack.errors import RepackError, ToolError
 from repack.fetch import Fetched, Supply
 from repack.files import Memory
-from repack.inspect.analysis import Analysis
+from repack.inspect import Analysis
 from repack.plan import refusal
 from repack.pythons import Pythons
 from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome

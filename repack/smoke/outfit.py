@@ -16,7 +16,7 @@ from repack.dlls.families import Kind, index_requirement
 from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
-from repack.inspect.analysis import Analysis
+from repack.inspect import Analysis
 from repack.pythons.interpreter import Interpreter
 from repack.pythons.trees import make_once
 from repack.wheel.metadata import select_requirements

@@ -8,7 +8,7 @@ from repack.config import Config
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts
 from repack.dlls.writing import ANSWERS, make_stand_in
 from repack.fetch import Supply
-from repack.inspect.analysis import Analysis
+from repack.inspect import Analysis
 from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement, emitted_version
 from repack.record import Cargo, Finding

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 from repack.errors import ToolError
 from repack.files import workspace
-from repack.inspect.analysis import Analysis
+from repack.inspect import Analysis
 from repack.inspect.binaries import find_needs
 from repack.process import run
 from repack.wheel.reader import read_wheel

@@ -12,7 +12,7 @@ from packaging.utils import parse_wheel_filename
 from repack.dlls.families import Dll, Kind, index_requirement
 from repack.errors import FetchError, InputError
 from repack.fetch import Listing
-from repack.inspect.analysis import Analysis
+from repack.inspect import Analysis
 from repack.plan import Supplement
 
 #: Takes a requirement and a platform, and returns what the newest wheel holds, None for unknown.

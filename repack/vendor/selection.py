@@ -11,8 +11,8 @@ from repack.dlls.pe import Image, read_image
 from repack.errors import InputError
 from repack.fetch import Supply
 from repack.files import Memory, not_read
-from repack.inspect.analysis import Analysis
-from repack.inspect.binaries import find_needs, read_binaries
+from repack.inspect import Analysis, analyse
+from repack.inspect.binaries import find_needs
 from repack.wheel.metadata import entry_of
 from repack.wheel.names import rename_wheel
 from repack.wheel.reader import Wheel
@@ -119,10 +119,11 @@ def _fetch_wheel(requirement: str, platform: str, supply: Supply) -> Supplier:
     fetched = supply.fetch(IndexSource(requirement=requirement, platform=platform))
     memory = Memory(supply.cache.folder("seen"))
     with supply.progress.task(f"Looking into {fetched.path.name}", total=None):
-        wheel, (images, _) = read_binaries(fetched.path, sha256=fetched.sha256, memory=memory)
+        analysis = analyse(fetched.path, sha256=fetched.sha256, memory=memory)
+    wheel = analysis.wheel
     return Supplier(
         origin=f"{wheel.filename.name} {wheel.filename.version}",
-        images=images,
+        images=analysis.images,
         licences=_find_licences(name for name in wheel.names if ".dist-info/" in name),
         wheel=wheel,
         url=fetched.pin.url,

@@ -24,7 +24,7 @@ from proof.scenarios import Scenario, Wanted
 from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch import Supply
-from repack.inspect.analysis import analyse
+from repack.inspect import analyse
 from repack.pythons import Pythons
 from repack.pythons.interpreter import Interpreter
 from repack.smoke.outfit import requirements_for
