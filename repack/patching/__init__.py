@@ -3,8 +3,9 @@
 import ast
 import pprint
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,31 +43,38 @@ def patch_wheel(
     files: dict[str, bytes] = {}
     replaced: set[str] = set()
 
-    def content(member: str, *, is_new: bool = False) -> bytes:
-        if member in files:
-            return files[member]
-        if member not in names and not is_new:
-            hint = "take another wheel, or correct the path in the diff"
-            raise PatchError("the wheel has no such member", code="no-member", hint=hint)
-        return read(member) if member in names else b""
+    def edit(
+        member: str, change: Callable[[bytes], bytes], *, diff: str = "", is_new: bool = False
+    ) -> None:
+        """Change what a member is by now; a PatchError gets to know the wheel and the `diff`."""
+        try:
+            if not is_new and member not in {*names, *files}:
+                hint = "take another wheel, or correct the path in the diff"
+                raise PatchError("the wheel has no such member", code="no-member", hint=hint)
+            before = read(member) if member in names else b""
+            before = files.get(member, before)
+            after = change(before)
+        except PatchError as error:
+            raise PatchError(
+                f"{diff}: {error.what}" if diff else error.what,
+                code=error.code,
+                file=file,
+                member=member,
+                hint=error.hint,
+            ) from error
+        if after != before:
+            files[member] = after
 
     for folder in folders:
         laid, diffs = read_overlay(folder, reserved=own)
         replaced |= {name for name in laid if name in names and read(name) != laid[name]}
         files |= laid
         for origin, diff in diffs:
-            with _locate_errors(file, diff.path, origin):
-                before = content(diff.path, is_new=diff.is_added_file)
-                files[diff.path] = apply_diff(diff, before)
-    with _locate_errors(file, _LOADER):
-        files[_LOADER] = patch_loader(content(_LOADER))
+            edit(diff.path, partial(apply_diff, diff), diff=origin, is_new=diff.is_added_file)
+    edit(_LOADER, patch_loader)
     members = {*names, *files}
     for member in sorted(filter(_CONFIG.fullmatch, members)):
-        with _locate_errors(file, member):
-            before = content(member)
-            after = clean_config(before, members)
-        if after != before:
-            files[member] = after
+        edit(member, partial(clean_config, names=members))
     message = "the wheel has this file already; it is replaced"
     notes = tuple(
         Finding(code="replaced-file", message=message, member=name) for name in sorted(replaced)
@@ -87,18 +95,3 @@ def read_build(module: bytes) -> dict[str, Any]:
         statement = ast.parse(module).body[-1]
         return dict(ast.literal_eval(ast.unparse(statement).partition("= ")[2]))
     return {}
-
-
-@contextmanager
-def _locate_errors(file: object, member: str, origin: str = "") -> Iterator[None]:
-    """Add the wheel, the member and the diff `origin` to a PatchError of the block."""
-    try:
-        yield
-    except PatchError as error:
-        raise PatchError(
-            f"{origin}: {error.what}" if origin else error.what,
-            code=error.code,
-            file=file,
-            member=member,
-            hint=error.hint,
-        ) from error

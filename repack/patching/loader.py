@@ -3,8 +3,7 @@
 import ast
 import re
 import warnings
-from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Iterator
 
 from repack.errors import PatchError
 
@@ -54,7 +53,13 @@ def patch_loader(content: bytes) -> bytes:
     PatchError where no statement at module level leads to a native import.
     """
     tree = parse(content)
-    blocks = _native_blocks(tree)
+    names = _leading_names(tree)
+    # A line can have several statements.
+    blocks = {
+        (statement.lineno, statement.end_lineno or 0)
+        for statement in tree.body
+        if not isinstance(statement, _DEFINITIONS) and _leads_to_native(statement, names)
+    }
     if not blocks:
         raise PatchError(
             "no statement at module level that imports the native module was found: expected "
@@ -65,10 +70,10 @@ def patch_loader(content: bytes) -> bytes:
         )
     newline = b"\r\n" if b"\r\n" in content else b"\n"
     lines = content.splitlines(keepends=True)
-    for first, last in reversed(blocks):
+    for first, last in sorted(blocks, reverse=True):
         block = [b"    " + line if line.strip() else line for line in lines[first - 1 : last]]
         lines[first - 1 : last] = [_WITH.encode() + newline, *block]
-    first = blocks[0][0]
+    first, _ = min(blocks)
     lines.insert(first - 1, _IMPORT.encode() + newline)
     new = b"".join(lines)
     if list(map(ast.dump, _without_ours(parse(new)))) != list(map(ast.dump, tree.body)):
@@ -89,17 +94,6 @@ def _without_ours(tree: ast.Module) -> Iterator[ast.stmt]:
             yield statement
 
 
-def _native_blocks(tree: ast.Module) -> list[tuple[int, int]]:
-    """Return the first and last lines of the module's statements that lead to a native import."""
-    names = _leading_names(tree)
-    lines = {
-        (statement.lineno, statement.end_lineno or 0)
-        for statement in tree.body
-        if not isinstance(statement, _DEFINITIONS) and _leads_to_native(statement, names)
-    }
-    return sorted(lines)
-
-
 def _leading_names(tree: ast.Module) -> set[str]:
     """Return the names of functions and classes that import it, and other names given to these."""
     named: list[tuple[str, ast.AST]] = [
@@ -114,7 +108,7 @@ def _leading_names(tree: ast.Module) -> set[str]:
     return names
 
 
-def _leads_to_native(node: ast.AST, names: AbstractSet[str]) -> bool:
+def _leads_to_native(node: ast.AST, names: Collection[str]) -> bool:
     """Return whether `node` imports the native module or mentions one of `names`."""
     return any(
         _is_native_import(part) or (isinstance(part, ast.Name) and part.id in names)
@@ -148,20 +142,26 @@ def clean_config(content: bytes, names: Iterable[str]) -> bytes:
     a directory stands in a form that is not understood.
     """
     tree = parse(content)
-    while place := _find_list(tree):
-        name, elements = place
-        kept = [element for element in elements.elts if not _is_foreign(element)]
-        instead = _native_folders(names) if name == _EXTENSIONS else []
-        spans = [_span(content, element) for element in kept]
-        texts = [*(content[start:end] for start, end in spans), *map(str.encode, instead)]
-        start, end = _span(content, elements)
-        content = content[:start] + b"[" + b", ".join(texts) + b"]" + content[end:]
-        elements.elts = kept + [ast.parse(folder, mode="eval").body for folder in instead]
-        if ast.dump(parse(content)) != ast.dump(tree):
-            raise _unknown_form()
-        tree = parse(content)
-    if any(_is_foreign(statement) for _, statement in _find_statements(tree)):
-        raise _unknown_form()
+    edits = []
+    for name, statement in _find_statements(tree):
+        for node in ast.walk(statement):
+            if not isinstance(node, ast.List) or not any(map(_is_foreign, node.elts)):
+                continue
+            kept = [element for element in node.elts if not _is_foreign(element)]
+            instead = _native_folders(names) if name == _EXTENSIONS else []
+            spans = [_find_span(content, element) for element in kept]
+            texts = [*(content[start:end] for start, end in spans), *map(str.encode, instead)]
+            edits.append((*_find_span(content, node), b"[" + b", ".join(texts) + b"]"))
+            node.elts = kept + [ast.parse(folder, mode="eval").body for folder in instead]
+    is_clean = not any(_is_foreign(statement) for _, statement in _find_statements(tree))
+    for start, end, text in sorted(edits, reverse=True):
+        content = content[:start] + text + content[end:]
+    if not is_clean or (edits and ast.dump(parse(content)) != ast.dump(tree)):
+        raise PatchError(
+            "it names directories of CUDA or of the build machine in a form that is not known",
+            code="no-place",
+            hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
+        )
     return content
 
 
@@ -189,15 +189,6 @@ def _find_statements(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
                 yield name[0], node
 
 
-def _find_list(tree: ast.Module) -> tuple[str, ast.List] | None:
-    """Return the first list literal that holds such a directory, with the list's name."""
-    for name, statement in _find_statements(tree):
-        for part in ast.walk(statement):
-            if isinstance(part, ast.List) and any(map(_is_foreign, part.elts)):
-                return name, part
-    return None
-
-
 def _is_foreign(node: ast.AST) -> bool:
     """Return whether the node names a directory of CUDA or of the build machine."""
     text = ast.unparse(node)
@@ -213,17 +204,9 @@ def _native_folders(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _span(content: bytes, node: ast.expr) -> tuple[int, int]:
+def _find_span(content: bytes, node: ast.expr) -> tuple[int, int]:
     """Return where the node begins and ends in the file."""
     lines = content.splitlines(keepends=True)
     start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
     end = sum(map(len, lines[: (node.end_lineno or 0) - 1])) + (node.end_col_offset or 0)
     return start, end
-
-
-def _unknown_form() -> PatchError:
-    return PatchError(
-        "it names directories of CUDA or of the build machine in a form that is not known",
-        code="no-place",
-        hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
-    )
