@@ -19,6 +19,7 @@ from repack.inspect import (
     require_original_cv2,
     require_windows,
 )
+from repack.inspect.findings import make_finding
 from repack.inspect.pythons import correct_requirements
 from repack.patching import patch_wheel
 from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
@@ -136,13 +137,14 @@ def add_patches(supplement: Supplement, analysis: Analysis, config: Config) -> S
         help_url=config.build.help_url,
     )
     facts["original"] = {"filename": wheel.path.name, "sha256": wheel.sha256}
-    files, notes = patch_wheel(
+    files, replaced = patch_wheel(
         wheel.names,
         partial(read_member, wheel.archive),
         facts,
         folders=config.build.patches,
         file=wheel.path.name,
     )
+    notes = [make_finding("replaced-file", member) for member in replaced]
     return replace(supplement, files=files, findings=(*supplement.findings, *notes))
 
 

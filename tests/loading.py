@@ -11,7 +11,6 @@ from dllmaking import make_dll
 from machines import BUILD, IMPORTS
 
 from repack.patching import patch_wheel
-from repack.record import Finding
 
 DATA = Path(__file__).with_name("data")
 #: Each text that cv2/__init__.py has had on the index, by the first release seen with it.
@@ -74,7 +73,7 @@ print(json.dumps(outcome))
 
 def patch(
     texts: Mapping[str, bytes], names: Iterable[str] = (), folders: Iterable[Path] = ()
-) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
+) -> tuple[dict[str, bytes], list[str]]:
     """Return what is made of a wheel with these members, whose content is `texts`, and `names`."""
     members = {*texts, *names, "cv2/cv2.pyd"}
     return patch_wheel(members, texts.__getitem__, BUILD, folders=tuple(folders), file="team.whl")

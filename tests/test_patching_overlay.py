@@ -72,9 +72,8 @@ def test_a_teams_files_go_to_the_same_path_and_readme_and_hidden_files_stay_out(
 
 def test_a_file_that_the_wheel_has_is_replaced_and_that_is_told(team: Path) -> None:
     (team / MEMBER).write_bytes(b"theirs = 1\n")
-    files, notes = patch({INIT: LOADER, MEMBER: b"before = 1\n"}, folders=[team])
-    assert files[MEMBER] == b"theirs = 1\n"
-    assert [(note.code, note.member) for note in notes] == [("replaced-file", MEMBER)]
+    files, replaced = patch({INIT: LOADER, MEMBER: b"before = 1\n"}, folders=[team])
+    assert (files[MEMBER], replaced) == (b"theirs = 1\n", [MEMBER])
 
 
 def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_path: Path) -> None:

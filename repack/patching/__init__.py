@@ -12,7 +12,6 @@ from typing import Any
 from repack.errors import PatchError
 from repack.patching.loader import clean_config, patch_loader
 from repack.patching.overlays import apply_diff, read_overlay, read_own_files
-from repack.record import Finding
 
 #: Holds what a build knows, and marks a wheel that repack has made.
 BUILD_MODULE = "cv2/_cuda_build.py"
@@ -31,8 +30,8 @@ def patch_wheel(
     *,
     folders: Sequence[Path] = (),
     file: object = "",
-) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
-    """Return the members that are added or changed, with their content, and what to say of it.
+) -> tuple[dict[str, bytes], list[str]]:
+    """Return the members that are added or changed, with their content, and which are replaced.
 
     `names` are the wheel's members and `read` returns the content of one; `facts` is what the
     run-time module has to know of the build; `folders` are a team's own; `file` is the wheel's
@@ -47,21 +46,21 @@ def patch_wheel(
         member: str, change: Callable[[bytes], bytes], *, diff: str = "", is_new: bool = False
     ) -> None:
         """Change what a member is by now; a PatchError gets to know the wheel and the `diff`."""
-        try:
-            if not is_new and member not in {*names, *files}:
-                hint = "take another wheel, or correct the path in the diff"
-                raise PatchError("the wheel has no such member", code="no-member", hint=hint)
-            before = read(member) if member in names else b""
-            before = files.get(member, before)
-            after = change(before)
-        except PatchError as error:
+        place = f"{diff}: " if diff else ""
+        if not is_new and member not in {*names, *files}:
             raise PatchError(
-                f"{diff}: {error.what}" if diff else error.what,
-                code=error.code,
+                f"{place}the wheel has no such member",
+                code="no-member",
                 file=file,
                 member=member,
-                hint=error.hint,
-            ) from error
+                hint="take another wheel, or correct the path in the diff",
+            )
+        before = files.get(member, read(member) if member in names else b"")
+        try:
+            after = change(before)
+        except PatchError as error:
+            what, code, hint = f"{place}{error.what}", error.code, error.hint
+            raise PatchError(what, code=code, file=file, member=member, hint=hint) from error
         if after != before:
             files[member] = after
 
@@ -75,11 +74,7 @@ def patch_wheel(
     members = {*names, *files}
     for member in sorted(filter(_CONFIG.fullmatch, members)):
         edit(member, partial(clean_config, names=members))
-    message = "the wheel has this file already; it is replaced"
-    notes = tuple(
-        Finding(code="replaced-file", message=message, member=name) for name in sorted(replaced)
-    )
-    return dict(sorted({**files, **own}.items())), notes
+    return dict(sorted({**files, **own}.items())), sorted(replaced)
 
 
 def _format_build(facts: Mapping[str, object]) -> bytes:
