@@ -17,7 +17,7 @@ from repack.errors import FetchError, InputError
 from repack.fetch import Listing, Supply
 from repack.fetch.cache import Cache
 from repack.inspect import analyse
-from repack.vendor.requirements import require_distributions
+from repack.vendor import require_distributions
 
 NEEDS = {
     "nppif64_12.dll": ["nppiFilter_8u_C1R"],

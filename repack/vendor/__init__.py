@@ -1,26 +1,50 @@
 """What a mode adds to a wheel: NVIDIA's wheels as requirements, its DLLs, stand-ins."""
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
+from typing import TypeAlias
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import parse_wheel_filename
 
 from repack.config import Config
-from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts
+from repack.dlls.families import (
+    Dll,
+    Kind,
+    classify,
+    index_requirement,
+    may_be_shipped,
+    missing_parts,
+)
 from repack.dlls.writing import ANSWERS, make_stand_in
-from repack.fetch import Supply
+from repack.errors import FetchError, InputError
+from repack.fetch import Listing, Supply
 from repack.inspect import Analysis
 from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement, emitted_version
 from repack.record import Cargo, Finding
 from repack.vendor.delvewheel import repair
-from repack.vendor.requirements import require_distributions
 from repack.vendor.sbom import FILENAME, make_sbom
 from repack.vendor.selection import Choice, Supplier, is_asked_for, may_carry, select_dlls
 from repack.wheel.metadata import entry_of
 from repack.wheel.writer import Added, Carried, Copied
 
+#: Takes a requirement and a platform, and returns what the newest wheel holds, None for unknown.
+ListWheel: TypeAlias = Callable[[str, str], Listing | None]
+
 #: What NVIDIA's own wheels of today state as their License-Expression.
 _LICENCE = "LicenseRef-NVIDIA-Proprietary"
+#: The extra that brings cuDNN, where the binary can do without it.
+_EXTRA = "dnn"
+#: Libraries whose wheels never have a lower version than the toolkit that they came with.
+_AS_THE_TOOLKIT = {"cublas", "cudart", "nvjitlink", "nvrtc"}
+#: What `msvc-runtime` brings; Python has vcruntime140.dll and vcruntime140_1.dll itself.
+_VC_RUNTIME = re.compile(
+    r"(msvcp140|concrt140|vcomp140|vcamp140|vccorlib140|vcruntime140_(?!1\.))\w*\.dll"
+)
 
 
 def make_supplement(
@@ -39,6 +63,80 @@ def make_supplement(
     return add_stand_ins(supplement, analysis) if config.build.driver_stub else supplement
 
 
+# Required
+
+
+def require_distributions(analysis: Analysis, list_wheel: ListWheel) -> Supplement:
+    """Return what the wheel has to require; raises InputError where no distribution has a DLL.
+
+    That is exactly the distributions of the DLLs that the binary asks for: what those load in
+    their turn, NVIDIA's wheels require themselves. The driver is none of pip's business. Raises
+    FetchError where the index has no such wheel.
+    """
+    needs = [need for need in analysis.needs if need.in_wheel is None]
+    always = {need.dll.kind for need in needs if not need.delayed}
+    names: dict[tuple[str, str], set[str]] = {}
+    for need in needs:
+        is_extra = need.dll.kind is Kind.CUDNN and Kind.CUDNN not in always
+        marker = f'; extra == "{_EXTRA}"' if is_extra else ""
+        requirement = _find_requirement(need.dll, analysis)
+        if requirement or (need.dll.is_cuda and not need.delayed):
+            names.setdefault((marker, requirement), set()).add(need.dll.key)
+    requires = []
+    for marker, requirement in sorted(names):
+        dlls = names[marker, requirement]
+        narrowed = requirement and _narrow(requirement, dlls, analysis, list_wheel)
+        if not narrowed:
+            raise InputError(
+                f"NVIDIA has no wheels with {', '.join(sorted(dlls))}",
+                code="no-distribution",
+                file=analysis.wheel.path.name,
+                hint="use --mode patch, and a toolkit on each machine",
+            )
+        requires.append(narrowed + marker)
+    extras = (_EXTRA,) if any(marker for marker, _ in names) else ()
+    return Supplement(label="depend", requires=tuple(requires), extras=extras)
+
+
+def _find_requirement(dll: Dll, analysis: Analysis) -> str:
+    """Return what brings the DLL, before anybody has looked into a wheel; "" for nothing."""
+    if dll.kind is Kind.VC_RUNTIME and _VC_RUNTIME.fullmatch(dll.key):
+        return "msvc-runtime<15,>=14"
+    if not dll.is_cuda or analysis.cuda_major is None:
+        return ""
+    name = index_requirement(dll, analysis.cuda_major)
+    if not name or analysis.cuda_version is None or dll.family not in _AS_THE_TOOLKIT:
+        return name
+    requirement = Requirement(name)
+    requirement.specifier &= SpecifierSet(">={}.{}".format(*analysis.cuda_version))
+    return str(requirement)
+
+
+def _narrow(requirement: str, dlls: set[str], analysis: Analysis, list_wheel: ListWheel) -> str:
+    """Return the requirement, ended at the first version from the newest on that lacks a DLL.
+
+    "" where every version lacks one.
+    """
+    narrowed = Requirement(requirement)
+    for platform in sorted({tag.platform for tag in analysis.wheel.filename.tags}):
+        wide = narrowed.specifier
+        while True:
+            try:
+                listing = list_wheel(str(narrowed), platform)
+            except FetchError as error:
+                if narrowed.specifier == wide or error.code != "no-such-version":
+                    raise
+                return ""
+            if listing is None or dlls <= {PurePath(it).name.lower() for it in listing.members}:
+                break
+            _, version, _, _ = parse_wheel_filename(listing.filename)
+            narrowed.specifier = wide & SpecifierSet(f"<{version}")
+    return str(narrowed)
+
+
+# Carried
+
+
 def carry_dlls(
     config: Config, analysis: Analysis, supply: Supply, *, url: str, timestamp: int
 ) -> Supplement:
@@ -51,11 +149,11 @@ def carry_dlls(
     chosen, complete, suppliers = select_dlls(analysis, config, supply)
     used = list({choice.supplier.origin: choice.supplier for choice in chosen.values()}.values())
     findings = (
-        *_check_selection(config, complete, chosen.values()),
+        *_check_choices(config, complete, chosen.values()),
         *_check_suppliers(suppliers, used),
     )
     if not chosen:
-        return Supplement(findings=findings)
+        return Supplement(findings=(make_finding("nothing-to-vendor", ""), *findings))
     dlls = [choice.supplier.carry(choice.place, member) for member, choice in chosen.items()]
     if config.vendor.engine == "delvewheel":
         repair(analysis, complete, dlls, supply.cache.folder("repaired"))
@@ -131,11 +229,9 @@ def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carr
             yield supplier.carry(place, f"{folder}/{name}/{PurePath(place).name}")
 
 
-def _check_selection(
+def _check_choices(
     config: Config, complete: Analysis, chosen: Collection[Choice]
 ) -> Iterator[Finding]:
-    if not chosen:
-        yield make_finding("nothing-to-vendor", "")
     if f"{complete.wheel.dist_info}/DELVEWHEEL" in complete.wheel.names:
         yield make_finding("already-vendored", "")
     for need in complete.toolkit_needs:

@@ -5,7 +5,7 @@ Its modules are private, so it runs as a program. It searches PATH, so that is b
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
@@ -18,8 +18,6 @@ from repack.process import run
 from repack.wheel.reader import read_wheel
 from repack.wheel.writer import Carried, splice
 
-#: Names stay, so that NVIDIA's bytes do; what lies in the wheel already is looked into.
-_OPTIONS = ("--no-mangle-all", "--analyze-existing", "--ignore-existing")
 _TIMEOUT = 3600.0
 
 
@@ -28,16 +26,17 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
 
     `complete` is the analysis of the wheel with these. Works in `folder`, and leaves nothing there.
     """
-    source = analysis.wheel.path
+    source = analysis.wheel
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
-        entries = [replace(dll.entry, name=_name(dll.entry.name)) for dll in dlls]
-        splice(entries, packed, timestamp=0)
+        splice(
+            [replace(dll.entry, name=_name(dll.entry.name)) for dll in dlls], packed, timestamp=0
+        )
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
-        options = (*_OPTIONS, *_choose(analysis, complete, dlls), "--add-path", str(unpacked))
+        options = (*_choose(analysis, complete, dlls), "--add-path", str(unpacked))
         finished = run(
-            [sys.executable, "-m", "delvewheel", "repair", *options, "-w", out, source],
+            [sys.executable, "-m", "delvewheel", "repair", *options, "-w", out, source.path],
             timeout=_TIMEOUT,
             env={
                 **os.environ,
@@ -49,47 +48,43 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
             },
             cwd=place,
         )
-        if finished.returncode:
-            reason = finished.output.strip().rpartition("\n")[2]
+        fault = (
+            f"{finished.output.strip().rpartition(chr(10))[2]} (exit code {finished.returncode})"
+        )
+        if not finished.returncode:
+            repaired = read_wheel(out / source.path.name)
+            theirs = {
+                (_name(member), repaired.record[member].hex)
+                for member in {*repaired.names}.difference(source.names)
+                if member.lower().endswith(".dll")
+            }
+            differing = theirs ^ {(_name(dll.entry.name), dll.row.hex) for dll in dlls}
+            names = ", ".join(sorted({name for name, _ in differing}))
+            fault = names and f"it puts in other DLLs than repack, or other bytes of them: {names}"
+        if fault:
             raise ToolError(
-                f"delvewheel cannot repair it: {reason} (exit code {finished.returncode})",
+                f"delvewheel cannot repair it: {fault}",
                 code="delvewheel",
-                file=source.name,
+                file=source.path.name,
                 hint='vendor.engine = "splice" does without it',
             )
-        _compare(analysis, out / source.name, dlls)
 
 
-def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried]) -> Iterator[str]:
-    """Yield the options by which it takes what was chosen, and nothing else."""
+def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried]) -> list[str]:
+    """Return the options by which it takes what was chosen, and nothing else."""
     ours = {dll.entry.name for dll in dlls}
-    needs = find_needs((*analysis.images, *sorted(ours)), complete.images)
-    others = {need.dll.key for need in needs if need.in_wheel not in {*analysis.images, *ours}}
-    yield from ("--exclude", os.pathsep.join(sorted(others)))
+    inside = {*analysis.images, *ours}
+    needs = find_needs(sorted(inside), complete.images)
+    others = {need.dll.key for need in needs if need.in_wheel not in inside}
+    # Names stay, so that NVIDIA's bytes do; what lies in the wheel already is looked into.
+    options = ["--no-mangle-all", "--analyze-existing", "--ignore-existing"]
+    options += ["--exclude", os.pathsep.join(sorted(others))]
     # It finds by itself what load-time imports lead to.
     needs = find_needs(analysis.native, complete.images)
     forced = ours & {need.in_wheel for need in needs if need.delayed}
     if forced:
-        yield from ("--include", os.pathsep.join(sorted(map(_name, forced))))
-
-
-def _compare(analysis: Analysis, repaired: Path, dlls: Sequence[Carried]) -> None:
-    """Raise ToolError unless the DLLs that came in are ours, byte for byte."""
-    wheel = read_wheel(repaired)
-    theirs = {
-        (_name(member), wheel.record[member].hex)
-        for member in set(wheel.names).difference(analysis.wheel.names)
-        if member.lower().endswith(".dll")
-    }
-    ours = {(_name(dll.entry.name), dll.row.hex) for dll in dlls}
-    if ours != theirs:
-        raise ToolError(
-            "delvewheel puts in other DLLs than repack, or other bytes of them: "
-            f"{', '.join(sorted({name for name, _ in ours ^ theirs}))}",
-            code="delvewheel-differs",
-            file=analysis.wheel.path.name,
-            hint="report it, with the wheel's name and both versions",
-        )
+        options += ["--include", os.pathsep.join(sorted(map(_name, forced)))]
+    return options
 
 
 def _name(member: str) -> str:

@@ -1,16 +1,13 @@
 """What a wheel carries of others, as an SBOM of CycloneDX 1.6 in JSON (PEP 770)."""
 
 import datetime as dt
-import hashlib
 import json
-import uuid
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from repack import __version__
 from repack.dlls.families import Kind
-from repack.errors import redact_url
 from repack.record import Cargo
 from repack.vendor.selection import Choice
 from repack.wheel.reader import Wheel
@@ -32,33 +29,26 @@ def make_sbom(
     """
     name = source.filename.name
     ancestor = _describe_file("source", name, source.sha256) | _describe_wheel(source, url)
-    product = {
-        "type": "library",
-        "bom-ref": "product",
-        "name": name,
-        "version": version,
-        "purl": f"pkg:pypi/{name}@{quote(version, safe='')}",
-        "pedigree": {"ancestors": [ancestor]},
-    }
-    tool = {"type": "application", "name": "repack", "version": __version__}
-    components = [_describe_dll(choice, cargo) for choice, cargo in parts]
-    content = {
-        "metadata": {
-            "timestamp": dt.datetime.fromtimestamp(timestamp, tz=dt.UTC).isoformat(),
-            "tools": {"components": [tool]},
-            "component": product,
-        },
-        "components": components,
-        "dependencies": [{"ref": "product", "dependsOn": [it["bom-ref"] for it in components]}],
-    }
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, f"sha256:{digest}").urn,
-        **content,
+        "metadata": {
+            "timestamp": dt.datetime.fromtimestamp(timestamp, tz=dt.UTC).isoformat(),
+            "tools": {
+                "components": [{"type": "application", "name": "repack", "version": __version__}]
+            },
+            "component": {
+                "type": "library",
+                "bom-ref": "product",
+                "name": name,
+                "version": version,
+                "purl": f"pkg:pypi/{name}@{quote(version, safe='')}",
+                "pedigree": {"ancestors": [ancestor]},
+            },
+        },
+        "components": [_describe_dll(choice, cargo) for choice, cargo in parts],
     }
     return json.dumps(document, indent=2).encode() + b"\n"
 
@@ -68,7 +58,6 @@ def _describe_dll(choice: Choice, cargo: Cargo) -> dict[str, Any]:
     component = _describe_file(cargo.member, choice.dll.name, cargo.sha256) | {
         "supplier": {"name": "NVIDIA Corporation"},
         "licenses": [{"license": {"name": _LICENCES[choice.dll.kind]}}],
-        "properties": [{"name": "repack:family", "value": cargo.family}],
     }
     if choice.supplier.wheel:
         component |= _describe_wheel(choice.supplier.wheel, choice.supplier.url)
@@ -81,11 +70,11 @@ def _describe_file(reference: str, name: str, sha256: str) -> dict[str, Any]:
 
 
 def _describe_wheel(wheel: Wheel, url: str) -> dict[str, Any]:
-    """Return version and addresses of a wheel; a query may be a signature, and goes."""
+    """Return version and addresses of a wheel; `url` has lost its query when it was fetched."""
     name, version = wheel.filename.name, str(wheel.filename.version)
     reference = {
         "type": "distribution",
-        "url": redact_url(url) if "://" in url else url,
+        "url": url,
         "hashes": [{"alg": "SHA-256", "content": wheel.sha256}],
     }
     package = f"pkg:pypi/{name}@{quote(version, safe='')}"

@@ -1,6 +1,7 @@
 """NVIDIA's DLLs at hand, in directories of a toolkit and in its wheels, and which are carried."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from repack.wheel.names import rename_wheel
 from repack.wheel.reader import Wheel
 from repack.wheel.writer import Added, Carried, Copied
 
+_log = logging.getLogger(__name__)
 #: What is loaded by name fits its own release alone: all comes from one supplier.
 _OF_ONE_RELEASE = {"cudnn", "nvrtc"}
 _LOADED_BY_CUDNN = ("cublasLt64_{}.dll", "nvrtc64_{}0_0.dll")
@@ -80,8 +82,14 @@ def select_dlls(
         requirements = sorted(_list_requirements(complete, chosen, config) - fetched)
         if settings.dlls != "auto" or not requirements:
             break
-    _check_found(complete, config, suppliers)
-    _check_symbols(complete, chosen)
+    for fault in _find_faults(complete, chosen, config, suppliers):
+        raise InputError(
+            fault,
+            code="no-dll",
+            file=analysis.wheel.path.name,
+            hint="name a directory of the CUDA that the wheel was built with in vendor.dll-dirs, "
+            "or its wheels in vendor.dlls; or leave the family out of vendor.families",
+        )
     return chosen, complete, suppliers
 
 
@@ -102,15 +110,19 @@ def _read_directory(folder: Path) -> Supplier:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".dll")
     except OSError as error:
         raise not_read(folder, error) from error
+    images = {}
+    for path in paths:
+        if classify(path.name).is_nvidia:
+            try:
+                images[str(path)] = read_image(path)
+            except InputError as error:
+                # A toolkit has more than is needed; what is needed will be missing.
+                _log.warning("left out: %s", error)
     around = (
         _find_licences(str(path) for path in place.glob("*") if path.is_file())
         for place in (folder, *folder.parents)[:_LEVELS]
     )
-    return Supplier(
-        origin=str(folder),
-        images={str(path): read_image(path) for path in paths if classify(path.name).is_nvidia},
-        licences=next(filter(None, around), ()),
-    )
+    return Supplier(origin=str(folder), images=images, licences=next(filter(None, around), ()))
 
 
 def _fetch_wheel(requirement: str, platform: str, supply: Supply) -> Supplier:
@@ -162,7 +174,7 @@ def _complete(
     analysis: Analysis, at_hand: Mapping[str, Choice]
 ) -> tuple[dict[str, Choice], Analysis]:
     """Return those that the wheel's modules lead to, and the analysis of the wheel with them."""
-    images = {**analysis.images, **{member: at_hand[member].image for member in at_hand}}
+    images = {**analysis.images, **{member: choice.image for member, choice in at_hand.items()}}
     reached = {need.in_wheel for need in find_needs(analysis.native, images)}
     chosen = {member: at_hand[member] for member in sorted(at_hand) if member in reached}
     # What a chosen DLL imports is needed as soon as that is loaded, whenever this may be.
@@ -183,35 +195,26 @@ def _list_requirements(
     return {index_requirement(dll, major) for dll in missing if may_carry(dll, config)} - {""}
 
 
-def _check_found(complete: Analysis, config: Config, suppliers: Collection[Supplier]) -> None:
-    """Raise InputError where a DLL that is needed at load time, and may be carried, is nowhere."""
-    for need in complete.toolkit_needs:
-        if may_carry(need.dll, config) and not need.delayed:
-            places = ", ".join(supplier.origin for supplier in suppliers) or "nothing"
-            raise InputError(
-                f"{need.dll.name}, which {need.needed_by[0]} needs, was not found for "
-                f"{complete.images[need.needed_by[0]].machine}; looked into: {places}",
-                code="no-dll",
-                file=complete.wheel.path.name,
-                hint="name a directory that holds it under vendor.dll-dirs, or a release of "
-                "NVIDIA's wheel under vendor.dlls; or leave its family out of vendor.families",
-            )
-
-
-def _check_symbols(complete: Analysis, chosen: Mapping[str, Choice]) -> None:
-    """Raise InputError where a chosen DLL lacks what is asked of it: Windows' error 127."""
+def _find_faults(
+    complete: Analysis,
+    chosen: Mapping[str, Choice],
+    config: Config,
+    suppliers: Collection[Supplier],
+) -> Iterator[str]:
+    """Yield what is needed at load time and nowhere, or lacks what is asked of it (error 127)."""
     for need in complete.needs:
         choice = chosen.get(need.in_wheel or "")
-        if choice is None:
-            continue
-        missing = sorted({*complete.symbols(need)}.difference(choice.image.exports))
-        named = [symbol for symbol in missing if not symbol.startswith("#")]
-        if named:
-            raise InputError(
-                f"{choice.dll.name} of {choice.supplier.origin} has no {named[0]}, which "
-                f"{' or '.join(need.needed_by)} asks for",
-                code="symbol-missing",
-                file=complete.wheel.path.name,
-                hint="take the release of CUDA that the wheel was built with, under vendor.dlls or "
-                "vendor.dll-dirs",
+        askers = " or ".join(need.needed_by)
+        if choice:
+            missing = sorted({*complete.symbols(need)}.difference(choice.image.exports))
+            for symbol in missing:
+                if not symbol.startswith("#"):
+                    origin = choice.supplier.origin
+                    yield f"{need.dll.name} of {origin} has no {symbol}, which {askers} asks for"
+        elif need.in_wheel is None and may_carry(need.dll, config) and not need.delayed:
+            machine = complete.images[need.needed_by[0]].machine
+            places = ", ".join(supplier.origin for supplier in suppliers) or "nothing"
+            yield (
+                f"{need.dll.name}, which {askers} needs, was not found for {machine}; looked into: "
+                f"{places}"
             )
