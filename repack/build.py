@@ -45,7 +45,7 @@ class BuildResult:
     """What a build planned and made; after a dry run the record has no wheels.
 
     Of this run alone it is true that wheels were `unchanged`, by file name, since an earlier build
-    had left the same, and that trials were `remembered`, by file name and Python.
+    had left the same.
     """
 
     plan: Plan
@@ -53,12 +53,6 @@ class BuildResult:
     out: Path
     lock_changes: tuple[str, ...]
     unchanged: frozenset[str] = frozenset()
-    remembered: frozenset[tuple[str, str]] = frozenset()
-
-    @property
-    def dry_run(self) -> bool:
-        """Whether nothing was made."""
-        return not self.record.wheels
 
     @property
     def failed(self) -> bool:
@@ -93,11 +87,6 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
         out=out,
         lock_changes=lock_changes,
         unchanged=frozenset(wheel.path.name for wheel in wheels if wheel.path.parent == out),
-        remembered=frozenset(
-            (trial.wheel.name, trial.python)
-            for trial, outcome in outcomes.items()
-            if outcome.status != NOT_RUN and not outcome.seconds
-        ),
     )
 
 

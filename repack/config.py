@@ -276,7 +276,8 @@ def load_builds(
     known = [config.build.name for config in builds]
     wanted: set[str] = {canonicalize_name(name) for name in names} or {*known}
     for name in sorted(wanted.difference(known)):
-        hint = f"there are {', '.join(known)}" if named else "name them in [[build]] tables"
+        hint = "give a wheel by --source; builds are [[build]] tables of repack.toml"
+        hint = f"there are {', '.join(known)}" if named else hint
         raise UsageError(f"there is no build {quote_name(name)}", hint=hint)
     return tuple(config for config in builds if config.build.name in wanted)
 

@@ -14,48 +14,71 @@ _LEVELS = {-1: logging.WARNING, 0: logging.INFO}
 #: Bell, backspace, vertical tab, form feed, carriage return and escape hide what stands before.
 _HIDING = dict.fromkeys(map(ord, "\a\b\v\f\r\x1b"))
 
-# rich is imported where there is a terminal: elsewhere, as in CI, it would take more time than
-# all that it is needed for. Hence `Any` where a type of rich would stand.
-
 
 class Console:
-    """Lines and tables on a stream: with colours on a terminal, as plain text elsewhere."""
+    """Lines and tables on a stream: with colours on a terminal, as plain text elsewhere.
+
+    `bars` are rich's progress bars, None where no cursor can be moved.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.terminal: Any = _open_terminal(stream)
+        self._terminal: Any = None
+        self._make_table: Any = None
+        self.bars: Any = None
+        # FORCE_COLOR, which CI sets, would make rich take a log file for a terminal.
+        if stream.isatty():
+            self._use_rich()
+
+    def _use_rich(self) -> None:
+        # Elsewhere, as in CI, it would take more time than all that it is needed for.
+        from rich import console, progress, table  # noqa: PLC0415
+
+        terminal = console.Console(file=self._stream, highlight=False, markup=False, emoji=False)
+        # TTY_COMPATIBLE=0 says of something that calls itself a terminal that it is none.
+        if not terminal.is_terminal:
+            return
+        self._terminal = terminal
+        self._make_table = partial(table.Table, box=None, pad_edge=False)
+        if not terminal.is_dumb_terminal:
+            self.bars = progress.Progress(
+                progress.SpinnerColumn(),
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(bar_width=24),
+                progress.TaskProgressColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TimeRemainingColumn(compact=True),
+                console=terminal,
+                transient=True,
+            )
 
     def show_line(self, line: str) -> None:
         """Write a line, however long, above the bars where there are any."""
         text = line.translate(_HIDING).expandtabs()
-        if self.terminal:
-            self.terminal.print(text, soft_wrap=True)
+        if self._terminal:
+            self._terminal.print(text, soft_wrap=True)
         else:
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
-    def show_table(
-        self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> None:
-        """Write a table under its title.
+    def show_table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Write the rows as a table, whose headings are the first.
 
         A terminal folds what is too wide for it. Elsewhere a row is one line, however long:
         nothing is cut, and a search finds the whole of it.
         """
-        if title:
-            self.show_line(title)
-        if not self.terminal:
-            for line in _align([headings, *rows]):
-                self.show_line(line)
+        if self._terminal:
+            table = self._make_table()
+            for heading in rows[0]:
+                table.add_column(heading, overflow="fold")
+            for row in rows[1:]:
+                table.add_row(*(cell.translate(_HIDING) for cell in row))
+            self._terminal.print(table)
             return
-        from rich.table import Table  # noqa: PLC0415
-
-        table = Table(box=None, pad_edge=False)
-        for heading in headings:
-            table.add_column(heading, overflow="fold")
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            table.add_row(*(cell.translate(_HIDING) for cell in row))
-        self.terminal.print(table)
+            cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+            self.show_line("  ".join(cells).rstrip())
 
 
 class Task:
@@ -84,19 +107,19 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         """Show it on `console`; where there is none it is a detail of the log."""
         self._level = logging.INFO if console else logging.DEBUG
-        self._bars: Any = _make_bars(console.terminal) if console else None
+        self._bars = console.bars if console else None
 
     @contextmanager
     def task(self, text: str, *, total: int | None = None, unit: str = "bytes") -> Iterator[Task]:
         """Show the piece of work `text` until the context ends; `unit` is "bytes" or "steps"."""
         bars = self._bars
+        shown = f"{text} ({total / 1e6:.0f} MB)" if total and unit == "bytes" else text
         if not bars:
-            size = f" ({total / 1e6:.0f} MB)" if total and unit == "bytes" else ""
-            _log.log(self._level, "%s%s", text, size)
+            _log.log(self._level, "%s", shown)
             yield Task(self._log_change)
             return
         bars.start()
-        number = bars.add_task(text, total=total, unit=unit)
+        number = bars.add_task(shown, total=total)
         try:
             yield Task(partial(bars.update, number))
         finally:
@@ -131,56 +154,3 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
             self._console.show_line(f"{_PREFIXES.get(record.levelno, '')}{record.getMessage()}")
-
-
-def _open_terminal(stream: TextIO) -> Any:  # noqa: ANN401 - rich's
-    """Return rich's console on `stream`, None where that is no terminal."""
-    # FORCE_COLOR, which CI sets, would make rich take a log file for a terminal.
-    if not stream.isatty():
-        return None
-    from rich.console import Console as Terminal  # noqa: PLC0415
-
-    terminal = Terminal(file=stream, highlight=False, markup=False, emoji=False)
-    # TTY_COMPATIBLE=0 says of something that calls itself a terminal that it is none.
-    return terminal if terminal.is_terminal else None
-
-
-def _make_bars(terminal: Any) -> Any:  # noqa: ANN401 - rich's
-    """Return rich's progress bars, None where no cursor can be moved."""
-    if terminal is None or terminal.is_dumb_terminal:
-        return None
-    from rich import progress  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    size, speed = progress.DownloadColumn(), progress.TransferSpeedColumn()
-    steps = progress.MofNCompleteColumn()
-
-    class Figures(progress.ProgressColumn):
-        """Shows bytes as bytes with a rate, and steps as "3/14"."""
-
-        def render(self, task: progress.Task) -> Text:
-            if task.total is None and not task.completed:
-                return Text("")
-            if task.fields["unit"] == "steps":
-                return steps.render(task)
-            return Text(" ").join([size.render(task), speed.render(task)])
-
-    return progress.Progress(
-        progress.SpinnerColumn(),
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(bar_width=24),
-        Figures(),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(compact=True),
-        console=terminal,
-        transient=True,
-    )
-
-
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows as lines whose columns stand under one another."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -15,10 +15,7 @@ _HIDDEN = re.compile(
 
 
 def render_template(
-    template: str,
-    values: Mapping[str, object],
-    *,
-    filters: Mapping[str, Callable[..., object]],
+    template: str, values: Mapping[str, object], *, filters: Mapping[str, Callable[..., object]]
 ) -> str:
     """Return the page that the template makes of `values`, with signs for hidden characters."""
     environment = _open_templates()
@@ -29,17 +26,12 @@ def render_template(
 
 @cache
 def _open_templates() -> Any:  # noqa: ANN401 - jinja2 is imported late
-    from jinja2 import (  # noqa: PLC0415 - slow to import
-        Environment,
-        FileSystemLoader,
-        StrictUndefined,
-        select_autoescape,
-    )
+    import jinja2  # noqa: PLC0415 - slow to import
 
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(("html.jinja", "css")),
-        undefined=StrictUndefined,
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(("html.jinja", "css")),
+        undefined=jinja2.StrictUndefined,
         finalize=_reveal,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -47,15 +39,12 @@ def _open_templates() -> Any:  # noqa: ANN401 - jinja2 is imported late
     )
 
 
-def reveal_hidden(text: str) -> str:
-    """Return `text` with a sign in place of each character that shows nothing, or hides others.
+def _reveal(value: object) -> object:
+    """Return a text with a sign in place of each character that shows nothing, or hides others.
 
     Messages and file names may hold anything: escape sequences of terminals, bytes that are no
     text (lone surrogates, which no file can hold), letters that turn the direction around.
     """
-    return _HIDDEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", text.replace("\r\n", "\n"))
-
-
-def _reveal(value: object) -> object:
-    # What is escaped already is a str of another class; what a macro made has been through here.
-    return reveal_hidden(value) if type(value) is str else value
+    if type(value) is not str:  # what is escaped is a str of another class, and has been here
+        return value
+    return _HIDDEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", value.replace("\r\n", "\n"))

@@ -126,7 +126,7 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
         requires=supplement.requires,
         carried=supplement.cargo,
         left_out=tuple(need.dll.name for need in supplement.left),
-        needs=tuple(map(_describe_need, analysis.needs)),
+        needs=tuple(map(describe_need, analysis.needs)),
         changes=tuple(_list_changes(wheels[0], analysis.wheel)),
         findings=tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message))),
         refused=tuple(
@@ -291,7 +291,8 @@ def describe_source(analysis: Analysis, url: str) -> Origin:
     )
 
 
-def _describe_need(need: Need) -> NeededDll:
+def describe_need(need: Need) -> NeededDll:
+    """Return what build.json says of a DLL that is needed."""
     return NeededDll(
         dll=need.dll.name,
         kind=need.dll.kind.value,

@@ -52,7 +52,7 @@ class Outcome(_Model, frozen=True):
     def summary(self) -> str:
         """What was seen, in a few words."""
         if self.status == NOT_RUN:
-            return f"not run: {self.reason}"
+            return "not run"
         if self.status == FAILED:
             return self.reason
         whose = {"stand-in": "a", OWN_STAND_IN: "its own"}.get(self.driver)

@@ -5,7 +5,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,24 @@ from repack.dlls.families import Kind, classify, distribution
 from repack.errors import InputError
 from repack.pages import TEMPLATES, render_template
 from repack.plan import format_megabytes
-from repack.record import FILENAME, BuildRecord, NeededDll, WheelRecord, read_records
+from repack.record import (
+    FAILED,
+    FILENAME,
+    NOT_RUN,
+    PASSED,
+    BuildRecord,
+    NeededDll,
+    read_records,
+)
 
 #: The version of every JSON object; a change that could break a reader raises it.
 JSON_VERSION = 1
 NO_WHEEL = "no-wheel"
 #: A sign and a word for each, so that nothing is told by colour alone.
 STATUSES = {
-    "passed": "✓ works",
-    "failed": "✗ fails",
-    "not-run": "○ not tried",
+    PASSED: "✓ works",
+    FAILED: "✗ fails",
+    NOT_RUN: "○ not tried",
     NO_WHEEL: "∅ no wheel",
 }
 #: Where a DLL comes from, in the order in which the page shows them.
@@ -38,8 +46,6 @@ PLACES = {
     "system": "Windows and Python",
 }
 _SYSTEM_KINDS = {kind.value for kind in (Kind.WINDOWS, Kind.API_SET, Kind.PYTHON, Kind.VC_RUNTIME)}
-#: In place of the address of the team's index, which no record names.
-_INDEX = "https://index.example.com/simple"
 #: So many characters of a log are shown: its end, where the error is.
 _LOG_LIMIT = 12_000
 #: What Markdown, or the HTML in it, would take for more than a character.
@@ -64,7 +70,9 @@ def write_report(dist: Path) -> tuple[dict[str, Any], str]:
     statuses = [row["status"] for build in builds for row in build["pythons"]]
     document: dict[str, Any] = {
         "version": JSON_VERSION,
-        "headline": _headline(statuses, builds=len(builds)),
+        "headline": _headline(
+            statuses, f"Pythons in {len(builds)} builds" if len(builds) > 1 else "Pythons"
+        ),
         "verdict": _verdict(statuses),
         "builds": builds,
     }
@@ -78,86 +86,79 @@ def write_report(dist: Path) -> tuple[dict[str, Any], str]:
 def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, Any]:
     """Return the record as a dictionary, with what follows from it; paths are from `dist`."""
     prefix = "" if folder == dist else f"{folder.relative_to(dist).as_posix()}/"
-    pythons = _list_pythons(folder, prefix, record)
+    document: dict[str, Any] = msgspec.to_builtins(record)
+    for wheel, made in zip(document["wheels"], record.wheels, strict=True):
+        wheel.update(path=prefix + made.path, works=made.works)
+    pythons = list_pythons(record)
     statuses = [row["status"] for row in pythons]
     return {
-        **msgspec.to_builtins(record),
+        **document,
         "folder": prefix.rstrip("/"),
         "title": record.name or f"{record.source.name} {record.source.version}",
         "headline": _headline(statuses),
         "verdict": _verdict(statuses),
         "pythons": pythons,
-        "wheels": [
-            {
-                "path": f"{prefix}{wheel.path}",
-                "size": wheel.size,
-                "sha256": wheel.sha256,
-                "tag": wheel.tag,
-                "works": wheel.works,
-            }
-            for wheel in record.wheels
-        ],
+        "reasons": list_reasons(pythons),
         "dlls": _list_dlls(record),
     }
 
 
-def _list_pythons(folder: Path, prefix: str, record: BuildRecord) -> list[dict[str, Any]]:
+def list_pythons(record: BuildRecord) -> list[dict[str, Any]]:
     """Return what was seen on each Python that was asked for, by version."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "python": seen.python,
             "status": seen.status,
             "before": seen.before.summary,
             "after": seen.after.summary,
             "reason": seen.after.reason,
-            "log": seen.after.log if seen.status == "failed" else "",
-            "wheel": f"{prefix}{wheel.path}",
-            "install": _list_install_lines(folder, prefix, record, wheel, seen.python),
+            "log": seen.after.log if seen.status == FAILED else "",
+            "wheel": wheel.filename,
         }
         for wheel in record.wheels
         for seen in wheel.seen
     ]
-    nothing = dict.fromkeys(("before", "after", "log", "wheel"), "")
+    nothing = {"before": "", "after": "no wheel", "log": "", "wheel": ""}
     rows += [
-        {**nothing, "python": row.python, "status": NO_WHEEL, "reason": row.reason, "install": []}
+        {"python": row.python, "status": NO_WHEEL, "reason": row.reason, **nothing}
         for row in record.refused
     ]
-    return sorted(rows, key=lambda row: list(map(int, re.findall("[0-9]+", str(row["python"])))))
+    return sorted(rows, key=lambda row: list(map(int, re.findall("[0-9]+", row["python"]))))
 
 
-def _list_install_lines(
-    folder: Path, prefix: str, record: BuildRecord, wheel: WheelRecord, python: str
-) -> list[str]:
-    """Return how pip and uv install the wheel: by its pins where they are, none if it fails."""
-    if not wheel.works:
-        return []
-    pins = f"requirements-{python}.txt"
-    what = f"{record.source.name}=={wheel.version}"
-    if (folder / pins).is_file():
-        what = f'--require-hashes -r "{prefix}{pins}"'
-    return [f"{tool} install --index-url {_INDEX} {what}" for tool in ("python -m pip", "uv pip")]
+def list_reasons(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return why some Pythons have no wheel, or did not try it: each reason once."""
+    words = {NOT_RUN: "not run on", NO_WHEEL: "no wheel for"}
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row["status"] in words:
+            reasons.setdefault((words[row["status"]], row["reason"]), {})[row["python"]] = None
+    return [f"{word} {', '.join(names)}: {reason}" for (word, reason), names in reasons.items()]
 
 
 def _list_dlls(record: BuildRecord) -> list[dict[str, Any]]:
     """Return each DLL that is carried or asked for, by place, family and name."""
-    needs = {need.dll.lower(): need for need in record.needs}
-    carried = {cargo.member.rpartition("/")[2].lower(): cargo for cargo in record.carried}
-    rows = []
-    for key in needs.keys() | carried.keys():
-        need, cargo = needs.get(key), carried.get(key)
-        rows.append(
-            {
-                "dll": need.dll if need else key,
-                "family": cargo.family if cargo else need.family if need else "",
-                "place": "wheel" if cargo or need is None else _place_of(need, record),
-                "size": cargo.size if cargo else None,
-                "origin": cargo.origin if cargo else need.in_wheel if need else "",
-                "needed_by": need.needed_by if need else (),
-                "delayed": bool(need and need.delayed),
-            }
-        )
+    rows: dict[str, dict[str, Any]] = {}
+    for need in record.needs:
+        rows[need.dll.lower()] = {
+            "dll": need.dll,
+            "family": need.family,
+            "place": _place_of(need, record),
+            "size": None,
+            "origin": need.in_wheel,
+            "needed_by": need.needed_by,
+            "delayed": need.delayed,
+        }
+    for cargo in record.carried:
+        name = cargo.member.rpartition("/")[2]
+        unasked = {"dll": name, "needed_by": (), "delayed": False}
+        row = rows.setdefault(name.lower(), unasked)
+        row.update(family=cargo.family, place="wheel", size=cargo.size, origin=cargo.origin)
     places = list(PLACES)
-    return sorted(rows, key=lambda row: (places.index(row["place"]), row["family"], row["dll"]))
+    return sorted(
+        rows.values(),
+        key=lambda row: (places.index(row["place"]), row["family"], row["dll"].lower()),
+    )
 
 
 def _place_of(need: NeededDll, record: BuildRecord) -> str:
@@ -167,33 +168,27 @@ def _place_of(need: NeededDll, record: BuildRecord) -> str:
     wheel = "msvc-runtime" if need.kind == Kind.VC_RUNTIME.value else ""
     if not wheel and major.isdecimal():
         wheel = distribution(classify(need.dll), int(major))
-    if wheel and any(re.match(rf"{re.escape(wheel)}(?![\w.-])", line) for line in record.requires):
+    if wheel in {re.split(r"[^\w.-]", line)[0] for line in record.requires}:
         return "nvidia"
     return "system" if need.kind in _SYSTEM_KINDS else "machine"
 
 
 def _verdict(statuses: list[str]) -> str:
     """Return the worst that was seen; a Python without a wheel tells nothing of one."""
-    return min(
-        {*statuses} - {NO_WHEEL}, key=["failed", "not-run", "passed"].index, default="not-run"
-    )
+    return min({*statuses} - {NO_WHEEL}, key=[FAILED, NOT_RUN, PASSED].index, default=NOT_RUN)
 
 
-def _headline(statuses: list[str], builds: int = 1) -> str:
+def _headline(statuses: list[str], among: str = "Pythons") -> str:
     """Return in one line whether it works, and on how many Pythons."""
-    count = {status: statuses.count(status) for status in STATUSES}
-    among = f" in {builds} builds" if builds > 1 else ""
-    if count["passed"]:
-        plural = "" if len(statuses) == 1 else "s"
-        begin = f"Works on {count['passed']} of {len(statuses)} Python{plural}{among}"
-    elif count["failed"]:
-        begin = f"Works on no Python{among}"
-    else:
-        begin = f"Not tried on any Python{among}"
-        count["not-run"] = 0
-    words = {"failed": "fails on", "not-run": "not tried on", NO_WHEEL: "no wheel for"}
-    rest = [f"{text} {count[status]}" for status, text in words.items() if count[status]]
-    return "; ".join([begin, *rest])
+    words = {
+        PASSED: "works on",
+        FAILED: "fails on",
+        NOT_RUN: "not tried on",
+        NO_WHEEL: "no wheel for",
+    }
+    counts = [f"{text} {statuses.count(it)}" for it, text in words.items() if it in statuses]
+    line = f"{', '.join(counts)} of {len(statuses)} {among}"
+    return line[0].upper() + line[1:]
 
 
 def _render(document: Mapping[str, Any]) -> tuple[str, str]:

@@ -64,10 +64,6 @@ class Repack:
         out, err = self._capsys.readouterr()
         return Ran(code=code, out=out, err=err)
 
-    def script(self, *arguments: object, **settings: Any) -> Ran:  # noqa: ANN401 - of Popen
-        """Return how the console script ended, in a process of its own."""
-        return ended(start(arguments, cwd=self.folder, **settings))
-
 
 def start(
     arguments: Sequence[object],
@@ -90,8 +86,21 @@ def start(
 
 def ended(process: subprocess.Popen[str]) -> Ran:
     """Return how the process ended."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
     return Ran(code=process.returncode, out=out, err=err)
+
+
+def repack(*words: str | Path, cwd: Path, codes: Sequence[int] = (0,)) -> dict[str, Any]:
+    """Return the JSON object of the console script, which ends with one of `codes`."""
+    ran = ended(start([*words, "--json"], cwd=cwd))
+    assert ran.code in codes, f"{ran.code}: {ran.err}"
+    answer: dict[str, Any] = ran.json
+    return answer
+
+
+def trials(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return by Python what the untouched wheel and the fixed one did, `before` and `after`."""
+    return {seen["python"]: seen for wheel in answer["wheels"] for seen in wheel["seen"]}
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:

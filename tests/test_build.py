@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import REPACK, Repack, everything
+from driving import REPACK, Repack, everything, trials
 from indexing import served, simple_index
 from installer.sources import WheelFile
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 from wheelmaking import cuda_wheel, make_wheel
-
-from repack.patching.overlays import builtin_folder
 
 Build = Callable[..., dict[str, Any]]
 
@@ -48,13 +46,13 @@ def test_one_wheel_is_planned_and_emitted_for_each_python(build: Build, repack: 
     assert everything(repack.folder) == {}
     made = build()
     assert planned["plan"] == made["plan"]
-    assert [wheel["python"] for wheel in made["wheels"]] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    assert list(trials(made)) == ["3.10", "3.11", "3.12", "3.13", "3.14"]
     paths = [Path(wheel["path"]) for wheel in made["wheels"]]
     assert [wheel["filename"] for wheel in planned["plan"]] == [path.name for path in paths]
     assert sorted((repack.folder / "dist").glob("*.whl")) == paths
     for wheel, path in zip(made["wheels"], paths, strict=True):
         name, version, _, tags = parse_wheel_filename(path.name)
-        tag = f"cp{wheel['python'].replace('.', '')}"
+        tag = f"cp{wheel['seen'][0]['python'].replace('.', '')}"
         assert (name, str(version)) == ("opencv-contrib-python", "4.13.0.90+cu12.patched")
         assert tags == {Tag(tag, tag, "win_amd64")}
         assert wheel["sha256"] == sha256(path)
@@ -81,12 +79,6 @@ def test_a_wheel_that_repack_made_is_known_and_refused_and_the_original_named(
     original = f"{source.name} (sha256 {sha256(source)})"
     assert f"repack has made it [repacked]; build from the original {original}" in ran.error
     assert not (repack.folder / "again").exists()
-    (wheel,) = repack("inspect", made, "--json").json["wheels"]
-    lines = repack("inspect", made).out.splitlines()
-    for name in ("_cuda_report.py", "cuda_dlls.py"):
-        digest = sha256(builtin_folder() / "cv2" / name)
-        assert {"member": f"cv2/{name}", "sha256": digest, "same": True} in wheel["modules"]
-        assert f"  cv2/{name} has SHA-256 {digest}, as this repack has it" in lines
 
 
 def test_the_bytes_depend_on_nothing_but_the_input(source: Path, tmp_path: Path) -> None:
@@ -145,7 +137,7 @@ def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
     source = cuda_wheel(tmp_path, requires=[f"{requires}; python_version >= '3.13'"])
     with served(tmp_path) as url:
         monkeypatch.setenv("PIP_INDEX_URL", url)
-        words = ("--dry-run", "--json", "--python", "3.12", "3.13")
+        words = ("--dry-run", "--json", "--python", "3.12,3.13")
         told = repack("build", "--source", source, *words).json
     assert [wheel["pythons"] for wheel in told["plan"]] == [["3.12"]]
     (refused,) = told["refused"]
@@ -155,7 +147,8 @@ def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
 
 def unchanged(build: Build) -> list[bool]:
     """Return for each wheel of a build whether that of an earlier build stands."""
-    return [wheel["unchanged"] for wheel in build("--python", "3.12", "3.13")["wheels"]]
+    made = build("--python", "3.12,3.13")
+    return [Path(wheel["path"]).name in made["unchanged"] for wheel in made["wheels"]]
 
 
 #: Which wheels of the earlier build stand.

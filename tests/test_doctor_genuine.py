@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from driving import everything
+from driving import everything, repack
 from genuine import (
     CUDA_10,
     CUDA_11,
@@ -16,7 +16,6 @@ from genuine import (
 )
 from installing import installation
 from proof.disks import Layout, layout_of
-from running import repack
 
 from repack.console import SILENT
 from repack.fetch.cache import Cache

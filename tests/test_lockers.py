@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from driving import repack
 from publishing import Negotiating, served
-from running import repack
 from wheelmaking import cuda_wheel, make_wheel, metadata
 
 pytestmark = pytest.mark.network

@@ -161,21 +161,11 @@ def test_each_dll_has_the_place_that_it_comes_from(tmp_path: Path, repack: Repac
     }
 
 
-def test_what_failed_is_not_to_be_installed_and_pins_are_named_where_they_are(
-    several: Path,
-) -> None:
-    builds = json.loads((several / "report.json").read_bytes())["builds"]
-    first, second = ({row["python"]: row for row in build["pythons"]} for build in builds)
-    assert first["3.9"]["install"] == []
-    assert first["3.10"]["install"][0].endswith('--require-hashes -r "cu12/requirements-3.10.txt"')
-    assert second["3.10"]["install"][0].endswith(" x==1+patched")
-
-
 def test_the_headline_counts_each_fate_and_files_that_are_as_they_were_are_left_alone(
     tmp_path: Path,
 ) -> None:
     write_record(RECORD, tmp_path)
-    headline = "Works on 1 of 4 Pythons; fails on 1; not tried on 1; no wheel for 1"
+    headline = "Works on 1, fails on 1, not tried on 1, no wheel for 1 of 4 Pythons"
     assert write_report(tmp_path)[0]["headline"] == headline
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     write_report(tmp_path)
@@ -195,7 +185,6 @@ def test_where_nothing_was_built_it_says_so(repack: Repack) -> None:
     ran = repack("report", ".")
     assert (ran.code, "has no build.json" in ran.error) == (1, True)
     assert list(repack.folder.iterdir()) == []
-    assert repack("report", "--json", "--markdown").code == 2
 
 
 #: What stands in a build.json in place of what, and a part of the reason.

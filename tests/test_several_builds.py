@@ -191,7 +191,6 @@ def test_one_that_fails_keeps_no_other_from_being_built_and_pins_nothing(three: 
     assert ran.error.startswith("build bare: ")
     failed = {build["name"]: build["error"] is not None for build in ran.json["builds"]}
     assert failed == {"cu12": False, "bare": True, "cu13": False}
-    assert [wheel["build"] for wheel in ran.json["wheels"]] == ["cu12", "cu13"]
     records = read_records(three.folder / "dist")
     assert [record.name for record in records.values()] == ["cu12", "cu13"]
     assert sorted(path.name for path in (three.folder / "dist").iterdir()) == ["cu12", "cu13"]
@@ -223,17 +222,14 @@ def test_what_two_machines_made_is_what_one_makes(three: Repack) -> None:
 
 
 def test_the_names_are_told_for_a_matrix(three: Repack) -> None:
-    answer = three("build", "--list", "--json").json
-    assert answer["version"] == 1
-    assert answer["names"] == ["cu12", "bare", "cu13"]
-    assert [build["mode"] for build in answer["builds"]] == ["patch"] * 3
+    names = ["cu12", "bare", "cu13"]
+    assert three("build", "--list", "--json").json == {"version": 1, "names": names}
     assert three("build", "--list").out == "cu12\nbare\ncu13\n"
 
 
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["x.whl"], "write repack build --source x.whl"),
         (["cu12", "bar"], "no build 'bar'; there are cu12, bare, cu13"),
     ],
 )

@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import textwrap
@@ -20,22 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from argcomplete import autocomplete
+from argcomplete.completers import ChoicesCompleter
+from packaging.version import Version
 
 from repack import __version__
-from repack.cli.building import run_build
-from repack.cli.commands import (
-    Answer,
-    error_json,
-    run_completion,
-    run_fetch,
-    run_init,
-    run_pythons,
-    run_report,
-    run_sample,
-)
-from repack.cli.doctoring import run_doctor, run_fix
-from repack.cli.inspecting import run_inspect, run_smoke
-from repack.cli.publishing import run_pin, run_publish
+from repack.cli import building, commands, doctoring, publishing
+from repack.cli.commands import Answer, describe_error
 from repack.config import DEFAULT_PYTHONS, SETTINGS
 from repack.console import Console, Progress, log_to
 from repack.errors import RepackError, UsageError, system_fault
@@ -52,6 +41,11 @@ VARIABLES = {
     "SOURCE_DATE_EPOCH": "the time of all members of a wheel, in seconds since 1970",
     "GH_TOKEN, GITHUB_TOKEN": "a token for releases, where source.token-env names no other",
     "NO_COLOR": "no colours on a terminal",
+}
+#: What a shell offers for the value of an option, by its `dest`.
+_COMPLETIONS = {
+    "overrides": ChoicesCompleter({f"{key}=": "" for key in sorted(SETTINGS)}),
+    "build.python": ChoicesCompleter(dict.fromkeys(DEFAULT_PYTHONS, "")),
 }
 #: The width of a help text.
 _WIDTH = 78
@@ -72,7 +66,7 @@ def _read_assignment(text: str) -> tuple[str, str]:
 _Option = tuple[list[str], dict[str, Any]]
 
 
-def _option(words: str, text: str, **settings: Any) -> _Option:  # noqa: ANN401 - argparse's
+def _option(words: str, text: str, dest: str = "", **settings: Any) -> _Option:  # noqa: ANN401 - argparse's
     """Return the option of `words`, its flags and what stands for its value; none for a switch.
 
     A `dest` with a dot is the key of the setting that the option gives.
@@ -80,206 +74,142 @@ def _option(words: str, text: str, **settings: Any) -> _Option:  # noqa: ANN401 
     flags = [word for word in words.split() if word.startswith("-")]
     value = words.rsplit(maxsplit=1)[-1]
     settings["help"] = text
+    if dest and flags:
+        settings["dest"] = dest
     if not value.startswith("-"):
         settings.setdefault("metavar", None if "choices" in settings else value)
-    elif "." in settings.get("dest", ""):
+    elif "." in dest:
         settings = {"action": "store_const", "const": True, **settings}
     else:
         settings["action"] = "store_true"
-    return flags or [settings.pop("dest")], settings
+    return flags or [dest], settings
 
 
+_LIST: dict[str, Any] = {"action": "append", "default": []}
 _EVERYWHERE = [
     _option("--json", "print one JSON object on stdout"),
     _option("-q --quiet", "show warnings only"),
     _option("-v --verbose", "show each detail"),
 ]
+_SET_HELP = "any key of repack.toml, such as smoke.timeout=60"
 _SETTINGS = [
     _option("--config FILE", "settings (default: repack.toml, if it is here)", type=Path),
-    _option(
-        "--set KEY=VALUE",
-        "any key of repack.toml, such as smoke.timeout=60",
-        dest="overrides",
-        action="append",
-        default=[],
-        completer=lambda **_: [f"{key}=" for key in sorted(SETTINGS)],
-    ),
+    _option("--set KEY=VALUE", _SET_HELP, "overrides", **_LIST),
     _option("--offline", "use only what is cached; download nothing"),
 ]
-_NAMES = _option(
-    "NAME",
-    "a [[build]] of repack.toml (default: all of them)",
-    dest="names",
-    nargs="*",
-)
+_NAMES_HELP = "a [[build]] of repack.toml (default: all of them)"
 _SOURCE = [
+    _option("NAME", _NAMES_HELP, "names", nargs="*"),
     _option("--source SOURCE", "a file, a URL or a requirement, instead of repack.toml's source"),
     *_SETTINGS,
     _option("--update-lock", "renew repack.lock and say what changed"),
 ]
-_WHEELS = _option("WHEEL", "a wheel file", dest="wheels", nargs="+", type=Path)
-_DIST = _option("DIST", "what a build left (default: build.out)", dest="dist", nargs="?", type=Path)
-_PYTHONS: dict[str, Any] = {
-    "dest": "build.python",
-    "action": "append",
-    "completer": lambda **_: DEFAULT_PYTHONS,
-}
-_PYTHON = _option(
-    "PYTHON",
-    "a python.exe, or the folder of an environment (default: what is active)",
-    nargs="?",
-    type=Path,
-    dest="python",
-)
+_WHEELS = _option("WHEEL", "a wheel file", "wheels", nargs="+", type=Path)
+_DIST = _option("DIST", "what a build left (default: build.out)", "dist", nargs="?", type=Path)
+_PYTHONS = _option("--python X.Y", "such as 3.12,3.13", "build.python", action="append")
 _VARIABLES = _option(
-    "--env NAME=VALUE",
-    "an environment variable of the Python",
-    type=_read_assignment,
-    action="append",
-    default=[],
+    "--env NAME=VALUE", "an environment variable of the Python", type=_read_assignment, **_LIST
 )
-_MODES = ["patch", "depend", "vendor"]
+_PYTHON_HELP = "a python.exe, or the folder of an environment (default: what is active)"
+_INSTALLED = [
+    _option("PYTHON", _PYTHON_HELP, "python", nargs="?", type=Path),
+    _VARIABLES,
+]
 _MODE_HELP = "where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, the wheel"
 _STUB_HELP = "add stand-ins for the driver's DLLs, used where there is no driver"
+_EMIT_HELP = "a wheel for each Python, or one for all"
 _PATH_HELP = "a directory put on PATH; none: the NVIDIA wheels that the wheel needs"
 _NAMED_HELP = "the index that has all of it, to be named in the files; alone: publish.index-url"
+_UPLOAD_HELP = "an index that takes uploads"
+_YANK_HELP = "hide this version from all who do not pin it by =="
 _CHECK_HELP = "compare every file of the index, or what a URL serves, with what its pages say"
 
-#: Each command: what runs it, and its options; of those in a list of their own one may be given.
-COMMANDS: Mapping[str, tuple[Callable[..., Answer], Sequence[_Option | list[_Option]]]] = {
-    "init": (
-        run_init,
+#: The options of each command, by what runs it; of those in a list of their own one may be given.
+COMMANDS: Mapping[Callable[..., Answer], Sequence[_Option | list[_Option]]] = {
+    commands.run_init: [
         [
-            [
-                _option("--release OWNER/REPO", "build from a release of GitHub"),
-                _option("--requirement REQ", "build from what pip finds"),
-                _option("--file WHEEL", "build from a wheel on this machine"),
-                _option("--sample", "build from a sample, which needs no source (default)"),
-            ],
-            _option("--config FILE", "where to (default: repack.toml)", type=Path),
+            _option("--release OWNER/REPO", "build from a release of GitHub"),
+            _option("--requirement REQ", "build from what pip finds"),
+            _option("--file WHEEL", "build from a wheel on this machine"),
+            _option("--sample", "build from a sample, which needs no source (default)"),
         ],
-    ),
-    "build": (
-        run_build,
+        _option("--config FILE", "where to (default: repack.toml)", type=Path),
+    ],
+    building.run_build: [
+        *_SOURCE,
+        _option("--mode MODE", _MODE_HELP, "build.mode", choices=["patch", "depend", "vendor"]),
+        _option("--driver-stub", _STUB_HELP, "build.driver-stub"),
+        _option("--emit EMIT", _EMIT_HELP, "build.emit", choices=["per-python", "abi3"]),
+        _PYTHONS,
+        _option("-w --wheel-dir DIR", "where the wheels go", "build.out"),
+        _option("--no-smoke", "do not run the wheels", "smoke.enabled", const=False),
+        _option("--dry-run", "print the plan and stop"),
+        _option("--list", "print the names of the builds and stop"),
+    ],
+    commands.run_fetch: _SOURCE,
+    commands.run_inspect: [_WHEELS, _option("--strict", "exit 1 where there are findings")],
+    commands.run_smoke: [
+        _WHEELS,
+        _PYTHONS,
+        _option("--dll-dir DIR", _PATH_HELP, "smoke.dll-dirs", action="append"),
+        _VARIABLES,
+        *_SETTINGS,
+    ],
+    commands.run_pythons: [
+        _option("--assemble X.Y", "put these together", "build.python", nargs="+"),
+        *_SETTINGS,
+    ],
+    commands.run_sample: [
+        _option("--opencv VERSION", "the release it is made from", "source.sample.opencv"),
+        _option("--cuda MAJOR", "the CUDA it imports", "source.sample.cuda", type=int),
+        _option("--driver", "import the driver's DLL too", "source.sample.driver"),
+        _option("-w --wheel-dir DIR", "where to", "out", type=Path, required=True),
+        *_SETTINGS,
+    ],
+    publishing.run_pin: [
+        _DIST,
+        _option("--index-url URL", _NAMED_HELP, nargs="?", const=""),
+        *_SETTINGS,
+    ],
+    publishing.run_publish: [
+        _DIST,
         [
-            _NAMES,
-            *_SOURCE,
-            _option("--mode MODE", _MODE_HELP, dest="build.mode", choices=_MODES),
-            _option("--driver-stub", _STUB_HELP, dest="build.driver-stub"),
-            _option(
-                "--emit EMIT",
-                "a wheel for each Python, or one for all",
-                dest="build.emit",
-                choices=["per-python", "abi3"],
-            ),
-            _option("--python X.Y", "such as 3.12,3.13", **_PYTHONS),
-            _option("-w --wheel-dir DIR", "where the wheels go", dest="build.out"),
-            _option("--no-smoke", "do not run the wheels", dest="smoke.enabled", const=False),
-            _option("--dry-run", "print the plan and stop"),
-            _option("--list", "print the names of the builds and stop"),
+            _option("--index-dir DIR", "a static index", "publish.index-dir"),
+            _option("--repository-url URL", _UPLOAD_HELP, "publish.repository-url"),
+            _option("--repository NAME", "its name in .pypirc instead", "publish.repository"),
         ],
-    ),
-    "fetch": (run_fetch, [_NAMES, *_SOURCE]),
-    "inspect": (run_inspect, [_WHEELS, _option("--strict", "exit 1 where there are findings")]),
-    "smoke": (
-        run_smoke,
+        _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=Path),
+        _option("--index-url URL", "where pip installs from", "publish.index-url"),
         [
-            _WHEELS,
-            _option("--python X.Y", "such as 3.12,3.13", **_PYTHONS),
-            _option("--dll-dir DIR", _PATH_HELP, dest="smoke.dll-dirs", action="append"),
-            _VARIABLES,
-            *_SETTINGS,
+            _option("--yank VERSION", _YANK_HELP, type=Version),
+            _option("--unyank VERSION", "take that back", type=Version),
+            _option("--remove VERSION", "take its files out of the index", type=Version),
+            _option("--check URL", _CHECK_HELP, nargs="?", const=""),
         ],
-    ),
-    "pythons": (
-        run_pythons,
+        _option("--reason TEXT", "why it is yanked", default=""),
+        _option("--project NAME", "whose version, where several projects have it"),
+        *_SETTINGS,
+    ],
+    commands.run_report: [
+        _DIST,
+        _option("--markdown", "print it as $GITHUB_STEP_SUMMARY takes it"),
+        *_SETTINGS,
+    ],
+    doctoring.run_doctor: _INSTALLED,
+    doctoring.run_fix: [
+        *_INSTALLED,
         [
-            _option("--assemble X.Y", "put these together for Wine", **_PYTHONS),
-            *_SETTINGS,
+            _option("--dry-run", "say what would be written, and stop"),
+            _option("--undo", "bring back what was there before"),
         ],
-    ),
-    "sample": (
-        run_sample,
-        [
-            _option("--opencv VERSION", "the release it is made from", dest="source.sample.opencv"),
-            _option("--cuda MAJOR", "the CUDA it imports", dest="source.sample.cuda", type=int),
-            _option("--driver", "import the driver's DLL too", dest="source.sample.driver"),
-            _option("-w --wheel-dir DIR", "where to", dest="out", type=Path, required=True),
-            *_SETTINGS,
-        ],
-    ),
-    "pin": (
-        run_pin,
-        [_DIST, _option("--index-url URL", _NAMED_HELP, nargs="?", const=""), *_SETTINGS],
-    ),
-    "publish": (
-        run_publish,
-        [
-            _DIST,
-            [
-                _option("--index-dir DIR", "a static index", dest="publish.index-dir"),
-                _option(
-                    "--repository-url URL",
-                    "an index that takes uploads, by its URL",
-                    dest="publish.repository-url",
-                ),
-                _option(
-                    "--repository NAME",
-                    "an index that takes uploads, by its name in .pypirc",
-                    dest="publish.repository",
-                ),
-            ],
-            _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=Path),
-            _option("--index-url URL", "where pip installs from", dest="publish.index-url"),
-            [
-                _option("--yank VERSION", "hide this version from all who do not pin it by =="),
-                _option("--unyank VERSION", "take that back"),
-                _option("--remove VERSION", "take its files out of the index"),
-                _option("--check URL", _CHECK_HELP, nargs="?", const=""),
-            ],
-            _option("--reason TEXT", "why it is yanked", default=""),
-            _option("--project NAME", "whose version, where several projects have it"),
-            *_SETTINGS,
-        ],
-    ),
-    "report": (
-        run_report,
-        [_DIST, _option("--markdown", "print it as $GITHUB_STEP_SUMMARY takes it"), *_SETTINGS],
-    ),
-    "doctor": (run_doctor, [_PYTHON, _VARIABLES]),
-    "fix": (
-        run_fix,
-        [
-            _PYTHON,
-            _VARIABLES,
-            [
-                _option("--dry-run", "say what would be written, and stop"),
-                _option("--undo", "bring back what was there before"),
-            ],
-        ],
-    ),
-    "completion": (
-        run_completion,
-        [_option("SHELL", "the shell that completes them", dest="shell", choices=SHELLS)],
-    ),
+    ],
+    commands.run_completion: [
+        _option("SHELL", "the shell that completes them", "shell", choices=SHELLS),
+    ],
 }
 
 
 # The parser
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose lists of Pythons end where something else begins, such as a wheel."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's
-        words: list[str] = []
-        for word in sys.argv[1:] if args is None else args:
-            is_python = re.match(r"3\.\d+t?(,|\Z)", word)
-            if is_python and words[-2:-1] in (["--python"], ["--assemble"]):
-                words[-1] += f",{word}"
-            else:
-                words.append(word)
-        return super().parse_known_args(words, namespace)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -287,7 +217,7 @@ def make_parser() -> argparse.ArgumentParser:
     width = max(map(len, VARIABLES)) + 2
     variables = "\n".join(f"  {name:{width}}{text}" for name, text in VARIABLES.items())
     ending = f"environment:\n{variables}\n\n{_EXIT_CODES}"
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog="repack",
         description="Make CUDA builds of opencv-python for Windows import on every Python, "
         "and prove it.",
@@ -295,17 +225,18 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"repack {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (run, options) in COMMANDS.items():
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for run, options in COMMANDS.items():
         text, _, examples = (inspect.getdoc(run) or "").partition("\n\nExamples:\n")
         summary, _, details = text.partition("\n\n")
-        command = commands.add_parser(
-            name,
+        command = subparsers.add_parser(
+            run.__name__.removeprefix("run_"),
             help=f"{summary[0].lower()}{summary[1:].rstrip('.')}",
             description=f"{summary}\n\n{textwrap.fill(details, _WIDTH)}".rstrip(),
             epilog=f"examples:\n{textwrap.indent(textwrap.dedent(examples), '  ')}\n\n{ending}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        command.set_defaults(run=run)
         _add_options(command, [*_EVERYWHERE, *options])
     return parser
 
@@ -318,12 +249,9 @@ def _add_options(
             _add_options(parser.add_mutually_exclusive_group(), option)
             continue
         flags, settings = option
-        completer = settings.get("completer")
-        action = parser.add_argument(
-            *flags, **{name: value for name, value in settings.items() if name != "completer"}
-        )
-        if completer:
-            action.completer = completer  # type: ignore[attr-defined] # argcomplete looks for it
+        action: Any = parser.add_argument(*flags, **settings)
+        if action.dest in _COMPLETIONS:
+            action.completer = _COMPLETIONS[action.dest]
 
 
 # Running one
@@ -356,22 +284,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
     """Run a command, print its answer, and return its exit code."""
-    run, _ = COMMANDS[options.command]
     try:
-        answer = run(options, progress)
+        answer = options.run(options, progress)
         code = FAILED if answer.failed else DONE
     except (RepackError, OSError) as error:
         fault = system_fault(error)
         _log.error("%s", fault)
-        answer = Answer({"error": error_json(fault)})
+        answer = Answer({"error": describe_error(fault)})
         code = USAGE if isinstance(fault, UsageError) else FAILED
     try:
-        if options.json:
-            # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
-            sys.stdout.write(json.dumps({"version": JSON_VERSION, **answer.json}, indent=2) + "\n")
-        else:
-            _print_text(answer)
-        sys.stdout.flush()
+        _print(answer, as_json=options.json)
     except OSError as error:
         # Whose reader has gone (`repack inspect x.whl | head`) can be told nothing more; Windows
         # calls that an invalid argument.
@@ -384,9 +306,16 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     return code
 
 
-def _print_text(answer: Answer) -> None:
-    console = Console(sys.stdout)
-    for table in answer.tables:
-        console.show_table(*table)
-    for line in answer.lines:
-        console.show_line(line)
+def _print(answer: Answer, *, as_json: bool) -> None:
+    """Write the answer to stdout."""
+    if as_json:
+        # Plain ASCII: a pipe on Windows has an encoding that few readers guess.
+        sys.stdout.write(json.dumps({"version": JSON_VERSION, **answer.json}, indent=2) + "\n")
+    else:
+        console = Console(sys.stdout)
+        for part in answer.text:
+            if isinstance(part, str):
+                console.show_line(part)
+            else:
+                console.show_table(part)
+    sys.stdout.flush()

@@ -1,19 +1,20 @@
 """What most commands do, and the answer they give; the docstring is the help."""
 
 import argparse
-import contextlib
 import logging
-import os
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 from argcomplete.shell_integration import shellcode
 
 from repack.build import fetch_source, inspect_source
 from repack.config import (
+    DEFAULT_PYTHONS,
     Config,
     load,
     load_builds,
@@ -21,63 +22,53 @@ from repack.config import (
     parse_source,
 )
 from repack.console import Progress
+from repack.dlls.families import Kind
 from repack.emit import folder_for
-from repack.errors import OutputError, RepackError, UsageError, quote_name
+from repack.errors import InputError, OutputError, RepackError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.files import write
+from repack.inspect import Analysis, analyse
+from repack.inspect.findings import find_findings
 from repack.lock import format_value
+from repack.plan import describe_need, describe_source
 from repack.pythons import Pythons
-from repack.pythons.interpreter import Interpreter
-from repack.record import Finding, Outcome
-from repack.report import write_report
+from repack.record import FAILED, Finding
+from repack.report import list_reasons, write_report
+from repack.smoke import smoke_wheels
 
 _log = logging.getLogger(__name__)
-
 CONFIG = Path("repack.toml")
-
+#: Kinds of DLLs that somebody has to see to, where they are not in the wheel.
+_WORTH_A_LINE = {Kind.CUDA, Kind.CUDNN, Kind.DRIVER, Kind.UNKNOWN}
 
 Json: TypeAlias = dict[str, Any]
-#: Title, headings and rows.
-Table: TypeAlias = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+#: A line, or the rows of a table, of which the first are its headings.
+Text: TypeAlias = str | Sequence[Sequence[str]]
 
 
 class Answer(NamedTuple):
-    """What a command prints on stdout, as JSON or as tables and lines; `next_step` on stderr."""
+    """What a command prints on stdout, as JSON or as text; `next_step` goes to stderr."""
 
     json: Json
-    lines: Sequence[str] = ()
-    tables: Sequence[Table] = ()
+    text: Sequence[Text] = ()
     failed: bool = False
     next_step: str = ""
 
 
-def error_json(error: RepackError) -> Json:
-    """Return an error as an object."""
-    return {
-        "file": error.file,
-        "member": error.member,
-        "code": error.code,
-        "message": str(error),
-        "hint": error.hint,
-    }
+def describe_error(error: RepackError) -> Json:
+    """Return an error as an object, its parts apart."""
+    return {**vars(error), "message": str(error)}
 
 
-def outcome_json(outcome: Outcome) -> Json:
-    """Return what a wheel did on a Python as an object."""
-    return {
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "after": outcome.summary,
-        "driver": outcome.driver,
-    }
-
-
-def finding_line(file: str, finding: Finding) -> str:
+def format_finding(file: str, finding: Finding) -> str:
     """Return one finding as `file: code: message`."""
     place = f" ({finding.member})" if finding.member else ""
     hint = f"; {finding.hint}" if finding.hint else ""
     return f"{file}: {finding.code}: {finding.message}{place}{hint}"
+
+
+# Settings
 
 
 def config_of(options: argparse.Namespace, more: Sequence[tuple[str, object]] = ()) -> Config:
@@ -87,12 +78,6 @@ def config_of(options: argparse.Namespace, more: Sequence[tuple[str, object]] = 
 
 def builds_of(options: argparse.Namespace) -> tuple[Config, ...]:
     """Return the settings of each build that is asked for."""
-    for name in options.names:
-        if name.endswith(".whl") or "/" in name:
-            raise UsageError(
-                f"{quote_name(name)} is a wheel, not the name of a build",
-                hint=f"write repack build --source {name}",
-            )
     return load_builds(_find_file(options), _read_overrides(options), options.names)
 
 
@@ -140,8 +125,7 @@ def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
     del progress  # there is nothing to wait for
     path: Path = options.config or CONFIG
     template = resources.files("repack") / "templates" / "repack.toml"
-    source = _describe_source(options, path.parent)
-    text = Template(template.read_text(encoding="utf-8")).substitute(source)
+    text = Template(template.read_text(encoding="utf-8")).substitute(_describe_source(options))
     try:
         with path.open("x", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
@@ -156,7 +140,7 @@ def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer({"path": str(path.absolute())}, lines)
 
 
-#: What `repack init` says of a source.
+#: What a file of `repack init` says of its source.
 _ABOUT_SAMPLE = """\
 # The source here is a SAMPLE: the package index's real opencv-contrib-python, whose
 # cv2.pyd is given the load-time imports of a CUDA build, so that the whole job can be
@@ -165,19 +149,14 @@ _SAMPLE = 'sample = { opencv = "4.14.0.94", cuda = 12, driver = false }'
 _ABOUT_SOURCE = "# One source; it may also be one of these:"
 
 
-def _describe_source(options: argparse.Namespace, folder: Path) -> dict[str, str]:
-    """Return the lines of the source that an option names, and what is said of it.
-
-    A wheel is named as it is seen from `folder`, where the file will be.
-    """
+def _describe_source(options: argparse.Namespace) -> dict[str, str]:
+    """Return the line of the source that an option names, and what is said of it."""
     for kind in ("file", "release", "requirement"):
         text = getattr(options, kind)
         if text is not None:
             load(None, [(f"source.{kind}", text)])
-            if kind == "file" and not Path(text).is_absolute():
+            if kind == "file" and options.config:  # whose folder paths in it are relative to
                 text = str(Path(text).absolute())
-                with contextlib.suppress(ValueError):  # another drive of Windows
-                    text = Path(os.path.relpath(text, folder)).as_posix()
             return {"about": _ABOUT_SOURCE, "source": f"{kind} = {format_value(text)}"}
     return {"about": _ABOUT_SAMPLE, "source": _SAMPLE}
 
@@ -205,6 +184,101 @@ def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer({**place, "lock_changes": list(supply.keep())}, paths)
 
 
+def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Say what a wheel is, which DLLs it needs, and what is wrong with it.
+
+    Reads wheels of any origin without running anything of them. One that cannot be read does not
+    keep the others from being told. A finding is a code and a sentence; with --strict any finding
+    is a failed check.
+
+    Examples:
+        repack inspect dist/*.whl
+        repack inspect --strict --json upstream.whl
+
+    """
+    wheels, errors = [], []
+    with progress.task("Reading wheels", total=len(options.wheels), unit="steps") as task:
+        for wheel in options.wheels:
+            try:
+                analysis = analyse(wheel, allow_startup_hook=True)
+                wheels.append((analysis, find_findings(analysis, DEFAULT_PYTHONS)))
+            except InputError as error:
+                errors.append(error)
+            task.advance(1)
+    for refusal in errors:
+        _log.error("%s", refusal)
+    has_findings = any(findings for _, findings in wheels)
+    return Answer(
+        {
+            "wheels": [_describe_wheel(*wheel) for wheel in wheels],
+            "errors": list(map(describe_error, errors)),
+        },
+        [line for wheel in wheels for line in _list_facts(*wheel)],
+        failed=bool(errors) or (options.strict and has_findings),
+    )
+
+
+def _describe_wheel(analysis: Analysis, findings: Sequence[Finding]) -> Json:
+    """Return a wheel's facts and findings, in the words of build.json where it has them."""
+    return {
+        **msgspec.to_builtins(describe_source(analysis, "")),
+        "path": str(analysis.wheel.path),
+        "tags": sorted(map(str, analysis.wheel.filename.tags)),
+        "abi3": analysis.abi3,
+        "numpy": analysis.numpy,
+        "native": analysis.native,
+        "needs": [msgspec.to_builtins(describe_need(need)) for need in analysis.needs],
+        "findings": msgspec.to_builtins(findings),
+    }
+
+
+def _list_facts(analysis: Analysis, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a wheel's facts and findings, one greppable line each."""
+    source = describe_source(analysis, "")
+    yield source.filename
+    what = f"{source.name} {source.version} for {analysis.wheel.filename.tag}"
+    built_with = f"CUDA {source.cuda}" if source.cuda else "no CUDA"
+    yield f"  {what}, {built_with}, NumPy ABI {analysis.numpy or 'unknown'}"
+    others: dict[str, list[str]] = {}
+    for need in analysis.needs:
+        if need.in_wheel is None and need.dll.kind in _WORTH_A_LINE:
+            when = "by delay-load" if need.delayed else "at load time"
+            modules = textwrap.shorten(", ".join(need.needed_by), 60, placeholder=" ...")
+            yield f"  needs {need.dll.name} {when} ({need.dll.family}), for {modules}"
+        else:
+            place = "in the wheel" if need.in_wheel else need.dll.family
+            others.setdefault(place, []).append(need.dll.name)
+    yield from (f"  {place}: {', '.join(names)}" for place, names in sorted(others.items()))
+    yield from (format_finding(source.filename, finding) for finding in findings)
+
+
+def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
+    """Install wheels on genuine Windows Pythons and import them.
+
+    Has the Windows Python's own pip install each wheel into an empty folder, then imports cv2,
+    resizes an array, encodes and decodes a picture and asks for CUDA devices, each in a process
+    of its own. Without --python on those of repack.toml.
+
+    Examples:
+        repack smoke dist/*.whl
+        repack smoke x.whl --python 3.12 --dll-dir cuda/bin --env CUDA_MODULE_LOADING=LAZY
+
+    """
+    config = config_of(options)
+    supply = supply_of(config, options, progress)
+    allowed = config.allow.startup_hook
+    wheels = [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels]
+    smoked = smoke_wheels(wheels, config.build.python, config.smoke, supply, dict(options.env))
+    supply.keep()
+    table = [("Wheel", "Python", "what it did", "seconds")]
+    rows = []
+    for path, python, outcome in smoked:
+        table.append((path.name, python, outcome.summary, f"{outcome.seconds:.1f}"))
+        rows.append({"path": str(path), "python": python, **msgspec.to_builtins(outcome)})
+    failed = any(outcome.status == FAILED for _, _, outcome in smoked)
+    return Answer({"wheels": rows}, [table, *list_reasons(rows)], failed=failed)
+
+
 def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     """List the Windows Pythons at hand.
 
@@ -227,35 +301,18 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
             except RepackError as error:
                 _log.error("Python %s: %s", version, error)
                 has_all = False
-        listed = [_python_json(python) for python in pythons.at_hand()]
-    headings = ("Python", "version", "machine", "where from", "python.exe, or what to do")
-    columns = ("python", "version", "machine", "origin", "path")
-    rows = [
-        [row[column] for column in columns]
-        if row["available"]
-        else [row["python"], "", "", row["reason"], row["hint"]]
-        for row in listed
+        at_hand = pythons.at_hand()
+    headings = ("python", "version", "machine", "origin", "path")
+    here = [
+        (python.version, python.full_version, python.machine, python.origin, str(python.python))
+        for python in at_hand
+        if not isinstance(python, str)
     ]
-    return Answer({"pythons": listed}, tables=[("", headings, rows)], failed=not has_all)
-
-
-def _python_json(python: Interpreter | str) -> Json:
-    """Return a Windows Python that is here, or a version that can be put together."""
-    if isinstance(python, str):
-        return {
-            "python": python,
-            "available": False,
-            "reason": "not put together yet",
-            "hint": f"repack pythons --assemble {python}",
-        }
-    return {
-        "python": python.version,
-        "available": True,
-        "version": python.full_version,
-        "machine": python.machine,
-        "origin": python.origin,
-        "path": str(python.python),
-    }
+    missing = [python for python in at_hand if isinstance(python, str)]
+    hints = [f"{python}: repack pythons --assemble {python}" for python in missing]
+    rows = [dict(zip(headings, row, strict=True)) for row in here]
+    answer = {"pythons": rows, "not_assembled": missing}
+    return Answer(answer, [[headings, *here], *hints], failed=not has_all)
 
 
 def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -293,8 +350,6 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
 
     """
     del progress  # there is nothing to wait for
-    if options.json and options.markdown:
-        raise UsageError("--json and --markdown are two answers", hint="ask for one of them")
     dist = (options.dist or config_of(options).build.out).absolute()
     document, markdown = write_report(dist)
     lines = [document["headline"], str(dist / "report.html")]

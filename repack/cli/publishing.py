@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 
 import msgspec
-from packaging.version import InvalidVersion, Version
 
 from repack.cli.commands import Answer, config_of
-from repack.config import Config, load
+from repack.config import Config
 from repack.console import Progress
-from repack.errors import InputError, RepackError, UsageError, quote_name
+from repack.errors import InputError, RepackError, UsageError
 from repack.index.pins import Index, open_index, write_pins
 from repack.index.place import Place, open_place
 from repack.index.project import JSON
@@ -40,13 +39,11 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
         repack pin dist --index-url https://index.example.com/simple
 
     """
-    config = config_of(options)
-    url = ""
-    if options.index_url is not None:
-        url = options.index_url or config.publish.index_url or ""
-        if not url:
-            raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
-        url = load(None, [("publish.index-url", url)]).publish.index_url or ""
+    given = options.index_url
+    config = config_of(options, [("publish.index-url", given)] if given else [])
+    url = "" if given is None else config.publish.index_url or ""
+    if given is not None and not url:
+        raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
     dist = (options.dist or config.build.out).absolute()
     return _pin(dist, open_index(progress, url=url, offline=options.offline))
 
@@ -93,7 +90,8 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         results = publish(offers, place, progress)
         name = place.name
         first = Path(name).as_uri() if place.near else ""
-    return _answer(name, results, failed=not _pin_published(dist, first, options, progress))
+    failed = not _pin_published(dist, first, options, progress)
+    return _describe_results(name, results, failed=failed)
 
 
 def _pin_published(dist: Path, first: str, options: argparse.Namespace, progress: Progress) -> bool:
@@ -120,10 +118,11 @@ def _pin(dist: Path, index: Index) -> Answer:
     return Answer(pinning, lines, failed=bool(pinning["unresolved"]))
 
 
-def _answer(place: str, results: list[Result], *, failed: bool = False) -> Answer:
+def _describe_results(place: str, results: list[Result], *, failed: bool = False) -> Answer:
+    """Return what was done to each file of an index."""
     rows = [(row.project, row.version, row.filename, row.what) for row in sorted(results)]
     json = {"index": place, "files": [row._asdict() for row in sorted(results)]}
-    return Answer(json, tables=[(place, _HEADINGS, rows)], failed=failed)
+    return Answer(json, [place, [_HEADINGS, *rows]], failed=failed)
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -148,16 +147,13 @@ def _takes_uploads(options: argparse.Namespace, config: Config) -> bool:
     """Return whether wheels are uploaded; the command line decides, then the file, then twine's."""
     if any(getattr(options, key) for key in (_FOLDER, *_UPLOADS)):
         return not getattr(options, _FOLDER)
-    named, folder = (
-        config.publish.repository_url or config.publish.repository,
-        config.publish.index_dir,
-    )
-    if named and folder:
+    named = config.publish.repository_url or config.publish.repository
+    if named and config.publish.index_dir:
         message = "repack.toml names both a folder and an index that takes uploads"
         hint = "say which: --index-dir DIR, --repository-url URL or --repository NAME"
         raise UsageError(message, hint=hint)
-    variables = ("TWINE_REPOSITORY_URL", "TWINE_REPOSITORY")
-    return not folder and bool(named or any(map(os.environ.get, variables)))
+    twine = os.environ.get("TWINE_REPOSITORY_URL") or os.environ.get("TWINE_REPOSITORY")
+    return not config.publish.index_dir and bool(named or twine)
 
 
 def _open_place(config: Config) -> Place:
@@ -179,18 +175,12 @@ def _report_check(result: CheckResult) -> Answer:
 
 def _change(options: argparse.Namespace, place: Place, progress: Progress) -> Answer:
     """Yank a version, or take it out."""
-    text, project = options.yank or options.unyank or options.remove, options.project or ""
-    try:
-        version = Version(text)
-    except InvalidVersion:
-        raise UsageError(f"{quote_name(text)} is not a version") from None
-    reason = " ".join(options.reason.split())
-    if not reason.isprintable():
-        raise UsageError(f"--reason holds what no page can show: {quote_name(reason)}")
     if place.read(JSON)[0] is None:
         raise InputError("there is no index", code="no-index", file=place.name)
+    version, project = options.yank or options.unyank or options.remove, options.project or ""
     if options.remove:
         results = remove(place, version, project, progress)
     else:
-        results = yank(place, version, reason if options.yank else None, project, progress)
-    return _answer(place.name, results)
+        reason = " ".join(options.reason.split()) if options.yank else None
+        results = yank(place, version, reason, project, progress)
+    return _describe_results(place.name, results)

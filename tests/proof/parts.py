@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dllmaking import make_dll
+from driving import repack
 from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel, unpacked_artifact
-from running import repack
 
 from proof.scenarios import UNTOUCHED, Dlls
 from repack.console import SILENT
