@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 from publishing import Team
 from s3server import S3Server, running
 from wheelmaking import cuda_wheel
+from windowslab import Windows, cleared, open_windows
 
 from repack.fetch.cache import Cache
 
@@ -80,6 +81,21 @@ def chrome() -> Iterator[Browser]:
     """A genuine Chromium without a window."""
     with browser() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
+    """A warm Wine with a genuine Python, and a small cv2."""
+    with open_windows(tmp_path_factory.mktemp("machines")) as windows:
+        yield windows
+
+
+@pytest.fixture
+def windows(bench: Windows) -> Iterator[Windows]:
+    """The same with nothing on it but its Python and that cv2."""
+    with cleared(bench) as fresh:
+        fresh.install()
+        yield fresh
 
 
 @pytest.fixture

@@ -1,385 +1,339 @@
-"""The module that goes into cv2: what it chooses, loads and leaves, on a made-up Windows.
-
-What a genuine Windows Python shows is in test_import_reports.
-"""
+"""The module that goes into cv2, on a genuine Python: what it chooses, loads and leaves."""
 
 import ast
-import json
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
+from types import SimpleNamespace
 
 import pytest
-from loading import NATIVE, patch_texts
-from machines import (
-    ARM64,
-    ARM64X,
-    BIN,
-    CUDNN,
-    FILE,
-    GOOD,
-    NPP,
-    PREFIX,
-    REPORT,
-    SITE,
-    SOUND,
-    SYSTEM,
-    TOOLKIT,
-    TOOLKIT_SET,
-    X86,
-    Machine,
-    arm64_dll,
-    execute,
-    table,
-)
+from machines import FILE, PREFIX, REPORT, SITE, SOUND, arm64_dll, dll, execute
+from windowslab import CV2, LOADER, Case, Windows
 
-NVIDIA = f"{SITE}\\nvidia"
-DEFAULT = "C:\\Program Files\\NVIDIA GPU Computing Toolkit\\CUDA"
-CUDNN_DEFAULT = "C:\\Program Files\\NVIDIA\\CUDNN"
-LATER = "D:\\later"
+wine = pytest.mark.wine
+X86, ARM64 = dll(machine="x86"), dll(machine="arm64")
+TOOLKIT, TOOLKIT_SET = {r"C:\T\bin": SOUND}, {"CUDA_PATH": r"C:\T"}
+NVIDIA = rf"{SITE}\nvidia"
+DEFAULT = r"C:\Program Files\NVIDIA GPU Computing Toolkit\CUDA"
+CUDNN_DEFAULT = r"C:\Program Files\NVIDIA\CUDNN"
+PUBLIC = r"C:\Users\Public\Python312"
+PUBLIC_SET = {"PUBLIC": r"C:\Users\Public"}
 
 
 # The order of the sources
 
 VARIABLES = {
-    "OPENCV_CUDA_DLL_DIRS": "D:\\override",
-    "CUDA_PATH_V12_9": "D:\\own",
-    "CUDA_PATH": "D:\\path",
-    "CUDA_HOME": "D:\\home",
-    "CUDA_PATH_V12_10": "D:\\10",
-    "CUDA_PATH_V12_8": "D:\\8",
-    "CUDNN_PATH": "D:\\cudnn",
-    "PATH": "D:\\a;D:\\b",
+    "OPENCV_CUDA_DLL_DIRS": r"C:\override",
+    "CUDA_PATH_V12_9": r"C:\own",
+    "CUDA_PATH": r"C:\path",
+    "CUDA_HOME": r"C:\home",
+    "CUDA_PATH_V12_10": r"C:\10",
+    "CUDA_PATH_V12_8": r"C:\8",
+    "CUDNN_PATH": r"C:\cudnn",
+    "PATH": r"C:\a;C:\b",
 }
 ORDER = [
-    *("D:\\override\\bin", "D:\\override"),
-    *(f"{SITE}\\cv2.libs", f"{SITE}\\cv2"),
-    *(f"{NVIDIA}\\cu12\\bin\\x86_64", f"{NVIDIA}\\npp\\bin", f"{PREFIX}\\Lib\\nvidia\\npp\\bin"),
-    *("C:\\venv\\Library\\bin", "C:\\venv\\bin", f"{PREFIX}\\Library\\bin"),
-    *("D:\\own\\bin\\x64", "D:\\own\\bin", "D:\\path\\bin", "D:\\home\\bin"),
-    *("D:\\10\\bin", "D:\\8\\bin"),
-    *("D:\\cudnn\\bin\\12.10\\x64", "D:\\cudnn\\bin\\12.9\\x64", "D:\\cudnn\\bin\\12.9"),
-    *("D:\\cudnn\\bin\\x64", "D:\\cudnn\\bin", "D:\\cudnn"),
-    *(f"{DEFAULT}\\v12.10\\bin", f"{DEFAULT}\\v12.9\\bin"),
-    *(f"{CUDNN_DEFAULT}\\v9.10\\bin\\12.9", f"{CUDNN_DEFAULT}\\v9.2\\bin\\12.9"),
-    *(PREFIX, "D:\\a\\bin", "D:\\a", "D:\\b"),
+    *(r"C:\override\bin", r"C:\override"),
+    *(rf"{SITE}\cv2.libs", CV2),
+    *(rf"{NVIDIA}\cu12\bin\x86_64", rf"{NVIDIA}\npp\bin", rf"{PREFIX}\Lib\nvidia\npp\bin"),
+    *(r"C:\venv\Library\bin", r"C:\venv\bin", rf"{PREFIX}\Library\bin"),
+    *(r"C:\own\bin\x64", r"C:\own\bin", r"C:\path\bin", r"C:\home\bin", r"C:\10\bin", r"C:\8\bin"),
+    *(r"C:\cudnn\bin\12.10\x64", r"C:\cudnn\bin\12.9\x64", r"C:\cudnn\bin\12.9"),
+    *(r"C:\cudnn\bin\x64", r"C:\cudnn\bin", r"C:\cudnn"),
+    *(rf"{DEFAULT}\v12.10\bin", rf"{DEFAULT}\v12.9\bin"),
+    *(rf"{CUDNN_DEFAULT}\v9.10\bin\12.9", rf"{CUDNN_DEFAULT}\v9.2\bin\12.9"),
+    *(PREFIX, r"C:\a\bin", r"C:\a", r"C:\b"),
 ]
+TAKE_AWAY_IN_TURN = """
+sys.prefix = r"C:\\venv"
+while choices := search(vendored=("cv2.libs",)):
+    print(choices[0].directory)
+    for name in choices[0].files:
+        os.remove(os.path.join(choices[0].directory, name))
+"""
 
 
-@pytest.mark.parametrize("rank", range(len(ORDER)), ids=ORDER)
-def test_a_place_is_taken_before_all_that_come_after_it(rank: int) -> None:
-    places: dict[str, Sequence[str]] = {"D:\\override": ["other.dll"]}
-    places |= dict.fromkeys(ORDER[rank:], NPP)
-    machine = Machine(places, VARIABLES, vendored=("cv2.libs",))
-    machine.sys.prefix = "C:\\venv"
-    assert machine.choose() == {"npp": ORDER[rank]}
-    assert machine.registered == list(dict.fromkeys([ORDER[rank], "D:\\override"]))
+@wine
+def test_the_directories_are_taken_in_the_documented_order(windows: Windows) -> None:
+    windows.fill(dict.fromkeys(ORDER, SOUND))
+    windows.env = VARIABLES
+    assert windows.try_parts(TAKE_AWAY_IN_TURN).splitlines() == ORDER
 
 
-OTHER_DRIVE = "E:\\Apps\\NVIDIA GPU Computing Toolkit\\CUDA\\v12.1\\bin"
+CHOICE = "print(search()[0].directory)\n"
 
 
-@table(
-    "place, environ, cuda, is_taken",
-    {
-        "no-minor-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, (12, None), True),
-        "no-CUDA-is-known": (f"{DEFAULT}\\v12.6\\bin", {}, None, True),
-        "PROGRAMFILES-unset": (f"{DEFAULT}\\v12.1\\bin", {"PROGRAMFILES": ""}, (12, 9), True),
-        "another-drive": (OTHER_DRIVE, {"PROGRAMFILES": "E:\\Apps"}, (12, 9), True),
-        "another-major": (f"{DEFAULT}\\v13.0\\bin", {}, (12, 9), False),
-        "a-variable-of-none": ("D:\\c\\bin", {"CUDA_PATH_V12_X": "D:\\c"}, None, False),
-    },
-)
-def test_a_toolkit_counts_by_its_major(
-    place: str, environ: Mapping[str, str], cuda: tuple[int, int] | None, *, is_taken: bool
-) -> None:
-    chosen = Machine({place: NPP}, environ, cuda=cuda).choose()
-    assert chosen == ({"npp": place} if is_taken else {})
+@wine
+def test_a_processor_a_share_and_a_freezer_have_their_own_places(windows: Windows) -> None:
+    for folder, content in {"x64": dll(), "arm64": ARM64, "": X86}.items():
+        windows.fill({rf"C:\T\bin\{folder}": dict.fromkeys(SOUND, content)})
+    windows.env = TOOLKIT_SET
+    program = CHOICE + "print(search(machine='arm64')[0].directory)"
+    assert windows.try_parts(program).split() == [r"C:\T\bin\x64", r"C:\T\bin\arm64"]
+    windows.fill({r"\\srv\cuda12": SOUND})  # from whose root Wine loads nothing
+    windows.env = {"CUDA_PATH": r"\\srv\cuda12"}
+    assert windows.try_parts(CHOICE) == r"\\srv\cuda12"
+    windows.fill({SITE: SOUND})
+    assert windows.try_parts("module.__compiled__ = True  # by Nuitka\n" + CHOICE) == SITE
 
 
-PUBLIC = "C:\\Users\\Public\\Python312"
-
-
-@table(
-    "below, prefix, folder, cwd, is_taken",
-    {
-        "a-prefix-that-is-the-working-directory": ("tools", PUBLIC, "", PUBLIC, True),
-        "where-Python-imports-from": ("tools", PREFIX, PUBLIC, "C:\\work", True),
-        "as-the-working-directory": ("tools", PREFIX, PUBLIC, PUBLIC, False),
-        "nobody-trusts-it": ("tools", PREFIX, "", "C:\\work", False),
-    },
-)
-def test_where_every_user_may_write_only_what_is_below_a_trusted_folder_is_taken(
-    below: str, prefix: str, folder: str, cwd: str, *, is_taken: bool
-) -> None:
-    place = f"{PUBLIC}\\{below}"
-    machine = Machine({place: NPP}, {"PATH": place})
-    machine.sys.prefix, machine.sys.path, machine.cwd = prefix, ["", SITE, folder], cwd
-    assert machine.choose() == ({"npp": place} if is_taken else {})
-
-
-@pytest.mark.parametrize(("machine", "folder"), [("x86-64", "\\x64"), ("arm64", "\\arm64")])
-def test_the_folder_of_another_processor_is_not_looked_at(machine: str, folder: str) -> None:
-    contents = {"\\x64": GOOD, "\\arm64": ARM64, "": X86}
-    places = {BIN + name: dict.fromkeys(NPP, content) for name, content in contents.items()}
-    assert Machine(places, TOOLKIT_SET, machine=machine).choose() == {"npp": BIN + folder}
-
-
-@pytest.mark.parametrize("place", ["C:\\app\\lib", "C:\\app", "C:\\app\\lib\\nvidia\\npp\\bin"])
-def test_a_frozen_program_finds_the_dlls_that_were_put_into_it(place: str) -> None:
-    machine = Machine({place: NPP}, {"OPENCV_CUDA_SEARCH_PATH": "0"})
-    machine.start("C:\\app\\lib")
-    machine.sys.path, machine.kernel.program = ["C:\\app\\lib"], "C:\\app\\app.exe"
-    machine.module.__compiled__ = object()  # as Nuitka does
-    assert machine.choose() == {"npp": place}
-
-
-# What is read from variables
-
-
-@table(
-    "place, environ",
-    {
-        "a-variable": (BIN, {"CUDA_PATH": "%root%\\v12.9", "root": "C:\\CUDA"}),
-        "the-second-of-two": (BIN, {"CUDA_PATH": "D:\\no;C:\\CUDA\\v12.9"}),
-        "a-semicolon": ("C:\\a;ä\\库 [1]", {"PATH": 'C:\\a;"C:\\a;ä\\库 [1]";C:\\b'}),
-        "one-percent-sign": ("C:\\a%b", {"PATH": "C:\\a%b"}),
-        "below-the-working-directory": ("C:\\work\\bin", {"PATH": "C:\\work\\bin"}),
-        "by-the-users-order": ("C:\\work", {"OPENCV_CUDA_DLL_DIRS": "C:\\work"}),
-    },
-)
-def test_a_variable_leads_to_a_directory(place: str, environ: Mapping[str, str]) -> None:
-    assert Machine({place: [name.upper() for name in NPP]}, environ).choose() == {"npp": place}
-
-
-@table(
-    "place, environ, reason",
-    {
-        "drive-alone": ("C:cuda", {"PATH": "C:cuda"}, "not-absolute"),
-        "no-drive": ("\\cuda", {"PATH": "\\cuda"}, "not-absolute"),
-        "below-what-is-the-working-directory": (
-            "C:\\work\\bin",
-            {"PATH": "C:\\work"},
-            "working-directory",
+CHOSEN = {
+    # The layouts of conda and of CUDA 13, whoever names the directory
+    "conda-of-another-name": Case(
+        says=r"npp: C:\conda\Library\bin\x86_64 (CUDA_HOME)",
+        files={r"C:\conda\Library\bin\x86_64": SOUND},
+        env={"CUDA_HOME": r"C:\conda"},
+    ),
+    "CUDA-13-and-bin-on-PATH": Case(
+        says=r"npp: C:\T\bin\x64 (PATH)",
+        files={r"C:\T\bin\x64": SOUND},
+        env={"PATH": r"C:\T\bin"},
+    ),
+    "all-toolkits-in-CUDA_PATH": Case(
+        says=r"npp: C:\T\v12.9\bin (CUDA_PATH)",
+        files={r"C:\T\v12.9\bin": SOUND},
+        env={"CUDA_PATH": r"C:\none;C:\T"},
+    ),
+    "a-build-whose-minor-nobody-knows": Case(
+        says=rf"npp: {DEFAULT}\v12.6\bin (default directory)",
+        files={rf"{DEFAULT}\v12.6\bin": SOUND, rf"{DEFAULT}\v13.0\bin": SOUND},
+        build={"cuda": (12, None)},
+    ),
+    "a-build-whose-CUDA-nobody-knows": Case(
+        says=r"npp: C:\Apps\NVIDIA GPU Computing Toolkit\CUDA\v12.6\bin (default directory)",
+        files={r"C:\Apps\NVIDIA GPU Computing Toolkit\CUDA\v12.6\bin": SOUND},
+        env={"CUDA_PATH_V12_X": r"C:\c"},
+        before=r"os.environ['PROGRAMFILES'] = r'C:\Apps'",
+        build={"cuda": None},
+    ),
+    # What a variable may say
+    "a-semicolon-in-quotes": Case(
+        says=r"npp: C:\a;ä\库 [1] (PATH)",
+        files={r"C:\a;ä\库 [1]": SOUND},
+        env={"PATH": r'C:\a;"C:\a;ä\库 [1]";C:\b'},
+    ),
+    "no-absolute-directories": Case(
+        says=r"is not an absolute directory: C:T\bin (PATH); \T\bin (PATH)",
+        files=TOOLKIT,
+        env={"PATH": r"C:T\bin;\T\bin"},
+    ),
+    # Directories that an attacker could have planted, and those that are trusted
+    "what-is-below-the-working-directory": Case(
+        says=r"npp: C:\work\bin (PATH)",
+        files={r"C:\work\bin": SOUND},
+        env={"PATH": r"C:\work\bin"},
+        cwd=r"C:\work",
+    ),
+    "found-by-the-name-of-the-working-directory": Case(
+        says=r"is the working directory, or a subfolder of it: C:\work\bin (PATH)",
+        files={r"C:\work\bin": SOUND},
+        env={"PATH": r"C:\work"},
+        cwd=r"C:\work",
+    ),
+    "the-working-directory-by-the-users-order": Case(
+        says=r"npp: C:\work (OPENCV_CUDA_DLL_DIRS)",
+        files={r"C:\work": SOUND},
+        env={"OPENCV_CUDA_DLL_DIRS": r"C:\work"},
+        cwd=r"C:\work",
+    ),
+    "a-working-directory-without-a-number": Case(
+        says=r"npp: C:\T\bin (CUDA_HOME)",
+        files={**TOOLKIT, r"C:\work": SOUND},
+        env={"CUDA_PATH": "C:\\x\\..\\WORK\\", "CUDA_HOME": r"C:\T"},
+        cwd=r"C:\work",
+        before="os.stat = lambda path: os.stat_result([0] * 10)",
+    ),
+    "where-Python-imports-from": Case(
+        says=rf"npp: {PUBLIC}\tools (PATH)",
+        files={rf"{PUBLIC}\tools": SOUND},
+        env={**PUBLIC_SET, "PYTHONPATH": PUBLIC, "PATH": rf"{PUBLIC}\tools"},
+    ),
+    "where-Python-imports-from-as-the-working-directory": Case(
+        says=rf"that every user may write to: {PUBLIC}\tools (PATH)",
+        files={rf"{PUBLIC}\tools": SOUND},
+        env={**PUBLIC_SET, "PYTHONPATH": PUBLIC, "PATH": rf"{PUBLIC}\tools"},
+        cwd=PUBLIC,
+    ),
+    "Windows-Temp": Case(
+        says=r"that every user may write to: C:\windows\TEMP\x (PATH)",
+        files={r"C:\windows\Temp\x": SOUND},
+        env={"PATH": r"C:\windows\TEMP\x"},
+    ),
+    # What is loaded
+    "a-wrong-file-beside-the-program": Case(
+        says=r"npp: C:\T\bin (CUDA_PATH)",
+        files={**TOOLKIT, PREFIX: {"nppc64_12.dll": "cut off"}},
+        env=TOOLKIT_SET,
+    ),
+    "what-others-need-before-those": Case(
+        says=r"works ... C:\U\bin\nvJitLink_120_0.dll",
+        files={
+            PREFIX: {"nvJitLink_120_0.dll": dll("f")},
+            r"C:\T\bin": {"cusparse64_12.dll": dll("f", imports={"nvJitLink_120_0.dll": ["f"]})},
+            r"C:\U\bin": {"nvJitLink_120_0.dll": dll("f")},
+        },
+        env={**TOOLKIT_SET, "CUDA_HOME": r"C:\U"},
+        after="print(cv2.cuda_dlls.Windows().find_module('nvJitLink_120_0.dll'))",
+        build={
+            "imports": {"cusparse64_12.dll": ["f"]},
+            "families": {"cusparse": ["cusparse64_12.dll"], "nvjitlink": ["nvJitLink_120_0.dll"]},
+        },
+    ),
+    "only-what-loads-with-cv2": Case(
+        says=r"nvrtc: C:\T\bin ... load C:\T\bin\nppif64_12.dll: 0",
+        hides="load C:\\T\\bin\\nvrtc",
+        files={r"C:\T\bin": {**SOUND, "nvrtc64_120_0.dll": dll(), "npps64_12.dll": dll()}},
+        env={**TOOLKIT_SET, "OPENCV_CUDA_DEBUG": "1"},
+        build={
+            "families": {"npp": list(SOUND), "nvrtc": ["nvrtc64_120_0.dll"]},
+            "delayed": ["nvrtc64_120_0.dll"],
+        },
+    ),
+    "PATH-is-not-looked-at-in-vain": Case(
+        says="works ... looks at tools: 0",
+        hides="cv2.cuda_dlls: ",
+        files=TOOLKIT,
+        env={**TOOLKIT_SET, "PATH": r"C:\tools\1;C:\tools\2", "OPENCV_CUDA_DEBUG": "0"},
+        before=(
+            "looks = []\n"
+            "sys.addaudithook(lambda what, words: what in ('open', 'os.listdir')"
+            " and looks.append(str(words[0])))"
         ),
-        "Temp": ("C:\\Windows\\Temp\\x", {"PATH": "C:\\Windows\\TEMP\\x"}, "writable-by-all"),
-    },
-)
-def test_a_variable_leads_to_nothing_that_is_taken(
-    place: str, environ: Mapping[str, str], reason: str
-) -> None:
-    machine = Machine({place: NPP}, environ)
-    assert machine.choose() == {}
-    reasons = {row[2] for row in machine.refuse() if row[1] in environ}
-    assert reasons - {"holds-none"} == {reason}
-
-
-def test_on_a_share_without_file_numbers_the_working_directory_is_known_by_its_text() -> None:
-    environ = {"CUDA_PATH": "C:\\x\\..\\WORK\\", "CUDA_HOME": TOOLKIT}
-    machine = Machine({BIN: NPP, "C:\\work": NPP}, environ)
-    machine.is_numbered = False
-    assert machine.choose() == {"npp": BIN}
-
-
-# By file, each for this processor
-
-
-@table(
-    "content, reason",
-    {
-        "cut-off-by-a-byte": (GOOD[:-1], "cut-off"),
-        "not-even-headers": (GOOD[:100], "cut-off"),
-        "forbidden": (None, "unreadable"),
-        "ARM64-with-a-load-configuration": (arm64_dll(metadata=0), "other-machine"),
-        "ARM64X": (ARM64X, ""),
-        "longer-than-its-sections": (GOOD + b"signature", ""),
-    },
-)
-def test_a_file_is_taken_where_windows_loads_it(content: bytes | None, reason: str) -> None:
-    files = {NPP[0]: GOOD, NPP[1]: content or b""}
-    error = PermissionError(13, "Zugriff verweigert")
-    errors = {f"{BIN}\\{NPP[1]}": error} if content is None else {}
-    machine = Machine({BIN: files, LATER: NPP}, {**TOOLKIT_SET, "PATH": LATER}, errors=errors)
-    assert machine.choose() == {"npp": LATER if reason else BIN}
-    assert ((BIN, "CUDA_PATH", reason, NPP[1]) in machine.refuse()) == bool(reason)
-
-
-@pytest.mark.parametrize("error", [NotADirectoryError(20, "x"), PermissionError(13, "x")])
-def test_a_place_that_cannot_be_listed_is_passed_over(error: Exception) -> None:
-    machine = Machine({LATER: NPP}, {"PATH": f"D:\\a;{LATER}"}, errors={"D:\\a": error})
-    assert machine.choose() == {"npp": LATER}
-    assert ("D:\\a", "PATH", "unreadable", "") in machine.refuse()
-
-
-# What is loaded
-
-EVERYTHING = {
-    "npp": ("nppif64_12.dll", "nppc64_12.dll"),
-    "cublas": ("cublas64_12.dll", "cublasLt64_12.dll"),
-    "cufft": ("cufftw64_11.dll", "cufft64_11.dll"),
-    "cudnn": CUDNN,
-    "nvrtc": ("nvrtc64_120_0.dll",),
-    "nowhere": ("nowhere.dll",),
+        after="print('looks at tools:', len([path for path in looks if 'tools' in path]))",
+    ),
+    # What is changed in the process, and put back
+    "PATH-has-first-what-is-loaded-by-name": Case(
+        says=r"PATH=C:\cudnn;C:\cublas;C:\NPP;C:\before;C:\windows",
+        files={
+            r"C:\npp": SOUND,
+            r"C:\cublas": {"cublas64_12.dll": dll("f")},
+            r"C:\cudnn": {"cudnn64_9.dll": dll("f")},
+        },
+        env={"PATH": r'"C:\NPP";C:\before;C:\cublas;C:\cudnn' + "\\"},
+        after="print('PATH=' + os.environ['PATH'].partition('bin;')[2])",
+        build={
+            "families": {
+                "npp": list(SOUND),
+                "cublas": ["cublas64_12.dll"],
+                "cudnn": ["cudnn64_9.dll"],
+            },
+        },
+    ),
+    "PATH-gets-no-empty-entry": Case(
+        says=r"PATH=C:\T\bin;",
+        files={**TOOLKIT, CV2: {"__init__.py": LOADER.replace('binaries + ";"', '";"')}},
+        env={**TOOLKIT_SET, "PATH": r"C:\x"},
+        after="print('PATH=' + os.environ['PATH'])",
+    ),
+    "success-is-kept-after-a-failure-and-a-reload": Case(
+        says="works ... again True True",
+        files=TOOLKIT,
+        env=TOOLKIT_SET,
+        after="""
+import ctypes, importlib
+loading = cv2.cuda_dlls.loading()
+try:
+    with loading:
+        raise ImportError("cv2 was taken out of sys.modules, and something else is wrong")
+except ImportError:
+    is_loaded = bool(ctypes.WinDLL("kernel32").GetModuleHandleW("nppc64_12.dll"))
+print("again", is_loaded, importlib.reload(cv2.cuda_dlls).loading() is loading)
+""",
+    ),
 }
-FILES = [name for family, names in EVERYTHING.items() for name in names if family != "nowhere"]
-
-
-def test_files_are_loaded_before_those_that_import_them_and_no_others_are() -> None:
-    places = {BIN: [*FILES, "cudnn_ops64_9.dll", "cudnn_graph64_9.dll", "npps64_12.dll"]}
-    delayed = EVERYTHING["nvrtc"]
-    machine = Machine(places, TOOLKIT_SET, families=EVERYTHING, delayed=delayed)
-    assert machine.load() == [BIN]
-    names = [path.removeprefix(f"{BIN}\\") for path in machine.kernel.loads]
-    assert sorted(names) == sorted(set(FILES) - set(delayed))
-    for later, first in (EVERYTHING[family] for family in ("npp", "cublas", "cufft")):
-        assert names.index(first) < names.index(later)
-
-
-@table("python, flags, registered", {"3.8": ((3, 8), 0x1100, [BIN]), "3.7": ((3, 7), 8, [])})
-def test_files_are_loaded_as_that_python_loads_its_modules_and_no_dialog_opens(
-    python: tuple[int, int], flags: int, registered: list[str]
-) -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET, python=python)
-    assert machine.load() == registered
-    paths = [f"{BIN}\\{name}" for name in NPP]
-    assert machine.kernel.flags == dict.fromkeys(paths, flags)
-    assert machine.kernel.modes == dict.fromkeys(paths, 0x8003)
-    assert machine.kernel.mode == 1
-    assert machine.environ["PATH"] == f"{BIN};{SYSTEM}"
-
-
-def test_after_success_nothing_is_loaded_again_or_freed_not_even_by_a_later_failure() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    for _ in range(2):
-        assert machine.load() == [BIN]
-    machine.fail(ImportError("cv2 was taken out of sys.modules, and something else is wrong"))
-    assert machine.registered == [BIN]
-    assert len(machine.kernel.loads) == len(NPP)
-    assert machine.kernel.frees == []
-
-
-def refuse(*_: object) -> NoReturn:
-    raise FileNotFoundError(2, "Das System kann den Pfad nicht finden")
-
-
-@pytest.mark.parametrize("function", ["os.getcwd", "os.stat", "os.path.realpath"])
-def test_what_windows_cannot_do_ends_nothing(function: str) -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    owner, _, name = function.rpartition(".")
-    setattr(attrgetter(owner)(machine), name, refuse)
-    assert machine.choose() == {"npp": BIN}
-    assert machine.kernel.loads == [f"{BIN}\\{name}" for name in NPP]
-
-
-# What is changed in the process, and put back
-
-
-def test_path_has_first_what_is_loaded_by_name_and_each_directory_once() -> None:
-    places = {f"D:\\{family}": names for family, names in EVERYTHING.items() if family != "nowhere"}
-    before = ['"D:\\NPP"', "C:\\Windows", "", *places, "D:\\cudnn\\"]
-    machine = Machine(places, {"PATH": ";".join(before)}, families=EVERYTHING)
-    machine.load()
-    first = [f"d:\\{family}" for family in ("cudnn", "nvrtc", "cublas", "npp", "cufft")]
-    assert machine.environ["PATH"].lower().split(";") == [*first, "c:\\windows", ""]
-
-
-def test_path_stays_as_it_is_where_nothing_is_chosen_and_gets_no_empty_entry() -> None:
-    path = 'C:\\a;;"C:\\b"'
-    machine = Machine({}, {"PATH": path})
-    machine.load()
-    assert machine.environ["PATH"] == path
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    with machine.run(), machine.loading:
-        machine.environ["PATH"] = ";" + machine.environ["PATH"]  # as OpenCV's loader does
-    assert machine.environ["PATH"] == f"{BIN};{SYSTEM}"
-
-
-@pytest.mark.parametrize("path", [SYSTEM, None], ids=["PATH", "no-PATH"])
-@pytest.mark.parametrize("error", [ImportError("x"), KeyboardInterrupt()], ids=repr)
-def test_a_failure_leaves_nothing_behind_and_frees_the_last_first(
-    error: BaseException, path: str | None
-) -> None:
-    machine = Machine({BIN: SOUND}, {**TOOLKIT_SET, "PATH": path})
-    package, folders = ModuleType("cv2"), list(machine.sys.path)
-    machine.sys.modules["cv2"] = package
-    machine.fail(error)
-    assert machine.sys.path == folders
-    assert machine.sys.modules == {"cv2": package}
-    assert machine.environ.get("PATH") == path
-    assert not hasattr(machine.sys, "OpenCV_LOADER")
-    assert machine.kernel.frees == [f"{BIN}\\{name}" for name in reversed(NPP)]
-    assert machine.kernel.modules == {}
-    assert machine.registered == []
-
-
-def test_a_recursion_is_still_seen_by_the_loaders_own_check() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    with machine.run(), machine.loading:
-        machine.sys.OpenCV_LOADER = True
-        assert machine.load() == [BIN]
-        machine.fail(ImportError("recursion"))
-        assert machine.sys.OpenCV_LOADER
-        assert machine.registered == [BIN]
-        assert machine.kernel.frees == []
-
-
-def test_a_flag_that_an_earlier_failure_left_is_not_taken_for_a_recursion() -> None:
-    machine = Machine({})
-    machine.sys.OpenCV_LOADER = True
-    machine.load()
-    assert not hasattr(machine.sys, "OpenCV_LOADER")
-
-
-def test_a_reload_keeps_what_is_registered_and_loaded() -> None:
-    machine = Machine({BIN: NPP}, TOOLKIT_SET)
-    machine.load()
-    assert execute(FILE, _loading=machine.loading).loading() is machine.loading
-
-
-def test_off_windows_nothing_is_done() -> None:
-    machine = Machine({BIN: NPP}, {"OPENCV_CUDA_DLL_DIRS": "gone"})
-    machine.os.name = "posix"
-    assert machine.load() == machine.calls == machine.kernel.loads == []
-
-
-def test_the_search_asks_little_where_cuda_path_is_right() -> None:
-    path = ";".join(f"D:\\tools\\{number}" for number in range(40))
-    families = {family: names for family, names in EVERYTHING.items() if family != "nowhere"}
-    machine = Machine({BIN: FILES}, {**TOOLKIT_SET, "PATH": path}, families=families)
-    machine.load()
-    assert len(machine.calls) == len(set(machine.calls)) <= 24
-    assert not [call for call in machine.calls if "tools" in call]
-
-
-# The report, and each step
-
-
-def test_the_report_tells_what_is_chosen_missing_and_a_stand_in() -> None:
-    folder = f"{SITE}\\cv2\\stand-ins\\nvcuda"
-    machine = Machine(
-        {BIN: SOUND, "D:\\cudnn": {CUDNN[0]: X86}, folder: ["nvcuda.dll"]},
-        {**TOOLKIT_SET, "PATH": "D:\\cudnn"},
-        families={"npp": NPP, "cudnn": CUDNN},
-        delayed=CUDNN,
-        stand_ins={"nvcuda.dll": "cv2/stand-ins/nvcuda"},
+STATE = """
+import ctypes
+kernel = ctypes.WinDLL("kernel32")
+print(
+    "left:", "cv2" in sys.modules, hasattr(sys, "OpenCV_LOADER"),
+    sys.path == before[0], os.environ["PATH"] == before[1],
+    kernel.GetModuleHandleW("nppc64_12.dll"),
+    kernel.LoadLibraryExW("nppc64_12.dll", None, 0x1000),
+)
+"""
+CHOSEN |= {
+    f"nothing-is-left-by-{error}": Case(
+        says=f"{error} ... left: False False True True 0 0",
+        files={**TOOLKIT, CV2: {"__init__.py": LOADER.replace("native =", f"raise {error}; x =")}},
+        env=TOOLKIT_SET,
+        before="before = list(sys.path), os.environ['PATH']",
+        after=STATE,
     )
-    stand_in = f"{folder}\\nvcuda.dll"
-    text, facts = machine.ask(), json.loads(machine.ask("--json"))
-    assert f"npp: {BIN} (CUDA_PATH)\ncudnn: not found: cudnn64_9.dll\n" in text
-    assert f"{stand_in}: a stand-in, which says that there is no device\n" in text
-    assert "its cudnn64_9.dll is for 32-bit Windows (x86): D:\\cudnn (PATH)\n" in text
-    assert facts["missing"] == {"cudnn": list(CUDNN)}
-    assert (facts["drivers"], facts["stand_ins"]) == ({"nvcuda.dll": stand_in}, [stand_in])
-    assert {"other-machine", "holds-none"} <= {refusal["reason"] for refusal in facts["refused"]}
+    for error in ("ImportError", "KeyboardInterrupt")
+}
 
 
-def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
-    machine = Machine({"D:\\库": NPP}, {"PATH": "D:\\库"})
-    assert "npp: D:\\\\u5e93 (PATH)" in machine.ask(encoding="cp1252")
+@wine
+@pytest.mark.parametrize("name", CHOSEN)
+def test_what_is_chosen_loaded_and_left(name: str, windows: Windows) -> None:
+    CHOSEN[name].check(windows)
+
+
+@wine
+def test_no_dialog_opens_where_a_file_does_not_load(windows: Windows) -> None:
+    program = r"""
+windows = module.Windows()
+kernel = windows._kernel
+load, modes = kernel.LoadLibraryExW, []
+kernel.LoadLibraryExW = lambda *words: modes.append(kernel.GetThreadErrorMode()) or load(*words)
+kernel.SetThreadErrorMode(1, None)
+print(windows.load(r"C:\nowhere.dll").number, hex(modes[0]), kernel.GetThreadErrorMode())
+"""
+    assert windows.try_parts(program).split() == ["126", "0x8003", "1"]
+
+
+FOUR_THREADS = """
+import sys, threading
+answers = []
+def attempt():
+    import cv2
+    answers.append(cv2.Empty.__name__)
+threads = [threading.Thread(target=attempt) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*answers, "cv2._cuda_report" in sys.modules)
+"""
+
+
+@wine
+@pytest.mark.parametrize("flags", [("-I",), ("-OO", "-W", "error")], ids=" ".join)
+def test_four_threads_import_it_at_once_under_every_flag(
+    flags: tuple[str, ...], windows: Windows
+) -> None:
+    windows.fill(TOOLKIT)
+    windows.env = TOOLKIT_SET
+    assert windows.run(*flags, "-c", FOUR_THREADS).output.split() == [*["Empty"] * 4, "False"]
+
+
+# Without Windows
+
+
+def test_off_windows_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENCV_CUDA_DLL_DIRS", "gone")
+    monkeypatch.setenv("PATH", "/before")
+    module = execute(FILE)
+    module.os = SimpleNamespace(name="posix", environ={})
+    with module.loading():
+        assert module.loading().attempt is None
+
+
+@pytest.mark.parametrize(
+    ("content", "machine", "reason"),
+    [
+        (dll()[:-1], "x86-64", "cut-off"),
+        (dll()[:100], "x86-64", "cut-off"),
+        (dll() + b"signature", "x86-64", None),
+        (b"version https://git-lfs.github.com/spec/v1\n", "x86-64", "placeholder"),
+        (arm64_dll(metadata=0), "x86-64", "other-machine"),
+        (arm64_dll(), "x86-64", None),
+        (arm64_dll(), "arm64", None),
+    ],
+)
+def test_a_file_is_taken_where_windows_loads_it(
+    content: bytes, machine: str, reason: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "nppc64_12.dll").write_bytes(content)
+    fault = execute(FILE).find_fault(str(tmp_path / "nppc64_12.dll"), machine)
+    assert (fault.reason if fault else None) == reason
 
 
 @pytest.mark.parametrize(
@@ -389,61 +343,16 @@ def test_letters_that_a_console_has_not_are_written_in_another_way() -> None:
         ("python -mcv2.cuda_dlls", "-m", True),
         ("python -Im cv2.cuda_dlls", "-m", True),
         ("python -m pytest -m cv2.cuda_dlls", "-m", False),
+        ("python -m cv2.cuda_dlls", "program.py", False),
     ],
 )
-@pytest.mark.parametrize("python", [(3, 9), (3, 12)], ids=["3.9", "3.12"])
-def test_it_knows_when_it_is_asked(
-    line: str, first: str, python: tuple[int, int], *, is_asked: bool
-) -> None:
-    machine = Machine({}, python=python)
-    machine.sys.argv = [first]
-    machine.kernel.command_line = line
-    if python >= (3, 10):
-        machine.sys.orig_argv = line.split()
-    with machine.run():
-        assert machine.module.is_run_as_program() == is_asked
-
-
-@pytest.mark.parametrize(("value", "is_printed"), [("1", True), ("0", False), ("", False)])
-def test_each_step_is_printed_where_that_is_asked_for(value: str, *, is_printed: bool) -> None:
-    machine = Machine({BIN: NPP}, {**TOOLKIT_SET, "OPENCV_CUDA_DEBUG": value})
-    machine.load()
-    lines = machine.sys.stderr.getvalue().splitlines()
-    assert bool(lines) == is_printed
-    assert (f"cv2.cuda_dlls: load {BIN}\\{NPP[1]}: 0" in lines) == is_printed
-
-
-# In a genuine process
-
-SCRIPT = """\
-import os, sys, threading
-sys.path.insert(0, sys.argv[1])
-os.environ["CURED"] = "1"
-os.name = "nt"
-answers = []
-def attempt():
-    import cv2
-    answers.append(cv2.resize())
-threads = [threading.Thread(target=attempt) for _ in range(4)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(*answers, "cv2._cuda_report" in sys.modules, flush=True)
-os._exit(0)
-"""
-
-
-@pytest.mark.parametrize(
-    "flags", [[], ["-I"], ["-S"], ["-I", "-S"], ["-OO"], ["-W", "error"]], ids=" ".join
-)
-def test_four_threads_import_it_at_once_under_every_flag(flags: list[str], tmp_path: Path) -> None:
-    texts = patch_texts({"cv2/__init__.py": b"from .cv2 import *\n"})
-    (tmp_path / "cv2").mkdir()
-    for name, content in {**texts, "cv2/cv2.py": NATIVE.encode()}.items():
-        (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "-B", *flags, "-c", SCRIPT, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == [*["resized"] * 4, "False"]
-    assert done.stderr == ""
+def test_it_knows_when_it_is_asked(line: str, first: str, *, is_asked: bool) -> None:
+    module = execute(FILE)
+    module.sys = SimpleNamespace(argv=[first], orig_argv=line.split())
+    assert module.is_run_as_program() == is_asked
+    module.sys = SimpleNamespace(argv=[first])  # before Python 3.10
+    module.Windows = lambda: SimpleNamespace(read_command_line=line.split)
+    assert module.is_run_as_program() == is_asked
 
 
 @pytest.mark.parametrize("file", [FILE, REPORT], ids=lambda file: str(file.name))

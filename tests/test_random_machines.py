@@ -3,12 +3,10 @@
 Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 """
 
-from collections.abc import Iterator
-
 import pytest
 from random_machines.drawing import ADDED, CUT_OFF, DRIVER, OVERRIDE, SOUND, Machine
 from random_machines.trying import draw_machines, fill_cell
-from windowslab import Windows, open_windows
+from windowslab import Windows
 
 # The smallest machines of each kind on which something went wrong.
 FOUND = {
@@ -44,13 +42,6 @@ FOUND = {
         imports=(DRIVER,), files={rf"{ADDED}\{DRIVER}": CUT_OFF}
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
-    """A warm Wine with a genuine Python."""
-    with open_windows(tmp_path_factory.mktemp("machines")) as windows:
-        yield windows
 
 
 @pytest.mark.wine

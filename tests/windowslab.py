@@ -6,7 +6,6 @@ OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
 """
 
 import contextlib
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import machines
 from dllmaking import make_dll
-from machines import FILE, PREFIX, SITE, Imports
+from machines import BUILD, FILE, IMPORTS, PREFIX, SITE, Imports
 from proof.disks import WineDisk, link_tree, wine_disk
 from proof.machines import run_in_wine
 
@@ -51,12 +49,44 @@ from . import cuda_dlls as _cuda_dlls
 with _cuda_dlls.loading():
     bootstrap()
 """
-BUILD = {**machines.BUILD, "help_url": ""}
+#: OpenCV's loader before 4.5.4.
+OLD_LOADER = """\
+from . import cuda_dlls as _cuda_dlls
+with _cuda_dlls.loading():
+    from .cv2 import *
+"""
+PROGRAM = """\
+import os, sys
+sys.stdout.reconfigure(encoding="utf-8", newline="\\n")
+{before}
+raised = None
+try:
+    import cv2
+except BaseException as error:
+    raised = error
+    print(f"{{type(error).__name__}}: {{error}}")
+else:
+    print("works")
+    attempt = cv2.cuda_dlls.loading().attempt
+    for choice in attempt.search.choices if attempt else ():
+        print(f"{{choice.family}}: {{choice.directory}} ({{choice.source}})")
+{after}
+"""
+#: Before a program that tries parts of the module, which it has outside of its package.
+PARTS = rf"""
+import importlib.util, os, sys
+folder = r"{CV2}"
+def run_file(name):
+    spec = importlib.util.spec_from_file_location(name, rf"{{folder}}\{{name}}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+module, build = run_file("cuda_dlls"), run_file("_cuda_build").BUILD
+def search(**facts):
+    return module.Search(folder, dict(build, **facts), module.Windows()).choices
+"""
 #: A copy of Python's own _queue.pyd, which cv2.pyd hands its initialization to.
 INITIALIZER = "cv2_initializer.dll"
-#: Two DLLs of CUDA, of which one needs the other.
-NPP = machines.SOUND
-IMPORTS = {name: machines.IMPORTS[name] for name in NPP}
 #: What a folder holds, by name: content, or None for a file that is taken away.
 Files = Mapping[str, bytes | str | None]
 
@@ -118,12 +148,18 @@ class Windows:
             for name, content in files.items():
                 self.write(rf"{folder}\{name}", content)
 
-    def install(self, site: str = SITE, imports: Imports = IMPORTS, **build: object) -> None:
+    def install(
+        self,
+        site: str = SITE,
+        imports: Imports = IMPORTS,
+        entry_point: bytes = b"",
+        **build: object,
+    ) -> None:
         """Put the fixed cv2 and a NumPy of one line into a folder."""
         self.write(rf"{site}\numpy\__init__.py", "__version__ = '1.26.4'\n")
         self.write(rf"{site}\cv2\__init__.py", LOADER)
         self.write(rf"{site}\cv2\_cuda_build.py", f"BUILD = { ({**BUILD, **build})!r}\n")
-        self.write(rf"{site}\cv2\cv2.pyd", native(imports))
+        self.write(rf"{site}\cv2\cv2.pyd", native(imports, entry_point))
         queue = self.interpreter.python.parent / "DLLs" / "_queue.pyd"
         self.write(rf"{site}\cv2\{INITIALIZER}", queue.read_bytes())
         for file in FILE.parent.glob("*.py"):
@@ -141,35 +177,26 @@ class Windows:
         command = [*self.interpreter.launcher, self.python, *words]
         return run_in_wine(command, timeout=60, env=env, cwd=cwd)
 
-    def import_cv2(self, before: str = "") -> str:
-        """Return "works", or the text of the exception that `import cv2` raises."""
-        program = f"""
-import sys
-{before}
-try:
-    import cv2
-except BaseException as error:
-    sys.stdout.buffer.write(f"{{type(error).__name__}}: {{error}}".encode())
-else:
-    print("works")
-"""
+    def import_cv2(self, before: str = "", after: str = "") -> str:
+        """Return what is printed: "works" and what is chosen, or the error of `import cv2`.
+
+        `before` and `after` are what else the program does.
+        """
+        return self.run_program(PROGRAM.format(before=before, after=after))
+
+    def run_program(self, program: str) -> str:
+        """Return what a program prints that was typed in."""
         self.write(r"C:\Users\me\program.py", program)
-        start = r"exec(open(r'C:\Users\me\program.py').read())"
+        start = r"exec(open(r'C:\Users\me\program.py', encoding='utf-8').read())"
         return self.run("-c", start).output.strip()
+
+    def try_parts(self, program: str) -> str:
+        """Return what a program prints that has the module's parts, as PARTS has them."""
+        return self.run_program(PARTS + program)
 
     def report(self) -> Finished:
         """Return what `python -m cv2.cuda_dlls` prints."""
         return self.run("-m", "cv2.cuda_dlls")
-
-    def facts(self) -> dict[str, Any]:
-        """Return what `python -m cv2.cuda_dlls --json` prints."""
-        output = self.run("-m", "cv2.cuda_dlls", "--json").output
-        facts: dict[str, Any] = json.loads(output[output.index("{") :])
-        return facts
-
-    def chosen(self) -> dict[str, str]:
-        """Return the directory that each family comes from, by the report."""
-        return {choice["family"]: choice["directory"] for choice in self.facts()["chosen"]}
 
 
 @contextlib.contextmanager
@@ -214,3 +241,30 @@ def cleared(machine: Windows) -> Iterator[Windows]:
         yield fresh
     finally:
         fresh.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A machine, what a program does there around `import cv2`, and what it prints.
+
+    `says` are parts of that, with " ... " between them, `hides` is a part that must not be printed;
+    `build` is what `Windows.install` takes.
+    """
+
+    says: str
+    hides: str = ""
+    files: Mapping[str, Files | str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = r"C:\Users\me"
+    before: str = ""
+    after: str = ""
+    build: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, windows: Windows) -> None:
+        """Run the program on the machine."""
+        windows.install(**self.build)
+        windows.fill(self.files)
+        windows.env, windows.cwd = dict(self.env), self.cwd
+        output = windows.import_cv2(self.before, self.after)
+        assert all(part in output for part in self.says.split(" ... ")), output
+        assert not self.hides or self.hides not in output, output

@@ -14,10 +14,10 @@ from functools import cache
 from ntpath import basename, dirname
 from typing import Any
 
-from machines import dll
+from machines import BUILD, dll
 from proof.machines import parse_trace
 from proof.results import Cell
-from windowslab import BUILD, CV2, Windows, cleared, native
+from windowslab import CV2, Windows, cleared, native
 
 from random_machines.drawing import (
     ADDED,
