@@ -179,9 +179,8 @@ def test_a_version_is_yanked_with_its_reason_and_taken_back_and_hostile_words_st
     tiny(team.dist, "1.0", f"Summary: {HOSTILE}", f"Requires-Python: ==={TAG}")
     tiny(team.dist, "1.0+cu126")
     team.publish()
-    for done in ("yanked", "unchanged"):
-        answer = team.publish("--yank", "1.0", "--reason", HOSTILE)
-        assert list(what(answer).values()) == [done]
+    answer = team.publish("--yank", "1.0", "--reason", HOSTILE)
+    assert list(what(answer).values()) == ["yanked"]
     yanked = {package.version: package.yanked_reason for package in read_page(team).packages}
     assert yanked == {"1.0": HOSTILE, "1.0+cu126": None}
     assert read_page(team).packages[0].requires_python == f"==={TAG}"
@@ -330,8 +329,8 @@ def test_whoever_publishes_meanwhile_makes_no_fault(
     original = Folder.sha256
 
     def late(folder: Folder, key: str) -> str:
-        monkeypatch.setattr(Folder, "sha256", original)
-        filled.publish("--remove", "1.0")
+        if (filled.index / WHEEL).exists():
+            filled.publish("--remove", "1.0")
         return original(folder, key)
 
     monkeypatch.setattr(Folder, "sha256", late)

@@ -3,19 +3,19 @@
 import argparse
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from repack.cli.commands import Answer, config_of
 from repack.config import Config
 from repack.console import Progress
-from repack.errors import InputError, RepackError, UsageError
+from repack.errors import RepackError, UsageError, redact_url
 from repack.index.pins import Index, open_index, write_pins
 from repack.index.place import Place, open_place
-from repack.index.project import JSON
-from repack.index.publish import Result, publish, read_offers, remove, yank
-from repack.index.simple import CheckResult, check_place, check_url
+from repack.index.publish import change_version, check_place, check_url, publish, read_offers
 from repack.index.upload import read_account, upload
 from repack.record import read_records
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 #: The settings that name an index which takes uploads, and the one that names a folder.
 _UPLOADS = ("publish.repository-url", "publish.repository")
 _FOLDER = "publish.index-dir"
-_HEADINGS = ("project", "version", "file", "what")
+_HEADINGS = ("file", "what")
 
 
 def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -85,13 +85,14 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
             raise UsageError("--offline lets nothing be uploaded")
         url = None if getattr(options, "publish.repository") else config.publish.repository_url
         account = read_account(url, config.publish.repository, options.config_file)
-        name, results, first = upload(offers, account, config.publish.index_url or "", progress)
+        first, actions = upload(offers, account, config.publish.index_url or "", progress)
+        name = redact_url(first)
     else:
-        results = publish(offers, place, progress)
+        actions = publish(offers, place, progress)
         name = place.name
         first = Path(name).as_uri() if place.near else ""
     failed = not _pin_published(dist, first, options, progress)
-    return _describe_results(name, results, failed=failed)
+    return _describe_actions(name, actions, failed=failed)
 
 
 def _pin_published(dist: Path, first: str, options: argparse.Namespace, progress: Progress) -> bool:
@@ -114,14 +115,14 @@ def _pin(dist: Path, index: Index) -> Answer:
     pinning = write_pins(dist, index)
     for row in pinning["unresolved"]:
         _log.error("%s: Python %s is not pinned: %s", row["build"], row["python"], row["message"])
-    lines = [row["path"] + (": removed" if row["removed"] else "") for row in pinning["files"]]
+    lines = [*pinning["files"], *(f"{path}: removed" for path in pinning["removed"])]
     return Answer(pinning, lines, failed=bool(pinning["unresolved"]))
 
 
-def _describe_results(place: str, results: list[Result], *, failed: bool = False) -> Answer:
+def _describe_actions(place: str, actions: Mapping[str, str], *, failed: bool = False) -> Answer:
     """Return what was done to each file of an index."""
-    rows = [(row.project, row.version, row.filename, row.what) for row in sorted(results)]
-    json = {"index": place, "files": [row._asdict() for row in sorted(results)]}
+    rows = sorted(actions.items())
+    json = {"index": place, "files": [{"filename": name, "what": what} for name, what in rows]}
     return Answer(json, [place, [_HEADINGS, *rows]], failed=failed)
 
 
@@ -164,23 +165,21 @@ def _open_place(config: Config) -> Place:
     return open_place(config.publish.index_dir)
 
 
-def _report_check(result: CheckResult) -> Answer:
+def _report_check(result: dict[str, Any]) -> Answer:
     """Return what is wrong with an index, a line for each fault."""
-    for key in result.unlisted:
-        _log.warning("%s/%s: no page lists it; publish it, or remove it", result.index, key)
-    lines = [f"{it.file}: {it.message} [{it.code}]; {it.hint}" for it in result.faults]
-    lines.append(f"{result.index}: files: {result.files}, faults: {len(result.faults)}")
-    return Answer(msgspec.to_builtins(result), lines, failed=bool(result.faults))
+    index, faults = result["index"], result["faults"]
+    for key in result["unlisted"]:
+        _log.warning("%s/%s: no page lists it; publish it, or remove it", index, key)
+    lines = [f"{it.file}: {it.message} [{it.code}]; {it.hint}" for it in faults]
+    lines.append(f"{index}: files: {result['files']}, faults: {len(faults)}")
+    return Answer(msgspec.to_builtins(result), lines, failed=bool(faults))
 
 
 def _change(options: argparse.Namespace, place: Place, progress: Progress) -> Answer:
     """Yank a version, or take it out."""
-    if place.read(JSON)[0] is None:
-        raise InputError("there is no index", code="no-index", file=place.name)
     version, project = options.yank or options.unyank or options.remove, options.project or ""
-    if options.remove:
-        results = remove(place, version, project, progress)
-    else:
-        reason = " ".join(options.reason.split()) if options.yank else None
-        results = yank(place, version, reason, project, progress)
-    return _describe_results(place.name, results)
+    reason = " ".join(options.reason.split())
+    yanked = None if options.remove else bool(options.yank) and (reason or True)
+    names = change_version(place, version, project, progress, yanked=yanked)
+    action = "removed" if options.remove else "yanked" if options.yank else "no longer yanked"
+    return _describe_actions(place.name, dict.fromkeys(names, action))

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -36,16 +36,15 @@ _MARK = "# Made by `repack pin`, which makes it anew: do not edit."
 _PATTERNS = ("requirements*.txt", "constraints.txt", "pylock.toml")
 #: Seconds: an index may tell no hashes, and then each file is downloaded for its own.
 _LONGEST = 3600.0
-#: pip's setting -> uv's variable, and what uv separates several values by.
+#: uv's variable -> pip's setting, and what uv separates several values by.
 _VARIABLES = {
-    "index-url": ("UV_DEFAULT_INDEX", " "),
-    "extra-index-url": ("UV_INDEX", " "),
-    "find-links": ("UV_FIND_LINKS", ","),
-    "trusted-host": ("UV_INSECURE_HOST", " "),
-    "client-cert": ("SSL_CLIENT_CERT", " "),
-    "proxy": ("ALL_PROXY", " "),
+    "UV_DEFAULT_INDEX": ("index-url", " "),
+    "UV_INDEX": ("extra-index-url", " "),
+    "UV_FIND_LINKS": ("find-links", ","),
+    "UV_INSECURE_HOST": ("trusted-host", " "),
+    "SSL_CLIENT_CERT": ("client-cert", " "),
+    "ALL_PROXY": ("proxy", " "),
 }
-_REPLACED = {variable for variable, _ in _VARIABLES.values() if variable.startswith("UV_")}
 _OPTIONS = (
     *("--python", sys.executable, "--no-python-downloads", "--no-config", "--quiet"),
     *("--only-binary", ":all:", "--index-strategy", "first-index"),
@@ -67,6 +66,13 @@ class Pin(NamedTuple):
     extra: str = ""
 
 
+#: For each Python ("3.12", "3.14t") all that is installed on it, our wheel first.
+_Targets = Mapping[str, Sequence[Pin]]
+
+
+# Which versions
+
+
 class Index(NamedTuple):
     """Where pins are looked for.
 
@@ -84,7 +90,6 @@ class Index(NamedTuple):
 
         Raises FetchError where there is no choice.
         """
-        subject = f"{requirements[0]} for Python {python} on Windows"
         with TemporaryDirectory(prefix="repack-") as name:
             source, lock = Path(name, "in.txt"), Path(name, "pylock.toml")
             source.write_text("\n".join(requirements), encoding="utf-8")
@@ -92,20 +97,18 @@ class Index(NamedTuple):
             command += ["--python-version", python, *_OPTIONS, *self.options]
             with self.progress.task(f"Asking the index what is installed on Python {python}"):
                 done = run(command, timeout=_LONGEST, env=self.environment)
-            if done.returncode or done.timed_out:
+            try:
+                if not (done.returncode or done.timed_out):
+                    text = lock.read_text(encoding="utf-8")
+                    return _choose_wheels(Pylock.from_dict(tomllib.loads(text)), python)
                 # What uv hints at are options of its own.
                 words = " ".join(done.output.split()).partition(" hint: ")[0]
-                raise FetchError(
-                    words.removeprefix("error: ") or "uv did not end in time",
-                    code="unresolved",
-                    file=subject,
-                    hint="look at what the index has, and at `python -m pip config list`",
-                )
-            document = Pylock.from_dict(tomllib.loads(lock.read_text(encoding="utf-8")))
-        try:
-            return _choose_wheels(document, python)
-        except PylockSelectError as error:
-            raise FetchError(str(error), code="unresolved", file=subject) from None
+                reason = words.removeprefix("error: ") or "uv did not end in time"
+            except PylockSelectError as error:
+                reason = str(error)
+        hint = "look at what the index has, and at `python -m pip config list`"
+        subject = f"{requirements[0]} for Python {python} on Windows"
+        raise FetchError(reason, code="unresolved", file=subject, hint=hint)
 
 
 def open_index(
@@ -116,15 +119,14 @@ def open_index(
     Before pip's comes `first`, the index that was just published to; it may hold a password.
     """
     settings = read_settings()
-    environment = {name: value for name, value in os.environ.items() if name not in _REPLACED}
-    environment |= trust_settings()
-    for key, (variable, separator) in _VARIABLES.items():
-        if key in settings:
-            environment[variable] = separator.join(settings[key].split())
+    environment = os.environ | trust_settings()
+    for variable, (key, separator) in _VARIABLES.items():
+        if key in settings or variable.startswith("UV_"):
+            environment[variable] = separator.join(settings.get(key, "").split())
     if url:
         environment |= {"UV_DEFAULT_INDEX": url, "UV_INDEX": "", "UV_FIND_LINKS": ""}
     elif first:
-        environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}".strip()
+        environment["UV_INDEX"] = f"{first} {environment['UV_INDEX']}"
     # For ten minutes uv asks no index again: what was published meanwhile would not be seen.
     options = ["--offline" if offline else "--refresh"]
     if settings.get("no-index") and not url:
@@ -140,52 +142,18 @@ def _choose_wheels(lock: Pylock, python: str) -> list[Pin]:
     for package, wheel in lock.select(environment=environment, tags=tags):
         if isinstance(wheel, PackageWheel):
             parts = urlsplit(wheel.url or wheel.path or "")
-            pin = Pin(
-                name=package.name,
-                version=str(package.version),
-                filename=unquote(parts.path.rpartition("/")[2]),
-                sha256=wheel.hashes["sha256"],
-                url=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
-            )
-            pins.append(pin)
+            filename = unquote(parts.path.rpartition("/")[2])
+            url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            pins.append(_pin_of(filename, wheel.hashes["sha256"], url))
         elif getattr(wheel, "path", None) is None:  # our own is a file
             message = f"{package.name} is required from an address, which no index can answer"
             raise FetchError(message, code="url-requirement", hint="correct the source's METADATA")
     return pins
 
 
-# What is pinned
-
-
-#: For each Python ("3.12", "3.14t") all that is installed on it, our wheel first.
-_Targets = Mapping[str, Sequence[Pin]]
-
-
-def write_pins(dist: Path, index: Index) -> dict[str, Any]:
-    """Write the pin files beside the wheels of all builds in `dist`; equal ones are left alone.
-
-    Returns what `repack pin --json` prints: "files", "pins", and "unresolved" Pythons with the
-    reason. Raises InputError where no build has a wheel that may be handed on, and nothing is
-    written where one of the wheels is not what was built.
-    """
-    builds = {folder: _pin_build(folder, it, index) for folder, it in read_records(dist).items()}
-    if not any(builds.values()):
-        message = "there is no build with a wheel that may be handed on"
-        hint = "run `repack build` first"
-        raise InputError(message, code="nothing-to-pin", file=dist, hint=hint)
-    answer: dict[str, list[dict[str, object]]] = {"files": [], "pins": [], "unresolved": []}
-    for folder, results in builds.items():
-        targets: dict[str, list[Pin]] = {}
-        for python in sorted(results, key=lambda python: (minor_of(python), python)):
-            row, result = {"build": folder.name, "python": python}, results[python]
-            if isinstance(result, RepackError):
-                answer["unresolved"].append({**row, "message": str(result)})
-            else:
-                targets[python] = result
-                answer["pins"] += [{**row, **pin._asdict()} for pin in result]
-        texts = _format_files(targets, index.url) if targets else {}
-        answer["files"] += _replace_files(folder, texts)
-    return answer
+def _pin_of(filename: str, sha256: str, url: str = "") -> Pin:
+    name, version, _, _ = parse_wheel_filename(filename)
+    return Pin(str(name), str(version), filename, sha256, url)
 
 
 def _pin_build(
@@ -213,63 +181,64 @@ def _pin_python(
     """Return all that is pinned for a wheel on one Python, the wheel itself first.
 
     An extra is resolved with what comes without it, so that whoever adds it later gets no other
-    version of anything.
+    version of anything. Raises InputError where the index has another file than was built or tried.
     """
     own = _pin_of(built.filename, built.sha256)
     beside = [_pin_of(wheel.filename, wheel.sha256) for wheel in seen.after.beside]
-    where = f"=={own.version}" if index.url else f" @ {path.absolute().as_uri()}"
-
-    def ask(extra: str, others: Iterable[Pin]) -> dict[str, Pin]:
-        exact = [f"{pin.name}=={pin.version}" for pin in others if pin.name != own.name]
-        pins = index.resolve([f"{own.name}{extra}{where}", *exact], seen.python)
-        _check_same(pins, [own, *beside])
-        return {pin.name: pin for pin in (own, *pins)}
-
     pins = {pin.name: pin for pin in (own, *beside)}
-    if index.url or not beside:
-        pins = ask("", beside)
-    if extra:
-        more = ask(f"[{extra}]", pins.values())
-        pins |= {name: more[name]._replace(extra=extra) for name in more.keys() - pins}
-    first = pins.pop(own.name)
-    return [first, *sorted(pins.values())]
-
-
-def _pin_of(filename: str, sha256: str) -> Pin:
-    name, version, _, _ = parse_wheel_filename(filename)
-    return Pin(str(name), str(version), filename, sha256)
-
-
-def _check_same(answers: Iterable[Pin], ours: Iterable[Pin]) -> None:
-    """Raise InputError where the index has another file than was built, or tried."""
-    known = {pin.name: pin for pin in ours}
-    for there in answers:
-        pin = known.get(there.name, there)
-        if (there.filename, there.sha256) != (pin.filename, pin.sha256):
-            raise InputError(
-                f"the index has {there.filename} with SHA-256 {there.sha256}, not {pin.sha256}",
-                code="sha256",
-                file=pin.filename,
-                hint="publish the wheels of this build, and mirror NumPy and NVIDIA's as they are",
-            )
+    where = f"=={own.version}" if index.url else f" @ {path.absolute().as_uri()}"
+    wanted = [""] if index.url or not beside else []
+    for brings in [*wanted, *([extra] if extra else [])]:
+        named = f"{own.name}[{brings}]" if brings else own.name
+        exact = [f"{pin.name}=={pin.version}" for pin in pins.values() if pin.name != own.name]
+        for answer in index.resolve([named + where, *exact], seen.python):
+            known = pins.get(answer.name, answer._replace(extra=brings))
+            if (answer.filename, answer.sha256) != (known.filename, known.sha256):
+                raise InputError(
+                    f"the index has {answer.filename} with SHA-256 {answer.sha256}, "
+                    f"not {known.sha256}",
+                    code="sha256",
+                    file=known.filename,
+                    hint="publish this build's wheels, and mirror NumPy and NVIDIA's as they are",
+                )
+            pins[answer.name] = known._replace(url=answer.url)
+    return [pins.pop(own.name), *sorted(pins.values())]
 
 
 # The files
 
 
-def _replace_files(folder: Path, texts: Mapping[str, str]) -> list[dict[str, object]]:
-    """Write the pin files of a folder, and remove those of ours that are of no Python now."""
-    old = {path.name: path.read_bytes() for it in _PATTERNS for path in folder.glob(it)}
-    rows: list[dict[str, object]] = []
-    for name, text in sorted(texts.items()):
-        path, content = folder / name, text.encode()
-        files.write(path, content)
-        rows.append({"path": str(path), "changed": old.get(name) != content, "removed": False})
-    for name in sorted(old.keys() - texts.keys()):
-        if old[name].startswith(_MARK.encode()):
-            (folder / name).unlink()
-            rows.append({"path": str(folder / name), "changed": True, "removed": True})
-    return rows
+def write_pins(dist: Path, index: Index) -> dict[str, Any]:
+    """Write the pin files beside the wheels of all builds in `dist`; equal ones are left alone.
+
+    Returns what `repack pin --json` prints: "files", "removed", "pins", and "unresolved" Pythons
+    with the reason. Raises InputError where no build has a wheel that may be handed on, and
+    nothing is written where one of the wheels is not what was built.
+    """
+    builds = {folder: _pin_build(folder, it, index) for folder, it in read_records(dist).items()}
+    if not any(builds.values()):
+        message = "there is no build with a wheel that may be handed on"
+        hint = "run `repack build` first"
+        raise InputError(message, code="nothing-to-pin", file=dist, hint=hint)
+    answer: dict[str, list[Any]] = {"files": [], "removed": [], "pins": [], "unresolved": []}
+    for folder, results in builds.items():
+        targets: dict[str, list[Pin]] = {}
+        for python in sorted(results, key=lambda python: (minor_of(python), python)):
+            row, result = {"build": folder.name, "python": python}, results[python]
+            if isinstance(result, RepackError):
+                answer["unresolved"].append({**row, "message": str(result)})
+            else:
+                targets[python] = result
+                answer["pins"] += [{**row, **pin._asdict()} for pin in result]
+        texts = _format_files(targets, index.url) if targets else {}
+        for name, text in sorted(texts.items()):
+            files.write(folder / name, text.encode())
+            answer["files"].append(str(folder / name))
+        for path in sorted(path for pattern in _PATTERNS for path in folder.glob(pattern)):
+            if path.name not in texts and path.read_bytes().startswith(_MARK.encode()):
+                path.unlink()
+                answer["removed"].append(str(path))
+    return answer
 
 
 def _format_files(targets: _Targets, index_url: str) -> dict[str, str]:
@@ -280,56 +249,48 @@ def _format_files(targets: _Targets, index_url: str) -> dict[str, str]:
     markers: pip evaluates them for the machine that it runs on, also where --platform and
     --python-version name another.
     """
-    plain = {python: pins for python, pins in targets.items() if not python.endswith("t")}
-    together = plain or targets
-    scopes = {**{f"-{python}": {python: targets[python]} for python in targets}, "": together}
+    together = {python: pins for python, pins in targets.items() if not python.endswith("t")}
+    scopes = {"": together or targets} | {
+        f"-{python}": {python: targets[python]} for python in targets
+    }
     extras = sorted({"", *(pin.extra for pins in targets.values() for pin in pins)})
     texts = {}
     for extra in extras:
         for suffix, scope in scopes.items():
             name = f"requirements{suffix}{extra and '-'}{extra}.txt"
-            texts[name] = _render(
-                "requirements.txt", scope, index_url, ["", extra], name=name, extra=extra
-            )
+            more = {"name": name, "extra": extra}
+            texts[name] = _render("requirements.txt", scope, ["", extra], index_url, **more)
     for name in ("constraints.txt", "pylock.toml"):
-        texts[name] = _render(name, together, index_url, extras)
+        texts[name] = _render(name, scopes[""], extras, index_url)
     return texts
 
 
 def _render(
-    template: str, targets: _Targets, index_url: str, extras: Sequence[str], **more: str
+    template: str, targets: _Targets, extras: Sequence[str], index_url: str, **more: str
 ) -> str:
+    """Return the text that pins all that is installed with the extras; "" comes always.
+
+    Its groups are the versions, ours first, then by name. The "marker" of each names the Pythons
+    that get it, "" for all.
+    """
+    rows: dict[tuple[bool, str, str, str], dict[str, Pin]] = {}
+    for python, pins in targets.items():
+        for number, pin in enumerate(pins):
+            if pin.extra in extras:
+                key = (number > 0, pin.name, pin.version, pin.extra)
+                rows.setdefault(key, {})[python] = pin
+    groups = []
+    for (_, name, version, extra), wheels in sorted(rows.items()):
+        tests = [f'python_version == "{python.removesuffix("t")}"' for python in wheels]
+        marker = "" if len(tests) == len(targets) else " or ".join(tests)
+        group = {"name": name, "version": version, "extra": extra, "marker": marker}
+        groups.append({**group, "pins": sorted(set(wheels.values()))})
     values = {
         "mark": _MARK,
         "pythons": list(targets),
         "index_url": index_url,
         "extras": extras,
-        "groups": _group(targets, extras),
+        "groups": groups,
         **more,
     }
     return render_template(f"pins/{template}.jinja", values, filters={"json": json.dumps})
-
-
-def _group(targets: _Targets, extras: Collection[str]) -> list[dict[str, object]]:
-    """Return each version of what is installed with the extras, ours first, then by name.
-
-    "marker" names the Pythons that get it, "" for all; the extra "" comes always.
-    """
-    rows: dict[tuple[bool, str, str, str], dict[str, Pin]] = {}
-    for python, wheels in targets.items():
-        for number, pin in enumerate(wheels):
-            if pin.extra in extras:
-                key = (number > 0, pin.name, pin.version, pin.extra)
-                rows.setdefault(key, {})[python] = pin
-    groups: list[dict[str, object]] = []
-    for (_, name, version, extra), pins in sorted(rows.items()):
-        tests = [f'python_version == "{python.removesuffix("t")}"' for python in pins]
-        group: dict[str, object] = {
-            "name": name,
-            "version": version,
-            "extra": extra,
-            "marker": "" if len(tests) == len(targets) else " or ".join(tests),
-            "pins": sorted(set(pins.values())),
-        }
-        groups.append(group)
-    return groups

@@ -9,9 +9,9 @@ import mimetypes
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import filelock
@@ -21,8 +21,6 @@ from repack.console import Progress
 from repack.errors import InputError, OutputError, RepackError, UsageError, redact
 
 _CHUNK = 1 << 20
-#: Objects on their way; whoever is killed leaves one, for a rule of the bucket to clear away.
-_INCOMING = ".incoming/"
 _Tag = dict[str, str]
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 _BUCKET_HINT = (
@@ -65,19 +63,16 @@ class Folder:
         """Return the SHA-256 of the content in hex; InputError where there is no such file."""
         return files.sha256_of(self._path / key)
 
-    def write(self, key: str, content: bytes, tag: _Tag) -> None:
+    def write(self, key: str, content: bytes, _: _Tag) -> None:
         """Make this the content at once."""
-        del tag
-        with self._replacing(key) as stream:
-            stream.write(content)
+        self._write(key, [content])
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Make the file a copy of `source`.
 
         A link would be cheaper, and change with what it links to: `cp` writes into the old file.
         """
-        with self._replacing(key) as stream:
-            stream.writelines(_read_checked(source, sha256))
+        self._write(key, _read_checked(source, sha256))
 
     def delete(self, key: str) -> None:
         """Remove the file; it may be gone already."""
@@ -91,23 +86,19 @@ class Folder:
             self._make_folder(self._path)
             lock = filelock.FileLock(path, mode=self._mode() & 0o666)
             with progress.task(f"Locking {self.name}"):
-                lock.acquire()
+                held = lock.acquire()
         except OSError as error:
             raise files.not_written(path, error) from error
-        try:
+        with held:
             for folder in (self._path, *self._path.iterdir()):
                 files.sweep(folder)
             yield
-        finally:
-            lock.release()
 
-    @contextlib.contextmanager
-    def _replacing(self, key: str) -> Iterator[BinaryIO]:
-        """Give a stream whose content becomes the file's when the block ends well."""
+    def _write(self, key: str, chunks: Iterable[bytes]) -> None:
         path = self._path / key
         self._make_folder(path.parent)
         with files.replacing(path) as stream:
-            yield stream
+            stream.writelines(chunks)
             # Some mounts (FAT, SMB) keep no modes.
             with contextlib.suppress(PermissionError):
                 Path(stream.name).chmod(self._mode() & 0o666 | 0o600)
@@ -162,8 +153,7 @@ class Bucket:
         """Return the size of every object under the URL, by its key."""
         with self._faults(""):
             rows = [row for rows in self._obstore.list(self._store) for row in rows]
-        sizes = {row["path"]: row["size"] for row in rows}
-        return {key: sizes[key] for key in sorted(sizes) if not key.startswith(".")}
+        return dict(sorted((it["path"], it["size"]) for it in rows if it["path"][0] != "."))
 
     def read(self, key: str) -> tuple[bytes | None, _Tag]:
         """Return the content, and what tells it from any other; None and nothing for none."""
@@ -197,31 +187,31 @@ class Bucket:
         """Put the file where there is none, and where there is one see that it is the same.
 
         In parts, so that it need not be in memory, and under another name first, because what
-        comes in parts cannot be made to depend on there being no object.
+        comes in parts cannot be made to depend on there being no object. Whoever is killed leaves
+        one below `.incoming/`, for a rule of the bucket to clear away.
         """
-        temporary = f"{_INCOMING}{uuid.uuid4().hex}"
+        incoming = f".incoming/{uuid.uuid4().hex}"
         content = _read_checked(source, sha256)
         with self._faults(key):
             try:
                 self._obstore.put(
-                    self._store, temporary, content, attributes=_attributes(key), max_concurrency=3
+                    self._store, incoming, content, attributes=_attributes(key), max_concurrency=3
                 )
-                self._obstore.copy(self._store, temporary, key, overwrite=False)
+                self._obstore.copy(self._store, incoming, key, overwrite=False)
             except self._obstore.exceptions.AlreadyExistsError:
                 if self.sha256(key) != sha256:
                     raise other_bytes(source, self.name) from None
             finally:
                 with contextlib.suppress(Exception):
-                    self._obstore.delete(self._store, temporary)
+                    self._obstore.delete(self._store, incoming)
 
     def delete(self, key: str) -> None:
         """Remove the object; it may be gone already."""
         with self._faults(key), contextlib.suppress(FileNotFoundError):
             self._obstore.delete(self._store, key)
 
-    def hold_lock(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    def hold_lock(self, _: Progress) -> contextlib.AbstractContextManager[None]:
         """Do nothing: a bucket has no locks, and needs none."""
-        del progress
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
@@ -245,6 +235,22 @@ class Bucket:
 Place = Folder | Bucket
 
 
+def open_place(text: str) -> Place:
+    """Return the folder, which need not be there yet, or the bucket that `text` names."""
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return Folder(Path(text))
+    if scheme not in _SCHEMES or urlsplit(text).password is not None:
+        hint = "name a folder, or a bucket without a password: s3://, gs://, az://"
+        raise UsageError("is no place for an index", code="bad-url", file=text, hint=hint)
+    try:
+        return Bucket(text)
+    except ImportError:
+        message = "obstore is not installed, or boto3, which reads AWS_PROFILE"
+        hint = "python -m pip install obstore, and boto3 where AWS_PROFILE is set"
+        raise UsageError(message, code="driver-missing", file=text, hint=hint) from None
+
+
 def update(place: Place, key: str, change: Callable[[bytes | None], bytes]) -> bool:
     """Write what `change` makes of the content; return whether it was another.
 
@@ -261,25 +267,6 @@ def update(place: Place, key: str, change: Callable[[bytes | None], bytes]) -> b
 def replace(place: Place, key: str, content: bytes) -> bool:
     """Write the content, as `update` does."""
     return update(place, key, lambda _: content)
-
-
-def open_place(text: str) -> Place:
-    """Return the folder, which need not be there yet, or the bucket that `text` names."""
-    scheme, mark, _ = text.partition("://")
-    if not mark:
-        return Folder(Path(text))
-    if scheme not in _SCHEMES or urlsplit(text).password is not None:
-        hint = "name a folder, or a bucket without a password: s3://, gs://, az://"
-        raise UsageError("is no place for an index", code="bad-url", file=text, hint=hint)
-    try:
-        return Bucket(text)
-    except ImportError:
-        raise UsageError(
-            "obstore is not installed, or boto3, which reads AWS_PROFILE",
-            code="driver-missing",
-            file=text,
-            hint="python -m pip install obstore, and boto3 where AWS_PROFILE is set",
-        ) from None
 
 
 def other_bytes(file: object, place: str) -> InputError:
@@ -312,5 +299,4 @@ def _raise_unreadable(error: OSError) -> None:
 
 def _attributes(key: str) -> dict[str, str]:
     """Return the media type, without which a browser and pip take no page for a page."""
-    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-    return {"Content-Type": kind}
+    return {"Content-Type": mimetypes.guess_type(key)[0] or "application/octet-stream"}

@@ -1,4 +1,4 @@
-"""Changes a static index so that whoever reads it meanwhile finds all that a page tells of.
+"""Changes and checks a static index; whoever reads it meanwhile finds all that a page tells of.
 
 Files come first, then their metadata, then the JSON page of the project, then all pages that follow
 from it. A removal goes the other way. Whoever is killed on the way leaves files that no page lists
@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import msgspec
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -20,16 +20,22 @@ from packaging.version import Version
 
 from repack.config import source_date_epoch
 from repack.console import Progress
-from repack.errors import InputError, OutputError, UsageError, quote_name
+from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, redact_url
+from repack.fetch.http import make_session
 from repack.index.place import Place, other_bytes, replace, update
-from repack.index.project import (
+from repack.index.simple import (
+    HTML,
     JSON,
     METADATA,
+    PAGE_TYPES,
     File,
     Hashes,
+    Link,
+    Web,
     derive_pages,
     format_project,
     list_files,
+    read_links,
     read_project,
     read_projects,
 )
@@ -41,6 +47,8 @@ from repack.wheel.reader import Wheel, read_wheel
 _ROUNDS = 50
 #: Returns what the files of a project of that name become.
 _Change = Callable[[str, Sequence[File]], Iterable[File]]
+_PUBLISH_HINT = "publish it again: it is restored; in a bucket, delete it first"
+_SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (docs: web.config)"
 
 
 class Offer(NamedTuple):
@@ -49,17 +57,6 @@ class Offer(NamedTuple):
     file: File
     path: Path
     metadata: bytes
-
-
-class Result(NamedTuple):
-    """What was done to one file: "added", "there already", "restored", "yanked", "removed", ..."""
-
-    project: str
-    version: str
-    filename: str
-    what: str
-    sha256: str
-    size: int
 
 
 # What is published
@@ -92,31 +89,27 @@ def read_offers(
 
 def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
     """Return the wheel as a file of an index, uploaded now or at SOURCE_DATE_EPOCH."""
-    name = wheel.path.name
-    built = [it for it in record.wheels if it.filename == name] if record else []
-    for it in built:
-        check_built(wheel.path, wheel.sha256, it)
+    note = ""
+    for built in record.wheels if record else ():
+        if record and built.filename == wheel.path.name:
+            check_built(wheel.path, wheel.sha256, built)
+            stub = " with stand-ins for the driver" if record.driver_stub else ""
+            seen = ", ".join(f"{it.status} on Python {it.python}" for it in built.seen)
+            note = f"CUDA {record.source.cuda or 'unknown'}, mode {record.mode}{stub}: {seen}"
     epoch = source_date_epoch()
     time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     metadata = Hashes(sha256=hashlib.sha256(wheel.metadata).hexdigest())
     return File(
-        filename=name,
-        url=quote(name),
+        filename=wheel.path.name,
+        url=quote(wheel.path.name),
         hashes=Hashes(sha256=wheel.sha256),
         size=wheel.size,
         upload_time=time.strftime("%Y-%m-%dT%H:%M:%SZ"),
         requires_python=wheel.requires_python,
         core_metadata=metadata,
         dist_info_metadata=metadata,
-        note=_describe_build(record, built[0]) if record and built else "",
+        note=note,
     )
-
-
-def _describe_build(record: BuildRecord, built: WheelRecord) -> str:
-    """Return what people may want to know of a wheel that was built."""
-    stub = " with stand-ins for the driver" if record.driver_stub else ""
-    seen = ", ".join(f"{seen.status} on Python {seen.python}" for seen in built.seen)
-    return f"CUDA {record.source.cuda or 'unknown'}, mode {record.mode}{stub}: {seen}"
 
 
 def check_built(path: Path, sha256: str, built: WheelRecord) -> None:
@@ -134,62 +127,103 @@ def check_built(path: Path, sha256: str, built: WheelRecord) -> None:
 # Changes of an index
 
 
-def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> list[Result]:
-    """Add the wheels; nothing is written where one of them is refused."""
+def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> dict[str, str]:
+    """Add the wheels, and return what was done to each; none where one of them is refused."""
     with place.hold_lock(progress):
         files, sizes = list_files(read_projects(place)), place.sizes()
         actions = [_compare(offer, files.get(offer.file.key), place, sizes) for offer in offers]
         for offer, action in zip(offers, actions, strict=True):
-            _put(offer, action, place, progress)
+            key = offer.file.key
+            if action == "restored" and not place.near:
+                place.delete(key)
+            if action != "there already":
+                with progress.task(f"Publishing {offer.path.name}", total=offer.file.size) as task:
+                    place.put(key, offer.path, offer.file.sha256)
+                    task.advance(offer.file.size)
+            replace(place, key + METADATA, offer.metadata)
         _settle(place, {offer.file.project for offer in offers}, partial(_add, offers, place.name))
-    return [make_result(offer.file, action) for offer, action in zip(offers, actions, strict=True)]
+    return {offer.path.name: action for offer, action in zip(offers, actions, strict=True)}
 
 
-def make_result(file: File, what: str) -> Result:
-    """Return what was done to a file."""
-    return Result(file.project, str(file.version), file.filename, what, file.sha256, file.size)
+def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str, int]) -> str:
+    """Return what publishing the offer does; InputError for other bytes, on a page or on none.
+
+    Far away a file is known by its size.
+    """
+    file, key = offer.file, offer.file.key
+    is_there = sizes.get(key) == file.size and (not place.near or place.sha256(key) == file.sha256)
+    if listed.sha256 != file.sha256 if listed else key in sizes and not is_there:
+        raise other_bytes(offer.path, place.name)
+    if listed is None:
+        return "added"
+    return "there already" if is_there else "restored"
 
 
-def yank(
-    place: Place, version: Version, reason: str | None, project: str, progress: Progress
-) -> list[Result]:
-    """Yank a version for that reason, or, for None, take that back."""
-    yanked = False if reason is None else reason or True
+def _add(offers: Iterable[Offer], place: str, name: str, current: Iterable[File]) -> Iterable[File]:
+    """Return the files with what is offered; what is there keeps its time and its yanking."""
+    files = {file.filename: file for file in current}
+    for offer in (offer for offer in offers if offer.file.project == name):
+        file, old = offer.file, files.get(offer.file.filename)
+        if old is not None:
+            if old.sha256 != file.sha256:
+                raise other_bytes(offer.path, place)
+            # A folder of wheels alone, published once more, knows nothing of what a build saw.
+            file = msgspec.structs.replace(
+                file, upload_time=old.upload_time, yanked=old.yanked, note=file.note or old.note
+            )
+        files[file.filename] = file
+    return files.values()
+
+
+def change_version(
+    place: Place, version: Version, project: str, progress: Progress, *, yanked: bool | str | None
+) -> list[str]:
+    """Yank a version (for a reason), take that back (False) or take its files out (None).
+
+    Returns the names of its files. They leave the pages first, so that no page tells of what is
+    gone. What an earlier removal, or a publish, has left when it was killed goes as well.
+    """
 
     def change(_: str, files: Sequence[File]) -> Iterable[File]:
         for file in files:
-            is_meant = file.version == version
-            yield msgspec.structs.replace(file, yanked=yanked) if is_meant else file
+            if file.version != version:
+                yield file
+            elif yanked is not None:
+                yield msgspec.structs.replace(file, yanked=yanked)
 
+    if place.read(JSON)[0] is None:
+        raise _no_index(place.name)
     with place.hold_lock(progress):
-        files = list_files(read_projects(place))
-        name, keys = _choose_files(files, version, project)
+        listed = list_files(read_projects(place))
+        known = listed.keys() if yanked is not None else {*listed, *place.sizes()}
+        name, keys = _choose_files(known, version, project)
         _settle(place, [name], change)
-    action = "no longer yanked" if reason is None else "yanked"
-    return [
-        make_result(files[key], "unchanged" if files[key].yanked == yanked else action)
-        for key in keys
-    ]
-
-
-def remove(place: Place, version: Version, project: str, progress: Progress) -> list[Result]:
-    """Take a version's files out: from the pages first, so that no page tells of what is gone.
-
-    What an earlier removal, or a publish, has left when it was killed goes as well.
-    """
-    with place.hold_lock(progress):
-        files = list_files(read_projects(place))
-        name, keys = _choose_files({*files, *place.sizes()}, version, project)
-        _settle(place, [name], lambda _, files: (it for it in files if it.version != version))
-        for key in keys:
+        for key in keys if yanked is None else ():
             place.delete(key + METADATA)
             place.delete(key)
-    return [
-        make_result(files[key], "removed")
-        if key in files
-        else Result(name, str(version), key.rpartition("/")[2], "removed", "", 0)
-        for key in keys
-    ]
+    return [key.rpartition("/")[2] for key in keys]
+
+
+def _choose_files(keys: Iterable[str], version: Version, project: str) -> tuple[str, list[str]]:
+    """Return the project that is named, or the only one with that version, and its wheels' keys."""
+    known: dict[tuple[str, Version], list[str]] = {}
+    for key in sorted(keys):
+        folder, _, filename = key.rpartition("/")
+        with contextlib.suppress(InvalidWheelFilename):
+            name, its_version, _, _ = parse_wheel_filename(filename)
+            if name == folder:
+                known.setdefault((name, its_version), []).append(key)
+    wanted = canonicalize_name(project)
+    names = [name for name, it in sorted(known) if it == version and wanted in {"", name}]
+    if len(names) > 1:
+        message = f"several projects have {version}: {', '.join(names)}"
+        raise UsageError(message, hint="name one with --project")
+    if not names:
+        where = f" of {quote_name(project)}" if project else ""
+        message = f"the index has no version {version}{where}"
+        hint = f"it has {', '.join(f'{name} {it}' for name, it in sorted(known)) or 'nothing'}"
+        raise InputError(message, code="no-version", hint=hint)
+    return names[0], known[names[0], version]
 
 
 def _settle(place: Place, names: Collection[str], change: _Change) -> None:
@@ -215,74 +249,102 @@ def _settle(place: Place, names: Collection[str], change: _Change) -> None:
     raise OutputError("others change it all the time", code="locked", file=place.name, hint=hint)
 
 
-def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str, int]) -> str:
-    """Return what publishing the offer does; InputError for other bytes, on a page or on none.
+# Checks
 
-    Far away a listed file is known by its size.
+
+class Fault(msgspec.Struct, frozen=True, order=True):
+    """What is wrong with a file, under a code that stays, and what cures it."""
+
+    file: str
+    code: str
+    message: str
+    hint: str
+
+
+def check_place(place: Place, progress: Progress, tries: int = 3) -> dict[str, Any]:
+    """Return what is wrong with the index; nothing is written, and nobody kept from publishing.
+
+    "files" is how many were compared, "unlisted" are those that no page lists. Where somebody
+    publishes meanwhile it is looked again, up to `tries` times.
     """
-    expected = offer.file.sha256
-    is_near = place.near and offer.file.key in sizes
-    actual = place.sha256(offer.file.key) if is_near else expected
-    if (listed.sha256 if listed else actual) != expected:
-        raise other_bytes(offer.path, place.name)
-    if listed is None:
-        return "added"
-    is_whole = sizes.get(offer.file.key) == offer.file.size and actual == expected
-    return "there already" if is_whole else "restored"
+    pages = _read_pages(place)
+    if not pages:
+        raise _no_index(place.name)
+    projects = read_projects(place)
+    files = list_files(projects)
+    links = [
+        Link(key, it.filename, it.sha256, it.core_metadata.sha256) for key, it in files.items()
+    ]
+    faults = _check_files(links, place.sha256, _PUBLISH_HINT, progress)
+    for key, content in derive_pages(projects).items():
+        if pages.get(key) != content:
+            message = "it is not what the JSON pages say"
+            faults.append(Fault(key, "page-differs", message, _PUBLISH_HINT))
+    if faults and tries > 1 and pages != _read_pages(place):
+        return check_place(place, progress, tries - 1)
+    wheels = {key for key in place.sizes() if key.endswith(".whl")}
+    return {
+        "index": place.name,
+        "files": len(files),
+        "faults": sorted(faults),
+        "unlisted": sorted(wheels - files.keys()),
+    }
 
 
-def _put(offer: Offer, action: str, place: Place, progress: Progress) -> None:
-    """Put one file and its metadata in place."""
-    if action == "restored" and not place.near:
-        place.delete(offer.file.key)
-    if action != "there already":
-        with progress.task(f"Publishing {offer.file.filename}", total=offer.file.size) as task:
-            place.put(offer.file.key, offer.path, offer.file.sha256)
-            task.advance(offer.file.size)
-    replace(place, offer.file.key + METADATA, offer.metadata)
+def _read_pages(place: Place) -> dict[str, bytes | None]:
+    return {key: place.read(key)[0] for key in place.sizes() if key.endswith((HTML, JSON))}
 
 
-def _add(offers: Iterable[Offer], place: str, name: str, current: Iterable[File]) -> Iterable[File]:
-    """Return the files with what is offered; what is there keeps its time and its yanking."""
-    files = {file.filename: file for file in current}
-    for offer in (offer for offer in offers if offer.file.project == name):
-        file, old = offer.file, files.get(offer.file.filename)
-        if old is not None:
-            if old.sha256 != file.sha256:
-                raise other_bytes(offer.path, place)
-            # A folder of wheels alone, published once more, knows nothing of what a build saw.
-            file = msgspec.structs.replace(
-                file, upload_time=old.upload_time, yanked=old.yanked, note=file.note or old.note
-            )
-        files[file.filename] = file
-    return files.values()
+def check_url(url: str, progress: Progress) -> dict[str, Any]:
+    """Return what is wrong with the index that is served at a URL, as pip and uv would see it."""
+    root = url.rstrip("/") + "/"
+    faults: list[Fault] = []
+    with make_session() as session:
+        web = Web(session, progress)
+        page = web.read_page(root)
+        if page is None:
+            raise _no_index(root)
+        pages = {root: page} | {it.url: web.read_page(it.url) for it in read_links(page)}
+        for where, page in pages.items():
+            file = redact_url(where)
+            if page is None:
+                faults.append(Fault(file, "missing-page", "is listed, and not there", _SERVER_HINT))
+            elif page.kind not in PAGE_TYPES:
+                message = f"is served as {page.kind or 'nothing'}, which pip takes for no page"
+                faults.append(Fault(file, "media-type", message, _SERVER_HINT))
+        del pages[root]
+        files = [file for page in pages.values() if page for file in read_links(page)]
+        faults += _check_files(files, web.hash_file, _SERVER_HINT, progress)
+    return {
+        "index": redact_url(root),
+        "files": len(files),
+        "faults": sorted(faults),
+        "unlisted": [],
+    }
 
 
-def _choose_files(
-    keys: Collection[str], version: Version, project: str
-) -> tuple[str, Sequence[str]]:
-    """Return the project that is named, or the only one with that version, and its wheels' keys."""
-    versions = {key: _read_key(key) for key in sorted(keys)}
-    wanted = canonicalize_name(project)
-    names = sorted(
-        {name for name, it in versions.values() if it == version and wanted in {"", name}}
-    )
-    if len(names) > 1:
-        message = f"several projects have {version}: {', '.join(names)}"
-        raise UsageError(message, hint="name one with --project")
-    if not names:
-        has = sorted({row for row in versions.values() if row[1]})
-        where = f" of {quote_name(project)}" if project else ""
-        message = f"the index has no version {version}{where}"
-        hint = f"it has {', '.join(f'{name} {it}' for name, it in has) or 'nothing'}"
-        raise InputError(message, code="no-version", hint=hint)
-    return names[0], [key for key in versions if versions[key] == (names[0], version)]
+def _no_index(where: str) -> InputError:
+    return InputError("there is no index", code="no-index", file=where)
 
 
-def _read_key(key: str) -> tuple[str, Version | None]:
-    """Return the project and the version of a wheel in its folder; no version for what is none."""
-    folder, _, filename = key.rpartition("/")
-    with contextlib.suppress(InvalidWheelFilename):
-        name, version, _, _ = parse_wheel_filename(filename)
-        return name, version if name == folder else None
-    return folder, None
+def _check_files(
+    links: Iterable[Link], hash_file: Callable[[str], str], hint: str, progress: Progress
+) -> list[Fault]:
+    """Return what is wrong with the files and their metadata, as far as the pages tell of them."""
+    faults = []
+    for link in links:
+        expected = {link.url: link.sha256}
+        if link.metadata is not None:
+            expected[link.url + METADATA] = link.metadata
+        for url, sha256 in expected.items():
+            file = unquote(redact_url(url))
+            try:
+                with progress.task(f"Checking {file}"):
+                    actual = hash_file(url)
+            except RepackError as error:
+                faults.append(Fault(file, error.code, error.what, hint))
+                continue
+            if sha256 not in {"", actual}:
+                message = f"its SHA-256 is {actual}, the page says {sha256}"
+                faults.append(Fault(file, "damaged", message, hint))
+    return faults

@@ -1,28 +1,34 @@
-"""An index as those who install from it see it: pages as HTML (PEP 503) or JSON (PEP 691).
+"""The pages of an index: those that we write, and those that a server shows.
 
-And whether all that its pages tell of is there.
+Ours are JSON (PEP 691, 700, 714, 592), and HTML for pip and people. A project's JSON page is its
+state: upload times and yanking stand nowhere else. All other pages follow from those. Keys with a
+leading underscore are the index's own (PEP 691).
 """
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urldefrag, urljoin, urlsplit
 
 import msgspec
 import requests
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from repack.console import Progress
-from repack.errors import FetchError, InputError, RepackError, redact_url
-from repack.fetch.http import explain, get, make_session
+from repack.errors import FetchError, InputError
+from repack.fetch.http import explain, get
 from repack.index.place import Place
-from repack.index.project import HTML, JSON, METADATA, derive_pages, list_files, read_projects
+from repack.pages import render_template
+from repack.plan import format_megabytes
 
+HTML, JSON, METADATA = "index.html", "index.json", ".metadata"
+_META = {"api-version": "1.1"}
 _JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 #: What pip takes for a page of an index.
 PAGE_TYPES = frozenset({_JSON_TYPE, "application/vnd.pypi.simple.v1+html", "text/html"})
-NO_PAGE = "is no page of the Simple API"
 _HEADERS = {
     "Accept": f"{_JSON_TYPE}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
     # A cache on the way may hold the page of before the upload.
@@ -30,8 +36,152 @@ _HEADERS = {
 }
 _CHUNK = 1 << 20
 _ACCOUNT_HINT = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
-_PUBLISH_HINT = "publish it again: it is restored; in a bucket, delete it first"
-_SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (docs: web.config)"
+INDEX_HINT = "say where pip installs from: --index-url URL, or publish.index-url"
+_Page = TypeVar("_Page", bound=msgspec.Struct)
+
+
+# Pages that we write
+
+
+class Hashes(msgspec.Struct, frozen=True):
+    """The hashes of a file, by algorithm."""
+
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
+    """One wheel, as PEP 691 has it; the two names of its metadata's hash are PEP 714's.
+
+    `note` tells people what its build was and saw.
+    """
+
+    filename: Annotated[str, msgspec.Meta(pattern=r"^[^/\\]+\.whl\Z")]
+    url: str
+    hashes: Hashes
+    size: int
+    upload_time: str
+    core_metadata: Hashes
+    dist_info_metadata: Hashes
+    requires_python: str = ""
+    yanked: bool | str = False
+    note: str = msgspec.field(default="", name="_note")
+
+    @property
+    def project(self) -> str:
+        """The normalised name that the file name says."""
+        return parse_wheel_filename(self.filename)[0]
+
+    @property
+    def version(self) -> Version:
+        """The version that the file name says."""
+        return parse_wheel_filename(self.filename)[1]
+
+    @property
+    def key(self) -> str:
+        """Where an index has it."""
+        return f"{self.project}/{self.filename}"
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file."""
+        return self.hashes.sha256
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A project by its normalised name, and its files, sorted by version and name."""
+
+    name: str
+    versions: tuple[str, ...]
+    files: tuple[File, ...]
+    meta: dict[str, str]
+
+
+class _Root(msgspec.Struct, frozen=True, kw_only=True):
+    """The page of all projects."""
+
+    projects: tuple[dict[str, str], ...]
+    meta: dict[str, str]
+
+
+def read_projects(place: Place) -> dict[str, Project]:
+    """Return the projects by name; InputError where pages are somebody else's."""
+    keys = place.sizes()
+    projects = {}
+    for key in keys:
+        name, _, filename = key.rpartition("/")
+        where = f"{place.name}/{key}"
+        if "/" in name or name != canonicalize_name(name):
+            continue
+        if filename == HTML and f"{key.removesuffix(HTML)}{JSON}" not in keys:
+            raise _foreign_page(where, "there is no index.json beside it")
+        if filename == JSON and (content := place.read(key)[0]) is not None:
+            if name:
+                projects[name] = read_project(content, name, where)
+            else:
+                _decode(content, _Root, where)
+    return projects
+
+
+def read_project(content: bytes, name: str, where: str) -> Project:
+    """Return the project whose JSON page this is; InputError where publish did not write it."""
+    project = _decode(content, Project, where)
+    try:
+        names = {project.name, *(file.project for file in project.files)}
+    except ValueError as error:
+        raise _foreign_page(where, str(error)) from None
+    if names != {name} or any(file.url != quote(file.filename) for file in project.files):
+        raise _foreign_page(where, f"it lists what does not lie beside it, or is not of {name}")
+    return project
+
+
+def _decode(content: bytes, kind: type[_Page], where: str) -> _Page:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise _foreign_page(where, str(error)) from None
+
+
+def _foreign_page(where: str, reason: str) -> InputError:
+    hint = "name another folder, or move that page away"
+    message = f"is not what publish leaves: {reason}"
+    return InputError(message, code="foreign-index", file=where, hint=hint)
+
+
+def list_files(projects: Mapping[str, Project]) -> dict[str, File]:
+    """Return the files that the pages list, by their keys."""
+    return {file.key: file for project in projects.values() for file in project.files}
+
+
+def format_project(name: str, files: Iterable[File]) -> bytes:
+    """Return the JSON page of the project of these files."""
+    ordered = tuple(sorted(files, key=lambda file: (file.version, file.filename)))
+    versions = tuple(map(str, sorted({file.version for file in ordered})))
+    return _format_json(Project(name=name, versions=versions, files=ordered, meta=_META))
+
+
+def derive_pages(projects: Mapping[str, Project]) -> dict[str, bytes]:
+    """Return the pages that follow from the projects' own, in the order to write them in."""
+    names = [name for name, project in sorted(projects.items()) if project.files]
+    root = _Root(projects=tuple({"name": name} for name in names), meta=_META)
+    return {
+        **{f"{name}/{HTML}": _format_html(name, it.files) for name, it in sorted(projects.items())},
+        JSON: _format_json(root),
+        HTML: _format_html("Packages", names=names),
+    }
+
+
+def _format_json(page: Project | _Root) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(page, order="sorted"), indent=1) + b"\n"
+
+
+def _format_html(title: str, files: Sequence[File] = (), names: Sequence[str] = ()) -> bytes:
+    """Return a page of links for pip, which tells people what there is."""
+    values = {"title": title, "files": files[::-1], "names": names, "meta": _META}
+    filters = {"megabytes": format_megabytes}
+    return render_template("index.html.jinja", values, filters=filters).encode()
+
+
+# Pages that a server shows
 
 
 class Account(NamedTuple):
@@ -42,14 +192,6 @@ class Account(NamedTuple):
     password: str = ""
     cacert: str = ""
     client_cert: str = ""
-
-    def at(self, url: str) -> str:
-        """Return a URL with name and password in it, where it is of the host they are for."""
-        if not self.username or origin(url) != origin(self.url):
-            return url
-        scheme, mark, rest = url.partition("://")
-        secrets = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}"
-        return f"{scheme}{mark}{secrets}@{rest}"
 
 
 class Page(NamedTuple):
@@ -122,162 +264,60 @@ def origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
-def read_links(page: Page) -> Iterator[Link]:
-    """Yield the files, or the projects, that a page lists."""
-    if page.kind.endswith("json"):
-        yield from _read_json(page)
-        return
-    for attributes in _read_anchors(page.content):
-        url, fragment = urldefrag(urljoin(page.url, attributes["href"]))
+def no_page(url: str) -> FetchError:
+    """Return the error for what is served where a page of an index should be."""
+    return FetchError("is no page of the Simple API", code="index-page", file=url, hint=INDEX_HINT)
+
+
+def read_links(page: Page) -> list[Link]:
+    """Return the files, or the projects, that a page lists."""
+    if not page.kind.endswith("json"):
+        return _Anchors(page).links
+    try:
+        document = msgspec.json.decode(page.content, type=dict[str, Any])
+        if "projects" in document:
+            return [Link(urljoin(page.url, it["name"] + "/")) for it in document["projects"]]
+        return [_read_file(page.url, file) for file in document["files"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise no_page(page.url) from None
+
+
+def _read_file(base: str, file: Mapping[str, Any]) -> Link:
+    announced = file.get("core-metadata", file.get("dist-info-metadata", False))
+    metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
+    return Link(
+        url=urldefrag(urljoin(base, file["url"]))[0],
+        filename=file["filename"],
+        sha256=(file.get("hashes") or {}).get("sha256", "").lower(),
+        metadata=metadata if announced else None,
+    )
+
+
+class _Anchors(HTMLParser):
+    """The links of a page, a `<base>` applied to their addresses."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self._base = page.url
+        self.links: list[Link] = []
+        self.feed(page.content.decode("utf-8", "replace"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep a link."""
+        attributes = {name: value or "" for name, value in attrs}
+        if "href" not in attributes or tag not in {"a", "base"}:
+            return
+        url, fragment = urldefrag(urljoin(self._base, attributes["href"]))
+        if tag == "base":
+            self._base = url
+            return
         hashes = {name.lower(): value for name, value in parse_qsl(fragment)}
         metadata = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
-        yield Link(
+        link = Link(
             url=url,
             filename=unquote(urlsplit(url).path.rpartition("/")[2]),
             sha256=hashes.get("sha256", "").lower(),
             metadata=None if metadata is None else metadata.partition("sha256=")[2],
         )
-
-
-def _read_json(page: Page) -> Iterator[Link]:
-    try:
-        document = msgspec.json.decode(page.content, type=dict[str, Any])
-        if "projects" in document:
-            for project in document["projects"]:
-                yield Link(url=urljoin(page.url, project["name"] + "/"))
-            return
-        for file in document["files"]:
-            announced = file.get("core-metadata", file.get("dist-info-metadata", False))
-            metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
-            yield Link(
-                url=urldefrag(urljoin(page.url, file["url"]))[0],
-                filename=file["filename"],
-                sha256=(file.get("hashes") or {}).get("sha256", "").lower(),
-                metadata=metadata if announced else None,
-            )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        hint = "is publish.index-url what pip installs from?"
-        raise FetchError(NO_PAGE, code="index-page", file=page.url, hint=hint) from None
-
-
-def _read_anchors(content: bytes) -> list[dict[str, str]]:
-    """Return the attributes of each link of a page, a `<base>` applied to their addresses."""
-    parser = _Anchors()
-    parser.feed(content.decode("utf-8", "replace"))
-    parser.close()
-    return parser.links
-
-
-class _Anchors(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self._base = ""
-        self.links: list[dict[str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep a link."""
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "a" and "href" in attributes:
-            attributes["href"] = urljoin(self._base, attributes["href"])
-            self.links.append(attributes)
-        elif tag == "base":
-            self._base = attributes.get("href", "")
-
-
-# Checks
-
-
-class Fault(msgspec.Struct, frozen=True, order=True):
-    """What is wrong with a file, under a code that stays, and what cures it."""
-
-    file: str
-    code: str
-    message: str
-    hint: str
-
-
-class CheckResult(msgspec.Struct, frozen=True):
-    """How many files were compared, what is wrong, and the keys of files that no page lists."""
-
-    index: str
-    files: int
-    faults: list[Fault]
-    unlisted: list[str]
-
-
-def check_place(place: Place, progress: Progress, tries: int = 3) -> CheckResult:
-    """Return what is wrong with the index; nothing is written, and nobody kept from publishing.
-
-    Where somebody publishes meanwhile it is looked again, up to `tries` times.
-    """
-    pages = _read_pages(place)
-    if not pages:
-        raise InputError("there is no index", code="no-index", file=place.name)
-    projects = read_projects(place)
-    files = list_files(projects)
-    faults = []
-    for key, file in files.items():
-        with progress.task(f"Checking {file.filename}", total=file.size):
-            faults += _check_file(key, file.sha256, place.sha256)
-            faults += _check_file(key + METADATA, file.core_metadata.sha256, place.sha256)
-    for key, content in derive_pages(projects).items():
-        # Another version of repack may have written all but the links otherwise.
-        read: Callable[[bytes], object] = _read_anchors if key.endswith(HTML) else bytes
-        if read(pages.get(key, b"")) != read(content):
-            message = "it is not what the JSON pages say"
-            faults.append(Fault(key, "page-differs", message, _PUBLISH_HINT))
-    if faults and tries > 1 and pages != _read_pages(place):
-        return check_place(place, progress, tries - 1)
-    wheels = {key for key in place.sizes() if key.endswith(".whl")}
-    return CheckResult(place.name, len(files), sorted(faults), sorted(wheels - files.keys()))
-
-
-def _read_pages(place: Place) -> dict[str, bytes]:
-    keys = [key for key in place.sizes() if key.endswith((HTML, JSON))]
-    return {key: place.read(key)[0] or b"" for key in keys}
-
-
-def check_url(url: str, progress: Progress) -> CheckResult:
-    """Return what is wrong with the index that is served at a URL, as pip and uv would see it."""
-    root = url.rstrip("/") + "/"
-    with make_session() as session:
-        web = Web(session, progress)
-        page = web.read_page(root)
-        if page is None:
-            raise InputError("there is no index", code="no-index", file=root)
-        faults = _check_page(root, page)
-        files: list[Link] = []
-        for link in read_links(page):
-            page = web.read_page(link.url)
-            faults += _check_page(link.url, page)
-            files += read_links(page) if page else ()
-        for file in files:
-            with progress.task(f"Checking {file.filename}"):
-                faults += _check_file(file.url, file.sha256, web.hash_file)
-                if file.metadata is not None:
-                    faults += _check_file(file.url + METADATA, file.metadata, web.hash_file)
-    return CheckResult(redact_url(root), len(files), sorted(faults), [])
-
-
-def _check_page(url: str, page: Page | None) -> list[Fault]:
-    """Return what is wrong with a listed page: there is none, or pip takes it for none."""
-    if page is None:
-        return [Fault(redact_url(url), "missing-page", "is listed, and not there", _SERVER_HINT)]
-    if page.kind not in PAGE_TYPES:
-        message = f"is served as {page.kind or 'nothing'}, which pip takes for no page of an index"
-        return [Fault(redact_url(page.url), "media-type", message, _SERVER_HINT)]
-    return []
-
-
-def _check_file(url: str, sha256: str, hash_file: Callable[[str], str]) -> list[Fault]:
-    """Return what is wrong with a file; "" stands for a hash that the page does not say."""
-    hint = _SERVER_HINT if "://" in url else _PUBLISH_HINT
-    file = unquote(redact_url(url))
-    try:
-        actual = hash_file(url)
-    except RepackError as error:
-        return [Fault(file, error.code, error.what, hint)]
-    if sha256 in {"", actual}:
-        return []
-    message = f"its SHA-256 is {actual}, the page says {sha256}"
-    return [Fault(file, "damaged", message, hint)]
+        self.links.append(link)

@@ -8,12 +8,11 @@ failure sends what lacks.
 import configparser
 import os
 import re
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from uv import find_uv_bin
 
@@ -23,8 +22,18 @@ from repack.fetch.http import make_session
 from repack.fetch.pip import trust_settings
 from repack.files import decode_text
 from repack.index.place import other_bytes
-from repack.index.publish import Offer, Result, make_result
-from repack.index.simple import NO_PAGE, PAGE_TYPES, Account, Link, Page, Web, origin, read_links
+from repack.index.publish import Offer
+from repack.index.simple import (
+    INDEX_HINT,
+    PAGE_TYPES,
+    Account,
+    Link,
+    Page,
+    Web,
+    no_page,
+    origin,
+    read_links,
+)
 from repack.process import run
 
 #: Seconds for one upload: gigabytes on a slow line.
@@ -33,6 +42,7 @@ _LONGEST = 4 * 3600.0
 _HEAD = 4096
 #: Seconds between the looks at a page that the server writes later, and between tries.
 _PAUSES = (1.0, 2.0, 4.0)
+_PASSING = re.compile("http-(408|429|5..)")
 #: Where indexes have their simple pages, seen from the URL that takes uploads: pypiserver, GitLab,
 #: Artifactory and Nexus; devpi; and those that have both at one place.
 _PLACES = ("simple/", "+simple/", "")
@@ -40,7 +50,6 @@ _AGAIN = (
     "look at --repository-url, TWINE_USERNAME and TWINE_PASSWORD; where it is too large, set "
     "publish.max-size to the server's limit; run again: only what lacks is sent"
 )
-_INDEX_HINT = "say where pip installs from: --index-url URL, or publish.index-url"
 
 
 def read_account(url: str | None, repository: str | None, config_file: Path | None) -> Account:
@@ -53,7 +62,16 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         url = os.environ.get("TWINE_REPOSITORY_URL")
         repository = os.environ.get("TWINE_REPOSITORY")
     path = config_file or Path("~/.pypirc").expanduser()
-    section = {} if url else _read_section(path, repository)
+    parser = configparser.RawConfigParser()
+    if not url:
+        try:
+            parser.read_string(decode_text(path.read_bytes()))
+        except (OSError, ValueError, configparser.Error) as error:
+            # The error's own words hold the line, and the line may hold a password.
+            message = f"cannot be read ({type(error).__name__})"
+            hint = "mend the file, or give --repository-url"
+            raise ConfigError(message, code="pypirc", file=path, hint=hint) from None
+    section = dict(parser[repository]) if repository and parser.has_section(repository) else {}
     place = url or section.get("repository", "")
     if not place:
         hint = "write [NAME] and `repository = URL` there, or give --repository-url"
@@ -72,17 +90,24 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
     )
 
 
-def _read_section(path: Path, name: str | None) -> Mapping[str, str]:
-    """Return the settings of the section of that name; {} where there is none."""
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read_string(decode_text(path.read_bytes()))
-    except (OSError, ValueError, configparser.Error) as error:
-        # The error's own words hold the line, and the line may hold a password.
-        message = f"cannot be read ({type(error).__name__})"
-        hint = "mend the file, or give --repository-url"
-        raise ConfigError(message, code="pypirc", file=path, hint=hint) from None
-    return dict(parser[name]) if name and parser.has_section(name) else {}
+def upload(
+    offers: Sequence[Offer], account: Account, index_url: str, progress: Progress
+) -> tuple[str, dict[str, str]]:
+    """Upload the wheels that the index has not; each is read back and compared.
+
+    Returns where the index is, with the account for uv, and what was done to each wheel.
+    """
+    with make_session() as session:
+        index = _find_index(Web(session, progress, account), index_url)
+        actions = {it.path.name: "there already" if index.has(it) else "added" for it in offers}
+        for offer in offers:
+            if actions[offer.path.name] == "added":
+                actions[offer.path.name] = _send(offer, index)
+    url = index.url
+    if account.username and origin(url) == origin(account.url):
+        secrets = f"{quote(account.username, safe='')}:{quote(account.password, safe='')}"
+        url = url.replace("://", f"://{secrets}@", 1)
+    return url, actions
 
 
 class _Index(NamedTuple):
@@ -109,37 +134,24 @@ class _Index(NamedTuple):
         links = {link.filename: link for link in read_links(page)}
         # It may be a form to log in, or an error as a page.
         if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
-            raise FetchError(NO_PAGE, code="index-page", file=page.url, hint=_INDEX_HINT)
-        if origin(page.url) != origin(self.url):
-            if self.is_seen:
-                return None
-            message = f"leads to {page.url}, so what the index has cannot be compared"
-            raise FetchError(message, code="redirect", file=url, hint=_INDEX_HINT)
-        return links.get(offer.file.filename)
+            raise no_page(page.url)
+        if origin(page.url) == origin(self.url):
+            return links.get(offer.path.name)
+        if self.is_seen:
+            return None
+        message = f"leads to {page.url}, so what the index has cannot be compared"
+        raise FetchError(message, code="redirect", file=url, hint=INDEX_HINT)
 
-    def has(self, offer: Offer) -> bool:
-        """Return whether it has the wheel; raises InputError where it has other bytes."""
+    def has(self, offer: Offer, *, is_sent: bool = False) -> bool:
+        """Return whether it has the wheel; raises InputError where it has other bytes.
+
+        What was sent is read back, whatever the page says of it.
+        """
         link = self.find(offer)
-        if link and offer.file.sha256 != (link.sha256 or self.web.hash_file(link.url)):
-            raise other_bytes(offer.file.filename, redact_url(self.url))
+        known = link.sha256 if link and not is_sent else ""
+        if link and offer.file.sha256 != (known or self.web.hash_file(link.url)):
+            raise other_bytes(offer.path.name, redact_url(self.url))
         return link is not None
-
-
-def upload(
-    offers: Sequence[Offer], account: Account, index_url: str, progress: Progress
-) -> tuple[str, list[Result], str]:
-    """Upload the wheels that the index has not; each is read back and compared.
-
-    Returns where the index is, what was done, and the same place with the account, for uv.
-    """
-    with make_session() as session:
-        index = _find_index(Web(session, progress, account), index_url)
-        actions = ["there already" if index.has(offer) else "added" for offer in offers]
-        for number, offer in enumerate(offers):
-            if actions[number] == "added":
-                actions[number] = _send(offer, index)
-    results = [make_result(it.file, what) for it, what in zip(offers, actions, strict=True)]
-    return redact_url(index.url), results, account.at(index.url)
 
 
 def _find_index(web: Web, index_url: str) -> _Index:
@@ -159,7 +171,7 @@ def _find_index(web: Web, index_url: str) -> _Index:
     if hidden_url:
         return _Index(web, hidden_url, is_seen=False)
     message = "no simple page of the index is found from there, so what it has cannot be compared"
-    raise FetchError(message, code="no-index-url", file=web.account.url, hint=_INDEX_HINT)
+    raise FetchError(message, code="no-index-url", file=web.account.url, hint=INDEX_HINT)
 
 
 def _is_simple(page: Page) -> bool:
@@ -171,47 +183,52 @@ def _is_simple(page: Page) -> bool:
 
 
 def _send(offer: Offer, index: _Index) -> str:
-    """Upload a wheel and read it back, and return what was done.
+    """Upload a wheel and return what was done, once the index serves its bytes.
 
-    After a refusal the index is asked whether it has it: each says so in words of its own.
+    After a refusal it is looked for as well: each index says in words of its own that it has it.
+    Some write their pages afterwards, and some faults pass.
     """
-    pauses = iter(_PAUSES)
-    while (failure := _run_uv(offer, index.web)) and not index.has(offer):
-        pause = next(pauses, None)
-        if pause is None or not re.fullmatch("http-(408|429|5..)", failure.code):
-            raise failure
+    failure: FetchError | None = None
+    for pause in (0.0, *_PAUSES):
         time.sleep(pause)
-    _check_uploaded(offer, index)
-    return "there already" if failure else "added"
+        if pause == 0 or failure:
+            failure = _run_uv(offer, index.web)
+        if index.has(offer, is_sent=True):
+            return "there already" if failure else "added"
+        if failure and not _PASSING.fullmatch(failure.code):
+            raise failure
+    raise failure or FetchError(
+        "the server took it, and the index does not list it",
+        code="not-listed",
+        file=f"{offer.path.name} at {redact_url(index.url)}",
+        hint="is publish.index-url of the same index? It may also take longer: run again",
+    )
 
 
 def _run_uv(offer: Offer, web: Web) -> FetchError | None:
     """Upload by uv and return why that failed, None where it has not.
 
-    Name and password stand in its environment, and in no command line.
+    Name and password stand in its environment, and in no command line. A server's words are not
+    ours to trust with a password.
     """
     account = web.account
+    has_to_ask = bool(account.username and not account.password)
     own = {
         "UV_PUBLISH_USERNAME": account.username,
         "UV_PUBLISH_PASSWORD": account.password,
         "SSL_CERT_FILE": account.cacert,
         "SSL_CLIENT_CERT": account.client_cert,
-        "UV_KEYRING_PROVIDER": "",
+        "UV_KEYRING_PROVIDER": "subprocess" if has_to_ask else "",
     }
-    if account.username and not account.password and shutil.which("keyring"):
-        own["UV_KEYRING_PROVIDER"] = "subprocess"
     others = {name: text for name, text in os.environ.items() if name[:10] != "UV_PUBLISH"}
     environment = others | trust_settings() | {name: text for name, text in own.items() if text}
     command = [find_uv_bin(), "publish", "--no-config", "--no-attestations"]
     command += ["--trusted-publishing", "never", "--publish-url", account.url, str(offer.path)]
-    with web.progress.task(f"Uploading {offer.file.filename}"):
+    with web.progress.task(f"Uploading {offer.path.name}"):
         done = run(command, timeout=_LONGEST, env=environment)
-    return _explain(done.output, offer, account) if done.returncode or done.timed_out else None
-
-
-def _explain(output: str, offer: Offer, account: Account) -> FetchError:
-    """Return why uv has failed; a server's words are not ours to trust with a password."""
-    words = " ".join(re.findall(r"cause: (.*)", output)) or output
+    if not done.returncode and not done.timed_out:
+        return None
+    words = " ".join(re.findall(r"cause: (.*)", done.output)) or done.output
     if account.password:
         # As a word alone: within others it would spoil them, and tell what it is.
         words = re.sub(rf"(?<!\w){re.escape(account.password)}(?!\w)", "***", words)
@@ -219,23 +236,6 @@ def _explain(output: str, offer: Offer, account: Account) -> FetchError:
     return FetchError(
         f"the upload failed: {redact(words)[:400]}",
         code=f"http-{status[1]}" if status else "upload",
-        file=f"{offer.file.filename} -> {redact_url(account.url)}",
+        file=f"{offer.path.name} -> {redact_url(account.url)}",
         hint=_AGAIN,
     )
-
-
-def _check_uploaded(offer: Offer, index: _Index) -> None:
-    """Raise where the index does not serve what was sent; some write their pages afterwards."""
-    where = f"{offer.file.filename} at {redact_url(index.url)}"
-    pauses = iter(_PAUSES)
-    while (link := index.find(offer)) is None:
-        pause = next(pauses, None)
-        if pause is None:
-            hint = "is publish.index-url of the same index? It may also take longer: run again"
-            message = "the server took it, and the index does not list it"
-            raise FetchError(message, code="not-listed", file=where, hint=hint)
-        time.sleep(pause)
-    if index.web.hash_file(link.url) != offer.file.sha256:
-        message = "the server took it, and has other bytes"
-        hint = "let nobody install it: remove it there, and ask the index's keeper"
-        raise FetchError(message, code="other-bytes", file=where, hint=hint)
