@@ -62,7 +62,7 @@ def make_sample(
     """
     require_windows(parse_filename(base))
     wheel = read_wheel(base)
-    if wheel.archive.member(_MODULE) is None or "abi3" not in wheel.filename.tag:
+    if _MODULE not in wheel.names or "abi3" not in wheel.filename.tag:
         raise InputError(
             f"there is no {_MODULE} for all Pythons in it",
             code="no-abi3",
@@ -80,7 +80,7 @@ def make_sample(
         module.write_bytes(read_member(wheel.archive, _MODULE, limit=_MODULE_LIMIT))
         _add_imports(module, {**_list_imports(cuda, driver=driver), **(more or {})})
         files: dict[str, bytes | Path] = {_MODULE: module}
-        if wheel.archive.member(_CONFIG):
+        if _CONFIG in wheel.names:
             files[_CONFIG] = _add_toolkit(wheel, cuda)
         entries = rewrite_members(wheel, name, files, fields={"Summary": [summary.strip()]})
         folder.mkdir(parents=True, exist_ok=True)

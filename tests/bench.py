@@ -219,8 +219,8 @@ def splice_members(source: Path, target: Path) -> float:
     cp leaves it to the system when the bytes come to the disk; then so does the engine here.
     """
     archive = open_archive(source)
-    by_name = {member.name: member for member in archive.members}
-    entries = [Copied(name=name, member=by_name[name], archive=archive) for name in by_name]
+    members = archive.members
+    entries = [Copied(name=name, member=members[name], archive=archive) for name in members]
     target.unlink(missing_ok=True)
     with patch("os.fsync"):
         start = time.perf_counter()

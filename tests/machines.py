@@ -9,7 +9,7 @@ import pefile
 import pytest
 from dllmaking import make_dll
 
-from repack.dlls.families import classify, cure, general_cures
+from repack.dlls.families import classify, list_cures
 from repack.patching.overlays import builtin_folder
 
 FILE = builtin_folder() / "cv2" / "cuda_dlls.py"
@@ -61,7 +61,7 @@ DLLS = tuple(
 )
 BUILD: dict[str, Any] = {
     "cuda": (12, 9),
-    "cures": general_cures() | {dll.family: cure(dll, (12, 9)) for dll in DLLS},
+    "cures": list_cures(DLLS, (12, 9)),
     "families": {"npp": tuple(SOUND)},
     "kinds": {dll.key: dll.family for dll in DLLS},
     "numpy": "numpy>=1.23,<2",

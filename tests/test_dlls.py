@@ -54,7 +54,7 @@ def test_a_toolkit_dll_is_known_by_its_name_also_as_delvewheel_writes_it(
     family, first, last = TOOLKIT[name]
     assert (dll.family, min(dll.majors, default=0), max(dll.majors, default=0)) == TOOLKIT[name]
     assert dll.kind is (Kind.CUDNN if family == "cudnn" else Kind.CUDA)
-    assert (dll.original, dll.majors) == (name.lower(), classify(name).majors)
+    assert dll.majors == classify(name).majors
     assert len(dll.majors) == (last - first + 1 if first else 0)
 
 
@@ -118,7 +118,6 @@ WHEELS = {
     ("cufftw64_12.dll", 13): "nvidia-cufft==12.*",
     ("cupti64_2025.1.0.dll", 13): "nvidia-cuda-cupti==13.*",
     ("nvrtc64_130_0.dll", 13): "nvidia-cuda-nvrtc==13.*",
-    ("nvJitLink_110_0.dll", 11): "",
     ("cudnn64_8.dll", 11): "nvidia-cudnn-cu11==8.*",
     ("cudnn64_9.dll", 13): "nvidia-cudnn-cu13==9.*",
     ("nvcuda.dll", 12): "",
@@ -260,7 +259,7 @@ def test_flipped_bytes_are_read_or_refused_and_nothing_else(
 
 def test_another_reader_sees_the_exports_that_were_written() -> None:
     forwards = {"Sleepy": "KERNEL32.Sleep", "another": "python312.PyObject_Repr"}
-    code = {"answer": RETURN_42, "#7": b"\xc3"}
+    code = {"answer": RETURN_42}
     content = make_dll("made.dll", forwards=forwards, code=code)
     assert content == make_dll("made.dll", forwards=dict(reversed(forwards.items())), code=code)
     binary = lief.PE.parse(list(content))
@@ -271,6 +270,5 @@ def test_another_reader_sees_the_exports_that_were_written() -> None:
     entries = {str(entry.name): entry for entry in exports.entries}
     targets = {name: entry.forward_information.library for name, entry in entries.items()}
     assert (targets["Sleepy"], targets["another"]) == ("KERNEL32", "python312")
-    assert {name: entries[name].ordinal for name in ("answer", "")} == {"answer": 3, "": 7}
     address = entries["answer"].address
     assert bytes(binary.get_content_from_virtual_address(address, 6)) == RETURN_42

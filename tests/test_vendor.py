@@ -103,8 +103,7 @@ def vendored(answer: Mapping[str, Any]) -> dict[str, bytes]:
 
 def packed(wheel: Path, name: str) -> bytes:
     """Return a member as it lies in the archive."""
-    member = open_archive(wheel).member(name)
-    assert member is not None
+    member = open_archive(wheel).members[name]
     return wheel.read_bytes()[member.offset :][: member.compressed_size]
 
 

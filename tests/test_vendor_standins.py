@@ -34,7 +34,6 @@ def called(dll: str, symbol: str, result: type, second: object = None) -> object
 
 ANSWERS = {
     "CUDA_ERROR_NO_DEVICE": ("nvcuda.dll", "cuInit", 100),
-    "a state": ("nvcuvid.dll", "cuvidGetVideoSourceState", -1),
     "no such function": ("nvapi64.dll", "nvapi_QueryInterface", 0),
     "a text": ("nvml.dll", "nvmlErrorString", b"Driver Not Loaded"),
 }

@@ -47,7 +47,6 @@ class Family:
     ahead: int | None = None
     majors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     distribution: str = ""
-    first_wheels: int = _FIRST_WHEELS
     listed: bool = False
     cure: str = ""
 
@@ -82,11 +81,6 @@ class Dll:
         """Whether it is of these, or of NVIDIA's display driver."""
         return self.is_cuda or self.family == "driver"
 
-    @property
-    def original(self) -> str:
-        """The key of the DLL before delvewheel renamed it, if it did."""
-        return _MANGLED.sub("", self.key)
-
 
 def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text("utf-8")
@@ -113,14 +107,12 @@ def classify(name: str) -> Dll:
     for family, row in FAMILIES.items() if key.endswith(".dll") else ():
         has_library = numbered and re.fullmatch(row.library, numbered["library"])
         if has_library or re.fullmatch(row.name, stem):
-            number = numbered["number"] if numbered else ""
-            return Dll(
-                name=name,
-                family=family,
-                kind=Kind(row.kind),
-                majors=_majors(row, number) if number else frozenset(),
-                version=int(number) if number else None,
-            )
+            kind = Kind(row.kind)
+            if not numbered:
+                return Dll(name=name, family=family, kind=kind)
+            number = numbered["number"]
+            majors = _majors(row, number)
+            return Dll(name=name, family=family, kind=kind, majors=majors, version=int(number))
     family = "windows" if key in _WINDOWS else "unknown"
     return Dll(name=name, family=family, kind=Kind(family))
 
@@ -128,14 +120,14 @@ def classify(name: str) -> Dll:
 def _majors(row: Family, text: str) -> frozenset[int]:
     """Return the CUDA majors that a library with the number `text` in its name can be of."""
     number = int(text)
-    if number >= _FIRST_YEAR:
-        return frozenset()
-    if number >= _FIRST_VERSION:
-        return frozenset({int(text[: -2 if number >= _FIRST_LONG_VERSION else -1])})
     if text in row.majors:
         first, last = row.majors[text]
         return frozenset(range(first, last + 1))
-    return frozenset() if row.ahead is None else frozenset({number + row.ahead})
+    if _FIRST_VERSION <= number < _FIRST_YEAR:
+        return frozenset({int(text[: -2 if number >= _FIRST_LONG_VERSION else -1])})
+    if number >= _FIRST_YEAR or row.ahead is None:
+        return frozenset()
+    return frozenset({number + row.ahead})
 
 
 def possible_majors(dlls: Iterable[Dll]) -> frozenset[int] | None:
@@ -143,14 +135,14 @@ def possible_majors(dlls: Iterable[Dll]) -> frozenset[int] | None:
 
     None where no name among them says anything.
     """
-    told = [dll.majors for dll in dlls if dll.majors]
-    return frozenset.intersection(*told) if told else None
+    majors = [dll.majors for dll in dlls if dll.majors]
+    return frozenset.intersection(*majors) if majors else None
 
 
 def distribution(dll: Dll, cuda_major: int) -> str:
     """Return the name of NVIDIA's distribution that holds `dll` of that CUDA major, "" for none."""
     row = FAMILIES.get(dll.family)
-    if row is None or not row.distribution or cuda_major < row.first_wheels:
+    if row is None or not row.distribution or cuda_major < _FIRST_WHEELS:
         return ""
     is_plain = cuda_major >= _FIRST_PLAIN_NAMES and dll.kind is not Kind.CUDNN
     return row.distribution if is_plain else f"{row.distribution}-cu{cuda_major}"
@@ -163,8 +155,8 @@ def index_requirement(dll: Dll, cuda_major: int) -> str:
     CUDA 13 on), its version has to: it follows the number in the DLL's name.
     """
     name = distribution(dll, cuda_major)
-    is_told = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
-    if not name or is_told or dll.version is None:
+    has_major = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
+    if not name or has_major or dll.version is None:
         return name
     # nvrtc64_130_0 has the toolkit's minor as well, cupti64_2025.1.0 and nvToolsExt64_1 count
     # otherwise; their wheels follow the toolkit.
@@ -177,60 +169,59 @@ def may_be_shipped(dll: Dll) -> bool:
     return dll.family in FAMILIES and FAMILIES[dll.family].listed
 
 
-def general_cures() -> dict[str, str]:
-    """Return what to do about DLLs that others need in their turn, by family."""
-    return {family: FAMILIES[family].cure for family in ("api-set", "vc-runtime", "windows")}
+def list_cures(dlls: Iterable[Dll], cuda: tuple[int, int | None] | None) -> dict[str, str]:
+    """Return by family what brings `dlls` of that CUDA onto a machine, where it is known.
 
-
-def cure(dll: Dll, cuda: tuple[int, int | None] | None) -> str:
-    """Return what brings `dll` of that CUDA onto a machine, "" where its family does not tell."""
+    What others need in their turn is always among them.
+    """
     major, minor = cuda or ("", None)
     toolkit = f"CUDA {major}".rstrip()
-    if dll.kind is Kind.CUDA:
-        best = "" if minor is None else f" (best {major}.{minor} or later)"
-        return f"set CUDA_PATH to a toolkit of {toolkit}{best}"
-    if dll.kind is Kind.CUDNN:
-        return f"set CUDNN_PATH to cuDNN {dll.version} for {toolkit}"
-    return FAMILIES[dll.family].cure if dll.family in FAMILIES else ""
+    best = "" if minor is None else f" (best {major}.{minor} or later)"
+    cures = {family: FAMILIES[family].cure for family in ("api-set", "vc-runtime", "windows")}
+    for dll in dlls:
+        if dll.kind is Kind.CUDA:
+            cures[dll.family] = f"set CUDA_PATH to a toolkit of {toolkit}{best}"
+        elif dll.kind is Kind.CUDNN:
+            cures[dll.family] = f"set CUDNN_PATH to cuDNN {dll.version} for {toolkit}"
+        elif dll.family in FAMILIES:
+            cures[dll.family] = FAMILIES[dll.family].cure
+    return cures
 
 
 #: What cuDNN has been made of since the major version; later releases have more parts than these.
 _CUDNN_PARTS = {
-    8: ("ops_infer", "cnn_infer", "adv_infer"),
-    9: (
-        *("graph", "ops", "cnn", "adv", "heuristic"),
-        *("engines_precompiled", "engines_runtime_compiled"),
-    ),
+    8: "ops_infer cnn_infer adv_infer",
+    9: "graph ops cnn adv heuristic engines_precompiled engines_runtime_compiled",
 }
 #: Which DLLs of the same number a DLL imports itself. cuBLAS has been two libraries since
 #: CUDA 10.1, from whose number on it is its own.
 _COMPANIONS = (
-    (re.compile(r"cublas64_([1-4]\d)\.dll"), ("cublasLt64_{}.dll",)),
-    (re.compile(r"nvblas64_([1-4]\d)\.dll"), ("cublas64_{}.dll", "cublasLt64_{}.dll")),
-    (re.compile(r"npp(?!c64)[a-z]+64_(\d+)\.dll"), ("nppc64_{}.dll",)),
-    (re.compile(r"cufftw64_(\d+)\.dll"), ("cufft64_{}.dll",)),
+    (r"cublas64_([1-4]\d)\.dll", ("cublasLt64_{}.dll",)),
+    (r"nvblas64_([1-4]\d)\.dll", ("cublas64_{}.dll", "cublasLt64_{}.dll")),
+    (r"npp(?!c64)[a-z]+64_(\d+)\.dll", ("nppc64_{}.dll",)),
+    (r"cufftw64_(\d+)\.dll", ("cufft64_{}.dll",)),
 )
-
-
-def partners(dll: Dll) -> tuple[re.Pattern[str], ...]:
-    """Return what `dll` loads by name, as patterns of keys.
-
-    cuDNN's library is a shim that loads its parts, cuBLASLt and NVRTC; NVRTC loads its built-ins.
-    """
-    names: tuple[str, ...] = ()
-    if dll.kind is Kind.CUDNN and (dll.version or 0) >= min(_CUDNN_PARTS):
-        names = (rf"cudnn\w*64_{dll.version}", r"cublaslt64_\d\d", r"nvrtc64_\d{3}_0")
-    elif dll.family == "nvrtc" and not dll.key.startswith("nvrtc-"):
-        names = (r"nvrtc-builtins64_\d+",)
-    return tuple(re.compile(rf"{name}\.dll") for name in names)
 
 
 def companions(dll: Dll) -> tuple[str, ...]:
     """Return the names of the DLLs that NVIDIA's `dll` imports at load time, of its own family."""
     for pattern, names in _COMPANIONS:
-        if match := pattern.fullmatch(dll.key):
+        if match := re.fullmatch(pattern, dll.key):
             return tuple(name.format(match[1]) for name in names)
     return ()
+
+
+def partners(dll: Dll, keys: Iterable[str]) -> list[str]:
+    """Return those of `keys` that `dll` loads by name.
+
+    cuDNN's library is a shim that loads its parts, cuBLASLt and NVRTC; NVRTC loads its built-ins.
+    """
+    patterns: tuple[str, ...] = ()
+    if dll.kind is Kind.CUDNN and (dll.version or 0) >= min(_CUDNN_PARTS):
+        patterns = (f"cudnn*64_{dll.version}.dll", "cublaslt64_[0-9][0-9].dll", "nvrtc64_*_0.dll")
+    elif dll.key.startswith("nvrtc64_"):
+        patterns = ("nvrtc-builtins64_*.dll",)
+    return [key for pattern in patterns for key in filter_names(keys, pattern)]
 
 
 def missing_parts(dll: Dll, keys: Iterable[str]) -> list[str]:
@@ -238,10 +229,10 @@ def missing_parts(dll: Dll, keys: Iterable[str]) -> list[str]:
 
     It loads without them, and what needs them does not work.
     """
-    parts: tuple[str, ...] = ()
-    if dll.original == f"cudnn64_{dll.version}.dll":
-        names = _CUDNN_PARTS.get(dll.version or 0, ())
-        parts = tuple(f"cudnn_{name}64_{dll.version}.dll" for name in names)
-    elif dll.original.startswith("nvrtc64_"):
-        parts = ("nvrtc-builtins64_*.dll",)
+    parts: list[str] = []
+    if dll.key.startswith(f"cudnn64_{dll.version}"):
+        names = _CUDNN_PARTS.get(dll.version or 0, "").split()
+        parts = [f"cudnn_{name}64_{dll.version}.dll" for name in names]
+    elif dll.key.startswith("nvrtc64_"):
+        parts = ["nvrtc-builtins64_*.dll"]
     return [part for part in parts if not filter_names(keys, part)]

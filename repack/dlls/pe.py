@@ -11,19 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
 import pefile
 
 from repack.errors import InputError
 
 _MACHINES = {0x14C: "x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x1C4: "arm"}
-_EXPORTS = 0
-#: A directory's number, the form of its entries, and where in one the addresses stand of a DLL's
-#: name, of the symbols asked for, and of the list that the loader fills in.
-_Table: TypeAlias = tuple[int, str, tuple[int, int, int]]
-_IMPORTS: _Table = (1, "<5I", (3, 0, 4))
-_DELAY_IMPORTS: _Table = (13, "<8I", (1, 4, 3))
+#: The numbers of the tables.
+_EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13
+#: The form of a table's entries, and where in one the addresses stand of a DLL's name, of the
+#: symbols asked for, and of the list that the loader fills in.
+_FORMS = {_IMPORTS: ("<5I", (3, 0, 4)), _DELAY_IMPORTS: ("<8I", (1, 4, 3))}
 #: An export's number has 16 bits, and nobody imports as many; a made-up file ends at once.
 _MOST_SYMBOLS = 1 << 16
 _LONGEST_NAME = 8192
@@ -95,80 +93,71 @@ def _read_headers(content: mmap.mmap) -> pefile.PE:
     for section in headers.sections:
         size = min(section.SizeOfRawData, section.Misc_VirtualSize or section.SizeOfRawData)
         if size and section.PointerToRawData + size > len(content):
-            label = section.Name.rstrip(b"\0").decode("ascii", "replace")
-            raise ValueError(f"it is cut short: section {label!r} ends behind the end of the file")
+            raise ValueError(f"it is cut short: section {section.Name!r} ends behind its end")
     return headers
 
 
-def _read_imports(headers: pefile.PE, table: _Table) -> tuple[Import, ...]:
+def _read_imports(headers: pefile.PE, table: int) -> tuple[Import, ...]:
     """Return the DLLs and symbols of a table; a DLL of which nothing is asked is not loaded."""
-    index, form, places = table
+    form, places = _FORMS[table]
     imports: dict[str, list[str]] = {}
-    rva, total = _directory(headers, index), 0
+    rva, total = _find_table(headers, table), 0
     while rva:
-        entry = struct.unpack(form, _data(headers, rva, struct.calcsize(form)))
+        entry = struct.unpack(form, _read(headers, rva, struct.calcsize(form)))
         name, lookups, addresses = (entry[place] for place in places)
         if not name or not addresses:
             break
-        dll = _dll_name(headers, name)
+        dll = _read_text(headers, name)
+        if not dll or not dll.isprintable() or _IMPOSSIBLE & set(dll):
+            raise ValueError(f"it asks for a DLL called {dll!r}")
         # Old linkers leave the first list out.
-        names = list(islice(_symbols(headers, lookups or addresses), _MOST_SYMBOLS))
-        total += 1 + len(names)
+        symbols = list(islice(_read_symbols(headers, lookups or addresses), _MOST_SYMBOLS))
+        total += 1 + len(symbols)
         if total > _MOST_SYMBOLS:
             raise ValueError("its import table has no end")
-        imports.setdefault(dll, []).extend(names)
+        imports.setdefault(dll, []).extend(symbols)
         rva += struct.calcsize(form)
     return tuple(Import(dll=dll, symbols=tuple(names)) for dll, names in imports.items() if names)
 
 
-def _read_exports(headers: pefile.PE) -> tuple[str, ...]:
-    start = _directory(headers, _EXPORTS)
-    if not start:
-        return ()
-    count, names = struct.unpack_from("<I4xI", _data(headers, start, 40), 24)
-    if count > _MOST_SYMBOLS:
-        raise ValueError("its export table has no end")
-    table = _data(headers, names, 4 * count) if count else b""
-    return tuple(_text(headers, rva) for (rva,) in struct.iter_unpack("<I", table))
-
-
-def _directory(headers: pefile.PE, index: int) -> int:
-    directories = headers.OPTIONAL_HEADER.DATA_DIRECTORY
-    return int(directories[index].VirtualAddress) if index < len(directories) else 0
-
-
-def _symbols(headers: pefile.PE, rva: int) -> Iterator[str]:
+def _read_symbols(headers: pefile.PE, rva: int) -> Iterator[str]:
     width = 8 if headers.PE_TYPE == pefile.OPTIONAL_HEADER_MAGIC_PE_PLUS else 4
     by_number = 1 << (width * 8 - 1)
-    while thunk := int.from_bytes(_data(headers, rva, width), "little"):
-        yield f"#{thunk & 0xFFFF}" if thunk & by_number else _text(headers, thunk + 2)
+    while thunk := int.from_bytes(_read(headers, rva, width), "little"):
+        yield f"#{thunk & 0xFFFF}" if thunk & by_number else _read_text(headers, thunk + 2)
         rva += width
 
 
-def _dll_name(headers: pefile.PE, rva: int) -> str:
-    name = _text(headers, rva)
-    if not name or not name.isprintable() or _IMPOSSIBLE & set(name):
-        raise ValueError(f"it asks for a DLL called {name!r}")
-    return name
+def _read_exports(headers: pefile.PE) -> tuple[str, ...]:
+    start = _find_table(headers, _EXPORTS)
+    if not start:
+        return ()
+    count, names = struct.unpack_from("<I4xI", _read(headers, start, 40), 24)
+    if count > _MOST_SYMBOLS:
+        raise ValueError("its export table has no end")
+    table = _read(headers, names, 4 * count) if count else b""
+    return tuple(_read_text(headers, rva) for (rva,) in struct.iter_unpack("<I", table))
 
 
-def _text(headers: pefile.PE, rva: int) -> str:
-    text, end, _ = _available(headers, rva, _LONGEST_NAME).partition(b"\0")
+def _find_table(headers: pefile.PE, table: int) -> int:
+    """Return a table's address, 0 where there is none."""
+    directories = headers.OPTIONAL_HEADER.DATA_DIRECTORY
+    return int(directories[table].VirtualAddress) if table < len(directories) else 0
+
+
+def _read_text(headers: pefile.PE, rva: int) -> str:
+    text, end, _ = _read(headers, rva, _LONGEST_NAME, exact=False).partition(b"\0")
     if not end:
         raise ValueError(f"a name at {rva:#x} has no end")
     # Old Visual C++ mangles names of non-ASCII identifiers in the local code page.
     return text.decode("ascii", "backslashreplace")
 
 
-def _data(headers: pefile.PE, rva: int, size: int) -> bytes:
-    data = _available(headers, rva, size)
-    if len(data) < size:
-        raise ValueError(f"a table at {rva:#x} goes over the edge of its section")
-    return data
-
-
-def _available(headers: pefile.PE, rva: int, size: int) -> bytes:
-    """Return `size` bytes at an address, fewer where its section ends before."""
+def _read(headers: pefile.PE, rva: int, size: int, *, exact: bool = True) -> bytes:
+    """Return `size` bytes at an address; if not `exact`, fewer where its section ends before."""
     if not (headers.get_section_by_rva(rva) or rva < len(headers.header)):
         raise ValueError(f"a table points to {rva:#x}, where there is nothing")
-    return bytes(headers.get_data(rva, size))
+    data = bytes(headers.get_data(rva, size))
+    if exact and len(data) < size:
+        raise ValueError(f"a table at {rva:#x} goes over the edge of its section")
+    return data

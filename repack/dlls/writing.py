@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterable, Mapping
-from itertools import count
 
 #: Where the one section begins in memory, and in the file.
 START = 0x1000
@@ -27,7 +26,7 @@ def make_dll(
     """Return a DLL called `name` that the Windows loader accepts; the same parts, the same bytes.
 
     `forwards` maps an export to "module.symbol", `code` an export to machine code that must not
-    depend on where it lies; an export is a name or, as "#12", a number alone.
+    depend on where it lies.
     """
     body = bytearray()
     places = {export: place(body, content, 16) for export, content in (code or {}).items()}
@@ -57,25 +56,20 @@ def place_exports(
     points into this very directory, and looks names up by halves, so they are sorted as bytes.
     """
     exports = sorted({*places, *forwards}, key=str.encode)
-    slots = {export: int(export[1:]) - 1 for export in exports if export.startswith("#")}
-    free = (slot for slot in count() if slot not in slots.values())
-    named = [export for export in exports if export not in slots]
-    slots |= {export: next(free) for export in named}
-    size = max(slots.values(), default=-1) + 1
+    count = len(exports)
     start = place(body, bytes(40), 8)
-    targets = {
-        slots[export]: places[export] if export in places else place_text(body, forwards[export])
+    targets = [
+        places[export] if export in places else place_text(body, forwards[export])
         for export in exports
-    }
-    names = [place_text(body, export) for export in named]
-    numbers = [slots[export] for export in named]
+    ]
+    names = [place_text(body, export) for export in exports]
     tables = (
-        place(body, struct.pack(f"<{size}I", *(targets.get(slot, 0) for slot in range(size))), 4),
-        place(body, struct.pack(f"<{len(names)}I", *names), 4),
-        place(body, struct.pack(f"<{len(names)}H", *numbers), 2),
+        place(body, struct.pack(f"<{count}I", *targets), 4),
+        place(body, struct.pack(f"<{count}I", *names), 4),
+        place(body, struct.pack(f"<{count}H", *range(count)), 2),
     )
     own = place_text(body, name)
-    header = struct.pack("<12x7I", own, 1, size, len(names), *tables)
+    header = struct.pack("<12x7I", own, 1, count, count, *tables)
     body[start - START : start - START + 40] = header
     return start, START + len(body) - start
 
@@ -107,34 +101,27 @@ ANSWERS: Mapping[str, int] = {
     "nvofapi64.dll": 1,
     "nvapi64.dll": 0,
 }
-#: Functions that return something else: a state (cudaVideoState_Error), ...
-_NUMBERS = {"cuvidGetVideoSourceState": -1}
-#: ... a text, ...
-_TEXTS = {"nvmlErrorString": "Driver Not Loaded"}
-#: ... or success, with a text where their second argument points to.
-_TEXTS_BY_POINTER = {
-    "cuGetErrorName": "CUDA_ERROR_NO_DEVICE",
-    "cuGetErrorString": "no CUDA-capable device is detected",
+#: lea rax, [the text behind]; ret
+_RETURN_TEXT = "488D0501000000 C3"
+#: lea rax, [the text behind]; mov [rdx], rax; xor eax, eax; ret
+_STORE_TEXT = "488D0506000000 488902 31C0 C3"
+#: Functions that return a text, or success and the text where their second argument points to.
+_TEXTS = {
+    "nvmlErrorString": (_RETURN_TEXT, "Driver Not Loaded"),
+    "cuGetErrorName": (_STORE_TEXT, "CUDA_ERROR_NO_DEVICE"),
+    "cuGetErrorString": (_STORE_TEXT, "no CUDA-capable device is detected"),
 }
 
 
 def make_stand_in(key: str, symbols: Iterable[str]) -> bytes:
-    """Return a DLL that exports `symbols`, by name or "#12", and says that there is no device.
+    """Return a DLL that exports `symbols` and says, whatever it is asked, that there is no device.
 
     A DLL that is not one of `ANSWERS` says it in the words of CUDA.
     """
-    number = ANSWERS.get(key, ANSWERS["nvcuda.dll"])
-    return make_dll(key, code={symbol: _answer(symbol, number) for symbol in symbols})
-
-
-def _answer(symbol: str, number: int) -> bytes:
-    """Return the machine code of one function; it takes any arguments."""
-    if symbol in _TEXTS:
-        # lea rax, [the text behind]; ret
-        return bytes.fromhex("488D0501000000 C3") + _TEXTS[symbol].encode() + b"\0"
-    if symbol in _TEXTS_BY_POINTER:
-        # lea rax, [the text behind]; mov [rdx], rax; xor eax, eax; ret
-        code = bytes.fromhex("488D0506000000 488902 31C0 C3")
-        return code + _TEXTS_BY_POINTER[symbol].encode() + b"\0"
     # mov eax, number; ret
-    return b"\xb8" + _NUMBERS.get(symbol, number).to_bytes(4, "little", signed=True) + b"\xc3"
+    number = ANSWERS.get(key, ANSWERS["nvcuda.dll"])
+    code = dict.fromkeys(symbols, b"\xb8" + number.to_bytes(4, "little") + b"\xc3")
+    for symbol in code.keys() & _TEXTS:
+        instructions, text = _TEXTS[symbol]
+        code[symbol] = bytes.fromhex(instructions) + text.encode() + b"\0"
+    return make_dll(key, code=code)

@@ -17,10 +17,9 @@ from repack.dlls.families import (
     Kind,
     classify,
     companions,
-    cure,
-    general_cures,
     index_requirement,
     key_of,
+    list_cures,
     possible_majors,
 )
 from repack.dlls.pe import Image, read_image
@@ -285,12 +284,11 @@ def build_facts(
     for dll in map(classify, files):
         toolkit.setdefault(dll.family, []).append(dll)
     dlls = [*(need.dll for need in outside), *map(classify, files)]
-    cures = {dll.family: cure(dll, cuda) for dll in dlls}
     modules = binaries.cv2 or binaries.native
     places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in carried]
     return {
         "cuda": cuda,
-        "cures": general_cures() | {family: text for family, text in cures.items() if text},
+        "cures": list_cures(dlls, cuda),
         "delayed": tuple(file for file, is_delayed in files.items() if is_delayed),
         "families": {
             family: tuple(sorted(dll.name for dll in group)) for family, group in toolkit.items()

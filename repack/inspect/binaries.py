@@ -82,8 +82,7 @@ def _walk(
         names = [imported.dll for imported in images[asker].imports]
         if delayed:
             names += [imported.dll for imported in images[asker].delay_imports]
-            patterns = partners(classify(file))
-            names += [key for key in members if any(rule.fullmatch(key) for rule in patterns)]
+            names += partners(classify(file), members)
         for name in names:
             answer = _find_nearest(members.get(key_of(name), []), home, folder)
             requests[key_of(name)][asker] = name, answer

@@ -150,8 +150,7 @@ def _check_carried(analysis: Analysis) -> Iterator[Row]:
     used = {need.in_wheel for need in analysis.needs}
     idle = [member for member in carried if member not in used]
     if idle:
-        sizes = {member.name: member.compressed_size for member in wheel.archive.members}
-        weight = sum(sizes[member] for member in idle) / 1e6
+        weight = sum(wheel.archive.members[member].compressed_size for member in idle) / 1e6
         yield "vendored-superfluous", idle[0], _join(idle), weight
     unlisted = [member for member, dll in carried.items() if not may_be_shipped(dll)]
     if unlisted:

@@ -48,8 +48,8 @@ class Supplier:
             added = Added(name=path, content=Path(place), deflate=True)
             return Carried(added, entry_of(Path(place)))
         archive = self.wheel.archive
-        (member,) = (member for member in archive.members if member.name == place)
-        return Carried(Copied(member=member, name=path, archive=archive), self.wheel.record[place])
+        copied = Copied(member=archive.members[place], name=path, archive=archive)
+        return Carried(copied, self.wheel.record[place])
 
 
 class Choice(NamedTuple):

@@ -26,11 +26,10 @@ _FORBIDDEN = (
     # As os.path.isreserved of CPython 3.13; CLOCK$ is older systems'.
     (
         "windows-name",
-        r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|CLOCK\$|(COM|LPT)[0-9¹²³]) *(\..*)?",
+        r"(?i)(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|CLOCK\$|(COM|LPT)[0-9¹²³]) *(\..*)?",
         "the name is a device on Windows",
     ),
 )
-_RULES = tuple((code, re.compile(rule, re.IGNORECASE), why) for code, rule, why in _FORBIDDEN)
 
 
 def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -> NoReturn:
@@ -39,7 +38,7 @@ def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -
         what,
         code=code,
         file=file,
-        member=member if len(member) <= _NAME_SHOWN else f"{member[:_NAME_SHOWN]}...",
+        member=member[:_NAME_SHOWN],
         hint=hint or "take the file from where it was published, or have it built again",
     ) from None
 
@@ -71,8 +70,8 @@ def _check_name(name: str, file: Path) -> None:
     if not name.isprintable():
         refuse(file, "the name has a character that nobody sees", "bad-path", name)
     for part in name.removesuffix("/").split("/"):
-        for code, rule, reason in _RULES:
-            if rule.fullmatch(part):
+        for code, rule, reason in _FORBIDDEN:
+            if re.fullmatch(rule, part):
                 refuse(file, reason, code, name)
     if len(name.encode()) > _PATH_LIMIT:
         refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name)
@@ -99,8 +98,8 @@ class WheelName:
         return "-".join(".".join(sorted(set(part))) for part in parts)
 
     def __str__(self) -> str:
-        build = (self.build,) if self.build else ()
-        return "-".join((self.distribution, str(self.version), *build, self.tag)) + ".whl"
+        parts = (self.distribution, str(self.version), self.build, self.tag)
+        return "-".join(filter(None, parts)) + ".whl"
 
 
 def parse_filename(path: Path) -> WheelName:
@@ -127,7 +126,7 @@ def rename_wheel(name: WheelName, *, version: str, tags: Collection[Tag] = ()) -
     """
     return replace(
         name,
-        distribution=re.sub(r"[-_.]+", "_", name.distribution).lower(),
+        distribution=name.name.replace("-", "_"),
         version=Version(version),
         tags=frozenset(tags) or name.tags,
     )
@@ -139,8 +138,6 @@ def local_version(version: Version | str, label: str) -> str:
     "4.14.0.94" and "cu12.patched" give "4.14.0.94+cu12.patched"; so does that, labelled again.
     """
     base = Version(str(version))
-    suffix = str(Version(f"0+{label}").local).split(".")
-    parts = str(base.local).split(".") if base.local else []
-    if parts[-len(suffix) :] != suffix:
-        parts += suffix
-    return f"{base.public}+{'.'.join(parts)}"
+    local = f".{base.local}" if base.local else ""
+    suffix = f".{Version(f'0+{label}').local}"
+    return f"{base.public}+{(local.removesuffix(suffix) + suffix)[1:]}"

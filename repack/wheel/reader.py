@@ -1,6 +1,8 @@
 """Reads a wheel and believes nothing: names, METADATA, WHEEL, RECORD and contents must agree."""
 
+import csv
 import hashlib
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from configparser import ConfigParser
@@ -9,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from packaging.metadata import RawMetadata
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from zlib_ng import zlib_ng
@@ -22,9 +23,7 @@ from repack.wheel.metadata import (
     lists_licenses,
     make_entry,
     parse_metadata,
-    parse_record,
     parse_wheel_file,
-    unhashed_members,
 )
 from repack.wheel.names import WheelName, parse_filename, refuse
 
@@ -34,6 +33,8 @@ Collect: TypeAlias = Callable[[Member, Iterator[bytes]], object]
 
 # The stub calls the class an instance.
 _NOT_DEFLATE: type[Exception] = zlib_ng.error  # type: ignore[assignment]
+#: The specification asks for SHA-256 or better.
+_HASH_AND_SIZE = re.compile(r"sha(256|384|512)=[^,]+,(0|[1-9][0-9]{0,18})")
 _SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
 _DATA = re.compile(r"[^/]+\.data/", re.IGNORECASE)
@@ -53,7 +54,7 @@ _HOOK = re.compile(
 
 def read_member(archive: Archive, name: str, *, limit: int = 16 << 20) -> bytes:
     """Return the content of the member `name`, at most `limit` bytes; raises InputError."""
-    member = archive.member(name)
+    member = archive.members.get(name)
     if member is None:
         refuse(archive.path, "is not in the archive", "no-member", name)
     if member.size > limit:
@@ -145,7 +146,12 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     dist_info = _find_dist_info(archive, filename)
     metadata = read_member(archive, member := f"{dist_info}/METADATA")
     own = parse_metadata(metadata, filename, path, member)
-    _check_licences(archive, member, own)
+    for name in own.get("license_files", []) if lists_licenses(own) else ():
+        # Since PEP 639 under licenses/; setuptools put them beside METADATA before that.
+        if archive.members.keys().isdisjoint(
+            {f"{dist_info}/licenses/{name}", f"{dist_info}/{name}"}
+        ):
+            refuse(path, f"there is no {name!r}", "metadata", member)
     wheel_file = read_member(archive, member := f"{dist_info}/WHEEL")
     root_is_purelib = parse_wheel_file(wheel_file, filename, path, member)
     _check_entry_points(archive, f"{dist_info}/entry_points.txt")
@@ -169,27 +175,6 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     )
 
 
-def _check_content(
-    archive: Archive, record: Mapping[str, RecordEntry], collect: Collect, task: Task | None
-) -> None:
-    """Raise InputError unless each member can be read and RECORD has its hash and size."""
-    with archive.open() as file:
-        for member in sorted(archive.members, key=lambda member: member.offset):
-            row = record.get(member.name)
-            algorithm = row.algorithm if row else "sha256"
-            digest = hashlib.new(algorithm)
-            pieces = _read_content(file, archive.path, member, digest.update)
-            collect(member, pieces)
-            for _ in pieces:
-                pass
-            right = make_entry(digest.digest(), member.size, algorithm)
-            if row not in (None, right):
-                what = f"it is {tuple(right)}, RECORD says {tuple(row)}"
-                refuse(archive.path, what, "record", member.name)
-            if task is not None:
-                task.advance(member.compressed_size)
-
-
 def startup_hooks(names: Iterable[str]) -> Iterator[str]:
     """Yield the members that Python would run at each start, imported or not."""
     return (name for name in names if _HOOK.fullmatch(name))
@@ -197,7 +182,7 @@ def startup_hooks(names: Iterable[str]) -> Iterator[str]:
 
 def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     """Return the name of the one .dist-info folder, which must be this wheel's."""
-    tops = {member.name.partition("/")[0] for member in archive.members if "/" in member.name}
+    tops = {name.partition("/")[0] for name in archive.members if "/" in name}
     folders = sorted(top for top in tops if top.lower().endswith(".dist-info"))
     name, _, version = "".join(folders).removesuffix(".dist-info").rpartition("-")
     try:
@@ -210,18 +195,9 @@ def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     return folders[0]
 
 
-def _check_licences(archive: Archive, member: str, metadata: RawMetadata) -> None:
-    """Raise InputError where METADATA names a licence's text that is not there."""
-    folder = member.rpartition("/")[0]
-    for name in metadata.get("license_files", []) if lists_licenses(metadata) else ():
-        # Since PEP 639 under licenses/; setuptools put them beside METADATA before that.
-        if not {f"{folder}/licenses/{name}", f"{folder}/{name}"} & {*archive.files}:
-            refuse(archive.path, f"there is no {name!r}", "metadata", member)
-
-
 def _check_entry_points(archive: Archive, member: str) -> None:
     """Raise InputError where a script's name is no plain word, or it calls no function."""
-    if archive.member(member) is None:
+    if member not in archive.members:
         return
     parser = ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
@@ -244,8 +220,7 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
     pip moves the content of any .data folder, uv that of the wheel's own.
     """
     own = f"{dist_info.removesuffix('.dist-info')}.data/"
-    names = archive.files
-    for name in filter(_DATA.match, names):
+    for name in filter(_DATA.match, archive.files):
         scheme, _, rest = name.removeprefix(own).partition("/")
         if not name.startswith(own) or scheme not in _SCHEMES or not rest:
             what = f"an installer knows {own} with {', '.join(_SCHEMES)}, and no other such place"
@@ -253,17 +228,59 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
         if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rpartition("/")[2]):
             what = "it would be run in place of the Python interpreter, or rule it"
             refuse(archive.path, what, "data-scheme", name)
-    for name in () if allow_startup_hook else startup_hooks(names):
+    for name in () if allow_startup_hook else startup_hooks(archive.files):
         what = "Python would run it at each start, whether the package is imported or not"
         hint = "read it; a package that is meant to do so can be let through"
         refuse(archive.path, what, "startup-hook", name, hint)
 
 
-def _read_record(archive: Archive, member: str) -> dict[str, RecordEntry]:
-    """Return RECORD's rows: each of a file, and one for each file."""
-    record = parse_record(read_member(archive, member), name=member, file=archive.path)
-    for name in sorted(record.keys() ^ {*archive.files} - {*unhashed_members(member)}):
-        is_listed = name in record
-        what = f"RECORD {'lists it, but it is not there' if is_listed else 'does not list it'}"
-        refuse(archive.path, what, "record", name)
-    return record
+def _read_record(archive: Archive, record: str) -> dict[str, RecordEntry]:
+    """Return the rows of RECORD, which has one for itself and each file.
+
+    A hash may yet be no base64: it is compared with the right one. RECORD's signatures need no
+    hash (PEP 427; PEP 815 drops them).
+    """
+    try:
+        table = io.StringIO(read_member(archive, record).decode("utf-8"), newline="")
+        rows = [row for row in csv.reader(table, strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        refuse(archive.path, f"it cannot be read as a table: {error}", "record", record)
+    facts: dict[str, str] = {}
+    for path, *cells in rows:
+        if path in facts:
+            refuse(archive.path, "RECORD lists it twice", "record", path)
+        facts[path] = ",".join(cells)
+    if facts.get(record) != ",":
+        refuse(archive.path, "it does not list itself, without hash and size", "record", record)
+    entries = {}
+    for path in sorted({*facts, *archive.files} - {record, f"{record}.jws", f"{record}.p7s"}):
+        if path not in facts or path not in archive.files:
+            what = f"RECORD {'lists it, but it is not there' if path in facts else 'lacks it'}"
+            refuse(archive.path, what, "record", path)
+        if not _HASH_AND_SIZE.fullmatch(facts[path]):
+            what = f"RECORD has {facts[path]!r}, not a hash, sha256 or better, and a size"
+            refuse(archive.path, what, "record", path)
+        digest, size = facts[path].split(",")
+        entries[path] = RecordEntry(digest, int(size))
+    return entries
+
+
+def _check_content(
+    archive: Archive, record: Mapping[str, RecordEntry], collect: Collect, task: Task | None
+) -> None:
+    """Raise InputError unless each member can be read and RECORD has its hash and size."""
+    with archive.open() as file:
+        for member in sorted(archive.members.values(), key=lambda member: member.offset):
+            row = record.get(member.name)
+            algorithm = row.hash.partition("=")[0] if row else "sha256"
+            digest = hashlib.new(algorithm)
+            pieces = _read_content(file, archive.path, member, digest.update)
+            collect(member, pieces)
+            for _ in pieces:
+                pass
+            right = make_entry(algorithm, digest.digest(), member.size)
+            if row not in (None, right):
+                what = f"it is {tuple(right)}, RECORD says {tuple(row)}"
+                refuse(archive.path, what, "record", member.name)
+            if task is not None:
+                task.advance(member.compressed_size)

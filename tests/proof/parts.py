@@ -243,7 +243,7 @@ def find_dlls(parts: Parts, wanted: Dlls, cuda: int) -> dict[str, Path]:
 def find_members(parts: Parts, requirement: str) -> dict[str, Path]:
     """Return the DLLs of one of NVIDIA's wheels where it puts them: member -> file."""
     wheel, folder = _unpack(parts, requirement)
-    names = [member.name for member in open_archive(wheel).members]
+    names = list(open_archive(wheel).members)
     return {
         name: folder / name.rpartition("/")[2] for name in names if name.lower().endswith(".dll")
     }
