@@ -117,7 +117,7 @@ STAYING: dict[str, tuple[Fault, bool, str, str]] = {
     "more than announced": (too_long, False, "network", "no answer: "),
     "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER)),
     "encoded": (answers("200 OK", {"Content-Encoding": "gzip"}), False, "content-encoding", ""),
-    "sent to a file": (to("file:///etc/passwd"), False, "network", "file:///etc/passwd"),
+    "sent to a file": (to("file:///etc/passwd"), False, "bad-url", "file:///etc/passwd"),
     "sent to itself": (to(PATH), False, "network", "30 redirects"),
     "a page": (PAGE, True, "not-a-zip", "64 bytes, begins with b'<!DOCTYPE html>"),
     "a rate limit": (answers("403 No", LIMIT), False, "rate-limit", "until 2033-05-18 03:33 UTC"),
@@ -280,13 +280,11 @@ def test_two_processes_at_once_make_one_download(site: Site) -> None:
         time.sleep(2)
         serve(exchange, resource)
 
-    site.add(PATH, CONTENT)
-    site.get()
-    site.resources[PATH].faults.append(late)
+    site.add(PATH, CONTENT, late)
     with child(site), child(site):
         pass
     assert site.cache.place(sha256(CONTENT), NAME).read_bytes() == CONTENT
-    assert len(site.seen) == 2
+    assert len(site.seen) == 1
 
 
 def test_what_came_whole_before_a_failure_is_not_sent_again(site: Site) -> None:

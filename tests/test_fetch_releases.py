@@ -129,7 +129,7 @@ def test_a_stale_token_is_let_go_on_a_public_repository_and_named_on_a_private_o
 MISSING = {
     "pre-releases only": (None, ["5.0rc1", "5.0b1"], "no releases but pre-releases: 5.0rc1, 5.0b1"),
     "no such tag": ("5.0", ["4.13", "4.12"], "/releases/tags/5.0: the server says 404 Not Found"),
-    "no repository": (None, None, "needs a token that may read it in OUR_TOKEN"),
+    "no repository": (None, None, "a private one needs a token in OUR_TOKEN"),
 }
 
 

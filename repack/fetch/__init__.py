@@ -2,12 +2,9 @@
 
 import re
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
-from urllib.parse import unquote, urlsplit
 
-import requests
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -15,19 +12,20 @@ from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import SILENT, Progress, Task
 from repack.errors import FetchError, InputError, redact_url
 from repack.fetch.cache import Cache
-from repack.fetch.http import Offer, discard, download, get, make_session
-from repack.fetch.index import find_wheel, package_url, read_members
-from repack.fetch.pip import choose_wheel
-from repack.fetch.release import find_asset
+from repack.fetch.http import discard, download, make_session
+from repack.fetch.offers import Offer, RemoteSource, find_offer, read_members
+from repack.fetch.pip import download_by_pip
 from repack.files import Memory, sha256_of
 from repack.lock import Pin, difference, read_lock, write_lock
 
-RemoteSource: TypeAlias = UrlSource | IndexSource | ReleaseSource
 Fetchable: TypeAlias = FileSource | RemoteSource
+#: What pip may yet be able to fetch: by another way to log in, from a host it is told to trust.
+_LEFT_TO_PIP = frozenset({"bad-url", "http-401", "http-403", "http-407", "tls"})
 #: NVIDIA's wheels hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
-_URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
+_OFFLINE_HINT = "run `repack fetch` or `repack build` once without --offline"
+_PAGE_HINT = "look at it in a browser: a login or an error page is likely"
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9][\w.]*-[\w.+!]+(-\d[\w.]*)?(-[\w.]+){3}\.whl", re.ASCII)
 _NAME_HINT = (
     "a wheel is called name-version-python-abi-platform.whl; of a download source.filename says so"
@@ -119,14 +117,21 @@ class Supply:
             if pin is None:
                 return None
             raise _not_offline(key, f"what {pin.filename} holds")
-        with self.progress.task(f"Looking what {requirement} holds", unit="steps"):
-            choice = choose_wheel(source, pin)
-            size, members = read_members(choice.url)
-        filename, sha256 = choice.filename, choice.sha256
+        task = self.progress.task(f"Looking what {requirement} holds", unit="steps")
+        with task, make_session() as session:
+            filename, url, ask, sha256, _ = find_offer(source, pin, session)
+            try:
+                size, members = read_members(ask)
+            except FetchError as error:
+                if error.code not in _LEFT_TO_PIP:
+                    raise
+                path, pin = self.fetch(source)
+                size, sha256 = pin.size, pin.sha256
+                with zipfile.ZipFile(path) as archive:
+                    members = frozenset(archive.namelist())
         if sha256 is not None:
             _check_hash(sha256, pin.sha256 if pin else None, by="repack.lock", file=filename)
             memory.keep(sha256, sorted(members))
-            url = package_url(filename)
             self._new[key] = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
         return Listing(filename, members)
 
@@ -161,7 +166,7 @@ class Supply:
         """Return the file from the cache, where it is there now or after it was downloaded."""
         answer = self.cache.recall(key)
         # What is not pinned is asked for each time.
-        known = pin or (answer.pin if answer and self.offline else None)
+        known = pin or (answer if self.offline else None)
         # Before the lock: a cache that we may only read has none.
         if fetched := self._find(known):
             return fetched
@@ -169,9 +174,9 @@ class Supply:
             what = f"{known.filename} ({known.size} bytes)" if known else "its file"
             raise _not_offline(key, what)
         with self.cache.lock(key, self.progress):
-            # Of several that start together one asks: its answer is as new for the others.
+            # Of several that start together one asks, and its answer serves the others.
             latest = self.cache.recall(key)
-            known = pin or (latest.pin if latest and latest != answer else None)
+            known = pin or (latest if latest != answer else None)
             return self._find(known) or self._download(source, key, pin)
 
     def _find(self, pin: Pin | None) -> Fetched | None:
@@ -182,70 +187,22 @@ class Supply:
     def _download(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file in the cache, as it is where the source says."""
         with make_session() as session, self.progress.task(f"Asking for {key}") as task:
-            offer = _find_offer(source, pin, session)
+            offer = find_offer(source, pin, session)
+            _check_filename(offer.filename, file=offer.url)
+            if pin is not None:
+                offer = offer._replace(sha256=pin.sha256, by="repack.lock")
+            elif source.sha256 is not None:
+                offer = offer._replace(sha256=source.sha256, by="source.sha256")
             path = offer.sha256 and self.cache.find(offer.sha256, offer.filename, self.progress)
             if not path:
                 task.describe(f"Downloading {offer.filename}")
                 part = self.cache.partial(key)
-                path = self.cache.add(part, _fill(offer, part, task), offer.filename)
+                path = self.cache.add(part, _fill(part, offer, source, task), offer.filename)
                 discard(part, task)
         size, sha256 = path.stat().st_size, path.parent.name
         fresh = Pin(key=key, filename=path.name, url=offer.url, size=size, sha256=sha256)
         self.cache.remember(fresh)
         return Fetched(path, fresh)
-
-
-def _read_local(source: FileSource, key: str, progress: Progress) -> Fetched:
-    """Return the file where it lies."""
-    path = locate(source)
-    size = path.stat().st_size
-    with progress.task(f"Hashing {path.name}", total=size) as task:
-        sha256 = sha256_of(path, task=task)
-    url = f"file:{path.name}"
-    return Fetched(path, Pin(key=key, filename=path.name, url=url, size=size, sha256=sha256))
-
-
-def _find_offer(source: RemoteSource, pin: Pin | None, session: requests.Session) -> Offer:
-    """Return what the source has, and the SHA-256 that it is to have."""
-    if isinstance(source, IndexSource):
-        offer = find_wheel(source, pin, session)
-    elif isinstance(source, ReleaseSource):
-        offer = find_asset(source, pin, session)
-    else:
-        # A name in a header is ignored.
-        filename = source.filename or unquote(urlsplit(source.url).path.rpartition("/")[2])
-        fill = partial(download, partial(get, session, source.url, hint=_URL_HINT))
-        offer = Offer(filename, redact_url(source.url), None, fill)
-    _check_filename(offer.filename, file=offer.url)
-    if pin is not None:
-        return offer._replace(sha256=pin.sha256, by="repack.lock")
-    if source.sha256 is not None:
-        return offer._replace(sha256=source.sha256, by="source.sha256")
-    return offer
-
-
-def _fill(offer: Offer, part: Path, task: Task, tries: int = 2) -> str:
-    """Return the SHA-256 of the offered wheel, which is in `part` then.
-
-    Wrong content is given one clean retry: it may be of bytes that an earlier run left.
-    """
-    offer.fill(part, task, offer.sha256)
-    try:
-        _check_archive(part, file=offer.url)
-        sha256 = sha256_of(part)
-        _check_hash(sha256, offer.sha256, by=offer.by, file=offer.url)
-    except FetchError:
-        discard(part, task)
-        if tries == 1:
-            raise
-        return _fill(offer, part, task, tries - 1)
-    return sha256
-
-
-def _not_offline(key: str, what: str) -> FetchError:
-    reason = f"{what} is not in the cache, and --offline asks nobody"
-    hint = "run `repack fetch` or `repack build` once without --offline"
-    return FetchError(reason, code="offline", file=key, hint=hint)
 
 
 def pin_key(source: Fetchable) -> str:
@@ -267,13 +224,57 @@ def pin_key(source: Fetchable) -> str:
             return key + (f" {source.filename}" if source.filename else "")
 
 
-def locate(source: FileSource) -> Path:
+def _read_local(source: FileSource, key: str, progress: Progress) -> Fetched:
     """Return the file where it lies; whether it is a wheel is seen when it is read."""
-    if not source.path.is_file():
+    path = source.path
+    if not path.is_file():
         reason, hint = "there is no such file", "name a wheel file"
-        raise InputError(reason, code="no-file", file=source.path, hint=hint)
-    _check_filename(source.path.name, file=str(source.path))
-    return source.path
+        raise InputError(reason, code="no-file", file=path, hint=hint)
+    _check_filename(path.name, file=str(path))
+    size = path.stat().st_size
+    with progress.task(f"Hashing {path.name}", total=size) as task:
+        sha256 = sha256_of(path, task=task)
+    url = f"file:{path.name}"
+    return Fetched(path, Pin(key=key, filename=path.name, url=url, size=size, sha256=sha256))
+
+
+def _fill(part: Path, offer: Offer, source: RemoteSource, task: Task, tries: int = 2) -> str:
+    """Return the SHA-256 of the offered wheel, which is in `part` then.
+
+    Wrong content is given one clean retry: it may be of bytes that an earlier run left.
+    """
+    try:
+        download(offer.ask, part, task, offer.sha256)
+    except FetchError as error:
+        if not isinstance(source, IndexSource) or error.code not in _LEFT_TO_PIP:
+            raise
+        download_by_pip(offer.filename, offer.sha256, source, part)
+    try:
+        _check_archive(part, file=offer.url)
+        sha256 = sha256_of(part)
+        _check_hash(sha256, offer.sha256, by=offer.by, file=offer.url)
+    except FetchError:
+        discard(part, task)
+        if tries == 1:
+            raise
+        return _fill(part, offer, source, task, tries - 1)
+    return sha256
+
+
+def _check_archive(part: Path, *, file: str) -> None:
+    """Raise FetchError where what came from `file` is no ZIP archive, before it is kept."""
+    if not zipfile.is_zipfile(part):
+        with part.open("rb") as stream:
+            first = stream.read(80)
+        reason = f"is no whole ZIP archive: {part.stat().st_size:,} bytes, begins with {first!r}"
+        raise FetchError(reason, code="not-a-zip", file=file, hint=_PAGE_HINT)
+
+
+def _check_hash(sha256: str, expected: str | None, *, by: str, file: str) -> None:
+    """Raise FetchError where a file is not the expected one."""
+    if expected not in {None, sha256}:
+        reason = f"has SHA-256 {sha256}, {by} says {expected}"
+        raise FetchError(reason, code="sha256", file=file, hint=_HASH_HINT)
 
 
 def _check_filename(name: str, *, file: str) -> None:
@@ -283,18 +284,6 @@ def _check_filename(name: str, *, file: str) -> None:
         raise FetchError(reason, code="filename", file=file, hint=_NAME_HINT)
 
 
-def _check_archive(part: Path, *, file: str) -> None:
-    """Raise FetchError where what came from `file` is no ZIP archive, before it is kept."""
-    if not zipfile.is_zipfile(part):
-        with part.open("rb") as stream:
-            first = stream.read(80)
-        reason = f"is no whole ZIP archive: {part.stat().st_size:,} bytes, begins with {first!r}"
-        hint = "look at it in a browser: a login or an error page is likely"
-        raise FetchError(reason, code="not-a-zip", file=file, hint=hint)
-
-
-def _check_hash(sha256: str, expected: str | None, *, by: str, file: str) -> None:
-    """Raise FetchError where a file is not the expected one."""
-    if expected not in {None, sha256}:
-        reason = f"has SHA-256 {sha256}, {by} says {expected}"
-        raise FetchError(reason, code="sha256", file=file, hint=_HASH_HINT)
+def _not_offline(key: str, what: str) -> FetchError:
+    reason = f"{what} is not in the cache, and --offline asks nobody"
+    return FetchError(reason, code="offline", file=key, hint=_OFFLINE_HINT)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -19,13 +20,6 @@ from repack.files import Memory, replace, sha256_of
 from repack.lock import Pin
 
 _log = logging.getLogger(__name__)
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Which file a source was when it was asked; each time with another `mark`."""
-
-    pin: Pin
-    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +99,12 @@ class Cache:
 
     def remember(self, pin: Pin) -> None:
         """Keep which file a source was, for `recall`."""
-        answer = Answer(pin=pin, mark=os.urandom(8).hex())
-        Memory(self.root / "answers").keep(_digest(pin.key), msgspec.to_builtins(answer))
+        Memory(self.root / "answers").keep(_digest(pin.key), msgspec.to_builtins(pin))
 
-    def recall(self, key: str) -> Answer | None:
+    def recall(self, key: str) -> Pin | None:
         """Return which file the source `key` was when it was last asked for."""
-        memory = Memory(self.root / "answers")
-        return memory.recall(_digest(key), lambda value: msgspec.convert(value, Answer))
+        parse = partial(msgspec.convert, type=Pin)
+        return Memory(self.root / "answers").recall(_digest(key), parse)
 
 
 def _digest(key: str) -> str:

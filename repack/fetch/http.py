@@ -1,11 +1,10 @@
-"""HTTP by `requests`: the trust and the proxy of the user's pip, errors in a line, downloads."""
+"""HTTP by `requests`: trust, proxy and logins of the user's pip, errors in a line, downloads."""
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 import requests.adapters
@@ -122,24 +121,25 @@ def _read_limit(headers: Mapping[str, str]) -> str:
 
 def explain(error: Exception, url: str) -> FetchError:
     """Return an error of requests or urllib3 in one line, in its own words without the query."""
-    is_tls = isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError)
-    code, hint = ("tls", _TLS_HINT) if is_tls else ("network", _NETWORK_HINT)
-    kind = "no secure connection" if is_tls else "no answer"
+    code, kind, hint = "network", "no answer", _NETWORK_HINT
+    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+        code, kind, hint = "tls", "no secure connection", _TLS_HINT
+    elif isinstance(error, ValueError):
+        code = "bad-url"
     words = re.sub(r"\?\S*", "", str(error).rpartition("(Caused by ")[2])
     return FetchError(f"{kind}: {words}", code=code, file=url, hint=hint)
 
 
-class Offer(NamedTuple):
-    """A wheel that a source has: its name, where anybody may get it, its hash if `by` tells it.
-
-    `fill` writes it into a file; it takes the SHA-256 that the file is to have, where known.
-    """
-
-    filename: str
-    url: str
-    sha256: str | None
-    fill: Callable[[Path, Task, str | None], None]
-    by: str = "the server"
+def find_login(url: str) -> tuple[str, str] | None:
+    """Return name and password that pip's configuration has for the host, as it is reached."""
+    settings, place = read_settings(), urlsplit(url)
+    names = ("index-url", "extra-index-url", "find-links")
+    for index in map(urlsplit, " ".join(settings.get(name, "") for name in names).split()):
+        # A password for https is not for http.
+        host = (index.scheme, index.netloc.rpartition("@")[2])
+        if index.username and host == (place.scheme, place.netloc):
+            return unquote(index.username), unquote(index.password or "")
+    return None
 
 
 def download(
@@ -177,35 +177,25 @@ def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
     headers, total = response.headers, read_total(response)
     if headers.get("Content-Encoding", "identity") != "identity":
         raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
+    size, place = _size_of(part), headers.get("Content-Range", "")
+    old, new = _read_mark(part), headers.get("ETag", "")
+    # A weak one (W/) promises nothing about bytes.
+    new = new if new.startswith('"') else ""
     if response.status_code == requests.codes.ok:
         discard(part, task)
         # After the old bytes are gone: never may they stand beside the mark of others.
-        write(_mark_of(part), _strong_mark(response).encode())
-    elif not _is_continued(response, part):
+        write(_mark_of(part), new.encode())
+    # It is the rest, or 416 says that it is all here.
+    elif (old and new and old != new) or not re.fullmatch(
+        rf"bytes ({size}-\d+/(\d+|\*)|\*/{size})", place
+    ):
         discard(part, task)
-        place = headers.get("Content-Range")
         raise urllib3.exceptions.ProtocolError(f"for the rest the server sends {place}")
     task.resize(total)
     if response.status_code != requests.codes.requested_range_not_satisfiable:
         _append(response, part, task)
     if total not in {None, _size_of(part)}:
         raise urllib3.exceptions.ProtocolError(f"{_size_of(part)} of {total} bytes came")
-
-
-def read_total(response: requests.Response) -> int | None:
-    """Return the size of the whole file, None where the server does not tell."""
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    if not total and "Transfer-Encoding" not in response.headers:
-        total = response.headers.get("Content-Length", "")
-    return int(total) if total.isdecimal() else None
-
-
-def _is_continued(response: requests.Response, part: Path) -> bool:
-    """Return whether the answer is the rest of the file, or says (416) that it is all here."""
-    offset, place = _size_of(part), response.headers.get("Content-Range", "")
-    old, new = _read_mark(part), _strong_mark(response)
-    is_same = not old or not new or old == new
-    return is_same and bool(re.fullmatch(rf"bytes ({offset}-\d+/(\d+|\*)|\*/{offset})", place))
 
 
 def _append(response: requests.Response, part: Path, task: Task) -> None:
@@ -222,6 +212,14 @@ def _append(response: requests.Response, part: Path, task: Task) -> None:
         raise not_written(part, error) from error
 
 
+def read_total(response: requests.Response) -> int | None:
+    """Return the size of the whole file, None where the server does not tell."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if not total and "Transfer-Encoding" not in response.headers:
+        total = response.headers.get("Content-Length", "")
+    return int(total) if total.isdecimal() else None
+
+
 def discard(part: Path, task: Task) -> None:
     """Forget what has come so far."""
     task.advance(-_size_of(part))
@@ -231,12 +229,6 @@ def discard(part: Path, task: Task) -> None:
 
 def _size_of(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
-
-
-def _strong_mark(response: requests.Response) -> str:
-    """Return the ETag; "" for a weak one (W/), which promises nothing about bytes."""
-    match = re.fullmatch(r'"[^"]*"', response.headers.get("ETag", ""))
-    return match[0] if match else ""
 
 
 def _mark_of(part: Path) -> Path:
