@@ -20,7 +20,6 @@ from repack.inspect import (
     require_windows,
 )
 from repack.inspect.findings import make_finding
-from repack.inspect.pythons import correct_requirements
 from repack.patching import patch_wheel
 from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
 from repack.record import (
@@ -145,8 +144,7 @@ def refuse_pythons(config: Config, analysis: Analysis, supply: Supply) -> dict[s
     refusals = {python: refusal(python, analysis) for python in config.build.python}
     if config.smoke.enabled:
         served = [python for python, reason in refusals.items() if not reason]
-        lines = correct_requirements(analysis.wheel.requires, analysis.numpy)
-        refusals |= find_missing(lines, served, supply)
+        refusals |= find_missing(analysis.requires, served, supply)
     return refusals
 
 

@@ -5,16 +5,16 @@ can be. A wheel that an earlier build wrote from the same recipe is left as it i
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from repack.config import Config
 from repack.console import Progress
-from repack.errors import InputError, OutputError
+from repack.errors import InputError
 from repack.files import not_written, replace, sha256_of, write
 from repack.plan import Plan, check_size
-from repack.record import FILENAME, WheelRecord, read_record
+from repack.record import FILENAME, read_record
 from repack.wheel.writer import Written, splice
 
 _FAILED = "failed"
@@ -41,7 +41,7 @@ def folder_for(out: Path) -> Iterator[None]:
 def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[Written, ...]:
     """Return the plan's wheels, written into `stage`, or in the output folder where they stand.
 
-    Raises OutputError for a wheel that is too large, or whose name another build has taken.
+    Raises OutputError for a wheel that is too large.
     """
     out = config.build.out
     standing = _find_standing(plan, out)
@@ -54,8 +54,6 @@ def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[W
             check_size(planned.filename, wheel.size, config.publish.max_size, plan.record.carried)
             wheels.append(wheel)
             task.advance(1)
-    if config.build.name:
-        _check_names(wheels, out)
     return tuple(wheels)
 
 
@@ -63,34 +61,13 @@ def _find_standing(plan: Plan, out: Path) -> dict[str, Written]:
     """Return by recipe the plan's wheels that stand whole in `out`, left by an earlier build."""
     recipes = {planned.recipe for planned in plan.wheels}
     standing = {}
-    for wheel in _read_wheels(out):
-        path = out / wheel.filename
-        with suppress(InputError):
-            if wheel.recipe in recipes and sha256_of(path) == wheel.sha256:
+    # A record, or a wheel, that cannot be read is none.
+    with suppress(InputError):
+        for wheel in read_record(out / FILENAME).wheels:
+            path = out / wheel.filename
+            if wheel.recipe in recipes and path.is_file() and sha256_of(path) == wheel.sha256:
                 standing[wheel.recipe] = Written(path, wheel.size, wheel.sha256)
     return standing
-
-
-def _check_names(wheels: Sequence[Written], out: Path) -> None:
-    """Raise OutputError where another of several builds has the name of a wheel."""
-    ours = {wheel.path.name: wheel.sha256 for wheel in wheels}
-    for folder in sorted({*out.parent.iterdir()} - {out}):
-        for theirs in _read_wheels(folder):
-            if ours.get(theirs.filename, theirs.sha256) != theirs.sha256:
-                raise OutputError(
-                    f"{folder} has the same name and other bytes",
-                    code="other-bytes",
-                    file=theirs.filename,
-                    hint="remove that folder where no build is called so any more, or give one of "
-                    "the two another name",
-                )
-
-
-def _read_wheels(folder: Path) -> tuple[WheelRecord, ...]:
-    """Return what a build left in the folder; without a record that can be read it is nothing."""
-    with suppress(InputError):
-        return read_record(folder / FILENAME).wheels
-    return ()
 
 
 def move_wheel(path: Path, out: Path, failure: str = "") -> Path:

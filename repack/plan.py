@@ -12,23 +12,19 @@ from difflib import unified_diff
 from packaging.specifiers import SpecifierSet
 
 from repack.config import Build, Config, name_token
-from repack.dlls.families import key_of
+from repack.dlls.families import Kind, key_of
 from repack.errors import InputError, OutputError
-from repack.inspect import STABLE_DLLS, Analysis
+from repack.inspect import Analysis
 from repack.inspect.binaries import Need
 from repack.inspect.findings import find_findings
-from repack.inspect.pythons import (
-    correct_requirements,
-    has_tag_for,
-    leaves_no_numpy,
-    python_dlls,
-    tag_of,
-)
+from repack.inspect.pythons import leaves_no_numpy, python_dlls, supported_tags, tag_of
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
 from repack.wheel.names import local_version, rename_wheel
 from repack.wheel.reader import Wheel, read_member
 from repack.wheel.writer import Added, Carried, Copied, rewrite_members, size_of
 
+#: What the stable ABI is linked to; the other is free-threaded Python's.
+_STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
 #: Changes whenever the same recipe gives other bytes than before.
 _FORMAT = "4"
 
@@ -104,8 +100,9 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
     build = config.build
     served = [python for python, reason in refusals.items() if not reason]
     if not served:
+        reasons = "; ".join(dict.fromkeys(refusals.values()))
         raise InputError(
-            f"no wheel for {_group_reasons(refusals)}",
+            f"no wheel for {', '.join(refusals)}: {reasons}",
             code="no-python",
             file=analysis.wheel.path.name,
             hint="ask for a Python that the wheel was built for, with --python",
@@ -154,7 +151,7 @@ def _plan_wheel(
         tags = frozenset(tag_of(pythons[0], tag.platform) for tag in tags)
     version = emitted_version(build, analysis, supplement.label)
     name = rename_wheel(wheel.filename, version=version, tags=tags)
-    requires = correct_requirements(wheel.requires, analysis.numpy)
+    requires = analysis.requires
     entries = rewrite_members(
         wheel,
         name,
@@ -188,8 +185,7 @@ def _analyse_emitted(analysis: Analysis, supplement: Supplement) -> Analysis:
         for need in analysis.needs
         if need.dll.key not in carried and not (need.dll.is_cuda and supplement.requires)
     )
-    requires = correct_requirements(analysis.wheel.requires, analysis.numpy)
-    wheel = replace(analysis.wheel, requires=(*requires, *supplement.requires))
+    wheel = replace(analysis.wheel, requires=(*analysis.requires, *supplement.requires))
     return replace(analysis, wheel=wheel, needs=needs)
 
 
@@ -199,26 +195,20 @@ def _analyse_emitted(analysis: Analysis, supplement: Supplement) -> Analysis:
 def refusal(python: str, analysis: Analysis) -> str:
     """Return why the wheel cannot serve `python` ("3.12", "3.14t"), or "" where it can."""
     wheel = analysis.wheel
-    linked = analysis.python_dlls - STABLE_DLLS or analysis.python_dlls
-    if linked and linked.isdisjoint(python_dlls(tag_of(python, ""))):
-        return f"its binary imports {min(linked)}, which Python {python} does not have"
-    if not has_tag_for(wheel.filename, python):
+    linked = {need.dll.key for need in analysis.needs if need.dll.kind is Kind.PYTHON}
+    own = linked - _STABLE_DLLS or linked
+    if own and own.isdisjoint(python_dlls(tag_of(python, ""))):
+        return f"its binary imports {min(own)}, which Python {python} does not have"
+    platforms = sorted({tag.platform for tag in wheel.filename.tags})
+    if wheel.filename.tags.isdisjoint(supported_tags(python, platforms)):
         return f"the wheel is for {wheel.filename.tag} alone"
     allowed = SpecifierSet(wheel.requires_python)
     if not any(allowed.contains(f"{python.removesuffix('t')}.{micro}") for micro in (0, 99)):
         return f"its Requires-Python is {wheel.requires_python}"
-    for line in correct_requirements(wheel.requires, analysis.numpy):
+    for line in analysis.requires:
         if leaves_no_numpy(line, python):
             return f"it requires {line}, and no such NumPy has a wheel for {python}"
     return ""
-
-
-def _group_reasons(refusals: Mapping[str, str]) -> str:
-    """Return which Pythons are refused for which reason, each reason once."""
-    pythons: dict[str, list[str]] = {}
-    for python, reason in refusals.items():
-        pythons.setdefault(reason, []).append(python)
-    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in pythons.items())
 
 
 # Which version
@@ -307,23 +297,15 @@ def _list_changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:
     """Yield the texts of a wheel that are not the source's; RECORD follows from the others."""
     dist_info = "-".join(planned.filename.split("-")[:2]) + ".dist-info/"
     for entry in planned.entries[:-1]:
-        after = _decode(entry.content) if isinstance(entry, Added) else None
-        if after is None:
+        after = entry.content if isinstance(entry, Added) else b"\0"
+        if not isinstance(after, bytes) or b"\0" in after:
             continue
         origin = entry.name
         if origin.startswith(dist_info):
             origin = f"{wheel.dist_info}/{origin.removeprefix(dist_info)}"
         is_new = origin not in wheel.names
-        before = "" if is_new else _decode(read_member(wheel.archive, origin))
-        if before is not None and before != after:
-            texts = before.splitlines(), after.splitlines()
-            lines = unified_diff(*texts, origin, entry.name, lineterm="")
+        before = b"" if is_new else read_member(wheel.archive, origin)
+        if before != after:
+            old, new = (text.decode(errors="replace").splitlines() for text in (before, after))
+            lines = unified_diff(old, new, origin, entry.name, lineterm="")
             yield Change(member=entry.name, new=is_new, diff="\n".join(lines) + "\n")
-
-
-def _decode(content: object) -> str | None:
-    """Return the content as text, None for what no person would read as a diff."""
-    try:
-        return content.decode() if isinstance(content, bytes) and b"\0" not in content else None
-    except UnicodeDecodeError:
-        return None

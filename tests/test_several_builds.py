@@ -200,19 +200,6 @@ def test_one_that_fails_keeps_no_other_from_being_built_and_pins_nothing(three: 
     assert everything(three.folder) == before
 
 
-def test_the_folder_of_a_build_that_was_renamed_is_not_taken_for_another_build(
-    three: Repack,
-) -> None:
-    assert three("build", "-q", "cu12").code == 0
-    before = everything(three.folder / "dist")
-    # To a version, which has no separators in its last part, this is the same name.
-    write(three.folder, THREE.replace("cu12", "cu-12").replace(f"12/{WHEEL}", f"13/{WHEEL}", 1))
-    ran = three("build", "-q", "cu-12", "--set", "build.local=patched")
-    assert ran.code == 1
-    assert f"{three.folder / 'dist' / 'cu12'} has the same name and other bytes" in ran.error
-    assert everything(three.folder / "dist") == before
-
-
 def test_what_two_machines_made_is_what_one_makes(three: Repack) -> None:
     for name in ("cu12", "cu13"):
         assert three("build", name, "-w", f"of-{name}").code == 0

@@ -224,7 +224,6 @@ def _describe_wheel(analysis: Analysis, findings: Sequence[Finding]) -> Json:
         **msgspec.to_builtins(describe_source(analysis, "")),
         "path": str(analysis.wheel.path),
         "tags": sorted(map(str, analysis.wheel.filename.tags)),
-        "abi3": analysis.abi3,
         "numpy": analysis.numpy,
         "native": analysis.native,
         "needs": [msgspec.to_builtins(describe_need(need)) for need in analysis.needs],

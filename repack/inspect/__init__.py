@@ -26,6 +26,7 @@ from repack.dlls.pe import Image, read_image
 from repack.errors import InputError
 from repack.files import Memory, sha256_of
 from repack.inspect.binaries import Need, find_needs, find_numpy_abi
+from repack.inspect.pythons import correct_requirements
 from repack.patching import BUILD_MODULE, read_build
 from repack.record import Cargo
 from repack.wheel.archive import Member
@@ -41,8 +42,6 @@ _CONFIG = re.compile(r"cv2/config(-[^/]*)?\.py")
 _TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
 _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
-#: What the stable ABI is linked to; the other is free-threaded Python's.
-STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
 
 
 class Claim(NamedTuple):
@@ -83,36 +82,9 @@ class Binaries:
         return tuple(filter(_is_module, self.images))
 
     @property
-    def cv2(self) -> tuple[str, ...]:
-        """Those of the modules that are imported as cv2."""
-        return tuple(filter(_CV2.fullmatch, self.native))
-
-    @property
-    def python_dlls(self) -> frozenset[str]:
-        """The keys of the DLLs of Python's that the modules are linked to."""
-        return frozenset(need.dll.key for need in self.needs if need.dll.kind is Kind.PYTHON)
-
-    @property
-    def abi3(self) -> bool:
-        """Whether the modules are linked to the stable ABI alone."""
-        return bool(self.python_dlls) and self.python_dlls <= STABLE_DLLS
-
-    @property
     def toolkit_needs(self) -> tuple[Need, ...]:
         """The needs that a CUDA toolkit or cuDNN on the machine has to meet."""
         return tuple(need for need in self.needs if need.dll.is_cuda and need.in_wheel is None)
-
-    def symbols(self, need: Need) -> tuple[str, ...]:
-        """Return what the members that need the DLL ask of it, sorted."""
-        images = [self.images[member] for member in need.needed_by]
-        symbols = {
-            symbol
-            for image in images
-            for imported in (*image.imports, *image.delay_imports)
-            if key_of(imported.dll) == need.dll.key
-            for symbol in imported.symbols
-        }
-        return tuple(sorted(symbols))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +92,11 @@ class Analysis(Binaries):
     """A wheel, and what its binaries say."""
 
     wheel: Wheel
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Its Requires-Dist lines, as its binary needs them."""
+        return correct_requirements(self.wheel.requires, self.numpy)
 
 
 def analyse(
@@ -242,7 +219,7 @@ def require_windows(name: WheelName) -> None:
 def require_original_cv2(analysis: Analysis) -> None:
     """Raise InputError for a wheel without a module cv2 of OpenCV's, "no-cv2", or "repacked"."""
     wheel = analysis.wheel
-    if not analysis.cv2:
+    if not any(map(_CV2.fullmatch, analysis.native)):
         raise InputError(
             "there is no cv2*.pyd in it, so it is no OpenCV for Python",
             code="no-cv2",
@@ -284,7 +261,6 @@ def build_facts(
     for dll in map(classify, files):
         toolkit.setdefault(dll.family, []).append(dll)
     dlls = [*(need.dll for need in outside), *map(classify, files)]
-    modules = binaries.cv2 or binaries.native
     places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in carried]
     return {
         "cuda": cuda,
@@ -295,7 +271,7 @@ def build_facts(
         },
         "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
         "kinds": {dll.key: dll.family for dll in dlls},
-        "machine": binaries.images[modules[0]].machine if modules else "x86-64",
+        "machine": next((binaries.images[it].machine for it in binaries.native), "x86-64"),
         "numpy": {None: None, "1": "numpy<2"}.get(binaries.numpy, "numpy"),
         "opencv": name.version.public,
         "original": {"filename": str(name)},

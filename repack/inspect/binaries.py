@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from repack.dlls.families import Dll, classify, key_of, partners
-from repack.dlls.pe import Image
+from repack.dlls.pe import Image, Import
 
 # What NumPy's headers import at run time: those of 2.x look for numpy._core first, and for 1.x's
 # place after it; before 1.16 the module was called multiarray.
@@ -22,12 +23,13 @@ _CHUNK = 1 << 18
 class Need:
     """A DLL that must be found before, or while, the wheel's modules run.
 
-    `needed_by` are the members that ask for it; `delayed` where no chain of load-time imports
-    leads to it; `in_wheel` the member that answers, if one does.
+    `needed_by` are the members that ask for it, and `symbols` what they ask of it; `delayed` where
+    no chain of load-time imports leads to it; `in_wheel` the member that answers, if one does.
     """
 
     dll: Dll
     needed_by: tuple[str, ...]
+    symbols: tuple[str, ...] = ()
     delayed: bool = False
     in_wheel: str | None = None
 
@@ -54,38 +56,44 @@ def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Nee
     at_load_time = _walk(modules, images, delayed=False)
     return tuple(
         Need(
-            dll=classify(min(name for name, _ in askers.values())),
-            needed_by=tuple(sorted(askers)),
+            dll=classify(min(request.imported.dll for request in requests)),
+            needed_by=tuple(sorted({request.asker for request in requests})),
+            symbols=tuple(sorted({name for it in requests for name in it.imported.symbols})),
             delayed=key not in at_load_time,
-            in_wheel=next((answer for _, answer in askers.values() if answer), None),
+            in_wheel=requests[0].answer,
         )
-        for key, askers in sorted(_walk(modules, images, delayed=True).items())
+        for key, requests in sorted(_walk(modules, images, delayed=True).items())
     )
+
+
+class _Request(NamedTuple):
+    """A member that asks for a DLL, and the member that answers, None where none does."""
+
+    asker: str
+    imported: Import
+    answer: str | None
 
 
 def _walk(
     modules: Sequence[str], images: Mapping[str, Image], *, delayed: bool
-) -> dict[str, dict[str, tuple[str, str | None]]]:
-    """Return what is asked for along import tables, and where `delayed` also while modules run.
-
-    By the DLL's key and the member that asks: the name as it is written there, and the member that
-    answers, None where none does.
-    """
+) -> dict[str, list[_Request]]:
+    """Return by key what is asked for in import tables, where `delayed` also while modules run."""
     members: dict[str, list[str]] = defaultdict(list)
     for member in sorted(images):
         members[_split(member)[1]].append(member)
-    requests: dict[str, dict[str, tuple[str, str | None]]] = defaultdict(dict)
+    requests: dict[str, list[_Request]] = defaultdict(list)
     waiting = [(module, _split(module)[0]) for module in modules]
     seen = set(modules)
     for asker, home in waiting:
         folder, file = _split(asker)
-        names = [imported.dll for imported in images[asker].imports]
+        asked = [*images[asker].imports]
         if delayed:
-            names += [imported.dll for imported in images[asker].delay_imports]
-            names += partners(classify(file), members)
-        for name in names:
-            answer = _find_nearest(members.get(key_of(name), []), home, folder)
-            requests[key_of(name)][asker] = name, answer
+            asked += images[asker].delay_imports
+            asked += [Import(dll=key) for key in partners(classify(file), members)]
+        for imported in asked:
+            key = key_of(imported.dll)
+            answer = _find_nearest(members.get(key, []), home, folder)
+            requests[key].append(_Request(asker, imported, answer))
             if answer and answer not in seen:
                 seen.add(answer)
                 waiting.append((answer, home))

@@ -9,12 +9,7 @@ from typing import Any, TypeAlias
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
 from repack.inspect import Analysis
-from repack.inspect.pythons import (
-    correct_requirements,
-    is_numpy,
-    lets_in_numpy_2,
-    python_dlls,
-)
+from repack.inspect.pythons import is_numpy, lets_in_numpy_2, python_dlls
 from repack.patching.loader import machine_directories
 from repack.record import Finding
 from repack.wheel.reader import read_member, startup_hooks
@@ -26,9 +21,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     Path(__file__).with_name("findings.toml").read_text("utf-8")
 )
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
-_PYTHON_DLL = re.compile(r"python\d+t?\.dll")
 _OWN_PYTHON = re.compile(r"cp3\d+-(?!abi3).*")
-_SUFFIX = re.compile(r".+\.(cp3\d+)t?-(win\w+)\.pyd")
 _TERMS = re.compile(r".*\.dist-info/.*(licen[cs]e|eula|notice)[^/]*", re.IGNORECASE)
 #: So many files are named to a person; an archive's listing has them all.
 _SHOWN = 4
@@ -61,7 +54,7 @@ def make_finding(code: str, member: str, *words: object) -> Finding:
 
 def _check_cuda(analysis: Analysis) -> Iterator[Row]:
     claims = analysis.claims
-    if analysis.cv2 and not any(need.dll.is_nvidia for need in analysis.needs):
+    if analysis.native and not any(need.dll.is_nvidia for need in analysis.needs):
         yield "not-cuda", "", f", though {', '.join(map(str, claims))}" if claims else ""
     dlls = [need.dll for need in analysis.needs if need.dll.is_cuda and need.dll.majors]
     majors = possible_majors(dlls)
@@ -96,20 +89,13 @@ def _check_texts(analysis: Analysis) -> Iterator[Row]:
 def _check_tag(analysis: Analysis) -> Iterator[Row]:
     name = analysis.wheel.filename
     machines = {_MACHINES.get(tag.platform) for tag in name.tags}
-    places = {(tag.interpreter, tag.platform) for tag in name.tags}
     pythons = frozenset.intersection(*map(python_dlls, name.tags))
-    reached = {*analysis.native, *(need.in_wheel for need in analysis.needs)}
+    for need in analysis.needs:
+        if need.dll.kind is Kind.PYTHON and need.dll.key not in pythons:
+            yield "tag-mismatch", need.needed_by[0], f"it imports {need.dll.name}", name.tag
+    needed = {*analysis.native, *(need.in_wheel for need in analysis.needs)}
     for member, image in analysis.images.items():
-        if member not in reached:
-            continue
-        for imported in image.imports:
-            dll = imported.dll.lower()
-            if _PYTHON_DLL.fullmatch(dll) and dll not in pythons:
-                yield "tag-mismatch", member, f"it imports {imported.dll}", name.tag
-        suffix = _SUFFIX.fullmatch(PurePosixPath(member).name)
-        if suffix and (suffix[1], suffix[2]) not in places:
-            yield "tag-mismatch", member, f"its name says {suffix[1]}-{suffix[2]}", name.tag
-        if image.machine not in machines:
+        if member in needed and image.machine not in machines:
             yield "tag-mismatch", member, f"it is for {image.machine}", name.tag
 
 
@@ -118,11 +104,10 @@ def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Row]:
     if abi is None or wheel.filename.name == "numpy":
         return
     member = f"{wheel.dist_info}/METADATA"
-    right = correct_requirements(wheel.requires, abi)
     if not any(map(is_numpy, wheel.requires)):
-        yield "numpy-missing", member, abi, right[-1]
+        yield "numpy-missing", member, abi, analysis.requires[-1]
         return
-    for line, lifted in zip(wheel.requires, right, strict=False):
+    for line, lifted in zip(wheel.requires, analysis.requires, strict=False):
         if line != lifted:
             yield "numpy-bound-lifted", member, line, lifted
     # A wheel for one Python alone is asked about for that one.

@@ -9,7 +9,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from repack.wheel.metadata import parse_requirement, select_requirements
-from repack.wheel.names import WheelName
 
 #: Python 3.8 dropped the "m" from its ABI tag (PEP 3149).
 _FIRST_WITHOUT_M = 8
@@ -39,12 +38,6 @@ def supported_tags(python: str, platforms: Sequence[str]) -> list[Tag]:
         *cpython_tags(version, abis=[own.abi], platforms=platforms),
         *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
     ]
-
-
-def has_tag_for(name: WheelName, python: str) -> bool:
-    """Return whether that Python, on one of the wheel's platforms, takes a wheel of this name."""
-    platforms = sorted({tag.platform for tag in name.tags})
-    return not name.tags.isdisjoint(supported_tags(python, platforms))
 
 
 def python_dlls(tag: Tag) -> frozenset[str]:

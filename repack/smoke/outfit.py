@@ -121,7 +121,7 @@ def make_machine(
         wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
         folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
     driver = {
-        need.dll.name: analysis.symbols(need)
+        need.dll.name: need.symbols
         for need in analysis.needs
         if need.dll.kind is Kind.DRIVER and not need.delayed and need.in_wheel is None
     }

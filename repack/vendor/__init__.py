@@ -186,7 +186,7 @@ def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
             continue
         key, asker = need.dll.key, need.needed_by[0]
         if key in ANSWERS and analysis.images[asker].machine == "x86-64":
-            content = make_stand_in(key, analysis.symbols(need))
+            content = make_stand_in(key, need.symbols)
             folder = f"{STAND_INS}/{key.removesuffix('.dll')}"
             carried.append(_carry_new(f"{folder}/{key}", content))
         else:

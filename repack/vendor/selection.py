@@ -206,7 +206,7 @@ def _find_faults(
         choice = chosen.get(need.in_wheel or "")
         askers = " or ".join(need.needed_by)
         if choice:
-            missing = sorted({*complete.symbols(need)}.difference(choice.image.exports))
+            missing = sorted({*need.symbols}.difference(choice.image.exports))
             for symbol in missing:
                 if not symbol.startswith("#"):
                     origin = choice.supplier.origin
