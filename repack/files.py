@@ -13,7 +13,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,33 +25,22 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _CHUNK = 1 << 20
-
-#: What is not finished is `.{name}.{process}-{machine}{random}.tmp`.
-_TEMPORARY = re.compile(r"\..+\.(?P<process>[0-9]{1,10})-(?P<machine>[0-9a-f]{8})[0-9a-f]{8}\.tmp")
-#: A file name may have 255 bytes; the temporary one is longer than the one it stands for.
-_NAME_KEPT = 100
+#: What is not finished is `.repack-{process}-{machine}{random}.tmp`.
+_TEMPORARY = re.compile(r"\.repack-([0-9]{1,10})-([0-9a-f]{8})[0-9a-f]{8}\.tmp")
 _LONGEST_RUN = 24 * 60 * 60  # seconds
 #: Windows: an antivirus or indexer holds a new file for moments (ERROR_ACCESS_DENIED,
 #: ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION); conan and others retry as well.
 _HELD_FOR_MOMENTS = (5, 32, 33)
-_RETRIES = 8
-_FIRST_PAUSE = 0.02
-_CODES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "no-space"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "no-permission"),
-}
-_HINTS = {
-    "no-space": "free some space",
-    "no-permission": "give write permission, or write to another folder",
-    "not-written": "write to another folder",
-}
+_PAUSES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # seconds
 
 
 def not_written(destination: Path, error: OSError) -> OutputError:
     """Return the one-line error for `error`, met while `destination` was written."""
-    code = _CODES.get(error.errno or 0, "not-written")
+    code, hint = "not-written", "give write permission, or write to another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        code, hint = "no-space", "free some space"
     reason = f"cannot be written: {error.strerror or error}"
-    return OutputError(reason, code=code, file=destination, hint=_HINTS[code])
+    return OutputError(reason, code=code, file=destination, hint=hint)
 
 
 def not_read(source: Path, error: OSError) -> InputError:
@@ -72,14 +60,14 @@ def decode_text(content: bytes, errors: str = "strict") -> str:
     return content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors)
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(destination: Path) -> Iterator[BinaryIO]:
     """Give a file to write; it becomes `destination` when the block ends well, else it is gone.
 
     The bytes are on the disk before the name is. OSErrors, those of the block as well, become
     an OutputError of one line.
     """
-    temporary = _temporary_name(destination)
+    temporary = _name_temporary(destination.parent)
     try:
         with temporary.open("xb+") as file:
             # Whatever the umask; some mounts (FAT, SMB) keep no modes.
@@ -104,16 +92,15 @@ def write(path: Path, content: bytes) -> None:
 
 def replace(temporary: Path, destination: Path) -> None:
     """Rename `temporary`, closed and synced, to `destination`, which it replaces."""
-    for attempt in range(_RETRIES):
+    for pause in (*_PAUSES, None):
         try:
             temporary.replace(destination)
             break
         except OSError as error:
             # Windows refuses for a moment.
-            is_last = attempt == _RETRIES - 1
-            if is_last or getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
+            if pause is None or getattr(error, "winerror", None) not in _HELD_FOR_MOMENTS:
                 raise not_written(destination, error) from error
-            time.sleep(_FIRST_PAUSE * 2**attempt)
+            time.sleep(pause)
     # Windows opens no folder, some file systems cannot sync one; the rename is done.
     with contextlib.suppress(OSError):
         descriptor = os.open(destination.parent, os.O_RDONLY)
@@ -123,17 +110,16 @@ def replace(temporary: Path, destination: Path) -> None:
             os.close(descriptor)
 
 
-@contextmanager
+@contextlib.contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end, by the next run if need be."""
     sweep(folder)
-    path = _temporary_name(folder / "work")
-    # An interrupt may come between any two steps.
+    path = _name_temporary(folder)
     try:
-        try:
-            path.mkdir()
-        except OSError as error:
-            raise not_written(folder, error) from error
+        path.mkdir()
+    except OSError as error:
+        raise not_written(folder, error) from error
+    try:
         yield path
     finally:
         _remove(path)
@@ -144,30 +130,28 @@ def sweep(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):
             match = _TEMPORARY.fullmatch(path.name)
-            if match and _is_left(path, int(match["process"]), match["machine"]):
+            if match and not _is_in_use(path, int(match[1]), match[2]):
                 _remove(path)
                 _log.info("removed %s, left by a run that was ended", path)
 
 
-def _is_left(path: Path, process: int, machine: str) -> bool:
-    """Return whether nobody works at the temporary file or folder `path` any more.
+def _is_in_use(path: Path, process: int, machine: str) -> bool:
+    """Return whether somebody may still work at the temporary file or folder `path`.
 
     Process numbers of another machine or container say nothing here, and on Windows asking for
-    one could end it: what is older than any run was left there.
+    one could end it: there, what is older than any run is not in use.
     """
-    if machine != _machine() or sys.platform == "win32":
-        return path.lstat().st_mtime < time.time() - _LONGEST_RUN
+    if machine != _identify_machine() or sys.platform == "win32":
+        return path.lstat().st_mtime > time.time() - _LONGEST_RUN
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 @cache
-def _machine() -> str:
+def _identify_machine() -> str:
     """Return eight digits of this machine, or of this container on it."""
     name = platform.node()
     with contextlib.suppress(OSError):
@@ -175,16 +159,26 @@ def _machine() -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
+def _name_temporary(folder: Path) -> Path:
+    mark = f"{_identify_machine()}{os.urandom(4).hex()}"
+    return folder / f".repack-{os.getpid()}-{mark}.tmp"
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
 def sha256_of(path: Path, *, task: Task | None = None) -> str:
     """Return the SHA-256 of the file's content in hex; `task` hears of each byte."""
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
     try:
         with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
                 if task is not None:
-                    task.advance(count)
+                    task.advance(len(chunk))
     except OSError as error:
         raise not_read(path, error) from error
     return digest.hexdigest()
@@ -199,7 +193,7 @@ class Memory:
     def recall(self, key: str, parse: Callable[[Any], _T]) -> _T | None:
         """Return what `parse` makes of the value of `key`, None where there is none."""
         try:
-            return parse(json.loads(self._path(key).read_bytes()))
+            return parse(json.loads((self.folder / f"{key}.json").read_bytes()))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
 
@@ -207,20 +201,4 @@ class Memory:
         """Remember `value` under `key`, if the folder may be written to."""
         with contextlib.suppress(OSError, OutputError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(self._path(key), json.dumps(value).encode())
-
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.json"
-
-
-def _temporary_name(destination: Path) -> Path:
-    kept = destination.name.encode()[:_NAME_KEPT].decode(errors="ignore")
-    return destination.with_name(f".{kept}.{os.getpid()}-{_machine()}{os.urandom(4).hex()}.tmp")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
+            write(self.folder / f"{key}.json", json.dumps(value).encode())

@@ -13,15 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from repack.errors import ToolError, redact
 
 _log = logging.getLogger(__name__)
 
-#: A program that prints without end must not fill our memory: the newest output is kept.
-KEPT_OUTPUT = 4 * 2**20
-_CHUNK = 2**16
 #: Seconds between two looks whether we are to stop.
 _TICK = 0.1
 #: A daemon that a program leaves behind (as Wine does) keeps our pipe open: not waited for.
@@ -55,24 +51,25 @@ def run(
     """
     words = tuple(map(str, args))
     _log.debug("run: %s", redact(format_command(words)))
-    began = time.monotonic()
-    process = _start(words, env, cwd)
-    output = bytearray()
-    reader = threading.Thread(target=_read_output, args=(process.stdout, output), daemon=True)
-    try:
-        reader.start()
-        timed_out = _wait(process, began + timeout, stop)
-    finally:
-        _kill(process)
-    reader.join(_GRACE)
-    seconds = time.monotonic() - began
-    _log.debug("ended with %s after %.1f s: %s", process.returncode, seconds, words[0])
+    began, timed_out = time.monotonic(), False
+    with _start(words, env, cwd) as process:
+        try:
+            while process.poll() is None and not timed_out and not (stop and stop.is_set()):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=_TICK)
+                timed_out = process.poll() is None and time.monotonic() > began + timeout
+        finally:
+            _kill(process)
+        try:
+            output, _ = process.communicate(timeout=_GRACE)
+        except subprocess.TimeoutExpired as error:
+            output = error.output or b""
     return Finished(
         args=words,
         returncode=process.returncode,
-        output=_decode(bytes(output)),
+        output=_decode(output),
         timed_out=timed_out,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -88,7 +85,6 @@ def _start(
     try:
         return subprocess.Popen(
             words,
-            bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -103,40 +99,6 @@ def _start(
         raise ToolError(f"{words[0]} cannot be run: {error}", code=code) from error
 
 
-def _read_output(stream: IO[bytes], output: bytearray) -> None:
-    """Put what the program prints into `output`; it has no end where a daemon keeps the pipe."""
-    with stream, contextlib.suppress(OSError, ValueError):
-        while chunk := stream.read(_CHUNK):
-            output += chunk
-            # One byte more than is kept tells that something was dropped.
-            del output[: -KEPT_OUTPUT - 1]
-
-
-def _decode(output: bytes) -> str:
-    """Return program output as text; Windows programs end lines with CR LF.
-
-    It is UTF-8, or what the system's code page makes of it: Python's own, into a pipe on Windows.
-    """
-    mark = "[earlier output dropped]\n" if len(output) > KEPT_OUTPUT else ""
-    kept = output[-KEPT_OUTPUT:]
-    try:
-        text = kept.decode()
-    except UnicodeDecodeError:
-        text = kept.decode(locale.getencoding(), "replace")
-    return mark + text.replace("\r\n", "\n")
-
-
-def _wait(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> bool:
-    """Return whether the time was up; the program may still run where that, or `stop`, is so."""
-    while time.monotonic() < deadline:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_TICK)
-            return False
-        if stop is not None and stop.is_set():
-            return False
-    return True
-
-
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the program and everything in its group, and wait until it has ended."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -148,3 +110,15 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             subprocess.run(command, check=False, capture_output=True, timeout=30)
     process.kill()
     process.wait()
+
+
+def _decode(output: bytes) -> str:
+    """Return program output as text; Windows programs end lines with CR LF.
+
+    It is UTF-8, or what the system's code page makes of it: Python's own, into a pipe on Windows.
+    """
+    try:
+        text = output.decode()
+    except UnicodeDecodeError:
+        text = output.decode(locale.getencoding(), "replace")
+    return text.replace("\r\n", "\n")

@@ -14,7 +14,7 @@ from repack.config import IndexSource, SampleSource
 from repack.errors import InputError, ToolError
 from repack.fetch import Supply
 from repack.inspect import require_windows
-from repack.pythons.trees import make_once
+from repack.pythons.assembly import make_once
 from repack.wheel.names import local_version, parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_member, read_wheel
 from repack.wheel.writer import rewrite_members, splice

@@ -6,19 +6,20 @@ is kept under the cache of repack, so that it is fetched and made once.
 """
 
 import hashlib
-import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from pretending import fetched
 from wheelmaking import make_wheel, metadata, wheel_file
 
 from repack.console import SILENT
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
-from repack.pythons.trees import make_once
+from repack.pythons.assembly import make_once
+from repack.smoke.outfit import unpack_dlls
 
 _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"
@@ -61,15 +62,14 @@ CUDA_12 = Genuine(
     *("4.9.0", "1.5.10", "0.3.26-1.5.10", "4.9.0.80", "3.12", "12.3"),
     dlls=(*(f"nvidia-{name}-cu12" for name in _LIBRARIES), "nvidia-cudnn-cu12==8.9.7.29"),
 )
-_NEWEST = (
-    "nvidia-npp==13.*",
-    "nvidia-cublas==13.*",
-    "nvidia-cufft==12.*",
-    "nvidia-cudnn-cu13==9.*",
-)
 CUDA_13 = Genuine(
     *("4.13.0", "1.5.13", "0.3.31-1.5.13", "4.13.0.90", "3.14", "13.1"),
-    dlls=_NEWEST,
+    dlls=(
+        "nvidia-npp==13.*",
+        "nvidia-cublas==13.*",
+        "nvidia-cufft==12.*",
+        "nvidia-cudnn-cu13==9.*",
+    ),
     numpy="numpy>=2",
 )
 
@@ -82,7 +82,9 @@ def genuine_wheel(build: Genuine) -> Path:
             make_wheel(folder / build.filename, _loader_files(build, loader) | _binaries(build))
 
     digest = hashlib.sha256(repr((_FORMAT, *astuple(build))).encode()).hexdigest()[:16]
-    return _make_once(f"genuine/{digest}", fill) / build.filename
+    cache = Cache.default()
+    folder = cache.folder("tests") / "genuine" / digest
+    return make_once(folder, fill, cache, SILENT) / build.filename
 
 
 def genuine_dlls(build: Genuine) -> list[Fetched]:
@@ -92,24 +94,7 @@ def genuine_dlls(build: Genuine) -> list[Fetched]:
 
 def unpacked_artifact(coordinates: str) -> Path:
     """Return a folder of the DLLs in a Maven artifact, unpacked once."""
-    jar = maven(coordinates)
-
-    def fill(folder: Path) -> None:
-        with zipfile.ZipFile(jar) as archive:
-            for name in archive.namelist():
-                if name.endswith(".dll"):
-                    with (
-                        archive.open(name) as member,
-                        (folder / Path(name).name).open("wb") as file,
-                    ):
-                        shutil.copyfileobj(member, file, 1 << 20)
-
-    return _make_once(f"dlls/{jar.stem}", fill)
-
-
-def _make_once(name: str, fill: Callable[[Path], object]) -> Path:
-    cache = Cache.default()
-    return make_once(cache.folder("tests") / name, fill, cache, SILENT)
+    return unpack_dlls(fetched(maven(coordinates)), Cache.default(), SILENT)
 
 
 def maven(coordinates: str) -> Path:
@@ -130,13 +115,13 @@ def _loader_wheel(build: Genuine) -> Path:
     return fetch_index(f"opencv-contrib-python=={build.loader}", python=python).path
 
 
-def fetch_index(requirement: str, *, python: str, lock: Path | None = None) -> Fetched:
+def fetch_index(requirement: str, *, python: str) -> Fetched:
     """Return the wheel for a requirement, in the user's cache; the index is asked once."""
     cache = Cache.default()
-    supply = Supply(cache, lock or cache.folder("tests") / "repack.lock")
-    fetched = supply.wheel(requirement, python)
+    supply = Supply(cache, cache.folder("tests") / "repack.lock")
+    wheel = supply.wheel(requirement, python)
     supply.keep()
-    return fetched
+    return wheel
 
 
 def _loader_files(build: Genuine, loader: zipfile.ZipFile) -> dict[str, bytes]:
@@ -172,12 +157,11 @@ def _binaries(build: Genuine) -> dict[str, bytes]:
     with zipfile.ZipFile(jar) as archive:
         for name in archive.namelist():
             base = PurePosixPath(name).name
-            if base.startswith("opencv_") and base.endswith(".dll") and base != "opencv_java.dll":
+            if fnmatch(base, "opencv_*.dll") and base != "opencv_java.dll":
                 files[f"cv2/{base}"] = archive.read(name)
             elif base.endswith(f"cp{build.python.replace('.', '')}-win_amd64.pyd"):
-                files["cv2/cv2.pyd" if build.loader >= "4.5.4" else f"cv2/{base}"] = archive.read(
-                    name
-                )
+                member = "cv2/cv2.pyd" if build.loader >= "4.5.4" else f"cv2/{base}"
+                files[member] = archive.read(name)
     with zipfile.ZipFile(blas) as archive:
         name = "org/bytedeco/openblas/windows-x86_64/libopenblas.dll"
         files["cv2/libopenblas.dll"] = archive.read(name)

@@ -186,7 +186,7 @@ def test_a_build_sweeps_away_what_a_killed_one_left_and_nothing_else(
     build: Build, repack: Repack
 ) -> None:
     dist = repack.folder / "dist"
-    half = dist / f".work.1-{'0' * 16}.tmp" / "half.whl"
+    half = dist / f".repack-1-{'0' * 16}.tmp" / "half.whl"
     mine = dist / "failed" / "notes.txt"
     for path in (half, mine):
         path.parent.mkdir(parents=True)

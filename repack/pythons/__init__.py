@@ -18,7 +18,6 @@ from repack.pythons.interpreter import (
     find_executable,
     find_installed,
 )
-from repack.pythons.trees import is_whole
 from repack.pythons.wine import Wine
 
 _log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class Pythons(contextlib.ExitStack):
         assembled = [self._assembled(version) for version in ([] if ON_WINDOWS else RECIPES)]
         return [
             *self._present,
-            *(python if is_whole(python.python.parent) else python.version for python in assembled),
+            *(python if python.python.is_file() else python.version for python in assembled),
         ]
 
     @functools.cached_property

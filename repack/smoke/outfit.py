@@ -17,8 +17,8 @@ from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.inspect import Analysis
+from repack.pythons.assembly import make_once
 from repack.pythons.interpreter import Interpreter
-from repack.pythons.trees import make_once
 from repack.wheel.metadata import select_requirements
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
@@ -78,20 +78,19 @@ def fetch_requirements(requires: Iterable[str], python: str, supply: Supply) -> 
         if name.startswith("nvidia-"):
             with zipfile.ZipFile(wheel.path) as archive:
                 (member,) = [path for path in archive.namelist() if path.endswith("/METADATA")]
-                metadata, _ = parse_email(archive.read(member))
-            lines = select_requirements(metadata.get("requires_dist", []), python)
-            waiting += [f"{line.name}{line.specifier}" for line in lines]
+                lines = parse_email(archive.read(member))[0].get("requires_dist", [])
+            own = select_requirements(lines, python)
+            waiting += [f"{line.name}{line.specifier}" for line in own]
 
 
-def find_missing(requires: Iterable[str], pythons: Iterable[str], supply: Supply) -> dict[str, str]:
+def find_missing(requires: Sequence[str], pythons: Iterable[str], supply: Supply) -> dict[str, str]:
     """Return the Pythons for which the index lacks what a wheel requires, with the reason.
 
     An index that cannot be asked tells nothing here: the trial says so.
     """
-    lines = tuple(requires)
     missing: dict[str, str] = {}
     for python in pythons:
-        for requirement in requirements_for(lines, python):
+        for requirement in requirements_for(requires, python):
             try:
                 supply.wheel(requirement, python)
             except FetchError as error:
@@ -115,9 +114,7 @@ def make_machine(
     """
     folders = settings.dll_dirs
     if not folders:
-        requirements = settings.dlls
-        if requirements == "auto":
-            requirements = _find_dlls(analysis)
+        requirements = _find_dlls(analysis) if settings.dlls == "auto" else settings.dlls
         wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
         folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
     driver = {
@@ -134,11 +131,9 @@ def _find_dlls(analysis: Analysis) -> tuple[str, ...]:
     wheels = {need: index_requirement(need.dll, major) for need in analysis.toolkit_needs}
     nowhere = [need.dll.name for need in wheels if not wheels[need] and not need.delayed]
     if nowhere:
-        raise ToolError(
-            f"NVIDIA has no wheels with {', '.join(nowhere)}",
-            code="no-dlls",
-            hint="name directories that hold them under smoke.dll-dirs, or with --dll-dir",
-        )
+        hint = "name directories that hold them under smoke.dll-dirs, or with --dll-dir"
+        what = f"NVIDIA has no wheels with {', '.join(nowhere)}"
+        raise ToolError(what, code="no-dlls", hint=hint)
     return tuple(sorted({*wheels.values()} - {""}))
 
 

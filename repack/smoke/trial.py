@@ -12,9 +12,10 @@ from typing import Any
 from repack.console import SILENT
 from repack.dlls.writing import make_stand_in
 from repack.fetch.cache import Cache
+from repack.files import workspace
 from repack.process import Finished
+from repack.pythons.assembly import make_once
 from repack.pythons.interpreter import parse_facts
-from repack.pythons.trees import make_once, work_folder
 from repack.record import FAILED, OWN_STAND_IN, PASSED, Outcome
 from repack.smoke.outfit import Outfit
 
@@ -25,7 +26,7 @@ _PIP_OPTIONS = (
 # What Wine or Python says, even with Wine's debug output off, of what ended a program.
 _LAST_WORDS = re.compile(
     r"unimplemented function [\w.]+|(wine: )?Unhandled [\w ]+(?= (to|at|on) )"
-    r"|.*Assertion .*failed.*|(Fatal Python error|Windows fatal exception): .*"
+    r"|.*Assertion .*failed.*|(?P<python>Fatal Python error|Windows fatal exception): .*"
 )
 _SMALL_EXIT_CODE = 0xFFFF
 
@@ -38,11 +39,10 @@ def run_smoke(
     `timeout` is in seconds, for each of the three processes, which end early when `stop` is set.
     What is installed lies in a folder of the cache that is gone afterwards.
     """
-    with work_folder(cache, "smoke") as folder:
+    with workspace(cache.folder("smoke")) as folder:
         probe = Probe(outfit, folder, timeout, cache, stop)
         wheels = [wheel, *(fetched.path for fetched in outfit.beside)]
-        names = map(outfit.interpreter.name, wheels)
-        runs = [probe.run_pip("install", "--no-index", *names)]
+        runs = [probe.run_pip("install", "--no-index", *map(outfit.interpreter.name, wheels))]
         for task in ("use", "devices"):
             if judge(runs, timeout).status == PASSED:
                 runs.append(probe.run(task))
@@ -89,8 +89,12 @@ class Probe:
         return self.run("pip", name(folder), command, *_PIP_OPTIONS, *target, *words)
 
     def run(self, task: str, *arguments: str) -> Finished:
-        """Return the result of one task of the probe."""
-        python, driver = self.outfit.interpreter, self.folder / "driver"
+        """Return the result of one task of the probe, in the machine's environment."""
+        python, machine, driver = (
+            self.outfit.interpreter,
+            self.outfit.machine,
+            self.folder / "driver",
+        )
         job = {
             "task": task,
             "arguments": arguments,
@@ -98,10 +102,14 @@ class Probe:
             "temporary": python.name(self.folder / "temporary"),
             "driver": python.name(driver) if driver.is_dir() else "",
         }
+        variables = {name.upper(): value for name, value in machine.env.items()}
+        own = "" if python.wine else python.env["PATH"]
+        folders = [*map(python.name, machine.dll_dirs), variables.get("PATH", ""), own]
+        variables["PATH"] = ";".join(filter(None, folders))
         return python.run_probe(
             job,
             *("-I", "-S"),
-            env=self._environment(),
+            env=python.with_variables(python.env, variables),
             timeout=self.timeout,
             # Nothing lies there that could answer for a DLL or a module.
             cwd=self.folder / "home",
@@ -115,52 +123,29 @@ class Probe:
             root = Path(self.outfit.interpreter.env["WINEPREFIX"], "drive_c", "windows")
         return (root / "system32" / name).exists()
 
-    def _environment(self) -> dict[str, str]:
-        """Return the environment of a task: the machine's own, and nothing of ours."""
-        python, machine = self.outfit.interpreter, self.outfit.machine
-        variables = {name.upper(): value for name, value in machine.env.items()}
-        own = "" if python.wine else python.env["PATH"]
-        folders = [*map(python.name, machine.dll_dirs), variables.get("PATH", ""), own]
-        variables["PATH"] = ";".join(filter(None, folders))
-        # Wine says one line for each DLL that was not found, and who asked for it.
-        return python.with_variables({**python.env, "WINEDEBUG": "-all,err+module"}, variables)
-
 
 def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome:
     """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
     facts: dict[str, Any] = {}
     faults: list[str] = []
-    for finished in runs:
-        own = parse_facts(finished.output)
+    logs: list[str] = []
+    for run in runs:
+        own = parse_facts(run.output)
         facts |= own
-        faults += filter(None, [find_fault(finished, own, timeout)])
+        faults += filter(None, [find_fault(run, own, timeout)])
+        # The job in the last argument names folders long gone.
+        end = f"[exit code {run.returncode}, {run.seconds:.1f} s]"
+        logs.append("\n".join([f"$ {' '.join(run.args[:-1])}", run.output.strip(), end, ""]))
     return Outcome(
         status=FAILED if faults else PASSED,
         reason=faults[0] if faults else "",
         version=facts.get("opencv", ""),
         devices=facts.get("devices", ""),
         driver=driver,
-        seconds=sum(finished.seconds for finished in runs),
-        log="\n".join(map(_format_log, runs)),
-        repeatable=not any(finished.timed_out for finished in runs),
+        seconds=sum(run.seconds for run in runs),
+        log="\n".join(logs),
+        repeatable=not any(run.timed_out for run in runs),
     )
-
-
-def describe_crash(finished: Finished, step: str) -> str:
-    """Return in one line how a process ended that did not say why."""
-    # Wine's assertions come in UTF-16.
-    matches = _LAST_WORDS.finditer(finished.output.replace("\0", ""))
-    words = sorted((match[0].strip() for match in matches), key=_is_of_python)
-    detail = f": {words[0]}" if words else ""
-    code = finished.returncode
-    # Windows' large ones are known by their hexadecimal digits.
-    number = f"0x{code:08X}" if code > _SMALL_EXIT_CODE else str(code)
-    return f"crashed in {step} (exit code {number}){detail}"
-
-
-def _is_of_python(words: str) -> bool:
-    """Return whether Python's own fault handler said it, who knows least of why."""
-    return words.startswith(("Fatal Python error", "Windows fatal exception"))
 
 
 def find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> str:
@@ -179,14 +164,12 @@ def find_fault(finished: Finished, facts: Mapping[str, Any], timeout: float) -> 
     return f"pip: {errors[0]}" if errors else describe_crash(finished, step)
 
 
-def _format_log(finished: Finished) -> str:
-    """Return all that a process printed; the job in the last argument names folders long gone.
-
-    Wine says of one missing DLL hundreds of times that it is missing; once will do.
-    """
-    lines = {
-        line if ":err:module:" in line else number: line
-        for number, line in enumerate(finished.output.strip().splitlines())
-    }
-    end = f"[exit code {finished.returncode}, {finished.seconds:.1f} s]"
-    return "\n".join([f"$ {' '.join(finished.args[:-1])}", *lines.values(), end, ""])
+def describe_crash(finished: Finished, step: str) -> str:
+    """Return in one line how a process ended that did not say why."""
+    # Wine's assertions come in UTF-16. Python's own fault handler knows least of why.
+    matches = _LAST_WORDS.finditer(finished.output.replace("\0", ""))
+    best = min(matches, key=lambda match: bool(match["python"]), default=None)
+    code = finished.returncode
+    # Windows' large ones are known by their hexadecimal digits.
+    number = f"0x{code:08X}" if code > _SMALL_EXIT_CODE else str(code)
+    return f"crashed in {step} (exit code {number}){f': {best[0].strip()}' if best else ''}"
