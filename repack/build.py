@@ -21,16 +21,8 @@ from repack.inspect import (
 )
 from repack.inspect.findings import make_finding
 from repack.patching import patch_wheel
-from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
-from repack.record import (
-    FAILED,
-    NOT_RUN,
-    BuildRecord,
-    Outcome,
-    Seen,
-    WheelRecord,
-    write_record,
-)
+from repack.plan import Plan, Supplement, make_plan, refusal
+from repack.record import FAILED, NOT_RUN, BuildRecord, Outcome, Seen, WheelRecord, write_record
 from repack.sample import provide_sample
 from repack.smoke import Trial, try_wheels
 from repack.smoke.outfit import find_missing
@@ -182,31 +174,28 @@ def record_wheels(
     before = {trial.python: outcome for trial, outcome in timeless.items() if trial.untouched}
     records = []
     for planned, wheel in zip(plan.wheels, wheels, strict=True):
-        seen = tuple(
-            Seen(python=trial.python, before=before[trial.python], after=outcome)
+        after = {
+            trial.python: outcome
             for trial, outcome in timeless.items()
             if trial.wheel == wheel.path
+        }
+        failures = [
+            f"Python {python}: {outcome.reason}\n{outcome.log}"
+            for python, outcome in after.items()
+            if outcome.status == FAILED
+        ]
+        path = move_wheel(wheel.path, out, "\n".join(failures))
+        record = WheelRecord(
+            path=path.relative_to(out).as_posix(),
+            version=planned.version,
+            tag=planned.tag,
+            size=wheel.size,
+            sha256=wheel.sha256,
+            recipe=planned.recipe,
+            seen=tuple(
+                Seen(python=python, before=before[python], after=outcome)
+                for python, outcome in after.items()
+            ),
         )
-        records.append(_record_wheel(planned, wheel, seen, out))
+        records.append(record)
     return msgspec.structs.replace(plan.record, wheels=tuple(records))
-
-
-def _record_wheel(
-    planned: PlannedWheel, wheel: Written, seen: tuple[Seen, ...], out: Path
-) -> WheelRecord:
-    """Return the record of one wheel, moved to where it belongs after what was `seen`."""
-    failures = [
-        f"Python {it.python}: {it.after.reason}\n{it.after.log}"
-        for it in seen
-        if it.status == FAILED
-    ]
-    path = move_wheel(wheel.path, out, "\n".join(failures))
-    return WheelRecord(
-        path=path.relative_to(out).as_posix(),
-        version=planned.version,
-        tag=planned.tag,
-        size=wheel.size,
-        sha256=wheel.sha256,
-        recipe=planned.recipe,
-        seen=seen,
-    )

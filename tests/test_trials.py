@@ -1,5 +1,6 @@
 """What becomes of wheels that were tried, the trials themselves being told and not run."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ class WithoutWine(Interpreter):
 
 
 @dataclass
-class Bench:
+class Bench(contextlib.nullcontext[Any]):
     """Stands in for Pythons and for the running of wheels: says what it is told to."""
 
     repack: Repack
@@ -43,47 +44,33 @@ class Bench:
     #: What an untouched wheel does, and a fixed one, by Python.
     before: Outcome = FAILS
     after: dict[str, Outcome] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
-    broken: bool = False
+    missing: str = ""
+    kind: type[Interpreter] = ThisPython
     interrupted: bool = False
     #: The wheels that were run, and what stood in dist/ then.
     runs: list[tuple[str, str]] = field(default_factory=list)
     stood: set[str] = field(default_factory=set)
 
-    @property
-    def dist(self) -> Path:
-        return self.repack.folder / "dist"
-
-    @property
-    def place(self) -> Path:
-        return self.source.parent
+    def __enter__(self) -> Self:
+        return self
 
     def build(self, *options: object, python: str = "3.12") -> Ran:
         """Return how a build with its smoke test ended; the DLLs of the toolkit are at hand."""
-        dlls = self.place / "toolkit"
+        self.runs.clear()
+        dlls = self.source.parent / "toolkit"
         dlls.mkdir(exist_ok=True)
         given = ("--set", f"smoke.dll-dirs={[str(dlls)]}", "--python", python.replace(" ", ","))
         return self.repack("build", "-q", "--json", "--source", self.source, *given, *options)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave nothing running."""
-
-    def pythons(self, *_: object) -> Self:
-        return self
-
     def provide(self, version: str) -> Interpreter:
-        if version in self.missing:
+        if version == self.missing:
             raise ToolError("Wine is not installed", hint="apt-get")
-        kind = WithoutWine if self.broken else ThisPython
-        return kind(version=version, full_version="3.1.1", python=Path("x"), origin="given")
+        return self.kind(version=version, full_version="3.1.1", python=Path("x"), origin="given")
 
     def run(self, wheel: Path, outfit: Outfit, *, stop: Event, **_: object) -> Outcome:
         version = outfit.interpreter.version
         self.runs.append((wheel.name, version))
-        self.stood |= {path.name for path in self.dist.glob("*.whl")}
+        self.stood |= set(names(self.repack.folder / "dist"))
         is_fixed = "patched" in wheel.name
         if self.interrupted:
             if is_fixed:
@@ -91,8 +78,7 @@ class Bench:
             assert stop.wait(60)
         return self.after.get(version, WORKS) if is_fixed else self.before
 
-    def wheel(self, requirement: str, python: str) -> Fetched:
-        del python
+    def wheel(self, requirement: str, _: str) -> Fetched:
         if requirement not in {"pip", "numpy", "numpy>=2"}:
             raise FetchError("there is none", code="index", file=requirement, hint="look")
         return fetched(self.numpy)
@@ -102,7 +88,7 @@ class Bench:
 def bench(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     (tmp_path / "in").mkdir()
     bench = Bench(repack, cuda_wheel(tmp_path / "in"), numpy_wheel(tmp_path / "in"))
-    monkeypatch.setattr("repack.smoke.Pythons", bench.pythons)
+    monkeypatch.setattr("repack.smoke.Pythons", lambda *_: bench)
     monkeypatch.setattr("repack.smoke.run_smoke", bench.run)
     monkeypatch.setattr("repack.fetch.Supply.wheel", lambda _, *words: bench.wheel(*words))
     return bench
@@ -114,39 +100,34 @@ def smoke(ran: Ran, python: str = "3.12") -> dict[str, Any]:
 
 
 def names(folder: Path) -> list[str]:
-    files = {name for name, content in everything(folder).items() if content is not None}
-    return sorted(files - {"build.json"})
+    """Return the visible files of dist/, but not the record."""
+    paths = [path for path in everything(folder) if path.endswith((".whl", ".log"))]
+    return sorted(path for path in paths if not path.startswith("."))
 
 
 def test_a_wheel_that_works_stands_in_dist_after_it_was_tried_once(bench: Bench) -> None:
     ran = bench.build(python="3.12 3.13")
     assert (ran.code, bench.stood) == (0, set())
-    expected = [(WHEEL.format(minor), f"3.{minor}") for minor in (12, 13)]
-    assert sorted(bench.runs) == sorted(
-        [*expected, *((bench.source.name, python) for _, python in expected)]
-    )
-    assert names(bench.dist) == [name for name, _ in expected]
-    assert [wheel["path"] for wheel in ran.json["wheels"]] == [
-        str(bench.dist / name) for name, _ in expected
-    ]
+    wheels = [WHEEL.format(12), WHEEL.format(13)]
+    assert sorted(name for name, _ in bench.runs) == sorted([*wheels, *[bench.source.name] * 2])
+    dist = bench.repack.folder / "dist"
+    assert names(dist) == wheels
+    assert [wheel["path"] for wheel in ran.json["wheels"]] == [str(dist / name) for name in wheels]
     assert trials(ran.json)["3.12"]["before"]["reason"] == NO_DLL
     assert (smoke(ran)["status"], smoke(ran)["version"]) == ("passed", "4.13.0")
-    again = bench.build(python="3.12 3.13")
-    assert len(bench.runs) == 4
-    assert again.json["wheels"] == ran.json["wheels"]
+    assert bench.build(python="3.12 3.13").json["wheels"] == ran.json["wheels"]
+    assert bench.runs == []
 
 
 @pytest.mark.parametrize("change", ["wheel", "DLLs", "NumPy"])
 def test_what_has_changed_is_tried_again(change: str, bench: Bench) -> None:
     bench.build()
     if change == "wheel":
-        (bench.place / "again").mkdir()
-        bench.source = cuda_wheel(bench.place / "again", ballast=10)
+        cuda_wheel(bench.source.parent, ballast=10)
     elif change == "DLLs":
-        (bench.place / "toolkit" / "nppc64_12.dll").write_bytes(b"MZ")
+        (bench.source.parent / "toolkit" / "nppc64_12.dll").write_bytes(b"MZ")
     else:
         make_wheel(bench.numpy, {"numpy/__init__.py": b"new"})
-    bench.runs.clear()
     bench.build()
     assert len(bench.runs) == 2
 
@@ -155,15 +136,18 @@ def test_what_has_changed_is_tried_again(change: str, bench: Bench) -> None:
 def test_a_wheel_that_fails_on_a_python_lies_in_failed_with_its_log(
     emit: str, bench: Bench
 ) -> None:
+    options = ("--emit", emit)
+    assert bench.build("--no-smoke", *options, python="3.12 3.13").code == 0
     bench.after["3.13"] = FAILS
-    ran = bench.build("--emit", emit, python="3.12 3.13")
+    ran = bench.build(*options, python="3.12 3.13")
     assert ran.code == 1
     one = WHEEL.format(12).replace("cp312-cp312", "cp37-abi3")
     failed, kept = (one, []) if emit == "abi3" else (WHEEL.format(13), [WHEEL.format(12)])
-    assert names(bench.dist) == [f"failed/{failed}", f"failed/{failed}.log", *kept]
-    log = bench.dist / "failed" / f"{failed}.log"
-    assert log.read_text() == f"Python 3.13: {NO_DLL}\n{FAILS.log}"
-    assert ran.json["wheels"][-1]["path"] == str(log)[: -len(".log")]
+    dist = bench.repack.folder / "dist"
+    assert names(dist) == [f"failed/{failed}", f"failed/{failed}.log", *kept]
+    log = (dist / "failed" / f"{failed}.log").read_text()
+    assert log == f"Python 3.13: {NO_DLL}\n{FAILS.log}"
+    assert ran.json["wheels"][-1]["path"] == str(dist / "failed" / failed)
     assert (smoke(ran, "3.12")["status"], smoke(ran, "3.13")["status"]) == ("passed", "failed")
 
 
@@ -179,31 +163,22 @@ def test_what_may_end_otherwise_is_tried_again(case: str, bench: Bench) -> None:
     bench.before, bench.after["3.12"], again = UNSURE[case]
     bench.build()
     bench.after.clear()
-    bench.runs.clear()
     assert smoke(bench.build())["status"] == "passed"
     assert "".join(name for name, _ in bench.runs) == again.format(source=bench.source.name)
-    assert not (bench.dist / "failed").exists()
-
-
-def test_a_wheel_built_without_a_test_leaves_dist_once_it_fails(bench: Bench) -> None:
-    assert bench.build("--no-smoke").code == 0
-    (wheel,) = names(bench.dist)
-    bench.after["3.12"] = FAILS
-    assert bench.build().code == 1
-    assert names(bench.dist) == [f"failed/{wheel}", f"failed/{wheel}.log"]
+    assert not (bench.repack.folder / "dist" / "failed").exists()
 
 
 # What is not run
 
 
 def test_one_python_that_is_missing_keeps_no_other_from_being_tried(bench: Bench) -> None:
-    bench.missing = {"3.13"}
+    bench.missing = "3.13"
     ran = bench.build(python="3.12 3.13")
     assert (ran.code, smoke(ran, "3.12")["status"]) == (0, "passed")
     seen = smoke(ran, "3.13")
     assert (seen["status"], seen["reason"]) == ("not-run", "Wine is not installed; apt-get")
     assert trials(ran.json)["3.13"]["before"] == seen
-    bench.missing.clear()
+    bench.missing = ""
     again = bench.build(python="3.12 3.13")
     assert smoke(again, "3.13")["status"] == "passed"
     assert again.json["unchanged"] == [WHEEL.format(12), WHEEL.format(13)]
@@ -221,7 +196,7 @@ def test_what_a_trial_lacks_is_told(dll: str, requires: str, reason: str, bench:
     pyd = make_dll("cv2.pyd", imports={"python37.dll": ["Py_Main"], dll: ["f"]})
     files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.cp37-win_amd64.pyd": pyd}
     name = "opencv_python-4.3.0.36-cp37-cp37m-win_amd64.whl"
-    source = make_wheel(bench.place / name, files, requires=[requires])
+    source = make_wheel(bench.source.parent / name, files, requires=[requires])
     ran = bench.repack("build", "-q", "--json", "--source", source, "--python", "3.7")
     seen = smoke(ran, "3.7")
     assert (ran.code, seen["status"], bench.runs) == (0, "not-run", [])
@@ -229,10 +204,10 @@ def test_what_a_trial_lacks_is_told(dll: str, requires: str, reason: str, bench:
 
 
 def test_where_wine_does_not_start_that_is_told_and_not_remembered(bench: Bench) -> None:
-    bench.broken = True
+    bench.kind = WithoutWine
     seen = smoke(bench.build())
     assert (seen["status"], seen["reason"]) == ("not-run", "wineboot did not end; reinstall Wine")
-    bench.broken = False
+    bench.kind = ThisPython
     assert smoke(bench.build())["status"] == "passed"
     assert len(bench.runs) == 2
 
@@ -243,28 +218,21 @@ def test_what_an_interrupt_cut_short_is_not_remembered_and_leaves_nothing(bench:
     assert (ran.code, ran.out, ran.err) == (130, "", "repack: interrupted\n")
     assert everything(bench.repack.folder) == {}
     bench.interrupted = False
-    bench.runs.clear()
     assert bench.build().code == 0
     assert len(bench.runs) == 2
 
 
-# `repack smoke`
-
-
-def test_smoke_tries_each_wheel_on_the_pythons_it_is_for(bench: Bench) -> None:
-    bench.before = WORKS
-    other = cuda_wheel(bench.place, tag="cp312-cp312-win_amd64")
-    words = ("--python", "3.12,3.13", "--dll-dir", bench.place)
-    ran = bench.repack("smoke", "-q", "--json", bench.source, other, *words)
-    assert ran.code == 0
-    expected = [(str(bench.source), "3.12"), (str(bench.source), "3.13"), (str(other), "3.12")]
-    assert [(wheel["path"], wheel["python"]) for wheel in ran.json["wheels"]] == expected
-    assert len(bench.runs) == 3
-
-
-def test_smoke_says_what_it_saw(bench: Bench) -> None:
-    words = ("smoke", "-q", bench.source, "--python", "3.12", "--dll-dir")
-    ran = bench.repack(*words, bench.place)
+def test_smoke_tries_each_wheel_on_the_pythons_it_is_for_and_says_what_it_saw(
+    bench: Bench,
+) -> None:
+    other = cuda_wheel(bench.source.parent, tag="cp312-cp312-win_amd64")
+    words = ("smoke", "-q", "--json", bench.source, other, "--python", "3.12,3.13", "--dll-dir")
+    ran = bench.repack(*words, bench.source.parent)
     assert ran.code == 1
-    assert NO_DLL in " ".join(ran.out.split())
+    assert [(wheel["path"], wheel["python"]) for wheel in ran.json["wheels"]] == [
+        *((str(bench.source), python) for python in ("3.12", "3.13")),
+        (str(other), "3.12"),
+    ]
+    assert {wheel["smoke"]["reason"] for wheel in ran.json["wheels"]} == {NO_DLL}
+    assert len(bench.runs) == 3
     assert "absent: is no folder" in bench.repack(*words, "absent").error
