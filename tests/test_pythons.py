@@ -207,6 +207,7 @@ def test_two_runs_share_no_session_and_nothing_outlives_them() -> None:
                 env=ours.env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             assert hanging.stdout is not None
