@@ -233,6 +233,6 @@ def test_smoke_tries_each_wheel_on_the_pythons_it_is_for_and_says_what_it_saw(
         *((str(bench.source), python) for python in ("3.12", "3.13")),
         (str(other), "3.12"),
     ]
-    assert {wheel["smoke"]["reason"] for wheel in ran.json["wheels"]} == {NO_DLL}
+    assert {wheel["reason"] for wheel in ran.json["wheels"]} == {NO_DLL}
     assert len(bench.runs) == 3
     assert "absent: is no folder" in bench.repack(*words, "absent").error
