@@ -165,12 +165,6 @@ def test_options_take_the_place_of_what_the_file_says(repack: Repack, source: Pa
     assert not (repack.folder / "wheels").exists()
 
 
-def test_the_last_line_of_a_build_says_what_is_done_next(repack: Repack, source: Path) -> None:
-    assert "without --dry-run it is" in repack(*BUILD, source, "--dry-run").err.splitlines()[-1]
-    ran = repack(*BUILD, source, "-w", "made")
-    assert f"`repack publish {repack.folder / 'made'}` hands it on" in ran.err.splitlines()[-1]
-
-
 def test_inspect_of_several_tells_of_those_it_can_and_ends_with_1(
     repack: Repack, source: Path
 ) -> None:
@@ -288,8 +282,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 #: A line, what is offered at its end, and what is not.
 COMPLETED = {
     "repack ": ({"build", "inspect", "completion"}, {"--json"}),
-    "repack build --python 3.1": ({"3.10", "3.14"}, {"a.whl"}),
-    "repack build --set smoke.": ({"smoke.timeout="}, {"build.out="}),
+    "repack build --mode ": ({"patch", "vendor"}, {"a.whl"}),
     "repack inspect a": ({"a.whl", "a b.whl"}, {"b.whl"}),
 }
 

@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from argcomplete import autocomplete
-from argcomplete.completers import ChoicesCompleter
 from packaging.version import Version
 
 from repack import __version__
 from repack.cli import building, commands, doctoring, publishing
 from repack.cli.commands import Answer, describe_error
-from repack.config import DEFAULT_PYTHONS, SETTINGS
 from repack.console import Console, Progress, log_to
 from repack.errors import RepackError, UsageError, system_fault
 from repack.report import JSON_VERSION
@@ -41,11 +39,6 @@ VARIABLES = {
     "SOURCE_DATE_EPOCH": "the time of all members of a wheel, in seconds since 1970",
     "GH_TOKEN, GITHUB_TOKEN": "a token for releases, where source.token-env names no other",
     "NO_COLOR": "no colours on a terminal",
-}
-#: What a shell offers for the value of an option, by its `dest`.
-_COMPLETIONS = {
-    "overrides": ChoicesCompleter({f"{key}=": "" for key in sorted(SETTINGS)}),
-    "build.python": ChoicesCompleter(dict.fromkeys(DEFAULT_PYTHONS, "")),
 }
 #: The width of a help text.
 _WIDTH = 78
@@ -249,9 +242,7 @@ def _add_options(
             _add_options(parser.add_mutually_exclusive_group(), option)
             continue
         flags, settings = option
-        action: Any = parser.add_argument(*flags, **settings)
-        if action.dest in _COMPLETIONS:
-            action.completer = _COMPLETIONS[action.dest]
+        parser.add_argument(*flags, **settings)
 
 
 # Running one
@@ -301,8 +292,6 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
         if error.errno not in (errno.EPIPE, errno.EINVAL):
             _log.error("%s", system_fault(error))
         return FAILED
-    if answer.next_step:
-        _log.info("%s", answer.next_step)
     return code
 
 

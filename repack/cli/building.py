@@ -20,8 +20,7 @@ from repack.config import Config
 from repack.console import Progress
 from repack.errors import RepackError, UsageError, system_fault
 from repack.fetch import Supply
-from repack.plan import PlannedWheel, format_megabytes
-from repack.process import format_command
+from repack.plan import format_megabytes
 from repack.record import FAILED
 from repack.report import list_pythons, list_reasons
 from repack.wheel.writer import Added
@@ -46,7 +45,7 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
         repack build --source opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
         repack build --python 3.12,3.13 --no-smoke -w wheelhouse
         repack build --mode vendor --set 'vendor.families=["npp", "cudart"]'
-        repack build --dry-run --set build.emit=abi3
+        repack build --dry-run
         repack build cu12 cu13
         repack build --list --json
 
@@ -64,7 +63,6 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
         {"builds": rows} if names[0] else rows[0],
         [part for result in results for part in show(result)],
         failed=len(results) < len(configs) or any(result.failed for result in results),
-        next_step=_name_next_step(configs[0], dry_run=options.dry_run),
     )
 
 
@@ -92,14 +90,6 @@ def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult 
     return result
 
 
-def _name_next_step(config: Config, *, dry_run: bool) -> str:
-    """Return what is done after a build, as it can be typed anywhere."""
-    if dry_run:
-        return "nothing was written; without --dry-run it is"
-    dist = format_command([str(config.build.out.parent if config.build.name else config.build.out)])
-    return f"next: `repack report {dist}` makes a page of it, `repack publish {dist}` hands it on"
-
-
 def _describe(outcome: BuildResult | RepackError) -> Json:
     """Return what build.json holds, the plan, and what is true of this run alone."""
     if isinstance(outcome, RepackError):
@@ -108,28 +98,28 @@ def _describe(outcome: BuildResult | RepackError) -> Json:
     del record["version"]  # of the file
     for wheel in record["wheels"]:
         wheel["path"] = str(outcome.out / wheel["path"])
-    carried = {cargo.member for cargo in outcome.record.carried}
     return {
         "error": None,
         **record,
-        "plan": [_describe_plan(planned, carried) for planned in outcome.plan.wheels],
+        "plan": list(_describe_plan(outcome)),
         "unchanged": sorted(outcome.unchanged),
         "lock_changes": outcome.lock_changes,
     }
 
 
-def _describe_plan(planned: PlannedWheel, carried: set[str]) -> Json:
-    """Return one wheel that will be written; what all carry is told with the build."""
-    own = [entry for entry in planned.entries if entry.name not in carried]
-    written = [entry.name for entry in own if isinstance(entry, Added)]
-    return {
-        "filename": planned.filename,
-        "pythons": planned.pythons,
-        "tag": planned.tag,
-        "size": planned.size,
-        "copied": len(own) - len(written),
-        "written": written,
-    }
+def _describe_plan(result: BuildResult) -> Iterator[Json]:
+    """Yield each wheel to be written; what all carry stands once in the record."""
+    carried = {cargo.member for cargo in result.record.carried}
+    for planned in result.plan.wheels:
+        own = [entry for entry in planned.entries if entry.name not in carried]
+        written = [entry.name for entry in own if isinstance(entry, Added)]
+        yield {
+            "filename": planned.filename,
+            "pythons": planned.pythons,
+            "size": planned.size,
+            "copied": len(own) - len(written),
+            "written": written,
+        }
 
 
 def _list_trials(result: BuildResult) -> Iterator[Text]:
@@ -152,11 +142,11 @@ def _list_plan(result: BuildResult) -> Iterator[Text]:
     if record.name:
         yield f"{record.name}: {result.out}"
     at_most = "" if all(cargo.packed is not None for cargo in record.carried) else "at most "
-    for planned in _describe(result)["plan"]:
-        pythons, size = ", ".join(planned["pythons"]), format_megabytes(planned["size"])
-        yield f"{planned['filename']}  for {pythons}  {at_most}{size}"
-        yield f"  {planned['copied']} members copied as they lie"
-        yield from (f"  write {member}" for member in planned["written"])
+    for row in _describe_plan(result):
+        size = format_megabytes(row["size"])
+        yield f"{row['filename']}  for {', '.join(row['pythons'])}  {at_most}{size}"
+        yield f"  {row['copied']} members copied as they lie"
+        yield from (f"  write {member}" for member in row["written"])
     for cargo in record.carried:
         yield f"in each: {cargo.member} ({format_megabytes(cargo.size)}), from {cargo.origin}"
     yield from (f"each requires {line}" for line in record.requires)

@@ -2,11 +2,11 @@
 
 import argparse
 import logging
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -39,6 +39,7 @@ from repack.smoke import smoke_wheels
 
 _log = logging.getLogger(__name__)
 CONFIG = Path("repack.toml")
+_ONE_OF = "# One source; it may also be one of these:"
 #: Kinds of DLLs that somebody has to see to, where they are not in the wheel.
 _WORTH_A_LINE = {Kind.CUDA, Kind.CUDNN, Kind.DRIVER, Kind.UNKNOWN}
 
@@ -48,12 +49,11 @@ Text: TypeAlias = str | Sequence[Sequence[str]]
 
 
 class Answer(NamedTuple):
-    """What a command prints on stdout, as JSON or as text; `next_step` goes to stderr."""
+    """What a command prints on stdout, as JSON or as text; whether it ends with 1."""
 
     json: Json
     text: Sequence[Text] = ()
     failed: bool = False
-    next_step: str = ""
 
 
 def describe_error(error: RepackError) -> Json:
@@ -124,41 +124,23 @@ def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
     """
     del progress  # there is nothing to wait for
     path: Path = options.config or CONFIG
-    template = resources.files("repack") / "templates" / "repack.toml"
-    text = Template(template.read_text(encoding="utf-8")).substitute(_describe_source(options))
+    text = (resources.files("repack") / "templates" / "repack.toml").read_text(encoding="utf-8")
+    for kind in ("file", "release", "requirement"):
+        if (value := getattr(options, kind)) is not None:
+            load(None, [(f"source.{kind}", value)])  # refuses what it cannot be
+            if kind == "file" and options.config:  # paths in it are relative to its folder
+                value = str(Path(value).absolute())
+            source = f"{kind} = {format_value(value)}"
+            text = re.sub("(?m)^sample = .*$", source.replace("\\", r"\\"), text)
+            text = re.sub("(?s)# The source here is a SAMPLE.*?:\n", f"{_ONE_OF}\n", text)
     try:
         with path.open("x", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
     except FileExistsError:
-        raise OutputError(
-            "is there already",
-            code="exists",
-            file=path,
-            hint="change it, or remove it and run again",
-        ) from None
+        hint = "change it, or remove it and run again"
+        raise OutputError("is there already", code="exists", file=path, hint=hint) from None
     lines = [f"{path}: what is built, and how; `repack build` does it"]
     return Answer({"path": str(path.absolute())}, lines)
-
-
-#: What a file of `repack init` says of its source.
-_ABOUT_SAMPLE = """\
-# The source here is a SAMPLE: the package index's real opencv-contrib-python, whose
-# cv2.pyd is given the load-time imports of a CUDA build, so that the whole job can be
-# seen on any machine. Replace the line by one of these to build from your own:"""
-_SAMPLE = 'sample = { opencv = "4.14.0.94", cuda = 12, driver = false }'
-_ABOUT_SOURCE = "# One source; it may also be one of these:"
-
-
-def _describe_source(options: argparse.Namespace) -> dict[str, str]:
-    """Return the line of the source that an option names, and what is said of it."""
-    for kind in ("file", "release", "requirement"):
-        text = getattr(options, kind)
-        if text is not None:
-            load(None, [(f"source.{kind}", text)])
-            if kind == "file" and options.config:  # whose folder paths in it are relative to
-                text = str(Path(text).absolute())
-            return {"about": _ABOUT_SOURCE, "source": f"{kind} = {format_value(text)}"}
-    return {"about": _ABOUT_SAMPLE, "source": _SAMPLE}
 
 
 def run_fetch(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -292,14 +274,9 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     config = config_of(options)
     wanted = config.build.python if getattr(options, "build.python") else ()
     supply = supply_of(config, options, progress)
-    has_all = True
     with Pythons(supply, config.smoke.interpreters) as pythons:
         for version in wanted:
-            try:
-                pythons.provide(version)
-            except RepackError as error:
-                _log.error("Python %s: %s", version, error)
-                has_all = False
+            pythons.provide(version)
         at_hand = pythons.at_hand()
     headings = ("python", "version", "machine", "origin", "path")
     here = [
@@ -310,8 +287,7 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     missing = [python for python in at_hand if isinstance(python, str)]
     hints = [f"{python}: repack pythons --assemble {python}" for python in missing]
     rows = [dict(zip(headings, row, strict=True)) for row in here]
-    answer = {"pythons": rows, "not_assembled": missing}
-    return Answer(answer, [[headings, *here], *hints], failed=not has_all)
+    return Answer({"pythons": rows, "not_assembled": missing}, [[headings, *here], *hints])
 
 
 def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:

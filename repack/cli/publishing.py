@@ -128,20 +128,12 @@ def _describe_actions(place: str, actions: Mapping[str, str], *, failed: bool = 
 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
-    changes = options.yank or options.unyank or options.remove
-    uploads = any(getattr(options, key) for key in _UPLOADS)
-    publishes = not changes and options.check is None
-    contradictions = {
-        "--reason belongs to --yank": options.reason and not options.yank,
-        "--project belongs to --yank, --unyank or --remove": options.project and not changes,
-        "DIST and an index that takes uploads belong to publishing; --check takes the URL that "
-        "pip installs from": (options.dist or uploads) and not publishes,
-        "--check takes a URL, or belongs to --index-dir": options.check
-        and ("://" not in options.check or getattr(options, _FOLDER)),
-    }
-    for message, is_so in contradictions.items():
-        if is_so:
-            raise UsageError(message)
+    publishes = not (options.yank or options.unyank or options.remove or options.check is not None)
+    if not publishes and (options.dist or any(getattr(options, key) for key in _UPLOADS)):
+        message = "DIST and an index that takes uploads belong to publishing"
+        raise UsageError(message, hint="--check takes the URL that pip installs from")
+    if options.check and ("://" not in options.check or getattr(options, _FOLDER)):
+        raise UsageError("--check takes a URL, or belongs to --index-dir")
 
 
 def _takes_uploads(options: argparse.Namespace, config: Config) -> bool:
