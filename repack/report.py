@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from repack import files
-from repack.dlls.families import Kind, classify, distribution
+from repack.dlls.families import Kind
 from repack.errors import InputError
 from repack.pages import TEMPLATES, render_template
 from repack.plan import format_megabytes
@@ -46,8 +45,6 @@ PLACES = {
     "system": "Windows and Python",
 }
 _SYSTEM_KINDS = {kind.value for kind in (Kind.WINDOWS, Kind.API_SET, Kind.PYTHON, Kind.VC_RUNTIME)}
-#: So many characters of a log are shown: its end, where the error is.
-_LOG_LIMIT = 12_000
 #: What Markdown, or the HTML in it, would take for more than a character.
 _MARKUP = re.compile(r"://|www\.|[\\`*_\[\]#!|~$@]")
 
@@ -68,12 +65,10 @@ def write_report(dist: Path) -> tuple[dict[str, Any], str]:
             hint="run `repack build` first, or name the folder that its wheels are in",
         )
     statuses = [row["status"] for build in builds for row in build["pythons"]]
+    among = f" in {len(builds)} builds" if len(builds) > 1 else ""
     document: dict[str, Any] = {
         "version": JSON_VERSION,
-        "headline": _headline(
-            statuses, f"Pythons in {len(builds)} builds" if len(builds) > 1 else "Pythons"
-        ),
-        "verdict": _verdict(statuses),
+        "headline": _headline(statuses) + among,
         "builds": builds,
     }
     markdown, page = _render(document)
@@ -90,13 +85,11 @@ def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, 
     for wheel, made in zip(document["wheels"], record.wheels, strict=True):
         wheel.update(path=prefix + made.path, works=made.works)
     pythons = list_pythons(record)
-    statuses = [row["status"] for row in pythons]
     return {
         **document,
         "folder": prefix.rstrip("/"),
         "title": record.name or f"{record.source.name} {record.source.version}",
-        "headline": _headline(statuses),
-        "verdict": _verdict(statuses),
+        "headline": _headline([row["status"] for row in pythons]),
         "pythons": pythons,
         "reasons": list_reasons(pythons),
         "dlls": _list_dlls(record),
@@ -164,31 +157,17 @@ def _list_dlls(record: BuildRecord) -> list[dict[str, Any]]:
 def _place_of(need: NeededDll, record: BuildRecord) -> str:
     if need.in_wheel:
         return "wheel"
-    major = record.source.cuda.partition(".")[0]
-    wheel = "msvc-runtime" if need.kind == Kind.VC_RUNTIME.value else ""
-    if not wheel and major.isdecimal():
-        wheel = distribution(classify(need.dll), int(major))
-    if wheel in {re.split(r"[^\w.-]", line)[0] for line in record.requires}:
-        return "nvidia"
-    return "system" if need.kind in _SYSTEM_KINDS else "machine"
+    if need.kind in _SYSTEM_KINDS:
+        return "system"
+    by_pip = record.mode == "depend" and need.kind in {Kind.CUDA.value, Kind.CUDNN.value}
+    return "nvidia" if by_pip and need.dll not in record.left_out else "machine"
 
 
-def _verdict(statuses: list[str]) -> str:
-    """Return the worst that was seen; a Python without a wheel tells nothing of one."""
-    return min({*statuses} - {NO_WHEEL}, key=[FAILED, NOT_RUN, PASSED].index, default=NOT_RUN)
-
-
-def _headline(statuses: list[str], among: str = "Pythons") -> str:
+def _headline(statuses: list[str]) -> str:
     """Return in one line whether it works, and on how many Pythons."""
-    words = {
-        PASSED: "works on",
-        FAILED: "fails on",
-        NOT_RUN: "not tried on",
-        NO_WHEEL: "no wheel for",
-    }
-    counts = [f"{text} {statuses.count(it)}" for it, text in words.items() if it in statuses]
-    line = f"{', '.join(counts)} of {len(statuses)} {among}"
-    return line[0].upper() + line[1:]
+    counts = {text[2:]: statuses.count(status) for status, text in STATUSES.items()}
+    line = ", ".join(f"{text} on {count}" for text, count in counts.items() if count)
+    return f"{line[0].upper()}{line[1:]} of {len(statuses)} Pythons"
 
 
 def _render(document: Mapping[str, Any]) -> tuple[str, str]:
@@ -200,10 +179,6 @@ def _render(document: Mapping[str, Any]) -> tuple[str, str]:
         "size": _format_size,
         "families": _group_families,
         "text": _escape_markdown,
-        "code": _quote_code,
-        "diff_lines": _split_diff,
-        "link": lambda path: quote(path, safe="/"),
-        "end_of": lambda text: text[-_LOG_LIMIT:],
     }
     markdown = render_template("report.md.jinja", values, filters=filters)
     values |= {"style": style, "style_hash": digest}
@@ -223,21 +198,7 @@ def _group_families(build: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"place": place, "family": family, "dlls": dlls, "size": size}
 
 
-def _split_diff(diff: str) -> list[tuple[str, str]]:
-    """Return each line of a unified diff with its class on the page."""
-    classes = {"+": "add", "-": "del", "@": "hunk"}
-    lines = diff.removesuffix("\n").split("\n")
-    return [
-        ("file" if number <= 1 else classes.get(line[:1], "same"), line)
-        for number, line in enumerate(lines)
-    ]
-
-
 def _escape_markdown(text: str) -> str:
     """Return `text` on one line, with no markup in it that Markdown or HTML would obey."""
     line = html.escape(" ".join(text.split()), quote=False)
     return _MARKUP.sub(lambda match: f"&#{ord(match[0][0])};{match[0][1:]}", line)
-
-
-def _quote_code(text: str) -> str:
-    return "`" + " ".join(text.replace("`", "'").split()) + "`"
