@@ -12,7 +12,7 @@ from subprocess import PIPE
 
 import pytest
 from dllmaking import make_dll
-from driving import REPACK, Repack, everything
+from driving import REPACK, Repack, ended, everything, start
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
 from repack.cli import SHELLS, VARIABLES, make_parser
@@ -79,26 +79,19 @@ BUILD = ("build", "--no-smoke", "--python", "3.12", "--source")
 
 
 @pytest.mark.parametrize("words", [BUILD, ("fetch", "--source"), ("inspect",)], ids=lambda w: w[0])
-class TestStreams:
-    def test_stdout_has_the_result_alone_as_json_one_object_with_a_version(
-        self, words: tuple[str, ...], repack: Repack, source: Path
-    ) -> None:
-        loud, quiet = repack(*words, source), repack(*words, source, "-q")
-        assert loud.code == quiet.code == 0
-        assert quiet.err == ""
-        assert loud.err
-        assert set(loud.out.splitlines()) == set(quiet.out.splitlines()) or words is BUILD
-        answer = repack(*words, source, "--json", "-v")
-        assert (answer.code, answer.json["version"], answer.out.isascii()) == (0, 1, True)
-
-    def test_json_is_one_object_after_an_error_too(
-        self, words: tuple[str, ...], repack: Repack
-    ) -> None:
-        ran = repack(*words, "absent/x-1.0-cp37-abi3-win_amd64.whl", "--json")
-        assert ran.code == 1
-        assert ran.json["version"] == 1
-        (error,) = ran.json.get("errors") or [ran.json["error"]]
-        assert error["message"] == ran.error
+def test_stdout_has_the_result_alone_as_json_one_object_after_an_error_too(
+    words: tuple[str, ...], repack: Repack, source: Path
+) -> None:
+    loud, quiet = repack(*words, source), repack(*words, source, "-q")
+    assert (loud.code, quiet.code, quiet.err) == (0, 0, "")
+    assert loud.err
+    assert quiet.out
+    answer = repack(*words, source, "--json", "-v")
+    assert (answer.code, answer.json["version"], answer.out.isascii()) == (0, 1, True)
+    failed = repack(*words, "absent/x-1.0-cp37-abi3-win_amd64.whl", "--json")
+    assert (failed.code, failed.json["version"]) == (1, 1)
+    (error,) = failed.json.get("errors") or [failed.json["error"]]
+    assert error["message"] == failed.error
 
 
 @pytest.mark.parametrize(
@@ -132,27 +125,13 @@ def test_a_stream_that_takes_nothing_or_is_closed_ends_it_without_a_trace(
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "json"),
-    [("cp1252:surrogateescape", []), ("ascii", ["--json"])],
-    ids=["text", "JSON"],
-)
-def test_a_stream_that_lacks_a_letter_shows_it_escaped(
-    encoding: str, json: list[str], tmp_path: Path
-) -> None:
-    folder = tmp_path / "größe_尺寸"
+def test_a_stream_that_lacks_a_letter_shows_it_escaped(repack: Repack) -> None:
+    folder = repack.folder / "尺寸"
     folder.mkdir()
-    source = cuda_wheel(folder)
-    done = subprocess.run(
-        [REPACK, "fetch", "-q", *json, "--source", source],
-        env={**os.environ, "PYTHONIOENCODING": encoding, "REPACK_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert rb"\u5c3a\u5bf8" in done.stdout
-    if json:
-        assert loads(done.stdout.decode("ascii"))["path"] == str(source)
+    words = ("fetch", "-q", "--source", cuda_wheel(folder))
+    ran = ended(start(words, env={"PYTHONIOENCODING": "cp1252:surrogateescape"}))
+    assert (ran.code, ran.err) == (0, "")
+    assert r"\u5c3a\u5bf8" in ran.out
 
 
 def test_options_take_the_place_of_what_the_file_says(repack: Repack, source: Path) -> None:
@@ -267,47 +246,19 @@ def test_lines_of_inspect_say_what_it_is_and_what_it_needs_from_whom(
     ]
 
 
-#: What bash does when the tab key is pressed at the end of a line.
-TAB = """
-source "$1"
-COMP_LINE="$2" COMP_POINT=${#2} COMP_TYPE=9
-read -ra COMP_WORDS <<< "$2"
-[[ "$2" == *" " ]] && COMP_WORDS+=("")
-COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-_python_argcomplete repack
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
-
-
-#: A line, what is offered at its end, and what is not.
-COMPLETED = {
-    "repack ": ({"build", "inspect", "completion"}, {"--json"}),
-    "repack build --mode ": ({"patch", "vendor"}, {"a.whl"}),
-    "repack inspect a": ({"a.whl", "a b.whl"}, {"b.whl"}),
-}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="bash of Windows is another system")
-@pytest.mark.parametrize("line", COMPLETED)
-def test_bash_completes(line: str, tmp_path: Path, repack: Repack) -> None:
-    offered, not_offered = COMPLETED[line]
-    for name in ("a.whl", "a b.whl", "b.whl"):
-        (tmp_path / name).touch()
-    script = tmp_path / "script"
-    script.write_text(repack("completion", "bash").out, encoding="utf-8")
-    done = subprocess.run(
-        ["bash", "-eu", "-c", TAB, "bash", str(script), line],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{REPACK.parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    answers = {answer.replace("\\ ", " ").strip() for answer in done.stdout.splitlines()}
-    assert offered <= answers, done.stderr
-    assert not not_offered & answers
-
-
-def test_each_shell_gets_a_script_that_asks_repack(repack: Repack) -> None:
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("repack ", {"build", "completion"}), ("repack build --mode v", {"vendor"})],
+)
+def test_a_shell_that_asks_is_told_how_a_line_goes_on(
+    line: str, offered: set[str], repack: Repack
+) -> None:
     for shell in SHELLS:
         assert "_ARGCOMPLETE" in repack("completion", shell).out
+    answer = repack.folder / "answer"
+    asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    told = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+    assert ended(start([], env={**asked, **told})).code == 0
+    words = {word.strip() for word in answer.read_text(encoding="utf-8").splitlines()}
+    assert offered <= words
+    assert "--json" not in words
