@@ -3,7 +3,6 @@
 import tomllib
 from pathlib import Path
 
-import pytest
 from driving import Repack
 
 from repack.config import FileSource, load
@@ -45,17 +44,7 @@ def test_another_file_names_the_wheel_as_it_is_seen_from_there(repack: Repack) -
     assert source == FileSource(repack.folder / WHEEL, pinned_as=f"../{WHEEL}")
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (["--release", "name"], 'source.release takes "owner/name", not "name"'),
-        (["--sample", "--file", "a"], "not allowed with"),
-    ],
-)
-def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(
-    words: list[str], reason: str, repack: Repack
-) -> None:
-    ran = repack("init", *words)
-    assert ran.code == 2
-    assert reason in ran.err
+def test_a_source_that_cannot_be_is_a_usage_error_and_nothing_is_written(repack: Repack) -> None:
+    ran = repack("init", "--release", "name")
+    assert (ran.code, 'source.release takes "owner/name"' in ran.err) == (2, True)
     assert not (repack.folder / "repack.toml").exists()

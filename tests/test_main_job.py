@@ -69,22 +69,23 @@ def test_run_again_it_downloads_nothing_and_rebuilds_nothing(place: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in (place / "dist").iterdir()} == stamps
 
 
-def test_a_vendored_wheel_takes_from_the_machine_what_it_lacks(place: Path) -> None:
-    vendor = ("--mode", "vendor", "--set", 'vendor.families=["cudart"]')
-    answer = repack("build", *vendor, "--python", PYTHON, "-w", "vendor", cwd=place)
-    assert len(answer["left_out"]) == 2
-    seen = trials(answer)[PYTHON]
-    assert "DLL load failed" in seen["before"]["reason"]
-    assert seen["after"]["status"] == "passed", seen
+#: Options, the stand-in that took the driver's place, and how many DLLs the machine has to have.
+MODES = {
+    "vendor": (["--mode", "vendor", "--set", 'vendor.families=["cudart"]'], "", 2),
+    "stub": (["--driver-stub", "--set", "source.sample.driver=true"], "stand-in in the wheel", 0),
+}
 
 
-def test_with_a_stand_in_cv2_imports_where_there_is_no_driver(place: Path) -> None:
-    driver = ("--set", "source.sample.driver=true")
-    answer = repack("build", "--driver-stub", *driver, "--python", PYTHON, "-w", "stub", cwd=place)
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_wheel_lacks_is_taken_from_the_machine_and_a_stand_in_from_the_wheel(
+    mode: str, place: Path
+) -> None:
+    options, driver, left = MODES[mode]
+    answer = repack("build", *options, "--python", PYTHON, "-w", mode, cwd=place)
+    assert len(answer["left_out"]) == left
     seen = trials(answer)[PYTHON]
     assert "DLL load failed" in seen["before"]["reason"]
-    assert seen["after"]["status"] == "passed", seen
-    assert seen["after"]["driver"] == "stand-in in the wheel"
+    assert (seen["after"]["status"], seen["after"]["driver"]) == ("passed", driver), seen
 
 
 @contextmanager
