@@ -11,7 +11,7 @@ from typing import Any
 
 from repack.errors import PatchError
 from repack.patching.loader import clean_config, patch_loader
-from repack.patching.overlays import apply_diff, read_overlay, read_own_files
+from repack.patching.overlays import apply_diff, builtin_folder, read_overlay
 
 #: Holds what a build knows, and marks a wheel that repack has made.
 BUILD_MODULE = "cv2/_cuda_build.py"
@@ -38,7 +38,8 @@ def patch_wheel(
     name for an error. PatchError names the member, and the diff if there is one; ConfigError a
     file that cannot go into a wheel.
     """
-    own = {**read_own_files(), BUILD_MODULE: _format_build(facts)}
+    overlay, _ = read_overlay(builtin_folder())
+    own = {**overlay, BUILD_MODULE: _format_build(facts)}
     files: dict[str, bytes] = {}
     replaced: set[str] = set()
 

@@ -19,12 +19,6 @@ def builtin_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "patches"
 
 
-def read_own_files() -> dict[str, bytes]:
-    """Return repack's own files, the same in every wheel, by member."""
-    files, _ = read_overlay(builtin_folder())
-    return files
-
-
 def read_overlay(
     folder: Path, *, reserved: Collection[str] = ()
 ) -> tuple[dict[str, bytes], list[tuple[str, PatchedFile]]]:
