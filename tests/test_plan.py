@@ -1,76 +1,54 @@
 """The plan: which Python gets which wheel, under which name, and what it is told."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dllmaking import make_dll
-from wheelmaking import make_wheel, metadata
+from machines import table
+from wheelmaking import make_analysis
 
 from repack.config import load
-from repack.inspect import Analysis, analyse, build_facts
+from repack.inspect import Analysis, build_facts
 from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
 from repack.record import Cargo
 from repack.wheel.writer import Added, Copied
 
-NAME, VERSION = "opencv_contrib_python", "4.13.0.90"
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")
+#: What a module says that is built for a NumPy.
+MARKS = {
+    None: b"",
+    "1": b"numpy.core._multiarray_umath\0",
+    "2": b"numpy._core._multiarray_umath\0",
+}
 
 
-Shelf = Callable[..., Analysis]
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """Give what writes a wheel of these parts and returns what is known of it."""
-
-    def make(  # noqa: PLR0913 - a wheel's parts
-        *,
-        tag: str = "cp37-abi3",
-        python: str = "python3.dll",
-        dlls: Sequence[str] = CUDA_12,
-        delayed: Sequence[str] = (),
-        version: str = VERSION,
-        lines: Sequence[str] = (),
-        numpy: str | None = None,
-        beside: Sequence[str] = (),
-    ) -> Analysis:
-        files = {
-            "cv2/__init__.py": b"from .cv2 import *\n",
-            "cv2/cv2.pyd": make_dll(
-                "cv2.pyd",
-                imports={dll: ["symbol"] for dll in (python, *dlls)},
-                delay_imports={dll: ["symbol"] for dll in delayed},
-            ),
-            **{f"cv2/{dll}": make_dll(dll) for dll in beside},
-            f"{NAME}-{version}.dist-info/METADATA": metadata(
-                NAME.replace("_", "-"), version, *lines
-            ),
-        }
-        path = tmp_path / f"{NAME}-{version}-{tag}-win_amd64.whl"
-        return replace(analyse(make_wheel(path, files)), numpy=numpy)
-
-    return make
+def analysed(
+    folder: Path,
+    *,
+    dlls: Sequence[str] = ("python3.dll", *CUDA_12),
+    delayed: Sequence[str] = (),
+    numpy: str | None = None,
+    **parts: Any,  # noqa: ANN401 - of a wheel
+) -> Analysis:
+    """Return what is known of a wheel whose module imports these DLLs."""
+    imports, delay_imports = ({dll: ["symbol"] for dll in names} for names in (dlls, delayed))
+    pyd = make_dll("cv2.pyd", imports=imports, delay_imports=delay_imports) + MARKS[numpy]
+    return make_analysis(folder, pyd, **parts)
 
 
 def planned(
     analysis: Analysis,
     *python: str,
     files: Mapping[str, bytes] | None = None,
-    **settings: Any,  # noqa: ANN401 - of a build
+    **settings: object,
 ) -> Plan:
     pythons = python or ("3.12",)
     config = load(None, [("build", {"python": [*pythons], **settings})])
-    return make_plan(
-        config,
-        analysis,
-        Supplement(files=files or {}),
-        {python: refusal(python, analysis) for python in pythons},
-        timestamp=0,
-    )
+    refusals = {python: refusal(python, analysis) for python in pythons}
+    return make_plan(config, analysis, Supplement(files=files or {}), refusals, timestamp=0)
 
 
 def text_of(wheel: PlannedWheel, name: str) -> str:
@@ -81,105 +59,108 @@ def text_of(wheel: PlannedWheel, name: str) -> str:
     return entry.content.decode()
 
 
-#: What the wheel is, the Python asked for, and a part of the reason, "" where it is served.
 ABI3, OF_312, OF_314T = "cp37-abi3", "cp312-cp312", "cp314-cp314t"
+THREADS = {"tag": OF_314T, "dlls": ["python314t.dll"]}
 NO_NUMPY = "no such NumPy has a wheel for"
-PYTHONS: Mapping[str, tuple[dict[str, Any], str, str]] = {
-    "stable ABI, one to come": ({}, "3.40", ""),
-    "stable ABI, too old": ({}, "3.6", ABI3),
-    "stable ABI, threads": ({}, "3.14t", "which Python 3.14t does not have"),
-    "abi3 by its tag alone, another": ({"python": "python39.dll"}, "3.12", "python39.dll"),
-    "another version": ({"tag": OF_312}, "3.13", OF_312),
-    "free-threaded": ({"tag": OF_314T, "python": "python314t.dll"}, "3.14t", ""),
-    "not free-threaded": ({"tag": OF_314T, "python": "python314t.dll"}, "3.14", "python314t.dll"),
-    "one release is let in": ({"lines": ["Requires-Python: >=3.12.4"]}, "3.12", ""),
-    "no release is": ({"lines": ["Requires-Python: !=3.12.*"]}, "3.12", "Requires-Python"),
-    "NumPy 1 alone": ({"lines": ["Requires-Dist: numpy"], "numpy": "1"}, "3.13", NO_NUMPY),
-    "a bound that nothing disproves": ({"lines": ["Requires-Dist: numpy<2.3"]}, "3.14", NO_NUMPY),
-    "a Python to come": ({"lines": ["Requires-Dist: numpy<2"], "numpy": "1"}, "3.15", NO_NUMPY),
-}
 
 
-@pytest.mark.parametrize(("parts", "python", "reason"), PYTHONS.values(), ids=PYTHONS)
+@table(
+    "parts, python, reason",
+    {
+        "stable ABI, too old": ({}, "3.6", ABI3),
+        "stable ABI, threads": ({}, "3.14t", "which Python 3.14t does not have"),
+        "abi3 by its tag alone, another": ({"dlls": ["python39.dll"]}, "3.12", "python39.dll"),
+        "another version": ({"tag": OF_312}, "3.13", OF_312),
+        "free-threaded": (THREADS, "3.14t", ""),
+        "not free-threaded": (THREADS, "3.14", "python314t.dll"),
+        "one release is let in": ({"lines": ["Requires-Python: >=3.12.4"]}, "3.12", ""),
+        "no release is": ({"lines": ["Requires-Python: !=3.12.*"]}, "3.12", "Requires-Python"),
+        "a bound that nothing disproves": (
+            {"lines": ["Requires-Dist: numpy<2.3"]},
+            "3.14",
+            NO_NUMPY,
+        ),
+        "NumPy 1 alone, a Python to come": ({"numpy": "1"}, "3.15", NO_NUMPY),
+    },
+)
 def test_a_python_is_served_or_refused_with_the_reason(
-    parts: dict[str, Any], python: str, reason: str, shelf: Shelf
+    parts: dict[str, Any], python: str, reason: str, tmp_path: Path
 ) -> None:
-    text = refusal(python, shelf(**parts))
+    text = refusal(python, analysed(tmp_path, **parts))
     assert bool(text) == bool(reason)
     assert reason in text
 
 
-TAGS = {
-    "3.7": ("cp37-abi3", "3.7", "cp37-cp37m-win_amd64"),
-    "two Pythons": ("cp39.cp310-cp39.cp310", "3.10", "cp310-cp310-win_amd64"),
-}
-
-
-@pytest.mark.parametrize(("tag", "python", "expected"), TAGS.values(), ids=TAGS)
+@pytest.mark.parametrize(
+    ("tag", "python", "expected"),
+    [
+        ("cp37-abi3", "3.7", "cp37-cp37m-win_amd64"),
+        ("cp39.cp310-cp39.cp310", "3.10", "cp310-cp310-win_amd64"),
+    ],
+)
 def test_a_wheel_for_one_python_has_its_tag(
-    tag: str, python: str, expected: str, shelf: Shelf
+    tag: str, python: str, expected: str, tmp_path: Path
 ) -> None:
-    (wheel,) = planned(shelf(tag=tag), python).wheels
+    (wheel,) = planned(analysed(tmp_path, tag=tag), python).wheels
     assert wheel.filename.endswith(f"-{expected}.whl")
     assert f"\nTag: {expected}\n" in text_of(wheel, "WHEEL")
 
 
-def test_one_wheel_for_all_keeps_its_tag(shelf: Shelf) -> None:
-    plan = planned(shelf(), "3.12", "3.13", "3.14t", emit="abi3")
+def test_one_wheel_for_all_keeps_its_tag(tmp_path: Path) -> None:
+    plan = planned(analysed(tmp_path), "3.12", "3.13", "3.14t", emit="abi3")
     (wheel,) = plan.wheels
     assert (wheel.tag, wheel.pythons) == ("cp37-abi3-win_amd64", ("3.12", "3.13"))
     assert [refused.python for refused in plan.record.refused] == ["3.14t"]
 
 
-#: The version, the DLLs needed, a label of the user's, and the emitted version.
-VERSIONS = {
-    "the major is known": ("4.13.0.90", CUDA_12, None, "4.13.0.90+cu12.patched"),
-    "it tells more": ("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched"),
-    "no CUDA": ("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched"),
-    "a label of one's own": ("4.13.0", CUDA_12, "team.7", "4.13.0+team.7"),
-}
-
-
-@pytest.mark.parametrize(("version", "dlls", "local", "expected"), VERSIONS.values(), ids=VERSIONS)
+@table(
+    "version, dlls, local, expected",
+    {
+        "the major is known": ("4.13.0.90", CUDA_12, None, "4.13.0.90+cu12.patched"),
+        "it tells more": ("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched"),
+        "no CUDA": ("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched"),
+        "a label of one's own": ("4.13.0", CUDA_12, "team.7", "4.13.0+team.7"),
+    },
+)
 def test_the_version_tells_what_was_done(
-    version: str, dlls: Sequence[str], local: str | None, expected: str, shelf: Shelf
+    version: str, dlls: Sequence[str], local: str | None, expected: str, tmp_path: Path
 ) -> None:
-    (wheel,) = planned(shelf(version=version, dlls=dlls), local=local).wheels
-    assert wheel.filename.startswith(f"{NAME}-{expected}-")
+    (wheel,) = planned(analysed(tmp_path, version=version, dlls=dlls), local=local).wheels
+    assert wheel.filename.startswith(f"opencv_contrib_python-{expected}-")
     assert f"\nVersion: {expected}\n" in text_of(wheel, "METADATA")
 
 
 OF_4_12 = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]
 OF_AN_EXTRA = ["numpy<2; extra == 'old'", "numpy"]
-#: The NumPy that the binary is built for, and the lines of upstream and of the wheel.
-NUMPY = {
-    "a bound that rules out none": ("2", ["numpy<3,>=2"], ["numpy<3,>=2"]),
-    "OpenCV 4.12": ("2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"']),
-    "NumPy 1 alone, which it needs not be": ("2", ["NumPy<2"], ["NumPy"]),
-    "a compatible release": ("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"]),
-    "an extra's own": ("2", OF_AN_EXTRA, OF_AN_EXTRA),
-    "none required": ("2", ["torch"], ["torch", "numpy"]),
-    "lets in NumPy 2": ("1", ["numpy>=1.19"], ["numpy>=1.19", "numpy<2"]),
-    "NumPy 1 alone": ("1", ["numpy<2,>=1.19"], ["numpy<2,>=1.19"]),
-    "none required, built for NumPy 1": ("1", [], ["numpy<2"]),
-    "built without NumPy": (None, ["numpy<2"], ["numpy<2"]),
-}
 
 
-@pytest.mark.parametrize(("numpy", "before", "after"), NUMPY.values(), ids=NUMPY)
+@table(
+    "numpy, before, after",
+    {
+        "OpenCV 4.12": ("2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"']),
+        "NumPy 1 alone, which it needs not be": ("2", ["NumPy<2"], ["NumPy"]),
+        "a compatible release": ("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"]),
+        "an extra's own, a bound that rules out none": ("2", OF_AN_EXTRA, OF_AN_EXTRA),
+        "none required": ("2", ["torch"], ["torch", "numpy"]),
+        "lets in NumPy 2": ("1", ["numpy>=1.19"], ["numpy>=1.19", "numpy<2"]),
+        "NumPy 1 alone": ("1", ["numpy<2,>=1.19"], ["numpy<2,>=1.19"]),
+        "built without NumPy": (None, ["numpy<2"], ["numpy<2"]),
+    },
+)
 def test_all_wheels_have_the_same_metadata_with_the_lines_for_numpy_that_are_right(
-    numpy: str | None, before: list[str], after: list[str], shelf: Shelf
+    numpy: str | None, before: list[str], after: list[str], tmp_path: Path
 ) -> None:
     lines = ["Requires-Python: <4,>=3.7.4", *(f"Requires-Dist: {line}" for line in before)]
-    plan = planned(shelf(lines=lines, numpy=numpy), "3.10", "3.11", "3.12")
+    plan = planned(analysed(tmp_path, lines=lines, numpy=numpy), "3.10", "3.11", "3.12")
     (text,) = {text_of(wheel, "METADATA") for wheel in plan.wheels}
     assert re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE) == after
     assert list(plan.emitted.wheel.requires) == after
     assert "\nRequires-Python: <4,>=3.7.4\n" in text
 
 
-def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(shelf: Shelf) -> None:
-    plan = planned(shelf(), files={"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"})
+def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(tmp_path: Path) -> None:
+    files = {"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"}
+    plan = planned(analysed(tmp_path), files=files)
     (wheel,) = plan.wheels
     (copied,) = (entry for entry in wheel.entries if isinstance(entry, Copied))
     assert copied.name == "cv2/cv2.pyd"
@@ -193,15 +174,15 @@ def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(shelf
 # What the run-time module is told
 
 
-def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf: Shelf) -> None:
-    analysis = shelf(
+def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(tmp_path: Path) -> None:
+    nvidias = ("nppif64_12.dll", "nppial64_12.dll", "cublas64_12.dll", "cudnn64_9.dll")
+    inside = ("nppif64_12.dll", "NPPC64_12.dll")
+    analysis = analysed(
+        tmp_path,
         version="4.13.0.90+cu129",
-        dlls=[
-            *("nppif64_12.dll", "nppial64_12.dll", "cudnn64_9.dll", "nvcuda.dll"),
-            *("KERNEL32.dll", "Foo.dll"),
-        ],
-        delayed=["cufft64_11.dll", "bar.dll"],
-        beside=["nppif64_12.dll"],
+        dlls=["python3.dll", *nvidias, "nvcuda.dll", "KERNEL32.dll", "Foo.dll"],
+        delayed=["cufft64_11.dll", "cufftw64_11.dll", "bar.dll"],
+        files={f"cv2/{dll}": make_dll(dll) for dll in inside},
         numpy="1",
     )
     members = {"cv2.libs/nppif64_12.dll": "npp", "cv2/stand-ins/nvcuda/nvcuda.dll": "driver"}
@@ -209,36 +190,37 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         Cargo(member=member, family=family, origin="x", size=1, packed=1, sha256="0" * 64)
         for member, family in members.items()
     )
-    facts = build_facts(
-        analysis,
-        analysis.wheel.filename,
-        carried=cargo,
-        left=["nvJitLink_120_0.dll"],
-        help_url="https://help.example.com/pages",
-    )
-    cures = facts["cures"]
+    help_url = "https://help.example.com/pages"
+    left = ["nvJitLink_120_0.dll"]
+    facts = build_facts(analysis, analysis.wheel.filename, cargo, left, help_url)
+    cures = facts.pop("cures")
     assert isinstance(cures, dict)
     assert {"cudnn", "cufft", "driver", "npp", "windows"} <= cures.keys()
     kinds = {"python": ["python3.dll"], "windows": ["kernel32.dll"], "driver": ["nvcuda.dll"]}
-    kinds |= {"npp": ["nppc64_12.dll", "nppial64_12.dll"], "cufft": ["cufft64_11.dll"]}
+    kinds |= {"npp": ["nppial64_12.dll"], "cufft": ["cufft64_11.dll", "cufftw64_11.dll"]}
     kinds |= {"cudnn": ["cudnn64_9.dll"], "unknown": ["bar.dll", "foo.dll"]}
     kinds |= {"nvjitlink": ["nvjitlink_120_0.dll"]}
-    told = {
+    # What NVIDIA's DLLs import themselves is of their families.
+    kinds |= {"cublas": ["cublas64_12.dll", "cublaslt64_12.dll"]}
+    assert facts == {
         "cuda": (12, 9),
-        "delayed": ("cufft64_11.dll",),
+        "delayed": ("cufft64_11.dll", "cufftw64_11.dll"),
         "families": {
+            "cublas": ("cublas64_12.dll", "cublasLt64_12.dll"),
             "cudnn": ("cudnn64_9.dll",),
-            "cufft": ("cufft64_11.dll",),
-            "npp": ("nppc64_12.dll", "nppial64_12.dll"),
+            "cufft": ("cufft64_11.dll", "cufftw64_11.dll"),
+            "npp": ("nppial64_12.dll",),
             "nvjitlink": ("nvJitLink_120_0.dll",),
         },
-        "help_url": "https://help.example.com/pages/",
+        "help_url": f"{help_url}/",
         "kinds": {dll: kind for kind, dlls in kinds.items() for dll in dlls},
         "machine": "x86-64",
         "numpy": "numpy<2",
         "opencv": "4.13.0.90",
+        "original": {"filename": analysis.wheel.path.name},
         "others": ("Foo.dll",),
         "requires": {
+            "cublas": ("nvidia-cublas-cu12",),
             "cudnn": ("nvidia-cudnn-cu12==9.*",),
             "cufft": ("nvidia-cufft-cu12",),
             "npp": ("nvidia-npp-cu12",),
@@ -247,21 +229,3 @@ def test_the_run_time_module_is_told_each_dll_by_family_and_what_brings_it(shelf
         "stand_ins": {"nvcuda.dll": "cv2/stand-ins/nvcuda"},
         "vendored": ("cv2.libs",),
     }
-    assert {name: facts[name] for name in told} == told
-
-
-#: NPP's DLLs needed at load time, those in the wheel, the family, and those told as delayed.
-CORE, FILTER, GEOMETRY = "nppc64_12.dll", "nppif64_12.dll", "nppig64_12.dll"
-OWN_IMPORTS = {
-    "by delay-load": ((), (), (CORE, GEOMETRY), (CORE, GEOMETRY)),
-    "at load time": ((FILTER,), (), (CORE, FILTER, GEOMETRY), (GEOMETRY,)),
-    "in the wheel": ((FILTER,), ("NPPC64_12.dll",), (FILTER, GEOMETRY), (GEOMETRY,)),
-}
-
-
-@pytest.mark.parametrize("name", OWN_IMPORTS)
-def test_what_nvidias_dlls_import_themselves_is_of_their_families(name: str, shelf: Shelf) -> None:
-    dlls, beside, family, delayed = OWN_IMPORTS[name]
-    analysis = shelf(dlls=dlls, beside=beside, delayed=[GEOMETRY])
-    facts = build_facts(analysis, analysis.wheel.filename)
-    assert (facts["families"], facts["delayed"]) == ({"npp": family}, delayed)

@@ -14,6 +14,8 @@ from pathlib import Path
 from dllmaking import make_dll
 from packaging.tags import parse_tag
 
+from repack.inspect import Analysis, analyse
+
 Files = Mapping[str, "bytes | Path"]
 Fields = Mapping[str, int | bytes]
 
@@ -284,3 +286,24 @@ def cuda_wheel(
         files["cv2/data/ballast.bin"] = random.Random(0).randbytes(ballast)  # noqa: S311 - no secret
     path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
     return make_wheel(path, files, requires=requires)
+
+
+def make_analysis(  # noqa: PLR0913 - a wheel's parts
+    folder: Path,
+    pyd: bytes,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    name: str = "opencv_contrib_python",
+    version: str = "4.13.0.90",
+    tag: str = "cp37-abi3",
+    lines: Sequence[str] = ("Requires-Dist: numpy",),
+) -> Analysis:
+    """Return what is known of a wheel in opencv-python's layout; `lines` stand in METADATA."""
+    members = {
+        "cv2/__init__.py": b"from .cv2 import *\n",
+        "cv2/cv2.pyd": pyd,
+        f"{name}-{version}.dist-info/METADATA": metadata(name.replace("_", "-"), version, *lines),
+        **(files or {}),
+    }
+    wheel = make_wheel(folder / f"{name}-{version}-{tag}-win_amd64.whl", members)
+    return analyse(wheel, allow_startup_hook=True)

@@ -243,7 +243,6 @@ def require_original_cv2(analysis: Analysis) -> None:
 def build_facts(
     binaries: Binaries,
     name: WheelName,
-    *,
     carried: Collection[Cargo] = (),
     left: Iterable[str] = (),
     help_url: str = "",
