@@ -1,7 +1,9 @@
-"""`repack build --mode vendor`: which DLLs are in the wheel, as what, and which are not."""
+"""`repack build --mode vendor`: which DLLs are in the wheel, and which are not; stand-ins."""
 
 import ast
+import ctypes
 import json
+import mmap
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -10,14 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nvidia
+import pefile
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from driving import Ran, Repack, everything
 from faultserver import FaultServer
 from packaging.licenses import canonicalize_license_expression
-from wheelmaking import make_pyd, make_wheel
+from wheelmaking import make_analysis, make_pyd, make_wheel
 
+from repack.dlls.writing import make_stand_in
+from repack.plan import Supplement
+from repack.vendor import add_stand_ins
 from repack.wheel.archive import open_archive
 from repack.wheel.reader import read_wheel
 
@@ -120,15 +126,17 @@ def option(key: str, value: object) -> tuple[str, str]:
 
 
 class Case(NamedTuple):
-    """What the source needs and has, how it is built, and what comes of that."""
+    """The DLLs in the wheel; what the source needs, how it is built; what is told and left out."""
 
     dlls: tuple[nvidia.Pretended, ...]
     needs: Needs = NEEDS
     delayed: Needs | None = None
-    files: Mapping[str, bytes] | None = None
     options: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     left: tuple[nvidia.Pretended, ...] = ()
+    #: All of a toolkit where nothing is said.
+    toolkit: tuple[nvidia.Pretended, ...] = ()
+    licence: bool = True
 
 
 PLAIN = (nvidia.CUDART, nvidia.NPPC, nvidia.NPPIF)
@@ -138,17 +146,17 @@ WITH_DNN = (*WITH_BLAS, nvidia.CUDNN, *nvidia.CUDNN_PARTS, nvidia.NVRTC, nvidia.
 TOOLKIT = (*WITH_DNN, nvidia.NVJPEG, nvidia.CUSPARSE, nvidia.NVJITLINK, nvidia.NPPS)
 JPEG = {**NEEDS, "nvjpeg64_12.dll": ["nvjpegCreate"]}
 LATE = {"cublas64_12.dll": ["cublasCreate_v2"]}
-BESIDE = {"cv2/opencv_core.dll": nvidia.Pretended(name="opencv_core.dll", imports=LATE).content}
-BESIDE_IT = {**NEEDS, "opencv_core.dll": ["function"]}
 UNLISTED, SHIPPED = ("not-listed",), ("unlisted-shipped",)
 ALLOWED = option("allow.unlisted-dlls", ["NVJPEG64_12.dll"])
 JITLINK = option("allow.unlisted-dlls", [nvidia.NVJITLINK.name])
 NPP_ALONE = option("vendor.families", ["npp", "cudart"])
 WINDOWS, NOTHING = {"KERNEL32.dll": ["Sleep"]}, ("not-cuda", "nothing-to-vendor")
 DELVEWHEEL = option("vendor.engine", "delvewheel")
+DRIVEN = {**NEEDS, "nvcuda.dll": ["cuInit"]}
+DRIVERS = (*PLAIN, nvidia.DRIVER)
+IN_PARTS = (*WITH_BLAS, nvidia.CUDNN, nvidia.NVRTC, nvidia.NVRTC_BUILTINS)
 CASES = {
     "what is imported, and what that imports": Case(PLAIN),
-    "what a DLL beside the module imports": Case(WITH_BLAS, BESIDE_IT, files=BESIDE),
     "what is delay-loaded": Case(WITH_BLAS, delayed=LATE),
     "what the licence does not list": Case(PLAIN, JPEG, findings=UNLISTED, left=(nvidia.NVJPEG,)),
     "that, allowed by name": Case((*PLAIN, nvidia.NVJPEG), JPEG, options=ALLOWED, findings=SHIPPED),
@@ -157,14 +165,20 @@ CASES = {
     ),
     "chosen families": Case(PLAIN, DNN, options=NPP_ALONE, left=(nvidia.CUBLAS, nvidia.CUDNN)),
     "nothing": Case((), WINDOWS, findings=NOTHING),
+    "not all of cuDNN": Case(IN_PARTS, DNN, toolkit=IN_PARTS, findings=("vendored-incomplete",)),
+    "no licence text": Case(PLAIN, licence=False, findings=("licence-missing",)),
+    "a driver": Case(
+        *(PLAIN, DRIVEN), options=DELVEWHEEL, toolkit=DRIVERS, findings=("driver-not-shipped",)
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_asked_for_is_in_the_wheel_as_nvidia_made_it(name: str, shop: Shop) -> None:
     case = CASES[name]
-    source = shop.source(case.needs, case.delayed, case.files)
-    answer = shop.build(source, *case.options, *shop.toolkit(*TOOLKIT))
+    source = shop.source(case.needs, case.delayed)
+    toolkit = shop.toolkit(*(case.toolkit or TOOLKIT), licence=case.licence)
+    answer = shop.build(source, *case.options, *toolkit)
     assert vendored(answer) == contents(*case.dlls)
     assert codes(answer) == list(case.findings)
     assert answer["left_out"] == list(contents(*case.left))
@@ -189,48 +203,22 @@ def test_what_delvewheel_cannot_repair_is_told_in_one_line(shop: Shop) -> None:
     assert "delvewheel cannot repair it: " in line
 
 
-#: A delvewheel that puts another file in, and nothing else.
+#: A delvewheel that puts nothing in.
 FAKE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from wheelmaking import make_wheel
-folder = Path(sys.argv[sys.argv.index("-w") + 1])
-folder.mkdir(exist_ok=True)
-make_wheel(folder / Path(sys.argv[-1]).name, {{"{libs}/nppc64_12.dll": b"MZ"}})
+import os, shutil, sys
+folder = sys.argv[sys.argv.index("-w") + 1]
+os.mkdir(folder)
+shutil.copy(sys.argv[-1], folder)
 """
 
 
 def test_what_delvewheel_does_otherwise_is_told(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = shop.folder / "fake" / "delvewheel"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    fake = FAKE.format(tests=str(Path(__file__).parent), libs=LIBS)
-    (package / "__main__.py").write_text(fake)
-    monkeypatch.setenv("PYTHONPATH", str(package.parent), prepend=os.pathsep)
+    (shop.folder / "delvewheel.py").write_text(FAKE)
+    monkeypatch.setenv("PYTHONPATH", str(shop.folder), prepend=os.pathsep)
     line = shop.refused(shop.source(), *DELVEWHEEL, *shop.toolkit(*PLAIN))
     assert "of them: cudart64_12.dll, nppc64_12.dll, nppif64_12.dll [delvewheel]" in line
-
-
-DRIVEN = {**NEEDS, "nvcuda.dll": ["cuInit"]}
-MISSING_PARTS = (*WITH_BLAS, nvidia.CUDNN, nvidia.NVRTC, nvidia.NVRTC_BUILTINS)
-#: What is needed, what lies in a toolkit, whether with a licence, and what is told of it.
-TOOLKITS = {
-    "not all of cuDNN": (DNN, MISSING_PARTS, True, "vendored-incomplete"),
-    "no licence text": (NEEDS, PLAIN, False, "licence-missing"),
-    "a driver": (DRIVEN, (*PLAIN, nvidia.DRIVER), True, "driver-not-shipped"),
-}
-
-
-@pytest.mark.parametrize("name", TOOLKITS)
-def test_what_a_toolkit_lacks_or_may_not_give_is_told(name: str, shop: Shop) -> None:
-    needs, dlls, licence, code = TOOLKITS[name]
-    engine = DELVEWHEEL if nvidia.DRIVER in dlls else ()
-    answer = shop.build(shop.source(needs), *shop.toolkit(*dlls, licence=licence), *engine)
-    assert codes(answer) == [code]
-    assert nvidia.DRIVER.name not in vendored(answer)
 
 
 ARM = nvidia.Pretended(name=nvidia.NVJITLINK.name, machine="arm64")
@@ -256,6 +244,16 @@ def test_what_cannot_be_vendored_is_told_in_one_line_and_nothing_is_written(
     assert line in shop.refused(
         shop.source(needs), *shop.toolkit(*PLAIN, nvidia.CUSPARSE, ARM), *options
     )
+
+
+def test_a_broken_dll_stops_nothing_that_does_without_it(shop: Shop) -> None:
+    toolkit = shop.toolkit(*PLAIN)
+    for name in ("cufft64_11.dll", "libcurl.dll"):
+        (shop.folder / "toolkit" / "bin" / name).write_bytes(b"version https://git-lfs\n")
+    assert vendored(shop.build(shop.source(), *toolkit)) == contents(*PLAIN)
+    ran = shop.run(shop.source(NOWHERE), *toolkit, *option("vendor.dlls", []))
+    assert "cufft64_11.dll: not a Windows program or DLL" in ran.err
+    assert "cufft64_11.dll, which cv2/cv2.pyd needs, was not found" in ran.err
 
 
 def test_a_damaged_wheel_of_nvidias_is_refused(shop: Shop) -> None:
@@ -340,3 +338,54 @@ def test_a_wheel_that_delvewheel_has_repaired_keeps_what_it_has(shop: Shop) -> N
     answer = shop.build(shop.source(needs, files=dlls))
     assert codes(answer) == ["already-vendored", "nothing-to-vendor", "vendored-without-licence"]
     assert list(vendored(answer)) == [plain, mangled]
+
+
+# Stand-ins for the driver's DLLs
+
+#: Code that was called: texts lie behind it.
+KEPT: list[mmap.mmap] = []
+
+
+def called(dll: str, symbol: str, result: type, second: object = None) -> object:
+    """Return what a stand-in's function returns; Windows hands its arguments over."""
+    image = pefile.PE(data=make_stand_in(dll.lower(), [symbol]))
+    (export,) = image.DIRECTORY_ENTRY_EXPORT.symbols
+    memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(image.get_data(export.address, 100))
+    KEPT.append(memory)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    function = ctypes.CFUNCTYPE(result, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(address)
+    # The register of Windows' second argument is that of Linux's third.
+    return function(None, None, second)
+
+
+def test_each_function_says_that_there_is_no_device() -> None:
+    assert called("nvcuda.dll", "cuInit", ctypes.c_int) == 100  # CUDA_ERROR_NO_DEVICE
+    assert called("nvapi64.dll", "nvapi_QueryInterface", ctypes.c_int) == 0
+    assert called("nvml.dll", "nvmlErrorString", ctypes.c_char_p) == b"Driver Not Loaded"
+    place = ctypes.c_char_p()
+    assert called("nvcuda.dll", "cuGetErrorName", ctypes.c_int, ctypes.byref(place)) == 0
+    assert place.value == b"CUDA_ERROR_NO_DEVICE"
+
+
+LOADED = {"nvcuda.dll": ["cuInit"], "nvEncodeAPI64.dll": ["NvEncodeAPICreateInstance"]}
+
+
+@pytest.mark.parametrize(
+    ("needs", "machine", "folders"),
+    [
+        (LOADED, "x86-64", ["nvcuda", "nvencodeapi64"]),
+        ({"nvoptix.dll": ["f"]}, "x86-64", []),
+        (LOADED, "arm64", []),
+    ],
+)
+def test_a_wheel_gets_the_stand_ins_that_there_can_be(
+    needs: Needs, machine: str, folders: list[str], tmp_path: Path
+) -> None:
+    pyd = make_pyd(delay_imports=needs, machine=machine)
+    made = add_stand_ins(Supplement(), make_analysis(tmp_path, pyd))
+    members = [f"cv2/stand-ins/{name}/{name}.dll" for name in folders]
+    assert [cargo.member for cargo in made.cargo] == members
+    assert [member.entry.name for member in made.carried] == members
+    without = [] if folders else ["no-stand-in"] * len(needs)
+    assert [finding.code for finding in made.findings] == without
