@@ -1,7 +1,6 @@
 """`repack.lock`: pins each source to the file that was fetched first."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -9,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from repack.config import read_toml
-from repack.errors import ConfigError, quote_name
+from repack.errors import ConfigError
 from repack.files import write
 
 _HEADING = """\
@@ -41,11 +40,6 @@ class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
     version: Literal[1]
     source: tuple[Pin, ...] = ()
 
-    def __post_init__(self) -> None:
-        for key, count in Counter(pin.key for pin in self.source).items():
-            if count > 1:
-                raise ValueError(f"{quote_name(key)} is pinned twice")
-
 
 def read_lock(path: Path) -> Pins:
     """Return the pins of the lock file `path`; a file that is not there pins nothing."""
@@ -74,16 +68,14 @@ def difference(old: Pins, new: Pins) -> tuple[str, ...]:
     """Return the pins that are new, and those that changed, as lines that a person reads."""
     lines = []
     for key in sorted(new):
-        now = _describe(new[key])
-        if key not in old:
-            lines.append(f"+ {key}: {now}")
-        elif old[key] != new[key]:
-            lines.append(f"~ {key}: {_describe(old[key])} -> {now}")
+        texts = [
+            f"{pin.url} ({pin.filename}, {pin.size} bytes, sha256 {pin.sha256})"
+            for pin in (old.get(key), new[key])
+            if pin is not None
+        ]
+        if old.get(key) != new[key]:
+            lines.append(f"{'~' if key in old else '+'} {key}: {' -> '.join(texts)}")
     return tuple(lines)
-
-
-def _describe(pin: Pin) -> str:
-    return f"{pin.url} ({pin.filename}, {pin.size} bytes, sha256 {pin.sha256})"
 
 
 def format_value(value: str | int) -> str:

@@ -11,12 +11,13 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 
 #: What an exchange meets in place of a good answer.
 Fault = Callable[["Exchange", "Resource"], None]
@@ -32,31 +33,42 @@ class Resource:
     faults: deque[Fault] = field(default_factory=deque)
 
 
-class Exchange:
-    """A request that came, header names in lower case, and the connection that it came by."""
+class Exchange(BaseHTTPRequestHandler):
+    """A request that came, and the connection that it came by."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler) -> None:
-        self._handler = handler
-        self.path, self.method = handler.path, handler.command
-        self.headers = {name.lower(): value for name, value in handler.headers.items()}
+    def __init__(self, owner: "FaultServer", *connection: Any) -> None:  # noqa: ANN401 - socketserver's
+        self._owner = owner
+        super().__init__(*connection)
+
+    def setup(self) -> None:
+        self._owner.connections += 1
+        if self._owner.context is not None:
+            self.request = self._owner.context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def handle(self) -> None:
+        self.raw_requestline = self.rfile.readline()
+        if self.raw_requestline and self.parse_request():
+            self._owner.seen.append(self)
+            with contextlib.suppress(OSError):
+                self._owner.respond(self)
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
+
+    @property
+    def method(self) -> str:
+        return self.command
 
     def body(self) -> bytes:
         """Return what came after the head."""
-        return self._handler.rfile.read(int(self.headers.get("content-length", 0)))
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
 
     def send(self, status: str, headers: dict[str, str], body: bytes = b"") -> None:
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
         head = "\r\n".join([*lines, "Connection: close", "", ""])
-        self.write(head.encode("latin-1") + body)
-
-    def write(self, content: bytes) -> None:
-        self._handler.wfile.write(content)
-
-    def reset(self) -> None:
-        """End the connection by RST: what a crashed server or a firewall does."""
-        self._handler.connection.setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
+        self.wfile.write(head.encode("latin-1") + body)
 
 
 def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> None:
@@ -87,13 +99,14 @@ def ends_after(count: int) -> Fault:
 
 
 def resets_after(count: int) -> Fault:
-    """Reset the connection after `count` bytes of the body."""
+    """Reset the connection after `count` bytes, as a crashed server or a firewall does."""
 
     def fault(exchange: Exchange, resource: Resource) -> None:
         serve(exchange, resource, count)
         # What lies unread in the other side's buffer dies with a reset: let it be read first.
-        threading.Event().wait(0.2)
-        exchange.reset()
+        time.sleep(0.2)
+        linger = struct.pack("ii", 1, 0)
+        exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
     return fault
 
@@ -114,8 +127,8 @@ def drips(size: int, pause: float) -> Fault:
     def fault(exchange: Exchange, resource: Resource) -> None:
         serve(exchange, resource, 0)
         for start in range(0, len(resource.content), size):
-            threading.Event().wait(pause)
-            exchange.write(resource.content[start : start + size])
+            time.sleep(pause)
+            exchange.wfile.write(resource.content[start : start + size])
 
     return fault
 
@@ -126,43 +139,23 @@ def answers(status: str, headers: dict[str, str] | None = None, body: bytes = b"
     return lambda exchange, _resource: exchange.send(status, length | (headers or {}), body)
 
 
+class _Server(ThreadingHTTPServer):
+    # Closed at once, so that a reset is one.
+    shutdown_request = ThreadingHTTPServer.close_request
+
+    def handle_error(self, *_: object) -> None:
+        """Let those go who do not trust our certificate."""
+
+
 class FaultServer:
     """The server; `url(path)` is where it listens, `seen` what it was asked."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.context = context
         self.seen: list[Exchange] = []
         self.connections = 0
         self.resources: dict[str, Resource] = {}
-        self._context = context
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def setup(self) -> None:
-                outer.connections += 1
-                if context is not None:
-                    self.request = context.wrap_socket(self.request, server_side=True)
-                super().setup()
-
-            def handle(self) -> None:
-                self.raw_requestline = self.rfile.readline()
-                if self.raw_requestline and self.parse_request():
-                    exchange = Exchange(self)
-                    outer.seen.append(exchange)
-                    with contextlib.suppress(OSError):
-                        outer.respond(exchange)
-
-            def finish(self) -> None:
-                super().finish()
-                self.request.close()
-
-        class Server(ThreadingHTTPServer):
-            # Closed at once, so that a reset is one.
-            shutdown_request = ThreadingHTTPServer.close_request
-
-            def handle_error(self, *_: object) -> None:
-                """Let those go who do not trust our certificate."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), partial(Exchange, self))
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), daemon=True
@@ -178,7 +171,7 @@ class FaultServer:
         self._server.server_close()
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"{'https' if self._context else 'http'}://{host}:{self.port}{path}"
+        return f"{'https' if self.context else 'http'}://{host}:{self.port}{path}"
 
     def add(self, path: str, content: bytes = b"", *faults: Fault, **marks: str | None) -> Resource:
         """Let `path` hold `content`; its first requests meet `faults`."""

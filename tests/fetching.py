@@ -5,17 +5,16 @@ import io
 import random
 import ssl
 import zipfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from faultserver import FaultServer, answers
 
-from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
+from repack.config import ReleaseSource, UrlSource
 from repack.errors import RepackError
-from repack.fetch import Fetched, Supply
+from repack.fetch import Fetchable, Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.fetch.http import PATIENCE
 from repack.lock import Pin, write_lock
@@ -60,11 +59,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(
-    source: FileSource | UrlSource | IndexSource | ReleaseSource,
-    cache: Cache,
-    pin: Pin | None = None,
-    *,
-    offline: bool = False,
+    source: Fetchable, cache: Cache, pin: Pin | None = None, *, offline: bool = False
 ) -> Fetched:
     """Fetch what `source` names, as it is pinned."""
     path = cache.root.with_name("repack.lock")
@@ -74,10 +69,10 @@ def fetch(
     return Supply(cache, path, offline=offline).fetch(source)
 
 
-def refusal(cache: Cache, get: Callable[[], Fetched]) -> RepackError:
+def refuse(source: Fetchable, cache: Cache, pin: Pin | None = None) -> RepackError:
     """Return the error of a fetch that fails; nothing lies under a final name then."""
     with pytest.raises(RepackError) as caught:
-        get()
+        fetch(source, cache, pin)
     assert not list((cache.root / "files").rglob("*.whl"))
     assert "\n" not in str(caught.value)
     return caught.value
@@ -91,19 +86,14 @@ class Site(FaultServer):
         self.cache = cache
 
     def get(
-        self,
-        path: str = PATH,
-        *,
-        sha256: str | None = None,
-        pin: Pin | None = None,
-        offline: bool = False,
+        self, pin: Pin | None = None, *, sha256: str | None = None, offline: bool = False
     ) -> Fetched:
-        """Fetch what lies at `path`; `sha256` is what the configuration says of it."""
-        source = UrlSource(url=self.url(path), sha256=sha256)
+        """Fetch what lies at PATH; `sha256` is what the configuration says of it."""
+        source = UrlSource(url=self.url(PATH), sha256=sha256)
         return fetch(source, self.cache, pin, offline=offline)
 
-    def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
-        return refusal(self.cache, partial(self.get, **options))
+    def refused(self, pin: Pin | None = None) -> RepackError:
+        return refuse(UrlSource(url=self.url(PATH)), self.cache, pin)
 
     def ranges(self) -> list[tuple[str | None, str | None]]:
         """Return what each request asked for: a range, and the mark that it has to have."""
@@ -143,11 +133,11 @@ class GitHub:
 
     def source(self, **settings: Any) -> ReleaseSource:  # noqa: ANN401 - fields of all kinds
         defaults = {"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url("")}
-        return ReleaseSource(**{**defaults, **settings})
+        return ReleaseSource(**defaults | settings)
 
-    def get(self, *, pin: Pin | None = None, **settings: Any) -> Fetched:  # noqa: ANN401
+    def get(self, pin: Pin | None = None, **settings: Any) -> Fetched:  # noqa: ANN401
         """Fetch the asset that the settings of a source name."""
         return fetch(self.source(**settings), self.cache, pin)
 
-    def refused(self, **options: Any) -> RepackError:  # noqa: ANN401 - those of `get`
-        return refusal(self.cache, partial(self.get, **options))
+    def refused(self, pin: Pin | None = None, **settings: Any) -> RepackError:  # noqa: ANN401
+        return refuse(self.source(**settings), self.cache, pin)

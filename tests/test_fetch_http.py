@@ -1,4 +1,4 @@
-"""Fetching over HTTP when servers, proxies and networks are at their worst."""
+"""Fetching over HTTP when servers, proxies and networks are at their worst; the cache."""
 
 import os
 import signal
@@ -160,16 +160,52 @@ def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute(answer: str, seconds:
 
 
 #: Paths that lead out of the folder by their encoding, and names that are no wheel's.
-NO_NAMES = ("/..%2F..%2Fevil-1-py3-none-any.whl", "/..%5Cevil-1-py3-none-any.whl", "/download?id=3")
+NO_NAMES = ("/..%2F..%2Fevil-1-py3-none-any.whl", "/download?id=3")
 
 
 @pytest.mark.parametrize("path", NO_NAMES)
 def test_what_is_no_wheels_name_may_be_given(site: Site, path: str) -> None:
     site.add(path, CONTENT, answers("200 OK", {"Content-Disposition": "../../x.whl"}, CONTENT))
     with pytest.raises(FetchError, match=r"source\.filename says so"):
-        site.get(path)
+        fetch(UrlSource(url=site.url(path)), site.cache)
     assert not site.seen
     assert fetch(UrlSource(url=site.url(path), filename=NAME), site.cache).path.name == NAME
+
+
+def test_what_is_damaged_in_the_cache_is_fetched(site: Site) -> None:
+    site.add(PATH, CONTENT)
+    first = site.get()
+    stat = first.path.stat()
+    first.path.write_bytes(b"?" + CONTENT[1:])
+    os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
+        site.get(first.pin, offline=True)
+    assert site.get(first.pin).path.read_bytes() == CONTENT
+    assert len(site.seen) == 2
+
+
+def test_what_is_pinned_is_not_asked_for_whatever_the_query(site: Site) -> None:
+    site.add(PATH, CONTENT)
+    first = site.get()
+    assert site.get(first.pin) == first
+    signed = UrlSource(url=site.url(f"{PATH}?X-Amz-Signature=secret"))
+    assert fetch(signed, site.cache, first.pin) == first
+    with pytest.raises(FetchError, match=f"{sha256(CONTENT)}, source.sha256 says 000"):
+        site.get(first.pin, sha256="0" * 64)
+    assert len(site.seen) == 1
+    # What is not pinned is asked for each time.
+    site.add(PATH, OTHER)
+    assert site.get().sha256 == sha256(OTHER)
+
+
+def test_offline_takes_what_was_fetched_and_asks_nobody(site: Site) -> None:
+    site.add(PATH, CONTENT)
+    with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
+        site.get(pin_of(site.url(PATH), CONTENT), offline=True)
+    assert not site.seen
+    first = site.get()
+    assert site.get(offline=True) == first
+    assert len(site.seen) == 1
 
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT")

@@ -6,15 +6,13 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from faultserver import Exchange, Resource, answers, serve
-from fetching import Site, fetch, hurry, make_content, no_proxies, pin_of, refusal, sha256
+from fetching import Site, fetch, hurry, make_content, no_proxies, pin_of, refuse, sha256
 
 from repack.config import IndexSource
-from repack.errors import RepackError
 from repack.fetch import Fetched, pin_key
 from repack.fetch.cache import Cache
 from repack.lock import Pin
@@ -60,9 +58,6 @@ class Index(Site):
 
     def take(self, source: IndexSource = SOURCE, pin: Pin | None = None) -> Fetched:
         return fetch(source, self.cache, pin)
-
-    def denied(self, source: IndexSource = SOURCE) -> RepackError:
-        return refusal(self.cache, partial(self.take, source))
 
     def downloads(self) -> list[str]:
         """The wheels that were asked for, by name."""
@@ -116,18 +111,6 @@ def test_a_pin_binds_pip_to_its_version_and_file_though_another_fits_better(inde
     assert index.take(source, pin).path.read_bytes() == wheel(ABI3)
 
 
-def test_the_users_links_hold_even_relative_ones(
-    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "links").mkdir()
-    (tmp_path / "links" / ABI3).write_bytes(wheel(ABI3))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", "links")
-    assert index.take().pin.filename == ABI3
-    assert not index.seen
-
-
 def test_an_old_index_is_asked_for_a_part_of_the_wheel(index: Index, tmp_path: Path) -> None:
     index.list_wheels(*NAMES, is_modern=False)
     assert index.take().path.read_bytes() == wheel(ABI3)
@@ -173,82 +156,49 @@ def test_settings_about_how_and_where_to_install_do_not_reach_us(
     assert {path.name for path in tmp_path.iterdir()} <= {"pip.conf", "cache", "elsewhere.log"}
 
 
-class TestAPrivateIndex:
-    """Whoever has no right name and password gets 401."""
+LOGIN = f"Basic {base64.b64encode(b'team:s3cr@t').decode()}"
 
-    @pytest.fixture
-    def index(self, index: Index) -> Index:
-        login = f"Basic {base64.b64encode(b'team:s3cr@t').decode()}"
 
-        def guard(exchange: Exchange, resource: Resource) -> None:
-            resource.faults.append(guard)
-            if exchange.headers.get("authorization") == login:
-                serve(exchange, resource)
-            else:
-                asked = {"WWW-Authenticate": 'Basic realm="team"', "Content-Length": "0"}
-                exchange.send("401 Unauthorized", asked)
+def guard(exchange: Exchange, resource: Resource) -> None:
+    """Serve those who have the right name and password."""
+    resource.faults.append(guard)
+    if exchange.headers.get("authorization") == LOGIN:
+        serve(exchange, resource)
+    else:
+        asked = {"WWW-Authenticate": 'Basic realm="team"', "Content-Length": "0"}
+        exchange.send("401 Unauthorized", asked)
 
-        for resource in index.resources.values():
-            resource.faults.append(guard)
-        return index
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
-    @pytest.mark.parametrize(
-        ("login", "way"),
-        [("team:s3cr%40t@", "URL"), ("", "netrc"), ("", "keyring"), ("team@", "keyring")],
-    )
-    def test_is_read_with_the_password_that_pip_knows(
-        self, login: str, way: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
-        # After the URL's, before keyring's: whose password is old is asked further.
-        netrc, password = tmp_path / "netrc", "s3cr@t" if way == "netrc" else "old"
-        netrc.write_text(f"machine 127.0.0.1 login team password {password}\n", encoding="utf-8")
-        netrc.chmod(0o600)
-        monkeypatch.setenv("NETRC", str(netrc))
-        if way == "keyring":
-            reply = json.dumps({"username": "team", "password": "s3cr@t"})
-            script = f"#!/bin/sh\necho '{reply}'\necho a warning >&2\n"
-            (tmp_path / "keyring").write_text(script, encoding="utf-8")
-            (tmp_path / "keyring").chmod(0o755)
-            monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-        fetched = index.take()
-        assert fetched.path.read_bytes() == wheel(ABI3)
-        # Keyring is asked by pip, which downloads the file then.
-        client = "pip/" if way == "keyring" else "repack/"
-        assert index.seen[-1].headers["user-agent"].startswith(client)
-        assert "s3cr" not in str(fetched.pin)
-
-    def test_whose_files_pip_alone_gets_is_left_to_pip(
-        self, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        url = index.url("/simple/").replace("://", "://team:s3cr%40t@")
-        monkeypatch.setenv("PIP_INDEX_URL", url)
-
-        def only_pip(exchange: Exchange, resource: Resource) -> None:
-            resource.faults.append(only_pip)
-            if exchange.headers["user-agent"].startswith("pip/"):
-                serve(exchange, resource)
-            else:
-                exchange.send("403 Forbidden", {"Content-Length": "0"})
-
-        index.add(f"/files/{ABI3}", wheel(ABI3), only_pip)
-        assert index.take().path.read_bytes() == wheel(ABI3)
-
-    @pytest.mark.parametrize("login", ["", "team:wrong@"])
-    def test_that_refuses_is_said_to_want_a_password(
-        self, login: str, index: Index, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
-        error = index.denied()
-        assert error.code == "index"
-        assert "a name and a password go into pip's index-url, .netrc or keyring" in error.hint
-        assert "wrong" not in str(error)
+@pytest.mark.skipif(sys.platform == "win32", reason="the keyring here is a shell script")
+@pytest.mark.parametrize(
+    ("login", "way"), [("team:s3cr%40t@", "URL"), ("", "netrc"), ("team@", "keyring")]
+)
+def test_a_private_index_is_read_with_the_password_that_pip_knows(
+    login: str, way: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for resource in index.resources.values():
+        resource.faults.append(guard)
+    monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/").replace("://", f"://{login}"))
+    # After the URL's, before keyring's: whose password is old is asked further.
+    netrc, password = tmp_path / "netrc", "s3cr@t" if way == "netrc" else "old"
+    netrc.write_text(f"machine 127.0.0.1 login team password {password}\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    if way == "keyring":
+        reply = json.dumps({"username": "team", "password": "s3cr@t"})
+        (tmp_path / "keyring").write_text(f"#!/bin/sh\necho '{reply}'\n", encoding="utf-8")
+        (tmp_path / "keyring").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    fetched = index.take()
+    assert fetched.path.read_bytes() == wheel(ABI3)
+    # Whom we are not let in as, pip may be.
+    client = "pip/" if way == "keyring" else "repack/"
+    assert index.seen[-1].headers["user-agent"].startswith(client)
+    assert "s3cr" not in str(fetched.pin)
 
 
 def test_what_an_index_lacks_is_told_in_a_line(index: Index) -> None:
     index.list_wheels(CP310)
-    error = index.denied(IndexSource(requirement="sample-cu126==4.12.0", python="3.14"))
+    error = refuse(IndexSource(requirement="sample-cu126==4.12.0", python="3.14"), index.cache)
     assert error.code == "no-such-version"
     assert error.file == "sample-cu126==4.12.0 for Python 3.14 on win_amd64"
     assert "the index has no such wheel: " in str(error)
@@ -257,7 +207,7 @@ def test_what_an_index_lacks_is_told_in_a_line(index: Index) -> None:
 
 #: What pip is told, and a part of the reason: none of it says that the wheel is not there.
 NOT_ASKED = {
-    "refuses": ({}, "No matching distribution found"),
+    "wants a password": ({}, "401 Error, Credentials not correct"),
     "is not there": ({"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "1"}, "refused"),
     "no value": ({"PIP_NO_INDEX": "maybe"}, "maybe is not a valid value"),
 }
@@ -268,8 +218,12 @@ def test_an_index_that_cannot_be_asked_is_told(
     case: str, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables, reason = NOT_ASKED[case]
-    index.add(PAGE, b"", *[answers("403 Forbidden")] * 9)
-    for name, value in variables.items():
+    index.resources[PAGE].faults.append(guard)
+    url = index.url("/simple/").replace("://", "://team:wrong@")
+    for name, value in {"PIP_INDEX_URL": url, **variables}.items():
         monkeypatch.setenv(name, value)
-    error = index.denied()
-    assert (error.code, reason in str(error)) == ("index", True)
+    error = refuse(SOURCE, index.cache)
+    assert error.code == "index"
+    assert reason in str(error)
+    assert "wrong" not in str(error)
+    assert "a name and a password go into pip's index-url, .netrc or keyring" in error.hint

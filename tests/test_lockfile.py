@@ -33,12 +33,8 @@ def test_what_is_written_is_read_again_and_not_written_again(tmp_path: Path) -> 
     path = tmp_path / "repack.lock"
     assert read_lock(path) == {}
     write_lock(path, BOTH)
-    assert read_lock(path) == BOTH
-    head, first, second = path.read_text(encoding="utf-8").split("\n[[source]]\n")
-    assert "`repack build --update-lock` renews it" in head
-    assert head.endswith("\nversion = 1\n")
-    assert first.splitlines()[:2] == [f'key = "{TWO.key}"', f'filename = "{TWO.filename}"']
-    assert second.splitlines()[2:] == [f'url = "{ONE.url}"', "size = 7", f'sha256 = "{"1" * 64}"']
+    assert list(read_lock(path).items()) == sorted(BOTH.items())
+    assert "`repack build --update-lock` renews it" in path.read_text(encoding="utf-8")
     before = path.stat().st_ino
     write_lock(path, dict(reversed(BOTH.items())))
     assert path.stat().st_ino == before
@@ -46,43 +42,28 @@ def test_what_is_written_is_read_again_and_not_written_again(tmp_path: Path) -> 
 
 def test_two_locks_differ_by_lines_that_a_person_reads() -> None:
     renewed = Pin(key=ONE.key, filename="a-2.whl", url="https://b", size=7, sha256="3" * 64)
-    added = Pin(key="z", filename="z.whl", url="https://z", size=1, sha256="4" * 64)
-    changed, new = difference(BOTH, BOTH | {ONE.key: renewed, "z": added})
+    (changed,) = difference(BOTH, BOTH | {ONE.key: renewed})
     assert changed.startswith(f"~ {ONE.key}: {ONE.url} ")
     assert " -> https://b (a-2.whl, 7 bytes, " in changed
-    assert new.startswith("+ z: https://z ")
+    assert difference({}, {"z": TWO})[0].startswith(f"+ z: {TWO.url} ")
 
 
-ENTRY = f"""
-[[source]]
-key = "owner/repo"
-filename = "{ONE.filename}"
-url = "{ONE.url}"
-size = 7
-sha256 = "{ONE.sha256}"
-"""
 #: A text, and a part of the reason.
 BROKEN = {
-    "no TOML": ("version = 1\n[[source", "is not TOML in UTF-8: "),
-    "newer": ("version = 2", "Invalid enum value 2 - at `$.version`"),
-    "path": (ENTRY.replace('"a-1', '"../a-1'), "Expected `str` matching regex"),
-    "twice": (ENTRY + ENTRY, "'owner/repo' is pinned twice"),
+    "newer": ("version = 1\n[[source]]\nnew = 1\n", "unknown field `new`"),
+    "path": ('version = 1\n[[source]]\nkey = "a"\nfilename = "../a"\n', "matching regex"),
 }
 
 
 @pytest.mark.parametrize(("text", "reason"), BROKEN.values(), ids=BROKEN)
 def test_a_file_broken_by_hand_is_said_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "repack.lock"
-    path.write_text(text if text.startswith("version") else "version = 1\n" + text, "utf-8")
-    with pytest.raises(ConfigError) as caught:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=reason) as caught:
         read_lock(path)
-    assert str(caught.value).startswith(f"{path}: is no")
-    assert reason in str(caught.value)
-    assert str(caught.value).endswith("; delete the file, or take it from version control again")
+    assert str(caught.value).startswith(f"{path}: is no lock of this version of repack: ")
     assert "\n" not in str(caught.value)
 
-
-# Two processes, one lock
 
 WHEEL = "x-1-py3-none-any.whl"
 

@@ -15,7 +15,7 @@ import msgspec
 import platformdirs
 
 from repack.console import Progress
-from repack.errors import OutputError, UsageError
+from repack.errors import UsageError
 from repack.files import Memory, replace, sha256_of
 from repack.lock import Pin
 
@@ -27,7 +27,7 @@ class Cache:
     """`files/<sha256>/<filename>`: a file once in it never changes.
 
     Beside it lie `incoming/` (what has not fully arrived), `answers/` (which file a source was
-    last) and `locks/`. Where the cache may only be read, what it has is used.
+    last) and `locks/`.
     """
 
     root: Path
@@ -43,26 +43,19 @@ class Cache:
         return cls(platformdirs.user_cache_path("repack", appauthor=False))
 
     def folder(self, name: str) -> Path:
-        """Return the folder `name` of the cache, made if need be, and if it may be."""
-        # A cache that may only be read; whoever writes there is told.
-        with contextlib.suppress(OSError):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        """Return the folder `name` of the cache, made if need be."""
+        (self.root / name).mkdir(parents=True, exist_ok=True)
         return self.root / name
 
     @contextlib.contextmanager
     def lock(self, key: str, progress: Progress) -> Iterator[None]:
         """Keep every other process and thread from doing the same; waits for one that does."""
-        path = self.folder("locks") / f"{_digest(key)}.lock"
-        lock = filelock.FileLock(path)
+        lock = filelock.FileLock(self.folder("locks") / f"{_digest(key)}.lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             with progress.task("Waiting for another repack that does the same", unit="steps"):
                 lock.acquire()
-        except OSError as error:
-            hint = "let REPACK_CACHE name a folder that you may write to"
-            reason = f"cannot be written: {error.strerror}"
-            raise OutputError(reason, code="cache", file=path, hint=hint) from error
         try:
             yield
         finally:

@@ -1,7 +1,6 @@
 """What a source has: the file at a URL, the wheel that pip chooses, the asset of a release."""
 
 import io
-import logging
 import os
 import re
 import zipfile
@@ -22,10 +21,11 @@ from repack.fetch.http import explain, find_login, get, read_total
 from repack.fetch.pip import LOGIN_HINT, choose_wheel
 from repack.lock import Pin
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 RemoteSource: TypeAlias = UrlSource | IndexSource | ReleaseSource
 _Ask: TypeAlias = Callable[[dict[str, str]], requests.Response]
+#: The same for a path below the releases.
+_AskApi: TypeAlias = Callable[[str, dict[str, str]], requests.Response]
 _Login: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 #: In bytes, from the end of a wheel; the largest directory of NVIDIA's has 40 kB.
 _TAIL = 1 << 18
@@ -104,60 +104,30 @@ class _Release(msgspec.Struct, frozen=True):
     assets: tuple[_Asset, ...] = ()
 
 
-class _Api(NamedTuple):
-    """The releases of a repository; `variable` has the token, or may have one."""
-
-    source: ReleaseSource
-    session: requests.Session
-    variable: str
-
-    def get(self, path: str, headers: dict[str, str]) -> requests.Response:
-        """Return the answer for `path` below the releases; a token that is refused is left out."""
-        source, session, variable = self
-        url = f"{source.api.rstrip('/')}/repos/{source.repository}/releases{path}"
-        hint = f"look at owner, name and tag; a private one needs a token in {variable}"
-        try:
-            return get(session, url, headers, hint=hint)
-        except FetchError as error:
-            if session.auth is None or error.code not in {"http-401", "http-403"}:
-                raise
-            hint = f"the token in {variable} is refused ({error.what}): renew it, or unset it"
-        session.auth = None
-        _log.warning("%s: %s", source.repository, hint)
-        return get(session, url, headers, hint=hint)
-
-    def read(self, path: str, kind: type[_T]) -> _T:
-        """Return the document at `path` below the releases."""
-        with self.get(path, {"Accept": "application/vnd.github+json"}) as response:
-            try:
-                return msgspec.json.decode(response.content, type=kind)
-            except (OSError, msgspec.DecodeError) as error:
-                reason = f"does not answer with releases: {error}"
-                hint = "source.api is the base of a GitHub API, such as https://HOST/api/v3"
-                raise FetchError(reason, code="not-json", file=response.url, hint=hint) from None
-
-
 def _find_asset(source: ReleaseSource, pin: Pin | None, session: requests.Session) -> Offer:
     """Return the asset that is wanted; a pin names it exactly, else the pattern has to fit one."""
-    variable, session.auth = _find_token(source)
-    api = _Api(source, session, variable)
-    asset = _choose_asset(_find_release(api, pin), source, pin)
+    session.auth, hint = _find_token(source)
+    base = f"{source.api.rstrip('/')}/repos/{source.repository}/releases"
 
-    def ask(headers: dict[str, str]) -> requests.Response:
+    def ask(path: str, headers: dict[str, str]) -> requests.Response:
+        return get(session, f"{base}{path}", headers, hint=f"look at owner, name and tag; {hint}")
+
+    def open_asset(headers: dict[str, str]) -> requests.Response:
         # By the API: it serves the assets of private repositories too. And anew for each part:
         # the address that it redirects to does not live long.
-        return api.get(f"/assets/{asset.id}", {"Accept": "application/octet-stream", **headers})
+        return ask(f"/assets/{asset.id}", {"Accept": "application/octet-stream", **headers})
 
+    asset = _choose_asset(_find_release(ask, source, pin), source, pin)
     digest = re.fullmatch(r"sha256:([0-9a-f]{64})", asset.digest or "")
     filename = source.filename or asset.name
-    return Offer(filename, asset.browser_download_url, ask, digest and digest[1])
+    return Offer(filename, asset.browser_download_url, open_asset, digest and digest[1])
 
 
-def _find_token(source: ReleaseSource) -> tuple[str, _Login | None]:
-    """Return the first variable that has a token for the API, and what adds it to a request.
+def _find_token(source: ReleaseSource) -> tuple[_Login | None, str]:
+    """Return what adds a token to a request, and what to do where that is refused.
 
-    Where none has, those that could have, and None. The token of `gh` is for github.com; in a
-    workflow of another GitHub, GITHUB_API_URL names that. None goes anywhere unencrypted.
+    It is that of the first variable that has one for the API. The token of `gh` is for github.com;
+    in a workflow of another GitHub, GITHUB_API_URL names that. None goes anywhere unencrypted.
     """
     api, own = urlsplit(source.api), urlsplit(os.environ.get("GITHUB_API_URL", ""))
     is_own = api.netloc == "api.github.com" or api[:2] == own[:2]
@@ -167,8 +137,9 @@ def _find_token(source: ReleaseSource) -> tuple[str, _Login | None]:
     for name in names:
         # A line break in it would have http.client tell it.
         if token := "".join(os.environ.get(name, "").split()):
-            return name, partial(_add_token, token)
-    return " or ".join(names) or "a variable, and name that in source.token-env", None
+            return partial(_add_token, token), f"renew the token in {name}, or unset it"
+    variables = " or ".join(names) or "a variable, and name that in source.token-env"
+    return None, f"a private one needs a token that may read it in {variables}"
 
 
 def _add_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -177,22 +148,33 @@ def _add_token(token: str, request: requests.PreparedRequest) -> requests.Prepar
     return request
 
 
-def _find_release(api: _Api, pin: Pin | None) -> _Release:
+def _find_release(ask: _AskApi, source: ReleaseSource, pin: Pin | None) -> _Release:
     """Return the release of the tag; "latest" was another one when it was pinned, perhaps."""
-    tag = api.source.tag
+    tag = source.tag
     if tag is None and pin is not None:
         match = re.search(r"/releases/download/(.+)/[^/]+$", urlsplit(pin.url).path)
         tag = unquote(match[1]) if match else None
     try:
         # A tag may hold a slash, which is no separator then.
-        return api.read(f"/tags/{quote(tag, safe='')}" if tag else "/latest", _Release)
+        return _read(ask, f"/tags/{quote(tag, safe='')}" if tag else "/latest", _Release)
     except FetchError as error:
         if error.code != "http-404" or tag:
             raise
-    tags = _list_names(release.tag_name for release in api.read("", list[_Release]))
+    tags = _list_names(release.tag_name for release in _read(ask, "", list[_Release]))
     reason = f"the repository has no releases but pre-releases: {tags}"
     hint = "choose one by source.tag"
-    raise FetchError(reason, code="http-404", file=api.source.repository, hint=hint)
+    raise FetchError(reason, code="http-404", file=source.repository, hint=hint)
+
+
+def _read(ask: _AskApi, path: str, kind: type[_T]) -> _T:
+    """Return the document at `path` below the releases."""
+    with ask(path, {"Accept": "application/vnd.github+json"}) as response:
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except (OSError, msgspec.DecodeError) as error:
+            reason = f"does not answer with releases: {error}"
+            hint = "source.api is the base of a GitHub API, such as https://HOST/api/v3"
+            raise FetchError(reason, code="not-json", file=response.url, hint=hint) from None
 
 
 def _choose_asset(release: _Release, source: ReleaseSource, pin: Pin | None) -> _Asset:
