@@ -43,7 +43,7 @@ _FAST = ("--use-feature=fast-deps",)
 #: Of pip's last lines, the letters that are quoted of their beginning and of their end.
 _QUOTED = 250
 LOGIN_HINT = "a name and a password go into pip's index-url, .netrc or keyring"
-_HINT = f"look at the connection and at `python -m pip config list`; {LOGIN_HINT}"
+_HINT = f"look at the requirement and at `python -m pip config list`; {LOGIN_HINT}"
 
 
 def read_settings() -> Mapping[str, str]:
