@@ -84,6 +84,12 @@ CAUSE_PAGES = {
     ERROR: "error",
     OVERRIDE: "override",
 }
+# What else of a machine may be missing, as it is called in a report.
+SYSTEM = {
+    "nvcuda.dll": "NVIDIA's driver",
+    "msvcp140.dll": "Visual C++ run-time",
+    "mfplat.dll": "Media Foundation",
+}
 MACHINES = {"x86": "32-bit Windows (x86)", "x86-64": "x86-64", "arm64": "ARM64"}
 PROCESSES = {"x86": "32-bit", "x86-64": "64-bit (x86-64)", "arm64": "for ARM64"}
 
@@ -950,7 +956,7 @@ def collect_facts(explanation, message):
         "imports": not message,
         "message": message,
         "cv2": search.folder,
-        "python": sys.version.split()[0],
+        "python": describe_python(windows),
         "program": windows.find_program(),
         "build": build,
         "chosen": chosen,
@@ -959,6 +965,8 @@ def collect_facts(explanation, message):
         "refused": [collect_refusal(refused) for refused in search.refusals],
         "drivers": {name: windows.find_module(name) for name in drivers},
         "stand_ins": explanation.attempt.stand_ins,
+        "system": {name: windows.find_module(name) for name in SYSTEM},
+        "numpy": getattr(sys.modules.get("numpy"), "__version__", ""),
         "distributions": find_distributions(search),
         "variables": {name: os.environ.get(name) for name in names},
     }
@@ -1005,7 +1013,20 @@ def format_report(explanation, facts):
     lines = [
         "cv2 {} ({})".format(build["opencv"], facts["cv2"]),
         "Python {} ({})".format(facts["python"], facts["program"]),
+        *describe_machine(facts),
     ]
+    if facts["message"]:
+        return [*lines, "import cv2 fails: " + facts["message"]]
+    lines += ["import cv2 works", *describe_distributions(search)]
+    places = describe_places(search, set(build["families"]))
+    return [*lines, "not taken:", *("  " + line for line in places)] if places else lines
+
+
+def describe_machine(facts):
+    """Return the lines of the report on what the build needs, and where that comes from."""
+    build = facts["build"]
+    version = ".".join(str(part) for part in build["cuda"] or () if part is not None)
+    lines = ["CUDA: {}".format(version or "none, it is a build for the CPU")]
     lines += ["{family}: {directory} ({source})".format(**choice) for choice in facts["chosen"]]
     lines += [
         "{}: not found: {}".format(family, ", ".join(names))
@@ -1018,8 +1039,21 @@ def format_report(explanation, facts):
         "{}: a stand-in, which says that there is no device".format(path)
         for path in facts["stand_ins"]
     ]
-    if facts["message"]:
-        return [*lines, "import cv2 fails: " + facts["message"]]
-    lines += ["import cv2 works", *describe_distributions(search)]
-    places = describe_places(search, set(build["families"]))
-    return [*lines, "not taken:", *("  " + line for line in places)] if places else lines
+    numpy = build["numpy"] or "numpy"
+    lines.append("NumPy: {} (needed: {})".format(facts["numpy"] or "not loaded", numpy))
+    system = facts["system"]
+    return lines + ["{}: {}".format(SYSTEM[name], system[name] or "not loaded") for name in system]
+
+
+def describe_python(windows):
+    """Return the version of this Python, and of which kind it is."""
+    prefix, base = (str(getattr(sys, name, "")) for name in ("prefix", "base_prefix"))
+    kinds = [
+        ("free-threaded", "free-threading" in sys.version),
+        ("virtual environment", prefix != base),
+        ("conda", os.path.isdir(os.path.join(prefix, "conda-meta"))),
+        ("Microsoft Store", "windowsapps" in base.lower()),
+    ]
+    machine = PROCESSES.get(read_machine_of(windows.find_program()), "")
+    words = [sys.version.split()[0], machine] + [name for name, holds in kinds if holds]
+    return ", ".join(filter(None, words))

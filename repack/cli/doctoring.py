@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from repack.cli.commands import Answer
 from repack.console import Progress
-from repack.doctor import Diagnosis, diagnose, locate_package, open_target
+from repack.doctor import diagnose, locate_package, open_target
 from repack.doctor.fixing import apply_fix, list_changes, plan_fix, read_facts, undo_fix
 from repack.process import format_command
 
@@ -25,16 +25,20 @@ def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
         repack doctor C:\Python312\python.exe --env CUDA_PATH=D:\cuda12
 
     """
+    words = ["repack", "fix", *([str(options.python)] if options.python else [])]
+    words += [word for name, value in options.env for word in ("--env", f"{name}={value}")]
     with open_target(options.python, dict(options.env), progress) as target:
-        diagnosis = diagnose(target, _fix_command(options))
+        diagnosis = diagnose(target, format_command(words))
     json = {
         "works": not diagnosis.faults,
         "verdict": diagnosis.verdict,
-        "faults": [fault._asdict() for fault in diagnosis.faults],
-        "rows": [{"label": label, "text": text} for label, text in diagnosis.rows],
+        "cure": diagnosis.cure,
+        "lines": diagnosis.lines,
         "report": diagnosis.report,
     }
-    return Answer(json, _format_diagnosis(diagnosis), failed=bool(diagnosis.faults))
+    cure = [f"To fix it: {diagnosis.cure}"] if diagnosis.faults else []
+    lines = [diagnosis.verdict, *cure, "", *diagnosis.lines]
+    return Answer(json, lines, failed=bool(diagnosis.faults))
 
 
 def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -69,23 +73,3 @@ def _answer(word: str, names: Sequence[str], outcome: str, *, failed: bool = Fal
     """Return what was done to which files, and the outcome if there is one to tell."""
     lines = [*(f"{word} {name}" for name in names), *([outcome] if outcome else [])]
     return Answer({"changed": list(names), "message": outcome}, lines, failed=failed)
-
-
-def _fix_command(options: argparse.Namespace) -> str:
-    """Return the line that fixes what doctor was asked about, as it can be typed here."""
-    words = ["repack", "fix", *([str(options.python)] if options.python else [])]
-    words += [word for name, value in options.env for word in ("--env", f"{name}={value}")]
-    return format_command(words)
-
-
-def _format_diagnosis(diagnosis: Diagnosis) -> list[str]:
-    """Return the verdict, a line for each cure, then what was seen."""
-    cures = dict.fromkeys(fault.cure for fault in diagnosis.faults)
-    width = max(len(label) for label, _ in diagnosis.rows)
-    return [
-        diagnosis.verdict,
-        *(f"To fix it: {cure}" for cure in cures),
-        "",
-        *(f"{label:{width}}  {text}" for label, text in diagnosis.rows),
-        *(diagnosis.report.get("details", ()) if diagnosis.faults else ()),
-    ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from repack.console import Progress
-from repack.doctor.fixing import Distribution, Package, find_package, plan_fix, read_facts
+from repack.doctor.fixing import Package, find_package, find_url, plan_fix, read_facts, split_name
 from repack.errors import InputError, RepackError, UsageError
 from repack.fetch.cache import Cache
 from repack.patching.overlays import builtin_folder
@@ -25,7 +26,6 @@ from repack.pythons.wine import Wine
 from repack.smoke.trial import find_fault
 
 _TIMEOUT = 300.0
-_BITS = {"x86-64": "64-bit", "x86": "32-bit", "arm64": "ARM64"}
 _INSTALL = "install one: python -m pip install WHEEL"
 _REINSTALL = (
     "install it again from its wheel: python -m pip install --force-reinstall WHEEL; where a file "
@@ -50,9 +50,8 @@ class Target:
         module = self.python.name(builtin_folder() / "cv2" / "cuda_dlls.py")
         job = {"task": task, "module": module, **job}
         done = self.python.run_probe(job, "-B", env=self.env, timeout=_TIMEOUT)
-        facts = parse_facts(done.output)
         # What a program says that is no Python is all that is known of it.
-        facts = facts or {"output": done.output}
+        facts = parse_facts(done.output) or {"output": done.output}
         return {"crash": find_fault(done, facts, _TIMEOUT), **facts}
 
     def path(self, name: str) -> Path:
@@ -60,24 +59,8 @@ class Target:
         if ON_WINDOWS:
             return Path(name)
         drive, *parts = PureWindowsPath(name).parts
-        place = Path(self.env["WINEPREFIX"], "dosdevices", drive[:2].lower()).resolve()
-        for part in parts:
-            others = place.iterdir() if place.is_dir() and not (place / part).exists() else ()
-            same = (other.name for other in others if other.name.lower() == part.lower())
-            place /= next(same, part)
-        return place
-
-    def describe(self) -> str:
-        """Return in a line what it is and of which kind."""
-        facts = self.facts
-        kinds = {
-            "free-threaded": facts["threaded"],
-            "virtual environment": facts["prefix"] != facts["base_prefix"],
-            "conda": (self.path(facts["prefix"]) / "conda-meta").is_dir(),
-            "Microsoft Store": "windowsapps" in facts["base_prefix"].lower(),
-        }
-        kind = [_BITS[self.python.machine], *(name for name in kinds if kinds[name])]
-        return f"{', '.join([facts['version'], *kind])} ({facts['executable']})"
+        root = Path(self.env["WINEPREFIX"], "dosdevices", drive[:2].lower())
+        return root.resolve().joinpath(*parts)
 
 
 @contextlib.contextmanager
@@ -96,18 +79,19 @@ def open_target(
         drive = next((folder for folder in program.parents if folder.name == "drive_c"), None)
         python = Interpreter(python=program, origin="given", wine=wine, drive=drive)
         env = python.with_variables(os.environ if ON_WINDOWS else python.env, variables)
-        facts = Target(python=python, env=env, facts={}).ask(task)
-        python = replace(python, machine=find_machine(facts, facts.get("output", ""), program))
-        yield Target(python=python, env=env, facts=facts)
+        target = Target(python=python, env=env, facts={})
+        facts = target.ask(task)
+        find_machine(facts, facts.get("output", ""), program)
+        yield replace(target, facts=facts)
 
 
 def _find_active() -> Path:
     """Return the Python that is active, or that the launcher or PATH gives."""
-    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX") if ON_WINDOWS else ():
-        if folder := os.environ.get(variable):
-            return find_executable(Path(folder))
-    for name in ("py", "python") if ON_WINDOWS else ():
-        if program := shutil.which(name):
+    if ON_WINDOWS:
+        for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+            if folder := os.environ.get(variable):
+                return find_executable(Path(folder))
+        if program := shutil.which("py") or shutil.which("python"):
             return Path(program)
     hint = r"name one: repack doctor C:\path\to\python.exe"
     raise UsageError("no Windows Python is active here", hint=hint)
@@ -115,208 +99,107 @@ def _find_active() -> Path:
 
 def locate_package(target: Target) -> Package:
     """Return the cv2 that this Python imports; InputError says what is there where none is."""
-    origin = target.facts["origin"]
-    if not origin or origin.lower().endswith("cv2.py"):
-        what, hint = _describe_absence(target, origin)
-        raise InputError(what, code="no-cv2", file=target.facts["executable"], hint=hint)
-    folder = target.path(dirname(origin))
-    # A cv2.pyd that was copied into site-packages has no folder of its own.
-    return find_package(folder.parent if folder.name == "cv2" else folder)
-
-
-def _describe_absence(target: Target, origin: str) -> tuple[str, str]:
-    """Return what is there in place of cv2, and what to do about it."""
+    facts = target.facts
+    origin, what, hint = facts["origin"], "no cv2 is installed in this Python", _INSTALL
+    if origin and not origin.lower().endswith("cv2.py"):
+        folder = target.path(dirname(origin))
+        # A cv2.pyd that was copied into site-packages has no folder of its own.
+        return find_package(folder.parent if folder.name == "cv2" else folder)
+    roots = map(target.path, facts["path"])
+    owners = [owner for root in roots for owner in find_package(root).owners]
     if origin:
-        return f"{origin} is imported in place of OpenCV", "rename or remove that file"
-    for folder in target.facts["folders"]:
-        what = f"{folder} is what is left of a cv2: it has no __init__.py"
-        return what, f"remove that folder, and {_INSTALL}"
-    for root in map(target.path, target.facts["path"]):
-        for owner in find_package(root).owners:
-            return f"the files of {owner} are gone", _REINSTALL
-    return "no cv2 is installed in this Python", _INSTALL
+        what, hint = f"{origin} is imported in place of OpenCV", "rename or remove that file"
+    elif facts["folders"]:
+        what = f"{facts['folders'][0]} is what is left of a cv2: it has no __init__.py"
+        hint = f"remove that folder, and {_INSTALL}"
+    elif owners:
+        what, hint = f"the files of {' '.join(split_name(owners[0]))} are gone", _REINSTALL
+    raise InputError(what, code="no-cv2", file=facts["executable"], hint=hint)
 
 
 # The diagnosis
 
 
-class Fault(NamedTuple):
-    """One thing that keeps cv2 from being imported, and what to do about it."""
-
-    text: str
-    cure: str
-
-
 class Diagnosis(NamedTuple):
-    """What was seen: `faults` where the import fails; `rows` are labels and texts for a person.
+    """What was seen: `faults` where the import fails, and the `cure`, "" for none.
 
-    `report` is what a fixed cv2 says of its DLLs, with further lines for a person as `details`.
+    `lines` are for a person; `report` is what a fixed cv2 says of its DLLs, none without a cv2.
     """
 
-    faults: list[Fault]
-    rows: list[tuple[str, str]]
+    faults: list[str]
+    cure: str
+    lines: list[str]
     report: Mapping[str, Any]
 
     @property
     def verdict(self) -> str:
         """The first line of all."""
         if self.faults:
-            return f"import cv2 fails: {'; '.join(fault.text for fault in self.faults)}"
+            return f"import cv2 fails: {'; '.join(self.faults)}"
         return f"import cv2 works: OpenCV {self.report['build']['opencv']}"
 
 
 def diagnose(target: Target, fix_command: str) -> Diagnosis:
     """Return what comes of `import cv2` in that Python; `fix_command` is what fixes it there."""
-    rows = [("Python", target.describe())]
+    seen = target.facts
+    lines = [f"Python: {seen['python']}"]
     try:
         package = locate_package(target)
     except InputError as error:
-        return Diagnosis([Fault(error.what, _fit_cure(error.hint, target, ()))], rows, {})
-    # A probe that crashed has not come so far as to say all.
-    crash, native = target.facts["crash"], target.facts.get("native", "")
-    is_of_numpy = target.facts.get("step") == "import numpy"
-    seen = {
-        "numpy": "",
-        "numpy_error": crash if is_of_numpy else "",
-        "modules": {},
-        "failure": "" if is_of_numpy else crash,
-        "native": native,
-        "place": ["cv2", native] if native else None,
-        **target.facts,
-    }
-    asked = {name: seen[name] for name in ("failure", "native", "place", "numpy")}
-    report = {
-        "imports": False,
-        "clauses": [],
-        "cures": [],
-        "details": [],
-        "chosen": [],
-        **target.ask("explain", folder=dirname(seen["origin"]), build=read_facts(package), **asked),
-    }
-    obstacle = _find_obstacle(package, report["build"])
-    faults = [
-        *_find_faults(seen, report, package, obstacle, fix_command),
-        *_find_numpy_faults(seen, report),
-    ]
-    rows += _describe_package(package, target, report["build"])
-    rows += _describe_machine(seen, report)
-    rows.append(("repack fix", _describe_fix(seen, report, package, obstacle, fails=bool(faults))))
-    faults = [Fault(text, _fit_cure(cure, target, package.owners)) for text, cure in faults]
-    return Diagnosis(faults, rows, report)
-
-
-def _fit_cure(cure: str, target: Target, owners: Iterable[Distribution]) -> str:
-    """Return the cure with that Python's own pip, and with the wheel where pip has noted it."""
-    for owner in owners:
-        if owner.url:
-            # A version with a local part is on no index.
-            cure = cure.replace("WHEEL", owner.url).replace(owner.pin, owner.url)
-    executable = target.facts["executable"]
-    # Of a path with spaces cmd and PowerShell want different quotes.
-    return cure if " " in executable else cure.replace("python -m", f"{executable} -m")
-
-
-def _find_obstacle(package: Package, facts: Mapping[str, Any]) -> RepackError | None:
-    """Return why `repack fix` does nothing here, or None."""
+        return Diagnosis([error.what], _fit_cure(error.hint, target, ()), lines, {})
+    asked = {name: seen[name] for name in ("failure", "native", "place", "numpy", "numpy_error")}
+    # A probe that crashed has not come so far as to say why.
+    if seen["crash"]:
+        asked["numpy_error" if seen["step"] == "import numpy" else "failure"] = seen["crash"]
+    facts = read_facts(package)
+    report = target.ask("explain", folder=dirname(seen["origin"]), build=facts, **asked)
+    obstacle = None
     try:
         plan_fix(package, facts)
     except RepackError as error:
-        return error
-    return None
-
-
-def _find_faults(
-    seen: Mapping[str, Any],
-    report: Mapping[str, Any],
-    package: Package,
-    obstacle: RepackError | None,
-    fix_command: str,
-) -> Iterator[Fault]:
-    """Yield what keeps the native module from being loaded."""
-    if not seen["failure"]:
-        return
-    if report["imports"]:
+        obstacle = error
+    faults, cures = report["clauses"], report["cures"]
+    has_fix = package.originals is not None
+    fix = "does not help before the above is done" if faults else "not needed"
+    if asked["failure"] and report["imports"]:
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
-        cure = f"{obstacle.hint or _REINSTALL}; then {fix_command}" if obstacle else fix_command
-        yield Fault(": ".join([where, *([", ".join(places)] if places else [])]), cure)
-    elif report["clauses"]:
-        cure = "; ".join(report["cures"])
-        if not (obstacle or package.originals):
-            cure += f"; then {fix_command}, so that cv2 finds its DLLs"
-        yield Fault("; ".join(report["clauses"]), cure)
-    else:
-        yield Fault(seen["failure"], _REINSTALL)
+        faults = [*faults, ": ".join([where, *([", ".join(places)] if places else [])])]
+        cures = [*cures, *([obstacle.hint or _REINSTALL] if obstacle else []), fix_command]
+        fix = "cures it"
+    elif asked["failure"] and not faults:
+        faults, cures = [asked["failure"]], [_REINSTALL]
+    elif asked["failure"] and not (obstacle or has_fix):
+        cures = [*cures, f"{fix_command}, so that cv2 finds its DLLs"]
+    if has_fix:
+        fix = "has been at work here; --undo takes it back"
+    lines += [
+        *_describe_package(package, target),
+        *report["lines"],
+        f"repack fix: {obstacle.what if obstacle else fix}",
+        *(report["details"] if faults else ()),
+    ]
+    cure = _fit_cure("; then ".join(cures), target, package.owners)
+    return Diagnosis(faults, cure, lines, report)
 
 
-def _find_numpy_faults(seen: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with NumPy."""
-    needed, option = report["build"]["numpy"] or "numpy", ""
-    error = seen["numpy_error"]
-    if error.startswith("ModuleNotFoundError: No module named 'numpy'"):
-        text = "NumPy is not installed"
-    elif error:
-        text, option = f"NumPy fails: {error}", "--force-reinstall "
-    elif not report.get("numpy_fits", True):
-        text = f"NumPy {seen['numpy']} is installed, and this build needs {needed}"
-    else:
-        return
-    yield Fault(text, f'python -m pip install {option}"{needed}"')
+def _fit_cure(cure: str, target: Target, owners: Iterable[Path]) -> str:
+    """Return the cure with that Python's own pip, and with the wheel where pip has noted it."""
+    for owner in owners:
+        if url := find_url(owner):
+            # A version with a local part is on no index.
+            cure = cure.replace("WHEEL", url).replace("==".join(split_name(owner)), url)
+    # cmd and PowerShell both take quotes around a part, and not both around the whole.
+    python = re.sub(r"[^\\]*[^\w\\.:~-][^\\]*", r'"\g<0>"', target.facts["executable"])
+    return cure.replace("python -m", f"{python} -m")
 
 
-def _describe_package(
-    package: Package, target: Target, build: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """Yield which cv2 is imported, which others are not, and of which CUDA it is."""
-    states = {
-        "fixed by repack fix": package.originals,
-        "built by repack": package.is_built_by_repack,
-    }
-    state = next((text for text, is_so in states.items() if is_so), "untouched")
-    owners = " and ".join(map(str, package.owners)) or "no distribution"
-    yield "cv2", f"{owners}, {state} ({dirname(target.facts['origin'])})"
+def _describe_package(package: Package, target: Target) -> Iterator[str]:
+    """Yield which cv2 is imported, and which others are not."""
+    state = "built by repack" if package.is_built_by_repack else "untouched"
+    state = "fixed by repack fix" if package.originals else state
+    owners = " and ".join(" ".join(split_name(owner)) for owner in package.owners)
+    yield f"cv2: {owners or 'no distribution'}, {state} ({dirname(target.facts['origin'])})"
     for root in target.facts["path"]:
         if target.path(root) != package.root and (target.path(root) / "cv2").is_dir():
-            yield "not imported", rf"{root}\cv2, which comes later"
-    version = ".".join(str(part) for part in build["cuda"] or () if part is not None)
-    if build["kinds"]:
-        yield "CUDA", version or "none: a build for the CPU"
-
-
-def _describe_machine(
-    seen: Mapping[str, Any], report: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """Yield where each DLL comes from, or would come from."""
-    build, modules = report["build"], seen["modules"]
-    chosen = {choice["family"]: choice for choice in report["chosen"]}
-    for family, names in build["families"].items():
-        loaded = (modules[name.lower()] for name in names if name.lower() in modules)
-        folders = sorted(set(map(dirname, loaded)))
-        if family in chosen:
-            folders = folders or ["{directory} ({source})".format_map(chosen[family])]
-        yield family, ", ".join(folders) or f"not found: {', '.join(names)}"
-    if build["families"]:
-        driver = seen.get("nvcuda.dll")
-        yield "driver", driver or "none: there is no GPU that cv2 could use"
-    numpy = seen["numpy"] or seen["numpy_error"]
-    yield "NumPy", f"{numpy} (needed: {build['numpy'] or 'numpy'})"
-    yield "Visual C++ run-time", seen.get("msvcp140.dll") or "not found"
-    yield "Media Foundation", seen.get("mfplat.dll") or "not found"
-
-
-def _describe_fix(
-    seen: Mapping[str, Any],
-    report: Mapping[str, Any],
-    package: Package,
-    obstacle: RepackError | None,
-    *,
-    fails: bool,
-) -> str:
-    """Return what `repack fix` would do about it."""
-    if obstacle:
-        return obstacle.what
-    if package.originals:
-        return "has been at work here; --undo takes it back"
-    if seen["failure"] and report["imports"]:
-        return "cures it"
-    return "does not help before the above is done" if fails else "not needed"
+            yield rf"not imported: {root}\cv2, which comes later"

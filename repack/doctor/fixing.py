@@ -18,7 +18,7 @@ from typing import Any
 
 from repack.dlls.pe import Image, read_image
 from repack.errors import InputError, RepackError, redact_url
-from repack.files import replacing, sweep, workspace
+from repack.files import workspace, write
 from repack.inspect import build_facts, describe_binaries
 from repack.inspect.binaries import find_numpy_abi
 from repack.patching import BUILD_MODULE, patch_wheel, read_build
@@ -27,60 +27,47 @@ from repack.wheel.names import parse_filename
 
 #: In the .dist-info of what was fixed: the files as they were. RECORD is the last to get there.
 ORIGINALS = "repack-originals"
-_LOADER, _RECORD = "cv2/__init__.py", "RECORD"
+_LOADER = "cv2/__init__.py"
 _BINARIES = (".pyd", ".dll")
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """An installed distribution, by its .dist-info."""
+def split_name(info: Path) -> list[str]:
+    """Return name and version of a distribution, by its .dist-info."""
+    name, _, version = info.stem.rpartition("-")
+    return [name.replace("_", "-"), version]
 
-    folder: Path
 
-    def __str__(self) -> str:
-        return f"{self.name} {self.folder.stem.rpartition('-')[2]}"
-
-    @property
-    def name(self) -> str:
-        """What pip calls it."""
-        return self.folder.stem.rpartition("-")[0].replace("_", "-")
-
-    @property
-    def pin(self) -> str:
-        """The requirement of exactly this version."""
-        return "==".join(str(self).split())
-
-    @property
-    def url(self) -> str:
-        """Where the wheel came from, where that was no index (PEP 610), "" where it was one."""
-        with suppress(ValueError, LookupError, TypeError):
-            return redact_url(json.loads(_read(self.folder / "direct_url.json") or b"")["url"])
-        return ""
+def find_url(info: Path) -> str:
+    """Return where the wheel came from, where that was no index (PEP 610), "" where it was one."""
+    with suppress(ValueError, LookupError, TypeError):
+        return redact_url(json.loads(_read(info / "direct_url.json") or b"")["url"])
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """The cv2 in the site-packages `root`; `owners` are the distributions that list files of it."""
+    """The cv2 in the site-packages `root`; `owners` are the .dist-info that list files of it."""
 
     root: Path
-    owners: tuple[Distribution, ...]
+    owners: tuple[Path, ...]
 
     @property
     def originals(self) -> Path | None:
         """The folder of the files that a fix has changed, as they were; None without a fix."""
-        folders = [owner.folder / ORIGINALS for owner in self.owners]
-        return next((folder for folder in folders if (folder / _RECORD).is_file()), None)
+        fixed = [
+            info for info in self.owners if (info / ORIGINALS / info.name / "RECORD").is_file()
+        ]
+        return fixed[0] / ORIGINALS if fixed else None
 
     @property
-    def members(self) -> tuple[str, ...]:
+    def members(self) -> list[str]:
         """The files of cv2 before any fix, and the DLLs of its distribution, sorted."""
         if len(self.owners) == 1:
-            names = list(read_rows((self.originals or self.owners[0].folder) / _RECORD))
+            names = list(read_rows((self.originals or self.root) / self.owners[0].name / "RECORD"))
         else:
             paths = [*self.root.glob("cv2*.pyd"), *self.root.glob("cv2/**/*")]
             names = [path.relative_to(self.root).as_posix() for path in paths if path.is_file()]
-        kept = [name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES)]
-        return tuple(sorted(kept))
+        return sorted(name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES))
 
     @property
     def is_built_by_repack(self) -> bool:
@@ -92,17 +79,13 @@ class Package:
         original = (self.originals or self.root) / member
         return (original if original.is_file() else self.root / member).read_bytes()
 
-    def place(self, name: str) -> Path:
-        """Return where a file of a fix lies."""
-        return (self.owners[0].folder if name == _RECORD else self.root) / name
-
 
 def find_package(root: Path) -> Package:
     """Return the cv2 in a site-packages."""
     owners = [
-        Distribution(folder)
+        folder
         for folder in sorted(root.glob("[!~]*.dist-info"))  # with ~: what pip could not remove
-        if any(member.startswith("cv2/") for member in read_rows(folder / _RECORD))
+        if any(member.startswith("cv2/") for member in read_rows(folder / "RECORD"))
     ]
     return Package(root=root, owners=tuple(owners))
 
@@ -119,7 +102,7 @@ def read_facts(package: Package) -> dict[str, Any]:
     """Return what the run-time module has to know: as the wheel says, or else its binaries."""
     if package.is_built_by_repack:
         return read_build(package.read(BUILD_MODULE))
-    info = package.owners[0].folder if package.owners else Path("opencv_python-0.dist-info")
+    info = package.owners[0] if package.owners else Path("opencv_python-0.dist-info")
     tags = re.findall(rb"^Tag: ([\w.-]+)", _read(info / "WHEEL") or b"", re.MULTILINE)
     tag = [*tags, b"py3-none-win_amd64"][0].decode()
     name = parse_filename(Path(f"{info.stem}-{tag}.whl"))
@@ -139,13 +122,13 @@ def read_facts(package: Package) -> dict[str, Any]:
 
 
 def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files that a fix writes, RECORD first and cv2's loader last.
+    """Return the files that a fix writes, by their place in site-packages: loader last, RECORD first.
 
     `facts` is what the run-time module has to know. RepackError says why nothing may be fixed.
     """
-    owner = _find_owner(package)
+    info = _find_owner(package)
     library, prefix = package.root.parent, package.root.parent.parent
-    installer = _read(owner.folder / "INSTALLER") or b""
+    installer = _read(info / "INSTALLER") or b""
     if installer.strip() == b"conda" or any(prefix.glob("conda-meta/*opencv*.json")):
         raise _refuse(package, "conda owns it", "install the wheel with pip instead of conda's")
     if (library / "EXTERNALLY-MANAGED").is_file():
@@ -158,60 +141,32 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
         if not facts["kinds"]:
             reason = "it has no native module that can be read"
         raise _refuse(package, reason, "what keeps it from being imported, repack doctor says")
-    files, _ = patch_wheel(package.members, package.read, facts, file=owner)
-    _check_edits(package, owner, files)
-    files[_LOADER] = files.pop(_LOADER)
-    return {_RECORD: _edit_record(package, owner, files), **files}
+    names = package.members
+    files = patch_wheel(names, package.read, facts, file=" ".join(split_name(info)))[0]
+    loader = files.pop(_LOADER)
+    record = f"{info.name}/RECORD"
+    rows = read_rows((package.originals or package.root) / record)
+    before = _read_originals(package, [*files, _LOADER, record])
+    kept = {f"{info.name}/{ORIGINALS}/{name}": content for name, content in before.items()}
+    for name, content in sorted({**files, _LOADER: loader, **kept}.items()):
+        entry = entry_of(content)
+        rows[name] = [name, entry.hash, str(entry.size)]
+    text = io.StringIO(newline="")
+    newline = "\r\n" if b"\r\n" in before[record] else "\n"
+    csv.writer(text, lineterminator=newline).writerows(rows.values())
+    listed = text.getvalue().encode(errors="surrogateescape")
+    return {record: listed, **files, _LOADER: loader}
 
 
-def list_changes(package: Package, files: Mapping[str, bytes]) -> list[str]:
-    """Return those of the files that are not yet as a fix leaves them."""
-    return [name for name in files if _read(package.place(name)) != files[name]]
-
-
-def apply_fix(package: Package, files: Mapping[str, bytes]) -> None:
-    """Keep the originals, then write the files that are not as a fix leaves them."""
-    changed = list_changes(package, files)
-    kept = _prepare(package)
-    if changed and package.originals is None:
-        shutil.rmtree(kept, ignore_errors=True)  # what an interrupted fix had kept
-        for name, content in _read_originals(package, files).items():
-            _write(kept / name, content)
-    for name in changed:
-        _write(package.place(name), files[name])
-
-
-def undo_fix(package: Package) -> list[str]:
-    """Return the files that are as they were before the fix again, none where there was none."""
-    kept = _prepare(package)
-    restored: list[str] = []
-    if package.originals:
-        paths = [path for path in kept.rglob("*") if path.is_file()]
-        names = {path.relative_to(kept).as_posix() for path in paths}
-        # The loader comes first, so that nothing imports what goes; RECORD last.
-        restored = sorted(names, key=lambda name: (name == _RECORD, name != _LOADER, name))
-        added = set(read_rows(kept.parent / _RECORD)) - set(read_rows(kept / _RECORD)) - names
-        for name in restored[:-1]:
-            _write(package.root / name, (kept / name).read_bytes())
-        for name in sorted(added):
-            if not name.startswith(f"{kept.parent.name}/{ORIGINALS}/"):
-                _remove(package.root / name)
-                restored.append(name)
-        _write(kept.parent / _RECORD, (kept / _RECORD).read_bytes())
-        (kept / _RECORD).unlink()
-    shutil.rmtree(kept, ignore_errors=True)
-    return restored
-
-
-def _find_owner(package: Package) -> Distribution:
-    """Return the distribution that owns cv2; RepackError where none does, or several do."""
+def _find_owner(package: Package) -> Path:
+    """Return the .dist-info of what owns cv2; RepackError where nothing does, or several do."""
     if not package.owners:
         hint = "install it from its wheel: python -m pip install --ignore-installed WHEEL"
         raise _refuse(package, "no RECORD lists its files", hint)
     if len(package.owners) > 1:
-        names = " ".join(owner.name for owner in package.owners)
+        names = " ".join(split_name(owner)[0] for owner in package.owners)
         hint = f"python -m pip uninstall -y {names}, then install the one you want again"
-        owners = ", ".join(map(str, package.owners))
+        owners = ", ".join(" ".join(split_name(owner)) for owner in package.owners)
         raise _refuse(package, f"several distributions own it: {owners}", hint)
     return package.owners[0]
 
@@ -221,67 +176,64 @@ def _refuse(package: Package, reason: str, hint: str = "") -> RepackError:
     return InputError(f"cannot be fixed: {reason}", code="not-fixable", file=folder, hint=hint)
 
 
-def _check_edits(package: Package, owner: Distribution, files: Iterable[str]) -> None:
-    """Raise RepackError where somebody has edited a file since it was fixed."""
-    kept = package.originals
-    if kept is None:
-        return
-    rows = read_rows(owner.folder / _RECORD)
-    for name in files:
-        content = _read(package.place(name))
-        if content is None or content == _read(kept / name) or name not in rows:
-            continue
-        if entry_of(content).hash != rows[name][1]:
-            hint = "keep a copy of it, take the fix back (repack fix --undo), then fix again"
-            raise _refuse(package, f"{name} was edited since it was fixed", hint)
+def _read_originals(package: Package, names: Iterable[str]) -> dict[str, bytes]:
+    """Return those of the files that were there before any fix."""
+    contents = {name: _read((package.originals or package.root) / name) for name in names}
+    return {name: content for name, content in contents.items() if content is not None}
+
+
+def list_changes(package: Package, files: Mapping[str, bytes]) -> list[str]:
+    """Return those of the files that are not yet as a fix leaves them."""
+    return [name for name in files if _read(package.root / name) != files[name]]
+
+
+def apply_fix(package: Package, files: Mapping[str, bytes]) -> None:
+    """Keep the originals, then write the files that are not as a fix leaves them."""
+    kept = _prepare(package)
+    if package.originals is None:
+        shutil.rmtree(kept, ignore_errors=True)  # what an interrupted fix had kept
+        for name, content in _read_originals(package, reversed(files)).items():
+            (kept / name).parent.mkdir(parents=True, exist_ok=True)
+            write(kept / name, content)
+    for name, content in files.items():
+        write(package.root / name, content)
+
+
+def undo_fix(package: Package) -> list[str]:
+    """Return the files that are as they were before the fix again, none where there was none."""
+    kept = _prepare(package)
+    restored: list[str] = []
+    if package.originals:
+        record = f"{kept.parent.name}/RECORD"
+        names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
+        added = read_rows(package.root / record).keys() - read_rows(kept / record).keys()
+        added = {name for name in added if not name.startswith(f"{kept.parent.name}/")}
+        # The loader comes first, so that nothing imports what goes; RECORD last.
+        restored = sorted(
+            {*names, *added}, key=lambda name: (name == record, name != _LOADER, name)
+        )
+        for name in restored:
+            path = package.root / name
+            if name in names:
+                write(path, (kept / name).read_bytes())
+            else:
+                for file in (path, *path.parent.glob(f"__pycache__/{path.stem}.*.pyc")):
+                    file.unlink(missing_ok=True)
+        (kept / record).unlink()
+    shutil.rmtree(kept, ignore_errors=True)
+    return restored
 
 
 def _prepare(package: Package) -> Path:
     """Return the folder for originals, once it is certain that files may be written."""
-    info = _find_owner(package).folder
+    info = _find_owner(package)
     for folder in (info, package.root / "cv2"):
-        sweep(folder)
         with workspace(folder):
             pass
     return info / ORIGINALS
-
-
-def _read_originals(package: Package, names: Iterable[str]) -> dict[str, bytes]:
-    """Return what was there of these files before any fix, RECORD last."""
-    kept = package.originals
-    contents = {name: _read(kept / name if kept else package.place(name)) for name in names}
-    ordered = sorted(contents.items(), key=lambda item: item[0] == _RECORD)
-    return {name: content for name, content in ordered if content is not None}
-
-
-def _edit_record(package: Package, owner: Distribution, files: Mapping[str, bytes]) -> bytes:
-    """Return the RECORD that lists the files, and the originals; all other rows stay."""
-    originals = _read_originals(package, [*files, _RECORD])
-    folder = f"{owner.folder.name}/{ORIGINALS}"
-    contents = {**files, **{f"{folder}/{name}": content for name, content in originals.items()}}
-    rows = read_rows((package.originals or owner.folder) / _RECORD)
-    for name, content in sorted(contents.items()):
-        entry = entry_of(content)
-        rows[name] = [name, entry.hash, str(entry.size)]
-    text = io.StringIO(newline="")
-    newline = "\r\n" if b"\r\n" in originals[_RECORD] else "\n"
-    csv.writer(text, lineterminator=newline).writerows(rows.values())
-    return text.getvalue().encode(errors="surrogateescape")
 
 
 def _read(path: Path) -> bytes | None:
     with suppress(OSError):
         return path.read_bytes()
     return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as stream:
-        stream.write(content)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file, and what Python has compiled of it."""
-    for file in (path, *path.parent.glob(f"__pycache__/{path.stem}.*.pyc")):
-        file.unlink(missing_ok=True)

@@ -17,8 +17,6 @@ from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 
 MARK = "@repack "
-#: What else of a machine may be missing.
-SYSTEM_DLLS = ("nvcuda.dll", "msvcp140.dll", "mfplat.dll")
 #: What cv2's loaders import of NumPy before anything else.
 NUMPY = ("numpy", "numpy.core", "numpy.core.multiarray")
 
@@ -132,8 +130,6 @@ def describe(job):
         platform=sysconfig.get_platform(),
         threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
         executable=sys.executable or "",
-        prefix=sys.prefix,
-        base_prefix=sys.base_prefix,
         path=[os.path.abspath(entry) for entry in sys.path],
         origin=(spec and spec.origin) or "",
         folders=list((spec and spec.submodule_search_locations) or ()),
@@ -143,17 +139,15 @@ def describe(job):
 def look(job):
     """Say what this Python is, and what comes of `import cv2` as it is."""
     describe(job)
-    windows = load_module(job["module"]).Windows()
-    for name in SYSTEM_DLLS:
-        say(step="load " + name)
-        handle = windows.load(name).handle
-        say(**{name: windows.find_module(name) if handle else ""})
-        windows.free(handle)
+    cuda_dlls = load_module(job["module"])
+    windows = cuda_dlls.Windows()
+    say(python=cuda_dlls.load_report().describe_python(windows))
+    say(numpy="", numpy_error="", failure="", native="", place=None)
     import_numpy()
     say(step="import cv2")
     error = import_up_to_native(windows)
     place = [error.name, error.path] if isinstance(error, ImportError) else None
-    say(failure=describe_error(error), place=place, modules=windows.list_modules())
+    say(failure=describe_error(error), place=place)
 
 
 def load_module(path):
@@ -186,7 +180,7 @@ def import_up_to_native(windows):
     def load_file(loader, spec):
         if spec.name.rpartition(".")[2] != "cv2":
             return create_module(loader, spec)
-        say(native=spec.origin)
+        say(native=spec.origin, place=["cv2", spec.origin])
         number = windows.load(spec.origin).number
         if number == 0:
             raise Loaded
@@ -208,7 +202,9 @@ def explain(job):
     cuda_dlls = load_module(job["module"])
     report = cuda_dlls.load_report()
     attempt = cuda_dlls.Attempt(job["folder"], job["build"])
-    say(build=attempt.search.build, step="loading the DLLs that a fixed cv2 chooses")
+    nothing = {name: [] for name in ("clauses", "cures", "details", "chosen", "lines")}
+    say(build=attempt.search.build, imports=False, **nothing)
+    say(step="loading the DLLs that a fixed cv2 chooses")
     # Its version is all that is asked of it.
     numpy = sys.modules["numpy"] = ModuleType("numpy")
     numpy.__version__ = job["numpy"]
@@ -219,15 +215,20 @@ def explain(job):
         attempt.is_recursion = not job["native"] and error.name in (None, "cv2", "cv2.cv2")
         causes = report.find_causes(error, attempt)
     works = not job["failure"] or (job["native"] and not causes)  # Windows loads it with these
+    causes += report.find_numpy_causes(attempt.search.build)
     explanation = report.Explanation(attempt, None if works else error, causes)
-    details = explanation.describe_details()
-    say(
-        clauses=explanation.describe_causes(),
-        cures=explanation.find_cures(),
-        details=[line for line in details if "cv2.cuda_dlls" not in line],
-        numpy_fits=not report.find_numpy_causes(attempt.search.build),
-        **report.collect_facts(explanation, "" if works else job["failure"]),
-    )
+    clauses, cures = explanation.describe_causes(), explanation.find_cures()
+    if job["numpy_error"]:
+        needed = attempt.search.build["numpy"] or "numpy"
+        clauses.append("NumPy fails: " + job["numpy_error"])
+        cures.append('python -m pip install --force-reinstall "{}"'.format(needed))
+    details = [line for line in explanation.describe_details() if "cv2.cuda_dlls" not in line]
+    say(clauses=clauses, cures=cures, details=details, imports=bool(works))
+    for name in report.SYSTEM:
+        say(step="load " + name)
+        attempt.windows.load(name)
+    facts = report.collect_facts(explanation, "" if works else job["failure"])
+    say(lines=report.describe_machine(facts), **facts)
 
 
 def import_cv2(job):
