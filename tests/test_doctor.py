@@ -175,7 +175,12 @@ FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str
         r"C:\CUDA\bin (PATH)",
         "install the one you want again; then repack fix",
     ),
-    "no NumPy": (remove("numpy"), ON_PATH, "NumPy is not installed", 'install "numpy<2"'),
+    "no NumPy": (
+        remove("numpy"),
+        ON_PATH,
+        "No module named 'numpy'",
+        'install --force-reinstall "numpy<2"',
+    ),
     "a NumPy that is too new": (
         write("numpy/__init__.py", b"__version__ = '2.1.0'\n"),
         ON_PATH,
@@ -201,7 +206,7 @@ def test_a_fault_has_a_verdict_and_a_cure(  # noqa: PLR0913, PLR0917 - a row, an
     assert ran.code == 1, ran.out
     assert ran.json["verdict"].startswith("import cv2 fails: ")
     assert verdict in ran.json["verdict"]
-    assert cure in "\n".join(fault["cure"] for fault in ran.json["faults"])
+    assert cure in ran.json["cure"]
     assert {path: path.stat().st_mtime_ns for path in machine.site.rglob("*")} == before
 
 
@@ -212,8 +217,8 @@ def test_a_build_for_the_cpu_works_and_has_nothing_to_fix(
     install(machine, native=native({"KERNEL32.dll": ["Sleep"]}))
     ran = doctor(repack, machine)
     assert ran.code == 0
-    assert "a build for the CPU" in repack("doctor", *machine.words()).out
-    assert "without CUDA" in repack("fix", *machine.words()).error
+    assert "CUDA: none, for the CPU only" in repack("doctor", *machine.words()).out
+    assert "asks for CUDA" in repack("fix", *machine.words()).error
 
 
 @pytest.mark.wine
@@ -221,10 +226,9 @@ def test_a_cv2_that_another_one_hides_is_named(machine: Installation, repack: Re
     install(machine)
     hidden = machine.site / "cv2"
     shutil.copytree(hidden, machine.disk.place(r"C:\packages\cv2"))
-    rows = doctor(repack, machine, PYTHONPATH=r"C:\packages", **ON_PATH).json["rows"]
-    texts = {row["label"]: row["text"] for row in rows}
-    assert r"no distribution, untouched (C:\packages\cv2)" in texts["cv2"]
-    assert r"site-packages\cv2" in texts["not imported"]
+    lines = doctor(repack, machine, PYTHONPATH=r"C:\packages", **ON_PATH).json["lines"]
+    assert r"cv2: no distribution, untouched (C:\packages\cv2)" in lines
+    assert any(line.endswith(r"site-packages\cv2, which comes later") for line in lines)
 
 
 def test_without_a_python_one_is_asked_for(repack: Repack) -> None:

@@ -84,11 +84,11 @@ def undo(site: Path) -> list[str]:
 def test_a_fix_is_what_a_build_does_to_the_wheel(site: Path, wheel: Path) -> None:
     analysis = analyse(wheel)
     facts = build_facts(analysis, analysis.wheel.filename)
+    facts["original"] = {"filename": WHEEL.replace("cp37-abi3", "py3-none")}
     built = patch_wheel([*FILES], FILES.__getitem__, facts)[0]
     fix(site)
     assert {name: (site / name).read_bytes() for name in built} == built
     assert b"CUDA_PATH" not in (site / "cv2/config.py").read_bytes()
-    assert everything(site / INFO)["METADATA"] is not None
 
 
 def test_record_lists_every_file_with_its_hash(site: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_fix_of_an_older_repack_is_renewed(site: Path) -> None:
     rows, entry = read_rows(site / INFO / "RECORD"), entry_of(older)
     rows[name] = [name, entry.hash, str(entry.size)]
     (site / INFO / "RECORD").write_bytes(written_rows([*rows.values()], "\r\n"))
-    assert fix(site) == ["RECORD", name]
+    assert fix(site) == [f"{INFO}/RECORD", name]
     assert everything(site) == fixed
     undo(site)
     assert everything(site) == before
@@ -254,14 +254,7 @@ def build_by_repack(site: Path) -> None:
     install(make_wheel(site.parents[1] / WHEEL, files), site)
 
 
-def edit_what_is_fixed(site: Path) -> None:
-    fix(site)
-    with (site / "cv2/config.py").open("a") as config:
-        config.write("# mine\n")
-
-
 REFUSALS = {
-    "an edit since it was fixed": (edit_what_is_fixed, "cv2/config.py was edited", "--undo"),
     "no RECORD": (drop_record, "no RECORD", "pip install"),
     "several distributions": (
         install_another,

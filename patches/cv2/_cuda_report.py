@@ -1026,14 +1026,17 @@ def describe_machine(facts):
     """Return the lines of the report on what the build needs, and where that comes from."""
     build = facts["build"]
     version = ".".join(str(part) for part in build["cuda"] or () if part is not None)
-    lines = ["CUDA: {}".format(version or "none, it is a build for the CPU")]
+    # Of a native module that cannot be read nothing is known.
+    lines = ["CUDA: {}".format(version or "none, for the CPU only")] if build["kinds"] else []
     lines += ["{family}: {directory} ({source})".format(**choice) for choice in facts["chosen"]]
     lines += [
         "{}: not found: {}".format(family, ", ".join(names))
         for family, names in facts["missing"].items()
     ]
     lines += [
-        "{}: {}".format(name, path or "not loaded") for name, path in facts["drivers"].items()
+        "{}: {}".format(name, path or "not loaded")
+        for name, path in facts["drivers"].items()
+        if name not in SYSTEM
     ]
     lines += [
         "{}: a stand-in, which says that there is no device".format(path)

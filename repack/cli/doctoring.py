@@ -1,7 +1,6 @@
 """What `repack doctor` and `repack fix` do; the docstring is their help."""
 
 import argparse
-from collections.abc import Sequence
 
 from repack.cli.commands import Answer
 from repack.console import Progress
@@ -28,17 +27,10 @@ def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
     words = ["repack", "fix", *([str(options.python)] if options.python else [])]
     words += [word for name, value in options.env for word in ("--env", f"{name}={value}")]
     with open_target(options.python, dict(options.env), progress) as target:
-        diagnosis = diagnose(target, format_command(words))
-    json = {
-        "works": not diagnosis.faults,
-        "verdict": diagnosis.verdict,
-        "cure": diagnosis.cure,
-        "lines": diagnosis.lines,
-        "report": diagnosis.report,
-    }
-    cure = [f"To fix it: {diagnosis.cure}"] if diagnosis.faults else []
-    lines = [diagnosis.verdict, *cure, "", *diagnosis.lines]
-    return Answer(json, lines, failed=bool(diagnosis.faults))
+        answer = diagnose(target, format_command(words))
+    cure = [] if answer["works"] else [f"To fix it: {answer['cure']}"]
+    lines = [answer["verdict"], *cure, "", *answer["lines"]]
+    return Answer(answer, lines, failed=not answer["works"])
 
 
 def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -69,7 +61,6 @@ def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
     return _answer("wrote", changed, f"import cv2 {ending}", failed=bool(seen["crash"]))
 
 
-def _answer(word: str, names: Sequence[str], outcome: str, *, failed: bool = False) -> Answer:
-    """Return what was done to which files, and the outcome if there is one to tell."""
+def _answer(word: str, names: list[str], outcome: str, *, failed: bool = False) -> Answer:
     lines = [*(f"{word} {name}" for name in names), *([outcome] if outcome else [])]
-    return Answer({"changed": list(names), "message": outcome}, lines, failed=failed)
+    return Answer({"changed": names, "message": outcome}, lines, failed=failed)

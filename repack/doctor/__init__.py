@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ntpath import dirname
 from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from repack.console import Progress
-from repack.doctor.fixing import Package, find_package, find_url, plan_fix, read_facts, split_name
+from repack.doctor.fixing import Package, find_package, find_url, name_owner, plan_fix, read_facts
 from repack.errors import InputError, RepackError, UsageError
 from repack.fetch.cache import Cache
+from repack.patching import BUILD_MODULE
 from repack.patching.overlays import builtin_folder
 from repack.pythons.interpreter import (
     ON_WINDOWS,
@@ -87,12 +88,12 @@ def open_target(
 
 def _find_active() -> Path:
     """Return the Python that is active, or that the launcher or PATH gives."""
-    if ON_WINDOWS:
-        for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-            if folder := os.environ.get(variable):
-                return find_executable(Path(folder))
-        if program := shutil.which("py") or shutil.which("python"):
-            return Path(program)
+    active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    program = shutil.which("py") or shutil.which("python")
+    if ON_WINDOWS and active:
+        return find_executable(Path(active))
+    if ON_WINDOWS and program:
+        return Path(program)
     hint = r"name one: repack doctor C:\path\to\python.exe"
     raise UsageError("no Windows Python is active here", hint=hint)
 
@@ -105,48 +106,31 @@ def locate_package(target: Target) -> Package:
         folder = target.path(dirname(origin))
         # A cv2.pyd that was copied into site-packages has no folder of its own.
         return find_package(folder.parent if folder.name == "cv2" else folder)
-    roots = map(target.path, facts["path"])
-    owners = [owner for root in roots for owner in find_package(root).owners]
+    owners = [owner for root in facts["path"] for owner in find_package(target.path(root)).owners]
     if origin:
         what, hint = f"{origin} is imported in place of OpenCV", "rename or remove that file"
     elif facts["folders"]:
         what = f"{facts['folders'][0]} is what is left of a cv2: it has no __init__.py"
         hint = f"remove that folder, and {_INSTALL}"
     elif owners:
-        what, hint = f"the files of {' '.join(split_name(owners[0]))} are gone", _REINSTALL
+        what, hint = f"the files of {name_owner(owners[0])} are gone", _REINSTALL
     raise InputError(what, code="no-cv2", file=facts["executable"], hint=hint)
 
 
 # The diagnosis
 
 
-class Diagnosis(NamedTuple):
-    """What was seen: `faults` where the import fails, and the `cure`, "" for none.
+def diagnose(target: Target, fix_command: str) -> dict[str, Any]:
+    """Return what comes of `import cv2` in that Python; `fix_command` is what fixes it there.
 
     `lines` are for a person; `report` is what a fixed cv2 says of its DLLs, none without a cv2.
     """
-
-    faults: list[str]
-    cure: str
-    lines: list[str]
-    report: Mapping[str, Any]
-
-    @property
-    def verdict(self) -> str:
-        """The first line of all."""
-        if self.faults:
-            return f"import cv2 fails: {'; '.join(self.faults)}"
-        return f"import cv2 works: OpenCV {self.report['build']['opencv']}"
-
-
-def diagnose(target: Target, fix_command: str) -> Diagnosis:
-    """Return what comes of `import cv2` in that Python; `fix_command` is what fixes it there."""
     seen = target.facts
-    lines = [f"Python: {seen['python']}"]
+    lines = [f"Python: {seen['python']} ({seen['executable']})"]
     try:
         package = locate_package(target)
     except InputError as error:
-        return Diagnosis([error.what], _fit_cure(error.hint, target, ()), lines, {})
+        return _conclude([error.what], _fit_cure(error.hint, target, ()), lines, {})
     asked = {name: seen[name] for name in ("failure", "native", "place", "numpy", "numpy_error")}
     # A probe that crashed has not come so far as to say why.
     if seen["crash"]:
@@ -158,29 +142,49 @@ def diagnose(target: Target, fix_command: str) -> Diagnosis:
         plan_fix(package, facts)
     except RepackError as error:
         obstacle = error
-    faults, cures = report["clauses"], report["cures"]
-    has_fix = package.originals is not None
-    fix = "does not help before the above is done" if faults else "not needed"
-    if asked["failure"] and report["imports"]:
+    faults, cures = _find_faults(asked["failure"], report, package, obstacle, fix_command)
+    if obstacle:
+        fix = obstacle.what
+    elif fix_command in cures:
+        fix = "cures it"
+    else:
+        fix = "does not help before the above is done" if faults else "not needed"
+    lines += [*_describe_package(package, target), *report["lines"], f"repack fix: {fix}"]
+    cure = _fit_cure("; then ".join(cures), target, package.owners)
+    lines += report["details"] if faults else []
+    return _conclude(faults, cure, lines, report)
+
+
+def _conclude(
+    faults: list[str], cure: str, lines: list[str], report: dict[str, Any]
+) -> dict[str, Any]:
+    verdict = f"import cv2 fails: {'; '.join(faults)}"
+    if not faults:
+        verdict = f"import cv2 works: OpenCV {report['build']['opencv']}"
+    return {"works": not faults, "verdict": verdict, "cure": cure, "lines": lines, "report": report}
+
+
+def _find_faults(
+    failure: str,
+    report: Mapping[str, Any],
+    package: Package,
+    obstacle: RepackError | None,
+    fix_command: str,
+) -> tuple[list[str], list[str]]:
+    """Return what keeps cv2 from being imported, and what to do about it, in this order."""
+    faults, cures = list(report["clauses"]), list(report["cures"])
+    if failure and report["imports"]:
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
-        faults = [*faults, ": ".join([where, *([", ".join(places)] if places else [])])]
-        cures = [*cures, *([obstacle.hint or _REINSTALL] if obstacle else []), fix_command]
-        fix = "cures it"
-    elif asked["failure"] and not faults:
-        faults, cures = [asked["failure"]], [_REINSTALL]
-    elif asked["failure"] and not (obstacle or has_fix):
-        cures = [*cures, f"{fix_command}, so that cv2 finds its DLLs"]
-    if has_fix:
-        fix = "has been at work here; --undo takes it back"
-    lines += [
-        *_describe_package(package, target),
-        *report["lines"],
-        f"repack fix: {obstacle.what if obstacle else fix}",
-        *(report["details"] if faults else ()),
-    ]
-    cure = _fit_cure("; then ".join(cures), target, package.owners)
-    return Diagnosis(faults, cure, lines, report)
+        faults.append(": ".join(filter(None, [where, ", ".join(places)])))
+        cures += [obstacle.hint or _REINSTALL] if obstacle else []
+        cures.append(fix_command)
+    elif failure and not faults:
+        faults.append(failure)
+        cures.append(_REINSTALL)
+    elif failure and not (obstacle or package.originals):
+        cures.append(f"{fix_command}, so that cv2 finds its DLLs")
+    return faults, cures
 
 
 def _fit_cure(cure: str, target: Target, owners: Iterable[Path]) -> str:
@@ -188,7 +192,7 @@ def _fit_cure(cure: str, target: Target, owners: Iterable[Path]) -> str:
     for owner in owners:
         if url := find_url(owner):
             # A version with a local part is on no index.
-            cure = cure.replace("WHEEL", url).replace("==".join(split_name(owner)), url)
+            cure = cure.replace("WHEEL", url).replace(name_owner(owner).replace(" ", "=="), url)
     # cmd and PowerShell both take quotes around a part, and not both around the whole.
     python = re.sub(r"[^\\]*[^\w\\.:~-][^\\]*", r'"\g<0>"', target.facts["executable"])
     return cure.replace("python -m", f"{python} -m")
@@ -196,10 +200,10 @@ def _fit_cure(cure: str, target: Target, owners: Iterable[Path]) -> str:
 
 def _describe_package(package: Package, target: Target) -> Iterator[str]:
     """Yield which cv2 is imported, and which others are not."""
-    state = "built by repack" if package.is_built_by_repack else "untouched"
+    state = "built by repack" if BUILD_MODULE in package.members else "untouched"
     state = "fixed by repack fix" if package.originals else state
-    owners = " and ".join(" ".join(split_name(owner)) for owner in package.owners)
-    yield f"cv2: {owners or 'no distribution'}, {state} ({dirname(target.facts['origin'])})"
+    owners = " and ".join(map(name_owner, package.owners)) or "no distribution"
+    yield f"cv2: {owners}, {state} ({dirname(target.facts['origin'])})"
     for root in target.facts["path"]:
         if target.path(root) != package.root and (target.path(root) / "cv2").is_dir():
             yield rf"not imported: {root}\cv2, which comes later"

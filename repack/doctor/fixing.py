@@ -8,9 +8,8 @@ nothing is written in place, since uv's installations are hard links into its ca
 import csv
 import io
 import json
-import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +30,10 @@ _LOADER = "cv2/__init__.py"
 _BINARIES = (".pyd", ".dll")
 
 
-def split_name(info: Path) -> list[str]:
+def name_owner(info: Path) -> str:
     """Return name and version of a distribution, by its .dist-info."""
     name, _, version = info.stem.rpartition("-")
-    return [name.replace("_", "-"), version]
+    return f"{name.replace('_', '-')} {version}"
 
 
 def find_url(info: Path) -> str:
@@ -69,11 +68,6 @@ class Package:
             names = [path.relative_to(self.root).as_posix() for path in paths if path.is_file()]
         return sorted(name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES))
 
-    @property
-    def is_built_by_repack(self) -> bool:
-        """Whether the wheel that was installed came from repack."""
-        return BUILD_MODULE in self.members
-
     def read(self, member: str) -> bytes:
         """Return the content that a file had before any fix."""
         original = (self.originals or self.root) / member
@@ -100,12 +94,10 @@ def read_rows(record: Path) -> dict[str, list[str]]:
 
 def read_facts(package: Package) -> dict[str, Any]:
     """Return what the run-time module has to know: as the wheel says, or else its binaries."""
-    if package.is_built_by_repack:
+    if BUILD_MODULE in package.members:
         return read_build(package.read(BUILD_MODULE))
     info = package.owners[0] if package.owners else Path("opencv_python-0.dist-info")
-    tags = re.findall(rb"^Tag: ([\w.-]+)", _read(info / "WHEEL") or b"", re.MULTILINE)
-    tag = [*tags, b"py3-none-win_amd64"][0].decode()
-    name = parse_filename(Path(f"{info.stem}-{tag}.whl"))
+    name = parse_filename(Path(f"{info.stem}-py3-none-win_amd64.whl"))
     members = [member for member in package.members if (package.root / member).is_file()]
     images: dict[str, Image] = {}
     for member in members:
@@ -118,44 +110,42 @@ def read_facts(package: Package) -> dict[str, Any]:
     return build_facts(describe_binaries(name, members, package.read, images, numpy), name)
 
 
-# The fix
-
-
 def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files that a fix writes, by their place in site-packages: loader last, RECORD first.
+    """Return the files that a fix writes, by their place in site-packages.
 
-    `facts` is what the run-time module has to know. RepackError says why nothing may be fixed.
+    RECORD is the first, cv2's loader the last; `facts` is what the run-time module has to know.
+    RepackError says why nothing may be fixed.
     """
     info = _find_owner(package)
-    library, prefix = package.root.parent, package.root.parent.parent
-    installer = _read(info / "INSTALLER") or b""
-    if installer.strip() == b"conda" or any(prefix.glob("conda-meta/*opencv*.json")):
+    library = package.root.parent
+    is_of_conda = b"conda" in (_read(info / "INSTALLER") or b"")
+    if is_of_conda or any(library.parent.glob("conda-meta/*opencv*.json")):
         raise _refuse(package, "conda owns it", "install the wheel with pip instead of conda's")
     if (library / "EXTERNALLY-MANAGED").is_file():
         hint = "make a virtual environment (python -m venv), and install it there"
         raise _refuse(package, "the system owns this Python", hint)
-    if package.is_built_by_repack:
+    if BUILD_MODULE in package.members:
         raise _refuse(package, "repack has made its wheel: there is nothing to fix")
     if not facts["families"]:
-        reason = "it brings its CUDA DLLs" if facts["cuda"] else "it is a build without CUDA"
-        if not facts["kinds"]:
-            reason = "it has no native module that can be read"
+        reason = "no native module that can be read in it asks for CUDA's DLLs"
+        if facts["cuda"]:
+            reason = "it brings its CUDA DLLs"
         raise _refuse(package, reason, "what keeps it from being imported, repack doctor says")
-    names = package.members
-    files = patch_wheel(names, package.read, facts, file=" ".join(split_name(info)))[0]
-    loader = files.pop(_LOADER)
-    record = f"{info.name}/RECORD"
-    rows = read_rows((package.originals or package.root) / record)
-    before = _read_originals(package, [*files, _LOADER, record])
-    kept = {f"{info.name}/{ORIGINALS}/{name}": content for name, content in before.items()}
-    for name, content in sorted({**files, _LOADER: loader, **kept}.items()):
-        entry = entry_of(content)
+    files = patch_wheel(package.members, package.read, facts, file=name_owner(info))[0]
+    files[_LOADER] = files.pop(_LOADER)
+    record, before = f"{info.name}/RECORD", package.originals or package.root
+    contents: dict[str, bytes | Path] = {**files}
+    for name in (*files, record):
+        if (before / name).is_file():
+            contents[f"{info.name}/{ORIGINALS}/{name}"] = before / name
+    rows = read_rows(before / record)
+    for name in sorted(contents):
+        entry = entry_of(contents[name])
         rows[name] = [name, entry.hash, str(entry.size)]
     text = io.StringIO(newline="")
-    newline = "\r\n" if b"\r\n" in before[record] else "\n"
+    newline = "\r\n" if b"\r\n" in (before / record).read_bytes() else "\n"
     csv.writer(text, lineterminator=newline).writerows(rows.values())
-    listed = text.getvalue().encode(errors="surrogateescape")
-    return {record: listed, **files, _LOADER: loader}
+    return {record: text.getvalue().encode(errors="surrogateescape"), **files}
 
 
 def _find_owner(package: Package) -> Path:
@@ -164,22 +154,16 @@ def _find_owner(package: Package) -> Path:
         hint = "install it from its wheel: python -m pip install --ignore-installed WHEEL"
         raise _refuse(package, "no RECORD lists its files", hint)
     if len(package.owners) > 1:
-        names = " ".join(split_name(owner)[0] for owner in package.owners)
+        owners = list(map(name_owner, package.owners))
+        names = " ".join(owner.split()[0] for owner in owners)
         hint = f"python -m pip uninstall -y {names}, then install the one you want again"
-        owners = ", ".join(" ".join(split_name(owner)) for owner in package.owners)
-        raise _refuse(package, f"several distributions own it: {owners}", hint)
+        raise _refuse(package, f"several distributions own it: {', '.join(owners)}", hint)
     return package.owners[0]
 
 
 def _refuse(package: Package, reason: str, hint: str = "") -> RepackError:
     folder = package.root / "cv2"
     return InputError(f"cannot be fixed: {reason}", code="not-fixable", file=folder, hint=hint)
-
-
-def _read_originals(package: Package, names: Iterable[str]) -> dict[str, bytes]:
-    """Return those of the files that were there before any fix."""
-    contents = {name: _read((package.originals or package.root) / name) for name in names}
-    return {name: content for name, content in contents.items() if content is not None}
 
 
 def list_changes(package: Package, files: Mapping[str, bytes]) -> list[str]:
@@ -192,9 +176,10 @@ def apply_fix(package: Package, files: Mapping[str, bytes]) -> None:
     kept = _prepare(package)
     if package.originals is None:
         shutil.rmtree(kept, ignore_errors=True)  # what an interrupted fix had kept
-        for name, content in _read_originals(package, reversed(files)).items():
-            (kept / name).parent.mkdir(parents=True, exist_ok=True)
-            write(kept / name, content)
+        for name in reversed(list(files)):
+            if (package.root / name).is_file():
+                (kept / name).parent.mkdir(parents=True, exist_ok=True)
+                write(kept / name, (package.root / name).read_bytes())
     for name, content in files.items():
         write(package.root / name, content)
 
@@ -207,11 +192,10 @@ def undo_fix(package: Package) -> list[str]:
         record = f"{kept.parent.name}/RECORD"
         names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
         added = read_rows(package.root / record).keys() - read_rows(kept / record).keys()
-        added = {name for name in added if not name.startswith(f"{kept.parent.name}/")}
+        added = {name for name in added if not name.startswith(kept.parent.name)}
         # The loader comes first, so that nothing imports what goes; RECORD last.
-        restored = sorted(
-            {*names, *added}, key=lambda name: (name == record, name != _LOADER, name)
-        )
+        order = {_LOADER: 0, record: 2}
+        restored = sorted({*names, *added}, key=lambda name: (order.get(name, 1), name))
         for name in restored:
             path = package.root / name
             if name in names:
