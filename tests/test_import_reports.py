@@ -3,6 +3,8 @@
 Wine gives few of Windows' error numbers: where a row has one, ctypes is made to say so.
 """
 
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +27,7 @@ from machines import (
 from windowslab import CV2, LOADER, OLD_LOADER, Case, Files, Windows, native
 
 from repack.dlls.families import FAMILIES
+from repack.process import run
 
 wine = pytest.mark.wine
 GOLDEN = Path(__file__).parent / "golden" / "messages" / "nothing_anywhere.txt"
@@ -466,6 +469,17 @@ def test_a_32_bit_python_is_told_from_a_missing_dll(tmp_path: Path) -> None:
     (cause,) = REPORTING.find_load_causes(str(module), attempt)
     assert (cause.names, cause.detail) == (("64-bit (x86-64)",), "32-bit")
     assert "this Python is {detail}" in REPORTING.CAUSES[cause.code]
+
+
+@pytest.mark.parametrize("damaged", [b"BUILD = {'cuda'", b""])
+def test_a_damaged_file_of_the_wheel_is_named(damaged: bytes, tmp_path: Path) -> None:
+    shutil.copytree(FILE.parent, tmp_path / "cv2")
+    (tmp_path / "cv2/__init__.py").write_bytes(b"from . import cuda_dlls")
+    (tmp_path / "cv2/_cuda_build.py").write_bytes(damaged)
+    done = run([sys.executable, "-c", "import cv2"], timeout=60, cwd=tmp_path)
+    last = done.output.splitlines()[-1]
+    assert last.startswith("ImportError: import of cv2 failed: "), done.output
+    assert "_cuda_build.py is damaged" in last
 
 
 def test_every_page_that_a_message_may_name_is_there_and_no_other() -> None:

@@ -889,8 +889,12 @@ BUILD = UNKNOWN_BUILD
 if __package__:
     try:
         from ._cuda_build import BUILD
-    except ImportError:  # without it nothing is chosen, and cv2 may import all the same
+    except ModuleNotFoundError:  # nothing is chosen, and cv2 may import all the same
         print_step("there is no _cuda_build.py")
+    except (ImportError, SyntaxError, ValueError) as error:
+        file = os.path.join(FOLDER, "_cuda_build.py")
+        text = "import of cv2 failed: {} is damaged ({}). To fix it: install cv2 again"
+        raise ImportError(text.format(file, error), name="cv2", path=file) from error
 
 # Kept when the module is reloaded: handles count as long as they are kept.
 _loading = globals().get("_loading") or Loading(FOLDER, BUILD)
