@@ -3,10 +3,10 @@
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
-from driving import Ran, Repack
+from driving import Repack
 from installing import Installation, installation
 from machines import IMPORTS, SOUND, arm64_dll
 from wheelmaking import make_wheel
@@ -15,7 +15,7 @@ from windowslab import INITIALIZER, LOADER, native
 WHEEL = "opencv_contrib_python-4.9.0.80+cu123-cp312-cp312-win_amd64.whl"
 INFO = WHEEL.partition("-cp312")[0] + ".dist-info"
 UNTOUCHED = LOADER.partition("from . import cuda_dlls")[0] + "bootstrap()\n"
-NUMPY_ABI_1 = b"\0numpy.core._multiarray_umath\0"
+NATIVE = native(IMPORTS) + b"\0numpy.core._multiarray_umath\0"
 #: `int 29h`: Windows ends the process at once.
 CRASH = bytes.fromhex("B907000000 CD29")
 CUDA = r"C:\CUDA\bin"
@@ -40,169 +40,123 @@ def machine(windows: Installation) -> Iterator[Installation]:
     windows.site.mkdir()
 
 
-def lay(windows: Installation, files: Mapping[str, bytes]) -> None:
+def lay(windows: Installation, files: Mapping[str, bytes | None]) -> None:
+    """Write files into site-packages; None removes a file or a folder."""
     for name, content in files.items():
-        (windows.site / name).parent.mkdir(parents=True, exist_ok=True)
-        (windows.site / name).write_bytes(content)
+        path = windows.site / name
+        if content is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
-def install(
-    windows: Installation, wheel: str = WHEEL, loader: str = UNTOUCHED, **files: bytes
-) -> None:
-    """Install a small cv2 that needs NPP, with other content where `files` gives it by stem."""
+def install(windows: Installation, module: bytes = NATIVE) -> None:
+    """Install a small cv2 that needs NPP."""
     queue = windows.interpreter.python.parent / "DLLs" / "_queue.pyd"
     content = {
-        "cv2/__init__.py": loader.encode(),
-        "cv2/cv2.pyd": files.get("native", native(IMPORTS) + NUMPY_ABI_1),
+        "cv2/__init__.py": UNTOUCHED.encode(),
+        "cv2/cv2.pyd": module,
         f"cv2/{INITIALIZER}": queue.read_bytes(),
     }
-    made = make_wheel(windows.disk.place(r"C:\\") / wheel, content, requires=["numpy"])
+    made = make_wheel(windows.disk.place(r"C:\\") / WHEEL, content, requires=["numpy"])
     with zipfile.ZipFile(made) as archive:
         archive.extractall(windows.site)
 
 
-def doctor(repack: Repack, windows: Installation, **env: str) -> Ran:
-    return repack("doctor", *windows.words(**env), "--json")
-
-
-def remove(*names: str) -> Callable[[Installation], None]:
-    """Return what takes files and folders away."""
-
-    def act(windows: Installation) -> None:
-        install(windows)
-        for name in names:
-            path = windows.site / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-    return act
-
-
-def write(name: str, content: bytes) -> Callable[[Installation], None]:
-    def act(windows: Installation) -> None:
-        install(windows)
-        lay(windows, {name: content})
-
-    return act
-
-
-def install_for_another_python(windows: Installation) -> None:
-    install(windows)
-    (windows.site / "cv2/cv2.pyd").rename(windows.site / "cv2/cv2.cp39-win_amd64.pyd")
-
-
-def lose_what_came_from_an_address(windows: Installation) -> None:
-    remove("cv2/cv2.pyd")(windows)
-    url = f"https://us:secret@team.example/{WHEEL}?sig=secret"
-    lay(windows, {f"{INFO}/direct_url.json": json.dumps({"url": url}).encode()})
-
-
-def install_twice(windows: Installation) -> None:
-    install(windows)
-    install(windows, "opencv_python-4.8-cp37-abi3-win_amd64.whl")
-
-
 ON_PATH = {"PATH": CUDA}
-#: What was done -> the environment, words of the verdict, words of the cures.
-FAULTS: dict[str, tuple[Callable[[Installation], None], dict[str, str], str, str]] = {
-    "no cv2": (lambda _: None, {}, "no cv2 is installed", r"python.exe -m pip install"),
+NOTHING: dict[str, bytes | None] = {"cv2": None, INFO: None}
+URL = json.dumps({"url": f"https://us:secret@team.example/{WHEEL}?sig=secret"}).encode()
+#: What is changed in site-packages -> the environment, words of the verdict, words of the cure.
+FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
+    "no cv2": (NOTHING, {}, "no cv2 is installed", r"python.exe -m pip install"),
     "CUDA nowhere": (
-        install,
+        {},
         {},
         "nppc64_12.dll, nppif64_12.dll were not found",
         'pip install "nvidia-npp-cu12", or set CUDA_PATH',
     ),
     "no driver, and CUDA only on PATH": (
-        lambda windows: install(windows, native=native({**IMPORTS, "nvcuda.dll": ["cuInit"]})),
+        {"cv2/cv2.pyd": native({**IMPORTS, "nvcuda.dll": ["cuInit"]})},
         ON_PATH,
         "nvcuda.dll was not found",
         "so that no directory helps); then repack fix",
     ),
     "only what is left of a cv2": (
-        remove("cv2/__init__.py", INFO),
+        {"cv2/__init__.py": None, INFO: None},
         {},
         "what is left of a cv2",
         "remove that folder",
     ),
-    "files that are gone": (remove("cv2"), {}, "files of opencv-contrib-python 4.9", "install it"),
+    "files that are gone": ({"cv2": None}, {}, "files of opencv-contrib-python 4.9", "install it"),
     "no native module": (
-        lose_what_came_from_an_address,
+        {"cv2/cv2.pyd": None, f"{INFO}/direct_url.json": URL},
         {},
         "the native module (cv2*.pyd) is missing",
         f"--force-reinstall --no-deps https://team.example/{WHEEL};",
     ),
     "a native module of another Python": (
-        install_for_another_python,
+        {"cv2/cv2.pyd": None, "cv2/cv2.cp39-win_amd64.pyd": NATIVE},
         ON_PATH,
         "is for Python 3.9, and this is Python 3.12",
         "--force-reinstall",
     ),
     "a DLL of the wheel that is gone": (
-        remove(f"cv2/{INITIALIZER}"),
+        {f"cv2/{INITIALIZER}": None},
         ON_PATH,
         f"{INITIALIZER}, which came with cv2, is gone",
         "look into the quarantine",
     ),
     "a NumPy that crashes": (
-        write("numpy/__init__.py", b"import os; os._exit(5)"),
+        {"numpy/__init__.py": b"import os; os._exit(5)"},
         ON_PATH,
         "NumPy fails: crashed in import numpy (exit code 5)",
         'pip install --force-reinstall "numpy<2"',
     ),
     "a file called cv2.py": (
-        lambda windows: lay(windows, {"cv2.py": b""}),
+        {**NOTHING, "cv2.py": b""},
         {},
         "cv2.py is imported in place of OpenCV",
         "rename or remove",
     ),
     "a native module that crashes": (
-        lambda windows: install(windows, native=native({"KERNEL32.dll": ["Sleep"]}, CRASH)),
+        {"cv2/cv2.pyd": native({"KERNEL32.dll": ["Sleep"]}, CRASH)},
         {},
         "crashed in import cv2 (exit code",
         "install it again",
     ),
     "a native module for another processor": (
-        write("cv2/cv2.pyd", arm64_dll(IMPORTS, metadata=0)),
+        {"cv2/cv2.pyd": arm64_dll(IMPORTS, metadata=0)},
         ON_PATH,
         "this Python is 64-bit (x86-64)",
         "install a Python that is for ARM64",
     ),
     "several distributions over each other": (
-        install_twice,
+        {"opencv_python-4.8.dist-info/RECORD": b"cv2/__init__.py,,"},
         ON_PATH,
         r"C:\CUDA\bin (PATH)",
         "install the one you want again; then repack fix",
     ),
-    "no NumPy": (
-        remove("numpy"),
-        ON_PATH,
-        "No module named 'numpy'",
-        'install --force-reinstall "numpy<2"',
-    ),
+    "no NumPy": ({"numpy": None}, ON_PATH, "No module named 'numpy'", '-reinstall "numpy<2"'),
     "a NumPy that is too new": (
-        write("numpy/__init__.py", b"__version__ = '2.1.0'\n"),
+        {"numpy/__init__.py": b"__version__ = '2.1.0'\n"},
         ON_PATH,
         "NumPy 2.1.0 is installed, and this build needs numpy<2",
-        'pip install "numpy<2"',
+        'pip install "numpy<2"; then repack fix',
     ),
 }
 
 
 @pytest.mark.wine
-@pytest.mark.parametrize(("act", "env", "verdict", "cure"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_has_a_verdict_and_a_cure(  # noqa: PLR0913, PLR0917 - a row, and who looks
-    act: Callable[[Installation], None],
-    env: dict[str, str],
-    verdict: str,
-    cure: str,
-    machine: Installation,
-    repack: Repack,
-) -> None:
-    act(machine)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_has_a_verdict_and_a_cure(name: str, machine: Installation, repack: Repack) -> None:
+    files, env, verdict, cure = FAULTS[name]
+    install(machine)
+    lay(machine, files)
     before = {path: path.stat().st_mtime_ns for path in machine.site.rglob("*")}
-    ran = doctor(repack, machine, **env)
+    ran = repack("doctor", *machine.words(**env), "--json")
     assert ran.code == 1, ran.out
     assert ran.json["verdict"].startswith("import cv2 fails: ")
     assert verdict in ran.json["verdict"]
@@ -214,26 +168,24 @@ def test_a_fault_has_a_verdict_and_a_cure(  # noqa: PLR0913, PLR0917 - a row, an
 def test_a_build_for_the_cpu_works_and_has_nothing_to_fix(
     machine: Installation, repack: Repack
 ) -> None:
-    install(machine, native=native({"KERNEL32.dll": ["Sleep"]}))
-    ran = doctor(repack, machine)
-    assert ran.code == 0
-    assert "CUDA: none, for the CPU only" in repack("doctor", *machine.words()).out
+    install(machine, native({"KERNEL32.dll": ["Sleep"]}))
+    ran = repack("doctor", *machine.words())
+    assert (ran.code, "CUDA: none, for the CPU only" in ran.out) == (0, True)
     assert "asks for CUDA" in repack("fix", *machine.words()).error
 
 
 @pytest.mark.wine
 def test_a_cv2_that_another_one_hides_is_named(machine: Installation, repack: Repack) -> None:
     install(machine)
-    hidden = machine.site / "cv2"
-    shutil.copytree(hidden, machine.disk.place(r"C:\packages\cv2"))
-    lines = doctor(repack, machine, PYTHONPATH=r"C:\packages", **ON_PATH).json["lines"]
-    assert r"cv2: no distribution, untouched (C:\packages\cv2)" in lines
-    assert any(line.endswith(r"site-packages\cv2, which comes later") for line in lines)
+    shutil.copytree(machine.site / "cv2", machine.disk.place(r"C:\packages\cv2"))
+    ran = repack("doctor", *machine.words(PYTHONPATH=r"C:\packages", **ON_PATH))
+    assert r"cv2: no distribution, untouched (C:\packages\cv2)" in ran.out
+    assert r"site-packages\cv2, which comes later" in ran.out
 
 
 def test_without_a_python_one_is_asked_for(repack: Repack) -> None:
     ran = repack("doctor")
     assert (ran.code, "python.exe" in ran.error) == (2, True)
-    assert "there is no python.exe" in repack("doctor", repack.folder).error
     (repack.folder / "app.exe").write_bytes(b"frozen")
-    assert "its maker adds what it lacks" in repack("fix", repack.folder / "app.exe").error
+    for place in (repack.folder, repack.folder / "app.exe"):
+        assert "there is no python.exe" in repack("doctor", place).error
