@@ -25,7 +25,7 @@ from repack.plan import Plan, Supplement, make_plan, refusal
 from repack.record import FAILED, NOT_RUN, BuildRecord, Outcome, Seen, WheelRecord, write_record
 from repack.sample import provide_sample
 from repack.smoke import Trial, try_wheels
-from repack.smoke.outfit import find_missing
+from repack.smoke.trial import find_missing
 from repack.wheel.names import parse_filename
 from repack.wheel.reader import read_member
 from repack.wheel.writer import Written
@@ -157,10 +157,7 @@ def try_plan(
     if not config.smoke.enabled:
         reason = "the smoke test is switched off"
         return dict.fromkeys(trials, Outcome(status=NOT_RUN, reason=reason))
-    stand_ins = tuple(
-        cargo.member.rpartition("/")[2] for cargo in plan.record.carried if cargo.family == "driver"
-    )
-    return try_wheels(trials, plan.emitted, config.smoke, supply, carried=stand_ins)
+    return try_wheels(trials, plan.emitted, config.smoke, supply)
 
 
 def record_wheels(

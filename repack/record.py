@@ -12,7 +12,6 @@ from repack.errors import InputError
 FILENAME = "build.json"
 #: What became of a wheel on a Python.
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"
-OWN_STAND_IN = "stand-in in the wheel"
 
 
 class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,10 +31,9 @@ class Outcome(_Model, frozen=True):
 
     `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
     far; `devices` is how many GPUs it found, or what it said instead; `driver` is "stand-in" where
-    stand-ins took the place of the NVIDIA driver's DLLs, "stand-in in the wheel" where the wheel's
-    own did; `seconds` is how long it took, 0 where an earlier run saw it; `log` is all that was
-    printed; `repeatable` is False for what another run may see otherwise: a hang; `beside` are the
-    wheels that it was tried with, NumPy among them.
+    stand-ins took the place of the NVIDIA driver's DLLs; `seconds` is how long it took, 0 where an
+    earlier run saw it; `log` is all that was printed; `repeatable` is False for what another run
+    may see otherwise: a hang; `beside` are the wheels that it was tried with, NumPy among them.
     """
 
     status: Annotated[str, msgspec.Meta(pattern=r"^(passed|failed|not-run)\Z")]
@@ -55,8 +53,7 @@ class Outcome(_Model, frozen=True):
             return "not run"
         if self.status == FAILED:
             return self.reason
-        whose = {"stand-in": "a", OWN_STAND_IN: "its own"}.get(self.driver)
-        driver = f", with {whose} stand-in for the driver" if whose else ""
+        driver = ", with a stand-in for the driver" if self.driver else ""
         return f"works: OpenCV {self.version}{driver}"
 
 

@@ -19,7 +19,7 @@ from repack.console import SILENT
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.pythons.assembly import make_once
-from repack.smoke.outfit import unpack_dlls
+from repack.smoke.trial import unpack_dlls
 
 _FORMAT = "1"
 _GPU = "windows-x86_64-gpu"

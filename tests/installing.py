@@ -12,8 +12,7 @@ from windowslab import warm_wine
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import Finished, run
-from repack.pythons import Pythons
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter, Pythons
 from repack.pythons.wine import windows_path
 
 _PIP_OPTIONS = (

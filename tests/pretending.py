@@ -12,7 +12,7 @@ from wheelmaking import make_wheel
 from repack.fetch import Fetched
 from repack.files import sha256_of
 from repack.lock import Pin
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter
 
 _NUMPY = """\
 __version__ = "2.0.0"

@@ -25,8 +25,7 @@ from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.files import write
 from repack.process import run
-from repack.pythons import Pythons
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter, Pythons
 
 MACHINES = 200
 ITSELF = "repack-on-windows"

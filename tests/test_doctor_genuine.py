@@ -20,7 +20,7 @@ from proof.disks import Layout, layout_of
 from repack.console import SILENT
 from repack.fetch.cache import Cache
 from repack.pythons.wine import windows_path
-from repack.smoke.outfit import unpack_dlls
+from repack.smoke.trial import unpack_dlls
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 

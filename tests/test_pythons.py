@@ -18,9 +18,8 @@ from repack.errors import FetchError, InputError, RepackError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import run
-from repack.pythons import Pythons
+from repack.pythons import Interpreter, Pythons, ask_python, windows_environment
 from repack.pythons.assembly import RECIPES, assemble, make_once
-from repack.pythons.interpreter import Interpreter, ask_python, windows_environment
 
 posix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="about Wine, or with shell scripts for programs"

@@ -12,11 +12,9 @@ from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_pyt
 from repack.console import SILENT
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
-from repack.pythons import Pythons
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke.outfit import Machine, Outfit, requirements_for, unpack_dlls
-from repack.smoke.trial import run_smoke
+from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke, unpack_dlls
 
 
 @pytest.fixture(scope="module")

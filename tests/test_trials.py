@@ -15,9 +15,9 @@ from wheelmaking import cuda_wheel, make_wheel
 
 from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke.outfit import Outfit
+from repack.smoke.trial import Outfit
 
 WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.25, log="imported\n")
 NO_DLL = "ImportError: DLL load failed while importing cv2"

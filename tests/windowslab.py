@@ -21,8 +21,7 @@ from proof.machines import run_in_wine
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import Finished
-from repack.pythons import Pythons
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter, Pythons
 
 CV2 = rf"{SITE}\cv2"
 

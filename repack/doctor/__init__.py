@@ -16,7 +16,7 @@ from repack.errors import InputError, RepackError, UsageError
 from repack.fetch.cache import Cache
 from repack.patching import BUILD_MODULE
 from repack.patching.overlays import builtin_folder
-from repack.pythons.interpreter import (
+from repack.pythons import (
     ON_WINDOWS,
     Interpreter,
     find_executable,

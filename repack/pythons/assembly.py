@@ -1,15 +1,12 @@
 """What is put together once, in the cache: folders of any kind, and Windows Pythons for Wine."""
 
-import hashlib
 import re
 import shutil
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 from repack.config import IndexSource
 from repack.console import Progress
@@ -22,7 +19,7 @@ from repack.files import not_written, replace, sha256_of, workspace
 from repack.process import run
 
 # Raise it when a tree is put together in another way.
-_FORMAT = 2
+_FORMAT = "2"
 _MAVEN_HINT = "apt-get install -y --no-install-recommends maven"
 _MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 _MAVEN_TIMEOUT = 3600.0
@@ -48,11 +45,9 @@ _LEFT_OUT = re.compile(
     r"|/api-ms-[^/]+$|/_wmi\.pyd$"
 )
 
-
-_DATA = tomllib.loads(files(__package__).joinpath("recipes.toml").read_text(encoding="utf-8"))
-Recipe: TypeAlias = dict[str, str]
+_DATA = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text(encoding="utf-8"))
 #: How each Python that can be had is made: "3.12" -> its table in recipes.toml.
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, dict[str, str]] = {
     recipe["version"].rpartition(".")[0]: recipe for recipe in _DATA["python"]
 }
 
@@ -81,9 +76,8 @@ def make_once(
 def folder_of(version: str, cache: Cache) -> Path:
     """Return the folder where the Python lies once it is put together."""
     recipe = RECIPES[version]
-    parts = (str(_FORMAT), recipe["panda3d-sha256"], recipe["jar-sha256"])
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return cache.root / "pythons" / f"{recipe['version']}-{digest}"
+    parts = (recipe["version"], recipe["panda3d-sha256"][:8], recipe["jar-sha256"][:8], _FORMAT)
+    return cache.root / "pythons" / "-".join(parts)
 
 
 def assemble(version: str, supply: Supply) -> None:
@@ -116,7 +110,7 @@ def assemble(version: str, supply: Supply) -> None:
     make_once(folder_of(version, supply.cache), fill, supply.cache, supply.progress)
 
 
-def _fetch_jar(recipe: Recipe, folder: Path, *, offline: bool) -> Path:
+def _fetch_jar(recipe: Mapping[str, str], folder: Path, *, offline: bool) -> Path:
     """Return the jar in `folder`, where Maven has put it.
 
     Maven keeps it in the user's own repository; the user's mirrors, proxies and passwords hold.

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
-from importlib.resources import files
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -19,10 +18,9 @@ from repack.fetch import Supply
 from repack.files import Memory
 from repack.inspect import Analysis
 from repack.plan import refusal
-from repack.pythons import Pythons
+from repack.pythons import PROBE, Pythons
 from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome
-from repack.smoke.outfit import Outfit, fetch_requirements, make_machine
-from repack.smoke.trial import run_smoke
+from repack.smoke.trial import Outfit, fetch_requirements, make_machine, run_smoke
 
 # Raise it when wheels are tried in another way.
 _FORMAT = 6
@@ -39,27 +37,24 @@ class Trial(NamedTuple):
     untouched: bool = False
 
 
-def try_wheels(  # noqa: PLR0913 - the machine is made of all of these
+def try_wheels(
     trials: Sequence[Trial],
     analysis: Analysis,
     settings: Smoke,
     supply: Supply,
-    *,
     env: Mapping[str, str] | None = None,
-    carried: tuple[str, ...] = (),
 ) -> dict[Trial, Outcome]:
     """Return what each wheel did; as many are tried at once as the machine has processors.
 
     `analysis` says what the wheels require and which DLLs they need of the machine; `env` are
-    variables of it, `carried` the driver's DLLs for which the wheels have stand-ins. What cannot
-    be tried has the reason in its outcome. Raises ToolError for a folder of DLLs that is named
-    and is none.
+    variables of it. What cannot be tried has the reason in its outcome. Raises ToolError for a
+    folder of DLLs that is named and is none.
     """
     for folder in settings.dll_dirs:
         if not folder.is_dir():
             raise ToolError("is no folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs")
     # Made last, and once: its DLLs are large.
-    machine = cache(lambda: make_machine(analysis, settings, supply, env or {}, carried))
+    machine = cache(lambda: make_machine(analysis, settings, supply, env or {}))
     outcomes: dict[Trial, Outcome] = {}
     jobs: dict[Trial, Outfit] = {}
     with Pythons(supply, settings.interpreters) as pythons:
@@ -93,7 +88,7 @@ def smoke_wheels(
         refusals = {python: refusal(python, analysis) for python in pythons}
         served = [python for python in pythons if not refusals[python]]
         trials = [Trial(path, analysis.wheel.sha256, python) for python in served]
-        tried = try_wheels(trials, analysis, settings, supply, env=env)
+        tried = try_wheels(trials, analysis, settings, supply, env)
         outcomes += [(path, trial.python, tried[trial]) for trial in trials]
         outcomes += [(path, python, _not_run(refusals[python])) for python in pythons if not served]
     return outcomes
@@ -169,11 +164,11 @@ def _key_of(trial: Trial, outfit: Outfit) -> str:
     dlls = [path for folder in machine.dll_dirs for path in sorted(folder.iterdir())]
     parts = [
         _FORMAT,
-        files("repack.pythons").joinpath("probe.py").read_text(encoding="utf-8"),
+        PROBE.read_text(encoding="utf-8"),
         trial.sha256,
         outfit.interpreter.identity,
         sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
         [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in dlls],
-        [sorted(machine.env.items()), sorted(machine.driver.items()), machine.carried],
+        [sorted(machine.env.items()), sorted(machine.driver.items())],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

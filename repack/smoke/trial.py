@@ -1,24 +1,39 @@
-"""Installs a wheel on one Windows Python as a user would, imports it, and says what was seen."""
+"""A trial: a wheel is installed on a Windows Python as a user would, and imported."""
 
 import os
 import re
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
-from repack.console import SILENT
+import msgspec
+from packaging.metadata import parse_email
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from repack.config import Smoke
+from repack.console import SILENT, Progress
+from repack.dlls.families import Kind, index_requirement
 from repack.dlls.writing import make_stand_in
+from repack.errors import FetchError, ToolError
+from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
 from repack.files import workspace
+from repack.inspect import Analysis
 from repack.process import Finished
+from repack.pythons import ON_WINDOWS, Interpreter, parse_facts
 from repack.pythons.assembly import make_once
-from repack.pythons.interpreter import parse_facts
-from repack.record import FAILED, OWN_STAND_IN, PASSED, Outcome
-from repack.smoke.outfit import Outfit
+from repack.record import FAILED, PASSED, Outcome
+from repack.wheel.metadata import select_requirements
 
+#: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
+_ANY_PYTHON = "3.12"
+#: Codes of the errors that tell what an index does not have.
+_NOT_THERE = {"no-such-version", "conflict"}
 _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
     *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
@@ -29,6 +44,139 @@ _LAST_WORDS = re.compile(
     r"|.*Assertion .*failed.*|(?P<python>Fatal Python error|Windows fatal exception): .*"
 )
 _SMALL_EXIT_CODE = 0xFFFF
+
+
+# What it needs
+
+
+class Machine(NamedTuple):
+    """The machine that is imitated: directories on PATH, variables, and driver DLLs it lacks.
+
+    `driver` maps the driver's DLLs that the wheel imports to the symbols wanted of each.
+    """
+
+    dll_dirs: tuple[Path, ...] = ()
+    env: Mapping[str, str] = {}
+    driver: Mapping[str, Sequence[str]] = {}
+
+
+class Outfit(NamedTuple):
+    """A Python, its pip, the wheels that the one under test requires, and the machine."""
+
+    interpreter: Interpreter
+    pip: Fetched
+    beside: tuple[Fetched, ...]
+    machine: Machine
+
+
+def requirements_for(requires: Iterable[str], python: str) -> list[str]:
+    """Return the index requirements of a wheel with these Requires-Dist lines on `python`.
+
+    NumPy is always among them, since cv2 imports it.
+    """
+    specifiers: dict[str, set[str]] = {"numpy": set()}
+    for requirement in select_requirements(requires, python):
+        name = canonicalize_name(requirement.name)
+        specifiers.setdefault(name, set()).update(filter(None, [str(requirement.specifier)]))
+    return [f"{name}{','.join(sorted(specifiers[name]))}" for name in sorted(specifiers)]
+
+
+def fetch_requirements(requires: Iterable[str], python: str, supply: Supply) -> Iterator[Fetched]:
+    """Yield the wheels that a wheel with these Requires-Dist lines requires on `python`.
+
+    NVIDIA's wheels require others of theirs in their turn. Raises FetchError.
+    """
+    waiting = requirements_for(requires, python)
+    names: set[str] = set()
+    for requirement in waiting:
+        name = canonicalize_name(Requirement(requirement).name)
+        if name in names:
+            continue
+        names.add(name)
+        wheel = supply.wheel(requirement, python)
+        yield wheel
+        if name.startswith("nvidia-"):
+            with zipfile.ZipFile(wheel.path) as archive:
+                (member,) = [path for path in archive.namelist() if path.endswith("/METADATA")]
+                lines = parse_email(archive.read(member))[0].get("requires_dist", [])
+            own = select_requirements(lines, python)
+            waiting += [f"{line.name}{line.specifier}" for line in own]
+
+
+def find_missing(requires: Sequence[str], pythons: Iterable[str], supply: Supply) -> dict[str, str]:
+    """Return the Pythons for which the index lacks what a wheel requires, with the reason.
+
+    An index that cannot be asked tells nothing here: the trial says so.
+    """
+    missing: dict[str, str] = {}
+    for python in pythons:
+        for requirement in requirements_for(requires, python):
+            try:
+                supply.wheel(requirement, python)
+            except FetchError as error:
+                if error.code not in _NOT_THERE:
+                    return missing
+                missing[python] = f"it requires {requirement}, and {error.what}"
+                break
+    return missing
+
+
+def make_machine(
+    analysis: Analysis, settings: Smoke, supply: Supply, env: Mapping[str, str]
+) -> Machine:
+    """Return a machine that has what the binary needs: its DLLs on PATH, stand-ins for a driver.
+
+    Raises RepackError where the DLLs cannot be had.
+    """
+    folders = settings.dll_dirs
+    if not folders:
+        requirements = _find_dlls(analysis) if settings.dlls == "auto" else settings.dlls
+        wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
+        folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
+    own = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
+    driver = {
+        need.dll.name: need.symbols
+        for need in analysis.needs
+        if need.dll.kind is Kind.DRIVER
+        and not (need.delayed or need.in_wheel or (ON_WINDOWS and (own / need.dll.name).exists()))
+    }
+    return Machine(folders, env, driver)
+
+
+def _find_dlls(analysis: Analysis) -> tuple[str, ...]:
+    """Return the requirements of NVIDIA's wheels with the DLLs that the binary needs."""
+    major = analysis.cuda_major or 0
+    wheels = {need: index_requirement(need.dll, major) for need in analysis.toolkit_needs}
+    nowhere = [need.dll.name for need in wheels if not wheels[need] and not need.delayed]
+    if nowhere:
+        hint = "name directories that hold them under smoke.dll-dirs, or with --dll-dir"
+        what = f"NVIDIA has no wheels with {', '.join(nowhere)}"
+        raise ToolError(what, code="no-dlls", hint=hint)
+    return tuple(sorted({*wheels.values()} - {""}))
+
+
+def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
+    """Return a folder with the DLLs of a wheel, unpacked once and kept in the cache.
+
+    Its layout does not matter (`nvidia/npp/bin`, `nvidia/cu13/bin/x86_64`): its DLLs do.
+    """
+
+    def fill(folder: Path) -> None:
+        (folder / "bin").mkdir()
+        with (
+            zipfile.ZipFile(wheel.path) as archive,
+            progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
+        ):
+            for name in archive.namelist():
+                if name.lower().endswith(".dll"):
+                    target = folder / "bin" / PurePosixPath(name).name
+                    with archive.open(name) as member, target.open("wb") as file:
+                        shutil.copyfileobj(member, file, 1 << 20)
+
+    return make_once(cache.root / "toolkits" / wheel.sha256, fill, cache, progress) / "bin"
+
+
+# What is done and seen
 
 
 def run_smoke(
@@ -46,7 +194,8 @@ def run_smoke(
         for task in ("use", "devices"):
             if judge(runs, timeout).status == PASSED:
                 runs.append(probe.run(task))
-        return judge(runs, timeout, driver=probe.driver)
+        driver = "stand-in" if outfit.machine.driver else ""
+        return msgspec.structs.replace(judge(runs, timeout), driver=driver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +209,11 @@ class Probe:
     stop: threading.Event | None = None
 
     def __post_init__(self) -> None:
-        """Make what the tasks need: folders, and stand-ins for the driver that is not there."""
-        for name in ("site-packages", "temporary", "home"):
+        """Make the folders that the tasks need, and stand-ins for a driver."""
+        for name in ("site-packages", "temporary", "home", "driver"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for name, symbols in self.outfit.machine.driver.items():
-            if not self._has_driver(name):
-                (self.folder / "driver").mkdir(exist_ok=True)
-                (self.folder / "driver" / name).write_bytes(make_stand_in(name.lower(), symbols))
-
-    @property
-    def driver(self) -> str:
-        """What takes the place of the driver's DLLs, as an Outcome has it."""
-        if (self.folder / "driver").is_dir():
-            return "stand-in"
-        return "" if all(map(self._has_driver, self.outfit.machine.carried)) else OWN_STAND_IN
+            (self.folder / "driver" / name).write_bytes(make_stand_in(name.lower(), symbols))
 
     def run_pip(self, command: str, *words: str) -> Finished:
         """Return the result of a command of the Python's own pip.
@@ -90,17 +230,13 @@ class Probe:
 
     def run(self, task: str, *arguments: str) -> Finished:
         """Return the result of one task of the probe, in the machine's environment."""
-        python, machine, driver = (
-            self.outfit.interpreter,
-            self.outfit.machine,
-            self.folder / "driver",
-        )
+        python, machine = self.outfit.interpreter, self.outfit.machine
         job = {
             "task": task,
             "arguments": arguments,
             "packages": python.name(self.folder / "site-packages"),
             "temporary": python.name(self.folder / "temporary"),
-            "driver": python.name(driver) if driver.is_dir() else "",
+            "driver": python.name(self.folder / "driver") if machine.driver else "",
         }
         variables = {name.upper(): value for name, value in machine.env.items()}
         own = "" if python.wine else python.env["PATH"]
@@ -116,15 +252,8 @@ class Probe:
             stop=self.stop,
         )
 
-    def _has_driver(self, name: str) -> bool:
-        """Return whether the machine has the driver's DLL where the driver puts it."""
-        root = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
-        if self.outfit.interpreter.wine:
-            root = Path(self.outfit.interpreter.env["WINEPREFIX"], "drive_c", "windows")
-        return (root / "system32" / name).exists()
 
-
-def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome:
+def judge(runs: Sequence[Finished], timeout: float) -> Outcome:
     """Return the outcome of the probe's tasks so far: the first fault, all facts, all output."""
     facts: dict[str, Any] = {}
     faults: list[str] = []
@@ -135,13 +264,12 @@ def judge(runs: Sequence[Finished], timeout: float, driver: str = "") -> Outcome
         faults += filter(None, [find_fault(run, own, timeout)])
         # The job in the last argument names folders long gone.
         end = f"[exit code {run.returncode}, {run.seconds:.1f} s]"
-        logs.append("\n".join([f"$ {' '.join(run.args[:-1])}", run.output.strip(), end, ""]))
+        logs.append(f"$ {' '.join(run.args[:-1])}\n{run.output.strip()}\n{end}\n")
     return Outcome(
         status=FAILED if faults else PASSED,
         reason=faults[0] if faults else "",
         version=facts.get("opencv", ""),
         devices=facts.get("devices", ""),
-        driver=driver,
         seconds=sum(run.seconds for run in runs),
         log="\n".join(logs),
         repeatable=not any(run.timed_out for run in runs),

@@ -15,7 +15,7 @@ from pathlib import Path, PureWindowsPath
 
 from repack.errors import RepackError
 from repack.files import workspace
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter
 from repack.pythons.wine import copy_prefix, end_programs
 
 ON_WINDOWS = sys.platform == "win32"

@@ -12,7 +12,7 @@ from proof.disks import ON_WINDOWS, Disk, Layout, lay_python, layout_of, link_or
 from proof.scenarios import CRASHES, FAILS, HANGS, IMPORTS, Scenario, fill
 from repack.dlls.families import Kind, classify
 from repack.process import Finished, run
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter
 from repack.smoke.trial import describe_crash
 
 PROBE = r"C:\proof\probe.py"

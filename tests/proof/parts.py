@@ -27,9 +27,9 @@ from repack.dlls.pe import read_image
 from repack.fetch import Supply
 from repack.files import sha256_of, workspace, write
 from repack.process import run
-from repack.pythons.interpreter import Interpreter
+from repack.pythons import Interpreter
 from repack.sample import make_sample
-from repack.smoke.outfit import unpack_dlls
+from repack.smoke.trial import unpack_dlls
 from repack.wheel.archive import open_archive
 
 _TIMEOUT = 600.0

@@ -25,9 +25,8 @@ from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch import Supply
 from repack.inspect import analyse
-from repack.pythons import Pythons
-from repack.pythons.interpreter import Interpreter
-from repack.smoke.outfit import requirements_for
+from repack.pythons import Interpreter, Pythons
+from repack.smoke.trial import requirements_for
 
 #: What the machines are made of is pinned there.
 LOCK = Path(__file__).with_name("proof.lock")
