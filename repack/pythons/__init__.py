@@ -203,27 +203,23 @@ class Pythons(contextlib.ExitStack):
 
         Of several for one version `provide` takes the first. Raises ToolError without Wine.
         """
-        assembled = [self._assembled(version) for version in ([] if ON_WINDOWS else RECIPES)]
-        return [
-            *self._present,
-            *(python if python.python.is_file() else python.version for python in assembled),
-        ]
+        assembled = [] if ON_WINDOWS else map(self._assembled, RECIPES)
+        others = [python if python.python.is_file() else python.version for python in assembled]
+        return [*self._present, *others]
 
     @functools.cached_property
     def _present(self) -> list[Interpreter]:
         """Those given by path, then those installed, newest first."""
         paths = [find_executable(path, "under smoke.interpreters ") for path in self._given]
-        given = [
-            ask_python(Interpreter(python=path, origin="given", wine=self._wine)) for path in paths
+        return [
+            *(
+                ask_python(Interpreter(python=path, origin="given", wine=self._wine))
+                for path in paths
+            ),
+            *sorted(
+                find_installed(), key=lambda python: Version(python.full_version), reverse=True
+            ),
         ]
-        installed = []
-        for path in find_installed():
-            try:
-                installed.append(ask_python(Interpreter(python=path, origin="registry")))
-            except RepackError as error:
-                _log.info("%s", error)
-        installed.sort(key=lambda python: Version(python.full_version), reverse=True)
-        return given + installed
 
     @functools.cached_property
     def _wine(self) -> Wine | None:
@@ -252,8 +248,8 @@ def windows_environment(environ: Mapping[str, str] = os.environ) -> Mapping[str,
     return {**env, "PATH": rf"{root}\System32;{root};{root}\System32\Wbem"}
 
 
-def find_installed() -> list[Path]:
-    """Return the executables of PEP 514's keys, none off Windows.
+def find_installed() -> Iterator[Interpreter]:
+    """Yield the Pythons of PEP 514's keys, none off Windows.
 
     Whatever installs a Python registers it: python.org, the Store, `py install`, uv, conda.
     """
@@ -263,7 +259,11 @@ def find_installed() -> list[Path]:
             # A 32-bit Python registers itself in another view.
             for view in (winreg.KEY_WOW64_64KEY, winreg.KEY_WOW64_32KEY):
                 paths += _read_registry(root, r"Software\Python", winreg.KEY_READ | view)
-    return list(dict.fromkeys(path.resolve() for path in paths if path.is_file()))
+    for path in dict.fromkeys(path.resolve() for path in paths if path.is_file()):
+        try:
+            yield ask_python(Interpreter(python=path, origin="registry"))
+        except RepackError as error:
+            _log.info("%s", error)
 
 
 if sys.platform == "win32":

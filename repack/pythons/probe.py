@@ -36,20 +36,8 @@ def describe_error(error):
 # The smoke test: nothing of the machine but what the job names (-I, -S)
 
 
-def prepare(job):
-    """Make the process that of the machine that is imitated."""
-    # Wine takes TEMP and TMP from its registry, whatever the environment says.
-    os.environ["TEMP"] = os.environ["TMP"] = job["temporary"]
-    if job["driver"]:
-        # Where System32 would give the driver's own DLLs.
-        os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
-        if hasattr(os, "add_dll_directory"):
-            os.add_dll_directory(job["driver"])
-
-
 def run_pip(job):
     """Run pip with the job's arguments, as `python -m pip` would."""
-    prepare(job)
     say(step="pip")
     package, *sys.argv[1:] = job["arguments"]
     sys.path.insert(0, package)
@@ -58,7 +46,11 @@ def run_pip(job):
 
 def import_tested(job):
     """Return cv2 of the folder under test."""
-    prepare(job)
+    if job["driver"]:
+        # Where System32 would give the driver's own DLLs.
+        os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
+        if hasattr(os, "add_dll_directory"):
+            os.add_dll_directory(job["driver"])
     # A package's .pth files run at the start of every Python that has it.
     import site
 

@@ -235,13 +235,14 @@ class Probe:
             "task": task,
             "arguments": arguments,
             "packages": python.name(self.folder / "site-packages"),
-            "temporary": python.name(self.folder / "temporary"),
             "driver": python.name(self.folder / "driver") if machine.driver else "",
         }
         variables = {name.upper(): value for name, value in machine.env.items()}
         own = "" if python.wine else python.env["PATH"]
         folders = [*map(python.name, machine.dll_dirs), variables.get("PATH", ""), own]
         variables["PATH"] = ";".join(filter(None, folders))
+        # Wine has its own, whatever it is told.
+        variables["TEMP"] = variables["TMP"] = python.name(self.folder / "temporary")
         return python.run_probe(
             job,
             *("-I", "-S"),
