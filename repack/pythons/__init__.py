@@ -163,6 +163,8 @@ def find_executable(path: Path, where: str = "") -> Path:
         if place.is_file() and place.name.lower().startswith("py"):
             return place
     hint = f"{where}name a python.exe, or the folder of an environment"
+    if path.is_file():
+        hint += "; to a frozen program, as PyInstaller makes them, its maker adds what it lacks"
     raise InputError("there is no python.exe", code="no-python", file=path, hint=hint)
 
 
