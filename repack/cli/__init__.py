@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SHELLS = ("bash", "zsh", "fish", "powershell")
-_EXIT_CODES = "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130 interrupted."
 #: The variables that repack itself reads; pip, Wine and Windows have their own.
 VARIABLES = {
     "REPACK_CACHE": "the folder where downloads and all that is remembered are kept",
@@ -40,8 +39,6 @@ VARIABLES = {
     "GH_TOKEN, GITHUB_TOKEN": "a token for releases, where source.token-env names no other",
     "NO_COLOR": "no colours on a terminal",
 }
-#: The width of a help text.
-_WIDTH = 78
 
 
 # The options
@@ -207,9 +204,9 @@ COMMANDS: Mapping[Callable[..., Answer], Sequence[_Option | list[_Option]]] = {
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    width = max(map(len, VARIABLES)) + 2
-    variables = "\n".join(f"  {name:{width}}{text}" for name, text in VARIABLES.items())
-    ending = f"environment:\n{variables}\n\n{_EXIT_CODES}"
+    variables = "\n".join(f"  {name:24}{text}" for name, text in VARIABLES.items())
+    codes = "Exit code: 0 done, 1 bad input or a failed check, 2 usage, 130 interrupted."
+    ending = f"environment:\n{variables}\n\n{codes}"
     parser = argparse.ArgumentParser(
         prog="repack",
         description="Make CUDA builds of opencv-python for Windows import on every Python, "
@@ -225,7 +222,7 @@ def make_parser() -> argparse.ArgumentParser:
         command = subparsers.add_parser(
             run.__name__.removeprefix("run_"),
             help=f"{summary[0].lower()}{summary[1:].rstrip('.')}",
-            description=f"{summary}\n\n{textwrap.fill(details, _WIDTH)}".rstrip(),
+            description=f"{summary}\n\n{textwrap.fill(details, 78)}".rstrip(),
             epilog=f"examples:\n{textwrap.indent(textwrap.dedent(examples), '  ')}\n\n{ending}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
