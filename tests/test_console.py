@@ -1,9 +1,7 @@
 """What a person sees: bars on a terminal, plain lines everywhere else, nothing cut in a pipe."""
 
-import errno
 import io
 import logging
-import os
 import re
 import time
 
@@ -18,11 +16,6 @@ LONG = "ImportError: DLL load failed while importing cv2: " + "the module was no
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-class FullDisk(io.StringIO):
-    def write(self, _: str) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture(autouse=True)
@@ -82,15 +75,6 @@ def test_the_screen_is_as_it_was_when_all_has_ended_or_failed() -> None:
     hidden, shown = f"{ESCAPE}[?25l", f"{ESCAPE}[?25h"
     assert stream.getvalue().count(hidden) == stream.getvalue().count(shown) == 2
     assert stream.getvalue().rindex(shown) > stream.getvalue().rindex("Three")
-
-
-def test_a_log_that_takes_nothing_ends_no_job_but_results_are_not_lost_in_silence() -> None:
-    console = Console(FullDisk())
-    log_to(console, 0)
-    with Progress(console).task("Downloading x.whl", total=2) as task:
-        task.advance(1)
-    with pytest.raises(OSError, match="No space left"):
-        console.show_line("a result")
 
 
 def test_the_log_has_as_much_as_is_wanted() -> None:
