@@ -274,12 +274,12 @@ def load_builds(
     common, *named = _read_file(path, overrides)
     builds = named or [common]
     known = [config.build.name for config in builds]
-    wanted: set[str] = {canonicalize_name(name) for name in names} or {*known}
-    for name in sorted(wanted.difference(known)):
+    wanted: dict[str, str] = {canonicalize_name(name): name for name in names}
+    for name in sorted(wanted.keys() - set(known)):
         hint = "give a wheel by --source; builds are [[build]] tables of repack.toml"
         hint = f"there are {', '.join(known)}" if named else hint
-        raise UsageError(f"there is no build {quote_name(name)}", hint=hint)
-    return tuple(config for config in builds if config.build.name in wanted)
+        raise UsageError(f"there is no build {quote_name(wanted[name])}", hint=hint)
+    return tuple(config for config in builds if config.build.name in (wanted or known))
 
 
 def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> list[Config]:

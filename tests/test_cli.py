@@ -126,12 +126,14 @@ def test_a_stream_that_takes_nothing_or_is_closed_ends_it_without_a_trace(
 
 
 def test_a_stream_that_lacks_a_letter_shows_it_escaped(repack: Repack) -> None:
-    folder = repack.folder / "尺寸"
+    folder = repack.folder / "尺寸😀"
     folder.mkdir()
     words = ("fetch", "-q", "--source", cuda_wheel(folder))
-    ran = ended(start(words, env={"PYTHONIOENCODING": "cp1252:surrogateescape"}))
+    narrow = {"PYTHONIOENCODING": "cp1252:surrogateescape"}
+    ran = ended(start(words, env=narrow))
     assert (ran.code, ran.err) == (0, "")
     assert r"\u5c3a\u5bf8" in ran.out
+    assert ended(start([*words, "--json"], env=narrow)).json["path"] == str(words[-1])
 
 
 def test_options_take_the_place_of_what_the_file_says(repack: Repack, source: Path) -> None:

@@ -76,11 +76,10 @@ def test_a_build_with_another_source_has_nothing_of_the_other(tmp_path: Path) ->
     assert two.source == UrlSource(url="https://files.example.com/x-1-py3-none-any.whl")
     text = f"[source]\nrelease = 'a/b'\ntag = '1'\nsha256 = '{'1' * 64}'\n[[build]]\nname = 'one'\n"
     text += "[[build]]\nname = 'two'\nsource.tag = '2'\n"
-    first, second = builds(tmp_path, text)
-    assert isinstance(first.source, ReleaseSource)
-    assert isinstance(second.source, ReleaseSource)
+    first, second = (config.source for config in builds(tmp_path, text))
     # Another tag is another wheel.
-    assert (first.source.sha256, second.source.sha256) == ("1" * 64, None)
+    assert first == ReleaseSource("a/b", tag="1", sha256="1" * 64)
+    assert second == ReleaseSource("a/b", tag="2")
 
 
 OUT_OF_ONE = '[[build]]\nname = "a"\nout = "x"\n[[build]]\nname = "b"\n'
