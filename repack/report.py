@@ -54,16 +54,11 @@ def write_report(dist: Path) -> tuple[dict[str, Any], str]:
 
     Raises InputError where no build has left a record.
     """
-    builds = [
-        _describe_build(dist, folder, record) for folder, record in read_records(dist).items()
-    ]
+    builds = [_describe_build(dist, *row) for row in read_records(dist).items()]
     if not builds:
-        raise InputError(
-            f"has no {FILENAME}, which a build leaves",
-            code="no-build",
-            file=dist,
-            hint="run `repack build` first, or name the folder that its wheels are in",
-        )
+        reason = f"has no {FILENAME}, which a build leaves"
+        hint = "run `repack build` first, or name the folder that its wheels are in"
+        raise InputError(reason, code="no-build", file=dist, hint=hint)
     statuses = [row["status"] for build in builds for row in build["pythons"]]
     among = f" in {len(builds)} builds" if len(builds) > 1 else ""
     document: dict[str, Any] = {

@@ -89,6 +89,9 @@ def test_each_dll_has_the_place_that_it_comes_from(record: BuildRecord, repack: 
         "KERNEL32.dll": "system",
         "python3.dll": "system",
     }
+    write_record(replace(record, mode="patch"), dist)
+    (build,) = repack("report", "--json").json["builds"]
+    assert "nvidia" not in {row["place"] for row in build["dlls"]}
 
 
 def test_markdown_counts_each_fate_gives_each_reason_once_and_holds_no_markup_of_a_record(
