@@ -63,16 +63,22 @@ class Folder:
         """Return the SHA-256 of the content in hex; InputError where there is no such file."""
         return files.sha256_of(self._path / key)
 
-    def write(self, key: str, content: bytes, _: _Tag) -> None:
-        """Make this the content at once."""
-        self._write(key, [content])
+    def write(self, key: str, content: Iterable[bytes], _: _Tag | None = None) -> None:
+        """Make these parts the content at once."""
+        path = self._path / key
+        self._make_folder(path.parent)
+        with files.replacing(path) as stream:
+            stream.writelines(content)
+            # Some mounts (FAT, SMB) keep no modes.
+            with contextlib.suppress(PermissionError):
+                Path(stream.name).chmod(self._mode() & 0o666 | 0o600)
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Make the file a copy of `source`.
 
         A link would be cheaper, and change with what it links to: `cp` writes into the old file.
         """
-        self._write(key, _read_checked(source, sha256))
+        self.write(key, _read_checked(source, sha256))
 
     def delete(self, key: str) -> None:
         """Remove the file; it may be gone already."""
@@ -93,15 +99,6 @@ class Folder:
             for folder in (self._path, *self._path.iterdir()):
                 files.sweep(folder)
             yield
-
-    def _write(self, key: str, chunks: Iterable[bytes]) -> None:
-        path = self._path / key
-        self._make_folder(path.parent)
-        with files.replacing(path) as stream:
-            stream.writelines(chunks)
-            # Some mounts (FAT, SMB) keep no modes.
-            with contextlib.suppress(PermissionError):
-                Path(stream.name).chmod(self._mode() & 0o666 | 0o600)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a project's folder with the mode of the index, or the index itself.
@@ -175,13 +172,14 @@ class Bucket:
                 raise InputError(message, code="missing-file", file=f"{self.name}/{key}") from None
         return digest.hexdigest()
 
-    def write(self, key: str, content: bytes, tag: _Tag) -> None:
+    def write(self, key: str, content: Iterable[bytes], tag: _Tag) -> None:
         """Make this the content, or nothing where it is not what was read with `tag` any more."""
         exceptions = self._obstore.exceptions
         conflicts = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
         mode: Any = tag or "create"
         with self._faults(key), contextlib.suppress(*conflicts):
-            self._obstore.put(self._store, key, content, mode=mode, attributes=_attributes(key))
+            whole = b"".join(content)
+            self._obstore.put(self._store, key, whole, mode=mode, attributes=_attributes(key))
 
     def put(self, key: str, source: Path, sha256: str) -> None:
         """Put the file where there is none, and where there is one see that it is the same.
@@ -251,22 +249,17 @@ def open_place(text: str) -> Place:
         raise UsageError(message, code="driver-missing", file=text, hint=hint) from None
 
 
-def update(place: Place, key: str, change: Callable[[bytes | None], bytes]) -> bool:
-    """Write what `change` makes of the content; return whether it was another.
+def update(place: Place, key: str, change: Callable[[bytes | None], bytes] | bytes) -> bool:
+    """Write the content, or what a change makes of it; return whether it was another.
 
     Where somebody else has changed it meanwhile, nothing is written: call it until it says that
     there is nothing to change.
     """
     before, tag = place.read(key)
-    after = change(before)
+    after = change if isinstance(change, bytes) else change(before)
     if after != before:
-        place.write(key, after, tag)
+        place.write(key, [after], tag)
     return after != before
-
-
-def replace(place: Place, key: str, content: bytes) -> bool:
-    """Write the content, as `update` does."""
-    return update(place, key, lambda _: content)
 
 
 def other_bytes(file: object, place: str) -> InputError:

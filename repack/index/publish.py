@@ -22,7 +22,7 @@ from repack.config import source_date_epoch
 from repack.console import Progress
 from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, redact_url
 from repack.fetch.http import make_session
-from repack.index.place import Place, other_bytes, replace, update
+from repack.index.place import Place, other_bytes, update
 from repack.index.simple import (
     HTML,
     JSON,
@@ -52,8 +52,9 @@ _SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (
 
 
 class Offer(NamedTuple):
-    """A wheel that is to be in an index."""
+    """A wheel that is to be in an index under that key."""
 
+    key: str
     file: File
     path: Path
     metadata: bytes
@@ -78,7 +79,8 @@ def read_offers(
             with progress.task(f"Checking {path.name}", total=path.stat().st_size) as task:
                 wheel = read_wheel(path, allow_startup_hook=allow_startup_hook, task=task)
             check_size(path.name, wheel.size, max_size, record.carried if record else ())
-            offer = Offer(_describe_file(wheel, record), path, wheel.metadata)
+            key = f"{wheel.filename.name}/{path.name}"
+            offer = Offer(key, _describe_file(wheel, record), path, wheel.metadata)
             if offers.setdefault(path.name, offer).file.sha256 != wheel.sha256:
                 raise other_bytes(path, str(offers[path.name].path.parent))
     if not offers:
@@ -131,17 +133,20 @@ def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> dict[s
     """Add the wheels, and return what was done to each; none where one of them is refused."""
     with place.hold_lock(progress):
         files, sizes = list_files(read_projects(place)), place.sizes()
-        actions = [_compare(offer, files.get(offer.file.key), place, sizes) for offer in offers]
+        actions = [_compare(offer, files.get(offer.key), place, sizes) for offer in offers]
         for offer, action in zip(offers, actions, strict=True):
-            key = offer.file.key
             if action == "restored" and not place.near:
-                place.delete(key)
+                place.delete(offer.key)
             if action != "there already":
                 with progress.task(f"Publishing {offer.path.name}", total=offer.file.size) as task:
-                    place.put(key, offer.path, offer.file.sha256)
+                    place.put(offer.key, offer.path, offer.file.sha256)
                     task.advance(offer.file.size)
-            replace(place, key + METADATA, offer.metadata)
-        _settle(place, {offer.file.project for offer in offers}, partial(_add, offers, place.name))
+            update(place, offer.key + METADATA, offer.metadata)
+        _settle(
+            place,
+            {offer.key.partition("/")[0] for offer in offers},
+            partial(_add, offers, place.name),
+        )
     return {offer.path.name: action for offer, action in zip(offers, actions, strict=True)}
 
 
@@ -150,9 +155,9 @@ def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str
 
     Far away a file is known by its size.
     """
-    file, key = offer.file, offer.file.key
-    is_there = sizes.get(key) == file.size and (not place.near or place.sha256(key) == file.sha256)
-    if listed.sha256 != file.sha256 if listed else key in sizes and not is_there:
+    key, sha256 = offer.key, offer.file.sha256
+    is_there = sizes.get(key) == offer.file.size and (not place.near or place.sha256(key) == sha256)
+    if listed.sha256 != sha256 if listed else key in sizes and not is_there:
         raise other_bytes(offer.path, place.name)
     if listed is None:
         return "added"
@@ -162,7 +167,7 @@ def _compare(offer: Offer, listed: File | None, place: Place, sizes: Mapping[str
 def _add(offers: Iterable[Offer], place: str, name: str, current: Iterable[File]) -> Iterable[File]:
     """Return the files with what is offered; what is there keeps its time and its yanking."""
     files = {file.filename: file for file in current}
-    for offer in (offer for offer in offers if offer.file.project == name):
+    for offer in (offer for offer in offers if offer.key.startswith(f"{name}/")):
         file, old = offer.file, files.get(offer.file.filename)
         if old is not None:
             if old.sha256 != file.sha256:
@@ -242,7 +247,7 @@ def _settle(place: Place, names: Collection[str], change: _Change) -> None:
             update(place, f"{name}/{JSON}", partial(change_page, name)) for name in sorted(names)
         ]
         pages = derive_pages(read_projects(place))
-        is_changed += [replace(place, key, pages[key]) for key in pages]
+        is_changed += [update(place, key, pages[key]) for key in pages]
         if not any(is_changed):
             return
     hint = "run again: what was written stays, and no page names what was not"

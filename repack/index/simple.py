@@ -67,19 +67,9 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     note: str = msgspec.field(default="", name="_note")
 
     @property
-    def project(self) -> str:
-        """The normalised name that the file name says."""
-        return parse_wheel_filename(self.filename)[0]
-
-    @property
     def version(self) -> Version:
         """The version that the file name says."""
         return parse_wheel_filename(self.filename)[1]
-
-    @property
-    def key(self) -> str:
-        """Where an index has it."""
-        return f"{self.project}/{self.filename}"
 
     @property
     def sha256(self) -> str:
@@ -126,7 +116,7 @@ def read_project(content: bytes, name: str, where: str) -> Project:
     """Return the project whose JSON page this is; InputError where publish did not write it."""
     project = _decode(content, Project, where)
     try:
-        names = {project.name, *(file.project for file in project.files)}
+        names = {project.name, *(parse_wheel_filename(it.filename)[0] for it in project.files)}
     except ValueError as error:
         raise _foreign_page(where, str(error)) from None
     if names != {name} or any(file.url != quote(file.filename) for file in project.files):
@@ -149,7 +139,7 @@ def _foreign_page(where: str, reason: str) -> InputError:
 
 def list_files(projects: Mapping[str, Project]) -> dict[str, File]:
     """Return the files that the pages list, by their keys."""
-    return {file.key: file for project in projects.values() for file in project.files}
+    return {f"{it.name}/{file.filename}": file for it in projects.values() for file in it.files}
 
 
 def format_project(name: str, files: Iterable[File]) -> bytes:
@@ -273,24 +263,24 @@ def read_links(page: Page) -> list[Link]:
     """Return the files, or the projects, that a page lists."""
     if not page.kind.endswith("json"):
         return _Anchors(page).links
+    links = []
     try:
         document = msgspec.json.decode(page.content, type=dict[str, Any])
         if "projects" in document:
             return [Link(urljoin(page.url, it["name"] + "/")) for it in document["projects"]]
-        return [_read_file(page.url, file) for file in document["files"]]
+        for file in document["files"]:
+            announced = file.get("core-metadata", file.get("dist-info-metadata", False))
+            metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
+            link = Link(
+                url=urldefrag(urljoin(page.url, file["url"]))[0],
+                filename=file["filename"],
+                sha256=(file.get("hashes") or {}).get("sha256", "").lower(),
+                metadata=metadata if announced else None,
+            )
+            links.append(link)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise no_page(page.url) from None
-
-
-def _read_file(base: str, file: Mapping[str, Any]) -> Link:
-    announced = file.get("core-metadata", file.get("dist-info-metadata", False))
-    metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
-    return Link(
-        url=urldefrag(urljoin(base, file["url"]))[0],
-        filename=file["filename"],
-        sha256=(file.get("hashes") or {}).get("sha256", "").lower(),
-        metadata=metadata if announced else None,
-    )
+    return links
 
 
 class _Anchors(HTMLParser):

@@ -27,7 +27,6 @@ from repack.index.simple import (
     INDEX_HINT,
     PAGE_TYPES,
     Account,
-    Link,
     Page,
     Web,
     no_page,
@@ -121,33 +120,26 @@ class _Index(NamedTuple):
     url: str
     is_seen: bool
 
-    def find(self, offer: Offer) -> Link | None:
-        """Return the file of that name; raises FetchError where that cannot be looked at.
+    def has(self, offer: Offer, *, is_sent: bool = False) -> bool:
+        """Return whether it has the wheel; InputError where it has other bytes.
 
-        pypiserver and GitLab send whoever asks for what they have not to a public index. What that
-        has is not this index's, even under the same name.
+        What was sent is read back, whatever the page says of it. pypiserver and GitLab send
+        whoever asks for what they have not to a public index. What that has is not this index's,
+        even under the same name. Raises FetchError where it cannot be looked at.
         """
-        url = f"{self.url.rstrip('/')}/{offer.file.project}/"
+        url = f"{self.url.rstrip('/')}/{offer.key.partition('/')[0]}/"
         page = self.web.read_page(url)
         if page is None:
-            return None
+            return False
         links = {link.filename: link for link in read_links(page)}
         # It may be a form to log in, or an error as a page.
         if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
             raise no_page(page.url)
-        if origin(page.url) == origin(self.url):
-            return links.get(offer.path.name)
-        if self.is_seen:
-            return None
-        message = f"leads to {page.url}, so what the index has cannot be compared"
-        raise FetchError(message, code="redirect", file=url, hint=INDEX_HINT)
-
-    def has(self, offer: Offer, *, is_sent: bool = False) -> bool:
-        """Return whether it has the wheel; raises InputError where it has other bytes.
-
-        What was sent is read back, whatever the page says of it.
-        """
-        link = self.find(offer)
+        is_own = origin(page.url) == origin(self.url)
+        if not is_own and not self.is_seen:
+            message = f"leads to {page.url}, so what the index has cannot be compared"
+            raise FetchError(message, code="redirect", file=url, hint=INDEX_HINT)
+        link = links.get(offer.path.name) if is_own else None
         known = link.sha256 if link and not is_sent else ""
         if link and offer.file.sha256 != (known or self.web.hash_file(link.url)):
             raise other_bytes(offer.path.name, redact_url(self.url))
