@@ -1,27 +1,28 @@
-"""Static indexes for tests: wheels that publish takes, the command, and servers of a folder."""
+"""Static indexes for tests: wheels, what a build leaves of them, the command, and servers."""
 
-import hashlib
 import http.server
 import importlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
 import pytest
 from wheelmaking import make_wheel, metadata
 
 from repack.cli import main
+from repack.files import sha256_of
+from repack.record import Beside, BuildRecord, Origin, Outcome, Seen, WheelRecord, write_record
+from repack.wheel.names import parse_filename
 
 NAME = "tiny_thing"
 PROJECT = "tiny-thing"
@@ -40,6 +41,64 @@ def tiny(folder: Path, version: str = "1.0", *lines: str, name: str = NAME, valu
     return make_wheel(folder / f"{name}-{version}-py3-none-any.whl", files)
 
 
+def wheel_record(
+    folder: Path,
+    wheel: Path,
+    pythons: Sequence[str],
+    *,
+    beside: Sequence[Path] = (),
+    status: str = "passed",
+) -> WheelRecord:
+    """What a build that left `wheel` somewhere in `folder` says of it."""
+    lay = tuple(
+        Beside(filename=each.name, size=each.stat().st_size, sha256=sha256_of(each))
+        for each in beside
+    )
+    name, outcome = parse_filename(wheel), Outcome(status=status, beside=lay)
+    return WheelRecord(
+        path=wheel.relative_to(folder).as_posix(),
+        version=str(name.version),
+        tag=name.tag,
+        size=wheel.stat().st_size,
+        sha256=sha256_of(wheel),
+        seen=tuple(Seen(python=python, after=outcome) for python in pythons),
+    )
+
+
+def leave_record(
+    folder: Path, wheels: Sequence[WheelRecord], *, requires: Sequence[str] = ()
+) -> None:
+    """Leave the record of a build that made `wheels` and added `requires`."""
+    source = Origin(
+        filename="opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
+        name="opencv-contrib-python",
+        version="4.13.0.90",
+        url="pkg:pypi/opencv-contrib-python@4.13.0.90",
+        size=1,
+        sha256="0" * 64,
+        cuda="12",
+    )
+    record = BuildRecord(
+        source=source,
+        mode="depend" if requires else "patch",
+        driver_stub=False,
+        wheels=tuple(wheels),
+        requires=tuple(requires),
+    )
+    write_record(record, folder)
+
+
+def simple_index(folder: Path, wheels: Iterable[Path]) -> None:
+    """Lay out an index with these wheels, as somebody else's program does."""
+    for wheel in wheels:
+        page = folder / parse_filename(wheel).name / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        (page.parent / wheel.name).symlink_to(wheel)
+        link = f"{wheel.name.replace('+', '%2B')}#sha256={sha256_of(wheel)}"
+        with page.open("a", encoding="utf-8") as stream:
+            stream.write(f'<a href="{link}">{wheel.name}</a>\n')
+
+
 def published(
     capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0
 ) -> dict[str, Any]:
@@ -48,11 +107,6 @@ def published(
     assert main(["publish", *map(str, words), "--json"]) == code
     answer: dict[str, Any] = json.loads(capsys.readouterr().out)
     return answer
-
-
-def checked(capsys: pytest.CaptureFixture[str], index: str | Path, code: int = 0) -> dict[str, Any]:
-    """Return what `repack publish --check` says of the index."""
-    return published(capsys, "--index-dir", index, "--check", code=code)
 
 
 class Team:
@@ -70,27 +124,13 @@ class Team:
 
     def publish(self, *words: str | Path, code: int = 0) -> dict[str, Any]:
         """Return what `repack publish` says: of all wheels in `dist`, or with other words."""
-        return published(
-            self._capsys, *(words or [self.dist]), "--index-dir", self.index, code=code
-        )
-
-    def check(self, *, code: int = 0) -> dict[str, Any]:
-        """Return what `repack publish --check` says of the index."""
-        return checked(self._capsys, self.index, code=code)
+        words = (*(words or [self.dist]), "--index-dir", self.index)
+        return published(self._capsys, *words, code=code)
 
 
 def what(answer: dict[str, Any]) -> dict[str, str]:
     """Return what was done to each file."""
     return {each["filename"]: each["what"] for each in answer["files"]}
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return inode and time of change of every file that a reader sees."""
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
 
 
 class Plain(http.server.SimpleHTTPRequestHandler):
@@ -119,56 +159,46 @@ def served(folder: Path, handler: type[Plain] = Plain) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
 
 
-def killed_at(number: int, module: str, names: Iterable[str], *words: object) -> bool:
-    """Whether `repack publish` was killed at that call of a module's functions, or ended before."""
+#: What changes a folder, and a bucket.
+WRITES = {"folder": ("os", "replace unlink"), "bucket": ("obstore", "put copy delete")}
+
+
+def act_at(
+    number: int, kind: str, act: Callable[[], object], patch: Callable[..., object] = setattr
+) -> None:
+    """Do something just before the n-th change of a folder or bucket."""
+    calls = itertools.count()
+
+    def wrap(call: Callable[..., object]) -> Callable[..., object]:
+        def wrapper(*args: object, **named: object) -> object:
+            if next(calls) == number:
+                act()
+            return call(*args, **named)
+
+        return wrapper
+
+    module, names = WRITES[kind]
+    functions = importlib.import_module(module)
+    for name in names.split():
+        patch(functions, name, wrap(getattr(functions, name)))
+
+
+def killed_at(number: int, kind: str, *words: str) -> bool:
+    """Whether `repack publish` was killed at that change, or ended before."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["repack.cli.publishing"])
-    process = context.Process(target=_run_counting, args=(number, module, names, words))
+    process = context.Process(target=_publish_until, args=(number, kind, words))
     process.start()
     process.join(timeout=60)
     assert process.exitcode in {0, -signal.SIGKILL}
     return process.exitcode != 0
 
 
-def _run_counting(left: int, module: str, names: Iterable[str], words: Iterable[object]) -> None:
-    def counted(call: Callable[..., object]) -> Callable[..., object]:
-        def wrapper(*args: object, **named: object) -> object:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **named)
-
-        return wrapper
-
-    functions = importlib.import_module(module)
-    for name in names:
-        setattr(functions, name, counted(getattr(functions, name)))
-    sys.exit(main(["publish", *map(str, words), "-q"]))
-
-
-def whole(index: Path) -> set[str]:
-    """Check that all that the pages tell of is there, and return the files of the HTML pages."""
-    told: set[str] = set()
-    roots = [path.read_text("utf-8") for path in index.glob("index.*")]
-    for name in {
-        name for text in roots for name in re.findall(r'(?:"name": |<a href=)"([\w-]+)', text)
-    }:
-        assert (index / name / "index.html").exists()
-    for page in index.glob("*/index.html"):
-        text = page.read_text("utf-8")
-        assert text.endswith("</html>\n")
-        for name, digest in re.findall('href="([^"#]+)#sha256=([0-9a-f]{64})"', text):
-            file = page.parent / unquote(name)
-            assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
-            assert file.with_name(f"{file.name}.metadata").exists()
-            told.add(file.name)
-    for page in index.glob("*/index.json"):
-        for file in json.loads(page.read_bytes())["files"]:
-            assert (page.parent / file["filename"]).stat().st_size == file["size"]
-    return told
+def _publish_until(number: int, kind: str, words: Iterable[str]) -> None:
+    act_at(number, kind, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    sys.exit(main(["publish", *words, "-q"]))

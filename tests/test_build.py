@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from driving import Repack, ended, everything, start
-from indexing import served, simple_index
 from installer.sources import WheelFile
+from publishing import served, simple_index
 from wheelmaking import cuda_wheel, make_wheel
 
 Build = Callable[..., dict[str, Any]]

@@ -63,7 +63,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # For Python 3.10 the index has no NumPy: that is told, and pins the others.
     repack("publish", "dist", "--index-dir", "index", cwd=place, codes=[1])
     with served(place / "index", Negotiating) as url:
-        yield f"{url}/"
+        yield url
 
 
 def install(tool: str, place: Path) -> Path:

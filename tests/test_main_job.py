@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from driving import repack, trials
 from genuine import fetch_index
-from indexing import served, simple_index
+from publishing import served, simple_index
 
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
