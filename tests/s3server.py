@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,21 +35,18 @@ def program() -> Path:
     with cache.lock(place.name, SILENT):
         if not place.is_file():
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                built = _built(Path(folder))
                 beside = place.with_suffix(".new")
-                shutil.copy2(built, beside)
+                shutil.copy2(_build(Path(folder)), beside)
                 replace(beside, place)
     return place
 
 
-def _built(folder: Path) -> Path:
+def _build(folder: Path) -> Path:
     """Fetch the compiler and build; nothing of it stays."""
-    venv.create(folder / "venv", with_pip=False)
-    python = folder / "venv" / "bin" / "python"
-    install = [sys.executable, "-m", "pip", f"--python={python}", "install", "--quiet", COMPILER]
-    subprocess.run(install, check=True, timeout=300)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
+    subprocess.run([*install, COMPILER], check=True, timeout=300)
     environment = os.environ | {
-        "GOBIN": str(folder / "bin"),
+        "GOBIN": str(folder / "built"),
         "GOCACHE": str(folder / "cache"),
         "GOFLAGS": "-buildvcs=false -modcacherw",
         "GOPATH": str(folder / "path"),
@@ -58,10 +54,9 @@ def _built(folder: Path) -> Path:
         "CGO_ENABLED": "0",
     }
     environment.pop("GOROOT", None)
-    [go] = (folder / "venv").glob("lib/python*/site-packages/go/bin/go")
-    build = [str(go), "install", "-trimpath", "-ldflags=-s -w", MODULE]
+    build = [str(folder / "go/bin/go"), "install", "-trimpath", "-ldflags=-s -w", MODULE]
     subprocess.run(build, check=True, timeout=600, env=environment)
-    return folder / "bin" / "versitygw"
+    return folder / "built" / "versitygw"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,11 @@ import base64
 import contextlib
 import email
 import hashlib
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import chain, repeat
@@ -23,18 +21,12 @@ from typing import NamedTuple
 
 import requests
 from faultserver import Exchange, Fault, FaultServer, Resource
-
-from repack.console import SILENT
-from repack.fetch.cache import Cache
+from uv import find_uv_bin
 
 USER, SECRET = "team", "s3cret-of-the-team"
 _DEVPI = "6.20.3"
 #: A server's password is worth many seconds of a processor at each start, a test's is not.
-_CHEAP_HASHES = [
-    *("--argon2-memory-cost", "8192"),
-    *("--argon2-time-cost", "1"),
-    *("--argon2-parallelism", "1"),
-]
+_CHEAP_HASHES = ["--argon2-memory-cost=8192", "--argon2-time-cost=1", "--argon2-parallelism=1"]
 _LONGEST_START = 60.0
 LOGIN = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
 
@@ -140,13 +132,15 @@ def pypiserver(folder: Path) -> Iterator[IndexServer]:
 
 @contextlib.contextmanager
 def devpi(folder: Path) -> Iterator[IndexServer]:
-    """A devpi with one index that is not volatile and has no other beneath it."""
-    programs = _devpi_programs()
+    """A devpi with one index that is not volatile and has no other beneath it.
+
+    In an environment of its own, which uv keeps: what it stands on is older than what tests need.
+    """
+    tool = [find_uv_bin(), "tool", "run", "--from", f"devpi-server=={_DEVPI}"]
     data = ["--serverdir", str(folder / "data")]
-    made = [str(programs / "devpi-init"), *data, "--no-root-pypi"]
-    subprocess.run(made, check=True, timeout=_LONGEST_START, capture_output=True)
+    subprocess.run([*tool, "devpi-init", *data, "--no-root-pypi"], check=True, capture_output=True)
     port = free_port()
-    command = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
+    command = [*tool, "devpi-server", *data, "--host", "127.0.0.1", "--port", str(port)]
     with started([*command, *_CHEAP_HASHES], port, folder / "log"):
         root = f"http://127.0.0.1:{port}/{USER}"
         _put(root, {"password": SECRET})
@@ -159,29 +153,6 @@ def _put(url: str, document: object, login: tuple[str, str] | None = None) -> No
     with requests.Session() as session:
         session.trust_env = False  # no proxy of this machine is asked
         session.put(url, json=document, auth=login, timeout=30).raise_for_status()
-
-
-def _devpi_programs() -> Path:
-    """Return where devpi's programs are, in repack's cache; the first call installs them.
-
-    In an environment of its own: what it stands on is older than what the tests need.
-    """
-    cache = Cache.default()
-    place = cache.folder("tests") / f"devpi-{_DEVPI}-{sys.implementation.cache_tag}"
-    whole = place / "installed"
-    with cache.lock(place.name, SILENT):
-        if not whole.is_file():
-            shutil.rmtree(place, ignore_errors=True)
-            venv.create(place, with_pip=False)
-            pip = [sys.executable, "-m", "pip", f"--python={_scripts(place) / 'python'}"]
-            install = [*pip, "install", "--quiet", f"devpi-server=={_DEVPI}"]
-            subprocess.run(install, check=True, timeout=400)
-            whole.touch()
-    return _scripts(place)
-
-
-def _scripts(place: Path) -> Path:
-    return place / ("Scripts" if sys.platform == "win32" else "bin")
 
 
 @contextlib.contextmanager

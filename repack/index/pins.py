@@ -94,7 +94,7 @@ class Index(NamedTuple):
             source, lock = Path(name, "in.txt"), Path(name, "pylock.toml")
             source.write_text("\n".join(requirements), encoding="utf-8")
             command = [find_uv_bin(), "pip", "compile", str(source), "--output-file", str(lock)]
-            command += ["--python-version", python, *_OPTIONS, *self.options]
+            command += ["--python-version", python.removesuffix("t"), *_OPTIONS, *self.options]
             with self.progress.task(f"Asking the index what is installed on Python {python}"):
                 done = run(command, timeout=_LONGEST, env=self.environment)
             try:
