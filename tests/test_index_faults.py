@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -171,8 +172,8 @@ def test_whoever_is_overtaken_by_another_at_any_write_loses_nothing_of_either(
     while files == 3:
         to = ("--index-dir", f"s3://team/{uuid.uuid4().hex}")
         with monkeypatch.context() as patch:
-            others = (capsys, tmp_path / "two", *to)
-            act_at(number, "bucket", lambda it=others: published(*it), patch.setattr)
+            overtake = partial(published, capsys, tmp_path / "two", *to)
+            act_at(number, "bucket", overtake, patch.setattr)
             published(capsys, tmp_path / "one", *to)
         files = published(capsys, "--check", *to)["files"]
         number += 1
