@@ -25,15 +25,11 @@ TRIES = 4
 REPOSITORY = "cudawarped/opencv-python-cuda-wheels"
 
 
-def make_content(
-    size: int = 40_000, *, seed: int = 0, files: Mapping[str, str] | None = None
-) -> bytes:
-    """A ZIP archive with one stored member of random bytes, as a wheel of that size would be."""
+def make_content(seed: int = 0) -> bytes:
+    """A ZIP archive with one stored member of 40,000 random bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("cv2/cv2.pyd"), random.Random(seed).randbytes(size))  # noqa: S311
-        for name, text in (files or {}).items():
-            archive.writestr(zipfile.ZipInfo(name), text)
+        archive.writestr(zipfile.ZipInfo("cv2/cv2.pyd"), random.Random(seed).randbytes(40_000))  # noqa: S311
     return buffer.getvalue()
 
 

@@ -1,16 +1,19 @@
 """Index requirements, through the real pip, from a small index on loopback."""
 
 import base64
+import functools
 import json
 import os
+import random
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from faultserver import Exchange, Resource, answers, serve
-from fetching import Site, fetch, hurry, make_content, no_proxies, pin_of, refuse, sha256
+from fetching import Site, fetch, hurry, no_proxies, pin_of, refuse, sha256
+from wheelmaking import make_wheel, metadata
 
 from repack.config import IndexSource
 from repack.fetch import Fetched, pin_key
@@ -27,19 +30,13 @@ PAGE = "/simple/sample-cu126/"
 SOURCE = IndexSource(requirement="sample-cu126==4.13.0", python="3.12")
 
 
-def metadata(name: str) -> str:
-    version = name.split("-")[1]
-    return (
-        f"Metadata-Version: 2.1\nName: sample-cu126\nVersion: {version}\nRequires-Dist: unasked\n"
-    )
-
-
+@functools.cache
 def wheel(name: str) -> bytes:
-    """The wheel of that name, with metadata for pip."""
-    dist_info = "-".join(name.split("-")[:2]) + ".dist-info"
-    tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: false\n"
-    files = {f"{dist_info}/METADATA": metadata(name), f"{dist_info}/WHEEL": tags}
-    return make_content(700_000, seed=zlib.crc32(name.encode()), files=files)
+    """The wheel of that name."""
+    content = random.Random(name).randbytes(700_000)  # noqa: S311
+    with TemporaryDirectory() as folder:
+        files = {"cv2/cv2.pyd": content}
+        return make_wheel(Path(folder, name), files, requires=["unasked"]).read_bytes()
 
 
 class Index(Site):
@@ -51,7 +48,8 @@ class Index(Site):
         for name in names:
             place = f"/files/{name.replace('+', '%2B')}"
             self.add(place, wheel(name))
-            self.add(f"{place}.metadata", metadata(name).encode())
+            told = metadata("sample-cu126", name.split("-")[1], "Requires-Dist: unasked")
+            self.add(f"{place}.metadata", told)
             more = f'#sha256={sha256(wheel(name))}" data-core-metadata="true' if is_modern else ""
             links += f'<a href="{place}{more}">{name}</a>\n'
         self.add(PAGE, f"<!DOCTYPE html><html>{links}</html>".encode(), kind="text/html", etag=None)

@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from collections import ChainMap
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -74,6 +75,7 @@ class Supply:
         self._update = update
         self._pins = {} if update else dict(read_lock(self._path))
         self._new: dict[str, Pin] = {}
+        self._known = ChainMap(self._new, self._pins)
         self._fetched: dict[str, Fetched] = {}
 
     def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
@@ -83,7 +85,7 @@ class Supply:
         is, this once. Raises FetchError, InputError for what is no wheel.
         """
         key = pin_key(source)
-        pin = self._pin(key) if pinned else None
+        pin = self._known.get(key) if pinned else None
         if pinned and key in self._fetched:
             fetched = self._fetched[key]
         elif isinstance(source, FileSource):
@@ -108,7 +110,7 @@ class Supply:
         """
         source = IndexSource(requirement=requirement, python=_ANY_PYTHON, platform=platform)
         key = pin_key(source)
-        pin = self._pin(key)
+        pin = self._known.get(key)
         memory = Memory(self.cache.root / "listings")
         members = memory.recall(pin.sha256, frozenset[str]) if pin else None
         if pin and members is not None:
@@ -158,9 +160,6 @@ class Supply:
     def forget(self) -> None:
         """Drop the pins since the last `keep`: a build that failed pins nothing."""
         self._new.clear()
-
-    def _pin(self, key: str) -> Pin | None:
-        return self._new.get(key) or self._pins.get(key)
 
     def _obtain(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file from the cache, where it is there now or after it was downloaded."""

@@ -15,7 +15,7 @@ import msgspec
 import platformdirs
 
 from repack.console import Progress
-from repack.errors import UsageError
+from repack.errors import OutputError, UsageError
 from repack.files import Memory, replace, sha256_of
 from repack.lock import Pin
 
@@ -43,19 +43,26 @@ class Cache:
         return cls(platformdirs.user_cache_path("repack", appauthor=False))
 
     def folder(self, name: str) -> Path:
-        """Return the folder `name` of the cache, made if need be."""
-        (self.root / name).mkdir(parents=True, exist_ok=True)
+        """Return the folder `name` of the cache, made if need be, and if it may be."""
+        # A build of a file that is here needs no cache; whoever writes there is told.
+        with contextlib.suppress(OSError):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
         return self.root / name
 
     @contextlib.contextmanager
     def lock(self, key: str, progress: Progress) -> Iterator[None]:
         """Keep every other process and thread from doing the same; waits for one that does."""
-        lock = filelock.FileLock(self.folder("locks") / f"{_digest(key)}.lock")
+        path = self.folder("locks") / f"{_digest(key)}.lock"
+        lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             with progress.task("Waiting for another repack that does the same", unit="steps"):
                 lock.acquire()
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror}"
+            hint = "let REPACK_CACHE name a folder that you may write to"
+            raise OutputError(reason, code="cache", file=path, hint=hint) from error
         try:
             yield
         finally:

@@ -152,10 +152,12 @@ def download(
     """
     # Within a body, other faults than a wrong certificate pass.
     patience = fresh = PATIENCE.new(other=None)
-    furthest = _size_of(part)
+    furthest = part.stat().st_size if part.is_file() else 0
     task.advance(furthest)
     while True:
-        size, mark, headers = _size_of(part), _read_mark(part), {}
+        part.touch()
+        _mark_of(part).touch()
+        size, mark, headers = part.stat().st_size, _mark_of(part).read_text("utf-8"), {}
         # Safe where a hash decides, or where the mark lets changed content come whole.
         if size and (mark or sha256):
             headers = {"Range": f"bytes={size}-", **({"If-Range": mark} if mark else {})}
@@ -177,8 +179,8 @@ def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
     headers, total = response.headers, read_total(response)
     if headers.get("Content-Encoding", "identity") != "identity":
         raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
-    size, place = _size_of(part), headers.get("Content-Range", "")
-    old, new = _read_mark(part), headers.get("ETag", "")
+    size, place = part.stat().st_size, headers.get("Content-Range", "")
+    old, new = _mark_of(part).read_text("utf-8"), headers.get("ETag", "")
     # A weak one (W/) promises nothing about bytes.
     new = new if new.startswith('"') else ""
     if response.status_code == requests.codes.ok:
@@ -193,23 +195,16 @@ def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
         raise urllib3.exceptions.ProtocolError(f"for the rest the server sends {place}")
     task.resize(total)
     if response.status_code != requests.codes.requested_range_not_satisfiable:
-        _append(response, part, task)
-    if total not in {None, _size_of(part)}:
-        raise urllib3.exceptions.ProtocolError(f"{_size_of(part)} of {total} bytes came")
-
-
-def _append(response: requests.Response, part: Path, task: Task) -> None:
-    """Append the body to the file, each byte as it comes.
-
-    Not by `iter_content`: that one drops what it has of a chunk when the connection breaks.
-    """
-    try:
+        # Not by `iter_content`: that drops what it has of a chunk when the connection breaks.
         with part.open("ab", buffering=0) as stream:
             while chunk := response.raw.read1(_CHUNK, decode_content=False):
-                stream.write(chunk)
+                try:
+                    stream.write(chunk)
+                except OSError as error:
+                    raise not_written(part, error) from error
                 task.advance(len(chunk))
-    except OSError as error:
-        raise not_written(part, error) from error
+    if total not in {None, part.stat().st_size}:
+        raise urllib3.exceptions.ProtocolError(f"{part.stat().st_size} of {total} bytes came")
 
 
 def read_total(response: requests.Response) -> int | None:
@@ -222,18 +217,11 @@ def read_total(response: requests.Response) -> int | None:
 
 def discard(part: Path, task: Task) -> None:
     """Forget what has come so far."""
-    task.advance(-_size_of(part))
+    if part.is_file():
+        task.advance(-part.stat().st_size)
     part.unlink(missing_ok=True)
     _mark_of(part).unlink(missing_ok=True)
 
 
-def _size_of(part: Path) -> int:
-    return part.stat().st_size if part.is_file() else 0
-
-
 def _mark_of(part: Path) -> Path:
     return part.with_suffix(".etag")
-
-
-def _read_mark(part: Path) -> str:
-    return _mark_of(part).read_text(encoding="utf-8") if _mark_of(part).is_file() else ""
