@@ -17,7 +17,6 @@ from repack.inspect import (
     analyse,
     build_facts,
     require_original_cv2,
-    require_windows,
 )
 from repack.inspect.findings import make_finding
 from repack.patching import patch_wheel
@@ -26,7 +25,6 @@ from repack.record import FAILED, NOT_RUN, BuildRecord, Outcome, Seen, WheelReco
 from repack.sample import provide_sample
 from repack.smoke import Trial, try_wheels
 from repack.smoke.trial import find_missing
-from repack.wheel.names import parse_filename
 from repack.wheel.reader import read_member
 from repack.wheel.writer import Written
 
@@ -56,7 +54,6 @@ def build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult:
     # A ZIP archive makes of it the first day that it can name.
     timestamp = source_date_epoch() or 0
     path, url, sha256 = fetch_source(config, supply)
-    require_windows(parse_filename(path))
     analysis = inspect_source(path, sha256, config, supply)
     require_original_cv2(analysis)
     supplement = vendor.make_supplement(config, analysis, supply, url=url, timestamp=timestamp)

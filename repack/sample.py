@@ -13,9 +13,8 @@ from repack import __version__
 from repack.config import IndexSource, SampleSource
 from repack.errors import InputError, ToolError
 from repack.fetch import Supply
-from repack.inspect import require_windows
 from repack.pythons.assembly import make_once
-from repack.wheel.names import local_version, parse_filename, rename_wheel
+from repack.wheel.names import local_version, rename_wheel
 from repack.wheel.reader import Wheel, read_member, read_wheel
 from repack.wheel.writer import rewrite_members, splice
 
@@ -60,7 +59,6 @@ def make_sample(
     other DLLs, each with its symbols. The same base gives the same bytes. Raises InputError for
     another base, ToolError where lief is missing.
     """
-    require_windows(parse_filename(base))
     wheel = read_wheel(base)
     if _MODULE not in wheel.names or "abi3" not in wheel.filename.tag:
         raise InputError(

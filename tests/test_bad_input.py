@@ -115,7 +115,7 @@ BAD: dict[str, Case] = {
 }
 #: The same by a file's name, where that is what is wrong with it.
 BAD_FILES: dict[str, Case] = {
-    LINUX: (FOREIGN, "not-windows", "it is for manylinux_2_28_x86_64, not for Windows", ""),
+    LINUX: (FOREIGN, "no-cv2", "as OpenCV for Windows has; it is for manylinux_2_28_x86_64", ""),
     "numpy-2.1.0-cp312-cp312-win_amd64.whl": (NO_CV2, "no-cv2", "no cv2*.pyd in it", ""),
     SDIST: (bytes_of(b"\x1f\x8b" + bytes(99)), "filename", "wheel", ""),
     "download.whl": (bytes_of(b"PK"), "filename", "not the file name of a wheel", ""),

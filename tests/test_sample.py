@@ -83,7 +83,6 @@ def test_the_same_base_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "for Linux": ({"tag": "cp37-abi3-manylinux_2_28_x86_64"}, "not-windows"),
     "for one Python": ({"tag": "cp39-cp39-win_amd64"}, "no-abi3"),
     "module of one Python": ({"pyd": "cv2/cv2.cp39-win_amd64.pyd"}, "no-abi3"),
     "config without the list": ({"config": b"import os\n"}, "unknown-config"),

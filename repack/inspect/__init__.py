@@ -204,27 +204,16 @@ def _find_cuda(
 # What is refused
 
 
-def require_windows(name: WheelName) -> None:
-    """Raise InputError "not-windows" for a wheel that no Windows Python would install."""
-    platforms = sorted({tag.platform for tag in name.tags})
-    if not any(platform.startswith("win") for platform in platforms):
-        raise InputError(
-            f"it is for {', '.join(platforms)}, not for Windows",
-            code="not-windows",
-            file=str(name),
-            hint="take the file that ends in win_amd64.whl",
-        )
-
-
 def require_original_cv2(analysis: Analysis) -> None:
-    """Raise InputError for a wheel without a module cv2 of OpenCV's, "no-cv2", or "repacked"."""
+    """Raise InputError for a wheel without a cv2 for Windows, "no-cv2", or of ours, "repacked"."""
     wheel = analysis.wheel
     if not any(map(_CV2.fullmatch, analysis.native)):
+        platforms = ", ".join(sorted({tag.platform for tag in wheel.filename.tags}))
         raise InputError(
-            "there is no cv2*.pyd in it, so it is no OpenCV for Python",
+            f"there is no cv2*.pyd in it, as OpenCV for Windows has; it is for {platforms}",
             code="no-cv2",
             file=wheel.path,
-            hint="take a wheel of opencv-python or opencv-contrib-python",
+            hint="take a wheel of opencv-python or opencv-contrib-python for win_amd64",
         )
     if BUILD_MODULE in wheel.names:
         facts = read_build(read_member(wheel.archive, BUILD_MODULE))

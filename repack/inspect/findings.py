@@ -1,10 +1,10 @@
 """What should be said of a wheel: a stable code, the member, a sentence, and what to do."""
 
 import re
+import textwrap
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
 
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
@@ -21,13 +21,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     Path(__file__).with_name("findings.toml").read_text("utf-8")
 )
 _MACHINES = {"win_amd64": "x86-64", "win32": "x86", "win_arm64": "arm64"}
-_OWN_PYTHON = re.compile(r"cp3\d+-(?!abi3).*")
 _TERMS = re.compile(r".*\.dist-info/.*(licen[cs]e|eula|notice)[^/]*", re.IGNORECASE)
-#: So many files are named to a person; an archive's listing has them all.
-_SHOWN = 4
-
-#: Code, member ("" for the wheel), and the words that stand in the text.
-Row: TypeAlias = tuple[Any, ...]
 
 
 def find_findings(analysis: Analysis, pythons: Collection[str] = ()) -> tuple[Finding, ...]:
@@ -35,14 +29,13 @@ def find_findings(analysis: Analysis, pythons: Collection[str] = ()) -> tuple[Fi
 
     `pythons` are those that it is to serve.
     """
-    rows = [
+    findings = [
         *_check_cuda(analysis),
         *_check_texts(analysis),
         *_check_tag(analysis),
         *_check_numpy(analysis, pythons),
         *_check_carried(analysis),
     ]
-    findings = [make_finding(*row) for row in rows]
     return tuple(sorted(findings, key=lambda finding: (finding.code, finding.member)))
 
 
@@ -52,73 +45,73 @@ def make_finding(code: str, member: str, *words: object) -> Finding:
     return Finding(code=code, member=member, message=text["says"].format(*words), hint=text["hint"])
 
 
-def _check_cuda(analysis: Analysis) -> Iterator[Row]:
+def _check_cuda(analysis: Analysis) -> Iterator[Finding]:
     claims = analysis.claims
     if analysis.native and not any(need.dll.is_nvidia for need in analysis.needs):
-        yield "not-cuda", "", f", though {', '.join(map(str, claims))}" if claims else ""
+        though = f", though {', '.join(map(str, claims))}" if claims else ""
+        yield make_finding("not-cuda", "", though)
     dlls = [need.dll for need in analysis.needs if need.dll.is_cuda and need.dll.majors]
     majors = possible_majors(dlls)
     if majors == frozenset():
         names = [f"{dll.name} (CUDA {', '.join(map(str, sorted(dll.majors)[:3]))})" for dll in dlls]
-        yield "cuda-majors-mixed", "", ", ".join(names)
+        yield make_finding("cuda-majors-mixed", "", ", ".join(names))
     for claim in claims:
         if majors and claim.major not in majors:
-            yield "cuda-version-contradicted", "", claim, " or ".join(map(str, sorted(majors)))
+            right = " or ".join(map(str, sorted(majors)))
+            yield make_finding("cuda-version-contradicted", "", claim, right)
     for need in analysis.needs:
         if need.dll.kind is Kind.UNKNOWN and need.in_wheel is None:
             how = " (by delay-load)" if need.delayed else ""
-            yield "unknown-dll", need.needed_by[0], need.dll.name + how
+            yield make_finding("unknown-dll", need.needed_by[0], need.dll.name + how)
 
 
-def _check_texts(analysis: Analysis) -> Iterator[Row]:
+def _check_texts(analysis: Analysis) -> Iterator[Finding]:
     wheel = analysis.wheel
     if wheel.root_is_purelib and analysis.images:
-        yield "purelib-mismatch", f"{wheel.dist_info}/WHEEL", len(analysis.images)
+        yield make_finding("purelib-mismatch", f"{wheel.dist_info}/WHEEL", len(analysis.images))
     for member in startup_hooks(wheel.names):
-        yield "startup-hook", member
+        yield make_finding("startup-hook", member)
     for member, content in analysis.configs.items():
         try:
             directories = machine_directories(content)
         except PatchError as error:
-            yield "config-broken", member, error.what
+            yield make_finding("config-broken", member, error.what)
             continue
         if directories:
-            yield "build-machine-path", member, ", ".join(directories)
+            yield make_finding("build-machine-path", member, ", ".join(directories))
 
 
-def _check_tag(analysis: Analysis) -> Iterator[Row]:
+def _check_tag(analysis: Analysis) -> Iterator[Finding]:
     name = analysis.wheel.filename
     machines = {_MACHINES.get(tag.platform) for tag in name.tags}
     pythons = frozenset.intersection(*map(python_dlls, name.tags))
     for need in analysis.needs:
         if need.dll.kind is Kind.PYTHON and need.dll.key not in pythons:
-            yield "tag-mismatch", need.needed_by[0], f"it imports {need.dll.name}", name.tag
+            what = f"it imports {need.dll.name}"
+            yield make_finding("tag-mismatch", need.needed_by[0], what, name.tag)
     needed = {*analysis.native, *(need.in_wheel for need in analysis.needs)}
     for member, image in analysis.images.items():
         if member in needed and image.machine not in machines:
-            yield "tag-mismatch", member, f"it is for {image.machine}", name.tag
+            yield make_finding("tag-mismatch", member, f"it is for {image.machine}", name.tag)
 
 
-def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Row]:
+def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Finding]:
     wheel, abi = analysis.wheel, analysis.numpy
     if abi is None or wheel.filename.name == "numpy":
         return
     member = f"{wheel.dist_info}/METADATA"
     if not any(map(is_numpy, wheel.requires)):
-        yield "numpy-missing", member, abi, analysis.requires[-1]
+        yield make_finding("numpy-missing", member, abi, analysis.requires[-1])
         return
     for line, lifted in zip(wheel.requires, analysis.requires, strict=False):
         if line != lifted:
-            yield "numpy-bound-lifted", member, line, lifted
-    # A wheel for one Python alone is asked about for that one.
-    own = {tag.interpreter for tag in wheel.filename.tags if _OWN_PYTHON.fullmatch(str(tag))}
-    asked = [f"3.{interpreter[3:]}" for interpreter in sorted(own)] or pythons
-    wrong = [python for python in asked if abi == "1" and lets_in_numpy_2(wheel.requires, python)]
+            yield make_finding("numpy-bound-lifted", member, line, lifted)
+    wrong = [python for python in pythons if abi == "1" and lets_in_numpy_2(wheel.requires, python)]
     if wrong:
-        yield "numpy-contradicted", member, ", ".join(wrong)
+        yield make_finding("numpy-contradicted", member, ", ".join(wrong))
 
 
-def _check_carried(analysis: Analysis) -> Iterator[Row]:
+def _check_carried(analysis: Analysis) -> Iterator[Finding]:
     """Yield what is superfluous, not licensed or missing among the DLLs that the wheel carries."""
     wheel = analysis.wheel
     named = {
@@ -128,7 +121,7 @@ def _check_carried(analysis: Analysis) -> Iterator[Row]:
     }
     driver = [member for member, dll in named.items() if dll.family == "driver"]
     if driver:
-        yield "vendored-driver", driver[0], _join(driver)
+        yield make_finding("vendored-driver", driver[0], _join(driver))
     carried = {member: dll for member, dll in named.items() if dll.is_cuda}
     if not carried:
         return
@@ -136,21 +129,20 @@ def _check_carried(analysis: Analysis) -> Iterator[Row]:
     idle = [member for member in carried if member not in used]
     if idle:
         weight = sum(wheel.archive.members[member].compressed_size for member in idle) / 1e6
-        yield "vendored-superfluous", idle[0], _join(idle), weight
+        yield make_finding("vendored-superfluous", idle[0], _join(idle), weight)
     unlisted = [member for member, dll in carried.items() if not may_be_shipped(dll)]
     if unlisted:
-        yield "vendored-unlisted", unlisted[0], _join(unlisted)
+        yield make_finding("vendored-unlisted", unlisted[0], _join(unlisted))
     terms = [name for name in wheel.names if _TERMS.fullmatch(name)]
     if not any(b"NVIDIA" in read_member(wheel.archive, name) for name in terms):
-        yield "vendored-without-licence", min(carried), _join(list(carried))
+        yield make_finding("vendored-without-licence", min(carried), _join(carried))
     keys = {dll.key for dll in carried.values()}
     for member, dll in carried.items():
         if missing := missing_parts(dll, keys):
-            yield "vendored-incomplete", member, dll.name, _join(missing)
+            yield make_finding("vendored-incomplete", member, dll.name, _join(missing))
 
 
-def _join(members: Sequence[str]) -> str:
+def _join(members: Iterable[str]) -> str:
     """Return the names of files, of very many the first few."""
-    names = [PurePosixPath(member).name for member in members]
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    names = ", ".join(PurePosixPath(member).name for member in members)
+    return textwrap.shorten(names, 100, placeholder=" ...")

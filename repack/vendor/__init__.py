@@ -1,7 +1,7 @@
 """What a mode adds to a wheel: NVIDIA's wheels as requirements, its DLLs, stand-ins."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TypeAlias
@@ -147,32 +147,67 @@ def carry_dlls(
     """
     wheel = analysis.wheel
     chosen, complete, suppliers = select_dlls(analysis, config, supply)
-    used = list({choice.supplier.origin: choice.supplier for choice in chosen.values()}.values())
+    used = {choice.supplier.origin: choice.supplier for choice in chosen.values()}
     findings = (
         *_check_choices(config, complete, chosen.values()),
-        *_check_suppliers(suppliers, used),
+        *_check_suppliers(suppliers, used.values()),
     )
     if not chosen:
-        return Supplement(findings=(make_finding("nothing-to-vendor", ""), *findings))
+        return Supplement(findings=findings)
     dlls = [choice.supplier.carry(choice.place, member) for member, choice in chosen.items()]
     if config.vendor.engine == "delvewheel":
         repair(analysis, complete, dlls, supply.cache.folder("repaired"))
-    cargo = tuple(
-        _describe_cargo(dll, choice.dll.family, choice.supplier.origin)
+    parts = [
+        (choice, _describe_cargo(dll, choice.dll.family, choice.supplier.origin))
         for dll, choice in zip(dlls, chosen.values(), strict=True)
-    )
+    ]
     label = "vendored.stub" if config.build.driver_stub else "vendored"
     version = emitted_version(config.build, analysis, label)
-    sbom = make_sbom(wheel, version, url, zip(chosen.values(), cargo, strict=True), timestamp)
-    licences = _carry_licences(f"{wheel.dist_info}/licenses", used)
+    sbom = make_sbom(wheel, version, url, parts, timestamp)
+    licences = [
+        supplier.carry(place, f"{wheel.dist_info}/licenses/{supplier.label}/{PurePath(place).name}")
+        for supplier in used.values()
+        for place in supplier.licences
+    ]
     return Supplement(
         label="vendored",
         carried=(*dlls, *licences, _carry_new(f"{wheel.dist_info}/sboms/{FILENAME}", sbom)),
-        cargo=cargo,
+        cargo=tuple(cargo for _, cargo in parts),
         licence=_LICENCE,
         left=complete.toolkit_needs,
         findings=findings,
     )
+
+
+def _check_choices(
+    config: Config, complete: Analysis, chosen: Collection[Choice]
+) -> Iterator[Finding]:
+    if not chosen:
+        yield make_finding("nothing-to-vendor", "")
+    if f"{complete.wheel.dist_info}/DELVEWHEEL" in complete.wheel.names:
+        yield make_finding("already-vendored", "")
+    for need in complete.toolkit_needs:
+        name = need.dll.name
+        if is_asked_for(need.dll, config) and not may_carry(need.dll, config):
+            yield make_finding("not-listed", name, name, need.needed_by[0])
+    keys = {choice.dll.key for choice in chosen}
+    for choice in chosen:
+        name = choice.dll.name
+        if not may_be_shipped(choice.dll):
+            yield make_finding("unlisted-shipped", name, name)
+        if missing := missing_parts(choice.dll, keys):
+            yield make_finding("vendored-incomplete", name, name, ", ".join(missing))
+
+
+def _check_suppliers(
+    suppliers: Iterable[Supplier], used: Collection[Supplier]
+) -> Iterator[Finding]:
+    for supplier in suppliers:
+        for name in (PurePath(place).name for place in supplier.images):
+            if classify(name).kind is Kind.DRIVER:
+                yield make_finding("driver-not-shipped", name, name, supplier.origin)
+        if supplier in used and not supplier.licences:
+            yield make_finding("licence-missing", "", supplier.origin)
 
 
 def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
@@ -220,37 +255,3 @@ def _describe_cargo(dll: Carried, family: str, origin: str) -> Cargo:
         packed=packed,
         sha256=dll.row.hex,
     )
-
-
-def _carry_licences(folder: str, suppliers: Sequence[Supplier]) -> Iterator[Carried]:
-    for number, supplier in enumerate(suppliers, start=1):
-        name = supplier.origin.replace(" ", "-") if supplier.wheel else f"nvidia-{number}"
-        for place in supplier.licences:
-            yield supplier.carry(place, f"{folder}/{name}/{PurePath(place).name}")
-
-
-def _check_choices(
-    config: Config, complete: Analysis, chosen: Collection[Choice]
-) -> Iterator[Finding]:
-    if f"{complete.wheel.dist_info}/DELVEWHEEL" in complete.wheel.names:
-        yield make_finding("already-vendored", "")
-    for need in complete.toolkit_needs:
-        name = need.dll.name
-        if is_asked_for(need.dll, config) and not may_carry(need.dll, config):
-            yield make_finding("not-listed", name, name, need.needed_by[0])
-    keys = {choice.dll.key for choice in chosen}
-    for choice in chosen:
-        name = choice.dll.name
-        if not may_be_shipped(choice.dll):
-            yield make_finding("unlisted-shipped", name, name)
-        if missing := missing_parts(choice.dll, keys):
-            yield make_finding("vendored-incomplete", name, name, ", ".join(missing))
-
-
-def _check_suppliers(suppliers: Sequence[Supplier], used: Sequence[Supplier]) -> Iterator[Finding]:
-    for supplier in suppliers:
-        for name in (PurePath(place).name for place in supplier.images):
-            if classify(name).kind is Kind.DRIVER:
-                yield make_finding("driver-not-shipped", name, name, supplier.origin)
-        if supplier in used and not supplier.licences:
-            yield make_finding("licence-missing", "", supplier.origin)

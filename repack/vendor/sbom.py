@@ -28,7 +28,20 @@ def make_sbom(
     `timestamp` is in seconds since 1970. The same parts give the same bytes.
     """
     name = source.filename.name
+    components = []
+    for choice, cargo in parts:
+        # A DLL out of a directory has no version that is known.
+        supplier = choice.supplier
+        components.append(
+            _describe_file(cargo.member, choice.dll.name, cargo.sha256)
+            | (_describe_wheel(supplier.wheel, supplier.url) if supplier.wheel else {})
+            | {
+                "supplier": {"name": "NVIDIA Corporation"},
+                "licenses": [{"license": {"name": _LICENCES[choice.dll.kind]}}],
+            }
+        )
     ancestor = _describe_file("source", name, source.sha256) | _describe_wheel(source, url)
+    tool = {"type": "application", "name": "repack", "version": __version__}
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -36,9 +49,7 @@ def make_sbom(
         "version": 1,
         "metadata": {
             "timestamp": dt.datetime.fromtimestamp(timestamp, tz=dt.UTC).isoformat(),
-            "tools": {
-                "components": [{"type": "application", "name": "repack", "version": __version__}]
-            },
+            "tools": {"components": [tool]},
             "component": {
                 "type": "library",
                 "bom-ref": "product",
@@ -48,20 +59,9 @@ def make_sbom(
                 "pedigree": {"ancestors": [ancestor]},
             },
         },
-        "components": [_describe_dll(choice, cargo) for choice, cargo in parts],
+        "components": components,
     }
     return json.dumps(document, indent=2).encode() + b"\n"
-
-
-def _describe_dll(choice: Choice, cargo: Cargo) -> dict[str, Any]:
-    """Return a DLL; one out of a directory has no version that is known."""
-    component = _describe_file(cargo.member, choice.dll.name, cargo.sha256) | {
-        "supplier": {"name": "NVIDIA Corporation"},
-        "licenses": [{"license": {"name": _LICENCES[choice.dll.kind]}}],
-    }
-    if choice.supplier.wheel:
-        component |= _describe_wheel(choice.supplier.wheel, choice.supplier.url)
-    return component
 
 
 def _describe_file(reference: str, name: str, sha256: str) -> dict[str, Any]:
@@ -71,15 +71,11 @@ def _describe_file(reference: str, name: str, sha256: str) -> dict[str, Any]:
 
 def _describe_wheel(wheel: Wheel, url: str) -> dict[str, Any]:
     """Return version and addresses of a wheel; `url` has lost its query when it was fetched."""
-    name, version = wheel.filename.name, str(wheel.filename.version)
-    reference = {
-        "type": "distribution",
-        "url": url,
-        "hashes": [{"alg": "SHA-256", "content": wheel.sha256}],
-    }
-    package = f"pkg:pypi/{name}@{quote(version, safe='')}"
+    hashes = [{"alg": "SHA-256", "content": wheel.sha256}]
+    version = str(wheel.filename.version)
+    package = f"pkg:pypi/{wheel.filename.name}@{quote(version, safe='')}"
     return {
         "version": version,
         "purl": f"{package}?file_name={quote(wheel.path.name, safe='')}",
-        "externalReferences": [reference],
+        "externalReferences": [{"type": "distribution", "url": url, "hashes": hashes}],
     }

@@ -32,11 +32,12 @@ _LEVELS = 3
 class Supplier:
     """A directory of DLLs, or a wheel of NVIDIA's that came from `url`.
 
-    `origin` is what a person knows it by; `images` are its DLLs and `licences` its licence texts,
-    by path, or by member of the wheel.
+    `origin` is what a person knows it by, `label` what its folder of licences is called; `images`
+    are its DLLs and `licences` its licence texts, by path, or by member of the wheel.
     """
 
     origin: str
+    label: str
     images: Mapping[str, Image]
     licences: tuple[str, ...]
     wheel: Wheel | None = None
@@ -72,7 +73,10 @@ def select_dlls(
     """
     settings = config.vendor
     platform = min(tag.platform for tag in analysis.wheel.filename.tags)
-    suppliers = [_read_directory(folder) for folder in settings.dll_dirs]
+    suppliers = [
+        _read_directory(folder, f"nvidia-{number}")
+        for number, folder in enumerate(settings.dll_dirs, start=1)
+    ]
     requirements = [] if settings.dlls == "auto" else [*settings.dlls]
     fetched: set[str] = set()
     while True:
@@ -104,7 +108,7 @@ def may_carry(dll: Dll, config: Config) -> bool:
     return allowed and dll.is_cuda and is_asked_for(dll, config)
 
 
-def _read_directory(folder: Path) -> Supplier:
+def _read_directory(folder: Path, label: str) -> Supplier:
     """Return NVIDIA's DLLs in a directory; raises InputError where it is none."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".dll")
@@ -122,7 +126,9 @@ def _read_directory(folder: Path) -> Supplier:
         _find_licences(str(path) for path in place.glob("*") if path.is_file())
         for place in (folder, *folder.parents)[:_LEVELS]
     )
-    return Supplier(origin=str(folder), images=images, licences=next(filter(None, around), ()))
+    return Supplier(
+        origin=str(folder), label=label, images=images, licences=next(filter(None, around), ())
+    )
 
 
 def _fetch_wheel(requirement: str, platform: str, supply: Supply) -> Supplier:
@@ -135,6 +141,7 @@ def _fetch_wheel(requirement: str, platform: str, supply: Supply) -> Supplier:
     wheel = analysis.wheel
     return Supplier(
         origin=f"{wheel.filename.name} {wheel.filename.version}",
+        label=f"{wheel.filename.name}-{wheel.filename.version}",
         images=analysis.images,
         licences=_find_licences(name for name in wheel.names if ".dist-info/" in name),
         wheel=wheel,
