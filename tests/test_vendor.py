@@ -226,7 +226,6 @@ NOWHERE = {**NEEDS, "cufft64_11.dll": ["cufftPlan1d"]}
 TOO_NEW = {**NEEDS, "nppif64_12.dll": ["nppiFilter_8u_C1R", "nppiNewer"]}
 #: What is needed, the options, and a part of the line that says why not.
 IMPOSSIBLE = {
-    "a DLL is nowhere": (NOWHERE, option("vendor.dlls", []), "cufft64_11.dll, which cv2/cv2.pyd "),
     "a DLL is for another processor": (
         SPARSE,
         (*option("vendor.dlls", []), *JITLINK),

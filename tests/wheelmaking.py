@@ -296,6 +296,7 @@ def make_analysis(  # noqa: PLR0913 - a wheel's parts
     name: str = "opencv_contrib_python",
     version: str = "4.13.0.90",
     tag: str = "cp37-abi3",
+    platform: str = "win_amd64",
     lines: Sequence[str] = ("Requires-Dist: numpy",),
 ) -> Analysis:
     """Return what is known of a wheel in opencv-python's layout; `lines` stand in METADATA."""
@@ -305,5 +306,5 @@ def make_analysis(  # noqa: PLR0913 - a wheel's parts
         f"{name}-{version}.dist-info/METADATA": metadata(name.replace("_", "-"), version, *lines),
         **(files or {}),
     }
-    wheel = make_wheel(folder / f"{name}-{version}-{tag}-win_amd64.whl", members)
+    wheel = make_wheel(folder / f"{name}-{version}-{tag}-{platform}.whl", members)
     return analyse(wheel, allow_startup_hook=True)
