@@ -180,7 +180,7 @@ def test_dry_run_tells_the_plan(repack: Repack, source: Path) -> None:
 def test_the_table_of_a_build_has_a_line_for_each_python_and_each_reason_once(
     repack: Repack, source: Path
 ) -> None:
-    pythons = ("--python", "3.12,3.13,3.14t")
+    pythons = ("--python", "3.12", "3.13,3.14t")
     ran = repack("build", "--no-smoke", "-q", "--source", source, *pythons)
     title, headings, *rows = ran.out.splitlines()
     assert title == f"{NAME} -> {repack.folder / 'dist'}"
@@ -189,6 +189,7 @@ def test_the_table_of_a_build_has_a_line_for_each_python_and_each_reason_once(
     assert rows[0].count("not run ") == 2
     assert rows[3] == "not run on 3.12, 3.13: the smoke test is switched off"
     assert rows[4].startswith("no wheel for 3.14t: its binary imports python3.dll")
+    assert rows[-1].startswith("next: `repack report` makes a page of it, `repack publish`")
     again = repack("build", "--no-smoke", "-q", "--source", source, *pythons).out
     assert again.splitlines()[2].endswith("-cp312-cp312-win_amd64.whl (unchanged)")
 

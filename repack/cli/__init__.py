@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -231,6 +232,20 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _join_pythons(words: Sequence[str]) -> list[str]:
+    """Return the words with "--python 3.12 3.13 x.whl" as "--python 3.12,3.13 x.whl".
+
+    `nargs="+"` would take the wheel for a Python.
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined[-2:-1] == ["--python"] and re.match(r"3\.\d+t?(,|\Z)", word):
+            joined[-1] += f",{word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def _add_options(
     parser: argparse._ActionsContainer, options: Iterable[_Option | list[_Option]]
 ) -> None:
@@ -253,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stderr = sys.stderr or io.StringIO()
     # Answers a shell that asks how its line goes on, and ends; otherwise it does nothing.
     autocomplete(parser, always_complete_options=False)
-    options = parser.parse_args(argv)
+    options = parser.parse_args(_join_pythons(sys.argv[1:] if argv is None else argv))
     console = Console(sys.stderr)
     verbosity = options.verbose - options.quiet
     log_to(console, verbosity)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -21,6 +22,7 @@ from repack.console import Progress
 from repack.errors import RepackError, UsageError, system_fault
 from repack.fetch import Supply
 from repack.plan import format_megabytes
+from repack.process import format_command
 from repack.record import FAILED
 from repack.report import list_pythons, list_reasons
 from repack.wheel.writer import Added
@@ -59,11 +61,20 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
     results = [outcome for outcome in outcomes if isinstance(outcome, BuildResult)]
     rows = [{"name": name, **_describe(it)} for name, it in zip(names, outcomes, strict=True)]
     show = _list_plan if options.dry_run else _list_trials
+    parts = [part for result in results for part in show(result)]
     return Answer(
         {"builds": rows} if names[0] else rows[0],
-        [part for result in results for part in show(result)],
+        [*parts, *([] if options.dry_run or not results else [_name_next_step(configs[0])])],
         failed=len(results) < len(configs) or any(result.failed for result in results),
     )
+
+
+def _name_next_step(config: Config) -> str:
+    """Return what is done after a build, as it can be typed here."""
+    out = config.build.out.parent if config.build.name else config.build.out
+    is_default = out == Path("dist").absolute()
+    dist = "" if is_default else f" {format_command([str(out)])}"
+    return f"next: `repack report{dist}` makes a page of it, `repack publish{dist}` hands it on"
 
 
 def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult | RepackError:
