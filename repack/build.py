@@ -161,16 +161,12 @@ def record_wheels(
     plan: Plan, wheels: Sequence[Written], outcomes: Mapping[Trial, Outcome], out: Path
 ) -> BuildRecord:
     """Return the record of the build, whose wheels now stand in `out`, or in its failed/."""
-    # How long it took is different each time; the same build leaves the same record.
-    timeless = {
-        trial: msgspec.structs.replace(outcome, seconds=0.0) for trial, outcome in outcomes.items()
-    }
-    before = {trial.python: outcome for trial, outcome in timeless.items() if trial.untouched}
+    before = {trial.python: outcome for trial, outcome in outcomes.items() if trial.untouched}
     records = []
     for planned, wheel in zip(plan.wheels, wheels, strict=True):
         after = {
             trial.python: outcome
-            for trial, outcome in timeless.items()
+            for trial, outcome in outcomes.items()
             if trial.wheel == wheel.path
         }
         failures = [

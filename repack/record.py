@@ -31,9 +31,9 @@ class Outcome(_Model, frozen=True):
 
     `reason` says why it failed or was not run; `version` is cv2's own, "" where it did not come so
     far; `devices` is how many GPUs it found, or what it said instead; `driver` is "stand-in" where
-    stand-ins took the place of the NVIDIA driver's DLLs; `seconds` is how long it took, 0 where an
-    earlier run saw it; `log` is all that was printed; `repeatable` is False for what another run
-    may see otherwise: a hang; `beside` are the wheels that it was tried with, NumPy among them.
+    stand-ins took the place of the NVIDIA driver's DLLs; `log` is all that was printed;
+    `repeatable` is False for what another run may see otherwise: a hang; `beside` are the wheels
+    that it was tried with, NumPy among them.
     """
 
     status: Annotated[str, msgspec.Meta(pattern=r"^(passed|failed|not-run)\Z")]
@@ -41,7 +41,6 @@ class Outcome(_Model, frozen=True):
     version: str = ""
     devices: str = ""
     driver: str = ""
-    seconds: float = 0.0
     log: str = ""
     repeatable: bool = True
     beside: tuple[Beside, ...] = ()

@@ -19,9 +19,9 @@ from repack.pythons import Interpreter
 from repack.record import FAILED, PASSED, Outcome
 from repack.smoke.trial import Outfit
 
-WORKS = Outcome(status=PASSED, version="4.13.0", seconds=1.25, log="imported\n")
+WORKS = Outcome(status=PASSED, version="4.13.0", log="imported\n")
 NO_DLL = "ImportError: DLL load failed while importing cv2"
-FAILS = Outcome(status=FAILED, reason=NO_DLL, seconds=0.5, log=f"Traceback ...\n{NO_DLL}\n")
+FAILS = Outcome(status=FAILED, reason=NO_DLL, log=f"Traceback ...\n{NO_DLL}\n")
 HANGS = Outcome(status=FAILED, reason="hung", repeatable=False)
 WHEEL = "opencv_contrib_python-4.13.0.90+cu12.patched-cp3{0}-cp3{0}-win_amd64.whl"
 

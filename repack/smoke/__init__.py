@@ -23,7 +23,7 @@ from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome
 from repack.smoke.trial import Outfit, fetch_requirements, make_machine, run_smoke
 
 # Raise it when wheels are tried in another way.
-_FORMAT = 6
+_FORMAT = 7
 #: Seconds between two looks whether we are to stop.
 _TICK = 0.1
 
@@ -106,9 +106,7 @@ def _recall_or_run(
     keys = {trial: _key_of(trial, outfit) for trial, outfit in jobs.items()}
     parse = partial(msgspec.convert, type=Outcome)
     outcomes = {
-        trial: msgspec.structs.replace(outcome, seconds=0.0)
-        for trial, key in keys.items()
-        if (outcome := memory.recall(key, parse))
+        trial: outcome for trial, key in keys.items() if (outcome := memory.recall(key, parse))
     }
     pending = {trial: outfit for trial, outfit in jobs.items() if trial not in outcomes}
     new = _run_all(pending, timeout, supply) if pending else {}

@@ -162,18 +162,17 @@ def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
     """
 
     def fill(folder: Path) -> None:
-        (folder / "bin").mkdir()
         with (
             zipfile.ZipFile(wheel.path) as archive,
             progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
         ):
             for name in archive.namelist():
                 if name.lower().endswith(".dll"):
-                    target = folder / "bin" / PurePosixPath(name).name
+                    target = folder / PurePosixPath(name).name
                     with archive.open(name) as member, target.open("wb") as file:
                         shutil.copyfileobj(member, file, 1 << 20)
 
-    return make_once(cache.root / "toolkits" / wheel.sha256, fill, cache, progress) / "bin"
+    return make_once(cache.root / "dlls" / wheel.sha256, fill, cache, progress)
 
 
 # What is done and seen
@@ -264,14 +263,13 @@ def judge(runs: Sequence[Finished], timeout: float) -> Outcome:
         facts |= own
         faults += filter(None, [find_fault(run, own, timeout)])
         # The job in the last argument names folders long gone.
-        end = f"[exit code {run.returncode}, {run.seconds:.1f} s]"
-        logs.append(f"$ {' '.join(run.args[:-1])}\n{run.output.strip()}\n{end}\n")
+        command, output = " ".join(run.args[:-1]), run.output.strip()
+        logs.append(f"$ {command}\n{output}\n[exit code {run.returncode}]\n")
     return Outcome(
         status=FAILED if faults else PASSED,
         reason=faults[0] if faults else "",
         version=facts.get("opencv", ""),
         devices=facts.get("devices", ""),
-        seconds=sum(run.seconds for run in runs),
         log="\n".join(logs),
         repeatable=not any(run.timed_out for run in runs),
     )

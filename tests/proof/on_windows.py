@@ -176,7 +176,7 @@ def prove_on_windows(name: str, folder: Path, progress: Progress) -> Story:
 
 
 def _take_step(step: Step, desk: Desk, folder: Path, url: str) -> Finished:
-    dlls = ";".join(str(windows_path(place)) for place in desk.cache.glob("toolkits/*/bin"))
+    dlls = ";".join(str(windows_path(place)) for place in desk.cache.glob("dlls/*"))
     sample = next(map(windows_path, desk.cache.glob("samples/*/*.whl")), "")
     values = {"folder": windows_path(folder), "url": url, "dlls": dlls, "sample": sample}
     first, *words = (word.format_map(values) for word in step.words)
