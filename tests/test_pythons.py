@@ -42,34 +42,39 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def answer(name: str = "cpython", system: str = "win-amd64", *, threaded: bool = False) -> str:
-    """Return the line in which a Python says what it is."""
-    facts = {"version": "3.14.2", "implementation": name, "platform": system}
-    return f"@repack {json.dumps({**facts, 'threaded': threaded})}"
-
-
-ANSWERS = {
-    "32 bit, and noise": (
-        f"warning: x\n{answer(system='win32')}\n0024:err:x\n",
-        ("3.14", "3.14.2", "x86"),
-    ),
-    "free-threaded": (answer(threaded=True), ("3.14t", "3.14.2", "x86-64")),
-    "PyPy": (answer("pypy"), "pypy win-amd64"),
-    "no Python at all": ("Bad EXE\nformat", "format"),
+CPYTHON = {
+    "version": "3.14.2",
+    "implementation": "cpython",
+    "platform": "win-amd64",
+    "threaded": False,
+}
+#: What a Python says that is not as in CPYTHON, and what it is then.
+KINDS = {
+    "32 bit": ({"platform": "win32"}, ("3.14", "3.14.2", "x86")),
+    "free-threaded": ({"threaded": True}, ("3.14t", "3.14.2", "x86-64")),
+    "PyPy": ({"implementation": "pypy"}, "is no CPython for Windows: pypy win-amd64"),
 }
 
 
 @posix_only
-@pytest.mark.parametrize(("output", "known"), ANSWERS.values(), ids=ANSWERS)
-def test_pythons_say_their_kind(output: str, known: object, tmp_path: Path) -> None:
-    text = f"PATH={os.defpath}\ncat <<'EOF'\n{output}\nEOF"
-    python = Interpreter(python=script(tmp_path / "python.exe", text), origin="given")
-    if isinstance(known, str):
-        with pytest.raises(InputError, match=f"is no CPython for Windows: {known} "):
+@pytest.mark.parametrize(("facts", "kind"), KINDS.values(), ids=KINDS)
+def test_pythons_say_their_kind(facts: dict[str, str], kind: object, tmp_path: Path) -> None:
+    answer = f"warning: x\n@repack {json.dumps({**CPYTHON, **facts})}\n0024:err:x\n"
+    program = script(tmp_path / "python.exe", f"PATH={os.defpath}\ncat <<'EOF'\n{answer}\nEOF")
+    python = Interpreter(python=program, origin="given")
+    if isinstance(kind, str):
+        with pytest.raises(InputError, match=kind):
             ask_python(python)
     else:
         python = ask_python(python)
-        assert (python.version, python.full_version, python.machine) == known
+        assert (python.version, python.full_version, python.machine) == kind
+
+
+@posix_only
+def test_what_is_no_python_is_told_in_its_own_words(tmp_path: Path) -> None:
+    program = script(tmp_path / "python.exe", "echo Bad EXE format")
+    with pytest.raises(InputError, match="is no CPython for Windows: Bad EXE format"):
+        ask_python(Interpreter(python=program, origin="given"))
 
 
 def test_a_folder_is_filled_once_or_not_there(cache: Cache) -> None:
