@@ -145,7 +145,6 @@ def bench(session: nox.Session) -> None:
     """Measure beside the peers, in one run; with `-- --beside REPACK` another repack too."""
     install_with(session, "bench")
     session.run("python", "tests/bench.py", *session.posargs)
-    session.run("python", "tests/bench_import.py")
 
 
 def install_with(session: nox.Session, group: str) -> None:

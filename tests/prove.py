@@ -6,18 +6,19 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
 from fnmatch import fnmatch
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
 
 from proof.disks import ON_WINDOWS
-from proof.proving import LOCK, Prover, do_all, list_runs, tell_stories
+from proof.parts import sweep
+from proof.proving import LOCK, do_all, fill_cell, list_runs, tell_stories
 from proof.results import Cell, Proof, Story, render_json, render_page
 from proof.scenarios import read_scenarios
 from random_machines.drawing import Machine
-from random_machines.trying import draw_machines, fill_cell
+from random_machines.trying import draw_machines, try_machine
 from windowslab import Windows, open_windows
 
 from repack.console import Console, Progress, log_to
@@ -31,19 +32,27 @@ MACHINES = 200
 ITSELF = "repack-on-windows"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Return 0 where everything was seen that must be seen, else 1."""
-    options = _parser().parse_args(argv)
+    options = parse_options()
     console = Console(sys.stderr)
     log_to(console, 0)
     progress = Progress(console)
     settings = {"offline": options.offline, "update": options.update_lock}
     supply = Supply(Cache.default(), LOCK, progress=progress, **settings)
     with Pythons(supply) as pythons:
-        system = _describe_system(pythons)
-        stories = _prove_scenarios(options, Prover(supply, pythons), progress)
+        system = describe_system(pythons)
+        stories = prove_scenarios(options, supply, pythons, progress)
     supply.keep()
-    stories += _prove_machines(options, progress) + _prove_repack(options, progress)
+    is_whole = not (options.only or options.python or options.random)
+    if (is_whole or options.random) and not ON_WINDOWS:
+        count = options.random or MACHINES
+        stories.append(prove_machines(options.seed, count, options.jobs, progress))
+    if (is_whole or any(fnmatch(ITSELF, name) for name in options.only)) and not ON_WINDOWS:
+        from proof.on_windows import prove_on_windows  # noqa: PLC0415 - it needs a pty
+
+        with tempfile.TemporaryDirectory() as folder:
+            stories.append(prove_on_windows(ITSELF, Path(folder), progress))
     proof = Proof(repack=version("cv2-repack"), system=system, stories=tuple(stories))
     options.out.mkdir(parents=True, exist_ok=True)
     write(options.out / "proof.json", render_json(proof))
@@ -56,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(cell.right for cell in proof.cells) else 1
 
 
-def _prove_scenarios(
-    options: argparse.Namespace, prover: Prover, progress: Progress
+def prove_scenarios(
+    options: argparse.Namespace, supply: Supply, pythons: Pythons, progress: Progress
 ) -> list[Story]:
     """Return the scenarios that were asked for, with what was seen of them."""
     patterns = options.only or ([] if options.random else ["*"])
@@ -67,77 +76,58 @@ def _prove_scenarios(
         if any(fnmatch(run.scenario.name, pattern) for pattern in patterns)
         and run.python in (options.python or [run.python])
     ]
-    cells = do_all("Scenarios", runs, prover.fill_cell, options.jobs, progress)
+    fill = partial(fill_cell, supply, pythons)
+    cells = do_all("Scenarios", runs, fill, options.jobs, progress)
     if not (options.only or options.python or options.random):
-        prover.parts.sweep()
+        sweep(supply)
     return tell_stories(runs, cells)
 
 
-def _prove_machines(options: argparse.Namespace, progress: Progress) -> list[Story]:
-    """Return the random machines that were asked for, with what was seen of them."""
-    count = options.random or (0 if options.only or options.python else MACHINES)
-    if not count or ON_WINDOWS:
-        return []
+def prove_machines(seed: int, count: int, jobs: int, progress: Progress) -> Story:
+    """Return what was seen of so many random machines."""
     folder = Cache.default().folder("tests") / "proof" / "machines"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         benches: SimpleQueue[Windows] = SimpleQueue()
-        for _ in range(options.jobs):
+        for _ in range(jobs):
             benches.put(stack.enter_context(open_windows(folder)))
 
         def try_one(drawn: tuple[int, Machine]) -> Cell:
             bench = benches.get()
             try:
-                return fill_cell(bench, *drawn)
+                return try_machine(bench, *drawn)
             finally:
                 benches.put(bench)
 
-        drawn = draw_machines(options.seed, count)
-        cells = do_all("Random machines", drawn, try_one, options.jobs, progress)
+        cells = do_all("Random machines", draw_machines(seed, count), try_one, jobs, progress)
     why = "Each does what a short specification says of it."
-    text = f"nox -s proof -- --random {count} --seed {options.seed}"
-    title = "Random machines"
-    return [Story(name="random", title=title, why=why, text=text, cells=tuple(cells))]
+    text = f"nox -s proof -- --random {count} --seed {seed}"
+    return Story(name="random", title="Random machines", why=why, text=text, cells=tuple(cells))
 
 
-def _prove_repack(options: argparse.Namespace, progress: Progress) -> list[Story]:
-    """Return what repack itself did on Windows, where that was asked for."""
-    names = options.only or ([] if options.random or options.python else [ITSELF])
-    if ON_WINDOWS or not any(fnmatch(ITSELF, name) for name in names):
-        return []
-    from proof.on_windows import prove_on_windows  # noqa: PLC0415 - it needs a terminal of POSIX
-
-    with tempfile.TemporaryDirectory() as folder:
-        return [prove_on_windows(ITSELF, Path(folder), progress)]
-
-
-def _parser() -> argparse.ArgumentParser:
+def parse_options() -> argparse.Namespace:
+    """Return what was asked for."""
     parser = argparse.ArgumentParser(
         prog="nox -s proof --",
         description="Run every claim about Windows on genuine Windows binaries.",
         epilog="example: nox -s proof -- --only 'cuda-path*' --python 3.12",
     )
     add = parser.add_argument
-    add("--only", action="append", metavar="NAME", help="scenarios, by name or glob")
+    add("--only", action="append", default=[], metavar="NAME", help="scenarios, by name or glob")
     add("--python", action="append", metavar="3.12", help="on these Pythons only")
     # On Windows all machines share one drive C:.
     jobs = 1 if ON_WINDOWS else os.cpu_count() or 1
     add("--jobs", type=int, default=jobs, help="machines at a time")
     add("--offline", action="store_true", help="only what is cached")
     add("--update-lock", action="store_true", help="take the index's newest parts")
-    add(
-        "--random",
-        type=int,
-        default=0,
-        metavar="N",
-        help=f"N random machines only; with all scenarios: {MACHINES}",
-    )
+    more = f"N random machines only; with all scenarios: {MACHINES}"
+    add("--random", type=int, default=0, metavar="N", help=more)
     add("--seed", type=int, default=0, help="of the first of them, default: 0")
     add("-o", "--out", type=Path, default=Path("proof"), help="default: proof")
-    return parser
+    return parser.parse_args()
 
 
-def _describe_system(pythons: Pythons) -> str:
+def describe_system(pythons: Pythons) -> str:
     """Return what the Windows binaries ran on."""
     if ON_WINDOWS:
         return platform.platform()

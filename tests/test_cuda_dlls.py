@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from machines import FILE, PREFIX, REPORT, SITE, SOUND, arm64_dll, dll, execute
+from machines import FILE, PREFIX, REPORT, SITE, SOUND, arm64_dll, dll, execute, table
 from windowslab import CV2, LOADER, Case, Windows
 
 wine = pytest.mark.wine
@@ -76,65 +76,67 @@ def test_a_processor_a_share_and_a_freezer_have_their_own_places(windows: Window
     assert windows.try_parts("module.__compiled__ = True  # by Nuitka\n" + CHOICE) == SITE
 
 
+@wine
+@table(
+    "place, variable, value, build",
+    {
+        "conda": (r"C:\conda\Library\bin\x86_64", "CUDA_HOME", r"C:\conda", {}),
+        "CUDA-13-and-bin": (r"C:\T\bin\x64", "PATH", r"C:\T\bin", {}),
+        "all-toolkits": (r"C:\T\v12.9\bin", "CUDA_PATH", r"C:\none;C:\T", {}),
+        "no-minor": (rf"{DEFAULT}\v12.6\bin", "CUDA_PATH", "", {"cuda": (12, None)}),
+        "no-CUDA": (rf"{DEFAULT}\v13.0\bin", "CUDA_PATH_V12_X", r"C:\T", {"cuda": None}),
+        "a-semicolon": (r"C:\a;ä\库 [1]", "PATH", r'C:\a;"C:\a;ä\库 [1]";C:\b', {}),
+        "below-the-working-directory": (r"C:\work\bin", "PATH", r"C:\work\bin", {}),
+        "the-working-directory-itself": (r"C:\work", "OPENCV_CUDA_DLL_DIRS", r"C:\work", {}),
+        "where-Python-imports-from": (rf"{PUBLIC}\tools", "PATH", rf"{PUBLIC}\tools", {}),
+    },
+)
+def test_a_variable_leads_to_a_directory(
+    place: str, variable: str, value: str, build: dict[str, object], windows: Windows
+) -> None:
+    windows.fill({place: SOUND, rf"{DEFAULT}\v13.0\bin": SOUND})
+    windows.env = {**PUBLIC_SET, "PYTHONPATH": PUBLIC, variable: value}
+    windows.cwd = r"C:\work"
+    assert windows.try_parts(f"print(search(**{build})[0].directory)") == place
+
+
+AT_WORK = "is the working directory, or a subfolder of it: "
+BY_ALL = "is in a folder that every user may write to: "
+
+
+@wine
+@table(
+    "path, cwd, reason",
+    {
+        "itself": (r"C:\work", r"C:\work", AT_WORK),
+        "other-letters": (r"c:\WORK\\", r"C:\work", AT_WORK),
+        "dots": (r"C:\other\..\work", r"C:\work", AT_WORK),
+        "long": (r"\\?\C:\work", r"C:\work", AT_WORK),
+        "junction": (r"C:\junction", r"C:\work", AT_WORK),
+        "junction-and-dots": (r"C:\junction\..\work", r"C:\work", AT_WORK),
+        "another-drive": ("Z:{unix}", r"C:\work", AT_WORK),
+        "where-it-names-what-is-below": (r"C:\parent", r"C:\parent", AT_WORK),
+        "public-by-a-junction": (r"C:\open\Python312\tools", r"C:\work", BY_ALL),
+        "public-though-Python-imports-from-it": (rf"{PUBLIC}\tools", PUBLIC, BY_ALL),
+        "Temp": (r"C:\windows\TEMP\x", r"C:\work", BY_ALL),
+        "no-drive": (r"\work", r"C:\other", "is not an absolute directory: "),
+        "a-drive-alone": (r"C:work", "C:\\other", "is not an absolute directory: "),
+    },
+)
+def test_a_directory_that_others_may_have_planted_is_not_taken(
+    path: str, cwd: str, reason: str, windows: Windows
+) -> None:
+    places = (r"C:\work", r"C:\parent\bin", rf"{PUBLIC}\tools", r"C:\windows\Temp\x")
+    windows.fill(dict.fromkeys(places, SOUND) | {r"C:\other": {}})
+    windows.fill({r"C:\junction": "work", r"C:\open": "users/Public"})
+    unix = str(windows.disk.place(r"C:\work")).replace("/", "\\")
+    windows.cwd = cwd
+    imports = {"PYTHONPATH": PUBLIC} if cwd == PUBLIC else {}
+    windows.env = {**PUBLIC_SET, **imports, "PATH": path.format(unix=unix)}
+    assert reason in windows.import_cv2()
+
+
 CHOSEN = {
-    # The layouts of conda and of CUDA 13, whoever names the directory
-    "conda-of-another-name": Case(
-        says=r"npp: C:\conda\Library\bin\x86_64 (CUDA_HOME)",
-        files={r"C:\conda\Library\bin\x86_64": SOUND},
-        env={"CUDA_HOME": r"C:\conda"},
-    ),
-    "CUDA-13-and-bin-on-PATH": Case(
-        says=r"npp: C:\T\bin\x64 (PATH)",
-        files={r"C:\T\bin\x64": SOUND},
-        env={"PATH": r"C:\T\bin"},
-    ),
-    "all-toolkits-in-CUDA_PATH": Case(
-        says=r"npp: C:\T\v12.9\bin (CUDA_PATH)",
-        files={r"C:\T\v12.9\bin": SOUND},
-        env={"CUDA_PATH": r"C:\none;C:\T"},
-    ),
-    "a-build-whose-minor-nobody-knows": Case(
-        says=rf"npp: {DEFAULT}\v12.6\bin (default directory)",
-        files={rf"{DEFAULT}\v12.6\bin": SOUND, rf"{DEFAULT}\v13.0\bin": SOUND},
-        build={"cuda": (12, None)},
-    ),
-    "a-build-whose-CUDA-nobody-knows": Case(
-        says=r"npp: C:\Apps\NVIDIA GPU Computing Toolkit\CUDA\v12.6\bin (default directory)",
-        files={r"C:\Apps\NVIDIA GPU Computing Toolkit\CUDA\v12.6\bin": SOUND},
-        env={"CUDA_PATH_V12_X": r"C:\c"},
-        before=r"os.environ['PROGRAMFILES'] = r'C:\Apps'",
-        build={"cuda": None},
-    ),
-    # What a variable may say
-    "a-semicolon-in-quotes": Case(
-        says=r"npp: C:\a;ä\库 [1] (PATH)",
-        files={r"C:\a;ä\库 [1]": SOUND},
-        env={"PATH": r'C:\a;"C:\a;ä\库 [1]";C:\b'},
-    ),
-    "no-absolute-directories": Case(
-        says=r"is not an absolute directory: C:T\bin (PATH); \T\bin (PATH)",
-        files=TOOLKIT,
-        env={"PATH": r"C:T\bin;\T\bin"},
-    ),
-    # Directories that an attacker could have planted, and those that are trusted
-    "what-is-below-the-working-directory": Case(
-        says=r"npp: C:\work\bin (PATH)",
-        files={r"C:\work\bin": SOUND},
-        env={"PATH": r"C:\work\bin"},
-        cwd=r"C:\work",
-    ),
-    "found-by-the-name-of-the-working-directory": Case(
-        says=r"is the working directory, or a subfolder of it: C:\work\bin (PATH)",
-        files={r"C:\work\bin": SOUND},
-        env={"PATH": r"C:\work"},
-        cwd=r"C:\work",
-    ),
-    "the-working-directory-by-the-users-order": Case(
-        says=r"npp: C:\work (OPENCV_CUDA_DLL_DIRS)",
-        files={r"C:\work": SOUND},
-        env={"OPENCV_CUDA_DLL_DIRS": r"C:\work"},
-        cwd=r"C:\work",
-    ),
     "a-working-directory-without-a-number": Case(
         says=r"npp: C:\T\bin (CUDA_HOME)",
         files={**TOOLKIT, r"C:\work": SOUND},
@@ -142,21 +144,10 @@ CHOSEN = {
         cwd=r"C:\work",
         before="os.stat = lambda path: os.stat_result([0] * 10)",
     ),
-    "where-Python-imports-from": Case(
-        says=rf"npp: {PUBLIC}\tools (PATH)",
-        files={rf"{PUBLIC}\tools": SOUND},
-        env={**PUBLIC_SET, "PYTHONPATH": PUBLIC, "PATH": rf"{PUBLIC}\tools"},
-    ),
-    "where-Python-imports-from-as-the-working-directory": Case(
-        says=rf"that every user may write to: {PUBLIC}\tools (PATH)",
-        files={rf"{PUBLIC}\tools": SOUND},
-        env={**PUBLIC_SET, "PYTHONPATH": PUBLIC, "PATH": rf"{PUBLIC}\tools"},
-        cwd=PUBLIC,
-    ),
-    "Windows-Temp": Case(
-        says=r"that every user may write to: C:\windows\TEMP\x (PATH)",
-        files={r"C:\windows\Temp\x": SOUND},
-        env={"PATH": r"C:\windows\TEMP\x"},
+    "another-drive-for-programs": Case(
+        says=r"npp: C:\Apps\NVIDIA GPU Computing Toolkit\CUDA\v12.6\bin (default directory)",
+        files={r"C:\Apps\NVIDIA GPU Computing Toolkit\CUDA\v12.6\bin": SOUND},
+        before=r"os.environ['PROGRAMFILES'] = r'C:\Apps'",
     ),
     # What is loaded
     "a-wrong-file-beside-the-program": Case(

@@ -73,11 +73,6 @@ CASES = {
             "help_url": "https://help.example.com/",
         },
     ),
-    "everybody-may-write-there-by-a-junction": Case(
-        says=r"is in a folder that every user may write to: C:\junction\cuda (CUDA_PATH)",
-        files={r"C:\Users\Public\cuda": SOUND, r"C:\junction": "users/Public"},
-        env={"PUBLIC": r"C:\Users\Public", "CUDA_PATH": r"C:\junction\cuda"},
-    ),
     "not-fetched-from-Git-LFS-beside-the-program": Case(
         says=(
             f"in {PREFIX}, nppc64_12.dll, nppif64_12.dll are not fetched from Git LFS yet. "
@@ -314,25 +309,6 @@ CASES |= {
 @pytest.mark.parametrize("name", CASES)
 def test_the_error_says_what_is_the_matter_and_what_to_do(name: str, windows: Windows) -> None:
     CASES[name].check(windows)
-
-
-@wine
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        *(r"C:\work", r"c:\WORK\\", r"C:\other\..\work", r"\\?\C:\work"),
-        *(r"C:\junction", r"C:\junction\..\work", r"Z:{unix}"),
-    ],
-)
-def test_the_working_directory_is_not_taken_by_any_of_its_names(
-    windows: Windows, spelling: str
-) -> None:
-    windows.fill({r"C:\work": SOUND, r"C:\junction": "work"})
-    windows.place(r"C:\other").mkdir()
-    windows.cwd = r"C:\work"
-    unix = str(windows.disk.place(r"C:\work")).replace("/", "\\")
-    windows.env = {"PATH": spelling.format(unix=unix)}
-    assert "is the working directory, or a subfolder of it: " in windows.import_cv2()
 
 
 @wine

@@ -11,9 +11,9 @@ from proof.results import Cell, Proof, Story, render_page
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>&amp;</pre>\u202e"
 ANSWER = r"D:\куда\東京\bin\nppc64_12.dll"
 CELLS = (
-    Cell(python="3.10", wheel="patch", wanted="x", seen="E", faults=(HOSTILE,)),
-    Cell(python="3.9", wheel="patch", wanted="x", seen="x", answers=(ANSWER,)),
     Cell(python="3.9", wheel="untouched", wanted="fails", seen=HOSTILE, log="\udc81"),
+    Cell(python="3.9", wheel="patch", wanted="x", seen="x", answers=(ANSWER,)),
+    Cell(python="3.10", wheel="patch", wanted="x", seen="E", faults=(HOSTILE,)),
 )
 STORY = Story(name="hostile", title=HOSTILE, why=HOSTILE, text=HOSTILE, cells=CELLS)
 PROOF = Proof(repack="0.1.0", system="W" * 300, stories=(STORY,))

@@ -5,7 +5,7 @@ Any number of them: `nox -s proof -- --random 1000 --seed 0`.
 
 import pytest
 from random_machines.drawing import ADDED, CUT_OFF, DRIVER, OVERRIDE, SOUND, Machine
-from random_machines.trying import draw_machines, fill_cell
+from random_machines.trying import draw_machines, try_machine
 from windowslab import Windows
 
 # The smallest machines of each kind on which something went wrong.
@@ -55,5 +55,5 @@ FOUND = {
 def test_a_machine_does_what_the_specification_says(
     seed: int, machine: Machine, bench: Windows
 ) -> None:
-    cell = fill_cell(bench, seed, machine)
+    cell = try_machine(bench, seed, machine)
     assert not cell.faults, cell.log

@@ -56,7 +56,6 @@ with _cuda_dlls.loading():
 """
 PROGRAM = """\
 import os, sys
-sys.stdout.reconfigure(encoding="utf-8", newline="\\n")
 {before}
 raised = None
 try:
@@ -186,7 +185,8 @@ class Windows:
     def run_program(self, program: str) -> str:
         """Return what a program prints that was typed in."""
         self.write(r"C:\Users\me\program.py", program)
-        start = r"exec(open(r'C:\Users\me\program.py', encoding='utf-8').read())"
+        start = "import sys; sys.stdout.reconfigure(encoding='utf-8', newline='\\n'); "
+        start += r"exec(open(r'C:\Users\me\program.py', encoding='utf-8').read())"
         return self.run("-c", start).output.strip()
 
     def try_parts(self, program: str) -> str:

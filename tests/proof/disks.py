@@ -20,10 +20,6 @@ from repack.pythons.wine import copy_prefix, end_programs
 
 ON_WINDOWS = sys.platform == "win32"
 USER = r"C:\Users\me"
-_END_TIMEOUT = 20.0
-# Wine starts its services for the first program of a prefix; no DLL is found otherwise for them.
-_NO_SERVICES = "wineboot.exe=d"
-_STORE_PACKAGE = "PythonSoftwareFoundation.Python.{version}_qbz5n2kfra8p0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,18 +33,25 @@ class WineDisk:
     def env(self) -> Mapping[str, str]:
         """The environment of a program on it."""
         env = self.interpreter.env
-        overrides = f"{env['WINEDLLOVERRIDES']};{_NO_SERVICES}"
+        # Wine starts its services for the first program of a prefix, and lists DLLs of theirs.
+        overrides = f"{env['WINEDLLOVERRIDES']};wineboot.exe=d"
         return {**env, "WINEPREFIX": str(self.prefix), "WINEDLLOVERRIDES": overrides}
 
     def place(self, path: str) -> Path:
         """Return where `path` lies; a folder that is there in other letters is that folder."""
         place = self.prefix / "drive_c"
-        for part in PureWindowsPath(path).relative_to("C:/").parts:
-            place = _find_entry(place, part)
+        for name in PureWindowsPath(path).relative_to("C:/").parts:
+            if not (place / name).exists() and place.is_dir():
+                names = {entry.name.lower(): entry.name for entry in place.iterdir()}
+                name = names.get(name.lower(), name)  # noqa: PLW2901 - as Windows has it
+            place /= name
         return place
 
-    def claim(self, file: Path) -> None:
-        """Take `file` for the scenario: all of the prefix is."""
+    def claim(self, path: str) -> Path:
+        """Return where a file of the scenario is to lie; its folder is there."""
+        place = self.place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +72,14 @@ class WindowsDisk:
         self.made.extend(missing[-1:])
         return Path(path)
 
-    def claim(self, file: Path) -> None:
-        """Take `file` for the scenario; raises RepackError where the machine has it already."""
-        if any(folder in file.parents for folder in self.made):
-            return
-        if file.exists():
-            raise RepackError(f"this machine has {file} already")
-        self.made.append(file)
+    def claim(self, path: str) -> Path:
+        """Return `path` for a file; raises RepackError where the machine has it already."""
+        place = Path(path)
+        if place.exists() and not any(made in (place, *place.parents) for made in self.made):
+            raise RepackError(f"this machine has {path} already")
+        self.place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
 
 Disk = WineDisk | WindowsDisk
@@ -94,7 +98,13 @@ def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
         try:
             yield disk
         finally:
-            _end_programs(disk)
+            end_programs(disk.env)
+            until = time.monotonic() + 20
+            while (left := processes_in(prefix)) and time.monotonic() < until:
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, 9)
+                time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -122,25 +132,6 @@ def processes_in(prefix: Path) -> list[int]:
     return numbers
 
 
-def _end_programs(disk: WineDisk) -> None:
-    """End whatever runs with the prefix, and wait until it has ended."""
-    end_programs(disk.env)
-    until = time.monotonic() + _END_TIMEOUT
-    while (left := processes_in(disk.prefix)) and time.monotonic() < until:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, 9)
-        time.sleep(0.05)
-
-
-def _find_entry(folder: Path, name: str) -> Path:
-    """Return the entry of `folder` that Windows would take for `name`."""
-    exact = folder / name
-    if exact.exists() or not folder.is_dir():
-        return exact
-    return next((path for path in folder.iterdir() if path.name.lower() == name.lower()), exact)
-
-
 # Where Python lies
 
 
@@ -162,36 +153,29 @@ def layout_of(name: str, version: str) -> Layout:
     digits = version.replace(".", "")
     plain = rf"{USER}\AppData\Local\Programs\Python\Python{digits}"
     if name == "venv":
-        return _make_venv(plain, version)
+        root = rf"{USER}\project\.venv"
+        # What the python.exe of a virtual environment, which only starts the other one, sets.
+        env = {"__PYVENV_LAUNCHER__": rf"{root}\Scripts\python.exe", "VIRTUAL_ENV": root}
+        settings = f"home = {plain}\ninclude-system-site-packages = false\nversion = {version}\n"
+        files = {rf"{root}\pyvenv.cfg": settings}
+        return Layout(python=plain, site=rf"{root}\Lib\site-packages", env=env, files=files)
     if name == "conda":
         root = rf"{USER}\miniconda3\envs\vision"
-        history = {rf"{root}\conda-meta\history": "==> 2026-01-01 00:00:00 <==\n"}
-        site = rf"{root}\Lib\site-packages"
-        return Layout(python=root, site=site, env={"CONDA_PREFIX": root}, files=history)
-    package = _STORE_PACKAGE.format(version=version)
-    python, site, base = {
-        "plain": (plain, rf"{plain}\Lib\site-packages", ""),
-        "user-site": (plain, "", rf"{USER}\AppData\Roaming\Python"),
+        files = {rf"{root}\conda-meta\history": "==> 2026-01-01 00:00:00 <==\n"}
+        env = {"CONDA_PREFIX": root}
+        return Layout(python=root, site=rf"{root}\Lib\site-packages", env=env, files=files)
+    if name == "plain":
+        return Layout(python=plain, site=rf"{plain}\Lib\site-packages")
+    package = f"PythonSoftwareFoundation.Python.{version}_qbz5n2kfra8p0"
+    python, base = {
+        "user-site": (plain, rf"{USER}\AppData\Roaming\Python"),
         "store": (
             rf"C:\Program Files\WindowsApps\{package}",
-            "",
             rf"{USER}\AppData\Local\Packages\{package}\LocalCache\local-packages",
         ),
     }[name]
-    env = {"PYTHONUSERBASE": base} if base else {}
-    return Layout(python=python, site=site or rf"{base}\Python{digits}\site-packages", env=env)
-
-
-def _make_venv(base: str, version: str) -> Layout:
-    root = rf"{USER}\project\.venv"
-    settings = f"home = {base}\ninclude-system-site-packages = false\nversion = {version}\n"
-    return Layout(
-        python=base,
-        site=rf"{root}\Lib\site-packages",
-        # What the python.exe of a virtual environment, which only starts the other one, sets.
-        env={"__PYVENV_LAUNCHER__": rf"{root}\Scripts\python.exe", "VIRTUAL_ENV": root},
-        files={rf"{root}\pyvenv.cfg": settings},
-    )
+    site = rf"{base}\Python{digits}\site-packages"
+    return Layout(python=python, site=site, env={"PYTHONUSERBASE": base})
 
 
 def lay_python(layout: Layout, disk: Disk, interpreter: Interpreter) -> None:
@@ -200,9 +184,7 @@ def lay_python(layout: Layout, disk: Disk, interpreter: Interpreter) -> None:
     link_tree(interpreter.python.parent, disk.place(layout.python), without=("site-packages",))
     disk.place(layout.site).mkdir(parents=True, exist_ok=True)
     for path, text in layout.files.items():
-        place = disk.place(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        disk.claim(path).write_text(text, encoding="utf-8")
 
 
 def link_tree(source: Path, target: Path, without: Sequence[str] = ()) -> None:

@@ -20,14 +20,6 @@ def say(**facts):
     sys.stdout.flush()
 
 
-def claims():
-    """Return what cv2's own module says that it chose: family -> directory."""
-    module = sys.modules.get("cv2.cuda_dlls")
-    attempt = module.loading().attempt if module else None
-    choices = attempt.search.choices if attempt else []
-    return {choice.family: choice.directory for choice in choices}
-
-
 def modules():
     """Return the files of all modules of this process, as Windows names them."""
     import ctypes
@@ -82,7 +74,7 @@ def main():
     code = run(JOB["program"])
     if JOB["list"]:
         say(modules=modules())
-    say(claims=claims(), ended=True)
+    say(ended=True)
     return code
 
 

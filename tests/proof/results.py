@@ -83,10 +83,5 @@ def render_page(proof: Proof) -> bytes:
 
 
 def _group_by_python(story: Story) -> list[tuple[str, list[Cell]]]:
-    """Return the cells of each Python by its version, the untouched wheel first."""
-
-    def by_version(cell: Cell) -> list[int]:
-        return list(map(int, cell.python.rstrip("t").split(".")))
-
-    cells = sorted(story.cells, key=lambda cell: (by_version(cell), cell.wheel != "untouched"))
-    return [(python, list(group)) for python, group in groupby(cells, lambda cell: cell.python)]
+    groups = groupby(story.cells, lambda cell: cell.python)
+    return [(python, list(cells)) for python, cells in groups]

@@ -3,13 +3,13 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 
-IMPORTS, FAILS, HANGS, CRASHES = "imports", "fails", "hangs", "crashes"
+IMPORTS, FAILS, CRASHES = "imports", "fails", "crashes"
 UNTOUCHED = "untouched"
 
 PROGRAM = """\
@@ -39,23 +39,9 @@ class Dlls(Table, frozen=True):
     families: tuple[str, ...] = msgspec.field(name="from")
     form: Literal["", "x86", "arm64", "truncated", "older"] = msgspec.field(name="as", default="")
     cuda: int | None = None
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] = ("*",)
     without: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
-
-
-class Further(Table, frozen=True):
-    """A wheel in the same site-packages, put there before cv2 or after it."""
-
-    requirement: str
-    after: bool = False
-
-
-class TextFile(Table, frozen=True):
-    """A text file of a machine."""
-
-    path: str
-    text: str
 
 
 class Machine(Table, frozen=True):
@@ -65,25 +51,20 @@ class Machine(Table, frozen=True):
     path: tuple[str, ...] = ()
     without: tuple[Literal["media-foundation"], ...] = ()
     dlls: tuple[Dlls, ...] = ()
-    wheels: tuple[Further, ...] = ()
-    files: tuple[TextFile, ...] = ()
+    wheels: tuple[str, ...] = ()
 
 
 class Wanted(Table, frozen=True):
-    """What must be seen of one wheel; `answers` has the directory for each pattern of a DLL.
-
-    `foreign` are DLLs that another package has loaded before: cv2 takes them as they are.
-    """
+    """What must be seen of one wheel; `answers` has the directory for each pattern of a DLL."""
 
     sees: Literal["imports", "fails"]
     says: tuple[str, ...] = ()
     answers: dict[str, str] = {}
     silent: tuple[str, ...] = ()
-    foreign: tuple[str, ...] = ()
 
 
 class Scenario(Table, frozen=True, eq=False):
-    """One machine, one wheel, and what must be seen of it untouched and fixed."""
+    """One machine, the wheel (or a pattern of wheels), what must be seen of it in each mode."""
 
     name: str
     title: str
@@ -100,30 +81,21 @@ class Scenario(Table, frozen=True, eq=False):
     wanted: dict[str, Wanted] = {}
 
 
-def read_scenarios(system: str) -> tuple[Scenario, ...]:
+def read_scenarios(system: str) -> list[Scenario]:
     """Return all scenarios by name, as they are on `system` ("wine", "windows")."""
-    return tuple(parse_scenario(path, system) for path in sorted(FOLDER.glob("*.toml")))
-
-
-def parse_scenario(path: Path, system: str) -> Scenario:
-    """Return the scenario that the file `path` describes; raises ValueError."""
-    text = path.read_text(encoding="utf-8")
-    table = tomllib.loads(text)
-    # A table that is no field of a scenario says what is wanted of a wheel.
-    modes = sorted(table.keys() - set(Scenario.__struct_fields__))
-    wanted = {mode: _choose_system(table.pop(mode), system) for mode in modes}
-    table |= {"name": path.stem, "text": text, "wanted": wanted}
-    try:
-        return msgspec.convert(table, Scenario)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from error
-
-
-def _choose_system(table: dict[str, Any], system: str) -> dict[str, Any]:
-    """Return the table of what is wanted, as it is on one system."""
-    special = {name: table.pop(name, {}) for name in ("wine", "windows")}
-    merged: dict[str, Any] = table | special[system]
-    return merged
+    scenarios = []
+    for path in sorted(FOLDER.glob("*.toml")):
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+        # A table that is no field of a scenario says what is wanted of a wheel in that mode.
+        modes = [name for name in table if name not in Scenario.__struct_fields__]
+        wanted = {mode: table.pop(mode) for mode in modes}
+        for outcome in wanted.values():
+            special = {name: outcome.pop(name, {}) for name in ("wine", "windows")}
+            outcome.update(special[system])
+        table |= {"name": path.stem, "text": text, "wanted": wanted}
+        scenarios.append(msgspec.convert(table, Scenario))
+    return scenarios
 
 
 def fill(text: str, places: Mapping[str, str]) -> str:

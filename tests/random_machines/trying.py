@@ -1,6 +1,6 @@
 """Lays random machines out on drive C: of Wine, runs them, and compares what they do.
 
-Each imports a small cv2 in one process, and asks for the report in another.
+Each asks for the report of a small cv2, which imports it first.
 """
 
 import contextlib
@@ -31,12 +31,11 @@ from random_machines.drawing import (
     draw_machine,
 )
 from random_machines.expecting import STAND_IN, Expectation, Undetermined, expect
-from repack.process import Finished
 
-MARK = "@machine "
-# As torch loads its DLLs.
-PREPARE = """\
-import ctypes, json, os, sys
+# What `python -m cv2.cuda_dlls --json` does, in a process that has loaded something before, as
+# torch loads its DLLs.
+PROGRAM = """\
+import ctypes, json, os, runpy, sys
 loaded, added = json.loads(sys.argv[1])
 kernel = ctypes.WinDLL("kernel32")
 kernel.SetErrorMode(0x8003)
@@ -44,39 +43,26 @@ kernel.LoadLibraryExW.argtypes = [ctypes.c_wchar_p, ctypes.c_void_p, ctypes.c_ui
 handles = [os.add_dll_directory(folder) for folder in added]
 for path in loaded:
     kernel.LoadLibraryExW(path, None, 0x1100)
-"""
-IMPORT = f"""{PREPARE}
-try:
-    import cv2
-except BaseException as error:
-    message = "{{}}: {{}}".format(type(error).__name__, error)
-else:
-    message = ""
-print({MARK!r} + json.dumps(message))
-"""
-# What `python -m cv2.cuda_dlls --json` does, in a process that has loaded something before.
-REPORT = f"""{PREPARE}
-import runpy
 sys.argv = ["-m", "--json"]
 sys.orig_argv = ["python", "-m", "cv2.cuda_dlls", "--json"]
 runpy.run_module("cv2.cuda_dlls", run_name="__main__", alter_sys=True)
 """
+REPORT = re.compile(r"^\{$.*^\}$", re.DOTALL | re.MULTILINE)
 # DLLs, and the directory that a variable names.
 NAMES = re.compile(r"[\w.-]+\.dll|override(?=\")", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a machine did: the error ("" for none), the files loaded by name, and the report.
+    """What a machine did: the report, the exit code, and the files loaded by name.
 
     `twice` are the names that two modules of the process had at once.
     """
 
-    message: str
-    files: dict[str, str]
-    twice: tuple[str, ...] = ()
     report: dict[str, Any]
     exit_code: int
+    files: dict[str, str]
+    twice: tuple[str, ...] = ()
 
 
 def draw_machines(seed: int, count: int) -> list[tuple[int, Machine]]:
@@ -100,7 +86,7 @@ def make_file(name: str, state: str) -> bytes:
     return content[: len(content) // 2] if state == CUT_OFF else content
 
 
-def try_machine(bench: Windows, machine: Machine) -> Outcome:
+def run_machine(bench: Windows, machine: Machine) -> Outcome:
     """Return what happens on a machine, which is laid out on the drive of `bench`."""
     with cleared(bench) as windows:
         for path, state in machine.files.items():
@@ -109,28 +95,16 @@ def try_machine(bench: Windows, machine: Machine) -> Outcome:
             windows.write(rf"{STAND_IN}\{DRIVER}", make_file(DRIVER, SOUND))
         windows.write(rf"{CV2}\cv2.pyd", native({name: ["f"] for name in machine.imports}))
         windows.write(rf"{CV2}\_cuda_build.py", f"BUILD = {_make_build(machine)!r}\n")
-        path = ";".join(machine.path)
-        windows.env = {**machine.env, "PATH": path}
-        windows.cwd = machine.cwd
+        windows.env = {**machine.env, "PATH": ";".join(machine.path)}
+        windows.cwd, windows.debug = machine.cwd, "-all,+pid,+loaddll"
         added = [ADDED] if machine.has_added else []
-        prepared = json.dumps([machine.loaded, added])
-        is_plain = not machine.loaded and not added
-        words = ["-m", "cv2.cuda_dlls", "--json"] if is_plain else ["-c", REPORT, prepared]
-        report = windows.run(*words)
-        windows.debug = "-all,+pid,+loaddll"
-        return _read_outcome(windows.run("-c", IMPORT, prepared).output, report)
-
-
-def _read_outcome(output: str, report: Finished) -> Outcome:
-    message = re.search(rf"^{MARK}(.*)$", output, re.MULTILINE)
-    loaded = list(parse_trace(output))
-    start = report.output.find("{")
+        done = windows.run("-c", PROGRAM, json.dumps([machine.loaded, added]))
+    report, loaded = REPORT.search(done.output), list(parse_trace(done.output))
     return Outcome(
-        message=json.loads(message[1]) if message else f"no end: {output[-2000:]}",
+        report=json.loads(report[0]) if report else {"message": done.output, "imports": False},
+        exit_code=done.returncode,
         files={file.name: str(file.file) for file in loaded},
         twice=tuple(file.name for file in loaded if file.is_second and file.concerns_cuda),
-        report=json.loads(report.output[start:]) if start >= 0 else {"output": report.output},
-        exit_code=report.returncode,
     )
 
 
@@ -151,9 +125,9 @@ def _make_build(machine: Machine) -> dict[str, object]:
 # Whether it is right
 
 
-def fill_cell(bench: Windows, seed: int, machine: Machine) -> Cell:
+def try_machine(bench: Windows, seed: int, machine: Machine) -> Cell:
     """Return what was seen of a machine, held against the specification."""
-    expected, outcome = expect(machine), try_machine(bench, machine)
+    expected, outcome = expect(machine), run_machine(bench, machine)
     faults = tuple(find_faults(machine, expected, outcome))
     if faults:
         faults = (f"to repeat it: nox -s proof -- --random 1 --seed {seed}", *faults)
@@ -161,34 +135,32 @@ def fill_cell(bench: Windows, seed: int, machine: Machine) -> Cell:
         python=bench.interpreter.version,
         wheel=f"seed {seed}",
         wanted="imports" if expected.works else f"fails by {sorted(expected.causes)}",
-        seen=outcome.message.partition("\n")[0] or "imports",
+        seen=outcome.report["message"].partition("\n")[0] or "imports",
         faults=faults,
         log=f"{pprint.pformat(machine)}\n{expected}\n{outcome}" if faults else "",
     )
 
 
-def find_faults(machine: Machine, expected: Expectation, outcome: Outcome) -> list[str]:
-    """Return each difference in a line; none where all is right."""
-    if (not outcome.message) != expected.works:
-        return [f"works: {not outcome.message}, expected: {expected.works} ({outcome.message})"]
-    faults = [f"{name} was loaded twice" for name in outcome.twice]
-    is_plain = not machine.loaded and not machine.has_added
-    if is_plain and (outcome.exit_code == 0) != expected.works:
-        faults.append(f"python -m cv2.cuda_dlls ends with {outcome.exit_code}")
-    judge = _judge_choice if expected.works else _judge_error
-    return faults + list(judge(machine, expected, outcome))
+def find_faults(machine: Machine, expected: Expectation, outcome: Outcome) -> Iterator[str]:
+    """Yield each difference in a line."""
+    works, message = outcome.report["imports"], outcome.report["message"]
+    if works != expected.works or outcome.exit_code != (0 if works else 1):
+        yield f"works: {works}, with {outcome.exit_code}, expected: {expected.works} ({message})"
+        return
+    yield from (f"{name} was loaded twice" for name in outcome.twice)
+    yield from (_judge_choice if works else _judge_error)(machine, expected, outcome)
 
 
 def _judge_error(_: Machine, expected: Expectation, outcome: Outcome) -> Iterator[str]:
     """Compare the names in the first line of the error, and the report, with the root causes."""
-    head = outcome.message.partition(" To fix it:")[0].partition("\n")[0]
+    head = outcome.report["message"].partition(" To fix it:")[0].partition("\n")[0]
     named = {name.lower() for name in NAMES.findall(head)}
     to_be_named = {basename(what).lower() for _, what in expected.causes}
     if named != to_be_named:
         yield f"the message names {sorted(named)}, not {sorted(to_be_named)}: {head}"
     causes = {
         (cause["code"], "\\".join(filter(None, (cause["file"], name))))
-        for cause in outcome.report.get("causes", ())
+        for cause in outcome.report["causes"]
         for name in cause["names"] or [""]
     }
     if causes != expected.causes:
@@ -197,20 +169,16 @@ def _judge_error(_: Machine, expected: Expectation, outcome: Outcome) -> Iterato
 
 def _judge_choice(machine: Machine, expected: Expectation, outcome: Outcome) -> Iterator[str]:
     """Compare what the loader took with what the report says, and both with the specification."""
-    choices = outcome.report.get("chosen", ())
-    chosen = {
-        name: (choice["directory"], choice["source"])
-        for choice in choices
-        for name in choice["files"]
-        if choice["source"] != "found by Windows"
-    }
-    if chosen != expected.chosen:
-        yield f"chosen is {chosen}, not {expected.chosen}"
-    for choice in choices:
+    chosen = {}
+    for choice in outcome.report["chosen"]:
         for name in choice["files"]:
+            if choice["source"] != "found by Windows":
+                chosen[name] = choice["directory"], choice["source"]
             path = outcome.files.get(name.lower(), "")
             if dirname(path) != choice["directory"]:
                 yield f"{name} came from {path}; the report says {choice['directory']}"
+    if chosen != expected.chosen:
+        yield f"chosen is {chosen}, not {expected.chosen}"
     path = outcome.files.get(DRIVER, "")
     if DRIVER in machine.imports and path != expected.driver:
         yield f"{DRIVER} came from {path}, not from {expected.driver}"
