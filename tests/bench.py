@@ -190,16 +190,9 @@ def splice_members(source: Path) -> float:
     cp leaves it to the system when the bytes come to the disk; then so does the engine here.
     """
     archive = open_archive(source)
-<<<<<<< HEAD
     members = archive.members
     entries = [Copied(name=name, member=members[name], archive=archive) for name in members]
-    target.unlink(missing_ok=True)
-=======
-    entries = [
-        Copied(name=member.name, member=member, archive=archive) for member in archive.members
-    ]
     target = fresh("spliced.whl")
->>>>>>> c773c23 (Proof: every generation of the loader; parts are made once by the product's own make_once, what nobody wants of a scenario goes)
     with patch("os.fsync"):
         start = time.perf_counter()
         splice(entries, target, timestamp=1_600_000_000)

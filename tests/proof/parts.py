@@ -26,8 +26,8 @@ from repack.dlls.pe import read_image
 from repack.fetch import Supply
 from repack.files import sha256_of, write
 from repack.process import run
+from repack.pythons.assembly import make_once
 from repack.pythons.interpreter import Interpreter
-from repack.pythons.trees import make_once
 from repack.sample import make_sample
 from repack.smoke.trial import unpack_dlls
 from repack.wheel.archive import open_archive
@@ -35,7 +35,7 @@ from repack.wheel.archive import open_archive
 _TIMEOUT = 600.0
 _KEPT = 14 * 24 * 3600.0
 #: Raise one when packages are installed, or DLLs made, in another way.
-_PACKAGE_FORMAT, _DLL_FORMAT = "2", "2"
+_PACKAGE_FORMAT, _DLL_FORMAT = "1", "2"
 _PIP_OPTIONS = (
     *("--isolated", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--quiet"),
     *("--disable-pip-version-check", "--no-input", "--root-user-action=ignore"),
@@ -165,17 +165,17 @@ def install_wheel(supply: Supply, wheel: Path, python: Interpreter) -> Path:
     """
 
     def install(folder: Path) -> None:
-        target = [f"--python-version={python.version}", "--target", str(folder / "site")]
+        target = [f"--python-version={python.version}", "--target", str(folder)]
         words = ["-m", "pip", "install", *_PIP_OPTIONS, *target, str(wheel)]
         subprocess.run([sys.executable, *words], check=True, timeout=_TIMEOUT)
         # Else each of many processes takes a second or two for it. What does not parse on this
         # Python stays as it is: nobody imports that.
         command = [*python.command, "-I", "-S", "-m", "compileall", "-q", "."]
-        run(command, timeout=_TIMEOUT, env=python.env, cwd=folder / "site")
+        run(command, timeout=_TIMEOUT, env=python.env, cwd=folder)
 
     text = f"{_PACKAGE_FORMAT} {python.identity} {sha256_of(wheel)} {wheel.name}"
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
-    return make_once(folder_of(supply, "packages") / key, install, supply.cache, SILENT) / "site"
+    return make_once(folder_of(supply, "packages") / key, install, supply.cache, SILENT)
 
 
 # NVIDIA's genuine DLLs, by CUDA and family, and what can be wrong with such a file
