@@ -26,8 +26,8 @@ from repack.dlls.pe import read_image
 from repack.fetch import Supply
 from repack.files import sha256_of, write
 from repack.process import run
+from repack.pythons import Interpreter
 from repack.pythons.assembly import make_once
-from repack.pythons.interpreter import Interpreter
 from repack.sample import make_sample
 from repack.smoke.trial import unpack_dlls
 from repack.wheel.archive import open_archive

@@ -35,29 +35,33 @@ STATES = {SOUND: 52, PARTIAL: 15, X86: 13, CUT_OFF: 10}
 IN_TOOLKIT = ("bin", "bin", r"bin\x64", "", r"Library\bin")
 IN_CUDNN = ("bin", r"bin\12.9", r"bin\12.9\x64", r"bin\11.8")
 HERE = ("",)
-#: The place -> the variable that leads to it ("" for none), and the subfolders that may hold DLLs.
+WHEEL, NVIDIA, CONDA = "this wheel", "NVIDIA's wheels", "conda"
+DEFAULT, PROGRAM, PATH = "default directory", "folder of the running program", "PATH"
+OTHER_MAJOR = "CUDA_PATH_V11_8"
+#: In DESIGN.md's order: the place -> what names it, mostly a variable ("" for nothing that counts),
+#: and the subfolders that may hold DLLs.
 PLACES = {
     r"C:\override": (OVERRIDE, ("", "bin", r"bin\x64")),
-    VENDORED: ("", HERE),
-    CV2: ("", HERE),
-    rf"{SITE}\nvidia": ("", (r"npp\bin", r"cudnn\bin", r"cu13\bin\x86_64")),
-    rf"{PACKAGES}\nvidia": ("PYTHONPATH", (r"cublas\bin", r"npp\bin")),
-    rf"{PREFIX}\Library": ("", ("bin", r"bin\x64")),
-    rf"{PREFIX}\bin": ("", ("", "x64")),
+    VENDORED: (WHEEL, HERE),
+    CV2: (WHEEL, HERE),
+    rf"{SITE}\nvidia": (NVIDIA, (r"npp\bin", r"cudnn\bin", r"cu13\bin\x86_64")),
+    rf"{PACKAGES}\nvidia": (NVIDIA, (r"cublas\bin", r"npp\bin")),
+    rf"{PREFIX}\Library\bin": (CONDA, ("", "x64")),
+    rf"{PREFIX}\bin": (CONDA, ("", "x64")),
     r"C:\toolkits\own": ("CUDA_PATH_V12_9", IN_TOOLKIT),
     r"C:\toolkits\path": ("CUDA_PATH", IN_TOOLKIT),
     r"C:\toolkits\home": ("CUDA_HOME", IN_TOOLKIT),
     r"C:\toolkits\12.4": ("CUDA_PATH_V12_4", IN_TOOLKIT),
-    r"C:\toolkits\11.8": ("CUDA_PATH_V11_8", IN_TOOLKIT),
+    r"C:\toolkits\11.8": (OTHER_MAJOR, IN_TOOLKIT),
     r"C:\toolkits\cudnn": ("CUDNN_PATH", IN_CUDNN),
-    rf"{TOOLKITS}\v12.9": ("", ("bin", r"bin\x64")),
-    rf"{TOOLKITS}\v12.4": ("", ("bin",)),
+    rf"{TOOLKITS}\v12.9": (DEFAULT, ("bin", r"bin\x64")),
+    rf"{TOOLKITS}\v12.4": (DEFAULT, ("bin",)),
     rf"{TOOLKITS}\v11.8": ("", ("bin",)),
-    rf"{CUDNNS}\v9.5": ("", IN_CUDNN),
-    PREFIX: ("", HERE),
-    r"C:\path\1": ("PATH", ("", "", "bin", "x64")),
-    r"C:\path\2": ("PATH", ("", "", "bin", "x64")),
-    WORK: ("PATH", HERE),
+    rf"{CUDNNS}\v9.5": (DEFAULT, IN_CUDNN),
+    PREFIX: (PROGRAM, HERE),
+    r"C:\path\1": (PATH, ("", "", "bin", "x64")),
+    r"C:\path\2": (PATH, ("", "", "bin", "x64")),
+    WORK: (PATH, HERE),
     ADDED: ("", HERE),
 }
 
@@ -137,9 +141,9 @@ def _draw_files(random: Random, folder: str, imports: list[str]) -> dict[str, st
 
 def _draw_variables(random: Random, places: list[str]) -> dict[str, str]:
     """Return the environment that leads to the places."""
-    variables = {PLACES[place][0]: place for place in places}
-    env = {name: variables[name] for name in variables if name not in ("", "PATH")}
-    if "PYTHONPATH" in env:
+    sources = {PLACES[place][0]: place for place in places}
+    env = {name: sources[name] for name in sources if name.isupper() and name != PATH}
+    if rf"{PACKAGES}\nvidia" in places:
         env["PYTHONPATH"] = PACKAGES
     if random.random() < 0.1:
         env[SEARCH_PATH] = "0"
@@ -148,7 +152,7 @@ def _draw_variables(random: Random, places: list[str]) -> dict[str, str]:
 
 def _draw_path(random: Random, places: list[str]) -> tuple[str, ...]:
     """Return the entries of PATH."""
-    path = [place for place in places if PLACES[place][0] == "PATH"]
+    path = [place for place in places if PLACES[place][0] == PATH]
     if random.random() < 0.1:
         path.append(random.choice((".", r"..\toolkits\path\bin", r"C:\gone")))
     return tuple(random.sample(path, len(path)))

@@ -9,20 +9,20 @@ are registered. The import works where every DLL that loads with the native modu
 from dataclasses import dataclass, field
 from ntpath import basename, dirname
 
-from machines import PREFIX, SITE
+from machines import PREFIX
 from windowslab import CV2
 
 from random_machines.drawing import (
     ADDED,
-    CUDNNS,
     DRIVER,
     IMPORTS,
+    NVIDIA,
+    OTHER_MAJOR,
     OVERRIDE,
-    PACKAGES,
+    PATH,
+    PLACES,
     SEARCH_PATH,
     SOUND,
-    TOOLKITS,
-    VENDORED,
     X86,
     Machine,
 )
@@ -41,7 +41,6 @@ SUBFOLDERS = (
     "x64",
     "",
 )
-VARIABLES = ("CUDA_PATH_V12_9", "CUDA_PATH", "CUDA_HOME", "CUDA_PATH_V12_4", "CUDNN_PATH")
 
 
 class Undetermined(Exception):  # noqa: N818 - says what the machine is
@@ -107,12 +106,25 @@ class Loader:
 
 def list_candidates(machine: Machine) -> list[tuple[str, str]]:
     """Return (directory, source) of all places that may be taken, in the documented order."""
-    return [
-        (folder, source)
-        for root, source in _list_sources(machine)
-        for subfolder in SUBFOLDERS
-        if _may_take(machine, folder := rf"{root}\{subfolder}".rstrip("\\"), source)
-    ]
+    roots = []
+    for place, (source, _) in PLACES.items():
+        if source == NVIDIA:
+            below = [path for path in machine.files if is_below(path, place)]
+            names = {path.removeprefix(place + "\\").split("\\")[0] for path in below}
+            roots += [(rf"{place}\{name}", source) for name in sorted(names)]
+        elif not source.isupper() or source in machine.env.keys() - {OTHER_MAJOR}:
+            roots += [(place, source)] if source else []
+    if SEARCH_PATH not in machine.env:
+        roots += [(entry, PATH) for entry in machine.path if entry[1:2] == ":"]
+    trusted = (PREFIX, machine.env.get("PYTHONPATH", PREFIX))
+    candidates = []
+    for root, source in roots:
+        for folder in (rf"{root}\{subfolder}".rstrip("\\") for subfolder in SUBFOLDERS):
+            is_there = any(dirname(path) == folder for path in machine.files)
+            is_trusted = source == OVERRIDE or any(is_below(folder, place) for place in trusted)
+            if is_there and (is_trusted or not is_below(folder, machine.cwd)):
+                candidates.append((folder, source))
+    return candidates
 
 
 def choose(
@@ -137,36 +149,6 @@ def choose(
         if rest and place:
             chosen |= dict.fromkeys(rest, place)
     return chosen
-
-
-def _list_sources(machine: Machine) -> list[tuple[str, str]]:
-    """Return (directory, source) in the documented order."""
-    env = machine.env
-    roots = [(env[OVERRIDE], OVERRIDE)] if OVERRIDE in env else []
-    roots += [(VENDORED, "this wheel"), (CV2, "this wheel")]
-    for top in (SITE, PACKAGES):
-        below = {
-            path.split("\\nvidia\\")[1].split("\\")[0]
-            for path in machine.files
-            if path.startswith(rf"{top}\nvidia" + "\\")
-        }
-        roots += [(rf"{top}\nvidia\{name}", "NVIDIA's wheels") for name in sorted(below)]
-    roots += [(rf"{PREFIX}\Library\bin", "conda"), (rf"{PREFIX}\bin", "conda")]
-    roots += [(env[name], name) for name in VARIABLES if name in env]
-    roots += [(rf"{TOOLKITS}\{name}", "default directory") for name in ("v12.9", "v12.4")]
-    roots += [(rf"{CUDNNS}\v9.5", "default directory")]
-    roots += [(PREFIX, "folder of the running program")]
-    if SEARCH_PATH not in env:
-        roots += [(entry, "PATH") for entry in machine.path if entry[1:2] == ":"]
-    return roots
-
-
-def _may_take(machine: Machine, folder: str, source: str) -> bool:
-    """Return whether a directory is there and, in the working directory, is trusted."""
-    trusted = (PREFIX, machine.env.get("PYTHONPATH", PREFIX))
-    is_trusted = source == OVERRIDE or any(is_below(folder, place) for place in trusted)
-    is_there = any(dirname(path) == folder for path in machine.files)
-    return is_there and (is_trusted or not is_below(folder, machine.cwd))
 
 
 def expect(machine: Machine) -> Expectation:
