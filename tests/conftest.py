@@ -1,6 +1,5 @@
 """What all tests share; those that run Windows programs take longest, and come first."""
 
-import functools
 import logging
 import signal
 from collections.abc import Iterator
@@ -40,13 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put first the files whose tests take longest; leave to the proof what is the proof's."""
     if "proof" not in config.option.markexpr:
         items[:] = [item for item in items if not item.get_closest_marker("proof")]
-    items.sort(key=lambda item: not runs_wine(item.path))
-
-
-@functools.cache
-def runs_wine(path: Path) -> bool:
-    """Return whether a test of the file runs a Windows program."""
-    return "mark.wine" in path.read_text(encoding="utf-8")
+    items.sort(key=lambda item: item.get_closest_marker("wine") is None)
 
 
 @pytest.fixture

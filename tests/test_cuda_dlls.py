@@ -312,6 +312,7 @@ def test_off_windows_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (dll()[:-1], "x86-64", "cut-off"),
         (dll()[:100], "x86-64", "cut-off"),
+        (None, "x86-64", "no-dll"),  # a folder
         (dll() + b"signature", "x86-64", None),
         (b"version https://git-lfs.github.com/spec/v1\n", "x86-64", "placeholder"),
         (arm64_dll(metadata=0), "x86-64", "other-machine"),
@@ -320,10 +321,12 @@ def test_off_windows_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_file_is_taken_where_windows_loads_it(
-    content: bytes, machine: str, reason: str | None, tmp_path: Path
+    content: bytes | None, machine: str, reason: str | None, tmp_path: Path
 ) -> None:
-    (tmp_path / "nppc64_12.dll").write_bytes(content)
-    fault = execute(FILE).find_fault(str(tmp_path / "nppc64_12.dll"), machine)
+    path = tmp_path / "nppc64_12.dll" if content else tmp_path
+    if content:
+        path.write_bytes(content)
+    fault = execute(FILE).find_fault(str(path), machine)
     assert (fault.reason if fault else None) == reason
 
 

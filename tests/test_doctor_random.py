@@ -77,7 +77,7 @@ def test_the_verdict_is_that_of_the_import(
     with cleared(bench) as windows:
         lay(windows, replace(machine, has_stand_in=False))
         untouched = windows.run("-c", "import cv2")
-        monkeypatch.chdir(windows.place(windows.cwd))
+        monkeypatch.chdir(windows.disk.place(windows.cwd))
         target, seen = look(windows)
         assert (untouched.returncode == 0) == seen["works"], (seen, untouched.output)
         package, facts = locate_package(target), read_facts(locate_package(target))

@@ -80,14 +80,6 @@ CASES = {
         ),
         files={PREFIX: dict.fromkeys(SOUND, "version https://git-lfs.github.com/spec/v1\n")},
     ),
-    "a-folder-that-is-called-like-a-DLL": Case(
-        says=r"in C:\T\bin, nppc64_12.dll is not in the format of a DLL. To fix it: update ",
-        files={
-            r"C:\T\bin": {"nppif64_12.dll": SOUND["nppif64_12.dll"]},
-            r"C:\T\bin\nppc64_12.dll": {"any.txt": ""},
-        },
-        env=TOOLKIT_SET,
-    ),
     "a-file-that-may-not-be-read": Case(
         says=r"(PermissionError). To fix it: give yourself the right to read C:\T\bin\nppc64_1",
         files=TOOLKIT,
@@ -100,11 +92,6 @@ def open_file(path, *words, open=open):
     return open(path, *words)
 builtins.open = open_file
 """,
-    ),
-    "a-DLL-where-a-directory-is-asked-for": Case(
-        says=r'names "C:\T\bin\nppc64_12.dll", which is no directory that can be read. To',
-        files=TOOLKIT,
-        env={"OPENCV_CUDA_DLL_DIRS": r"C:\T\bin\nppc64_12.dll"},
     ),
 }
 
@@ -397,11 +384,11 @@ def test_the_report_ends_as_the_import_does_also_when_it_is_run_by_its_path(
     windows: Windows,
 ) -> None:
     windows.cwd = PREFIX  # a prefix is trusted all the same
-    by_name, by_path = windows.report(), windows.run(rf"{CV2}\cuda_dlls.py")
+    by_name, by_path = windows.run("-m", "cv2.cuda_dlls"), windows.run(rf"{CV2}\cuda_dlls.py")
     assert (by_path.output, by_path.returncode) == (by_name.output, 1)
     assert "import cv2 fails" in by_name.output
     windows.fill({PREFIX: SOUND})
-    by_name, by_path = windows.report(), windows.run(rf"{CV2}\cuda_dlls.py")
+    by_name, by_path = windows.run("-m", "cv2.cuda_dlls"), windows.run(rf"{CV2}\cuda_dlls.py")
     assert (by_path.output, by_path.returncode) == (by_name.output, 0)
     assert f"npp: {PREFIX} (folder of the running program)" in by_name.output
 
@@ -423,7 +410,7 @@ def test_the_report_tells_what_is_missing_a_stand_in_and_several_distributions(
     for name in ("opencv_python-4.8", "opencv_python-4.9", "opencv_contrib_python-4.13.0"):
         windows.write(rf"{SITE}\{name}.dist-info\METADATA", "")
     windows.write(rf"{SITE}\opencv_fixer-0.2.5.dist-info\RECORD", "opencv_fixer/__init__.py,,")
-    output = windows.report().output.replace("\r", "")
+    output = windows.run("-m", "cv2.cuda_dlls").output.replace("\r", "")
     assert "npp: C:\\\\u5e93\\bin (CUDA_PATH)\ncudnn: not found: cudnn64_9.dll\n" in output
     assert rf"{driver}\nvcuda.dll: a stand-in, which says that there is no device" in output
     assert r"its cudnn64_9.dll is for 32-bit Windows (x86): C:\cudnn (PATH)" in output

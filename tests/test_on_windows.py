@@ -22,11 +22,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield desk
 
 
-def test_the_pythons_of_the_registry_are_found(desk: Desk) -> None:
-    lines = desk.run("pythons").output.splitlines()[1:]
-    assert [line.split()[0] for line in lines if "registry" in line] == ["3.13", "3.12"]
-
-
 def test_a_wheel_has_the_same_bytes_as_elsewhere(
     desk: Desk, repack: Repack, tmp_path: Path
 ) -> None:

@@ -6,7 +6,6 @@ OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
 """
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from typing import Any
 
 from dllmaking import make_dll
 from machines import BUILD, FILE, IMPORTS, PREFIX, SITE, Imports
-from proof.disks import WineDisk, link_tree, wine_disk
+from proof.disks import WineDisk, clear, link_tree, wine_disk
 from proof.machines import run_in_wine
 
 from repack.fetch import Supply
@@ -98,7 +97,7 @@ def native(imports: Imports, entry_point: bytes = b"") -> bytes:
 
 @dataclass(kw_only=True)
 class Windows:
-    """A machine: `disk` is its drive C:, `env` what is set. `clear` takes away what was made."""
+    """A machine: `disk` is its drive C:, `env` what is set."""
 
     disk: WineDisk
     interpreter: Interpreter
@@ -106,31 +105,10 @@ class Windows:
     cwd: str = r"C:\Users\me"
     python: str = rf"{PREFIX}\python.exe"
     debug: str = "-all"
-    made: list[Path] = field(default_factory=list)
-
-    def place(self, path: str) -> Path:
-        """Return where something new is to lie on this machine's own disk, or on a share."""
-        if path.startswith("\\\\"):
-            shares = self.disk.prefix / "dosdevices" / "unc"
-            place = shares.joinpath(*path[2:].split("\\"))
-        else:
-            place = self.disk.place(path)
-        missing = [part for part in (place, *place.parents) if not part.exists()]
-        self.made += missing[-1:]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
-
-    def clear(self) -> None:
-        """Take away all files that were made."""
-        for path in self.made:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
     def write(self, path: str, content: bytes | str | None) -> None:
         """Write a file, or take it away."""
-        place = self.place(path)
+        place = self.disk.place(path)
         data = content.encode() if isinstance(content, str) else content
         if data is None or not place.is_file() or place.read_bytes() != data:
             place.unlink(missing_ok=True)  # it may be a link to a file of the cache
@@ -141,7 +119,7 @@ class Windows:
         """Write folders; a text stands for a junction to that one."""
         for folder, files in folders.items():
             if isinstance(files, str):
-                self.place(folder).symlink_to(files)
+                self.disk.place(folder).symlink_to(files)
                 continue
             for name, content in files.items():
                 self.write(rf"{folder}\{name}", content)
@@ -170,7 +148,7 @@ class Windows:
         env["PATH"] = self.disk.env["PATH"]
         overrides = (self.disk.env["WINEDLLOVERRIDES"], self.env.get("WINEDLLOVERRIDES", ""))
         env["WINEDLLOVERRIDES"] = ";".join(overrides)
-        cwd = self.place(self.cwd)
+        cwd = self.disk.place(self.cwd)
         cwd.mkdir(exist_ok=True)
         command = [*self.interpreter.launcher, self.python, *words]
         return run_in_wine(command, timeout=60, env=env, cwd=cwd)
@@ -193,10 +171,6 @@ class Windows:
         """Return what a program prints that has the module's parts, as PARTS has them."""
         return self.run_program(PARTS + program)
 
-    def report(self) -> Finished:
-        """Return what `python -m cv2.cuda_dlls` prints."""
-        return self.run("-m", "cv2.cuda_dlls")
-
 
 @contextlib.contextmanager
 def open_windows(folder: Path) -> Iterator[Windows]:
@@ -209,6 +183,7 @@ def open_windows(folder: Path) -> Iterator[Windows]:
         windows = Windows(disk=disk, interpreter=interpreter)
         windows.install()
         windows.run("-m", "compileall", "-q", SITE)
+        disk.made.clear()
         with warm_wine([*interpreter.launcher, windows.python], disk.env):
             yield windows
 
@@ -235,11 +210,10 @@ def warm_wine(python: Sequence[str], env: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def cleared(machine: Windows) -> Iterator[Windows]:
     """Give the machine with nothing on it but its Python, and as such to the next."""
-    fresh = replace(machine, env={}, made=[])
     try:
-        yield fresh
+        yield replace(machine, env={})
     finally:
-        fresh.clear()
+        clear(machine.disk)
 
 
 @dataclass(frozen=True, kw_only=True)

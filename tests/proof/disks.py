@@ -24,10 +24,11 @@ USER = r"C:\Users\me"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WineDisk:
-    """Drive C: of a Wine prefix, a folder of it."""
+    """Drive C: of a Wine prefix, a folder of it; `made` is what `clear` takes away."""
 
     prefix: Path
     interpreter: Interpreter
+    made: list[Path] = field(default_factory=list)
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -38,25 +39,22 @@ class WineDisk:
         return {**env, "WINEPREFIX": str(self.prefix), "WINEDLLOVERRIDES": overrides}
 
     def place(self, path: str) -> Path:
-        """Return where `path` lies; a folder that is there in other letters is that folder."""
+        """Return where `path` is to lie, on a share too; what is there in other letters is that."""
+        if path.startswith("\\\\"):
+            place = self.prefix.joinpath("dosdevices", "unc", *path[2:].split("\\"))
+            return _note(place, self.made)
         place = self.prefix / "drive_c"
         for name in PureWindowsPath(path).relative_to("C:/").parts:
             if not (place / name).exists() and place.is_dir():
                 names = {entry.name.lower(): entry.name for entry in place.iterdir()}
                 name = names.get(name.lower(), name)  # noqa: PLW2901 - as Windows has it
             place /= name
-        return place
-
-    def claim(self, path: str) -> Path:
-        """Return where a file of the scenario is to lie; its folder is there."""
-        place = self.place(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+        return _note(place, self.made)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowsDisk:
-    """Drive C: of this Windows machine; `made` is what has to be taken away again."""
+    """Drive C: of this Windows machine; `made` is what `clear` takes away again."""
 
     interpreter: Interpreter
     made: list[Path] = field(default_factory=list)
@@ -67,22 +65,32 @@ class WindowsDisk:
         return self.interpreter.env
 
     def place(self, path: str) -> Path:
-        """Return `path` itself: what of it is not there yet will be taken away again."""
-        missing = [part for part in (Path(path), *Path(path).parents) if not part.exists()]
-        self.made.extend(missing[-1:])
-        return Path(path)
-
-    def claim(self, path: str) -> Path:
-        """Return `path` for a file; raises RepackError where the machine has it already."""
+        """Return `path` itself; raises RepackError for a file that the machine has already."""
         place = Path(path)
-        if place.exists() and not any(made in (place, *place.parents) for made in self.made):
+        if place.is_file() and not any(made in (place, *place.parents) for made in self.made):
             raise RepackError(f"this machine has {path} already")
-        self.place(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+        return _note(place, self.made)
 
 
 Disk = WineDisk | WindowsDisk
+
+
+def _note(place: Path, made: list[Path]) -> Path:
+    """Return a place whose folder is there; what was not there yet is noted."""
+    missing = [part for part in (place, *place.parents) if not part.exists()]
+    made += missing[-1:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def clear(disk: Disk) -> None:
+    """Take away what was made."""
+    for made in disk.made:
+        if made.is_dir() and not made.is_symlink():
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            made.unlink(missing_ok=True)
+    disk.made.clear()
 
 
 @contextlib.contextmanager
@@ -114,11 +122,7 @@ def windows_disk(interpreter: Interpreter) -> Iterator[WindowsDisk]:
     try:
         yield disk
     finally:
-        for made in disk.made:
-            if made.is_dir():
-                shutil.rmtree(made, ignore_errors=True)
-            else:
-                made.unlink(missing_ok=True)
+        clear(disk)
 
 
 def processes_in(prefix: Path) -> list[int]:
@@ -184,7 +188,7 @@ def lay_python(layout: Layout, disk: Disk, interpreter: Interpreter) -> None:
     link_tree(interpreter.python.parent, disk.place(layout.python), without=("site-packages",))
     disk.place(layout.site).mkdir(parents=True, exist_ok=True)
     for path, text in layout.files.items():
-        disk.claim(path).write_text(text, encoding="utf-8")
+        disk.place(path).write_text(text, encoding="utf-8")
 
 
 def link_tree(source: Path, target: Path, without: Sequence[str] = ()) -> None:

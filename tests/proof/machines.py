@@ -77,8 +77,8 @@ def lay_out(
         link_tree(package, disk.place(layout.site))
     for folder, sources in dlls:
         for name, source in sources.items():
-            link_or_copy(source, disk.claim(rf"{fill(folder, places)}\{name}"))
-    disk.claim(PROBE).write_bytes(files(__package__).joinpath("probe.py").read_bytes())
+            link_or_copy(source, disk.place(rf"{fill(folder, places)}\{name}"))
+    disk.place(PROBE).write_bytes(files(__package__).joinpath("probe.py").read_bytes())
     for folder in (_TEMPORARY, fill(scenario.cwd, places)):
         disk.place(folder).mkdir(parents=True, exist_ok=True)
 
