@@ -71,16 +71,12 @@ class Entry:
     #: The content as it lies in the archive; None packs it.
     data: bytes | None = None
     mode: int = 0o100644
-    #: Flags of both headers; None sets those that the name needs.
-    flags: int | None = None
-    #: Other values of both headers, then of one alone: `crc`, `usize`, `needed`, ...
+    #: Other values of both headers, then of one alone: `flags`, `crc`, `usize`, `needed`, ...
     both: Mapping[str, int] = field(default_factory=dict)
     local: Fields = field(default_factory=dict)
     central: Fields = field(default_factory=dict)
-    local_name: bytes | None = None
     local_extra: bytes = b""
     central_extra: bytes = b""
-    comment: bytes = b""
     #: What stands before the local header, and behind the content.
     before: bytes = b""
     after: bytes = b""
@@ -95,37 +91,29 @@ class Entry:
             return self.data
         return deflated(self.content) if self.method == DEFLATED else self.content
 
-    def values(self) -> dict[str, int | bytes]:
-        return {
+    def records(self, offset: int) -> tuple[bytes, bytes]:
+        """Return what lies at `offset`, content and all, and the directory's entry."""
+        data = self.packed
+        values: dict[str, int | bytes] = {
             "needed": 20,
-            "flags": (0 if self.raw_name.isascii() else UTF8) if self.flags is None else self.flags,
+            "flags": 0 if self.raw_name.isascii() else UTF8,
             "method": self.method,
             "date": 0x21,
             "crc": zlib.crc32(self.content),
-            "csize": len(self.packed),
+            "csize": len(data),
             "usize": len(self.content),
+            "name": self.raw_name,
+            "name_length": len(self.raw_name),
             **self.both,
         }
-
-    def local_record(self) -> bytes:
-        name = self.raw_name if self.local_name is None else self.local_name
-        lengths = {"name_length": len(name), "extra_length": len(self.local_extra)}
-        header = {"signature": b"PK\3\4", **self.values(), **lengths, **self.local}
-        return packed(LOCAL, header) + name + self.local_extra + self.packed + self.after
-
-    def central_record(self, offset: int) -> bytes:
-        header = {
-            "signature": b"PK\1\2",
-            "made_by": 3 << 8 | 20,
-            **self.values(),
-            "name_length": len(self.raw_name),
-            "extra_length": len(self.central_extra),
-            "comment_length": len(self.comment),
-            "external": self.mode << 16,
-            "offset": offset,
-            **self.central,
-        }
-        return packed(CENTRAL, header) + self.raw_name + self.central_extra + self.comment
+        lengths = {"extra_length": len(self.local_extra)}
+        header = {"signature": b"PK\3\4", **values, **lengths, **self.local}
+        local = packed(LOCAL, header) + bytes(header["name"]) + self.local_extra
+        own = {"made_by": 3 << 8 | 20, "external": self.mode << 16, "offset": offset}
+        lengths = {"extra_length": len(self.central_extra)}
+        header = {"signature": b"PK\1\2", **values, **own, **lengths, **self.central}
+        central = packed(CENTRAL, header) + self.raw_name + self.central_extra
+        return local + data + self.after, central
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +158,9 @@ def make_zip(entries: Sequence[Entry], end: End | None = None) -> bytes:
     directory: list[bytes] = []
     for entry in entries:
         body.write(entry.before)
-        directory.append(entry.central_record(body.tell() - shift))
-        body.write(entry.local_record())
+        local, central = entry.records(body.tell() - shift)
+        body.write(local)
+        directory.append(central)
     body.write(end.gap)
     offset = body.tell() - shift
     listing = b"".join(directory)

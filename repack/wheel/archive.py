@@ -45,6 +45,8 @@ _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
 #: What the members of an archive may inflate to, in bytes, and as a multiple of its size, which
 #: below the floor nobody looks at: so the rule of the public index.
 _RATIO_FLOOR, _RATIO_LIMIT = 64 << 20, 50
+#: In bytes; what it inflates to stays in the processor's cache.
+_PIECE = 1 << 16
 
 
 class Member(NamedTuple):
@@ -104,8 +106,6 @@ def open_archive(path: Path) -> Archive:
     Raises InputError, whose code is a word of the table in the tests (`bad-path`, `layout`...).
     """
     try:
-        if path.exists() and not path.is_file():
-            refuse(path, "is not a file", "not-a-file", hint="name a wheel file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             start, count, listing = _read_directory(path, file, status.st_size)
@@ -120,18 +120,15 @@ def open_archive(path: Path) -> Archive:
     return Archive(path=path, size=status.st_size, members=members, modified=status.st_mtime_ns)
 
 
-def read_packed(
-    file: BinaryIO, path: Path, member: Member, *, at_once: int = 1 << 16
-) -> Iterator[bytes]:
-    """Yield the member's bytes as they lie in `file`, which is that at `path`, so many `at_once`.
+def read_packed(file: BinaryIO, path: Path, member: Member) -> Iterator[bytes]:
+    """Yield the member's bytes as they lie in `file`, which is that at `path`.
 
-    What 64 KiB inflate to stays in the processor's cache. Raises InputError where the file cannot
-    be read, or ends too early.
+    Raises InputError where the file cannot be read, or ends too early.
     """
     left = member.compressed_size
     try:
         file.seek(member.offset)
-        while left and (piece := file.read(min(left, at_once))):
+        while left and (piece := file.read(min(left, _PIECE))):
             left -= len(piece)
             yield piece
     except OSError as error:
@@ -162,7 +159,7 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int, by
         refuse(path, what, "not-a-zip")
     comment = tail[at + END.size :]
     narrow = wide = END.unpack_from(tail, at)[4:7]
-    expected = _format_end(narrow, comment)
+    expected = END.pack(_END_SIGNATURE, 0, 0, narrow[0], *narrow, len(comment)) + comment
     if tail[:at][-_LOCATOR.size :].startswith(_LOCATOR_SIGNATURE):
         record = tail[:at][-_END64.size - _LOCATOR.size : -_LOCATOR.size]
         fields = _END64.unpack(record.ljust(_END64.size, b"\0"))
@@ -347,16 +344,12 @@ def format_ends(count: int, size: int, offset: int) -> bytes:
 
     Those of ZIP64 as well, where a number needs them.
     """
-    end = _format_end((min(count, _MAX16), min(size, _MAX32), min(offset, _MAX32)))
+    numbers = min(count, _MAX16), min(size, _MAX32), min(offset, _MAX32)
+    end = END.pack(_END_SIGNATURE, 0, 0, numbers[0], *numbers, 0)
     if count < _MAX16 and max(size, offset) < _MAX32:
         return end
     versions = (_MADE_ON_UNIX | _ZIP64_VERSION, _ZIP64_VERSION)
     return _format_zip64_end((count, size, offset), versions) + end
-
-
-def _format_end(directory: tuple[int, ...], comment: bytes = b"") -> bytes:
-    count, *extent = directory
-    return END.pack(_END_SIGNATURE, 0, 0, count, count, *extent, len(comment)) + comment
 
 
 def _format_zip64_end(directory: tuple[int, ...], versions: tuple[int, int]) -> bytes:

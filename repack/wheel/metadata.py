@@ -22,8 +22,6 @@ from packaging.version import InvalidVersion, Version
 from repack import files
 from repack.wheel.names import WheelName, refuse
 
-_REQUIRED = {"metadata_version", "name", "version"}
-
 
 def parse_metadata(content: bytes, filename: WheelName, file: Path, member: str) -> RawMetadata:
     """Return what METADATA says of the wheel called `filename`; raises InputError for `file`.
@@ -31,20 +29,15 @@ def parse_metadata(content: bytes, filename: WheelName, file: Path, member: str)
     A Requires-Python that nobody understands is left out, as by pip.
     """
     try:
+        # What is there twice is not parsed.
         raw, unparsed = parse_email(content.decode("utf-8"))
-        # Fields that are there twice are not parsed.
-        twice = unparsed.keys() & {"metadata-version", "name", "version", "requires-python"}
-        missing = _REQUIRED - {key for key, value in raw.items() if value}
-        if twice or missing:
-            what = f"is not there, or there twice: {', '.join(sorted(twice | missing))}"
-            refuse(file, what, "metadata", member)
-        Version(raw["metadata_version"])
-        own = canonicalize_name(raw["name"]), Version(raw["version"])
+        Version(raw.get("metadata_version", ""))
+        own = canonicalize_name(raw.get("name", "")), Version(raw.get("version", ""))
     except (UnicodeDecodeError, InvalidVersion) as error:
-        refuse(file, f"it cannot be understood: {error}", "metadata", member)
-    if own != (filename.name, filename.version):
+        refuse(file, f"a version is not there once, or is none: {error}", "metadata", member)
+    if own != (filename.name, filename.version) or "requires-python" in unparsed:
         what = f"it is of {own[0]} {own[1]}, not of {filename.name} {filename.version}"
-        refuse(file, what, "metadata", member)
+        refuse(file, f"{what}, or has Requires-Python twice", "metadata", member)
     try:
         SpecifierSet(raw.get("requires_python", ""))
     except InvalidSpecifier:

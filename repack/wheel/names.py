@@ -51,7 +51,14 @@ def check_names(names: Iterable[str], file: Path) -> None:
     """
     originals: dict[str, str] = {}
     for name in names:
-        _check_name(name, file)
+        if not name.isprintable():
+            refuse(file, "the name has a character that nobody sees", "bad-path", name)
+        parts = name.removesuffix("/").split("/")
+        for code, rule, reason in _FORBIDDEN:
+            if any(re.fullmatch(rule, part) for part in parts):
+                refuse(file, reason, code, name)
+        if len(name.encode()) > _PATH_LIMIT:
+            refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name)
         # Unicode's canonical caseless form (Unicode 3.13, D145), composed.
         key = normalize("NFC", normalize("NFD", name.removesuffix("/")).casefold())
         if key in originals:
@@ -64,17 +71,6 @@ def check_names(names: Iterable[str], file: Path) -> None:
             other = originals.get(folder, "/")
             if not other.endswith("/"):
                 refuse(file, f"lies in {quote_name(other)}, a file", "duplicate-name", name)
-
-
-def _check_name(name: str, file: Path) -> None:
-    if not name.isprintable():
-        refuse(file, "the name has a character that nobody sees", "bad-path", name)
-    for part in name.removesuffix("/").split("/"):
-        for code, rule, reason in _FORBIDDEN:
-            if re.fullmatch(rule, part):
-                refuse(file, reason, code, name)
-    if len(name.encode()) > _PATH_LIMIT:
-        refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,7 +34,7 @@ Collect: TypeAlias = Callable[[Member, Iterator[bytes]], object]
 # The stub calls the class an instance.
 _NOT_DEFLATE: type[Exception] = zlib_ng.error  # type: ignore[assignment]
 #: The specification asks for SHA-256 or better.
-_HASH_AND_SIZE = re.compile(r"sha(256|384|512)=[^,]+,(0|[1-9][0-9]{0,18})")
+_ALGORITHMS = ("sha256", "sha384", "sha512")
 _SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
 _DATA = re.compile(r"[^/]+\.data/", re.IGNORECASE)
@@ -156,9 +156,9 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
     root_is_purelib = parse_wheel_file(wheel_file, filename, path, member)
     _check_entry_points(archive, f"{dist_info}/entry_points.txt")
     _check_places(archive, dist_info, allow_startup_hook=allow_startup_hook)
-    record = _read_record(archive, f"{dist_info}/RECORD")
+    rows = _read_record(archive, f"{dist_info}/RECORD")
     if not checked:
-        _check_content(archive, record, collect, task)
+        _check_content(archive, rows, collect, task)
     return Wheel(
         path=path,
         filename=filename,
@@ -166,7 +166,7 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
         dist_info=dist_info,
         metadata=metadata,
         wheel_file=wheel_file,
-        record=record,
+        record={file: RecordEntry(digest, int(size)) for file, (digest, size) in rows.items()},
         sha256=sha256 or files.sha256_of(path),
         requires_python=own.get("requires_python", ""),
         requires=tuple(own.get("requires_dist", [])),
@@ -234,53 +234,46 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
         refuse(archive.path, what, "startup-hook", name, hint)
 
 
-def _read_record(archive: Archive, record: str) -> dict[str, RecordEntry]:
-    """Return the rows of RECORD, which has one for itself and each file.
+def _read_record(archive: Archive, record: str) -> dict[str, list[str]]:
+    """Return by file what RECORD has beside its name, which is to be hash and size.
 
-    A hash may yet be no base64: it is compared with the right one. RECORD's signatures need no
-    hash (PEP 427; PEP 815 drops them).
+    It has none for itself, and its signatures need none (PEP 427; PEP 815 drops them).
     """
     try:
         table = io.StringIO(read_member(archive, record).decode("utf-8"), newline="")
-        rows = [row for row in csv.reader(table, strict=True) if row]
+        lines = [line for line in csv.reader(table, strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         refuse(archive.path, f"it cannot be read as a table: {error}", "record", record)
-    facts: dict[str, str] = {}
-    for path, *cells in rows:
-        if path in facts:
+    rows: dict[str, list[str]] = {}
+    for path, *cells in lines:
+        if path in rows:
             refuse(archive.path, "RECORD lists it twice", "record", path)
-        facts[path] = ",".join(cells)
-    if facts.get(record) != ",":
+        rows[path] = cells
+    if rows.get(record) != ["", ""]:
         refuse(archive.path, "it does not list itself, without hash and size", "record", record)
-    entries = {}
-    for path in sorted({*facts, *archive.files} - {record, f"{record}.jws", f"{record}.p7s"}):
-        if path not in facts or path not in archive.files:
-            what = f"RECORD {'lists it, but it is not there' if path in facts else 'lacks it'}"
-            refuse(archive.path, what, "record", path)
-        if not _HASH_AND_SIZE.fullmatch(facts[path]):
-            what = f"RECORD has {facts[path]!r}, not a hash, sha256 or better, and a size"
-            refuse(archive.path, what, "record", path)
-        digest, size = facts[path].split(",")
-        entries[path] = RecordEntry(digest, int(size))
-    return entries
+    unhashed = {record, f"{record}.jws", f"{record}.p7s"}
+    for path in sorted((rows.keys() ^ {*archive.files}) - unhashed):
+        what = f"RECORD {'lists it, but it is not there' if path in rows else 'does not list it'}"
+        refuse(archive.path, what, "record", path)
+    return {path: rows[path] for path in sorted(rows.keys() - unhashed)}
 
 
 def _check_content(
-    archive: Archive, record: Mapping[str, RecordEntry], collect: Collect, task: Task | None
+    archive: Archive, rows: Mapping[str, list[str]], collect: Collect, task: Task | None
 ) -> None:
-    """Raise InputError unless each member can be read and RECORD has its hash and size."""
+    """Raise InputError unless each member can be read, and its row has its hash and size."""
     with archive.open() as file:
         for member in sorted(archive.members.values(), key=lambda member: member.offset):
-            row = record.get(member.name)
-            algorithm = row.hash.partition("=")[0] if row else "sha256"
-            digest = hashlib.new(algorithm)
+            row = rows.get(member.name)
+            algorithm = row[0].partition("=")[0] if row else ""
+            digest = hashlib.new(algorithm if algorithm in _ALGORITHMS else "sha256")
             pieces = _read_content(file, archive.path, member, digest.update)
             collect(member, pieces)
             for _ in pieces:
                 pass
-            right = make_entry(algorithm, digest.digest(), member.size)
+            right = [*map(str, make_entry(digest.name, digest.digest(), member.size))]
             if row not in (None, right):
-                what = f"it is {tuple(right)}, RECORD says {tuple(row)}"
+                what = f"it is {right}, RECORD says {row}"
                 refuse(archive.path, what, "record", member.name)
             if task is not None:
                 task.advance(member.compressed_size)

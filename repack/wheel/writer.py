@@ -171,7 +171,7 @@ def splice(entries: Sequence[Copied | Added], destination: Path, *, timestamp: i
                 path, member = entry.archive.path, entry.member
                 local, central = format_headers(entry.name, member, offset, timestamp)
                 file.write(local)
-                file.writelines(read_packed(opened[path], path, member, at_once=_PIECE))
+                file.writelines(read_packed(opened[path], path, member))
             else:
                 central = _add(file, entry, timestamp)
             directory.append(central)
