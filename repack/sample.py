@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 from repack import __version__
 from repack.config import IndexSource, SampleSource
-from repack.errors import InputError, ToolError
+from repack.errors import ToolError
 from repack.fetch import Supply
 from repack.pythons.assembly import make_once
-from repack.wheel.names import local_version, rename_wheel
+from repack.wheel.names import local_version, refuse, rename_wheel
 from repack.wheel.reader import Wheel, read_member, read_wheel
 from repack.wheel.writer import rewrite_members, splice
 
@@ -22,8 +22,9 @@ _MODULE, _CONFIG = "cv2/cv2.pyd", "cv2/config.py"
 #: A cv2.pyd for the CPU has 80 MB.
 _MODULE_LIMIT = 1 << 30
 #: CUDA's major -> the release that a build names as its toolkit; 13 has its DLLs in bin/x64.
-_RELEASES = {11: "v11.8", 12: "v12.9", 13: "v13.0"}
-_FIRST_WITH_X64 = 13
+_RELEASES, _FIRST_WITH_X64 = {11: "v11.8", 12: "v12.9", 13: "v13.0"}, 13
+#: It had three digits until CUDA 11.
+_RUNTIMES = {11: "cudart64_110.dll"}
 #: The end of the list `BINARIES_PATHS = [...] + BINARIES_PATHS`, as OpenCV's CMake writes it.
 _END_OF_LIST = re.compile(rb"(\r?\n)\] \+ BINARIES_PATHS")
 #: The time of every member: the sample is the same whenever it is made.
@@ -61,22 +62,25 @@ def make_sample(
     """
     wheel = read_wheel(base)
     if _MODULE not in wheel.names or "abi3" not in wheel.filename.tag:
-        raise InputError(
-            f"there is no {_MODULE} for all Pythons in it",
-            code="no-abi3",
-            file=base,
-            hint=_OTHER_BASE,
-        )
+        refuse(base, f"there is no {_MODULE} for all Pythons in it", "no-abi3", hint=_OTHER_BASE)
     label = f"cu{cuda}.driver.sample" if driver else f"cu{cuda}.sample"
     name = rename_wheel(wheel.filename, version=local_version(wheel.filename.version, label))
     summary = (
         "SAMPLE for trying repack, not a CUDA build: OpenCV for the CPU that imports "
         f"CUDA {cuda}'s DLLs. {wheel.summary}"
     )
+    # All releases of a major have these.
+    imports: dict[str, Sequence[str]] = {
+        f"nppc64_{cuda}.dll": ("nppGetLibVersion",),
+        f"nppif64_{cuda}.dll": ("nppiFilterBox_8u_C1R_Ctx",),
+        _RUNTIMES.get(cuda, f"cudart64_{cuda}.dll"): ("cudaGetDeviceCount",),
+        **({"nvcuda.dll": ("cuInit", "cuDriverGetVersion")} if driver else {}),
+        **(more or {}),
+    }
     with TemporaryDirectory(prefix="repack-") as place:
         module = Path(place, "cv2.pyd")
         module.write_bytes(read_member(wheel.archive, _MODULE, limit=_MODULE_LIMIT))
-        _add_imports(module, {**_list_imports(cuda, driver=driver), **(more or {})})
+        _add_imports(module, imports)
         files: dict[str, bytes | Path] = {_MODULE: module}
         if _CONFIG in wheel.names:
             files[_CONFIG] = _add_toolkit(wheel, cuda)
@@ -86,30 +90,13 @@ def make_sample(
     return folder / str(name)
 
 
-def _list_imports(cuda: int, *, driver: bool) -> dict[str, Sequence[str]]:
-    """Return DLL -> symbols that a sample for a CUDA major imports: all its releases have them."""
-    # The run-time's DLL kept three digits in CUDA 11.
-    cudart = "cudart64_110.dll" if cuda == 11 else f"cudart64_{cuda}.dll"  # noqa: PLR2004
-    imports: dict[str, Sequence[str]] = {
-        f"nppc64_{cuda}.dll": ("nppGetLibVersion",),
-        f"nppif64_{cuda}.dll": ("nppiFilterBox_8u_C1R_Ctx",),
-        cudart: ("cudaGetDeviceCount",),
-    }
-    return imports | ({"nvcuda.dll": ("cuInit", "cuDriverGetVersion")} if driver else {})
-
-
 def _add_toolkit(wheel: Wheel, cuda: int) -> bytes:
     """Return config.py with the entry that OpenCV's CMake writes for a CUDA build, at its end."""
     text = read_member(wheel.archive, _CONFIG)
     end = _END_OF_LIST.search(text)
     if end is None:
-        raise InputError(
-            "no list BINARIES_PATHS can be made out in it",
-            code="unknown-config",
-            file=wheel.path,
-            member=_CONFIG,
-            hint=_OTHER_BASE,
-        )
+        what = "no list BINARIES_PATHS can be made out in it"
+        refuse(wheel.path, what, "unknown-config", _CONFIG, _OTHER_BASE)
     release = _RELEASES.get(cuda, f"v{cuda}.0")
     toolkit = f"C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA/{release}"
     binaries = "bin/x64" if cuda >= _FIRST_WITH_X64 else "bin"
@@ -129,7 +116,7 @@ def _add_imports(module: Path, imports: Mapping[str, Sequence[str]]) -> None:
         ) from None
     binary = lief.PE.parse(str(module))
     if binary is None:
-        raise InputError("lief cannot read it", code="not-pe", file=module.name, member=_MODULE)
+        refuse(Path(_MODULE), "lief cannot read it", "not-pe")
     for dll, symbols in imports.items():
         entry = binary.add_import(dll)
         for symbol in symbols:

@@ -120,28 +120,24 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
         f"{wheel.dist_info}/METADATA": edit_metadata(wheel.metadata, fields=fields, add=add),
         f"{wheel.dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
-    members = wheel.archive.members
-    parts = [
-        *(
-            Carried(Copied(name=path, member=members[path], archive=wheel.archive), row)
-            for path, row in wheel.record.items()
-        ),
-        *carried,
-        *(
-            Carried(Added(name=path, content=content), entry_of(content))
-            for path, content in written.items()
-        ),
-    ]
+    archive = wheel.archive
+    entries: dict[str, tuple[Copied | Added, RecordEntry]] = {
+        path: (Copied(name=path, member=archive.members[path], archive=archive), row)
+        for path, row in wheel.record.items()
+    }
+    entries |= {part.entry.name: part for part in carried}
+    for path, content in written.items():
+        entries[path] = Added(name=path, content=content), entry_of(content)
     old, new = wheel.dist_info.removesuffix(".dist-info"), f"{name.distribution}-{name.version}"
-    entries: dict[str, Copied | Added] = {}
-    rows: dict[str, RecordEntry] = {}
-    for entry, row in parts:
-        path = re.sub(rf"^{re.escape(old)}(?=\.(dist-info|data)/)", new, entry.name)
-        entries[path], rows[path] = replace(entry, name=path), row
+    pattern = re.compile(rf"^{re.escape(old)}(?=\.(dist-info|data)/)")
+    entries = {pattern.sub(new, path): part for path, part in entries.items()}
     record = f"{new}.dist-info/RECORD"
+    rows = {path: row for path, (_, row) in entries.items()}
     ordered = sorted(entries, key=lambda path: (path.startswith(f"{new}.dist-info/"), path))
-    content = format_record(rows, record)
-    return (*map(entries.__getitem__, ordered), Added(name=record, content=content))
+    return (
+        *(replace(entries[path][0], name=path) for path in ordered),
+        Added(name=record, content=format_record(rows, record)),
+    )
 
 
 def size_of(entries: Iterable[Copied | Added]) -> int:
