@@ -82,15 +82,13 @@ _EVERYWHERE = [
     _option("-q --quiet", "show warnings only"),
     _option("-v --verbose", "show each detail"),
 ]
-_SET_HELP = "any key of repack.toml, such as smoke.timeout=60"
 _SETTINGS = [
     _option("--config FILE", "settings (default: repack.toml, if it is here)", type=Path),
-    _option("--set KEY=VALUE", _SET_HELP, "overrides", **_LIST),
+    _option("--set KEY=VALUE", "any key of it, such as smoke.timeout=60", "overrides", **_LIST),
     _option("--offline", "use only what is cached; download nothing"),
 ]
-_NAMES_HELP = "a [[build]] of repack.toml (default: all of them)"
 _SOURCE = [
-    _option("NAME", _NAMES_HELP, "names", nargs="*"),
+    _option("NAME", "a [[build]] of repack.toml (default: all of them)", "names", nargs="*"),
     _option("--source SOURCE", "a file, a URL or a requirement, instead of repack.toml's source"),
     *_SETTINGS,
     _option("--update-lock", "renew repack.lock and say what changed"),
@@ -111,7 +109,6 @@ _STUB_HELP = "add stand-ins for the driver's DLLs, used where there is no driver
 _EMIT_HELP = "a wheel for each Python, or one for all"
 _PATH_HELP = "a directory put on PATH; none: the NVIDIA wheels that the wheel needs"
 _NAMED_HELP = "the index that has all of it, to be named in the files; alone: publish.index-url"
-_UPLOAD_HELP = "an index that takes uploads"
 _YANK_HELP = "hide this version from all who do not pin it by =="
 _CHECK_HELP = "compare every file of the index, or what a URL serves, with what its pages say"
 
@@ -166,7 +163,7 @@ COMMANDS: Mapping[Callable[..., Answer], Sequence[_Option | list[_Option]]] = {
         _DIST,
         [
             _option("--index-dir DIR", "a static index", "publish.index-dir"),
-            _option("--repository-url URL", _UPLOAD_HELP, "publish.repository-url"),
+            _option("--repository-url URL", "an index for uploads", "publish.repository-url"),
             _option("--repository NAME", "its name in .pypirc instead", "publish.repository"),
         ],
         _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=Path),

@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 #: The settings that name an index which takes uploads, and the one that names a folder.
 _UPLOADS = ("publish.repository-url", "publish.repository")
 _FOLDER = "publish.index-dir"
-_HEADINGS = ("file", "what")
 
 
 def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -123,7 +122,7 @@ def _describe_actions(place: str, actions: Mapping[str, str], *, failed: bool = 
     """Return what was done to each file of an index."""
     rows = sorted(actions.items())
     json = {"index": place, "files": [{"filename": name, "what": what} for name, what in rows]}
-    return Answer(json, [place, [_HEADINGS, *rows]], failed=failed)
+    return Answer(json, [place, [("file", "what"), *rows]], failed=failed)
 
 
 def _check_options(options: argparse.Namespace) -> None:
