@@ -16,9 +16,10 @@ from driving import REPACK, Repack, ended, everything, start
 from wheelmaking import cuda_wheel, make_pyd, make_wheel
 
 from repack.cli import SHELLS, VARIABLES, make_parser
-from repack.config import parse_override
+from repack.config import FileSource, ReleaseSource, load, parse_override
 
 NAME = "opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl"
+SHIPPED = Path(__file__).parents[1] / "repack.toml"
 TAG = "cp37-abi3-win_amd64"
 CU129 = NAME.replace("-cp37", "+cu129-cp37")
 
@@ -55,6 +56,7 @@ WRONG = {
     "build --set build.emmit=x": "did you mean build.emit?",
     "build --source ''": "source.requirement takes",
     "build": "no source is named: give --source",
+    "init --release name": 'source.release takes "owner/name"',
     "build x.whl": "give a wheel by --source; builds are [[build]] tables",
     "smoke x.whl --env NAME": "not NAME=VALUE",
     "sample -w x --set source.file=x": "a source is one of",
@@ -146,19 +148,14 @@ def test_options_take_the_place_of_what_the_file_says(repack: Repack, source: Pa
     assert not (repack.folder / "wheels").exists()
 
 
-def test_inspect_of_several_tells_of_those_it_can_and_ends_with_1(
+def test_inspect_tells_of_those_it_can_and_findings_end_it_with_1_where_it_is_strict(
     repack: Repack, source: Path
 ) -> None:
-    cut = source.parent / "cut" / NAME
-    cut.parent.mkdir()
+    cut = repack.folder / NAME
     cut.write_bytes(source.read_bytes()[:-50])
     ran = repack("inspect", "-q", cut, source)
-    assert ran.code == 1
-    assert ran.out.startswith(f"{NAME}\n")
+    assert (ran.code, ran.out.splitlines()[0]) == (1, NAME)
     assert ran.error.startswith(f"{cut}: ")
-
-
-def test_findings_end_inspect_with_1_only_where_it_is_strict(repack: Repack, source: Path) -> None:
     assert repack("inspect", "-q", "--strict", source).code == 0
     plain = make_wheel(source, {"cv2/__init__.py": b"", "cv2/cv2.pyd": make_pyd()})
     assert repack("inspect", "-q", "--strict", plain).code == 1
@@ -206,7 +203,7 @@ def wheel(tmp_path: Path) -> Path:
     return make_wheel(tmp_path / CU129, files, requires=["numpy>=2"])
 
 
-def test_json_of_a_build_is_its_record_with_full_paths_and_what_this_run_did(
+def test_json_of_a_build_is_its_record_with_full_paths_and_that_of_inspect_has_its_words(
     wheel: Path, repack: Repack
 ) -> None:
     words = ("--driver-stub", "--set", "allow.startup-hook=true", "--python", "3.9,3.14t")
@@ -217,21 +214,12 @@ def test_json_of_a_build_is_its_record_with_full_paths_and_what_this_run_did(
     record = loads((repack.folder / "dist" / "build.json").read_bytes())
     record["wheels"][0]["path"] = made["path"]
     assert Path(made["path"]).parent == repack.folder / "dist"
-    assert record["carried"]
-    assert record["findings"]
     run = {"version": 1, "error": None, "unchanged": [], "lock_changes": answer["lock_changes"]}
     assert answer == record | run
-
-
-def test_json_of_inspect_has_the_words_of_a_record(wheel: Path, repack: Repack) -> None:
-    words = ("--no-smoke", "--set", "allow.startup-hook=true", "--python", "3.12")
-    build = repack("build", "--json", *words, "--source", wheel).json
-    (answer,) = repack("inspect", "--json", wheel).json["wheels"]
-    assert answer["needs"] == build["needs"]
-    assert answer["findings"] == build["findings"]
-    assert answer["tags"] == [TAG]
-    assert answer["native"] == ["cv2/cv2.pyd"]
-    assert (answer["cuda"], answer["sha256"]) == ("12.9", build["source"]["sha256"])
+    (inspected,) = repack("inspect", "--json", wheel).json["wheels"]
+    assert inspected["needs"] == record["needs"]
+    assert {finding["code"] for finding in inspected["findings"]} == {"startup-hook"}
+    assert (inspected["tags"], inspected["native"]) == ([TAG], ["cv2/cv2.pyd"])
 
 
 def test_lines_of_inspect_say_what_it_is_and_what_it_needs_from_whom(
@@ -247,6 +235,36 @@ def test_lines_of_inspect_say_what_it_is_and_what_it_needs_from_whom(
         "  python: python3.dll",
         "  windows: KERNEL32.dll",
     ]
+
+
+# `repack init`
+
+
+def test_the_file_of_init_is_the_one_that_repack_is_shipped_with_and_is_left_alone(
+    repack: Repack,
+) -> None:
+    path = repack.folder / "repack.toml"
+    assert (repack("init").code, path.read_bytes()) == (0, SHIPPED.read_bytes())
+    path.write_text("mine", encoding="utf-8")
+    ran = repack("init")
+    assert (ran.code, "repack.toml: is there already [exists]; " in ran.error) == (1, True)
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_source_that_init_names_is_the_one_of_the_file(repack: Repack) -> None:
+    assert repack("init", "--release", "owner/name").code == 0
+    text = (repack.folder / "repack.toml").read_text(encoding="utf-8")
+    assert load(repack.folder / "repack.toml").source == ReleaseSource("owner/name")
+    assert "sample" not in text.lower()
+    (repack.folder / "team").mkdir()
+    path = repack.folder / "team" / "repack.toml"
+    ran = repack("init", "--json", "--config", path, "--file", f"in/{NAME}")
+    assert ran.json == {"version": 1, "path": str(path)}
+    wheel = FileSource(repack.folder / "in" / NAME, pinned_as=f"../in/{NAME}")
+    assert load(path).source == wheel
+
+
+# Completion
 
 
 @pytest.mark.parametrize(

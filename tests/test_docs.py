@@ -179,9 +179,10 @@ def test_what_a_page_shows_to_be_typed_or_written_is_taken(page: Path, tmp_path:
             load(tmp_path / "repack.toml")
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "examples").iterdir()), ids=lambda path: path.name)
-def test_an_example_is_taken(path: Path) -> None:
-    assert all(isinstance(build.source, ReleaseSource) for build in load_builds(path))
+def test_an_example_is_taken() -> None:
+    builds = [build for path in (TOP / "examples").iterdir() for build in load_builds(path)]
+    assert builds
+    assert all(isinstance(build.source, ReleaseSource) for build in builds)
 
 
 def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> None:
