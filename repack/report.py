@@ -120,7 +120,8 @@ def list_reasons(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     reasons: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:
         if row["status"] in words:
-            reasons.setdefault((words[row["status"]], row["reason"]), {})[row["python"]] = None
+            reason = row["reason"].replace(f" for Python {row['python']}", "")
+            reasons.setdefault((words[row["status"]], reason), {})[row["python"]] = None
     return [f"{word} {', '.join(names)}: {reason}" for (word, reason), names in reasons.items()]
 
 

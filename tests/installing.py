@@ -11,7 +11,7 @@ from windowslab import warm_wine
 
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
-from repack.process import Finished, run
+from repack.process import run
 from repack.pythons import Interpreter, Pythons
 from repack.pythons.wine import windows_path
 
@@ -39,20 +39,15 @@ class Installation:
         """The folder that pip installs to."""
         return self.disk.place(self.layout.site)
 
-    def run(self, *words: str, **env: str) -> Finished:
-        """Return what python.exe did with these arguments."""
-        program = rf"{self.layout.python}\python.exe"
-        path = {"WINEPATH": env.pop("PATH")} if "PATH" in env else {}
-        variables = {**self.disk.env, **self.layout.env, **env, **path}
-        return run([*self.interpreter.launcher, program, *words], timeout=300, env=variables)
-
     def pip(self, *words: str | Path) -> str:
         """Return what Windows' own pip printed."""
         package = fetch_index("pip", python=self.interpreter.version).path
         user = ["--user"] if "PYTHONUSERBASE" in self.layout.env and words[0] == "install" else []
         options = [*_PIP_OPTIONS, *user] if words[0] == "install" else []
         names = [str(windows_path(word)) if isinstance(word, Path) else word for word in words]
-        done = self.run(str(windows_path(package / "pip")), names[0], *options, *names[1:])
+        program = [*self.interpreter.launcher, rf"{self.layout.python}\python.exe"]
+        command = [*program, str(windows_path(package / "pip")), names[0], *options, *names[1:]]
+        done = run(command, timeout=300, env={**self.disk.env, **self.layout.env})
         assert done.returncode == 0, done.output
         return done.output
 

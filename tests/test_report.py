@@ -18,7 +18,8 @@ HOSTILE = "<script>document.title='taken'</script><img src=x>|`\u202e\x1b[31m\n#
 OUTCOMES = {
     "3.9": Outcome(status="failed", reason=HOSTILE, log=HOSTILE),
     "3.10": Outcome(status="passed", version="4.13.0"),
-    "3.12": Outcome(status="not-run", reason="no Wine"),
+    "3.12": Outcome(status="not-run", reason="no Wine for Python 3.12"),
+    "3.13": Outcome(status="not-run", reason="no Wine for Python 3.13"),
 }
 NEEDS = ("cufft64_11.dll", "nppc64_12.dll", "nvcuda.dll", "KERNEL32.dll")
 
@@ -43,7 +44,7 @@ def record(tmp_path: Path, repack: Repack) -> BuildRecord:
     return replace(made, wheels=wheels, findings=(finding,), mode="depend", left_out=left)
 
 
-UNTRIED = ["3.12", "3.14t"]
+UNTRIED = ["3.12", "3.13", "3.14t"]
 
 
 @pytest.fixture
@@ -100,8 +101,8 @@ def test_markdown_counts_each_fate_gives_each_reason_once_and_holds_no_markup_of
     write_record(record, dist)
     report = repack("report", "--markdown").out
     lines = report.splitlines()
-    assert lines[0] == "# Works on 1, fails on 1, not tried on 1, no wheel on 1 of 4 Pythons"
-    assert "- not run on 3.12: no Wine" in lines
+    assert lines[0] == "# Works on 1, fails on 1, not tried on 2, no wheel on 1 of 5 Pythons"
+    assert "- not run on 3.12, 3.13: no Wine" in lines
     assert any(line.startswith("- no wheel for 3.14t: its binary imports") for line in lines)
     assert "- cv2/cuda&#95;dlls.py, new" in lines
     assert "<script" not in report
