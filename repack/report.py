@@ -77,8 +77,8 @@ def _describe_build(dist: Path, folder: Path, record: BuildRecord) -> dict[str, 
     """Return the record as a dictionary, with what follows from it; paths are from `dist`."""
     prefix = "" if folder == dist else f"{folder.relative_to(dist).as_posix()}/"
     document: dict[str, Any] = msgspec.to_builtins(record)
-    for wheel, made in zip(document["wheels"], record.wheels, strict=True):
-        wheel.update(path=prefix + made.path, works=made.works)
+    for row, wheel in zip(document["wheels"], record.wheels, strict=True):
+        row.update(path=prefix + wheel.path, works=wheel.works)
     pythons = list_pythons(record)
     return {
         **document,

@@ -59,7 +59,7 @@ def run_build(options: argparse.Namespace, progress: Progress) -> Answer:
     supply = supply_of(configs[0], options, progress)
     outcomes = [_try_build(config, supply, dry_run=options.dry_run) for config in configs]
     results = [outcome for outcome in outcomes if isinstance(outcome, BuildResult)]
-    rows = [{"name": name, **_describe(it)} for name, it in zip(names, outcomes, strict=True)]
+    rows = list(map(_describe, names, outcomes))
     show = _list_plan if options.dry_run else _list_trials
     parts = [part for result in results for part in show(result)]
     return Answer(
@@ -101,15 +101,16 @@ def _try_build(config: Config, supply: Supply, *, dry_run: bool) -> BuildResult 
     return result
 
 
-def _describe(outcome: BuildResult | RepackError) -> Json:
+def _describe(name: str, outcome: BuildResult | RepackError) -> Json:
     """Return what build.json holds, the plan, and what is true of this run alone."""
     if isinstance(outcome, RepackError):
-        return {"error": describe_error(outcome)}
+        return {"name": name, "error": describe_error(outcome)}
     record = msgspec.to_builtins(outcome.record)
     del record["version"]  # of the file
     for wheel in record["wheels"]:
         wheel["path"] = str(outcome.out / wheel["path"])
     return {
+        "name": name,
         "error": None,
         **record,
         "plan": list(_describe_plan(outcome)),
@@ -139,9 +140,9 @@ def _list_trials(result: BuildResult) -> Iterator[Text]:
     pythons = list_pythons(result.record)
     table = [_HEADINGS]
     for row in pythons:
-        failed = "FAILED: " if row["status"] == FAILED else ""
-        stood = " (unchanged)" if row["wheel"] in result.unchanged else ""
-        table.append((row["python"], row["before"], failed + row["after"], row["wheel"] + stood))
+        mark = "FAILED: " if row["status"] == FAILED else ""
+        note = " (unchanged)" if row["wheel"] in result.unchanged else ""
+        table.append((row["python"], row["before"], mark + row["after"], row["wheel"] + note))
     yield f"{name}{result.record.source.filename} -> {result.out}"
     yield table
     yield from list_reasons(pythons)

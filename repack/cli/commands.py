@@ -249,14 +249,14 @@ def run_smoke(options: argparse.Namespace, progress: Progress) -> Answer:
     supply = supply_of(config, options, progress)
     allowed = config.allow.startup_hook
     wheels = [analyse(wheel, allow_startup_hook=allowed) for wheel in options.wheels]
-    smoked = smoke_wheels(wheels, config.build.python, config.smoke, supply, dict(options.env))
+    outcomes = smoke_wheels(wheels, config.build.python, config.smoke, supply, dict(options.env))
     supply.keep()
     table = [("Wheel", "Python", "what it did")]
     rows = []
-    for path, python, outcome in smoked:
+    for path, python, outcome in outcomes:
         table.append((path.name, python, outcome.summary))
         rows.append({"path": str(path), "python": python, **msgspec.to_builtins(outcome)})
-    failed = any(outcome.status == FAILED for _, _, outcome in smoked)
+    failed = any(outcome.status == FAILED for _, _, outcome in outcomes)
     return Answer({"wheels": rows}, [table, *list_reasons(rows)], failed=failed)
 
 
@@ -279,15 +279,15 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
             pythons.provide(version)
         at_hand = pythons.at_hand()
     headings = ("python", "version", "machine", "origin", "path")
-    here = [
+    pythons_here = [
         (python.version, python.full_version, python.machine, python.origin, str(python.python))
         for python in at_hand
         if not isinstance(python, str)
     ]
     missing = [python for python in at_hand if isinstance(python, str)]
     hints = [f"{python}: repack pythons --assemble {python}" for python in missing]
-    rows = [dict(zip(headings, row, strict=True)) for row in here]
-    return Answer({"pythons": rows, "not_assembled": missing}, [[headings, *here], *hints])
+    rows = [dict(zip(headings, row, strict=True)) for row in pythons_here]
+    return Answer({"pythons": rows, "not_assembled": missing}, [[headings, *pythons_here], *hints])
 
 
 def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:

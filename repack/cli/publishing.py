@@ -38,10 +38,10 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
         repack pin dist --index-url https://index.example.com/simple
 
     """
-    given = options.index_url
-    config = config_of(options, [("publish.index-url", given)] if given else [])
-    url = "" if given is None else config.publish.index_url or ""
-    if given is not None and not url:
+    index_url = options.index_url  # "" for the configured one, None for none
+    config = config_of(options, [("publish.index-url", index_url)] if index_url else [])
+    url = "" if index_url is None else config.publish.index_url or ""
+    if index_url is not None and not url:
         raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
     dist = (options.dist or config.build.out).absolute()
     return _pin(dist, open_index(progress, url=url, offline=options.offline))
@@ -161,7 +161,7 @@ def _report_check(result: dict[str, Any]) -> Answer:
     index, faults = result["index"], result["faults"]
     for key in result["unlisted"]:
         _log.warning("%s/%s: no page lists it; publish it, or remove it", index, key)
-    lines = [f"{it.file}: {it.message} [{it.code}]; {it.hint}" for it in faults]
+    lines = [f"{fault.file}: {fault.message} [{fault.code}]; {fault.hint}" for fault in faults]
     lines.append(f"{index}: files: {result['files']}, faults: {len(faults)}")
     return Answer(msgspec.to_builtins(result), lines, failed=bool(faults))
 
