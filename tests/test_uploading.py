@@ -17,10 +17,11 @@ from fetching import no_proxies
 from publishing import ENVIRONMENT, JSON_TYPE, leave_record, tiny, what, wheel_record
 from uploads import (
     LOGIN,
+    PAGE,
     SECRET,
     USER,
-    IndexServer,
     TakingIndex,
+    Urls,
     devpi,
     pypiserver,
     says,
@@ -77,33 +78,34 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[IndexServer]:
+) -> Iterator[Urls]:
     with request.param(tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
 def test_a_wheel_is_sent_once_pinned_and_installed_by_its_hash_and_never_other_bytes(
-    server: IndexServer, dist: Path, upload: Upload, tmp_path: Path
+    server: Urls, dist: Path, upload: Upload, tmp_path: Path
 ) -> None:
+    url, simple = server
     (dist / FILE).unlink()
     wheel = tiny(dist, name="sent_once")
     leave_record(dist, [wheel_record(dist, wheel, ["3.12"])])
-    assert what(upload(server.upload).json) == {wheel.name: "added"}
-    assert what(upload(server.upload).json) == {wheel.name: "there already"}
+    assert what(upload(url).json) == {wheel.name: "added"}
+    assert what(upload(url).json) == {wheel.name: "there already"}
     pins = dist / "requirements-3.12.txt"
     pip = (sys.executable, "-m", "pip", "--isolated", "install", "--no-cache-dir")
     uv = (UV, "--no-config", "--no-cache", "pip", "install", f"--python={sys.executable}")
     for number, installer in enumerate((pip, uv)):
         target = tmp_path / f"target-{number}"
-        where = ("--index-url", server.simple, "--target", target)
+        where = ("--index-url", simple, "--target", target)
         words = [str(word) for word in (*installer, "--require-hashes", "-r", pins, *where)]
         subprocess.run(words, env=ENVIRONMENT, check=True)
         assert (target / "sent_once.py").read_text("utf-8") == "value = 1\n"
     (dist / "build.json").unlink()
     tiny(dist, name="sent_once", value=2)
     tiny(dist, "2.0", name="sent_once")
-    assert f"{wheel.name}: " in upload(server.upload, code=1).error
-    listed = requests.get(server.simple + "sent-once/", timeout=30).text
+    assert f"{wheel.name}: " in upload(url, code=1).error
+    listed = requests.get(simple + "sent-once/", timeout=30).text
     assert "sent_once-2.0" not in listed, "where one is refused, none is sent"
 
 
@@ -123,13 +125,6 @@ def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
     assert not server.files
 
 
-@pytest.mark.usefixtures("no_pauses")
-def test_what_passes_is_waited_for(dist: Path, upload: Upload) -> None:
-    with TakingIndex(says(AWAY), says(AWAY)) as server:
-        assert what(upload(server).json) == {FILE: "added"}
-    assert server.files[FILE] == (dist / FILE).read_bytes()
-
-
 @pytest.mark.parametrize("other", [b"", b"!"], ids=["the same bytes", "other bytes"])
 def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
     other: bytes, dist: Path, upload: Upload
@@ -140,10 +135,10 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
         def refuse(exchange: Exchange, _: Resource) -> None:
             """Have the file already, though the page did not say so yet."""
             exchange.body()
-            index.files[FILE] = (dist / FILE).read_bytes() + other
+            index.keep(FILE, (dist / FILE).read_bytes() + other)
             exchange.send("400 Bad Request", {"Content-Length": "0"})
 
-        index.meet([refuse])
+        index.uploads.append(refuse)
         ran = upload(index, code=1 if other else 0)
     if other:
         assert "[other-bytes]" in ran.error
@@ -154,7 +149,7 @@ def test_after_a_refusal_the_bytes_are_compared_whatever_the_words(
 def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) -> None:
     names = [tiny(dist, version).name for version in ("1.0", "2.0", "3.0")]
     with TakingIndex() as server:
-        server.meet([server.take, says("400 Bad Request")])
+        server.uploads.extend([server.take, says("400 Bad Request")])
         assert "tiny_thing-2.0" in upload(server, code=1).error
         assert list(server.files) == names[:1]
         assert list(what(upload(server).json).values()) == ["there already", "added", "added"]
@@ -164,7 +159,6 @@ def test_a_run_that_failed_half_way_is_gone_on_with(dist: Path, upload: Upload) 
 # What the index has
 
 
-PAGE = "/simple/tiny-thing/"
 ROOTS = ("/simple/", "/+simple/", "/")
 
 
@@ -192,7 +186,8 @@ def test_only_where_the_page_of_the_project_could_be_looked_at_something_is_sent
     pages: Sequence[str], answer: Fault, *, is_sent: bool, upload: Upload
 ) -> None:
     with TakingIndex() as server:
-        server.pages = dict.fromkeys(pages, answer)
+        for page in pages:
+            server.show(page, answer)
         upload(server, code=0 if is_sent else 1)
     assert bool(server.posts) == is_sent
 
@@ -201,12 +196,12 @@ def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
     dist: Path, upload: Upload
 ) -> None:
     with TakingIndex() as new, TakingIndex() as old:
-        new.files[FILE] = b"other bytes"
+        new.keep(FILE, b"other bytes")
         for page in ("/simple/", PAGE):
             location = {"Location": new.url(page, host="localhost"), "Content-Length": "0"}
-            old.pages[page] = answers("301 Moved Permanently", location)
+            old.show(page, *[answers("301 Moved Permanently", location)] * 2)
         assert "[other-bytes]" in upload(old, code=1).error
-        new.files[FILE] = (dist / FILE).read_bytes()
+        new.keep(FILE, (dist / FILE).read_bytes())
         assert what(upload(old).json) == {FILE: "there already"}
     assert not old.posts
 
@@ -216,11 +211,11 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
     *, is_hidden: bool, upload: Upload
 ) -> None:
     with TakingIndex() as other, TakingIndex() as server:
-        other.files[FILE] = b"somebody's"
+        other.keep(FILE, b"somebody's")
         location = {"Location": other.url(PAGE, host="localhost"), "Content-Length": "0"}
-        server.pages[PAGE] = answers("303 See Other", location)
-        if is_hidden:
-            server.pages |= dict.fromkeys(ROOTS, answers("403 Forbidden"))
+        server.show(PAGE, answers("303 See Other", location))
+        for root in ROOTS if is_hidden else ():
+            server.show(root, answers("403 Forbidden"))
         ran = upload(server, code=1 if is_hidden else 0)
     assert server.posts == (0 if is_hidden else 1)
     assert "cannot be compared [redirect]" in ran.error if is_hidden else what(ran.json)
@@ -228,16 +223,24 @@ def test_what_another_index_has_under_that_name_is_not_this_ones(
 
 def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: Upload) -> None:
     with TakingIndex() as server:
-        server.meet([server.take_and_spoil])
-        ran = upload(server, code=1)
-    assert "[other-bytes]" in ran.error
+
+        def spoil(exchange: Exchange, resource: Resource) -> None:
+            """Its page tells the hash of what came."""
+            server.take(exchange, resource)
+            server.add(f"/files/{FILE}", b"others")
+
+        server.uploads.append(spoil)
+        assert "[other-bytes]" in upload(server, code=1).error
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_page_that_comes_late_is_waited_for_and_not_for_ever(upload: Upload) -> None:
-    with TakingIndex(unlisted=2) as server:
+def test_a_fault_that_passes_and_a_page_that_comes_late_are_waited_for_and_not_for_ever(
+    dist: Path, upload: Upload
+) -> None:
+    with TakingIndex(says(AWAY), says(AWAY), late=1) as server:
         assert what(upload(server).json) == {FILE: "added"}
-    with TakingIndex(unlisted=99) as server:
+    assert server.files[FILE] == (dist / FILE).read_bytes()
+    with TakingIndex(late=99) as server:
         ran = upload(server, code=1)
     assert "the server took it, and the index does not list it" in ran.error
 
@@ -294,7 +297,7 @@ def test_a_configuration_that_cannot_be_read_or_has_a_password_in_the_url_is_ref
 
 def test_names_and_passwords_stay_with_the_host_that_takes_uploads(upload: Upload) -> None:
     with TakingIndex() as server, TakingIndex() as mirror:
-        mirror.files = server.files
+        mirror.resources = server.resources
         url = mirror.url("/simple/", host="localhost")
         assert what(upload(server, "--index-url", url).json) == {FILE: "added"}
     assert {seen.headers.get("authorization") for seen in mirror.seen} == {None}

@@ -13,17 +13,17 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from hashlib import sha256
-from itertools import chain, repeat
 from pathlib import Path
-from typing import NamedTuple
 
 import requests
-from faultserver import Exchange, Fault, FaultServer, Resource
+from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from uv import find_uv_bin
 
 USER, SECRET = "team", "s3cret-of-the-team"
+PAGE = "/simple/tiny-thing/"
 _DEVPI = "6.20.3"
 #: A server's password is worth many seconds of a processor at each start, a test's is not.
 _CHEAP_HASHES = ["--argon2-memory-cost=8192", "--argon2-time-cost=1", "--argon2-parallelism=1"]
@@ -32,42 +32,36 @@ LOGIN = f"Basic {base64.b64encode(f'{USER}:{SECRET}'.encode()).decode()}"
 
 
 class TakingIndex(FaultServer):
-    """Takes uploads at /, once each, and lists them below /simple/.
-
-    Its pages tell of files only when they were asked for `unlisted` times.
-    """
+    """Takes uploads at /, once each, and lists them below /simple/, after `late` looks in vain."""
 
     def __init__(
-        self, *faults: Fault, unlisted: int = 0, context: ssl.SSLContext | None = None
+        self, *faults: Fault, late: int = 0, context: ssl.SSLContext | None = None
     ) -> None:
         super().__init__(context)
+        #: What the next uploads meet.
+        self.uploads = deque(faults)
         self.files: dict[str, bytes] = {}
-        self.pages: dict[str, Fault] = {}
-        self._unlisted = unlisted
-        self.meet(faults)
+        self.late = late
+        self.show("/simple/")
 
-    def meet(self, faults: Iterable[Fault]) -> None:
-        """Let the next uploads meet these faults."""
-        self._faults = chain(faults, repeat(self.take))
+    def show(self, path: str, *faults: Fault) -> None:
+        """Show the list of files there, to whoever has met the faults."""
+        lines = ["<!DOCTYPE html><title>Simple index</title>"]
+        for name, content in self.files.items():
+            self.add(f"/files/{name}", content)
+            lines.append(f'<a href="/files/{name}#sha256={sha256(content).hexdigest()}">{name}</a>')
+        self.add(path, "\n".join(lines).encode(), *faults, kind="text/html")
 
-    @property
-    def posts(self) -> int:
-        return sum(seen.method == "POST" for seen in self.seen)
+    def keep(self, name: str, content: bytes) -> None:
+        self.files[name] = content
+        self.show(PAGE, *[answers("404 Not Found")] * self.late)
 
     def respond(self, exchange: Exchange) -> None:
         if exchange.method == "POST":
-            next(self._faults)(exchange, Resource(content=b""))
-            return
-        page = self.pages.get(exchange.path) if not self.posts else None
-        *_, folder, name = exchange.path.split("/")
-        if page is not None:
-            page(exchange, Resource(content=b""))
-        elif folder == "files" and name in self.files:
-            exchange.send("200 OK", {}, self.files[name])
-        elif exchange.path == "/simple/" or self._is_listed():
-            exchange.send("200 OK", {"Content-Type": "text/html"}, self._page())
+            fault = self.uploads.popleft() if self.uploads else self.take
+            fault(exchange, Resource(content=b""))
         else:
-            exchange.send("404 Not Found", {"Content-Length": "0"})
+            super().respond(exchange)
 
     def take(self, exchange: Exchange, _: Resource) -> None:
         """Do what a good index does."""
@@ -76,26 +70,12 @@ class TakingIndex(FaultServer):
         parts = {part.get_filename(): part.get_payload(decode=True) for part in message.walk()}
         [(name, content)] = [(name, content) for name, content in parts.items() if name]
         assert isinstance(content, bytes)
-        status = "409 Conflict" if name in self.files else "200 OK"
-        self.files.setdefault(name, content)
-        exchange.send(status, {"Content-Length": "0"})
+        exchange.send("409 Conflict" if name in self.files else "200 OK", {"Content-Length": "0"})
+        self.keep(name, self.files.get(name, content))
 
-    def take_and_spoil(self, exchange: Exchange, resource: Resource) -> None:
-        """Keep the file with other bytes."""
-        self.take(exchange, resource)
-        self.files = {name: content[:-1] + b"!" for name, content in self.files.items()}
-
-    def _is_listed(self) -> bool:
-        if self.files and self._unlisted:
-            self._unlisted -= 1
-            return False
-        return bool(self.files)
-
-    def _page(self) -> bytes:
-        lines = ["<!DOCTYPE html><title>Simple index</title>"]
-        for file, content in self.files.items():
-            lines.append(f'<a href="/files/{file}#sha256={sha256(content).hexdigest()}">{file}</a>')
-        return "\n".join(lines).encode()
+    @property
+    def posts(self) -> int:
+        return sum(seen.method == "POST" for seen in self.seen)
 
 
 def says(status: str) -> Fault:
@@ -108,15 +88,12 @@ def says(status: str) -> Fault:
     return fault
 
 
-class IndexServer(NamedTuple):
-    """A running index: where twine uploads to, where pip installs from."""
-
-    upload: str
-    simple: str
+#: A running index: where twine uploads to, where pip installs from.
+Urls = tuple[str, str]
 
 
 @contextlib.contextmanager
-def pypiserver(folder: Path) -> Iterator[IndexServer]:
+def pypiserver(folder: Path) -> Iterator[Urls]:
     """A pypiserver; its pages tell the MD5 of each file, and no other hash."""
     digest = base64.b64encode(hashlib.sha1(SECRET.encode()).digest()).decode()  # noqa: S324 - htpasswd's form
     users, packages = folder / "htpasswd", folder / "packages"
@@ -127,11 +104,11 @@ def pypiserver(folder: Path) -> Iterator[IndexServer]:
     where = ["-p", str(port), "-i", "127.0.0.1", "-P", str(users), "-a", "update", str(packages)]
     with started([*program, *where], port, folder / "log"):
         root = f"http://127.0.0.1:{port}/"
-        yield IndexServer(root, f"{root}simple/")
+        yield root, f"{root}simple/"
 
 
 @contextlib.contextmanager
-def devpi(folder: Path) -> Iterator[IndexServer]:
+def devpi(folder: Path) -> Iterator[Urls]:
     """A devpi with one index that is not volatile and has no other beneath it.
 
     In an environment of its own, which uv keeps: what it stands on is older than what tests need.
@@ -146,7 +123,7 @@ def devpi(folder: Path) -> Iterator[IndexServer]:
         _put(root, {"password": SECRET})
         stage = {"type": "stage", "bases": [], "volatile": False}
         _put(f"{root}/stable", stage, (USER, SECRET))
-        yield IndexServer(f"{root}/stable/", f"{root}/stable/+simple/")
+        yield f"{root}/stable/", f"{root}/stable/+simple/"
 
 
 def _put(url: str, document: object, login: tuple[str, str] | None = None) -> None:

@@ -167,9 +167,8 @@ class Bucket:
             try:
                 for chunk in self._obstore.get(self._store, key):
                     digest.update(chunk)
-            except FileNotFoundError:
-                message = "there is no such file"
-                raise InputError(message, code="missing-file", file=f"{self.name}/{key}") from None
+            except FileNotFoundError as error:
+                raise files.not_read(Path(key), error) from None
         return digest.hexdigest()
 
     def write(self, key: str, content: Iterable[bytes], tag: _Tag) -> None:

@@ -142,11 +142,8 @@ def publish(offers: Sequence[Offer], place: Place, progress: Progress) -> dict[s
                     place.put(offer.key, offer.path, offer.file.sha256)
                     task.advance(offer.file.size)
             update(place, offer.key + METADATA, offer.metadata)
-        _settle(
-            place,
-            {offer.key.partition("/")[0] for offer in offers},
-            partial(_add, offers, place.name),
-        )
+        names = {offer.key.partition("/")[0] for offer in offers}
+        _settle(place, names, partial(_add, offers, place.name))
     return {offer.path.name: action for offer, action in zip(offers, actions, strict=True)}
 
 

@@ -158,7 +158,7 @@ def prove_on_windows(name: str, folder: Path, progress: Progress) -> Story:
     """Return what repack did on Windows, step by step."""
     with (
         open_desk(folder) as (desk, installed),
-        pypiserver(folder) as server,
+        pypiserver(folder) as (url, _),
         progress.task("repack on Windows", total=len(STEPS), unit="steps") as task,
     ):
         # Each proof tries the wheels anew.
@@ -167,7 +167,7 @@ def prove_on_windows(name: str, folder: Path, progress: Progress) -> Story:
             shutil.copy(file, desk.disk.place(WORK))
         cells = [_judge(Step(("pip", "cv2_repack"), "Successfully installed"), installed)]
         for step in STEPS:
-            cells.append(_judge(step, _take_step(step, desk, folder, server.upload)))
+            cells.append(_judge(step, _take_step(step, desk, folder, url)))
             task.advance(1)
         cells.append(_interrupt_trial(desk))
     why = "Windows' own pip installs it; it does there what it does on this machine."
