@@ -31,7 +31,8 @@ from publishing import (
 )
 from s3server import ACCESS_KEY, S3Server
 
-from repack.errors import OutputError
+from repack.errors import InputError, OutputError
+from repack.files import sha256_of
 from repack.index.place import open_place
 
 Capture = pytest.CaptureFixture[str]
@@ -142,21 +143,20 @@ def test_what_cannot_be_read_is_called_so_and_not_damaged(team: Team) -> None:
 def test_of_two_wheels_of_one_name_the_second_is_refused(
     tmp_path: Path, s3: S3Server, capsys: Capture
 ) -> None:
-    place = f"s3://team/{uuid.uuid4().hex}"
-    wheel = tiny(tmp_path / "a", "1.0")
-    tiny(tmp_path / "b", "1.0", value=2)
-    published(capsys, tmp_path / "a", "--index-dir", place)
-    # As if the first had put its wheel, and not yet written any page.
-    store = from_url(place, client_options={"allow_http": True})
-    for key in ("index.json", "index.html", f"{PROJECT}/index.json", f"{PROJECT}/index.html"):
-        obstore.delete(store, key)
-    answer = published(capsys, tmp_path / "b", "--index-dir", place, code=1)
-    assert answer["error"]["code"] == "other-bytes"
-    assert (s3.folder(place) / PROJECT / wheel.name).read_bytes() == wheel.read_bytes()
-    published(capsys, tmp_path / "a", "--index-dir", place)
+    place, folder = make_place("bucket", tmp_path, s3)
+    wheel, other = tiny(tmp_path / "a"), tiny(tmp_path / "b", value=2)
+    key = f"{PROJECT}/{wheel.name}"
+    # The first has put its wheel, and not yet written any page.
+    open_place(place).put(key, wheel, sha256_of(wheel))
+    with pytest.raises(InputError, match="other-bytes"):
+        open_place(place).put(key, other, sha256_of(other))
+    assert published(capsys, other.parent, "--index-dir", place, code=1)["error"]
+    published(capsys, wheel.parent, "--index-dir", place)
     assert published(capsys, "--check", "--index-dir", place)["faults"] == []
+    assert (folder / key).read_bytes() == wheel.read_bytes()
     # Without which pip takes no page for a page.
-    assert obstore.get(store, "index.html").attributes["Content-Type"] == "text/html"
+    page = obstore.get(from_url(place, client_options={"allow_http": True}), "index.html")
+    assert page.attributes["Content-Type"] == "text/html"
 
 
 @POSIX
