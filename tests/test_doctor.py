@@ -67,11 +67,14 @@ def install(windows: Installation, module: bytes = NATIVE) -> None:
 
 
 ON_PATH = {"PATH": CUDA}
-NOTHING: dict[str, bytes | None] = {"cv2": None, INFO: None}
+GONE: dict[str, bytes | None] = {"cv2": None, INFO: None}
 URL = json.dumps({"url": f"https://us:secret@team.example/{WHEEL}?sig=secret"}).encode()
 #: What is changed in site-packages -> the environment, words of the verdict, words of the cure.
 FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
-    "no cv2": (NOTHING, {}, "no cv2 is installed", r"python.exe -m pip install"),
+    "no cv2": (GONE, {}, "no cv2 is installed", r"python.exe -m pip install"),
+    "a file of its name": ({**GONE, "cv2.py": b""}, {}, "cv2.py is imported", "rename or remove"),
+    "its folder": ({"cv2/__init__.py": None, INFO: None}, {}, "what is left", "remove that"),
+    "its RECORD": ({"cv2": None}, {}, "the files of opencv-contrib-python 4.9", "install it"),
     "CUDA nowhere": (
         {},
         {},
@@ -84,13 +87,6 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
         "nvcuda.dll was not found",
         "so that no directory helps); then repack fix",
     ),
-    "only what is left of a cv2": (
-        {"cv2/__init__.py": None, INFO: None},
-        {},
-        "what is left of a cv2",
-        "remove that folder",
-    ),
-    "files that are gone": ({"cv2": None}, {}, "files of opencv-contrib-python 4.9", "install it"),
     "no native module": (
         {"cv2/cv2.pyd": None, f"{INFO}/direct_url.json": URL},
         {},
@@ -103,23 +99,11 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
         "is for Python 3.9, and this is Python 3.12",
         "--force-reinstall",
     ),
-    "a DLL of the wheel that is gone": (
-        {f"cv2/{INITIALIZER}": None},
+    "a native module for another processor": (
+        {"cv2/cv2.pyd": arm64_dll(IMPORTS, metadata=0)},
         ON_PATH,
-        f"{INITIALIZER}, which came with cv2, is gone",
-        "look into the quarantine",
-    ),
-    "a NumPy that crashes": (
-        {"numpy/__init__.py": b"import os; os._exit(5)"},
-        ON_PATH,
-        "NumPy fails: crashed in import numpy (exit code 5)",
-        'pip install --force-reinstall "numpy<2"',
-    ),
-    "a file called cv2.py": (
-        {**NOTHING, "cv2.py": b""},
-        {},
-        "cv2.py is imported in place of OpenCV",
-        "rename or remove",
+        "this Python is 64-bit (x86-64)",
+        "install a Python that is for ARM64",
     ),
     "a native module that crashes": (
         {"cv2/cv2.pyd": native({"KERNEL32.dll": ["Sleep"]}, CRASH)},
@@ -127,24 +111,25 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
         "crashed in import cv2 (exit code",
         "install it again",
     ),
-    "a native module for another processor": (
-        {"cv2/cv2.pyd": arm64_dll(IMPORTS, metadata=0)},
+    "no DLL of the wheel": ({f"cv2/{INITIALIZER}": None}, ON_PATH, INITIALIZER, "the quarantine"),
+    "no NumPy": ({"numpy": None}, ON_PATH, "No module named 'numpy'", '-reinstall "numpy<2"'),
+    "a NumPy that crashes": (
+        {"numpy/__init__.py": b"import os; os._exit(5)"},
         ON_PATH,
-        "this Python is 64-bit (x86-64)",
-        "install a Python that is for ARM64",
+        "NumPy fails: crashed in import numpy (exit code 5)",
+        '-reinstall "numpy<2"',
+    ),
+    "a NumPy that is too new": (
+        {"numpy/__init__.py": b"__version__ = '2.1.0'"},
+        ON_PATH,
+        "NumPy 2.1.0 is installed, and this build needs numpy<2",
+        'pip install "numpy<2"; then repack fix',
     ),
     "several distributions over each other": (
         {"opencv_python-4.8.dist-info/RECORD": b"cv2/__init__.py,,"},
         ON_PATH,
         r"C:\CUDA\bin (PATH)",
         "install the one you want again; then repack fix",
-    ),
-    "no NumPy": ({"numpy": None}, ON_PATH, "No module named 'numpy'", '-reinstall "numpy<2"'),
-    "a NumPy that is too new": (
-        {"numpy/__init__.py": b"__version__ = '2.1.0'\n"},
-        ON_PATH,
-        "NumPy 2.1.0 is installed, and this build needs numpy<2",
-        'pip install "numpy<2"; then repack fix',
     ),
 }
 
