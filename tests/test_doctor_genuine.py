@@ -64,6 +64,9 @@ def test_a_genuine_build_is_cured_in_place_and_taken_away_again(
         before = everything(windows.site)
         seen = repack("doctor", *windows.words(), cwd=tmp_path, codes=(1,))
         assert dll in seen["verdict"]
+        if layout is SPACES:
+            quoted = r'C:\Users\"Jörg Müller"\Programme\"Python 3.12 (64 Bit)"\python.exe -m pip '
+            assert quoted in seen["cure"]
         # Python 3.7 searches PATH itself.
         codes = (0,) if build is CUDA_10 else (1,)
         seen = repack("doctor", *windows.words(**env), cwd=tmp_path, codes=codes)
