@@ -137,7 +137,7 @@ def look(job):
     say(numpy="", numpy_error="", failure="", native="", place=None)
     import_numpy()
     say(step="import cv2")
-    error = import_up_to_native(windows)
+    error = import_up_to_native(cuda_dlls)
     place = [error.name, error.path] if isinstance(error, ImportError) else None
     say(failure=describe_error(error), place=place)
 
@@ -162,7 +162,7 @@ def import_numpy():
         say(numpy="", numpy_error=describe_error(error))
 
 
-def import_up_to_native(windows):
+def import_up_to_native(cuda_dlls):
     """Return the error that ends the import, None where Windows loads the native module.
 
     cv2's own loader runs; in place of the native module, which is said, Windows loads its file.
@@ -173,7 +173,12 @@ def import_up_to_native(windows):
         if spec.name.rpartition(".")[2] != "cv2":
             return create_module(loader, spec)
         say(native=spec.origin, place=["cv2", spec.origin])
-        number = windows.load(spec.origin).number
+        attempt = cuda_dlls.Attempt(os.path.dirname(spec.origin), {})
+        # Where a DLL is found nowhere, nothing large has to be loaded to know that.
+        is_missing = cuda_dlls.load_report().Walk(spec.origin, attempt).missing
+        number = cuda_dlls.ERROR_MOD_NOT_FOUND
+        if not is_missing:
+            number = attempt.windows.load(spec.origin).number
         if number == 0:
             raise Loaded
         text = "DLL load failed while importing cv2: error {}".format(number)
