@@ -70,9 +70,19 @@ class Exchange(BaseHTTPRequestHandler):
         head = "\r\n".join([*lines, "Connection: close", "", ""])
         self.wfile.write(head.encode("latin-1") + body)
 
+    def reset(self) -> None:
+        # What lies unread in the other side's buffer dies with a reset: let it be read first.
+        time.sleep(0.2)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> None:
-    """Answer as a good server does, but for what comes after `count` bytes of the body."""
+
+def serve(
+    exchange: Exchange,
+    resource: Resource,
+    count: int | None = None,
+    then: Callable[[Exchange], object] = bool,
+) -> None:
+    """Answer as a good server does; but after `count` bytes of the body do `then`, and no more."""
     headers, size = {"Content-Type": resource.kind}, len(resource.content)
     if resource.etag:
         headers["ETag"] = resource.etag
@@ -91,6 +101,7 @@ def serve(exchange: Exchange, resource: Resource, count: int | None = None) -> N
             status, headers["Content-Range"] = "416 Range Not Satisfiable", f"bytes */{size}"
     headers |= {"Content-Length": str(len(body)), "Accept-Ranges": "bytes"}
     exchange.send(status, headers, b"" if exchange.method == "HEAD" else body[:count])
+    then(exchange)
 
 
 def ends_after(count: int) -> Fault:
@@ -100,25 +111,12 @@ def ends_after(count: int) -> Fault:
 
 def resets_after(count: int) -> Fault:
     """Reset the connection after `count` bytes, as a crashed server or a firewall does."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        serve(exchange, resource, count)
-        # What lies unread in the other side's buffer dies with a reset: let it be read first.
-        time.sleep(0.2)
-        linger = struct.pack("ii", 1, 0)
-        exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-    return fault
+    return partial(serve, count=count, then=Exchange.reset)
 
 
 def stalls_after(count: int, until: threading.Event) -> Fault:
     """Send `count` bytes and then nothing, the connection staying open."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        serve(exchange, resource, count)
-        until.wait(20)
-
-    return fault
+    return partial(serve, count=count, then=lambda _: until.wait(20))
 
 
 def drips(size: int, pause: float) -> Fault:

@@ -1,6 +1,7 @@
 """GitHub releases, from a loopback copy of the release API."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faultserver import FaultServer, answers, ends_after
@@ -12,6 +13,7 @@ from repack.fetch.cache import Cache
 CONTENT = make_content()
 RELEASES = f"/repos/{REPOSITORY}/releases"
 RELEASE, ASSET = f"{RELEASES}/tags/4.13.0.90", f"{RELEASES}/assets/1"
+PRE = b'[{"tag_name": "5.0rc1"}, {"tag_name": "5.0b1"}]'
 LINUX = "opencv_contrib_python-4.13.0.90-cp37-abi3-linux_x86_64.whl"
 
 
@@ -118,28 +120,22 @@ def test_a_stale_token_is_named(public: GitHub, monkeypatch: pytest.MonkeyPatch)
     assert "renew the token in GH_TOKEN, or unset it" in error.hint
 
 
-#: The tag, what the server lists, and what is said.
-MISSING = {
-    "pre-releases only": (None, ["5.0rc1", "5.0b1"], "no releases but pre-releases: 5.0rc1, 5.0b1"),
-    "no such tag": ("5.0", ["4.13", "4.12"], "/releases/tags/5.0: the server says 404 Not Found"),
-    "no repository": (None, None, "needs a token that may read it in OUR_TOKEN"),
+#: Settings of the source, what the API has at a path, code, and a part of the reason.
+TOLD: dict[str, tuple[dict[str, Any], str, bytes, str, str]] = {
+    "pre-releases only": ({"tag": None}, RELEASES, PRE, "http-404", "pre-releases: 5.0rc1, 5.0b1"),
+    "no such tag": ({"tag": "5.0"}, RELEASES, PRE, "http-404", "/releases/tags/5.0: the server"),
+    "private": ({"token_env": ["OURS"]}, "/", b"", "http-404", "a token that may read it in OURS"),
+    "no API": ({}, RELEASE, b"<!DOCTYPE html>", "not-json", "does not answer with releases: "),
 }
 
 
-@pytest.mark.parametrize("case", MISSING)
+@pytest.mark.parametrize("case", TOLD)
 def test_a_missing_release_is_told(case: str, github: GitHub) -> None:
-    tag, listed, reason = MISSING[case]
-    if listed is not None:
-        releases = [{"tag_name": name, "prerelease": True} for name in listed]
-        github.api.add_json(RELEASES, releases)
-    error = github.refused(tag=tag, token_env=("OUR_TOKEN",))
-    assert error.code == "http-404"
+    settings, path, content, code, reason = TOLD[case]
+    github.api.add(path, content)
+    error = github.refused(**settings)
+    assert error.code == code
     assert reason in str(error)
-
-
-def test_an_api_that_answers_otherwise_is_named(github: GitHub) -> None:
-    github.api.add(RELEASE, b"<!DOCTYPE html>", kind="application/json")
-    assert github.refused().code == "not-json"
 
 
 def test_an_asset_of_another_name_may_be_given_a_wheels(github: GitHub) -> None:

@@ -152,12 +152,10 @@ def download(
     """
     # Within a body, other faults than a wrong certificate pass.
     patience = fresh = PATIENCE.new(other=None)
-    furthest = part.stat().st_size if part.is_file() else 0
+    furthest = _size_of(part)
     task.advance(furthest)
     while True:
-        part.touch()
-        _mark_of(part).touch()
-        size, mark, headers = part.stat().st_size, _mark_of(part).read_text("utf-8"), {}
+        size, mark, headers = _size_of(part), _read_mark(part), {}
         # Safe where a hash decides, or where the mark lets changed content come whole.
         if size and (mark or sha256):
             headers = {"Range": f"bytes={size}-", **({"If-Range": mark} if mark else {})}
@@ -179,8 +177,8 @@ def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
     headers, total = response.headers, read_total(response)
     if headers.get("Content-Encoding", "identity") != "identity":
         raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
-    size, place = part.stat().st_size, headers.get("Content-Range", "")
-    old, new = _mark_of(part).read_text("utf-8"), headers.get("ETag", "")
+    size, place = _size_of(part), headers.get("Content-Range", "")
+    old, new = _read_mark(part), headers.get("ETag", "")
     # A weak one (W/) promises nothing about bytes.
     new = new if new.startswith('"') else ""
     if response.status_code == requests.codes.ok:
@@ -217,11 +215,18 @@ def read_total(response: requests.Response) -> int | None:
 
 def discard(part: Path, task: Task) -> None:
     """Forget what has come so far."""
-    if part.is_file():
-        task.advance(-part.stat().st_size)
+    task.advance(-_size_of(part))
     part.unlink(missing_ok=True)
     _mark_of(part).unlink(missing_ok=True)
 
 
 def _mark_of(part: Path) -> Path:
     return part.with_suffix(".etag")
+
+
+def _read_mark(part: Path) -> str:
+    return _mark_of(part).read_text("utf-8") if _mark_of(part).is_file() else ""
+
+
+def _size_of(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
