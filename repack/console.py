@@ -1,8 +1,9 @@
 """What a person sees: progress bars, log lines and tables."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 
@@ -22,7 +23,7 @@ class Console:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
         self._terminal: Any = None
         self._make_table: Any = None
         self.bars: Any = None
@@ -34,7 +35,7 @@ class Console:
         # Elsewhere, as in CI, it would take more time than all that it is needed for.
         from rich import console, progress, table  # noqa: PLC0415
 
-        terminal = console.Console(file=self._stream, highlight=False, markup=False, emoji=False)
+        terminal = console.Console(file=self.stream, highlight=False, markup=False, emoji=False)
         # TTY_COMPATIBLE=0 says of something that calls itself a terminal that it is none.
         if not terminal.is_terminal:
             return
@@ -58,8 +59,8 @@ class Console:
         if self._terminal:
             self._terminal.print(text, soft_wrap=True)
         else:
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
+            self.stream.write(f"{text}\n")
+            self.stream.flush()
 
     def show_table(self, rows: Sequence[Sequence[str]]) -> None:
         """Write the rows as a table, whose headings are the first.
@@ -136,6 +137,11 @@ class Progress:
 SILENT = Progress()
 
 
+def discard(stream: TextIO) -> None:
+    """Let nothing more come out of a stream that failed: at exit, its buffer would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def log_to(console: Console, verbosity: int) -> None:
     """Send this package's log to `console`: warnings at -1, steps at 0, details at 1."""
     logger = logging.getLogger("repack")
@@ -152,5 +158,7 @@ class _Handler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):
+        try:
             self._console.show_line(f"{_PREFIXES.get(record.levelno, '')}{record.getMessage()}")
+        except OSError:
+            discard(self._console.stream)

@@ -103,7 +103,6 @@ NAMED = '[[build]]\nname = "{}"\n{}'.format
 WRONG = {
     "one name twice": (NAMED("cu-13", "") + NAMED("CU13", ""), "each [[build]] needs a build.name"),
     "no name": ("[[build]]\n", "each [[build]] needs a build.name"),
-    "a setting": (NAMED("a", 'source.tag = "1"'), "'a': source.tag: a source is one of "),
     "two folders": (NAMED("a", 'out = "x"\n') + NAMED("b", 'out = "y"'), "build.out is another"),
 } | {  # what cannot be a folder everywhere
     f"name {name}": (NAMED(name, ""), "build.name takes letters and digits ")

@@ -10,7 +10,6 @@ import inspect
 import io
 import json
 import logging
-import os
 import re
 import signal
 import sys
@@ -25,7 +24,7 @@ from packaging.version import Version
 from repack import __version__
 from repack.cli import building, commands, doctoring, publishing
 from repack.cli.commands import Answer, describe_error
-from repack.console import Console, Progress, log_to
+from repack.console import Console, Progress, discard, log_to
 from repack.errors import RepackError, UsageError, system_fault
 from repack.report import JSON_VERSION
 
@@ -278,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options, Progress(console if verbosity >= 0 else None))
     except KeyboardInterrupt:
-        sys.stderr.write("repack: interrupted\n")
+        _log.critical("repack: interrupted")
         return INTERRUPTED
 
 
@@ -297,7 +296,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     except OSError as error:
         # Whose reader has gone (`repack inspect x.whl | head`) can be told nothing more; Windows
         # calls that an invalid argument.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         if error.errno not in (errno.EPIPE, errno.EINVAL):
             _log.error("%s", system_fault(error))
         return FAILED
