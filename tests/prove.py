@@ -1,7 +1,6 @@
 """`nox -s proof`: every scenario and random machines, a figure, `proof.json` and a page."""
 
 import argparse
-import contextlib
 import os
 import platform
 import sys
@@ -10,16 +9,14 @@ from fnmatch import fnmatch
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from queue import SimpleQueue
 
 from proof.disks import ON_WINDOWS
 from proof.parts import sweep
 from proof.proving import LOCK, do_all, fill_cell, list_runs, tell_stories
-from proof.results import Cell, Proof, Story, render_json, render_page
+from proof.results import Proof, Story, render_json, render_page
 from proof.scenarios import read_scenarios
-from random_machines.drawing import Machine
 from random_machines.trying import draw_machines, try_machine
-from windowslab import Windows, open_windows
+from windowslab import open_windows
 
 from repack.console import Console, Progress, log_to
 from repack.fetch import Supply
@@ -47,7 +44,7 @@ def main() -> int:
     is_whole = not (options.only or options.python or options.random)
     if (is_whole or options.random) and not ON_WINDOWS:
         count = options.random or MACHINES
-        stories.append(prove_machines(options.seed, count, options.jobs, progress))
+        stories.append(prove_machines(options.seed, count, progress))
     if (is_whole or any(fnmatch(ITSELF, name) for name in options.only)) and not ON_WINDOWS:
         from proof.on_windows import prove_on_windows  # noqa: PLC0415 - it needs a pty
 
@@ -83,23 +80,13 @@ def prove_scenarios(
     return tell_stories(runs, cells)
 
 
-def prove_machines(seed: int, count: int, jobs: int, progress: Progress) -> Story:
-    """Return what was seen of so many random machines."""
+def prove_machines(seed: int, count: int, progress: Progress) -> Story:
+    """Return what was seen of so many random machines, each after the other."""
     folder = Cache.default().folder("tests") / "proof" / "machines"
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        benches: SimpleQueue[Windows] = SimpleQueue()
-        for _ in range(jobs):
-            benches.put(stack.enter_context(open_windows(folder)))
-
-        def try_one(drawn: tuple[int, Machine]) -> Cell:
-            bench = benches.get()
-            try:
-                return try_machine(bench, *drawn)
-            finally:
-                benches.put(bench)
-
-        cells = do_all("Random machines", draw_machines(seed, count), try_one, jobs, progress)
+    with open_windows(folder) as bench:
+        machines = draw_machines(seed, count)
+        cells = do_all("Random machines", machines, lambda m: try_machine(bench, *m), 1, progress)
     why = "Each does what a short specification says of it."
     text = f"nox -s proof -- --random {count} --seed {seed}"
     return Story(name="random", title="Random machines", why=why, text=text, cells=tuple(cells))

@@ -83,7 +83,6 @@ CASES = {
     "a-file-that-may-not-be-read": Case(
         says=r"(PermissionError). To fix it: give yourself the right to read C:\T\bin\nppc64_1",
         files=TOOLKIT,
-        env=TOOLKIT_SET,
         before="""
 import builtins
 def open_file(path, *words, open=open):
@@ -198,26 +197,22 @@ CASES |= {
         ),
         hides="Redistributable",
         files={r"C:\T\bin": STOPS, r"C:\Blender": {"msvcp140.dll": dll() + VERSION}},
-        env=TOOLKIT_SET,
         before=load(BLENDER),
     ),
     "an-old-run-time-beside-Python": Case(
         says="fails to start (error 1114). To fix it: python -m pip install --upgrade msvc-runtime",
         files={r"C:\T\bin": STOPS, PREFIX: {"msvcp140.dll": dll()}},
-        env=TOOLKIT_SET,
         before=load(rf"{PREFIX}\msvcp140.dll"),
     ),
     # pip installs into the virtual environment, where this program does not look.
     "an-old-run-time-beside-the-base-Python": Case(
         says=rf"To fix it: update {PREFIX}\python.exe, or remove or replace {PREFIX}\msvcp140",
         files={r"C:\T\bin": STOPS, PREFIX: {"msvcp140.dll": dll()}},
-        env=TOOLKIT_SET,
         before=load(rf"{PREFIX}\msvcp140.dll") + r"sys.prefix = 'C:\\venv'",
     ),
     "the-one-that-stops-others": Case(
         says=r"C:\T\bin\nppc64_12.dll fails to start",
         files={r"C:\T\bin": {**STOPS, "nppc64_12.dll": dll("nppGetLibVersion", starts=False)}},
-        env=TOOLKIT_SET,
     ),
     "a-number-of-the-file-that-fails": Case(
         says=(
@@ -225,13 +220,11 @@ CASES |= {
             "(error 4551). To fix it: allow it in Smart App Control or"
         ),
         files={r"C:\T\bin": STOPS},
-        env=TOOLKIT_SET,
         before=number(4551),
     ),
     "a-number-that-no-table-has": Case(
         says=rf"{CV2}\cv2.pyd does not load: Windows' words for 1359 (error 1359)",
         files={**TOOLKIT, CV2: {"cv2.pyd": FAILS}},
-        env=TOOLKIT_SET,
         before=number(1359) + 'ctypes.FormatError = "Windows\' words for {}.".format',
     ),
     "a-DLL-of-Windows-is-missing": Case(

@@ -227,7 +227,7 @@ class Case:
     says: str
     hides: str = ""
     files: Mapping[str, Files | str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory={"CUDA_PATH": r"C:\T"}.copy)
     cwd: str = r"C:\Users\me"
     before: str = ""
     after: str = ""
