@@ -3,8 +3,8 @@
 from pathlib import PureWindowsPath
 
 import pytest
-from proof.judging import find_faults
 from proof.machines import Loaded, Outcome
+from proof.proving import find_faults
 from proof.scenarios import Wanted
 
 NPP = r"C:\cuda\bin\nppc64_12.dll"

@@ -1,16 +1,15 @@
 """Lays out every machine of every scenario, runs it, and holds what was seen against the wanted."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TypeVar
 
 from proof.disks import ON_WINDOWS, windows_disk, wine_disk
-from proof.judging import find_faults
 from proof.machines import Outcome, lay_out, places_of, run_program
 from proof.parts import (
     WHEELS,
@@ -22,7 +21,7 @@ from proof.parts import (
     pythons_of,
 )
 from proof.results import Cell, Story
-from proof.scenarios import Scenario
+from proof.scenarios import IMPORTS, Scenario, Wanted, fill
 from repack.console import Progress
 from repack.errors import RepackError
 from repack.fetch import Supply
@@ -103,6 +102,36 @@ def _list_required(wheel: Path, python: str, numpy: str) -> list[str]:
     required = requirements_for(analyse(wheel).wheel.requires, python)
     others = [line for line in required if not line.startswith("numpy")]
     return [numpy, *others] if numpy else required
+
+
+def find_faults(wanted: Wanted, outcome: Outcome, places: Mapping[str, str]) -> tuple[str, ...]:
+    """Return each difference in a line; none where all is right."""
+    texts = [fill(text, places) for text in wanted.says]
+    told = f"{outcome.message}\n{outcome.printed}"
+    faults = [f"it does not say {text!r}" for text in texts if text not in told]
+    if outcome.end != wanted.sees:
+        faults.append(f"it {outcome.end}, and should not: {outcome.line}")
+    if outcome.end == wanted.sees:
+        faults += _judge_files(wanted, outcome, places)
+    return tuple(faults)
+
+
+def _judge_files(wanted: Wanted, outcome: Outcome, places: Mapping[str, str]) -> Iterator[str]:
+    """Yield where another file answered for a DLL than the one that should, none, or two."""
+    for pattern, name in wanted.answers.items():
+        folder = PureWindowsPath(fill(name, places))
+        files = [dll.file for dll in outcome.loaded if fnmatchcase(dll.name, pattern.lower())]
+        if not files:
+            yield f"no {pattern} was loaded"
+        for file in files:
+            if file.parent != folder:
+                yield f"{file.name} came from {file.parent}, not from {folder}"
+    for dll in outcome.loaded:
+        for name in wanted.silent:
+            if dll.file.is_relative_to(PureWindowsPath(fill(name, places))):
+                yield f"{dll.file} was loaded, and nothing of its directory should be"
+        if dll.concerns_cuda and dll.is_second and outcome.end == IMPORTS:
+            yield f"{dll.file.name} was loaded twice, the second time from {dll.file.parent}"
 
 
 def list_runs(scenarios: Iterable[Scenario], *, quick: bool = False) -> list[Run]:
