@@ -72,9 +72,10 @@ def test_of_an_index_are_kept(
     url = server.url("/simple/").replace("://", f"://team:{SECRET}@")
     monkeypatch.setenv("PIP_INDEX_URL", url)
     project = wheel.name.split("-")[0].replace("_", "-")
-    build(repack, f'requirement = "{project}"', code=1)
     page = f'<a href="/{wheel.name}?token={SECRET}">{wheel.name}</a>'
     server.add(f"/simple/{project}/", page.encode(), kind="text/html", etag=None)
+    server.add(f"/{wheel.name}?token={SECRET}", b"", *[answers("403 No")] * 40)
+    build(repack, f'requirement = "{project}"', code=1)
     server.add(f"/{wheel.name}?token={SECRET}", wheel.read_bytes())
     build(repack, f'requirement = "{project}"', code=0)
     assert server.seen[-1].headers["authorization"].startswith("Basic ")

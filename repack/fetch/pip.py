@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 
 from repack.config import DEFAULT_PYTHONS, IndexSource
-from repack.errors import FetchError, ToolError
+from repack.errors import FetchError, ToolError, redact
 from repack.lock import Pin
 from repack.process import Finished, run
 
@@ -166,6 +166,9 @@ def _run_pip(*arguments: str) -> Finished:
 
 
 def _quote(done: Finished) -> str:
-    """Return pip's last three lines, or their beginning and their end, as they are."""
-    text = " ".join(done.output.splitlines()[-3:])
+    """Return pip's last three lines, or their beginning and their end, as they are.
+
+    But for secrets: of paths of URLs, too, and before half of one is cut off.
+    """
+    text = re.sub(r"\?\S*", "", redact(" ".join(done.output.splitlines()[-3:])))
     return text if len(text) <= 2 * _QUOTED else f"{text[:_QUOTED]} ... {text[-_QUOTED:]}"
