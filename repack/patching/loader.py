@@ -142,16 +142,19 @@ def clean_config(content: bytes, names: Iterable[str]) -> bytes:
     a directory stands in a form that is not understood.
     """
     tree = parse(content)
-    edits = []
+    edits: list[tuple[int, int, bytes]] = []
     for name, statement in _find_statements(tree):
         for node in ast.walk(statement):
             if not isinstance(node, ast.List) or not any(map(_is_foreign, node.elts)):
                 continue
+            begin, stop = _find_span(content, node)
+            if any(start <= begin < end for start, end, _ in edits):
+                continue  # a list in a list goes, or stays, with it
             kept = [element for element in node.elts if not _is_foreign(element)]
             instead = _native_folders(names) if name == _EXTENSIONS else []
             spans = [_find_span(content, element) for element in kept]
             texts = [*(content[start:end] for start, end in spans), *map(str.encode, instead)]
-            edits.append((*_find_span(content, node), b"[" + b", ".join(texts) + b"]"))
+            edits.append((begin, stop, b"[" + b", ".join(texts) + b"]"))
             node.elts = kept + [ast.parse(folder, mode="eval").body for folder in instead]
     is_clean = not any(_is_foreign(statement) for _, statement in _find_statements(tree))
     for start, end, text in sorted(edits, reverse=True):
