@@ -5,6 +5,7 @@ import difflib
 from pathlib import Path
 
 import pytest
+from driving import Repack
 from loading import INIT, patch
 from machines import BUILD, table
 
@@ -39,15 +40,6 @@ def lay(team: Path, text: str = "", content: str = "", member: str = MEMBER) -> 
     return files
 
 
-def test_our_own_files_go_into_the_wheel_byte_for_byte() -> None:
-    files, _ = patch({INIT: LOADER})
-    own = {f"cv2/{path.name}": path for path in (builtin_folder() / "cv2").glob("*.py")}
-    assert {member: files[member] for member in own} == {
-        member: path.read_bytes() for member, path in own.items()
-    }
-    assert files.keys() == {*own, INIT, BUILD_MODULE}
-
-
 def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> None:
     facts = {**BUILD, "help_url": "ä'\"\\\n库\ud800", "more": (("x" * 90, None, -1), ())}
     module, again = (
@@ -60,20 +52,28 @@ def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> 
     assert ast.literal_eval(assignment.value) == facts
 
 
-def test_a_teams_files_go_to_the_same_path_and_readme_and_hidden_files_stay_out(team: Path) -> None:
+def test_our_files_and_a_teams_go_to_the_same_path_byte_for_byte(team: Path) -> None:
     (team / "cv2/__pycache__").mkdir()
     for name in ("README.md", ".gitkeep", "cv2/__pycache__/team.cpython-312.pyc"):
         (team / name).touch()
     (team / "cv2/team.txt").write_bytes(b"ours\r\n")
     files, _ = patch({INIT: LOADER}, folders=[team])
-    assert files.keys() - patch({INIT: LOADER})[0].keys() == {"cv2/team.txt"}
-    assert files["cv2/team.txt"] == b"ours\r\n"
+    own = {f"cv2/{path.name}": path for path in (builtin_folder() / "cv2").glob("*.py")}
+    own["cv2/team.txt"] = team / "cv2/team.txt"
+    assert files.keys() == {*own, INIT, BUILD_MODULE}
+    assert all(files[member] == path.read_bytes() for member, path in own.items())
 
 
-def test_a_file_that_the_wheel_has_is_replaced_and_that_is_told(team: Path) -> None:
-    (team / MEMBER).write_bytes(b"theirs = 1\n")
-    files, replaced = patch({INIT: LOADER, MEMBER: b"before = 1\n"}, folders=[team])
-    assert (files[MEMBER], replaced) == (b"theirs = 1\n", [MEMBER])
+def test_a_file_that_the_wheel_has_is_replaced_and_that_is_told(
+    team: Path, repack: Repack, source: Path
+) -> None:
+    (team / INIT).write_bytes(b"import cv2.cv2\n")
+    options = ("--no-smoke", "--json", "--python", "3.12", "--set", f"build.patches=['{team}']")
+    answer = repack("build", "--source", source, *options).json
+    findings = [(finding["code"], finding["member"]) for finding in answer["findings"]]
+    assert findings == [("replaced-file", INIT)]
+    (change,) = (change for change in answer["changes"] if change["member"] == INIT)
+    assert "+    import cv2.cv2\n" in change["diff"]
 
 
 def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_path: Path) -> None:

@@ -92,25 +92,19 @@ def test_a_python_is_served_or_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("tag", "python", "expected"),
+    ("tag", "python", "emit", "expected"),
     [
-        ("cp37-abi3", "3.7", "cp37-cp37m-win_amd64"),
-        ("cp39.cp310-cp39.cp310", "3.10", "cp310-cp310-win_amd64"),
+        ("cp37-abi3", "3.7", "per-python", "cp37-cp37m-win_amd64"),
+        ("cp39.cp310-cp39.cp310", "3.10", "per-python", "cp310-cp310-win_amd64"),
+        ("cp37-abi3", "3.10", "abi3", "cp37-abi3-win_amd64"),
     ],
 )
-def test_a_wheel_for_one_python_has_its_tag(
-    tag: str, python: str, expected: str, tmp_path: Path
+def test_a_wheel_for_one_python_has_its_tag_and_one_for_all_keeps_it(
+    tag: str, python: str, emit: str, expected: str, tmp_path: Path
 ) -> None:
-    (wheel,) = planned(analysed(tmp_path, tag=tag), python).wheels
+    (wheel,) = planned(analysed(tmp_path, tag=tag), python, emit=emit).wheels
     assert wheel.filename.endswith(f"-{expected}.whl")
     assert f"\nTag: {expected}\n" in text_of(wheel, "WHEEL")
-
-
-def test_one_wheel_for_all_keeps_its_tag(tmp_path: Path) -> None:
-    plan = planned(analysed(tmp_path), "3.12", "3.13", "3.14t", emit="abi3")
-    (wheel,) = plan.wheels
-    assert (wheel.tag, wheel.pythons) == ("cp37-abi3-win_amd64", ("3.12", "3.13"))
-    assert [refused.python for refused in plan.record.refused] == ["3.14t"]
 
 
 @table(

@@ -285,11 +285,10 @@ def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
-    source = shop.source()
     with FaultServer() as server:
-        server.add(f"/{SOURCE}?X-Amz-Signature=secret", source.read_bytes())
-        url = server.url(f"/{SOURCE}?X-Amz-Signature=secret")
-        answer = shop.build(url, *shop.toolkit(nvidia.CUDART))
+        signed = f"/{SOURCE}?X-Amz-Signature=secret"
+        server.add(signed, shop.source().read_bytes())
+        answer = shop.build(server.url(signed), *shop.toolkit(nvidia.CUDART))
         place = server.url(f"/{SOURCE}")
     assert not [name for name, content in members(answer, "").items() if b"secret" in content]
     (text,) = members(answer, "/sboms/").values()
@@ -302,6 +301,7 @@ def test_the_sbom_names_each_dll_and_its_origin_without_secrets(
     npp = parts[nvidia.NPPC.name]
     purl = f"pkg:pypi/nvidia-npp-cu12@12.4.1.87?file_name={NPP_WHEEL}"
     assert (npp["purl"], npp["version"]) == (purl, "12.4.1.87")
+    assert npp["externalReferences"][0]["url"].endswith(NPP_WHEEL)
     assert not {"purl", "version"} & parts[nvidia.CUDART.name].keys()
     (ancestor,) = sbom["metadata"]["component"]["pedigree"]["ancestors"]
     assert ancestor["hashes"][0]["content"] == answer["source"]["sha256"]
