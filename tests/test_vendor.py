@@ -165,7 +165,12 @@ CASES = {
     ),
     "chosen families": Case(PLAIN, DNN, options=NPP_ALONE, left=(nvidia.CUBLAS, nvidia.CUDNN)),
     "nothing": Case((), WINDOWS, findings=NOTHING),
-    "not all of cuDNN": Case(IN_PARTS, DNN, toolkit=IN_PARTS, findings=("vendored-incomplete",)),
+    # What cuDNN loads by name fits its own release alone: no other's parts are taken.
+    "not all of cuDNN": Case(
+        *(IN_PARTS, DNN, None, option("vendor.dlls", ["nvidia-cudnn-cu12"])),
+        findings=("vendored-incomplete",),
+        toolkit=IN_PARTS,
+    ),
     "no licence text": Case(PLAIN, licence=False, findings=("licence-missing",)),
     "a driver": Case(
         *(PLAIN, DRIVEN), options=DELVEWHEEL, toolkit=DRIVERS, findings=("driver-not-shipped",)
