@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from driving import repack
 from publishing import Negotiating, served
+from uv import find_uv_bin
 from wheelmaking import cuda_wheel, make_wheel, metadata
 
 pytestmark = pytest.mark.network
@@ -37,13 +37,13 @@ priority = "primary"
 [[tool.pdm.source]]
 name = "pypi"
 url = "{url}"
-
-[[tool.uv.index]]
-url = "{url}"
-default = true
 """
-#: What is installed for each tool: PDM names the versions of others that it was tested with.
-LOCKERS = {"poetry": "poetry", "pdm": "pdm[locked]", "uv": "uv"}
+#: What uv is told; PDM names the versions of others that it was tested with.
+LOCKERS = {
+    "poetry": ["tool", "run", "poetry"],
+    "pdm": ["tool", "run", "--from", "pdm[locked]", "pdm"],
+    "uv": ["--no-config"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +66,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def install(tool: str, place: Path) -> Path:
-    """Return the tool, installed into an environment of its own."""
-    scripts = place / tool / ("Scripts" if os.name == "nt" else "bin")
-    uv = [sys.executable, "-m", "uv"]
-    into: list[str | Path] = ["--python", scripts / "python"]
-    subprocess.run([*uv, "venv", "--python", sys.executable, place / tool], check=True)
-    subprocess.run([*uv, "pip", "install", *into, LOCKERS[tool]], check=True)
-    return scripts / tool
-
-
 @pytest.mark.parametrize("tool", LOCKERS)
 def test_a_project_that_pins_the_emitted_version_is_locked(
     tool: str, index: str, tmp_path: Path
@@ -84,15 +74,15 @@ def test_a_project_that_pins_the_emitted_version_is_locked(
     project.mkdir()
     text = PROJECT.format(version=VERSION, url=index)
     (project / "pyproject.toml").write_text(text, encoding="utf-8")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
-    own = {
-        "HOME": str(tmp_path),
+    env = os.environ | {
         "NO_PROXY": "127.0.0.1",
+        "PDM_CACHE_DIR": str(tmp_path / "cache"),
+        "POETRY_CACHE_DIR": str(tmp_path / "cache"),
         "POETRY_VIRTUALENVS_CREATE": "false",
-        "UV_CACHE_DIR": str(tmp_path / "cache"),
     }
-    command: list[str | Path] = [install(tool, tmp_path), "lock"]
-    env = {**kept, **own}
+    if tool == "uv":
+        env |= {"UV_DEFAULT_INDEX": index, "UV_INDEX": ""}
+    command = [find_uv_bin(), *LOCKERS[tool], "lock"]
     done = subprocess.run(
         command, cwd=project, env=env, capture_output=True, text=True, check=False
     )

@@ -13,7 +13,7 @@ from repack.cli.commands import Answer, config_of
 from repack.config import Config
 from repack.console import Progress
 from repack.errors import RepackError, UsageError, redact_url
-from repack.index.pins import Index, open_index, write_pins
+from repack.index.pins import Index, write_pins
 from repack.index.place import Place, open_place
 from repack.index.publish import change_version, check_place, check_url, publish, read_offers
 from repack.index.upload import read_account, upload
@@ -44,7 +44,7 @@ def run_pin(options: argparse.Namespace, progress: Progress) -> Answer:
     if index_url is not None and not url:
         raise UsageError("--index-url has no URL", hint="give one, or set publish.index-url")
     dist = (options.dist or config.build.out).absolute()
-    return _pin(dist, open_index(progress, url=url, offline=options.offline))
+    return _pin(dist, Index(progress, url=url, offline=options.offline))
 
 
 def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
@@ -103,7 +103,7 @@ def _pin_published(dist: Path, first: str, options: argparse.Namespace, progress
     if not read_records(dist):
         return True
     try:
-        return not _pin(dist, open_index(progress, first=first, offline=options.offline)).failed
+        return not _pin(dist, Index(progress, first=first, offline=options.offline)).failed
     except RepackError as error:
         _log.error("the wheels are published, and not pinned: %s", error)
         return False

@@ -73,17 +73,32 @@ _Targets = Mapping[str, Sequence[Pin]]
 # Which versions
 
 
-class Index(NamedTuple):
-    """Where pins are looked for.
+class Index:
+    """Where pins are looked for by uv.
 
-    `url` is the only index, and is written into the pin files; "" for those of pip. Options and
-    environment are uv's, and the environment may hold passwords.
+    `url` is the only index, and is written into the pin files; "" for those that pip is configured
+    for. Before pip's comes `first`, which was just published to; it may hold a password.
     """
 
-    url: str
-    options: Sequence[str]
-    environment: Mapping[str, str]
-    progress: Progress
+    def __init__(
+        self, progress: Progress, *, url: str = "", first: str = "", offline: bool = False
+    ) -> None:
+        self.url = url
+        self._progress = progress
+        # For ten minutes uv asks no index again: what was published meanwhile would not be seen.
+        self._options = ["--offline" if offline else "--refresh"]
+        settings = read_settings()
+        environment = os.environ | trust_settings()
+        for variable, (key, separator) in _VARIABLES.items():
+            if key in settings or variable.startswith("UV_"):
+                environment[variable] = separator.join(settings.get(key, "").split())
+        if url:
+            environment |= {"UV_DEFAULT_INDEX": url, "UV_INDEX": "", "UV_FIND_LINKS": ""}
+        elif first:
+            environment["UV_INDEX"] = f"{first} {environment['UV_INDEX']}"
+        if settings.get("no-index") and not url:
+            self._options.append("--no-index")
+        self._environment = environment
 
     def resolve(self, requirements: Sequence[str], python: str) -> list[Pin]:
         """Return the index's wheels that meet the requirements on a 64-bit Windows `python`.
@@ -94,9 +109,9 @@ class Index(NamedTuple):
             source, lock = Path(name, "in.txt"), Path(name, "pylock.toml")
             source.write_text("\n".join(requirements), encoding="utf-8")
             command = [find_uv_bin(), "pip", "compile", str(source), "--output-file", str(lock)]
-            command += ["--python-version", python.removesuffix("t"), *_OPTIONS, *self.options]
-            with self.progress.task(f"Asking the index what is installed on Python {python}"):
-                done = run(command, timeout=_LONGEST, env=self.environment)
+            command += ["--python-version", python.removesuffix("t"), *_OPTIONS, *self._options]
+            with self._progress.task(f"Asking the index what is installed on Python {python}"):
+                done = run(command, timeout=_LONGEST, env=self._environment)
             try:
                 if not (done.returncode or done.timed_out):
                     text = lock.read_text(encoding="utf-8")
@@ -109,29 +124,6 @@ class Index(NamedTuple):
         hint = "look at what the index has, and at `python -m pip config list`"
         subject = f"{requirements[0]} for Python {python} on Windows"
         raise FetchError(reason, code="unresolved", file=subject, hint=hint)
-
-
-def open_index(
-    progress: Progress, *, url: str = "", first: str = "", offline: bool = False
-) -> Index:
-    """Return the one index at `url`, or those that pip is configured for.
-
-    Before pip's comes `first`, the index that was just published to; it may hold a password.
-    """
-    settings = read_settings()
-    environment = os.environ | trust_settings()
-    for variable, (key, separator) in _VARIABLES.items():
-        if key in settings or variable.startswith("UV_"):
-            environment[variable] = separator.join(settings.get(key, "").split())
-    if url:
-        environment |= {"UV_DEFAULT_INDEX": url, "UV_INDEX": "", "UV_FIND_LINKS": ""}
-    elif first:
-        environment["UV_INDEX"] = f"{first} {environment['UV_INDEX']}"
-    # For ten minutes uv asks no index again: what was published meanwhile would not be seen.
-    options = ["--offline" if offline else "--refresh"]
-    if settings.get("no-index") and not url:
-        options.append("--no-index")
-    return Index(url, options, environment, progress)
 
 
 def _choose_wheels(lock: Pylock, python: str) -> list[Pin]:
