@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from uv import find_uv_bin
@@ -97,59 +96,29 @@ def upload(
     Returns where the index is, with the account for uv, and what was done to each wheel.
     """
     with make_session() as session:
-        index = _find_index(Web(session, progress, account), index_url)
-        actions = {it.path.name: "there already" if index.has(it) else "added" for it in offers}
+        web = Web(session, progress, account)
+        url = index_url or _find_index(web)
+        actions = {
+            offer.path.name: "there already" if _has(web, url, offer) else "added"
+            for offer in offers
+        }
         for offer in offers:
             if actions[offer.path.name] == "added":
-                actions[offer.path.name] = _send(offer, index)
-    url = index.url
+                actions[offer.path.name] = _send(web, url, offer)
     if account.username and origin(url) == origin(account.url):
         secrets = f"{quote(account.username, safe='')}:{quote(account.password, safe='')}"
         url = url.replace("://", f"://{secrets}@", 1)
     return url, actions
 
 
-class _Index(NamedTuple):
-    """An index that takes uploads, as those who install from it see it.
+def _find_index(web: Web) -> str:
+    """Return where the index that takes uploads has its simple pages.
 
-    `url` is where it is by its own word: an old host name may lead to it. `is_seen` is False
-    where that page was not shown: who may not list all projects may still look at one of them.
+    Who may not list all projects may still look at one of them.
     """
-
-    web: Web
-    url: str
-    is_seen: bool
-
-    def has(self, offer: Offer, *, is_sent: bool = False) -> bool:
-        """Return whether it has the wheel; InputError where it has other bytes.
-
-        What was sent is read back, whatever the page says of it. pypiserver and GitLab send
-        whoever asks for what they have not to a public index. What that has is not this index's,
-        even under the same name. Raises FetchError where it cannot be looked at.
-        """
-        url = f"{self.url.rstrip('/')}/{offer.key.partition('/')[0]}/"
-        page = self.web.read_page(url)
-        if page is None:
-            return False
-        links = {link.filename: link for link in read_links(page)}
-        # It may be a form to log in, or an error as a page.
-        if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
-            raise no_page(page.url)
-        is_own = origin(page.url) == origin(self.url)
-        if not is_own and not self.is_seen:
-            message = f"leads to {page.url}, so what the index has cannot be compared"
-            raise FetchError(message, code="redirect", file=url, hint=INDEX_HINT)
-        link = links.get(offer.path.name) if is_own else None
-        known = link.sha256 if link and not is_sent else ""
-        if link and offer.file.sha256 != (known or self.web.hash_file(link.url)):
-            raise other_bytes(offer.path.name, redact_url(self.url))
-        return link is not None
-
-
-def _find_index(web: Web, index_url: str) -> _Index:
-    """Return the index at the URL, or the one that takes uploads, by looking for simple pages."""
-    base, hidden_url = web.account.url.rstrip("/") + "/", index_url
-    for url in [index_url] if index_url else [urljoin(base, place) for place in _PLACES]:
+    hidden_url = ""
+    for place in _PLACES:
+        url = urljoin(web.account.url.rstrip("/") + "/", place)
         try:
             page = web.read_page(url, most=_HEAD)
         except FetchError as error:
@@ -158,12 +127,40 @@ def _find_index(web: Web, index_url: str) -> _Index:
             elif not error.code.startswith("http-4"):
                 raise
             continue
-        if page and (index_url or _is_simple(page)):
-            return _Index(web, page.url, is_seen=True)
+        if page and _is_simple(page):
+            return url
     if hidden_url:
-        return _Index(web, hidden_url, is_seen=False)
+        return hidden_url
     message = "no simple page of the index is found from there, so what it has cannot be compared"
     raise FetchError(message, code="no-index-url", file=web.account.url, hint=INDEX_HINT)
+
+
+def _has(web: Web, index_url: str, offer: Offer, *, is_sent: bool = False) -> bool:
+    """Return whether the index has the wheel; InputError where it has other bytes.
+
+    What was sent is read back, whatever the page says of it. Raises FetchError where it cannot be
+    looked at.
+    """
+    page = web.read_page(f"{index_url.rstrip('/')}/{offer.key.partition('/')[0]}/")
+    if page is None:
+        return False
+    links = {link.filename: link for link in read_links(page)}
+    # It may be a form to log in, or an error as a page.
+    if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
+        raise no_page(page.url)
+    if origin(page.url) != origin(index_url):
+        # An old host name leads all who ask to the index. pypiserver and GitLab lead whoever asks
+        # for what they have not to a public index, whose files are not theirs.
+        root = web.read_page(index_url, most=_HEAD)
+        if root is None:
+            raise no_page(index_url)
+        if origin(root.url) != origin(page.url):
+            return False
+    link = links.get(offer.path.name)
+    known = link.sha256 if link and not is_sent else ""
+    if link and offer.file.sha256 != (known or web.hash_file(link.url)):
+        raise other_bytes(offer.path.name, redact_url(index_url))
+    return link is not None
 
 
 def _is_simple(page: Page) -> bool:
@@ -174,7 +171,7 @@ def _is_simple(page: Page) -> bool:
     )
 
 
-def _send(offer: Offer, index: _Index) -> str:
+def _send(web: Web, index_url: str, offer: Offer) -> str:
     """Upload a wheel and return what was done, once the index serves its bytes.
 
     After a refusal it is looked for as well: each index says in words of its own that it has it.
@@ -184,20 +181,20 @@ def _send(offer: Offer, index: _Index) -> str:
     for pause in (0.0, *_PAUSES):
         time.sleep(pause)
         if pause == 0 or failure:
-            failure = _run_uv(offer, index.web)
-        if index.has(offer, is_sent=True):
+            failure = _run_uv(web, offer)
+        if _has(web, index_url, offer, is_sent=True):
             return "there already" if failure else "added"
         if failure and not _PASSING.fullmatch(failure.code):
             raise failure
     raise failure or FetchError(
         "the server took it, and the index does not list it",
         code="not-listed",
-        file=f"{offer.path.name} at {redact_url(index.url)}",
+        file=f"{offer.path.name} at {redact_url(index_url)}",
         hint="is publish.index-url of the same index? It may also take longer: run again",
     )
 
 
-def _run_uv(offer: Offer, web: Web) -> FetchError | None:
+def _run_uv(web: Web, offer: Offer) -> FetchError | None:
     """Upload by uv and return why that failed, None where it has not.
 
     Name and password stand in its environment, and in no command line. A server's words are not
