@@ -9,7 +9,6 @@ from hostile import FILES, INFO, TEXT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.tags import Tag
-from packaging.utils import parse_wheel_filename
 from wheelmaking import make_wheel, wheel_file
 
 from repack.errors import InputError
@@ -44,22 +43,15 @@ def test_a_renamed_wheel_is_called_as_the_specification_asks() -> None:
     assert (old.name, str(old)) == ("zope-interface", filename)
     new = rename_wheel(old, version="5.0+CU12-Patched", tags={AMD64})
     assert str(new) == "zope_interface-5.0+cu12.patched-7-cp312-cp312-win_amd64.whl"
-    name, version, _, tags = parse_wheel_filename(str(new))
-    assert (name, version, tags) == (new.name, new.version, new.tags)
+    assert parse_filename(Path(str(new))) == new
     assert rename_wheel(old, version="2").tag == "cp37-abi3-win_amd64"
     assert parse_filename(Path("x-1-py2.py3-none-any.whl")).tag == "py2.py3-none-any"
 
 
-VERSIONS = {
-    "its end": ("1+cu12.patched", "patched", "1+cu12.patched"),
-    "normalised": ("1", "CU12-Patched_2", "1+cu12.patched.2"),
-}
-
-
-@pytest.mark.parametrize(("before", "label", "after"), VERSIONS.values(), ids=VERSIONS)
-def test_a_version_gets_a_label_once(before: str, label: str, after: str) -> None:
-    assert local_version(before, label) == after
-    assert local_version(after, label) == after
+def test_a_version_gets_a_label_once() -> None:
+    assert local_version("1", "CU12-Patched_2") == "1+cu12.patched.2"
+    assert local_version("1+cu12", "patched") == "1+cu12.patched"
+    assert local_version("1+cu12.patched", "patched") == "1+cu12.patched"
 
 
 # METADATA
@@ -88,20 +80,14 @@ def test_a_wheel_is_read_or_refused_whatever_its_metadata_is(content: bytes) -> 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_metadata_changes_in_the_edited_lines_alone(newline: bytes) -> None:
     fields = {"version": ["5+cu12"], "Requires-Dist": ["numpy>=2"], "License-Expression": ["MIT"]}
-    before = METADATA.replace(b"\n", newline)
-    after = edit_metadata(before, fields=fields, add={"Provides-Extra": ["dnn"]})
+    added = {"Provides-Extra": ["dnn"], "Requires-Dist": ["numpy>=2", "x"]}
     head, body = METADATA.split(b"\n\n")
     head = head.replace(b"Version: 4.14.0.94", b"version: 5+cu12")
-    head = head[: head.index(b"Requires-Dist")] + b"Requires-Dist: numpy>=2"
+    head = head[: head.index(b"Requires-Dist")] + b"Requires-Dist: numpy>=2\nRequires-Dist: x"
     whole = head + b"\nLicense-Expression: MIT\nProvides-Extra: dnn\n\n" + body
-    assert after == whole.replace(b"\n", newline)
-
-
-def test_metadata_gets_values_behind_those_of_their_field_and_none_twice() -> None:
-    added = {"Requires-Dist": ["numpy<2", "NumPy_Extra"]}
-    after = edit_metadata(METADATA, fields={}, add=added)
-    assert after == METADATA.replace(b"_Extra\n", b"_Extra\nRequires-Dist: numpy<2\n")
-    assert edit_metadata(after, fields={"Version": ["4.14.0.94"]}, add=added) == after
+    for before in (METADATA, whole):
+        after = edit_metadata(before.replace(b"\n", newline), fields=fields, add=added)
+        assert after == whole.replace(b"\n", newline)
 
 
 def test_metadata_without_a_text_or_last_line_end_can_be_edited() -> None:

@@ -1,15 +1,16 @@
 """What a splice writes: the same bytes everywhere, unchanged members as they lie."""
 
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import hostile
 import pytest
-from wheelmaking import DEFLATED, MAX32, Entry, make_zip
+from wheelmaking import DEFLATED, MAX32, Entry, make_zip, zip64
 
 from repack.errors import InputError
-from repack.wheel.archive import Archive, Member, open_archive
+from repack.wheel.archive import Archive, Member, format_ends, format_headers, open_archive
 from repack.wheel.writer import Added, Copied, Written, size_of, splice
 
 TIME = 1_600_000_000
@@ -19,10 +20,6 @@ BIG = bytes(range(256)) * 4096
 def all_of(archive: Archive) -> list[Copied]:
     members = archive.members
     return [Copied(name=name, member=members[name], archive=archive) for name in archive.files]
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 def written(folder: Path, *entries: Added | Copied, timestamp: int = TIME) -> Written:
@@ -65,26 +62,24 @@ def test_names_that_the_reader_would_refuse_are_not_written(
 ) -> None:
     with pytest.raises(InputError):
         written(tmp_path, *(Added(name=name, content=b"") for name in names))
-    assert left_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 # The form of what is written
 
 
 TIMES = {
-    "before-1980": (315_532_799, (1980, 1, 1, 0, 0, 0)),
-    "odd-seconds-round-down": (1_582_934_401, (2020, 2, 29, 0, 0, 0)),
-    "the-last": (4_354_819_198, (2107, 12, 31, 23, 59, 58)),
+    315_532_799: (1980, 1, 1, 0, 0, 0),
+    1_582_934_401: (2020, 2, 29, 0, 0, 0),
+    4_354_819_198: (2107, 12, 31, 23, 59, 58),
 }
 
 
-@pytest.mark.parametrize(("timestamp", "moment"), TIMES.values(), ids=TIMES)
-def test_times_are_utc_and_clipped_to_what_ms_dos_can_say(
-    timestamp: int, moment: tuple[int, ...], tmp_path: Path
-) -> None:
-    written(tmp_path, Added(name="a", content=b""), timestamp=timestamp)
-    with zipfile.ZipFile(tmp_path / "out.whl") as judge:
-        assert judge.getinfo("a").date_time == moment
+@pytest.mark.parametrize("timestamp", TIMES)
+def test_times_are_utc_and_clipped_to_what_ms_dos_can_say(timestamp: int, tmp_path: Path) -> None:
+    path = written(tmp_path, Added(name="a", content=b""), timestamp=timestamp).path
+    with zipfile.ZipFile(path) as judge:
+        assert judge.getinfo("a").date_time == TIMES[timestamp]
 
 
 #: Of an archive whose every byte is decided here. Where this changes, wheels that were published
@@ -98,11 +93,9 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
     (tmp_path / "source.whl").write_bytes(make_zip([copied, large]))
     (tmp_path / "file").write_bytes(BIG[:-1])
     archive = open_archive(tmp_path / "source.whl")
-    added = [
-        Added(name="added.py", content=b"added"),
-        Added(name="file.bin", content=tmp_path / "file"),
-    ]
-    entries: list[Copied | Added] = [*all_of(archive), *added]
+    file = Added(name="file.bin", content=tmp_path / "file")
+    new = Added(name="added.py", content=b"added")
+    entries: list[Copied | Added] = [*all_of(archive), new, file]
     result = splice(entries, tmp_path / "golden.whl", timestamp=TIME)
     assert result.sha256 == GOLDEN
     assert result.size == size_of(entries)
@@ -117,23 +110,11 @@ def test_more_members_than_sixteen_bits_count_are_read_as_they_were_written(tmp_
     assert b"PK\6\6" in path.read_bytes()[-200:]
 
 
-def test_a_member_beyond_4_gib_gets_zip64_headers(tmp_path: Path) -> None:
-    (tmp_path / "packed").write_bytes(b"never inflated here")
-    status = (tmp_path / "packed").stat()
-    facts = {"compressed_size": 7, "crc": 5, "method": DEFLATED, "offset": 0, "mode": 0}
-    members = {
-        f"{size}.bin": Member(name=f"{size}.bin", size=size, **facts)
-        for size in (MAX32 - 1, MAX32, 5 << 30)
-    }
-    source = Archive(
-        path=tmp_path / "packed",
-        size=status.st_size,
-        members=members,
-        modified=status.st_mtime_ns,
-    )
-    splice(all_of(source), tmp_path / "out.whl", timestamp=TIME)
-    with zipfile.ZipFile(tmp_path / "out.whl") as judge:
-        versions = {info.file_size: info.extract_version for info in judge.infolist()}
-    assert versions == {MAX32 - 1: 20, MAX32: 45, 5 << 30: 45}
-    content = (tmp_path / "out.whl").read_bytes()
-    assert content.count(b"\1\0\x10\0") == 2, "both sizes, in the headers of two members"
+@pytest.mark.parametrize(("size", "version"), [(MAX32 - 1, 20), (MAX32, 45), (5 << 30, 45)])
+def test_a_member_beyond_4_gib_gets_zip64_headers(size: int, version: int) -> None:
+    local, central = format_headers("a", Member("a", size, 7, 0, DEFLATED), 0, TIME)
+    assert local.endswith(b"a" if version == 20 else zip64(size, 7))
+    end = format_ends(1, len(central), len(local) + 7)
+    with zipfile.ZipFile(io.BytesIO(local + bytes(7) + central + end)) as judge:
+        info = judge.getinfo("a")
+    assert (info.file_size, info.compress_size, info.extract_version) == (size, 7, version)
