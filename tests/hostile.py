@@ -17,7 +17,6 @@ from wheelmaking import (
     DESCRIPTOR,
     MAX32,
     UTF8,
-    End,
     Entry,
     deflated,
     descriptor,
@@ -223,7 +222,7 @@ CHANGED: dict[str, dict[str, Changes]] = {
 CHANGED_WHOLE: dict[str, dict[str, Changes]] = {
     "layout": {
         "descriptor-without-its-flag": {"after": NARROW_END},
-        "gap-between-members": {"before": b"hidden"},
+        "gap-between-members": {"after": b"hidden"},
         "offset-of-1-tib": {"central": {"offset": MAX32}, "central_extra": zip64(1 << 40)},
     },
     "bomb": {"size-of-1-tib": {"central": {"usize": MAX32}, "central_extra": zip64(1 << 40)}},
@@ -238,30 +237,31 @@ CHANGED_WHOLE: dict[str, dict[str, Changes]] = {
 
 # The end of the archive
 
+ALL = make_zip(sound())
+ALL_WIDE = make_zip(sound(), end64={})
 EVIL = make_zip([Entry(name="evil.py", content=b"import evil")])
 
-#: Code, name of the case, what differs in the End.
-ENDS: dict[str, dict[str, Changes]] = {
+#: Name of the case, and what differs in the end records: code "end-record".
+ENDS: dict[str, Changes] = {
+    "locator-points-elsewhere": {"end64": {}, "locator": {"offset": 7}},
+    "wide-count-contradicts-narrow": {"end64": {}, "end": {"count": 1, "disk_count": 1}},
+    "wide-version-needed": {"end64": {"needed": 62}},
+    "announced-but-absent": {"end": {"offset": MAX32}},
+    "comment-is-an-archive": {"comment": EVIL},
+    "count-too-low": {"end": {"count": 2, "disk_count": 2}},
+    "count-too-high": {"end": {"count": 9, "disk_count": 9}},
+    "disk": {"end": {"disk": 1}},
+    "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
+}
+#: Code, name of the case, the archive.
+WHOLE = {
     "end-record": {
-        "locator-points-elsewhere": {"wide": True, "locator": {"offset": 7}},
-        "wide-count-contradicts-narrow": {"wide": True, "end": {"count": 1, "disk_count": 1}},
-        "wide-extensible-data": {"wide": True, "extensible": b"evil"},
-        "wide-version-needed": {"wide": True, "end64": {"needed": 62}},
-        "announced-but-absent": {"end": {"offset": MAX32}},
-        "stub-not-counted": {"prefix": b"#!/usr/bin/python\n", "shifted": False},
-        "comment-is-an-archive": {"comment": EVIL},
-        "count-too-low": {"end": {"count": 2, "disk_count": 2}},
-        "count-too-high": {"end": {"count": 9, "disk_count": 9}},
-        "disk": {"end": {"disk": 1}},
-        "bytes-behind-the-end": {"trailer": b"evil"},
-        "bytes-between-directory-and-end": {"end": {"size": 1}},
-        "comment-of-control-characters": {"comment": b"\x1b[2J\0"},
+        "wide-extensible-data": ALL_WIDE[:-42] + b"evil" + ALL_WIDE[-42:],
+        "stub": b"#!/usr/bin/python\n" + ALL,
+        "bytes-behind-the-end": ALL + b"evil",
+        "bytes-between-directory-and-end": ALL[:-22] + b"hidden" + ALL[-22:],
     },
-    "layout": {
-        "gap-before-directory": {"gap": b"hidden"},
-        "stub-counted": {"prefix": b"MZ" + bytes(100)},
-    },
-    "not-a-zip": {"many-zeros-behind-the-end": {"trailer": bytes(200_000)}},
+    "not-a-zip": {"many-zeros-behind-the-end": ALL + bytes(200_000)},
 }
 
 
@@ -359,11 +359,6 @@ BUILT: dict[str, dict[str, Build]] = {
     },
 }
 
-FILENAMES = {
-    "example-1.0.whl": "filename",
-    "example-1.0+x-cp37-abi3-win_amd64.whl": "dist-info",
-}
-
 
 def tabled(
     table: Mapping[str, Mapping[str, Any]], build: Callable[[Any], bytes], member: str = ""
@@ -391,7 +386,7 @@ def with_change(changes: Changes) -> bytes:
 
 
 def with_end(changes: Changes) -> bytes:
-    return make_zip(sound(), End(**changes))
+    return make_zip(sound(), **changes)
 
 
 HOSTILE: tuple[Case, ...] = (
@@ -404,16 +399,17 @@ HOSTILE: tuple[Case, ...] = (
     *tabled({"special-file": SPECIAL}, lambda row: with_member(row[0], **row[1])),
     *tabled(CHANGED, with_change, TEXT),
     *tabled(CHANGED_WHOLE, with_change),
-    *tabled(ENDS, with_end),
+    *tabled({"end-record": ENDS}, with_end),
+    *tabled(WHOLE, bytes),
     *tabled(BUILT, lambda build: build()),
     *(
         Case(id=id_, code=code, build=dist_info({name: content}), member=name.replace(RECORD, ""))
         for (name, code), contents in TOLD.items()
         for id_, content in contents.items()
     ),
-    *(
-        Case(id=name, code=code, build=lambda: make_zip(sound()), filename=name)
-        for name, code in FILENAMES.items()
+    Case(id="no-wheel", code="filename", build=lambda: ALL, filename="example-1.0.whl"),
+    Case(
+        id="renamed", code="dist-info", build=lambda: ALL, filename=FILENAME.replace("1.0", "1.1")
     ),
 )
 
@@ -462,8 +458,8 @@ WELCOME_CHANGES: dict[str, Changes] = {
 }
 #: What differs in the End.
 WELCOME_ENDS: dict[str, Changes] = {
-    "zip64-end-record": {"wide": True},
-    "zip64-end-record-with-all-narrow-fields-full": {"wide": True, "end": FULL},
+    "zip64-end-record": {"end64": {}},
+    "zip64-end-record-with-all-narrow-fields-full": {"end64": {}, "end": FULL},
     "printable-comment": {"comment": "made by Jürgen".encode()},
 }
 #: A further member.
@@ -507,11 +503,7 @@ WELCOME: tuple[Case, ...] = (
     *(Case(id=id_, build=dist_info(own)) for id_, own in WELCOME_INFOS.items()),
     Case(id="dist-info-first", build=lambda: make_zip([*sound()[2:], *sound()[:2]])),
     Case(id="dist-info-in-other-letters", build=dist_info({}, info="Example-1.0.0.dist-info")),
-    Case(
-        id="build-tag",
-        build=lambda: make_zip(sound()),
-        filename="example-1.0-7-cp37-abi3-win_amd64.whl",
-    ),
+    Case(id="build-tag", build=lambda: ALL, filename=FILENAME.replace("-cp37", "-7-cp37")),
     Case(
         id="compressed-tag-set",
         build=dist_info({WHEEL: wheel_file(expanded_tags(TAG_SET))}),

@@ -9,7 +9,7 @@ from pathlib import Path
 import hostile
 import pytest
 from hostile import FILES, TEXT
-from wheelmaking import DEFLATED, End, Entry, descriptor, make_wheel, make_zip
+from wheelmaking import DEFLATED, Entry, descriptor, make_wheel, make_zip
 
 from repack.errors import InputError
 from repack.wheel.archive import open_archive
@@ -51,7 +51,7 @@ SMALL = [
     Entry(name="b/ü.txt", content=b"stored"),
     replace(STREAMED, after=descriptor(STREAMED.content, len(STREAMED.packed))),
 ]
-NARROW, WIDE = make_zip(SMALL, End(comment=b"small")), make_zip(SMALL, End(wide=True))
+NARROW, WIDE = make_zip(SMALL, comment=b"small"), make_zip(SMALL, end64={})
 BOTH = [pytest.param(NARROW, id="narrow"), pytest.param(WIDE, id="zip64")]
 
 

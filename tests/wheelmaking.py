@@ -77,8 +77,7 @@ class Entry:
     central: Fields = field(default_factory=dict)
     local_extra: bytes = b""
     central_extra: bytes = b""
-    #: What stands before the local header, and behind the content.
-    before: bytes = b""
+    #: What stands behind the content.
     after: bytes = b""
 
     @property
@@ -116,55 +115,36 @@ class Entry:
         return local + data + self.after, central
 
 
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """The end of an archive; what is not said is right."""
+def make_zip(
+    entries: Sequence[Entry],
+    *,
+    comment: bytes = b"",
+    end: Fields | None = None,
+    end64: Fields | None = None,
+    locator: Fields | None = None,
+) -> bytes:
+    """Return the archive of `entries`, with every lie that they tell.
 
-    #: Values of the end record that differ: `count`, `size`, `offset`, ...
-    end: Fields = field(default_factory=dict)
-    comment: bytes = b""
-    #: Whether there is a ZIP64 end record and locator; values of theirs that differ.
-    wide: bool = False
-    end64: Fields = field(default_factory=dict)
-    locator: Fields = field(default_factory=dict)
-    extensible: bytes = b""
-    #: What stands before the directory, and behind everything.
-    gap: bytes = b""
-    trailer: bytes = b""
-    #: What stands before the first header, and whether offsets count it.
-    prefix: bytes = b""
-    shifted: bool = True
-
-    def records(self, count: int, size: int, offset: int) -> bytes:
-        directory: Fields = {"disk_count": count, "count": count, "size": size, "offset": offset}
-        own: Fields = {"signature": b"PK\5\6", **directory, "comment_length": len(self.comment)}
-        end = packed(END, {**own, **self.end}) + self.comment + self.trailer
-        if not self.wide:
-            return end
-        length = 44 + len(self.extensible)
-        versions = {"made_by": 3 << 8 | 45, "needed": 45}
-        own = {"signature": b"PK\6\6", "length": length, **versions, **directory}
-        located: Fields = {"signature": b"PK\6\7", "offset": offset + size, "disks": 1}
-        end64 = packed(END64, {**own, **self.end64}) + self.extensible
-        return end64 + packed(LOCATOR, {**located, **self.locator}) + end
-
-
-def make_zip(entries: Sequence[Entry], end: End | None = None) -> bytes:
-    """Return the archive of `entries`, with every lie that they and `end` tell."""
-    end = end or End()
-    body = io.BytesIO()
-    body.write(end.prefix)
-    shift = 0 if end.shifted else len(end.prefix)
-    directory: list[bytes] = []
+    `end`, `end64` and `locator` have other values of the end records: `count`, `size`, `offset`...
+    Those of ZIP64 are there where `end64` is not None.
+    """
+    body, listing = bytearray(), b""
     for entry in entries:
-        body.write(entry.before)
-        local, central = entry.records(body.tell() - shift)
-        body.write(local)
-        directory.append(central)
-    body.write(end.gap)
-    offset = body.tell() - shift
-    listing = b"".join(directory)
-    return body.getvalue() + listing + end.records(len(directory), len(listing), offset)
+        local, central = entry.records(len(body))
+        body += local
+        listing += central
+    extent = {"size": len(listing), "offset": len(body)}
+    own: Fields = {"disk_count": len(entries), "count": len(entries), **extent}
+    narrow = {"signature": b"PK\5\6", **own, "comment_length": len(comment), **(end or {})}
+    records = packed(END, narrow) + comment
+    if end64 is not None:
+        versions = {"length": 44, "made_by": 3 << 8 | 45, "needed": 45}
+        wide = packed(END64, {"signature": b"PK\6\6", **versions, **own, **end64})
+        place = {"offset": len(body) + len(listing), "disks": 1}
+        records = (
+            wide + packed(LOCATOR, {"signature": b"PK\6\7", **place, **(locator or {})}) + records
+        )
+    return bytes(body) + listing + records
 
 
 def metadata(name: str, version: str, *more: str) -> bytes:
