@@ -139,28 +139,23 @@ def possible_majors(dlls: Iterable[Dll]) -> frozenset[int] | None:
     return frozenset.intersection(*majors) if majors else None
 
 
-def distribution(dll: Dll, cuda_major: int) -> str:
-    """Return the name of NVIDIA's distribution that holds `dll` of that CUDA major, "" for none."""
-    row = FAMILIES.get(dll.family)
-    if row is None or not row.distribution or cuda_major < _FIRST_WHEELS:
-        return ""
-    is_plain = cuda_major >= _FIRST_PLAIN_NAMES and dll.kind is not Kind.CUDNN
-    return row.distribution if is_plain else f"{row.distribution}-cu{cuda_major}"
-
-
 def index_requirement(dll: Dll, cuda_major: int) -> str:
     """Return the index requirement of NVIDIA's wheel with `dll`, "" where there is none.
 
     Where the distribution's name does not say the major (cuDNN's always, the toolkit's from
     CUDA 13 on), its version has to: it follows the number in the DLL's name.
     """
-    name = distribution(dll, cuda_major)
-    has_major = name.endswith(f"-cu{cuda_major}") and dll.kind is Kind.CUDA
-    if not name or has_major or dll.version is None:
+    name = FAMILIES[dll.family].distribution if dll.family in FAMILIES else ""
+    if not name or cuda_major < _FIRST_WHEELS:
+        return ""
+    is_cudnn = dll.kind is Kind.CUDNN
+    is_plain = cuda_major >= _FIRST_PLAIN_NAMES and not is_cudnn
+    name = name if is_plain else f"{name}-cu{cuda_major}"
+    if dll.version is None or not (is_plain or is_cudnn):
         return name
     # nvrtc64_130_0 has the toolkit's minor as well, cupti64_2025.1.0 and nvToolsExt64_1 count
     # otherwise; their wheels follow the toolkit.
-    is_major = dll.version in _LIBRARY_MAJORS or dll.kind is Kind.CUDNN
+    is_major = is_cudnn or dll.version in _LIBRARY_MAJORS
     return f"{name}=={dll.version if is_major else cuda_major}.*"
 
 

@@ -19,7 +19,7 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from repack import files
+from repack.files import sha256_of
 from repack.wheel.names import WheelName, refuse
 
 
@@ -175,17 +175,17 @@ class RecordEntry(NamedTuple):
         return base64.urlsafe_b64decode(f"{self.hash.partition('=')[2]}==").hex()
 
 
-def make_entry(algorithm: str, digest: bytes, size: int) -> RecordEntry:
-    """Return the row of a file with this digest."""
-    encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+def make_entry(algorithm: str, digest: str, size: int) -> RecordEntry:
+    """Return the row of a file with this digest, which is in hexadecimal."""
+    encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).rstrip(b"=").decode()
     return RecordEntry(f"{algorithm}={encoded}", size)
 
 
 def entry_of(content: bytes | Path) -> RecordEntry:
     """Return the row for a file that has this content, or that of the file at a path."""
     if isinstance(content, bytes):
-        return make_entry("sha256", hashlib.sha256(content).digest(), len(content))
-    return make_entry("sha256", bytes.fromhex(files.sha256_of(content)), content.stat().st_size)
+        return make_entry("sha256", hashlib.sha256(content).hexdigest(), len(content))
+    return make_entry("sha256", sha256_of(content), content.stat().st_size)
 
 
 def format_record(entries: Mapping[str, RecordEntry], record: str) -> bytes:

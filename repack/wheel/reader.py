@@ -27,8 +27,8 @@ from repack.wheel.metadata import (
 )
 from repack.wheel.names import WheelName, parse_filename, refuse
 
-#: Is given each member, in the order in which they lie, and its content piece by piece, of which it
-#: takes what it wants; its checksum is right once the last piece has come.
+#: Is given each member, as they lie, and its content in pieces, of which it takes what it wants;
+#: the checksum is right once the last has come.
 Collect: TypeAlias = Callable[[Member, Iterator[bytes]], object]
 
 # The stub calls the class an instance.
@@ -271,7 +271,7 @@ def _check_content(
             collect(member, pieces)
             for _ in pieces:
                 pass
-            right = [*map(str, make_entry(digest.name, digest.digest(), member.size))]
+            right = [*map(str, make_entry(digest.name, digest.hexdigest(), member.size))]
             if row not in (None, right):
                 what = f"it is {right}, RECORD says {row}"
                 refuse(archive.path, what, "record", member.name)
