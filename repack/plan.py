@@ -21,7 +21,7 @@ from repack.inspect.pythons import leaves_no_numpy, python_dlls, supported_tags,
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
 from repack.wheel.names import local_version, rename_wheel
 from repack.wheel.reader import Wheel, read_member
-from repack.wheel.writer import Added, Carried, Copied, rewrite_members, size_of
+from repack.wheel.writer import Part, rewrite_members, size_of
 
 #: What the stable ABI is linked to; the other is free-threaded Python's.
 _STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
@@ -41,7 +41,7 @@ class Supplement:
 
     label: str = "patched"
     files: Mapping[str, bytes] = field(default_factory=dict)
-    carried: tuple[Carried, ...] = ()
+    carried: tuple[Part, ...] = ()
     cargo: tuple[Cargo, ...] = ()
     licence: str = ""
     requires: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class PlannedWheel:
     version: str
     tag: str
     pythons: tuple[str, ...]
-    entries: tuple[Copied | Added, ...]
+    entries: tuple[Part, ...]
     recipe: str
 
     @property
@@ -162,7 +162,7 @@ def _plan_wheel(
         carried=supplement.carried,
     )
     # RECORD, the last entry, has the hash of each content.
-    packing = [(type(entry).__name__, entry.name) for entry in entries]
+    packing = [(entry.is_copied, entry.name) for entry in entries]
     parts = (_FORMAT, str(name), wheel.sha256, timestamp, packing, entries[-1])
     return PlannedWheel(
         filename=str(name),
@@ -297,7 +297,7 @@ def _list_changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:
     """Yield the texts of a wheel that are not the source's; RECORD follows from the others."""
     dist_info = "-".join(planned.filename.split("-")[:2]) + ".dist-info/"
     for entry in planned.entries[:-1]:
-        after = entry.content if isinstance(entry, Added) else b"\0"
+        after = entry.content
         if not isinstance(after, bytes) or b"\0" in after:
             continue
         origin = entry.name

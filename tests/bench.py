@@ -33,7 +33,7 @@ from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 from repack.wheel.archive import open_archive
-from repack.wheel.writer import Copied, splice
+from repack.wheel.writer import Part, splice
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ROUNDS = 5
@@ -183,8 +183,7 @@ def splice_members(source: Path) -> float:
     cp leaves it to the system when the bytes come to the disk; then so does the engine here.
     """
     archive = open_archive(source)
-    members = archive.members
-    entries = [Copied(name=name, member=members[name], archive=archive) for name in members]
+    entries = [Part(name=name, content=archive, source=name) for name in archive.members]
     target = fresh("spliced.whl")
     with patch("os.fsync"):
         start = time.perf_counter()

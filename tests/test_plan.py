@@ -14,7 +14,6 @@ from repack.config import load
 from repack.inspect import Analysis, build_facts
 from repack.plan import Plan, PlannedWheel, Supplement, make_plan, refusal
 from repack.record import Cargo
-from repack.wheel.writer import Added, Copied
 
 CUDA_12 = ("nppc64_12.dll", "cudart64_12.dll")
 #: What a module says that is built for a NumPy.
@@ -53,8 +52,7 @@ def planned(
 
 def text_of(wheel: PlannedWheel, name: str) -> str:
     """Return a file of the planned .dist-info."""
-    added = [entry for entry in wheel.entries if isinstance(entry, Added)]
-    (entry,) = (entry for entry in added if entry.name.endswith(f".dist-info/{name}"))
+    (entry,) = (entry for entry in wheel.entries if entry.name.endswith(f".dist-info/{name}"))
     assert isinstance(entry.content, bytes)
     return entry.content.decode()
 
@@ -156,7 +154,7 @@ def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(tmp_p
     files = {"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"}
     plan = planned(analysed(tmp_path), files=files)
     (wheel,) = plan.wheels
-    (copied,) = (entry for entry in wheel.entries if isinstance(entry, Copied))
+    (copied,) = (entry for entry in wheel.entries if entry.is_copied)
     assert copied.name == "cv2/cv2.pyd"
     rows = [line.partition(",")[0] for line in text_of(wheel, "RECORD").splitlines()]
     assert sorted(rows) == sorted(str(entry.name) for entry in wheel.entries)

@@ -390,6 +390,7 @@ def test_a_wheel_gets_the_stand_ins_that_there_can_be(
     made = add_stand_ins(Supplement(), make_analysis(tmp_path, pyd))
     members = [f"cv2/stand-ins/{name}/{name}.dll" for name in folders]
     assert [cargo.member for cargo in made.cargo] == members
-    assert [member.entry.name for member in made.carried] == members
+    assert [member.name for member in made.carried] == members
+    assert made.label == ("patched.stub" if folders else "patched")
     without = [] if folders else ["no-stand-in"] * len(needs)
     assert [finding.code for finding in made.findings] == without

@@ -15,7 +15,7 @@ from repack.errors import InputError
 from repack.wheel.metadata import edit_metadata, entry_of, join_licence
 from repack.wheel.names import local_version, parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_wheel
-from repack.wheel.writer import Copied, rewrite_members, splice
+from repack.wheel.writer import rewrite_members, splice
 
 METADATA = b"""\
 Metadata-Version: 2.1
@@ -126,7 +126,7 @@ def test_a_rewritten_wheel_has_all_members_under_the_new_name(tmp_path: Path) ->
     new: dict[str, bytes | Path] = {"cv2/new.txt": tmp_path / "text", "cv2/__init__.py": b"new"}
     entries = rewrite_members(wheel, name, new, fields={"Summary": ["Another."]})
     kept = ["cv2/data.txt", "example-1.0+cu12.data/data/x.xml", f"{NEW_INFO}/LICENSE"]
-    assert [entry.name for entry in entries if isinstance(entry, Copied)] == kept
+    assert [entry.name for entry in entries if entry.is_copied] == kept
     splice(entries, tmp_path / str(name), timestamp=0x5E000000)
     after = read_wheel(tmp_path / str(name))
     assert after.names == (

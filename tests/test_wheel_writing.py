@@ -11,18 +11,17 @@ from wheelmaking import DEFLATED, MAX32, Entry, make_zip, zip64
 
 from repack.errors import InputError
 from repack.wheel.archive import Archive, Member, format_ends, format_headers, open_archive
-from repack.wheel.writer import Added, Copied, Written, size_of, splice
+from repack.wheel.writer import Part, Written, size_of, splice
 
 TIME = 1_600_000_000
 BIG = bytes(range(256)) * 4096
 
 
-def all_of(archive: Archive) -> list[Copied]:
-    members = archive.members
-    return [Copied(name=name, member=members[name], archive=archive) for name in archive.files]
+def all_of(archive: Archive) -> list[Part]:
+    return [Part(name=name, content=archive, source=name) for name in archive.files]
 
 
-def written(folder: Path, *entries: Added | Copied, timestamp: int = TIME) -> Written:
+def written(folder: Path, *entries: Part, timestamp: int = TIME) -> Written:
     return splice(entries, folder / "out.whl", timestamp=timestamp)
 
 
@@ -30,8 +29,8 @@ def packed_bytes(archive: Archive) -> dict[str, bytes]:
     """Return each member's bytes as they lie."""
     content = archive.path.read_bytes()
     return {
-        copied.name: content[copied.member.offset :][: copied.member.compressed_size]
-        for copied in all_of(archive)
+        name: content[archive.members[name].offset :][: archive.members[name].compressed_size]
+        for name in archive.files
     }
 
 
@@ -61,7 +60,7 @@ def test_names_that_the_reader_would_refuse_are_not_written(
     names: Sequence[str], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError):
-        written(tmp_path, *(Added(name=name, content=b"") for name in names))
+        written(tmp_path, *(Part(name=name, content=b"") for name in names))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,7 +76,7 @@ TIMES = {
 
 @pytest.mark.parametrize("timestamp", TIMES)
 def test_times_are_utc_and_clipped_to_what_ms_dos_can_say(timestamp: int, tmp_path: Path) -> None:
-    path = written(tmp_path, Added(name="a", content=b""), timestamp=timestamp).path
+    path = written(tmp_path, Part(name="a", content=b""), timestamp=timestamp).path
     with zipfile.ZipFile(path) as judge:
         assert judge.getinfo("a").date_time == TIMES[timestamp]
 
@@ -93,9 +92,9 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
     (tmp_path / "source.whl").write_bytes(make_zip([copied, large]))
     (tmp_path / "file").write_bytes(BIG[:-1])
     archive = open_archive(tmp_path / "source.whl")
-    file = Added(name="file.bin", content=tmp_path / "file")
-    new = Added(name="added.py", content=b"added")
-    entries: list[Copied | Added] = [*all_of(archive), new, file]
+    file = Part(name="file.bin", content=tmp_path / "file")
+    new = Part(name="added.py", content=b"added")
+    entries: list[Part] = [*all_of(archive), new, file]
     result = splice(entries, tmp_path / "golden.whl", timestamp=TIME)
     assert result.sha256 == GOLDEN
     assert result.size == size_of(entries)
@@ -105,7 +104,7 @@ def test_the_bytes_are_those_of_every_other_machine(tmp_path: Path) -> None:
 
 
 def test_more_members_than_sixteen_bits_count_are_read_as_they_were_written(tmp_path: Path) -> None:
-    path = written(tmp_path, *(Added(name=f"{n}.py", content=b"") for n in range(0xFFFF))).path
+    path = written(tmp_path, *(Part(name=f"{n}.py", content=b"") for n in range(0xFFFF))).path
     assert len(open_archive(path).members) == 0xFFFF
     assert b"PK\6\6" in path.read_bytes()[-200:]
 

@@ -25,7 +25,6 @@ from repack.plan import format_megabytes
 from repack.process import format_command
 from repack.record import FAILED
 from repack.report import list_pythons, list_reasons
-from repack.wheel.writer import Added
 
 _log = logging.getLogger(__name__)
 _HEADINGS = ("Python", "untouched wheel", "fixed wheel", "file")
@@ -124,7 +123,7 @@ def _describe_plan(result: BuildResult) -> Iterator[Json]:
     carried = {cargo.member for cargo in result.record.carried}
     for planned in result.plan.wheels:
         own = [entry for entry in planned.entries if entry.name not in carried]
-        written = [entry.name for entry in own if isinstance(entry, Added)]
+        written = [entry.name for entry in own if not entry.is_copied]
         yield {
             "filename": planned.filename,
             "pythons": planned.pythons,

@@ -23,6 +23,7 @@ from repack.dlls.writing import ANSWERS, make_stand_in
 from repack.errors import FetchError, InputError
 from repack.fetch import Listing, Supply
 from repack.inspect import Analysis
+from repack.inspect.binaries import Need
 from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement, emitted_version
 from repack.record import Cargo, Finding
@@ -30,7 +31,7 @@ from repack.vendor.delvewheel import repair
 from repack.vendor.sbom import FILENAME, make_sbom
 from repack.vendor.selection import Choice, Supplier, is_asked_for, may_carry, select_dlls
 from repack.wheel.metadata import entry_of
-from repack.wheel.writer import Added, Carried, Copied
+from repack.wheel.writer import Part
 
 #: Takes a requirement and a platform, and returns what the newest wheel holds, None for unknown.
 ListWheel: TypeAlias = Callable[[str, str], Listing | None]
@@ -161,7 +162,10 @@ def carry_dlls(
         (choice, _describe_cargo(dll, choice.dll.family, choice.supplier.origin))
         for dll, choice in zip(dlls, chosen.values(), strict=True)
     ]
-    label = "vendored.stub" if config.build.driver_stub else "vendored"
+    has_stub = config.build.driver_stub and any(
+        _has_answers(need, analysis) for need in analysis.needs
+    )
+    label = "vendored.stub" if has_stub else "vendored"
     version = emitted_version(config.build, analysis, label)
     sbom = make_sbom(wheel, version, url, parts, timestamp)
     licences = [
@@ -220,7 +224,7 @@ def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
         if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
             continue
         key, asker = need.dll.key, need.needed_by[0]
-        if key in ANSWERS and analysis.images[asker].machine == "x86-64":
+        if _has_answers(need, analysis):
             content = make_stand_in(key, need.symbols)
             folder = f"{STAND_INS}/{key.removesuffix('.dll')}"
             carried.append(_carry_new(f"{folder}/{key}", content))
@@ -229,29 +233,30 @@ def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
     origin = "a stand-in that repack wrote"
     return replace(
         supplement,
-        label=f"{supplement.label}.stub",
+        label=f"{supplement.label}.stub" if carried else supplement.label,
         carried=(*supplement.carried, *carried),
         cargo=(*supplement.cargo, *(_describe_cargo(dll, "driver", origin) for dll in carried)),
         findings=(*supplement.findings, *findings),
     )
 
 
-def _carry_new(path: str, content: bytes) -> Carried:
-    return Carried(Added(name=path, content=content), entry_of(content))
+def _has_answers(need: Need, analysis: Analysis) -> bool:
+    """Return whether there can be a stand-in for a DLL."""
+    machine = analysis.images[need.needed_by[0]].machine
+    return need.dll.key in ANSWERS and need.in_wheel is None and machine == "x86-64"
 
 
-def _describe_cargo(dll: Carried, family: str, origin: str) -> Cargo:
+def _carry_new(path: str, content: bytes) -> Part:
+    return Part(name=path, content=content, row=entry_of(content))
+
+
+def _describe_cargo(dll: Part, family: str, origin: str) -> Cargo:
     """Return what the record has of a DLL; how small a deflated one gets is not known yet."""
-    entry, size = dll.entry, dll.row.size
-    if isinstance(entry, Copied):
-        packed: int | None = entry.member.compressed_size
-    else:
-        packed = None if entry.deflate else size
     return Cargo(
-        member=entry.name,
+        member=dll.name,
         family=family,
         origin=origin,
-        size=size,
-        packed=packed,
+        size=dll.row.size,
+        packed=None if dll.deflate else dll.size,
         sha256=dll.row.hex,
     )

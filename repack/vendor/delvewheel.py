@@ -16,12 +16,12 @@ from repack.inspect import Analysis
 from repack.inspect.binaries import find_needs
 from repack.process import run
 from repack.wheel.reader import read_wheel
-from repack.wheel.writer import Carried, splice
+from repack.wheel.writer import Part, splice
 
 _TIMEOUT = 3600.0
 
 
-def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], folder: Path) -> None:
+def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Part], folder: Path) -> None:
     """Have delvewheel repair the wheel; raises ToolError unless it puts in `dlls`, byte for byte.
 
     `complete` is the analysis of the wheel with these. Works in `folder`, and leaves nothing there.
@@ -29,9 +29,7 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
     source = analysis.wheel
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
-        splice(
-            [replace(dll.entry, name=_name(dll.entry.name)) for dll in dlls], packed, timestamp=0
-        )
+        splice([replace(dll, name=_name(dll.name)) for dll in dlls], packed, timestamp=0)
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
         options = (*_choose(analysis, complete, dlls), "--add-path", str(unpacked))
@@ -58,7 +56,7 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
                 for member in {*repaired.names}.difference(source.names)
                 if member.lower().endswith(".dll")
             }
-            differing = theirs ^ {(_name(dll.entry.name), dll.row.hex) for dll in dlls}
+            differing = theirs ^ {(_name(dll.name), dll.row.hex) for dll in dlls}
             names = ", ".join(sorted({name for name, _ in differing}))
             fault = names and f"it puts in other DLLs than repack, or other bytes of them: {names}"
         if fault:
@@ -70,9 +68,9 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried], fold
             )
 
 
-def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Carried]) -> list[str]:
+def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Part]) -> list[str]:
     """Return the options by which it takes what was chosen, and nothing else."""
-    ours = {dll.entry.name for dll in dlls}
+    ours = {dll.name for dll in dlls}
     inside = {*analysis.images, *ours}
     needs = find_needs(sorted(inside), complete.images)
     others = {need.dll.key for need in needs if need.in_wheel not in inside}

@@ -17,7 +17,7 @@ from repack.inspect.binaries import find_needs
 from repack.wheel.metadata import entry_of
 from repack.wheel.names import rename_wheel
 from repack.wheel.reader import Wheel
-from repack.wheel.writer import Added, Carried, Copied
+from repack.wheel.writer import Part
 
 _log = logging.getLogger(__name__)
 #: What is loaded by name fits its own release alone: all comes from one supplier.
@@ -43,14 +43,13 @@ class Supplier:
     wheel: Wheel | None = None
     url: str = ""
 
-    def carry(self, place: str, path: str) -> Carried:
+    def carry(self, place: str, path: str) -> Part:
         """Return a file as the member `path`: as it lies in the wheel, or to be deflated."""
         if self.wheel is None:
-            added = Added(name=path, content=Path(place), deflate=True)
-            return Carried(added, entry_of(Path(place)))
-        archive = self.wheel.archive
-        copied = Copied(member=archive.members[place], name=path, archive=archive)
-        return Carried(copied, self.wheel.record[place])
+            file = Path(place)
+            return Part(name=path, content=file, row=entry_of(file), deflate=True)
+        archive, row = self.wheel.archive, self.wheel.record[place]
+        return Part(name=path, content=archive, row=row, source=place)
 
 
 class Choice(NamedTuple):

@@ -7,7 +7,6 @@ modes, versions, and no extra fields below 4 GiB.
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -42,45 +41,37 @@ from repack.wheel.reader import Wheel
 
 _PIECE = 1 << 20
 _LEVEL = 2
+#: RECORD's own.
+_NO_ROW = RecordEntry("", 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Copied:
-    """A member that is copied as it lies in `archive`."""
+class Part:
+    """A member of a new wheel, and the row that RECORD gets for it.
 
-    name: str
-    member: Member
-    archive: Archive
-
-    @property
-    def size(self) -> int:
-        """How many bytes are copied."""
-        return self.member.compressed_size
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Added:
-    """A member that is new, with its content or the file that holds it.
-
-    The bytes of DEFLATE data may differ from one processor to the next; those stored never do.
+    `content` is what is new, or the file that holds it; or the archive of which the member `source`
+    is copied as it lies. The bytes of DEFLATE data may differ from one processor to the next; those
+    stored never do.
     """
 
     name: str
-    content: bytes | Path
+    content: bytes | Path | Archive
+    row: RecordEntry = _NO_ROW
+    source: str = ""
     deflate: bool = False
 
     @property
+    def is_copied(self) -> bool:
+        """Whether it is copied as it lies."""
+        return isinstance(self.content, Archive)
+
+    @property
     def size(self) -> int:
-        """How many bytes it has, before it is deflated."""
+        """How many bytes it takes in the new wheel, or would if it were not deflated."""
         content = self.content
+        if isinstance(content, Archive):
+            return content.members[self.source].compressed_size
         return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-class Carried(NamedTuple):
-    """A member of a new wheel, and the row that RECORD gets for it."""
-
-    entry: Copied | Added
-    row: RecordEntry
 
 
 class Written(NamedTuple):
@@ -99,8 +90,8 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
     fields: Mapping[str, Sequence[str]] | None = None,
     add: Mapping[str, Sequence[str]] | None = None,
     add_licence: str = "",
-    carried: Sequence[Carried] = (),
-) -> tuple[Copied | Added, ...]:
+    carried: Sequence[Part] = (),
+) -> tuple[Part, ...]:
     """Return the members of the wheel called `name`, in the order in which they are written.
 
     They are `wheel`'s with `files` and `carried` added or put in place, under a .dist-info of the
@@ -110,7 +101,7 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
     stream has the rest by then.
     """
     folder = f"{wheel.dist_info}/licenses/"
-    paths = [part.entry.name for part in carried if part.entry.name.startswith(folder)]
+    paths = [part.name for part in carried if part.name.startswith(folder)]
     listed = paths if lists_licenses(parse_email(wheel.metadata)[0]) else []
     licence = join_licence(wheel.metadata, add_licence)
     fields = {"Version": [str(name.version)], **licence, **(fields or {})}
@@ -120,83 +111,80 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
         f"{wheel.dist_info}/METADATA": edit_metadata(wheel.metadata, fields=fields, add=add),
         f"{wheel.dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
-    archive = wheel.archive
-    entries: dict[str, tuple[Copied | Added, RecordEntry]] = {
-        path: (Copied(name=path, member=archive.members[path], archive=archive), row)
+    parts = {
+        path: Part(name=path, content=wheel.archive, source=path, row=row)
         for path, row in wheel.record.items()
     }
-    entries |= {part.entry.name: part for part in carried}
-    for path, content in written.items():
-        entries[path] = Added(name=path, content=content), entry_of(content)
+    parts |= {part.name: part for part in carried}
+    parts |= {
+        path: Part(name=path, content=content, row=entry_of(content))
+        for path, content in written.items()
+    }
     old, new = wheel.dist_info.removesuffix(".dist-info"), f"{name.distribution}-{name.version}"
     pattern = re.compile(rf"^{re.escape(old)}(?=\.(dist-info|data)/)")
-    entries = {pattern.sub(new, path): part for path, part in entries.items()}
+    renamed = [replace(part, name=pattern.sub(new, part.name)) for part in parts.values()]
+    renamed.sort(key=lambda part: (part.name.startswith(f"{new}.dist-info/"), part.name))
     record = f"{new}.dist-info/RECORD"
-    rows = {path: row for path, (_, row) in entries.items()}
-    ordered = sorted(entries, key=lambda path: (path.startswith(f"{new}.dist-info/"), path))
-    return (
-        *(replace(entries[path][0], name=path) for path in ordered),
-        Added(name=record, content=format_record(rows, record)),
-    )
+    content = format_record({part.name: part.row for part in renamed}, record)
+    return (*renamed, Part(name=record, content=content))
 
 
-def size_of(entries: Iterable[Copied | Added]) -> int:
-    """Return how many bytes the archive of `entries` will have, but for ZIP64's records.
+def size_of(parts: Iterable[Part]) -> int:
+    """Return how many bytes the archive of `parts` will have, but for ZIP64's records.
 
     What is to be deflated counts as if it were stored.
     """
     headers = LOCAL.size + CENTRAL.size
-    return END.size + sum(headers + 2 * len(entry.name.encode()) + entry.size for entry in entries)
+    return END.size + sum(headers + 2 * len(part.name.encode()) + part.size for part in parts)
 
 
-def splice(entries: Sequence[Copied | Added], destination: Path, *, timestamp: int) -> Written:
-    """Write the archive of `entries`, in the order given, and return what was written.
+def splice(parts: Sequence[Part], destination: Path, *, timestamp: int) -> Written:
+    """Write the archive of `parts`, in the order given, and return what was written.
 
     `timestamp` (seconds since 1970, up to 2107) is each member's time, in UTC. Raises OutputError
-    if it cannot be written, InputError if an archive of `entries` was changed meanwhile or a name
+    if it cannot be written, InputError if an archive of `parts` was changed meanwhile or a name
     may not be used; then `destination` is as it was.
     """
-    check_names((entry.name for entry in entries), destination)
-    archives = {entry.archive.path: entry.archive for entry in entries if isinstance(entry, Copied)}
+    check_names((part.name for part in parts), destination)
     directory = []
-    with replacing(destination) as file, ExitStack() as sources:
-        opened = {path: sources.enter_context(archives[path].open()) for path in archives}
-        for entry in entries:
-            offset = file.tell()
-            if isinstance(entry, Copied):
-                path, member = entry.archive.path, entry.member
-                local, central = format_headers(entry.name, member, offset, timestamp)
+    with replacing(destination) as file:
+        for part in parts:
+            content = part.content
+            if isinstance(content, Archive):
+                member = content.members[part.source]
+                local, central = format_headers(part.name, member, file.tell(), timestamp)
                 file.write(local)
-                file.writelines(read_packed(opened[path], path, member))
+                with content.open() as source:
+                    file.writelines(read_packed(source, content.path, member))
             else:
-                central = _add(file, entry, timestamp)
+                stream = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+                with stream:
+                    central = _add(file, part, stream, timestamp)
             directory.append(central)
         listing, offset = b"".join(directory), file.tell()
         file.write(listing + format_ends(len(directory), len(listing), offset))
     return Written(destination, destination.stat().st_size, sha256_of(destination))
 
 
-def _add(file: BinaryIO, entry: Added, timestamp: int) -> bytes:
+def _add(file: BinaryIO, part: Part, stream: BinaryIO, timestamp: int) -> bytes:
     """Write a new member at the end of `file`, and return the directory's entry.
 
     Its header is written twice: what it says is known once the content has been read.
     """
-    start, size = file.tell(), entry.size
-    member = Member(entry.name, size, size, 0, DEFLATED if entry.deflate else STORED)
-    file.write(format_headers(entry.name, member, start, timestamp)[0])
+    start, size = file.tell(), part.size
+    member = Member(part.name, size, size, 0, DEFLATED if part.deflate else STORED)
+    file.write(format_headers(part.name, member, start, timestamp)[0])
     offset = file.tell()
-    deflater = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -15) if entry.deflate else None
-    content = entry.content
+    deflater = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -15) if part.deflate else None
     crc = 0
-    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            crc = zlib_ng.crc32(piece, crc)
-            file.write(deflater.compress(piece) if deflater else piece)
+    while piece := stream.read(_PIECE):
+        crc = zlib_ng.crc32(piece, crc)
+        file.write(deflater.compress(piece) if deflater else piece)
     if deflater:
         file.write(deflater.flush())
     end = file.tell()
     member = member._replace(compressed_size=end - offset, crc=crc)
-    local, central = format_headers(entry.name, member, start, timestamp)
+    local, central = format_headers(part.name, member, start, timestamp)
     file.seek(start)
     file.write(local)
     file.seek(end)
