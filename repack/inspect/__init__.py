@@ -27,7 +27,7 @@ from repack.errors import InputError
 from repack.files import Memory, sha256_of
 from repack.inspect.binaries import Need, find_needs, find_numpy_abi
 from repack.inspect.pythons import correct_requirements
-from repack.patching import BUILD_MODULE, read_build
+from repack.patching import BUILD_MODULE, CONFIG, read_build
 from repack.record import Cargo
 from repack.wheel.archive import Member
 from repack.wheel.names import WheelName
@@ -38,7 +38,6 @@ _Contents: TypeAlias = tuple[dict[str, Image], str | None]
 
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
-_CONFIG = re.compile(r"cv2/config(-[^/]*)?\.py")
 _TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
 _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
@@ -154,12 +153,12 @@ def describe_binaries(
     images: Mapping[str, Image],
     numpy: str | None,
 ) -> Binaries:
-    """Return what is known of these binaries, and of those of the `members` that `read` returns.
+    """Return what is known of the binaries of the wheel called `name`, installed or not.
 
-    `name` is that of the wheel which they are of.
+    `members` are its files, and `read` returns the content of one.
     """
     needs = find_needs(filter(_is_module, images), images)
-    configs = {member: read(member) for member in sorted(filter(_CONFIG.fullmatch, members))}
+    configs = {member: read(member) for member in sorted(filter(CONFIG.fullmatch, members))}
     claims = tuple(dict.fromkeys(_find_claims(name, configs)))
     major, version = _find_cuda(needs, claims)
     return Binaries(

@@ -15,8 +15,9 @@ from repack.patching.overlays import apply_diff, builtin_folder, read_overlay
 
 #: Holds what a build knows, and marks a wheel that repack has made.
 BUILD_MODULE = "cv2/_cuda_build.py"
+#: What OpenCV's loader reads.
+CONFIG = re.compile(r"cv2/config(-[^/]*)?\.py")
 _LOADER = "cv2/__init__.py"
-_CONFIG = re.compile(r"cv2/config(-.*)?\.py")
 _DOCSTRING = (
     '"""What this build of OpenCV needs. Written by repack, read by cuda_dlls.py and '
     '_cuda_report.py."""'
@@ -73,7 +74,7 @@ def patch_wheel(
             edit(diff.path, partial(apply_diff, diff), diff=origin, is_new=diff.is_added_file)
     edit(_LOADER, patch_loader)
     members = {*names, *files}
-    for member in sorted(filter(_CONFIG.fullmatch, members)):
+    for member in sorted(filter(CONFIG.fullmatch, members)):
         edit(member, partial(clean_config, names=members))
     return dict(sorted({**files, **own}.items())), sorted(replaced)
 
