@@ -113,7 +113,10 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
     if all(dll.packed is not None for dll in supplement.cargo):
         for wheel in wheels:
             check_size(wheel.filename, wheel.size, config.publish.max_size, supplement.cargo)
-    findings = {*supplement.findings, *find_findings(analysis, build.python)}
+    findings = {
+        (finding.code, finding.member, finding.message): finding
+        for finding in (*supplement.findings, *find_findings(analysis, build.python))
+    }
     record = BuildRecord(
         source=describe_source(analysis, url),
         name=build.name,
@@ -125,7 +128,7 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
         left_out=tuple(need.dll.name for need in supplement.left),
         needs=tuple(map(describe_need, analysis.needs)),
         changes=tuple(_list_changes(wheels[0], analysis.wheel)),
-        findings=tuple(sorted(findings, key=lambda it: (it.code, it.member, it.message))),
+        findings=tuple(findings[key] for key in sorted(findings)),
         refused=tuple(
             Refusal(python=python, reason=reason) for python, reason in refusals.items() if reason
         ),

@@ -248,6 +248,7 @@ def build_facts(
     for dll in map(classify, files):
         toolkit.setdefault(dll.family, []).append(dll)
     dlls = [*(need.dll for need in outside), *map(classify, files)]
+    machines = (binaries.images[module].machine for module in binaries.native)
     places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in carried]
     return {
         "cuda": cuda,
@@ -258,7 +259,7 @@ def build_facts(
         },
         "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
         "kinds": {dll.key: dll.family for dll in dlls},
-        "machine": next((binaries.images[it].machine for it in binaries.native), "x86-64"),
+        "machine": next(machines, "x86-64"),
         "numpy": {None: None, "1": "numpy<2"}.get(binaries.numpy, "numpy"),
         "opencv": name.version.public,
         "original": {"filename": str(name)},

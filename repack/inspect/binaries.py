@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Nee
         Need(
             dll=classify(min(request.imported.dll for request in requests)),
             needed_by=tuple(sorted({request.asker for request in requests})),
-            symbols=tuple(sorted({name for it in requests for name in it.imported.symbols})),
+            symbols=tuple(sorted({*chain(*(request.imported.symbols for request in requests))})),
             delayed=key not in at_load_time,
             in_wheel=requests[0].answer,
         )
@@ -102,8 +103,12 @@ def _walk(
 
 def _find_nearest(members: Iterable[str], home: str, folder: str) -> str | None:
     """Return the member that the loader would take: beside the module, beside who asks, or any."""
-    places = {member: _split(member)[0] for member in members}
-    return min(places, key=lambda it: (places[it] != home, places[it] != folder), default=None)
+
+    def distance(member: str) -> tuple[bool, bool]:
+        place, _ = _split(member)
+        return place != home, place != folder
+
+    return min(members, key=distance, default=None)
 
 
 def _split(member: str) -> tuple[str, str]:

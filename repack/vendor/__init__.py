@@ -16,6 +16,7 @@ from repack.dlls.families import (
     Kind,
     classify,
     index_requirement,
+    key_of,
     may_be_shipped,
     missing_parts,
 )
@@ -128,7 +129,7 @@ def _narrow(requirement: str, dlls: set[str], analysis: Analysis, list_wheel: Li
                 if narrowed.specifier == wide or error.code != "no-such-version":
                     raise
                 return ""
-            if listing is None or dlls <= {PurePath(it).name.lower() for it in listing.members}:
+            if listing is None or dlls <= {key_of(PurePath(name).name) for name in listing.members}:
                 break
             _, version, _, _ = parse_wheel_filename(listing.filename)
             narrowed.specifier = wide & SpecifierSet(f"<{version}")

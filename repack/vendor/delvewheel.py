@@ -15,7 +15,7 @@ from repack.files import workspace
 from repack.inspect import Analysis
 from repack.inspect.binaries import find_needs
 from repack.process import run
-from repack.wheel.reader import read_wheel
+from repack.wheel.reader import Wheel, read_wheel
 from repack.wheel.writer import Part, splice
 
 _TIMEOUT = 3600.0
@@ -29,7 +29,8 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Part], folder:
     source = analysis.wheel
     with workspace(folder) as place:
         packed, unpacked, out = place / "dlls.zip", place / "dlls", place / "out"
-        splice([replace(dll, name=_name(dll.name)) for dll in dlls], packed, timestamp=0)
+        entries = [replace(dll, name=_name(dll.name)) for dll in dlls]
+        splice(entries, packed, timestamp=0)
         with ZipFile(packed) as archive:
             archive.extractall(unpacked)
         options = (*_choose(analysis, complete, dlls), "--add-path", str(unpacked))
@@ -46,19 +47,11 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Part], folder:
             },
             cwd=place,
         )
-        fault = (
-            f"{finished.output.strip().rpartition(chr(10))[2]} (exit code {finished.returncode})"
-        )
-        if not finished.returncode:
-            repaired = read_wheel(out / source.path.name)
-            theirs = {
-                (_name(member), repaired.record[member].hex)
-                for member in {*repaired.names}.difference(source.names)
-                if member.lower().endswith(".dll")
-            }
-            differing = theirs ^ {(_name(dll.name), dll.row.hex) for dll in dlls}
-            names = ", ".join(sorted({name for name, _ in differing}))
-            fault = names and f"it puts in other DLLs than repack, or other bytes of them: {names}"
+        if finished.returncode:
+            last_line = finished.output.strip().rpartition("\n")[2]
+            fault = f"{last_line} (exit code {finished.returncode})"
+        else:
+            fault = _compare(source, read_wheel(out / source.path.name), dlls)
         if fault:
             raise ToolError(
                 f"delvewheel cannot repair it: {fault}",
@@ -66,6 +59,18 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Part], folder:
                 file=source.path.name,
                 hint='vendor.engine = "splice" does without it',
             )
+
+
+def _compare(source: Wheel, repaired: Wheel, dlls: Sequence[Part]) -> str:
+    """Return what is wrong with the DLLs that came in, "" where they are ours, byte for byte."""
+    theirs = {
+        (_name(member), repaired.record[member].hex)
+        for member in {*repaired.names}.difference(source.names)
+        if member.lower().endswith(".dll")
+    }
+    ours = {(_name(dll.name), dll.row.hex) for dll in dlls}
+    names = ", ".join(sorted({name for name, _ in ours ^ theirs}))
+    return f"it puts in other DLLs than repack, or other bytes of them: {names}" if names else ""
 
 
 def _choose(analysis: Analysis, complete: Analysis, dlls: Sequence[Part]) -> list[str]:
