@@ -254,6 +254,7 @@ def test_a_broken_dll_stops_nothing_that_does_without_it(shop: Shop) -> None:
     toolkit = shop.toolkit(*PLAIN)
     for name in ("cufft64_11.dll", "libcurl.dll"):
         (shop.folder / "toolkit" / "bin" / name).write_bytes(b"version https://git-lfs\n")
+    (shop.folder / "toolkit" / "bin" / "nvjpeg64_12.dll").mkdir()
     assert vendored(shop.build(shop.source(), *toolkit)) == contents(*PLAIN)
     ran = shop.run(shop.source(NOWHERE), *toolkit, *option("vendor.dlls", []))
     assert "cufft64_11.dll: not a Windows program or DLL" in ran.err

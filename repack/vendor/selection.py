@@ -118,7 +118,7 @@ def _read_directory(folder: Path, label: str) -> Supplier:
         if classify(path.name).is_nvidia:
             try:
                 images[str(path)] = read_image(path)
-            except InputError as error:
+            except (InputError, OSError) as error:
                 # A toolkit has more than is needed; what is needed will be missing.
                 _log.warning("left out: %s", error)
     around = (
