@@ -259,7 +259,7 @@ def follow(page: Path, folder: Path) -> None:
                 url = servers.enter_context(served(folder / "index"))  # as python -m http.server
             elif language == "console" and not NOT_RUN.match(before):
                 for line in commands(content):
-                    typed(line.replace("http://127.0.0.1:8000", url), folder)
+                    typed(line.replace("http://127.0.0.1:8000/", url), folder)
 
 
 TUTORIAL = DOCS / "tutorial.md"
