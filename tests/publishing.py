@@ -51,8 +51,8 @@ def wheel_record(
 ) -> WheelRecord:
     """What a build that left `wheel` somewhere in `folder` says of it."""
     lay = tuple(
-        Beside(filename=each.name, size=each.stat().st_size, sha256=sha256_of(each))
-        for each in beside
+        Beside(filename=path.name, size=path.stat().st_size, sha256=sha256_of(path))
+        for path in beside
     )
     name, outcome = parse_filename(wheel), Outcome(status=status, beside=lay)
     return WheelRecord(
@@ -130,7 +130,7 @@ class Team:
 
 def what(answer: dict[str, Any]) -> dict[str, str]:
     """Return what was done to each file."""
-    return {each["filename"]: each["what"] for each in answer["files"]}
+    return {row["filename"]: row["what"] for row in answer["files"]}
 
 
 class Plain(http.server.SimpleHTTPRequestHandler):

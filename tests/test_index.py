@@ -107,7 +107,8 @@ def test_what_is_published_is_told_by_all_pages_and_once_more_nothing_is_written
     for version in ("1.10", "1.9"):
         tiny(team.dist, version)
     team.publish()
-    assert [str(it.upload_time)[:4] for it in read_page(team).packages] == ["2023", "2027", "2027"]
+    years = [str(package.upload_time)[:4] for package in read_page(team).packages]
+    assert years == ["2023", "2027", "2027"]
     assert read_page(team).versions == ["1.1+cu126.patched", "1.9", "1.10"]
 
 

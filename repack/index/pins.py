@@ -207,7 +207,8 @@ def write_pins(dist: Path, index: Index) -> dict[str, Any]:
     with the reason. Raises InputError where no build has a wheel that may be handed on, and
     nothing is written where one of the wheels is not what was built.
     """
-    builds = {folder: _pin_build(folder, it, index) for folder, it in read_records(dist).items()}
+    records = read_records(dist)
+    builds = {folder: _pin_build(folder, records[folder], index) for folder in records}
     if not any(builds.values()):
         message = "there is no build with a wheel that may be handed on"
         hint = "run `repack build` first"

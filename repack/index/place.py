@@ -150,7 +150,7 @@ class Bucket:
         """Return the size of every object under the URL, by its key."""
         with self._faults(""):
             rows = [row for rows in self._obstore.list(self._store) for row in rows]
-        return dict(sorted((it["path"], it["size"]) for it in rows if it["path"][0] != "."))
+        return dict(sorted((row["path"], row["size"]) for row in rows if row["path"][0] != "."))
 
     def read(self, key: str) -> tuple[bytes | None, _Tag]:
         """Return the content, and what tells it from any other; None and nothing for none."""

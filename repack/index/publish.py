@@ -96,8 +96,8 @@ def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
         if record and built.filename == wheel.path.name:
             check_built(wheel.path, wheel.sha256, built)
             stub = " with stand-ins for the driver" if record.driver_stub else ""
-            seen = ", ".join(f"{it.status} on Python {it.python}" for it in built.seen)
-            note = f"CUDA {record.source.cuda or 'unknown'}, mode {record.mode}{stub}: {seen}"
+            tries = ", ".join(f"{seen.status} on Python {seen.python}" for seen in built.seen)
+            note = f"CUDA {record.source.cuda or 'unknown'}, mode {record.mode}{stub}: {tries}"
     epoch = source_date_epoch()
     time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     metadata = Hashes(sha256=hashlib.sha256(wheel.metadata).hexdigest())
@@ -212,19 +212,19 @@ def _choose_files(keys: Iterable[str], version: Version, project: str) -> tuple[
     for key in sorted(keys):
         folder, _, filename = key.rpartition("/")
         with contextlib.suppress(InvalidWheelFilename):
-            name, its_version, _, _ = parse_wheel_filename(filename)
+            name, other, _, _ = parse_wheel_filename(filename)
             if name == folder:
-                known.setdefault((name, its_version), []).append(key)
+                known.setdefault((name, other), []).append(key)
     wanted = canonicalize_name(project)
-    names = [name for name, it in sorted(known) if it == version and wanted in {"", name}]
+    names = [name for name, other in sorted(known) if other == version and wanted in {"", name}]
     if len(names) > 1:
         message = f"several projects have {version}: {', '.join(names)}"
         raise UsageError(message, hint="name one with --project")
     if not names:
         where = f" of {quote_name(project)}" if project else ""
         message = f"the index has no version {version}{where}"
-        hint = f"it has {', '.join(f'{name} {it}' for name, it in sorted(known)) or 'nothing'}"
-        raise InputError(message, code="no-version", hint=hint)
+        has = ", ".join(f"{name} {other}" for name, other in sorted(known))
+        raise InputError(message, code="no-version", hint=f"it has {has or 'nothing'}")
     return names[0], known[names[0], version]
 
 
@@ -240,12 +240,12 @@ def _settle(place: Place, names: Collection[str], change: _Change) -> None:
         return format_project(name, change(name, files))
 
     for _ in range(_ROUNDS):
-        is_changed = [
-            update(place, f"{name}/{JSON}", partial(change_page, name)) for name in sorted(names)
-        ]
-        pages = derive_pages(read_projects(place))
-        is_changed += [update(place, key, pages[key]) for key in pages]
-        if not any(is_changed):
+        is_changed = False
+        for name in sorted(names):
+            is_changed |= update(place, f"{name}/{JSON}", partial(change_page, name))
+        for key, page in derive_pages(read_projects(place)).items():
+            is_changed |= update(place, key, page)
+        if not is_changed:
             return
     hint = "run again: what was written stays, and no page names what was not"
     raise OutputError("others change it all the time", code="locked", file=place.name, hint=hint)
@@ -275,7 +275,8 @@ def check_place(place: Place, progress: Progress, tries: int = 3) -> dict[str, A
     projects = read_projects(place)
     files = list_files(projects)
     links = [
-        Link(key, it.filename, it.sha256, it.core_metadata.sha256) for key, it in files.items()
+        Link(key, sha256=file.sha256, metadata=file.core_metadata.sha256)
+        for key, file in files.items()
     ]
     faults = _check_files(links, place.sha256, _PUBLISH_HINT, progress)
     for key, content in derive_pages(projects).items():
@@ -306,7 +307,7 @@ def check_url(url: str, progress: Progress) -> dict[str, Any]:
         page = web.read_page(root)
         if page is None:
             raise _no_index(root)
-        pages = {root: page} | {it.url: web.read_page(it.url) for it in read_links(page)}
+        pages = {root: page} | {link.url: web.read_page(link.url) for link in read_links(page)}
         for where, page in pages.items():
             file = redact_url(where)
             if page is None:

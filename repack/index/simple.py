@@ -116,10 +116,12 @@ def read_project(content: bytes, name: str, where: str) -> Project:
     """Return the project whose JSON page this is; InputError where publish did not write it."""
     project = _decode(content, Project, where)
     try:
-        names = {project.name, *(parse_wheel_filename(it.filename)[0] for it in project.files)}
+        names = {parse_wheel_filename(file.filename)[0] for file in project.files}
     except ValueError as error:
         raise _foreign_page(where, str(error)) from None
-    if names != {name} or any(file.url != quote(file.filename) for file in project.files):
+    if names | {project.name} != {name} or any(
+        file.url != quote(file.filename) for file in project.files
+    ):
         raise _foreign_page(where, f"it lists what does not lie beside it, or is not of {name}")
     return project
 
@@ -139,7 +141,11 @@ def _foreign_page(where: str, reason: str) -> InputError:
 
 def list_files(projects: Mapping[str, Project]) -> dict[str, File]:
     """Return the files that the pages list, by their keys."""
-    return {f"{it.name}/{file.filename}": file for it in projects.values() for file in it.files}
+    return {
+        f"{name}/{file.filename}": file
+        for name, project in projects.items()
+        for file in project.files
+    }
 
 
 def format_project(name: str, files: Iterable[File]) -> bytes:
@@ -151,13 +157,12 @@ def format_project(name: str, files: Iterable[File]) -> bytes:
 
 def derive_pages(projects: Mapping[str, Project]) -> dict[str, bytes]:
     """Return the pages that follow from the projects' own, in the order to write them in."""
-    names = [name for name, project in sorted(projects.items()) if project.files]
+    names = [name for name in sorted(projects) if projects[name].files]
     root = _Root(projects=tuple({"name": name} for name in names), meta=_META)
-    return {
-        **{f"{name}/{HTML}": _format_html(name, it.files) for name, it in sorted(projects.items())},
-        JSON: _format_json(root),
-        HTML: _format_html("Packages", names=names),
+    pages = {
+        f"{name}/{HTML}": _format_html(name, projects[name].files) for name in sorted(projects)
     }
+    return {**pages, JSON: _format_json(root), HTML: _format_html("Packages", names=names)}
 
 
 def _format_json(page: Project | _Root) -> bytes:
@@ -267,7 +272,7 @@ def read_links(page: Page) -> list[Link]:
     try:
         document = msgspec.json.decode(page.content, type=dict[str, Any])
         if "projects" in document:
-            return [Link(urljoin(page.url, it["name"] + "/")) for it in document["projects"]]
+            return [Link(urljoin(page.url, row["name"] + "/")) for row in document["projects"]]
         for file in document["files"]:
             announced = file.get("core-metadata", file.get("dist-info-metadata", False))
             metadata = announced.get("sha256", "") if isinstance(announced, dict) else ""
