@@ -23,7 +23,7 @@ from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.files import write
 from repack.process import run
-from repack.pythons import Interpreter, Pythons
+from repack.pythons import Pythons
 
 MACHINES = 200
 ITSELF = "repack-on-windows"
@@ -118,8 +118,7 @@ def describe_system(pythons: Pythons) -> str:
     """Return what the Windows binaries ran on."""
     if ON_WINDOWS:
         return platform.platform()
-    at_hand = [python for python in pythons.at_hand() if isinstance(python, Interpreter)]
-    launchers = sorted({python.launcher for python in at_hand})
+    launchers = sorted({python.launcher for python in pythons.candidates})
     names = [run([*launcher, "--version"], timeout=60).output.strip() for launcher in launchers]
     return f"{', '.join(names)} on {platform.system()} {platform.machine()}"
 

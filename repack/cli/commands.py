@@ -277,14 +277,14 @@ def run_pythons(options: argparse.Namespace, progress: Progress) -> Answer:
     with Pythons(supply, config.smoke.interpreters) as pythons:
         for version in wanted:
             pythons.provide(version)
-        at_hand = pythons.at_hand()
+        candidates = pythons.candidates
     headings = ("python", "version", "machine", "origin", "path")
     pythons_here = [
         (python.version, python.full_version, python.machine, python.origin, str(python.python))
-        for python in at_hand
-        if not isinstance(python, str)
+        for python in candidates
+        if python.python.is_file()
     ]
-    missing = [python for python in at_hand if isinstance(python, str)]
+    missing = [python.version for python in candidates if not python.python.is_file()]
     hints = [f"{python}: repack pythons --assemble {python}" for python in missing]
     rows = [dict(zip(headings, row, strict=True)) for row in pythons_here]
     return Answer({"pythons": rows, "not_assembled": missing}, [[headings, *pythons_here], *hints])

@@ -187,57 +187,40 @@ class Pythons(contextlib.ExitStack):
 
         Raises RepackError where there is none, with the one thing to do about it.
         """
-        for python in self._present:
+        for python in self.candidates:
             if python.version == version and python.machine == "x86-64":
+                if python.origin == "assembled":
+                    assemble(version, self._supply)
                 return python
         if ON_WINDOWS:
             hint = f"py install {version}, or uv python install {version}"
             raise ToolError(f"no 64-bit Python {version} is installed", hint=hint)
-        if version not in RECIPES:
-            hint = f"there are {', '.join(RECIPES)}"
-            raise ToolError(f"Python {version} cannot be put together for Wine", hint=hint)
-        python = self._assembled(version)  # without Wine there is no point in downloading
-        assemble(version, self._supply)
-        return python
+        hint = f"there are {', '.join(RECIPES)}"
+        raise ToolError(f"Python {version} cannot be put together for Wine", hint=hint)
 
-    def at_hand(self) -> list[Interpreter | str]:
-        """Return the Pythons of this machine, and the versions that can be put together.
+    @functools.cached_property
+    def candidates(self) -> list[Interpreter]:
+        """Those given by path, those installed, newest first, those that can be put together.
 
-        Of several for one version `provide` takes the first. Raises ToolError without Wine.
+        Of the last, python.exe may not be there yet. Raises ToolError without Wine.
         """
-        assembled = [] if ON_WINDOWS else map(self._assembled, RECIPES)
-        others = [python if python.python.is_file() else python.version for python in assembled]
-        return [*self._present, *others]
-
-    @functools.cached_property
-    def _present(self) -> list[Interpreter]:
-        """Those given by path, then those installed, newest first."""
         paths = [find_executable(path, "under smoke.interpreters ") for path in self._given]
-        return [
-            *(
-                ask_python(Interpreter(python=path, origin="given", wine=self._wine))
-                for path in paths
-            ),
-            *sorted(
-                find_installed(), key=lambda python: Version(python.full_version), reverse=True
-            ),
+        cache, progress = self._supply.cache, self._supply.progress
+        wine = None if ON_WINDOWS else self.enter_context(Wine(cache, progress))
+        given = [ask_python(Interpreter(python=path, origin="given", wine=wine)) for path in paths]
+        installed = list(find_installed())
+        installed.sort(key=lambda python: Version(python.full_version), reverse=True)
+        assembled = [
+            Interpreter(
+                version=version,
+                full_version=RECIPES[version]["version"],
+                python=folder_of(version, cache) / "python.exe",
+                origin="assembled",
+                wine=wine,
+            )
+            for version in (RECIPES if wine else ())
         ]
-
-    @functools.cached_property
-    def _wine(self) -> Wine | None:
-        """What runs Windows programs here; raises ToolError where that is not installed."""
-        supply = self._supply
-        return None if ON_WINDOWS else self.enter_context(Wine(supply.cache, supply.progress))
-
-    def _assembled(self, version: str) -> Interpreter:
-        """Return the Python that is, or will be, put together."""
-        return Interpreter(
-            version=version,
-            full_version=RECIPES[version]["version"],
-            python=folder_of(version, self._supply.cache) / "python.exe",
-            origin="assembled",
-            wine=self._wine,
-        )
+        return [*given, *installed, *assembled]
 
 
 # On Windows
