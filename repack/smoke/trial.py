@@ -32,8 +32,6 @@ from repack.wheel.metadata import select_requirements
 
 #: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
 _ANY_PYTHON = "3.12"
-#: Codes of the errors that tell what an index does not have.
-_NOT_THERE = {"no-such-version", "conflict"}
 _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
     *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
@@ -114,7 +112,7 @@ def find_missing(requires: Sequence[str], pythons: Iterable[str], supply: Supply
             try:
                 supply.wheel(requirement, python)
             except FetchError as error:
-                if error.code not in _NOT_THERE:
+                if error.code != "no-such-version":
                     return missing
                 missing[python] = f"it requires {requirement}, and {error.what}"
                 break
