@@ -107,8 +107,10 @@ class Wine(contextlib.ExitStack):
         self.callback(end_programs, env)
         limit = threading.Timer(_TIMEOUT, keeper.kill)
         limit.start()
-        is_ready = keeper.stdout is not None and keeper.stdout.readline()
-        limit.cancel()
+        try:
+            is_ready = keeper.stdout is not None and keeper.stdout.readline()
+        finally:
+            limit.cancel()
         if not is_ready:
             raise ToolError("Wine does not start", code="wine", hint=f"reinstall it: {_HINT}")
 
