@@ -104,6 +104,7 @@ class Wine(contextlib.ExitStack):
             start_new_session=True,
         )
         self.enter_context(keeper)
+        self.callback(keeper.kill)
         self.callback(end_programs, env)
         limit = threading.Timer(_TIMEOUT, keeper.kill)
         limit.start()
