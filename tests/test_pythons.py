@@ -84,11 +84,15 @@ def test_a_folder_is_filled_once_or_not_there(cache: Cache) -> None:
     def stop(_: Path) -> None:
         raise KeyboardInterrupt
 
+    def fill(place: Path) -> None:
+        filled.append(place)
+        time.sleep(0.1)
+
     with pytest.raises(KeyboardInterrupt):
         make_once(folder, stop, cache, SILENT)
     assert list(folder.parent.iterdir()) == []
     with ThreadPoolExecutor(4) as pool:
-        _ = [*pool.map(lambda _: make_once(folder, filled.append, cache, SILENT), range(8))]
+        _ = [*pool.map(lambda _: make_once(folder, fill, cache, SILENT), range(8))]
     assert (len(filled), list(folder.parent.iterdir())) == (1, [folder])
 
 
