@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import cache, partial
 from pathlib import Path
 from threading import Event
@@ -145,9 +145,12 @@ def _run_all(jobs: Mapping[Trial, Outfit], timeout: float, supply: Supply) -> di
     ):
         try:
             futures = {trial: pool.submit(run, trial) for trial in jobs}
+            pending = set(futures.values())
             # On Windows Ctrl-C ends no wait that has no end of its own.
-            while wait(futures.values(), timeout=_TICK).not_done:
-                continue
+            while pending:
+                done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
             return {trial: future.result() for trial, future in futures.items()}
         except BaseException:
             # An interrupt reaches this thread alone; the others would go on to their end.
