@@ -293,7 +293,7 @@ def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> li
     if len(outs) > 1:
         raise _refuse("build.out is another one in another build: all share it", path)
     common["build.out"] = next(iter(outs), common["build.out"])
-    tokens = {name_token(values.get("build.name", "")) for values in builds}
+    tokens = {name_token((own | given).get("build.name", "")) for own in builds}
     if "" in tokens or len(tokens) < len(builds):
         what = "each [[build]] needs a build.name of its own; to a version cu-13 is CU13, too"
         raise _refuse(what, path)

@@ -17,7 +17,7 @@ _HEADER = re.compile(
 
 def quote_name(name: str) -> str:
     """Return `name` quoted, with every character that a terminal would not show escaped."""
-    return _escape(repr(name))
+    return repr(name)
 
 
 def _escape(text: str) -> str:
@@ -102,9 +102,6 @@ def system_fault(error: RepackError | OSError) -> RepackError:
     """Return `error`, an OSError that no step expects as a ToolError."""
     if isinstance(error, RepackError):
         return error
-    return ToolError(
-        f"the system refused: {error.strerror or error}",
-        code="system",
-        file=error.filename or "",
-        hint="free some space or give permission, and run again",
-    )
+    what = f"the system refused: {error.strerror or error}"
+    hint = "free some space or give permission, and run again"
+    return ToolError(what, code="system", file=error.filename or "", hint=hint)

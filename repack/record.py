@@ -192,18 +192,12 @@ def write_record(record: BuildRecord, folder: Path) -> None:
 def read_record(path: Path) -> BuildRecord:
     """Return the record in the file `path`; raises InputError where it is none."""
     try:
-        content = path.read_bytes()
+        return msgspec.json.decode(path.read_bytes(), type=BuildRecord)
     except OSError as error:
         raise files.not_read(path, error) from error
-    try:
-        return msgspec.json.decode(content, type=BuildRecord)
     except (msgspec.DecodeError, ValueError) as error:
-        raise InputError(
-            f"is not what a build leaves: {error}",
-            code="build-record",
-            file=path,
-            hint="build again, with this version of repack",
-        ) from None
+        what, hint = f"is not what a build leaves: {error}", "build again, with this repack"
+        raise InputError(what, code="build-record", file=path, hint=hint) from None
 
 
 def read_records(dist: Path) -> dict[Path, BuildRecord]:
