@@ -184,6 +184,8 @@ def test_whenever_it_is_killed_fix_and_undo_are_right(killed: str, site: Path) -
         if killed == "undo":
             fix(work)
         ended = run_killed(lambda: act(work), number)
+        if b"cuda_dlls" in (work / "cv2/__init__.py").read_bytes():
+            assert (work / BUILD_MODULE).is_file(), f"what the loader needs, change {number}"
         shutil.copytree(work, other)
         fix(work)
         undo(other)
