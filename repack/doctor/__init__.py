@@ -16,13 +16,7 @@ from repack.errors import InputError, RepackError, UsageError
 from repack.fetch.cache import Cache
 from repack.patching import BUILD_MODULE
 from repack.patching.overlays import builtin_folder
-from repack.pythons import (
-    ON_WINDOWS,
-    Interpreter,
-    find_executable,
-    find_machine,
-    parse_facts,
-)
+from repack.pythons import ON_WINDOWS, Interpreter, find_executable, find_machine, parse_facts
 from repack.pythons.wine import Wine
 from repack.smoke.trial import find_fault
 
@@ -60,8 +54,12 @@ class Target:
         if ON_WINDOWS:
             return Path(name)
         drive, *parts = PureWindowsPath(name).parts
-        root = Path(self.env["WINEPREFIX"], "dosdevices", drive[:2].lower())
-        return root.resolve().joinpath(*parts)
+        place = Path(self.env["WINEPREFIX"], "dosdevices", drive[:2].lower()).resolve()
+        for part in parts:
+            others = () if (place / part).exists() or not place.is_dir() else place.iterdir()
+            same = (path for path in others if path.name.lower() == part.lower())
+            place = next(same, place / part)
+        return place
 
 
 @contextlib.contextmanager
