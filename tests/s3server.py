@@ -82,10 +82,6 @@ class S3Server:
         for name, value in values.items():
             monkeypatch.setenv(name, value)
 
-    def folder(self, place: str) -> Path:
-        """Return where the server keeps what lies at that place of a bucket."""
-        return self.root / place.removeprefix("s3://")
-
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[S3Server]:

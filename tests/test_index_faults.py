@@ -81,8 +81,9 @@ def test_a_wheel_that_changes_while_it_is_copied_is_not_there(
 def make_place(kind: str, folder: Path, s3: S3Server) -> tuple[str, Path]:
     """Return a new place for an index, as it is named and as a folder of files."""
     name = f"team/{uuid.uuid4().hex}"
-    place = f"s3://{name}" if kind == "bucket" else str(folder / name)
-    return place, s3.folder(place) if kind == "bucket" else folder / name
+    if kind == "bucket":
+        return f"s3://{name}", s3.root / name
+    return str(folder / name), folder / name
 
 
 def test_who_publishes_waits_for_who_holds_the_lock(team: Team) -> None:
