@@ -21,9 +21,11 @@ from faultserver import FaultServer
 from packaging.licenses import canonicalize_license_expression
 from wheelmaking import make_analysis, make_pyd, make_wheel
 
+from repack.config import load
 from repack.dlls.writing import make_stand_in
-from repack.plan import Supplement
-from repack.vendor import add_stand_ins
+from repack.fetch import Supply
+from repack.fetch.cache import Cache
+from repack.vendor import make_supplement
 from repack.wheel.archive import open_archive
 from repack.wheel.reader import read_wheel
 
@@ -320,7 +322,7 @@ def test_the_plan_is_what_is_made_each_time_to_the_byte(shop: Shop) -> None:
     before = everything(shop.repack.folder)
     dry = shop.build(source, "--dry-run")
     assert everything(shop.repack.folder) == before
-    first, second = shop.build(source, "-w", "one"), shop.build(source, "-w", "two")
+    first, second = (shop.build(source, "-w", out) for out in ("one", "two"))
     for key in ("carried", "left_out", "requires"):
         assert dry[key] == first[key]
     assert dry["plan"][0]["size"] == first["wheels"][0]["size"]
@@ -388,7 +390,9 @@ def test_a_wheel_gets_the_stand_ins_that_there_can_be(
     needs: Needs, machine: str, folders: list[str], tmp_path: Path
 ) -> None:
     pyd = make_pyd(delay_imports=needs, machine=machine)
-    made = add_stand_ins(Supplement(), make_analysis(tmp_path, pyd))
+    config = load(None, [("build", {"driver-stub": True})])
+    supply = Supply(Cache(tmp_path / "cache"))
+    made = make_supplement(config, make_analysis(tmp_path, pyd), supply, url="", timestamp=0)
     members = [f"cv2/stand-ins/{name}/{name}.dll" for name in folders]
     assert [cargo.member for cargo in made.cargo] == members
     assert [member.name for member in made.carried] == members

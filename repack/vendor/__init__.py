@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import TypeAlias
 
@@ -24,7 +25,6 @@ from repack.dlls.writing import ANSWERS, make_stand_in
 from repack.errors import FetchError, InputError
 from repack.fetch import Listing, Supply
 from repack.inspect import Analysis
-from repack.inspect.binaries import Need
 from repack.inspect.findings import STAND_INS, make_finding
 from repack.plan import Supplement, emitted_version
 from repack.record import Cargo, Finding
@@ -57,12 +57,22 @@ def make_supplement(
     `url` is where anybody may get the source, `timestamp` the time in the SBOM. Raises RepackError
     where something that the mode needs cannot be had, or may not be done.
     """
+    stand_ins = make_stand_ins(analysis) if config.build.driver_stub else Supplement()
+    ending = ".stub" if stand_ins.carried else ""
     supplement = Supplement()
     if config.build.mode == "depend":
         supplement = require_distributions(analysis, supply.list_wheel)
     elif config.build.mode == "vendor":
-        supplement = carry_dlls(config, analysis, supply, url=url, timestamp=timestamp)
-    return add_stand_ins(supplement, analysis) if config.build.driver_stub else supplement
+        version = emitted_version(config.build, analysis, f"vendored{ending}")
+        describe = partial(make_sbom, analysis.wheel, version, url, timestamp)
+        supplement = carry_dlls(config, analysis, supply, describe)
+    return replace(
+        supplement,
+        label=f"{supplement.label}{ending}",
+        carried=(*supplement.carried, *stand_ins.carried),
+        cargo=(*supplement.cargo, *stand_ins.cargo),
+        findings=(*supplement.findings, *stand_ins.findings),
+    )
 
 
 # Required
@@ -140,9 +150,12 @@ def _narrow(requirement: str, dlls: set[str], analysis: Analysis, list_wheel: Li
 
 
 def carry_dlls(
-    config: Config, analysis: Analysis, supply: Supply, *, url: str, timestamp: int
+    config: Config,
+    analysis: Analysis,
+    supply: Supply,
+    describe: Callable[[list[tuple[Choice, Cargo]]], bytes],
 ) -> Supplement:
-    """Return the DLLs that the wheel is to carry, with licences and an SBOM.
+    """Return the DLLs that the wheel is to carry, with licences and the SBOM that `describe` makes.
 
     Raises InputError where a DLL is nowhere or too old, FetchError, and ToolError where delvewheel,
     if it is asked for, sees another wheel than we do.
@@ -163,20 +176,15 @@ def carry_dlls(
         (choice, _describe_cargo(dll, choice.dll.family, choice.supplier.origin))
         for dll, choice in zip(dlls, chosen.values(), strict=True)
     ]
-    has_stub = config.build.driver_stub and any(
-        _has_answers(need, analysis) for need in analysis.needs
-    )
-    label = "vendored.stub" if has_stub else "vendored"
-    version = emitted_version(config.build, analysis, label)
-    sbom = make_sbom(wheel, version, url, parts, timestamp)
     licences = [
         supplier.carry(place, f"{wheel.dist_info}/licenses/{supplier.label}/{PurePath(place).name}")
         for supplier in used.values()
         for place in supplier.licences
     ]
+    sbom = f"{wheel.dist_info}/sboms/{FILENAME}"
     return Supplement(
         label="vendored",
-        carried=(*dlls, *licences, _carry_new(f"{wheel.dist_info}/sboms/{FILENAME}", sbom)),
+        carried=(*dlls, *licences, _carry_new(sbom, describe(parts))),
         cargo=tuple(cargo for _, cargo in parts),
         licence=_LICENCE,
         left=complete.toolkit_needs,
@@ -215,8 +223,8 @@ def _check_suppliers(
             yield make_finding("licence-missing", "", supplier.origin)
 
 
-def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
-    """Return the supplement with stand-ins for the driver's DLLs that the binary imports.
+def make_stand_ins(analysis: Analysis) -> Supplement:
+    """Return stand-ins for the driver's DLLs that the binary imports.
 
     It does not load without these, driver or not. A DLL that can have none gets a finding.
     """
@@ -225,26 +233,13 @@ def add_stand_ins(supplement: Supplement, analysis: Analysis) -> Supplement:
         if need.dll.kind is not Kind.DRIVER or need.in_wheel is not None:
             continue
         key, asker = need.dll.key, need.needed_by[0]
-        if _has_answers(need, analysis):
-            content = make_stand_in(key, need.symbols)
-            folder = f"{STAND_INS}/{key.removesuffix('.dll')}"
-            carried.append(_carry_new(f"{folder}/{key}", content))
+        if key in ANSWERS and analysis.images[asker].machine == "x86-64":
+            path = f"{STAND_INS}/{key.removesuffix('.dll')}/{key}"
+            carried.append(_carry_new(path, make_stand_in(key, need.symbols)))
         else:
             findings.append(make_finding("no-stand-in", asker, need.dll.name))
-    origin = "a stand-in that repack wrote"
-    return replace(
-        supplement,
-        label=f"{supplement.label}.stub" if carried else supplement.label,
-        carried=(*supplement.carried, *carried),
-        cargo=(*supplement.cargo, *(_describe_cargo(dll, "driver", origin) for dll in carried)),
-        findings=(*supplement.findings, *findings),
-    )
-
-
-def _has_answers(need: Need, analysis: Analysis) -> bool:
-    """Return whether there can be a stand-in for a DLL."""
-    machine = analysis.images[need.needed_by[0]].machine
-    return need.dll.key in ANSWERS and need.in_wheel is None and machine == "x86-64"
+    cargo = [_describe_cargo(dll, "driver", "a stand-in that repack wrote") for dll in carried]
+    return Supplement(carried=tuple(carried), cargo=tuple(cargo), findings=tuple(findings))
 
 
 def _carry_new(path: str, content: bytes) -> Part:

@@ -21,7 +21,7 @@ _LICENCES = {
 
 
 def make_sbom(
-    source: Wheel, version: str, url: str, parts: Iterable[tuple[Choice, Cargo]], timestamp: int
+    source: Wheel, version: str, url: str, timestamp: int, parts: Iterable[tuple[Choice, Cargo]]
 ) -> bytes:
     """Return the SBOM of `version`, made of the wheel `source` from `url`.
 
