@@ -43,6 +43,13 @@ def test_an_odd_but_sound_wheel_is_read_as_an_independent_reader_does(
             assert read_member(archive, name) == judge.read(name)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.whl")
+    with pytest.raises(InputError, match="is not a file"):
+        open_archive(tmp_path / "pipe.whl")
+
+
 # Damage
 
 STREAMED = Entry(name="c.py", content=b"streamed " * 9, method=DEFLATED, both={"flags": 8})

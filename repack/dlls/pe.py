@@ -93,7 +93,8 @@ def _read_headers(content: mmap.mmap) -> pefile.PE:
     for section in headers.sections:
         size = min(section.SizeOfRawData, section.Misc_VirtualSize or section.SizeOfRawData)
         if size and section.PointerToRawData + size > len(content):
-            raise ValueError(f"it is cut short: section {section.Name!r} ends behind its end")
+            name = section.Name.rstrip(b"\0")
+            raise ValueError(f"it is cut short: section {name!r} ends behind its end")
     return headers
 
 

@@ -106,6 +106,8 @@ def open_archive(path: Path) -> Archive:
     Raises InputError, whose code is a word of the table in the tests (`bad-path`, `layout`...).
     """
     try:
+        if path.exists() and not path.is_file():
+            refuse(path, "is not a file", "not-a-file", hint="name a wheel file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             start, count, listing = _read_directory(path, file, status.st_size)
@@ -320,8 +322,7 @@ def format_headers(name: str, member: Member, offset: int, timestamp: int) -> tu
     is_wide = max(size, packed) >= _MAX32
     extra = _format_zip64([size, packed] if is_wide else [])
     extra_listed = _format_zip64([value for value in (size, packed, offset) if value >= _MAX32])
-    needed = _ZIP64_VERSION if extra else _VERSION
-    needed_listed = _ZIP64_VERSION if extra_listed else _VERSION
+    needed, needed_listed = (_ZIP64_VERSION if wide else _VERSION for wide in (extra, extra_listed))
     year, month, day, hour, minute, second, *_ = time.gmtime(max(timestamp, _FIRST_TIME))
     moment = hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
     common = (0 if name.isascii() else _UTF8_FLAG, member.method, *moment, member.crc)

@@ -36,7 +36,7 @@ def parse_metadata(content: bytes, filename: WheelName, file: Path, member: str)
     except (UnicodeDecodeError, InvalidVersion) as error:
         refuse(file, f"a version is not there once, or is none: {error}", "metadata", member)
     if own != (filename.name, filename.version) or "requires-python" in unparsed:
-        what = f"it is of {own[0]} {own[1]}, not of {filename.name} {filename.version}"
+        what = f"it is of {own[0] or 'no name'} {own[1]}, not of {filename.name} {filename.version}"
         refuse(file, f"{what}, or has Requires-Python twice", "metadata", member)
     try:
         SpecifierSet(raw.get("requires_python", ""))
