@@ -45,8 +45,6 @@ _DESCRIPTOR_SIGNATURE = b"PK\7\x08"
 #: What the members of an archive may inflate to, in bytes, and as a multiple of its size, which
 #: below the floor nobody looks at: so the rule of the public index.
 _RATIO_FLOOR, _RATIO_LIMIT = 64 << 20, 50
-#: In bytes; what it inflates to stays in the processor's cache.
-_PIECE = 1 << 16
 
 
 class Member(NamedTuple):
@@ -122,15 +120,18 @@ def open_archive(path: Path) -> Archive:
     return Archive(path=path, size=status.st_size, members=members, modified=status.st_mtime_ns)
 
 
-def read_packed(file: BinaryIO, path: Path, member: Member) -> Iterator[bytes]:
-    """Yield the member's bytes as they lie in `file`, which is that at `path`.
+def read_packed(
+    file: BinaryIO, path: Path, member: Member, *, at_once: int = 1 << 16
+) -> Iterator[bytes]:
+    """Yield the member's bytes as they lie in `file`, which is that at `path`, so many `at_once`.
 
-    Raises InputError where the file cannot be read, or ends too early.
+    What 64 KiB inflate to stays in the processor's cache. Raises InputError where the file cannot
+    be read, or ends too early.
     """
     left = member.compressed_size
     try:
         file.seek(member.offset)
-        while left and (piece := file.read(min(left, _PIECE))):
+        while left and (piece := file.read(min(left, at_once))):
             left -= len(piece)
             yield piece
     except OSError as error:

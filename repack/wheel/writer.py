@@ -155,7 +155,8 @@ def splice(parts: Sequence[Part], destination: Path, *, timestamp: int) -> Writt
                 local, central = format_headers(part.name, member, file.tell(), timestamp)
                 file.write(local)
                 with content.open() as source:
-                    file.writelines(read_packed(source, content.path, member))
+                    path = content.path
+                    file.writelines(read_packed(source, path, member, at_once=_PIECE))
             else:
                 stream = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
                 with stream:
