@@ -129,7 +129,6 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         import obstore  # noqa: PLC0415 - heavy, and only for whoever has a bucket
-        from obstore.store import from_url  # noqa: PLC0415
 
         self.name = url.partition("?")[0].rstrip("/")
         self._obstore = obstore
@@ -144,7 +143,7 @@ class Bucket:
 
                 options["credential_provider"] = Boto3CredentialProvider()
         with self._faults(""):
-            self._store = from_url(self.name, **options)
+            self._store = obstore.store.from_url(self.name, **options)
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every object under the URL, by its key."""

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import runpy
+import site
 import sys
 import sysconfig
 import traceback
@@ -51,10 +52,8 @@ def import_tested(job):
         os.environ["PATH"] = job["driver"] + os.pathsep + os.environ.get("PATH", "")
         if hasattr(os, "add_dll_directory"):
             os.add_dll_directory(job["driver"])
-    # A package's .pth files run at the start of every Python that has it.
-    import site
-
     sys.path.insert(0, job["packages"])
+    # A package's .pth files run at the start of every Python that has it.
     site.addsitedir(job["packages"])
     return import_cv2(job)
 
