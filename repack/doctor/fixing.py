@@ -38,7 +38,7 @@ def name_owner(info: Path) -> str:
 
 def find_url(info: Path) -> str:
     """Return where the wheel came from, where that was no index (PEP 610), "" where it was one."""
-    with suppress(ValueError, LookupError, TypeError):
+    with suppress(ValueError, LookupError, TypeError, AttributeError):
         return redact_url(json.loads(_read(info / "direct_url.json") or b"")["url"])
     return ""
 
@@ -69,9 +69,13 @@ class Package:
         return sorted(name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES))
 
     def read(self, member: str) -> bytes:
-        """Return the content that a file had before any fix."""
+        """Return the content that a file had before any fix; InputError where it is gone."""
         original = (self.originals or self.root) / member
-        return (original if original.is_file() else self.root / member).read_bytes()
+        content = _read(original if original.is_file() else self.root / member)
+        if content is None:
+            hint = "install it again, from its wheel"
+            raise InputError("is gone", code="no-file", file=self.root / member, hint=hint)
+        return content
 
 
 def find_package(root: Path) -> Package:
@@ -95,7 +99,7 @@ def read_rows(record: Path) -> dict[str, list[str]]:
 def read_facts(package: Package) -> dict[str, Any]:
     """Return what the run-time module has to know: as the wheel says, or else its binaries."""
     if BUILD_MODULE in package.members:
-        return read_build(package.read(BUILD_MODULE))
+        return read_build(_read(package.root / BUILD_MODULE) or b"")
     info = package.owners[0] if package.owners else Path("opencv_python-0.dist-info")
     name = parse_filename(Path(f"{info.stem}-py3-none-win_amd64.whl"))
     members = [member for member in package.members if (package.root / member).is_file()]
