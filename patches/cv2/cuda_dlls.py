@@ -894,7 +894,7 @@ if __package__:
     except (ImportError, SyntaxError, ValueError) as error:
         file = os.path.join(FOLDER, "_cuda_build.py")
         text = "import of cv2 failed: {} is damaged ({}). To fix it: install cv2 again"
-        raise ImportError(text.format(file, error), name="cv2", path=file) from error
+        raise ImportError(text.format(file, error), name="cv2._cuda_build", path=file) from error
 
 # Kept when the module is reloaded: handles count as long as they are kept.
 _loading = globals().get("_loading") or Loading(FOLDER, BUILD)

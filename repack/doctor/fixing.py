@@ -74,7 +74,7 @@ class Package:
         content = _read(original if original.is_file() else self.root / member)
         if content is None:
             hint = "install it again, from its wheel"
-            raise InputError("is gone", code="no-file", file=self.root / member, hint=hint)
+            raise InputError(f"{member} is gone", code="no-file", file=self.root, hint=hint)
         return content
 
 
