@@ -213,7 +213,7 @@ REFUSALS: dict[str, tuple[dict[str, bytes], str, str]] = {
     ),
     "a loader that is not known": ({"cv2/__init__.py": b"v = 1"}, "imports the native", "patch"),
     "a build that brings its DLLs": ({**DLLS, RECORD: list_files(*DLLS)}, "brings its", "doctor"),
-    "a file that is gone": ({RECORD: list_files("cv2/config-3.py")}, "config-3.py is gone", "again"),
+    "a file that is gone": ({RECORD: list_files("cv2/config-3.py")}, "is gone", "again"),
     "a package of conda's": ({"../../conda-meta/py-opencv-4.9.json": b""}, "conda owns", "pip"),
     "installed by conda": ({f"{INFO}/INSTALLER": b"conda\n"}, "conda owns", "pip"),
     "the system's Python": ({"../EXTERNALLY-MANAGED": b""}, "the system owns", "environment"),
