@@ -5,7 +5,6 @@ empty it serves as it should: ranges, If-Range, redirects and all.
 """
 
 import contextlib
-import json
 import re
 import socket
 import ssl
@@ -57,10 +56,6 @@ class Exchange(BaseHTTPRequestHandler):
         super().finish()
         self.request.close()
 
-    @property
-    def method(self) -> str:
-        return self.command
-
     def body(self) -> bytes:
         """Return what came after the head."""
         return self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -100,7 +95,7 @@ def serve(
         if start >= size:
             status, headers["Content-Range"] = "416 Range Not Satisfiable", f"bytes */{size}"
     headers |= {"Content-Length": str(len(body)), "Accept-Ranges": "bytes"}
-    exchange.send(status, headers, b"" if exchange.method == "HEAD" else body[:count])
+    exchange.send(status, headers, b"" if exchange.command == "HEAD" else body[:count])
     then(exchange)
 
 
@@ -117,18 +112,6 @@ def resets_after(count: int) -> Fault:
 def stalls_after(count: int, until: threading.Event) -> Fault:
     """Send `count` bytes and then nothing, the connection staying open."""
     return partial(serve, count=count, then=lambda _: until.wait(20))
-
-
-def drips(size: int, pause: float) -> Fault:
-    """Send everything, a few bytes at a time."""
-
-    def fault(exchange: Exchange, resource: Resource) -> None:
-        serve(exchange, resource, 0)
-        for start in range(0, len(resource.content), size):
-            time.sleep(pause)
-            exchange.wfile.write(resource.content[start : start + size])
-
-    return fault
 
 
 def answers(status: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Fault:
@@ -176,9 +159,6 @@ class FaultServer:
         resource = Resource(content=content, faults=deque(faults), **marks)  # type: ignore[arg-type]
         self.resources[path] = resource
         return resource
-
-    def add_json(self, path: str, document: object) -> None:
-        self.add(path, json.dumps(document).encode(), kind="application/json")
 
     def paths(self) -> list[str]:
         return [seen.path for seen in self.seen]

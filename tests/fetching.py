@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import random
 import ssl
 import zipfile
@@ -108,9 +109,9 @@ class GitHub:
     def release(self, tag: str, assets: Mapping[str, bytes], **changes: object) -> None:
         """Publish a release; it is the latest then. `changes` go over each asset's entry."""
         entries = [self._asset(tag, name, assets[name]) | changes for name in assets]
-        document = {"tag_name": tag, "assets": entries}
+        document = json.dumps({"tag_name": tag, "assets": entries}).encode()
         for which in (f"tags/{quote(tag, safe='')}", "latest"):
-            self.api.add_json(f"/repos/{REPOSITORY}/releases/{which}", document)
+            self.api.add(f"/repos/{REPOSITORY}/releases/{which}", document)
 
     def _asset(self, tag: str, name: str, content: bytes) -> dict[str, object]:
         self.count += 1

@@ -18,7 +18,6 @@ from faultserver import (
     FaultServer,
     Resource,
     answers,
-    drips,
     ends_after,
     resets_after,
     serve,
@@ -72,15 +71,12 @@ DAMAGED = CONTENT[:20_000] + b"?" + CONTENT[20_001:]
 CHANGED = rest(OTHER, "bytes 9000-{last}/{size}", '"two"')
 ALL = whole(CONTENT, Content_Length=f"{SIZE}")
 ELSEWHERE = rest(CONTENT[7:], "bytes 9007-{last}/{size}")
-LONGER = rest(CONTENT, "bytes 9000-{last}/99999")
 BEYOND = answers("416 Range Not Satisfiable", {"Content-Range": "bytes */5000"})
 MARK, WEAK = '"one"', 'W/"one"'
 #: Faults, the ETag, whether the lock knows the content, and what is asked for after them.
 PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = {
-    "each in turn": ([answers(f"{code} No") for code in (408, 429, 500)], MARK, False, None),
-    "and the others": ([answers(f"{code} No") for code in (502, 503, 504)], MARK, False, None),
+    "each in turn": ([answers(f"{code} No") for code in (429, 500, 503)], MARK, False, None),
     "reset mid-body": ([resets_after(9_000)], MARK, False, [REST]),
-    "a slow drip": ([drips(4_000, 0.05)], MARK, False, []),
     "short body with a clean close": ([CUT], MARK, False, [REST]),
     "many of them": ([ends_after(1_000)] * 9, None, True, None),
     "weak ETag": ([CUT], WEAK, False, [ANEW]),
@@ -88,9 +84,7 @@ PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = 
     "range answered with everything": ([CUT, ALL], MARK, False, [REST]),
     "range of changed content": ([CUT, CHANGED], MARK, False, [REST, ANEW]),
     "range with a wrong start": ([CUT, ELSEWHERE], MARK, False, [REST, ANEW]),
-    "range with a wrong total": ([CUT, LONGER], MARK, False, None),
     "range beyond the end": ([CUT, BEYOND], MARK, False, [REST, ANEW]),
-    "no length": ([whole(CONTENT)], MARK, True, []),
     "no length, cut, and a hash": ([whole(CONTENT[:9_000])], MARK, True, [ANEW]),
     "length of chunks": ([CHUNKED], MARK, False, []),
     "wrong hash once": ([whole(DAMAGED, Content_Length=f"{SIZE}")], MARK, True, [ANEW]),
@@ -152,11 +146,8 @@ def test_a_body_that_stalls_is_resumed_in_time(site: Site, monkeypatch: pytest.M
     assert site.ranges()[1:] == [REST]
 
 
-@pytest.mark.parametrize(
-    ("answer", "seconds"), [("7", 7), ("86400", 60), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)]
-)
-def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute(answer: str, seconds: int) -> None:
-    assert PATIENCE.parse_retry_after(answer) == seconds
+def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute() -> None:
+    assert [PATIENCE.parse_retry_after(answer) for answer in ("7", "86400")] == [7, 60]
 
 
 #: Paths that lead out of the folder by their encoding, and names that are no wheel's.
@@ -184,26 +175,18 @@ def test_what_is_damaged_in_the_cache_is_fetched(site: Site) -> None:
     assert len(site.seen) == 2
 
 
-def test_what_is_pinned_is_not_asked_for(site: Site) -> None:
+def test_what_is_pinned_or_offline_is_not_asked_for(site: Site) -> None:
     site.add(PATH, CONTENT)
-    first = site.get()
-    assert site.get(first.pin) == first
-    with pytest.raises(FetchError, match=f"{sha256(CONTENT)}, source.sha256 says 000"):
-        site.get(first.pin, sha256="0" * 64)
-    assert len(site.seen) == 1
-    # What is not pinned is asked for each time.
-    site.add(PATH, OTHER)
-    assert site.get().sha256 == sha256(OTHER)
-
-
-def test_offline_takes_what_was_fetched_and_asks_nobody(site: Site) -> None:
-    site.add(PATH, CONTENT)
-    with pytest.raises(FetchError, match=rf"{NAME} \({len(CONTENT)} bytes\) is not in the"):
+    with pytest.raises(FetchError, match=rf"{NAME} \({SIZE} bytes\) is not in the"):
         site.get(pin_of(site.url(PATH), CONTENT), offline=True)
     assert not site.seen
     first = site.get()
-    assert site.get(offline=True) == first
+    assert site.get(first.pin) == site.get(offline=True) == first
+    with pytest.raises(FetchError, match=f"{sha256(CONTENT)}, source.sha256 says 000"):
+        site.get(first.pin, sha256="0" * 64)
     assert len(site.seen) == 1
+    site.add(PATH, OTHER)
+    assert site.get().sha256 == sha256(OTHER)
 
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT")

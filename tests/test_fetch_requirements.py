@@ -59,7 +59,7 @@ class Index(Site):
 
     def downloads(self) -> list[str]:
         """The wheels that were asked for, by name."""
-        asked = [seen.path.rpartition("/")[2] for seen in self.seen if seen.method == "GET"]
+        asked = [seen.path.rpartition("/")[2] for seen in self.seen if seen.command == "GET"]
         return [name for name in asked if name.endswith(".whl")]
 
 
@@ -113,7 +113,7 @@ def test_an_old_index_is_asked_for_a_part_of_the_wheel(index: Index, tmp_path: P
     index.list_wheels(*NAMES, is_modern=False)
     assert index.take().path.read_bytes() == wheel(ABI3)
     asked = [seen for seen in index.seen if seen.path.endswith(ABI3)]
-    assert [seen.method for seen in asked if "range" not in seen.headers] == ["HEAD", "GET"]
+    assert [seen.command for seen in asked if "range" not in seen.headers] == ["HEAD", "GET"]
     index.add(f"/files/{ABI3}", wheel(ABI3), answers("405 Method Not Allowed"))
     index.cache = Cache(tmp_path / "another")
     assert index.take().path.read_bytes() == wheel(ABI3)

@@ -1,8 +1,6 @@
 """The main job as a newcomer runs it: genuine parts, genuine Windows Pythons, nothing stubbed."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,16 +78,6 @@ def test_what_a_wheel_lacks_is_taken_from_the_machine_and_a_stand_in_from_the_wh
     assert (seen["after"]["status"], seen["after"]["driver"]) == ("passed", ""), seen
 
 
-@contextmanager
-def windows(place: Path, machine: Machine) -> Iterator[Probe]:
-    """A genuine Windows Python with its own pip, on such a machine."""
-    cache = Cache.default()
-    pip = fetch_index("pip", python=PYTHON)
-    with Pythons(Supply(cache)) as pythons:
-        outfit = Outfit(pythons.provide(PYTHON), pip, (), machine)
-        yield Probe(outfit, place / "windows", 600, cache)
-
-
 def test_windows_own_pip_installs_what_is_pinned_and_of_another_byte_nothing(
     tmp_path: Path,
 ) -> None:
@@ -101,7 +89,10 @@ def test_windows_own_pip_installs_what_is_pinned_and_of_another_byte_nothing(
     ]
     wheel = Path(answer["wheels"][0]["path"])
     simple_index(place / "index", [wheel, *required])
-    with windows(place, Machine()) as probe, served(place / "index") as url:
+    cache, pip = Cache.default(), fetch_index("pip", python=PYTHON)
+    with Pythons(Supply(cache)) as pythons, served(place / "index") as url:
+        outfit = Outfit(pythons.provide(PYTHON), pip, (), Machine())
+        probe = Probe(outfit, place / "windows", 600, cache)
         repack("pin", "--index-url", url, cwd=place)
         pins, lock = (
             probe.outfit.interpreter.name(place / "dist" / name)

@@ -57,7 +57,7 @@ class TakingIndex(FaultServer):
         self.show(PAGE, *[answers("404 Not Found")] * self.late)
 
     def respond(self, exchange: Exchange) -> None:
-        if exchange.method == "POST":
+        if exchange.command == "POST":
             fault = self.uploads.popleft() if self.uploads else self.take
             fault(exchange, Resource(content=b""))
         else:
@@ -75,7 +75,7 @@ class TakingIndex(FaultServer):
 
     @property
     def posts(self) -> int:
-        return sum(seen.method == "POST" for seen in self.seen)
+        return sum(seen.command == "POST" for seen in self.seen)
 
 
 def says(status: str) -> Fault:
