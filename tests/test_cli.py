@@ -46,6 +46,8 @@ WRONG = {
     "init --release name": 'source.release takes "owner/name"',
     "build x.whl": "give a wheel by --source; builds are [[build]] tables",
     "smoke x.whl --env NAME": "not NAME=VALUE",
+    "publish --yank 1.0 dist": "DIST and an index that takes uploads belong to publishing",
+    "publish --check no-url": "--check takes a URL",
 }
 
 

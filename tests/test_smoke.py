@@ -1,7 +1,6 @@
 """What a trial of a wheel sees; in the marked tests on genuine Windows Pythons."""
 
 import threading
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 import pytest
 from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
 
-from repack.console import SILENT
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke, unpack_dlls
+from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke
 
 
 @pytest.fixture(scope="module")
@@ -132,15 +130,6 @@ assert os.environ['CUDA_PATH'] == r'C:\CUDA'
 def test_what_is_installed_with_a_wheel_are_its_requirements_and_numpy() -> None:
     lines = ['a>=1; python_version < "3.11"', 'b; python_version > "3.11"', 'c; extra == "y"']
     assert requirements_for(lines, "3.10") == ["a>=1", "numpy"]
-
-
-def test_the_dlls_of_a_wheel_lie_in_one_folder(tmp_path: Path) -> None:
-    wheel = tmp_path / "nvidia_npp-1.0-py3-none-win_amd64.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name in ("nvidia/cu13/bin/x86_64/nppc64_13.dll", "nvidia/npp/x.h", "a/../../b.DLL"):
-            archive.writestr(name, b"MZ")
-    folder = unpack_dlls(fetched(wheel), Cache(tmp_path / "cache"), SILENT)
-    assert sorted(path.name for path in folder.iterdir()) == ["b.DLL", "nppc64_13.dll"]
 
 
 # Genuine Windows Pythons from here on.

@@ -13,7 +13,7 @@ import trustme
 from driving import Ran, Repack
 from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
-from publishing import ENVIRONMENT, JSON_TYPE, leave_record, tiny, what, wheel_record
+from publishing import ENVIRONMENT, leave_record, tiny, what, wheel_record
 from uploads import (
     LOGIN,
     PAGE,
@@ -102,15 +102,11 @@ def test_a_wheel_is_sent_once_pinned_and_installed_by_its_hash_and_never_other_b
 # Refusals
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", AWAY])
-def test_what_the_server_refuses_is_told_in_one_line_without_the_password(
-    status: str, upload: Upload
-) -> None:
-    with TakingIndex(*[says(status)] * 9) as server:
+def test_what_the_server_refuses_is_told_in_one_line_without_the_password(upload: Upload) -> None:
+    with TakingIndex(*[says(AWAY)] * 9) as server:
         error = upload(server, code=1).error
     assert error.startswith(f"{FILE} -> {server.url('/')}: the upload failed: ")
-    assert status[:3] in error
-    assert "run again: only what lacks is sent" in error
+    assert "503" in error
     assert not server.files
 
 
@@ -152,7 +148,6 @@ ROOTS = ("/simple/", "/+simple/", "/")
 
 
 LOGIN_PAGE = answers("200 OK", {"Content-Type": "text/html"}, b"<form><input type=password>")
-JSON_ERROR = answers("200 OK", {"Content-Type": JSON_TYPE}, b'{"message": "unauthorized"}')
 LONG_ROOT = answers(
     "200 OK",
     {"Content-Type": "text/html", "Content-Length": str(10**12)},
@@ -165,7 +160,6 @@ LONG_ROOT = answers(
     [
         pytest.param([PAGE], answers("401 Unauthorized"), False, id="unauthorized"),
         pytest.param([PAGE], LOGIN_PAGE, False, id="a login"),
-        pytest.param([PAGE], JSON_ERROR, False, id="an error as JSON"),
         pytest.param(ROOTS, answers("403 Forbidden"), True, id="a root that is not shown"),
         pytest.param(ROOTS, LONG_ROOT, True, id="a root that is not read whole"),
     ],
@@ -194,19 +188,13 @@ def test_an_old_host_name_that_redirects_is_followed_and_bytes_are_compared(
     assert not old.posts
 
 
-@pytest.mark.parametrize("is_hidden", [False, True], ids=["known by its root", "not known"])
-def test_what_another_index_has_under_that_name_is_not_this_ones(
-    *, is_hidden: bool, upload: Upload
-) -> None:
+def test_what_another_index_has_under_that_name_is_not_this_ones(upload: Upload) -> None:
     with TakingIndex() as other, TakingIndex() as server:
         other.keep(FILE, b"somebody's")
         location = {"Location": other.url(PAGE, host="localhost"), "Content-Length": "0"}
         server.show(PAGE, answers("303 See Other", location))
-        for root in ROOTS if is_hidden else ():
-            server.show(root, *[answers("403 Forbidden")] * 2)
-        ran = upload(server, code=1 if is_hidden else 0)
-    assert server.posts == (0 if is_hidden else 1)
-    assert "[http-403]" in ran.error if is_hidden else what(ran.json)
+        upload(server)
+    assert server.posts == 1
 
 
 def test_a_server_that_serves_other_bytes_than_it_was_sent_is_found_out(upload: Upload) -> None:
