@@ -346,7 +346,7 @@ def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
 @table(
     "before",
     {
-        "PATH-is-full": ("os.environ['PATH'] = 'C:/' + 'x' * 32600",),
+        "PATH-is-full": ("os.environ['PATH'] = 'C:/' + 'x' * 32697",),
         "no-PATH": ("del os.environ['PATH']",),
         "no-sys.executable": ("sys.executable = None",),
         "no-prefixes": ("del sys.executable, sys.prefix, sys.base_prefix",),
