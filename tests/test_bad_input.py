@@ -26,18 +26,6 @@ LOADER, BINARY = "cv2/__init__.py", "cv2/cv2.pyd"
 SOUND: Files = {LOADER: b"from .cv2 import *\n", BINARY: make_pyd()}
 
 
-@pytest.fixture
-def inputs(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def source(inputs: Path) -> Path:
-    return cuda_wheel(inputs)
-
-
 def refused(repack: Repack, *options: object) -> str:
     """Return the one line with which a build refuses; it leaves all as it was."""
     before = everything(repack.folder)
@@ -92,10 +80,10 @@ BAD: dict[str, tuple[str, Files | bytes | None, str, str, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_source_that_cannot_be_used_gets_one_line_and_leaves_nothing(
-    name: str, repack: Repack, inputs: Path
+    name: str, repack: Repack, tmp_path: Path
 ) -> None:
     file, content, code, reason, member = BAD[name]
-    path = inputs / file
+    path = tmp_path / file
     if content is None:
         path.mkdir()
     elif isinstance(content, bytes):
@@ -111,8 +99,8 @@ HOSTILE = {case.code: case for case in reversed(hostile.HOSTILE)}
 
 
 @pytest.mark.parametrize("code", HOSTILE)
-def test_a_hostile_wheel_is_refused(code: str, repack: Repack, inputs: Path) -> None:
-    path = HOSTILE[code].write(inputs)
+def test_a_hostile_wheel_is_refused(code: str, repack: Repack, tmp_path: Path) -> None:
+    path = HOSTILE[code].write(tmp_path)
     line = refused(repack, "--source", path)
     assert f" [{code}]; " in line
     assert line.startswith(f"{path}: ")
@@ -220,7 +208,7 @@ def test_ctrl_c_while_a_wheel_is_downloaded_leaves_nothing(
 
 
 @POSIX
-def test_sigterm_while_wheels_are_written_leaves_nothing(repack: Repack, inputs: Path) -> None:
-    source = cuda_wheel(inputs, ballast=20_000_000)
+def test_sigterm_while_wheels_are_written_leaves_nothing(repack: Repack, tmp_path: Path) -> None:
+    source = cuda_wheel(tmp_path, ballast=20_000_000)
     words = ["--source", source, "-w", "new/dist"]
     interrupt(words, signal.SIGTERM, repack, (repack.folder / "new").exists)

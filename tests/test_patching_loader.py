@@ -77,10 +77,6 @@ CLASS = "class L:\n  def load(self):\n    from . import cv2\n"
     "before, wrapped",
     {
         "through another function": (f"{OUTER}outer()  # go\n", ["outer()  # go\n"]),
-        "by another name": (
-            f"{BOOTSTRAP}run = bootstrap\nrun()\n",
-            ["run = bootstrap\n", "run()\n"],
-        ),
         "a class's": (f"{CLASS}l = L()\nl.load()\n", ["l = L()\n", "l.load()\n"]),
         "in try, below a future import": (f"{FUTURE}{BOOTSTRAP}{IN_TRY}", [IN_TRY]),
         "over several lines": (f"{OVER_LINES}x = 1\n", [OVER_LINES]),
@@ -213,10 +209,6 @@ def test_the_extension_is_looked_for_where_the_wheel_has_it(
 @table(
     "text, reason",
     {
-        "a comma forgotten by hand": (
-            b"BINARIES_PATHS = [\n    'a'\n    os()\n]\n",
-            "line 2 is not",
-        ),
         "a tuple": (b"BINARIES_PATHS = (os.getenv('CUDA_PATH'),)\n", "in a form that is not known"),
     },
 )

@@ -1,16 +1,15 @@
 """What goes into a wheel: repack's own files, a team's files as they are, and unified diffs."""
 
-import ast
 import difflib
 from pathlib import Path
 
 import pytest
 from driving import Repack
 from loading import INIT, patch
-from machines import BUILD, table
+from machines import table
 
 from repack.errors import PatchError, RepackError
-from repack.patching import BUILD_MODULE, patch_wheel
+from repack.patching import BUILD_MODULE
 from repack.patching.overlays import builtin_folder
 
 MEMBER = "cv2/version.py"
@@ -38,18 +37,6 @@ def lay(team: Path, text: str = "", content: str = "", member: str = MEMBER) -> 
         (team / "ours.patch").write_bytes(text.encode())
     files, _ = patch({INIT: LOADER, member: content.encode()}, folders=[team])
     return files
-
-
-def test_the_facts_are_a_literal_in_ascii_whatever_the_order_of_their_keys() -> None:
-    facts = {**BUILD, "help_url": "ä'\"\\\n库\ud800", "more": (("x" * 90, None, -1), ())}
-    module, again = (
-        patch_wheel({INIT}, lambda _: LOADER, dict(order))[0][BUILD_MODULE]
-        for order in (facts.items(), reversed(facts.items()))
-    )
-    assert module == again
-    (_, assignment) = ast.parse(module.decode("ascii"), feature_version=(3, 6)).body
-    assert isinstance(assignment, ast.Assign)
-    assert ast.literal_eval(assignment.value) == facts
 
 
 def test_our_files_and_a_teams_go_to_the_same_path_byte_for_byte(team: Path) -> None:

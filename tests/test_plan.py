@@ -1,7 +1,7 @@
 """The plan: which Python gets which wheel, under which name, and what it is told."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,12 @@ def analysed(
 def planned(
     analysis: Analysis,
     *python: str,
-    files: Mapping[str, bytes] | None = None,
     **settings: object,
 ) -> Plan:
     pythons = python or ("3.12",)
     config = load(None, [("build", {"python": [*pythons], **settings})])
     refusals = {python: refusal(python, analysis) for python in pythons}
-    return make_plan(config, analysis, Supplement(files=files or {}), refusals, timestamp=0)
+    return make_plan(config, analysis, Supplement(), refusals, timestamp=0)
 
 
 def text_of(wheel: PlannedWheel, name: str) -> str:
@@ -108,7 +107,6 @@ def test_a_wheel_for_one_python_has_its_tag_and_one_for_all_keeps_it(
 @table(
     "version, dlls, local, expected",
     {
-        "the major is known": ("4.13.0.90", CUDA_12, None, "4.13.0.90+cu12.patched"),
         "it tells more": ("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched"),
         "no CUDA": ("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched"),
         "a label of one's own": ("4.13.0", CUDA_12, "team.7", "4.13.0+team.7"),
@@ -148,19 +146,6 @@ def test_all_wheels_have_the_same_metadata_with_the_lines_for_numpy_that_are_rig
     assert re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE) == after
     assert list(plan.emitted.wheel.requires) == after
     assert "\nRequires-Python: <4,>=3.7.4\n" in text
-
-
-def test_what_is_not_edited_is_copied_as_it_lies_and_each_edit_is_recorded(tmp_path: Path) -> None:
-    files = {"cv2/__init__.py": b"new\n", "cv2/more.py": b"more\n"}
-    plan = planned(analysed(tmp_path), files=files)
-    (wheel,) = plan.wheels
-    (copied,) = (entry for entry in wheel.entries if entry.is_copied)
-    assert copied.name == "cv2/cv2.pyd"
-    rows = [line.partition(",")[0] for line in text_of(wheel, "RECORD").splitlines()]
-    assert sorted(rows) == sorted(str(entry.name) for entry in wheel.entries)
-    new = {Path(change.member).name: change.new for change in plan.record.changes}
-    assert new == {"more.py": True, "__init__.py": False, "METADATA": False, "WHEEL": False}
-    assert plan.record.changes[0].diff.endswith("@@ -1 +1 @@\n-from .cv2 import *\n+new\n")
 
 
 # What the run-time module is told

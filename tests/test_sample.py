@@ -44,7 +44,6 @@ def sample(base: Path, folder: str = "out", *, cuda: int = 12, driver: bool = Fa
 IMPORTS = {
     11: ((11, 8), ["cudart64_110.dll", "nppc64_11.dll", "nppif64_11.dll"]),
     13: ((13, 0), ["cudart64_13.dll", "nppc64_13.dll", "nppif64_13.dll", "nvcuda.dll"]),
-    14: ((14, 0), ["cudart64_14.dll", "nppc64_14.dll", "nppif64_14.dll"]),
 }
 
 

@@ -13,7 +13,7 @@ from wheelmaking import make_wheel, wheel_file
 
 from repack.errors import InputError
 from repack.wheel.metadata import edit_metadata, entry_of, join_licence
-from repack.wheel.names import local_version, parse_filename, rename_wheel
+from repack.wheel.names import parse_filename, rename_wheel
 from repack.wheel.reader import Wheel, read_wheel
 from repack.wheel.writer import rewrite_members, splice
 
@@ -46,12 +46,6 @@ def test_a_renamed_wheel_is_called_as_the_specification_asks() -> None:
     assert parse_filename(Path(str(new))) == new
     assert rename_wheel(old, version="2").tag == "cp37-abi3-win_amd64"
     assert parse_filename(Path("x-1-py2.py3-none-any.whl")).tag == "py2.py3-none-any"
-
-
-def test_a_version_gets_a_label_once() -> None:
-    assert local_version("1", "CU12-Patched_2") == "1+cu12.patched.2"
-    assert local_version("1+cu12", "patched") == "1+cu12.patched"
-    assert local_version("1+cu12.patched", "patched") == "1+cu12.patched"
 
 
 # METADATA
@@ -97,7 +91,6 @@ def test_metadata_without_a_text_or_last_line_end_can_be_edited() -> None:
 
 
 LICENCES = {
-    "Apache-2.0": "Apache-2.0 AND L",
     "MIT AND L": "MIT AND L",
     "MIT OR L": "(MIT OR L) AND L",
     "MIT\n or\n ISC": "(MIT or ISC) AND L",
