@@ -114,6 +114,18 @@ def stalls_after(count: int, until: threading.Event) -> Fault:
     return partial(serve, count=count, then=lambda _: until.wait(20))
 
 
+def drips(size: int, pause: float) -> Fault:
+    """Send everything, a few bytes at a time."""
+
+    def fault(exchange: Exchange, resource: Resource) -> None:
+        serve(exchange, resource, 0)
+        for start in range(0, len(resource.content), size):
+            time.sleep(pause)
+            exchange.wfile.write(resource.content[start : start + size])
+
+    return fault
+
+
 def answers(status: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Fault:
     """Give this answer, whatever was asked for."""
     length = {"Content-Length": str(len(body))}

@@ -150,9 +150,8 @@ def test_the_table_of_a_build_has_a_line_for_each_python_and_each_reason_once(
 ) -> None:
     pythons = ("--python", "3.12", "3.13,3.14t")
     ran = repack("build", "--no-smoke", "-q", "--source", source, *pythons)
-    title, headings, *rows = ran.out.splitlines()
+    title, _, *rows = ran.out.splitlines()
     assert title == f"{NAME} -> {repack.folder / 'dist'}"
-    assert headings.split("  ")[0] == "Python"
     assert [row.split()[0] for row in rows[:3]] == ["3.12", "3.13", "3.14t"]
     assert rows[0].count("not run ") == 2
     assert rows[3] == "not run on 3.12, 3.13: the smoke test is switched off"
@@ -234,19 +233,11 @@ def test_a_source_that_init_names_is_the_one_of_the_file(repack: Repack) -> None
 # Completion
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [("repack ", {"build", "completion"}), ("repack build --mode v", {"vendor"})],
-)
-def test_a_shell_that_asks_is_told_how_a_line_goes_on(
-    line: str, offered: set[str], repack: Repack
-) -> None:
+def test_a_shell_that_asks_is_told_how_a_line_goes_on(repack: Repack) -> None:
     for shell in SHELLS:
         assert "_ARGCOMPLETE" in repack("completion", shell).out
-    answer = repack.folder / "answer"
+    line, answer = "repack build --mode ", repack.folder / "answer"
     asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
     told = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
     assert ended(start([], env={**asked, **told})).code == 0
-    words = {word.strip() for word in answer.read_text(encoding="utf-8").splitlines()}
-    assert offered <= words
-    assert "--json" not in words
+    assert answer.read_text(encoding="utf-8").split() == ["patch", "depend", "vendor"]

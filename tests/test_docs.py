@@ -2,22 +2,20 @@
 
 import ast
 import contextlib
-import importlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
 import pytest
 from driving import REPACK
+from machines import FILE, REPORT, execute
 from markdown_it import MarkdownIt
 from publishing import served
 
@@ -25,13 +23,13 @@ import repack
 from repack.cli import VARIABLES, make_parser
 from repack.config import SETTINGS, ReleaseSource, describe, load, load_builds, parse_override
 from repack.inspect.findings import TEXTS
-from repack.patching.overlays import builtin_folder
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 MESSAGES = DOCS / "import-failed"
 PAGES = [TOP / "README.md", *sorted(DOCS.rglob("*.md"))]
-MODULE = builtin_folder() / "cv2" / "cuda_dlls.py"
+#: What explains a failed import.
+REPORTING = execute(REPORT, cuda_dlls=execute(FILE))
 
 
 def rows(page: str, columns: int) -> Iterator[list[str]]:
@@ -72,18 +70,10 @@ def test_every_code_of_a_finding_is_documented_and_no_other() -> None:
 
 def test_every_variable_is_documented_and_no_other() -> None:
     named = {name for names in VARIABLES for name in names.split(", ")}
-    module = MODULE.read_text(encoding="utf-8")
+    module = FILE.read_text(encoding="utf-8")
     named |= set(re.findall(r'"(OPENCV_\w+|CUDA_PATH|CUDA_HOME|CUDNN_PATH)"', module))
     cells = " ".join(row[0] for row in rows("environment.md", 2))
     assert set(re.findall("`([A-Z_]+)`", cells)) == named
-
-
-@pytest.fixture
-def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Give the module that explains a failed import."""
-    monkeypatch.syspath_prepend(MODULE.parent)
-    yield importlib.import_module("cuda_dlls").load_report()
-    del sys.modules["cuda_dlls"]
 
 
 def pattern_of(text: str, **known: str) -> str:
@@ -91,15 +81,15 @@ def pattern_of(text: str, **known: str) -> str:
     return re.sub(r"\\{(\w+)\\}", lambda field: known.get(field[1], ".+"), re.escape(text))
 
 
-def test_every_message_that_a_page_begins_with_is_one_of_the_module(report: ModuleType) -> None:
-    faults = [*report.PLACE_FAULTS.values(), *report.FILE_FAULTS.values()]
+def test_every_message_that_a_page_begins_with_is_one_of_the_module() -> None:
+    faults = [*REPORTING.PLACE_FAULTS.values(), *REPORTING.FILE_FAULTS.values()]
     known = {
         "fault": f"({'|'.join(map(pattern_of, faults))})",
         "verb": "(is|are)",
         "was": "(was|were)",
     }
-    patterns = [pattern_of(text, **known) for text in report.CAUSES.values()]
-    patterns += [f"{pattern_of(text)}: .+" for text in report.PLACE_FAULTS.values()]
+    patterns = [pattern_of(text, **known) for text in REPORTING.CAUSES.values()]
+    patterns += [f"{pattern_of(text)}: .+" for text in REPORTING.PLACE_FAULTS.values()]
     patterns.append("installed over each other: .+")
     for page in sorted(MESSAGES.glob("*.md")):
         examples = re.findall("^    (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -108,7 +98,7 @@ def test_every_message_that_a_page_begins_with_is_one_of_the_module(report: Modu
             assert any(re.fullmatch(pattern, example) for pattern in patterns), example
 
 
-def test_every_error_number_that_the_module_explains_is_documented(report: ModuleType) -> None:
+def test_every_error_number_that_the_module_explains_is_documented() -> None:
     page = (MESSAGES / "error.md").read_text(encoding="utf-8")
     documented = {
         number: (meaning, cure)
@@ -117,7 +107,7 @@ def test_every_error_number_that_the_module_explains_is_documented(report: Modul
         for first, last in re.findall(r"(\d+)(?: to (\d+))?", numbers)
         for number in range(int(first), int(last or first) + 1)
     }
-    assert documented == report.ERRORS
+    assert documented == REPORTING.ERRORS
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
@@ -138,7 +128,7 @@ def test_nothing_has_anybody_install_our_name_from_a_public_index() -> None:
 # Every block of commands is run, or at least understood
 
 #: A comment before a block that says why it is not run here, or which file it is.
-NOT_RUN, FILE = re.compile(r"<!-- not run: .+ -->"), re.compile(r"<!-- file: (\S+) -->")
+NOT_RUN, NAMED = re.compile(r"<!-- not run: .+ -->"), re.compile(r"<!-- file: (\S+) -->")
 #: That its program runs on beside all that follows; that the page goes on where another ended.
 SERVES = "<!-- serves, from here to the end of the page -->"
 GOES_ON = "<!-- folder: of the tutorial -->"
@@ -194,8 +184,7 @@ def test_the_recipes_install_what_setup_installs_and_call_repack_as_it_is() -> N
         called = re.findall(r"(?:^RUN |^ +run: |^ +- |\$\()(repack [^|>)&\n]+)", text, re.MULTILINE)
         assert called
         for line in called:
-            words = shlex.split(line.replace('${NAME:+"$NAME"}', "name"))
-            assert make_parser().parse_args(words[1:]).command
+            parse(line.replace('${NAME:+"$NAME"}', "name"))
 
 
 def steps(recipe: str) -> list[str]:
@@ -251,7 +240,7 @@ def follow(page: Path, folder: Path) -> None:
     url = "http://127.0.0.1:8000"
     with contextlib.ExitStack() as servers:
         for language, content, before in blocks(page):
-            if name := FILE.fullmatch(before):
+            if name := NAMED.fullmatch(before):
                 path = folder / name[1]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content, encoding="utf-8")
@@ -259,7 +248,7 @@ def follow(page: Path, folder: Path) -> None:
                 url = servers.enter_context(served(folder / "index"))  # as python -m http.server
             elif language == "console" and not NOT_RUN.match(before):
                 for line in commands(content):
-                    typed(line.replace("http://127.0.0.1:8000/", url), folder)
+                    typed(line.replace("http://127.0.0.1:8000", url), folder)
 
 
 TUTORIAL = DOCS / "tutorial.md"

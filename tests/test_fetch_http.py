@@ -18,6 +18,7 @@ from faultserver import (
     FaultServer,
     Resource,
     answers,
+    drips,
     ends_after,
     resets_after,
     serve,
@@ -71,12 +72,15 @@ DAMAGED = CONTENT[:20_000] + b"?" + CONTENT[20_001:]
 CHANGED = rest(OTHER, "bytes 9000-{last}/{size}", '"two"')
 ALL = whole(CONTENT, Content_Length=f"{SIZE}")
 ELSEWHERE = rest(CONTENT[7:], "bytes 9007-{last}/{size}")
+LONGER = rest(CONTENT, "bytes 9000-{last}/99999")
 BEYOND = answers("416 Range Not Satisfiable", {"Content-Range": "bytes */5000"})
 MARK, WEAK = '"one"', 'W/"one"'
 #: Faults, the ETag, whether the lock knows the content, and what is asked for after them.
 PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = {
-    "each in turn": ([answers(f"{code} No") for code in (429, 500, 503)], MARK, False, None),
+    "each in turn": ([answers(f"{code} No") for code in (408, 429, 500)], MARK, False, None),
+    "and the others": ([answers(f"{code} No") for code in (502, 503, 504)], MARK, False, None),
     "reset mid-body": ([resets_after(9_000)], MARK, False, [REST]),
+    "a slow drip": ([drips(4_000, 0.05)], MARK, False, []),
     "short body with a clean close": ([CUT], MARK, False, [REST]),
     "many of them": ([ends_after(1_000)] * 9, None, True, None),
     "weak ETag": ([CUT], WEAK, False, [ANEW]),
@@ -84,6 +88,7 @@ PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = 
     "range answered with everything": ([CUT, ALL], MARK, False, [REST]),
     "range of changed content": ([CUT, CHANGED], MARK, False, [REST, ANEW]),
     "range with a wrong start": ([CUT, ELSEWHERE], MARK, False, [REST, ANEW]),
+    "range with a wrong total": ([CUT, LONGER], MARK, False, None),
     "range beyond the end": ([CUT, BEYOND], MARK, False, [REST, ANEW]),
     "no length, cut, and a hash": ([whole(CONTENT[:9_000])], MARK, True, [ANEW]),
     "length of chunks": ([CHUNKED], MARK, False, []),
@@ -147,7 +152,8 @@ def test_a_body_that_stalls_is_resumed_in_time(site: Site, monkeypatch: pytest.M
 
 
 def test_a_server_that_asks_to_wait_is_obeyed_for_a_minute() -> None:
-    assert [PATIENCE.parse_retry_after(answer) for answer in ("7", "86400")] == [7, 60]
+    times = ("7", "86400", "Wed, 21 Oct 2015 07:28:00 GMT")
+    assert [PATIENCE.parse_retry_after(answer) for answer in times] == [7, 60, 0]
 
 
 #: Paths that lead out of the folder by their encoding, and names that are no wheel's.

@@ -89,8 +89,10 @@ def test_a_token_goes_to_the_api_and_nowhere_else_whatever_netrc_says(
     netrc.write_text("machine 127.0.0.1 login me password secret\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv(name, " sec\nret\n")
+    public.api.resources[RELEASE].faults.append(answers("401 Bad credentials"))
+    assert f"renew the token in {name}, or unset it" in public.refused(token_env=OURS).hint
     public.get(token_env=OURS)
-    assert sent(public.api) == ["Bearer secret", "Bearer secret"]
+    assert sent(public.api) == ["Bearer secret"] * 3
     assert sent(public.storage) == [None]
 
 
@@ -108,14 +110,6 @@ def test_a_token_of_github_goes_to_no_other_server_and_to_none_without_encryptio
         public.cache = Cache(public.cache.root / "another")
         public.refused(token_env=OURS, api="http://ghe.invalid/api/v3")
         assert set(sent(proxy)) == {None}
-
-
-def test_a_stale_token_is_named(public: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GH_TOKEN", "stale")
-    public.api.add(RELEASE, b"", answers("401 Bad credentials"))
-    error = public.refused()
-    assert "the server says 401 Bad credentials [http-401]" in str(error)
-    assert "renew the token in GH_TOKEN, or unset it" in error.hint
 
 
 #: Settings of the source, what the API has at a path, code, and a part of the reason.

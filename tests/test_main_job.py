@@ -78,9 +78,7 @@ def test_what_a_wheel_lacks_is_taken_from_the_machine_and_a_stand_in_from_the_wh
     assert (seen["after"]["status"], seen["after"]["driver"]) == ("passed", ""), seen
 
 
-def test_windows_own_pip_installs_what_is_pinned_and_of_another_byte_nothing(
-    tmp_path: Path,
-) -> None:
+def test_windows_own_pip_installs_what_is_pinned(tmp_path: Path) -> None:
     place = shipped(tmp_path)
     answer = repack("build", "--mode", "depend", "--no-smoke", "--python", PYTHON, cwd=place)
     required = [
@@ -98,22 +96,11 @@ def test_windows_own_pip_installs_what_is_pinned_and_of_another_byte_nothing(
             probe.outfit.interpreter.name(place / "dist" / name)
             for name in (f"requirements-{PYTHON}.txt", "pylock.toml")
         )
-        ways = {
-            "Successfully installed": ["--require-hashes", "-r", pins],
-            "Would install": ["--dry-run", "-r", lock],
-        }
-        for words, way in ways.items():
-            told = probe.run_pip("install", *way).output
-            assert words in told, told
+        told = probe.run_pip("install", "--require-hashes", "-r", pins).output
+        assert "Successfully installed" in told, told
+        told = probe.run_pip("install", "--dry-run", "-r", lock).output
+        assert "Would install" in told, told
         used = probe.run("use").output
         assert '"done": true' in used, used
-        # One byte somewhere in cv2: nothing but the hash can tell.
-        content = bytearray(wheel.read_bytes())
-        content[len(content) // 2] ^= 1
-        wheel.unlink()
-        wheel.write_bytes(content)
-        for way in ways.values():
-            told = probe.run_pip("install", *way).output
-            assert "DO NOT MATCH THE HASHES" in told, told
     packages = place / "windows" / "site-packages"
     assert (packages / "nvidia" / "npp" / "bin" / "nppc64_12.dll").is_file()
