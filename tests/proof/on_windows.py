@@ -145,7 +145,7 @@ STEPS = [
     Step(("pip", "{sample}"), "Successfully installed"),
     Step(("doctor", OTHER), FAILED, code=1),
     Step(("fix", OTHER, "--env", "PATH={dlls}"), "import cv2 works: OpenCV"),
-    Step(("fix", OTHER, "--undo"), "restored or removed RECORD"),
+    Step(("fix", OTHER, "--undo"), r"restored or removed cv2/__init__\.py"),
     Step((*BUILD, "-w", LONG), r"cp312-cp312-win_amd64\.whl"),
     # No code page of the West has these letters.
     Step((*BUILD, "-w", r"C:\作業"), r"-> C:\\\\u4f5c\\u696d"),
