@@ -13,11 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from repack.errors import ToolError, redact
 
 _log = logging.getLogger(__name__)
 
+_CHUNK = 2**16
 #: Seconds between two looks whether we are to stop.
 _TICK = 0.1
 #: A daemon that a program leaves behind (as Wine does) keeps our pipe open: not waited for.
@@ -52,22 +54,22 @@ def run(
     words = tuple(map(str, args))
     _log.debug("run: %s", redact(format_command(words)))
     began, timed_out = time.monotonic(), False
-    with _start(words, env, cwd) as process:
-        try:
-            while process.poll() is None and not timed_out and not (stop and stop.is_set()):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.communicate(timeout=_TICK)
-                timed_out = process.poll() is None and time.monotonic() > began + timeout
-        finally:
-            _kill(process)
-        try:
-            output, _ = process.communicate(timeout=_GRACE)
-        except subprocess.TimeoutExpired as error:
-            output = error.output or b""
+    process, output = _start(words, env, cwd), bytearray()
+    # On Windows `communicate` gives no output, and does not end, while a daemon has the pipe.
+    reader = threading.Thread(target=_read_output, args=(process.stdout, output), daemon=True)
+    try:
+        reader.start()
+        while process.poll() is None and not timed_out and not (stop and stop.is_set()):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_TICK)
+            timed_out = process.poll() is None and time.monotonic() > began + timeout
+    finally:
+        _kill(process)
+    reader.join(_GRACE)
     return Finished(
         args=words,
         returncode=process.returncode,
-        output=_decode(output),
+        output=_decode(bytes(output)),
         timed_out=timed_out,
         seconds=time.monotonic() - began,
     )
@@ -85,6 +87,7 @@ def _start(
     try:
         return subprocess.Popen(
             words,
+            bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -97,6 +100,13 @@ def _start(
         # The name of a missing folder is in `error` only.
         code = "tool-missing" if isinstance(error, FileNotFoundError) else "tool-failed"
         raise ToolError(f"{words[0]} cannot be run: {error}", code=code) from error
+
+
+def _read_output(stream: IO[bytes], output: bytearray) -> None:
+    """Put what the program prints into `output`; it has no end where a daemon keeps the pipe."""
+    with stream, contextlib.suppress(OSError, ValueError):
+        while chunk := stream.read(_CHUNK):
+            output += chunk
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
