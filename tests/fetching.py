@@ -122,7 +122,6 @@ class GitHub:
         return {
             "id": self.count,
             "name": name,
-            "url": "http://elsewhere.invalid/",
             "browser_download_url": f"https://github.com/{REPOSITORY}/releases/download/{quote(tag)}/{name}",
             "size": len(content),
             "digest": f"sha256:{sha256(content)}",

@@ -90,6 +90,7 @@ PASSING: dict[str, tuple[list[Fault], str | None, bool, list[object] | None]] = 
     "range with a wrong start": ([CUT, ELSEWHERE], MARK, False, [REST, ANEW]),
     "range with a wrong total": ([CUT, LONGER], MARK, False, None),
     "range beyond the end": ([CUT, BEYOND], MARK, False, [REST, ANEW]),
+    "no length": ([whole(CONTENT)], MARK, True, []),
     "no length, cut, and a hash": ([whole(CONTENT[:9_000])], MARK, True, [ANEW]),
     "length of chunks": ([CHUNKED], MARK, False, []),
     "wrong hash once": ([whole(DAMAGED, Content_Length=f"{SIZE}")], MARK, True, [ANEW]),

@@ -129,29 +129,26 @@ def test_a_pip_of_the_working_directory_is_not_run(
 
 
 #: What the user has told pip about how and where to install, and what it may say to us.
-SETTINGS = """
-user=1 site=1 global=1 target=elsewhere prefix=elsewhere root=elsewhere dest=elsewhere
-report=elsewhere.json log=elsewhere.log constraint=missing.txt requirement=missing.txt
-require-hashes=1 require-virtualenv=1 no-deps=0 no-binary=:all: only-binary=:none: dry-run=0
-quiet=3 verbose=3 no-input=1 platform=any python-version=2.7 abi=none pre=1 upgrade=1
-editable=. group=tests
-"""
+SETTINGS = (
+    *("user=1", "target=elsewhere", "report=elsewhere.json", "require-hashes=1", "quiet=3"),
+    *("no-binary=:all:", "platform=any", "python-version=2.7", "pre=1"),
+)
 
 
 def test_settings_about_how_and_where_to_install_do_not_reach_us(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = ["[install]", f"index-url = {index.url('/simple/')}", *SETTINGS.split()]
+    lines = ["[install]", f"index-url = {index.url('/simple/')}", *SETTINGS]
     monkeypatch.delenv("PIP_INDEX_URL")
     (tmp_path / "pip.conf").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    for setting in SETTINGS.split():
+    for setting in SETTINGS:
         name, _, value = setting.partition("=")
         monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
     assert index.take().path.read_bytes() == wheel(ABI3)
     assert index.downloads() == [ABI3]
-    assert {path.name for path in tmp_path.iterdir()} <= {"pip.conf", "cache", "elsewhere.log"}
+    assert {path.name for path in tmp_path.iterdir()} == {"pip.conf", "cache"}
 
 
 LOGIN = f"Basic {base64.b64encode(b'team:s3cr@t').decode()}"
