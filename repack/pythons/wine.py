@@ -149,8 +149,9 @@ def windows_path(path: Path) -> PureWindowsPath:
 
 def copy_prefix(base: Path, prefix: Path) -> None:
     """Make a copy of a prefix, by hard links where the disk has them; a server may run in it."""
-    locks = shutil.ignore_patterns("wineserver")
-    shutil.copytree(base, prefix, symlinks=True, copy_function=_link, ignore=locks)
+    # A server that runs writes its registry as reg*.tmp, which are renamed at any time.
+    passing = shutil.ignore_patterns("wineserver", "reg*.tmp")
+    shutil.copytree(base, prefix, symlinks=True, copy_function=_link, ignore=passing)
     for name in _REGISTRY:
         (prefix / name).unlink()
         shutil.copyfile(base / name, prefix / name)
