@@ -179,7 +179,7 @@ def test_each_build_has_its_own_files_and_a_failed_wheel_none_and_old_ones_of_ou
     assert (Path(removed[0]).exists(), theirs.exists()) == (False, True)
 
 
-def test_an_index_is_named_with_the_address_of_each_file(place: Place, tmp_path: Path) -> None:
+def test_an_index_is_named_with_the_address_of_each_file(place: Place) -> None:
     tried = place.offer("numpy-2")
     place.build("numpy", beside=[tried])
     assert "publish.index-url" in place.pin("--index-url").error
@@ -192,10 +192,6 @@ def test_an_index_is_named_with_the_address_of_each_file(place: Place, tmp_path:
     for file in ("numpy/numpy-2-py3-none-any.whl", own):
         assert f"{place.url}{file}" in files["pylock.toml"]
     assert "path = " not in files["pylock.toml"]
-    (alone := tmp_path / "alone").mkdir()
-    shutil.copy(place.dist / "pylock.toml", alone)
-    done = place.run(*UV_SYNC, "pylock.toml", "--target", tmp_path / "t", cwd=alone)
-    assert done.returncode == 0, done.stderr
     assert place.pin().code == 0
     assert not any("://" in text for text in place.files().values())
 

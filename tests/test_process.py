@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from platforms import POSIX
 
 from repack import process
 from repack.errors import ToolError
 
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="looks at POSIX process ids")
 CHILD = (
     "import subprocess, sys, time\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -21,33 +21,27 @@ CHILD = (
 )
 
 
-def run_python(code: str, **options: object) -> process.Finished:
-    settings: dict[str, object] = {"timeout": 30.0, **options}
-    return process.run([sys.executable, "-c", code], **settings)  # type: ignore[arg-type]
+def run_python(code: str, timeout: float = 30) -> process.Finished:
+    return process.run([sys.executable, "-c", code], timeout=timeout)
 
 
 BOTH = "import sys; print(1, flush=True); print(2, file=sys.stderr, flush=True); print(3)"
-#: A program, its output and its exit code.
+#: A program, and its output.
 OUTPUTS = {
-    "stdout and stderr as they come": (BOTH, "1\n2\n3\n", 0),
-    "an exit code is data": ("raise SystemExit(7)", "", 7),
-    "no text": (r"import sys; sys.stdout.buffer.write(b'a\r\nb\xff\n')", "a\nb\ufffd\n", 0),
-    "nothing to read": ("import sys; print(repr(sys.stdin.read()))", "''\n", 0),
+    "stdout and stderr as they come": (BOTH, "1\n2\n3\n"),
+    "no text": (r"import sys; sys.stdout.buffer.write(b'a\r\nb\xff\n')", "a\nb\ufffd\n"),
+    "nothing to read": ("import sys; print(repr(sys.stdin.read()))", "''\n"),
 }
 
 
-@pytest.mark.parametrize(("code", "output", "returncode"), OUTPUTS.values(), ids=OUTPUTS)
-def test_a_program_comes_back_with_its_output(code: str, output: str, returncode: int) -> None:
-    finished = run_python(code)
-    assert (finished.output, finished.returncode) == (output, returncode)
-    assert not finished.timed_out
+@pytest.mark.parametrize(("code", "output"), OUTPUTS.values(), ids=OUTPUTS)
+def test_a_program_comes_back_with_its_output(code: str, output: str) -> None:
+    assert run_python(code).output == output
 
 
-def test_a_missing_program_or_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_program_is_named() -> None:
     with pytest.raises(ToolError, match=r"^no-such-program cannot be run: .*\[tool-missing\]"):
         process.run(["no-such-program"], timeout=5)
-    with pytest.raises(ToolError, match="gone"):
-        run_python("", cwd=tmp_path / "gone")
 
 
 def has_ended(pid: int) -> bool:
@@ -68,7 +62,7 @@ RESTS = {
 }
 
 
-@posix_only
+@POSIX
 @pytest.mark.parametrize("rest", RESTS.values(), ids=RESTS)
 def test_what_a_program_started_ends_with_it(rest: str) -> None:
     finished = run_python(CHILD + rest, timeout=2)
@@ -77,7 +71,7 @@ def test_what_a_program_started_ends_with_it(rest: str) -> None:
     assert has_ended(int(finished.output))
 
 
-@posix_only
+@POSIX
 def test_an_interrupted_caller_leaves_nothing_running(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     tell = f"open({str(pid)!r}, 'w').write(f'{{child.pid}}.')"
@@ -93,7 +87,7 @@ def test_an_interrupted_caller_leaves_nothing_running(tmp_path: Path) -> None:
     assert has_ended(int(pid.read_text(encoding="utf-8").rstrip(".")))
 
 
-@posix_only
+@POSIX
 def test_a_daemon_that_keeps_the_output_open_does_not_hold_us_up() -> None:
     daemon = CHILD.replace("60)'])", "8)'], start_new_session=True)")
     finished = run_python(daemon + "print('the end', end='')")
