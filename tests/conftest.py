@@ -16,7 +16,9 @@ from s3server import S3Server, running
 from wheelmaking import cuda_wheel
 from windowslab import Windows, cleared, open_windows
 
+from repack.fetch import Supply
 from repack.fetch.cache import Cache
+from repack.pythons import Pythons
 
 
 def pytest_configure() -> None:
@@ -74,6 +76,13 @@ def chrome() -> Iterator[Browser]:
     """A genuine Chromium without a window."""
     with browser() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def pythons() -> Iterator[Pythons]:
+    """The Windows Pythons of this machine."""
+    with Pythons(Supply(Cache.default())) as pythons:
+        yield pythons
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import pytest
@@ -41,34 +42,35 @@ def tiny(folder: Path, version: str = "1.0", *lines: str, name: str = NAME, valu
     return make_wheel(folder / f"{name}-{version}-py3-none-any.whl", files)
 
 
-def wheel_record(
-    folder: Path,
-    wheel: Path,
-    pythons: Sequence[str],
-    *,
-    beside: Sequence[Path] = (),
-    status: str = "passed",
-) -> WheelRecord:
-    """What a build that left `wheel` somewhere in `folder` says of it."""
-    lay = tuple(
-        Beside(filename=path.name, size=path.stat().st_size, sha256=sha256_of(path))
-        for path in beside
-    )
-    name, outcome = parse_filename(wheel), Outcome(status=status, beside=lay)
-    return WheelRecord(
-        path=wheel.relative_to(folder).as_posix(),
-        version=str(name.version),
-        tag=name.tag,
-        size=wheel.stat().st_size,
-        sha256=sha256_of(wheel),
-        seen=tuple(Seen(python=python, after=outcome) for python in pythons),
-    )
-
-
 def leave_record(
-    folder: Path, wheels: Sequence[WheelRecord], *, requires: Sequence[str] = ()
+    folder: Path,
+    *wheels: Path,
+    seen: Mapping[str, Sequence[Path]] = MappingProxyType({"3.12": ()}),
+    status: str = "passed",
+    requires: Sequence[str] = (),
 ) -> None:
-    """Leave the record of a build that made `wheels` and added `requires`."""
+    """Leave the record of a build that made `wheels` and added `requires`.
+
+    `seen` has the Pythons that each was tried on, with the wheels that lay beside it there.
+    """
+    trials = []
+    for python, paths in seen.items():
+        beside = [
+            Beside(filename=path.name, size=path.stat().st_size, sha256=sha256_of(path))
+            for path in paths
+        ]
+        trials.append(Seen(python=python, after=Outcome(status=status, beside=tuple(beside))))
+    rows = [
+        WheelRecord(
+            path=wheel.relative_to(folder).as_posix(),
+            version=str(parse_filename(wheel).version),
+            tag=parse_filename(wheel).tag,
+            size=wheel.stat().st_size,
+            sha256=sha256_of(wheel),
+            seen=tuple(trials),
+        )
+        for wheel in wheels
+    ]
     source = Origin(
         filename="opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl",
         name="opencv-contrib-python",
@@ -78,12 +80,9 @@ def leave_record(
         sha256="0" * 64,
         cuda="12",
     )
+    mode = "depend" if requires else "patch"
     record = BuildRecord(
-        source=source,
-        mode="depend" if requires else "patch",
-        driver_stub=False,
-        wheels=tuple(wheels),
-        requires=tuple(requires),
+        source=source, mode=mode, driver_stub=False, wheels=tuple(rows), requires=tuple(requires)
     )
     write_record(record, folder)
 

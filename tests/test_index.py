@@ -24,7 +24,6 @@ from publishing import (
     served,
     tiny,
     what,
-    wheel_record,
 )
 from pypi_simple import ProjectPage
 
@@ -38,15 +37,6 @@ PAGE = f"{PROJECT}/index.html"
 WHEEL = f"{PROJECT}/tiny_thing-1.0-py3-none-any.whl"
 METADATA = f"{WHEEL}.metadata"
 FIELDS = "url digests requires_python is_yanked yanked_reason has_metadata metadata_digests"
-
-
-def change(old: str, new: str) -> Spoil:
-    def changed(path: Path) -> None:
-        text = path.read_text("utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new), encoding="utf-8")
-
-    return changed
 
 
 def flip(path: Path) -> None:
@@ -127,15 +117,10 @@ def test_other_bytes_of_a_known_name_are_refused_before_anything_is_written(
     assert snapshot(team.index) == before
 
 
-def record_of(folder: Path, *wheels: Path, status: str = "passed") -> None:
-    """Leave the record of a build of these wheels."""
-    leave_record(folder, [wheel_record(folder, wheel, ["3.12"], status=status) for wheel in wheels])
-
-
 def test_wheels_are_taken_from_the_folders_of_builds_and_from_no_other(team: Team) -> None:
-    record_of(team.dist / "cu126", tiny(team.dist / "cu126", "1.0"))
+    leave_record(team.dist / "cu126", tiny(team.dist / "cu126", "1.0"))
     tiny(team.dist / "failed", "2.0")
-    record_of(team.dist / ".work", tiny(team.dist / ".work", "4.0"))
+    leave_record(team.dist / ".work", tiny(team.dist / ".work", "4.0"))
     tiny(team.dist, "5.0").rename(team.dist / ".hidden.whl")
     team.publish()
     assert read_page(team).versions == ["1.0"]
@@ -144,13 +129,13 @@ def test_wheels_are_taken_from_the_folders_of_builds_and_from_no_other(team: Tea
 
 
 def one_name_for_two(dist: Path) -> None:
-    record_of(dist / "a", tiny(dist / "a", "1.0"))
-    record_of(dist / "b", tiny(dist / "b", "1.0", value=2))
+    leave_record(dist / "a", tiny(dist / "a", "1.0"))
+    leave_record(dist / "b", tiny(dist / "b", "1.0", value=2))
 
 
 REFUSED: dict[str, tuple[Spoil, str]] = {
     "no wheels": (lambda dist: next(dist.iterdir()).unlink(), "no-wheels"),
-    "did not work": (lambda dist: record_of(dist, tiny(dist), status="failed"), "failed-wheel"),
+    "did not work": (lambda dist: leave_record(dist, tiny(dist), status="failed"), "failed-wheel"),
     "two of one name": (one_name_for_two, "other-bytes"),
     "too large": (lambda dist: tiny(dist, "1.0", "Keywords: " + "x" * 3000), "too-large"),
 }
@@ -208,9 +193,13 @@ def test_where_several_projects_have_a_version_one_must_be_named(team: Team) -> 
         assert f"{PROJECT} 1.0" in team.publish(*words, code=1)["error"]["message"]
 
 
+def move_files(page: Path) -> None:
+    page.write_bytes(page.read_bytes().replace(b'"url": "', b'"url": "https://x/'))
+
+
 FOREIGN: dict[str, tuple[str, Spoil]] = {
     "all projects, JSON": ("index.json", lambda path: path.write_bytes(b"{}")),
-    "files elsewhere": (f"{PROJECT}/index.json", change('"url": "', '"url": "https://x/')),
+    "files elsewhere": (f"{PROJECT}/index.json", move_files),
 }
 
 
@@ -227,8 +216,8 @@ def test_pages_of_somebody_else_are_left_alone(team: Team, key: str, spoil: Spoi
 
 @pytest.mark.browser
 def test_people_can_read_the_pages(team: Team, chrome: Browser) -> None:
-    record_of(team.dist, tiny(team.dist, "1.0"))
-    record_of(team.dist, tiny(team.dist, f"1.0+{'internal.' * 12}build"))
+    leave_record(team.dist, tiny(team.dist, "1.0"))
+    leave_record(team.dist, tiny(team.dist, f"1.0+{'internal.' * 12}build"))
     team.publish()
     team.publish("--yank", "1.0", "--reason", "the wrong driver " * 9)
     for file in team.index.rglob("index.html"):
@@ -246,14 +235,14 @@ def filled(team: Team) -> Team:
     for version in ("1.0", "2.0+cu12"):
         tiny(team.dist, version)
     team.publish()
-    team.publish("--yank", "2.0+cu12", "--reason", "<b>&")
+    team.publish("--yank", "2.0+cu12")
     return team
 
 
 FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "one bit of a wheel": (WHEEL, flip, "damaged"),
     "a wheel gone": (WHEEL, Path.unlink, "missing-file"),
-    "a page without a yank": (PAGE, change(' data-yanked="&lt;b&gt;&amp;"', ""), "page-differs"),
+    "another page": (PAGE, flip, "page-differs"),
 }
 
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from driving import Ran, Repack
-from publishing import leave_record, served, simple_index, wheel_record
+from publishing import leave_record, served, simple_index
 from wheelmaking import make_wheel
 
 from repack.files import sha256_of
@@ -37,8 +38,7 @@ class Place:
     def build(
         self,
         *requires: str,
-        pythons: Sequence[str] = ("3.12",),
-        beside: Sequence[Path] = (),
+        seen: Mapping[str, Sequence[Path]] = MappingProxyType({"3.12": ()}),
         name: str = "",
         status: str = "passed",
     ) -> Path:
@@ -50,8 +50,8 @@ class Place:
             {"cv2/__init__.py": b""},
             requires=requires,
         )
-        record = wheel_record(folder, wheel, pythons, beside=beside, status=status)
-        leave_record(folder, [record], requires=[line for line in requires if "extra" in line])
+        added = [line for line in requires if "extra" in line]
+        leave_record(folder, wheel, seen=seen, status=status, requires=added)
         self.wheels.append(wheel)
         return folder
 
@@ -117,7 +117,7 @@ def place(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def test_markers_are_those_of_windows_and_of_that_python(place: Place) -> None:
     place.build(
-        'a; sys_platform == "win32"', 'no; sys_platform != "win32"', pythons=["3.9", "3.14"]
+        'a; sys_platform == "win32"', 'no; sys_platform != "win32"', seen={"3.9": [], "3.14": []}
     )
     place.offer("a-1", 'b; python_version >= "3.14"', 'c; platform_system == "Windows"')
     for name in ("b-1", "c-1"):
@@ -130,7 +130,7 @@ def test_an_extra_has_files_of_its_own_with_the_same_versions(place: Place) -> N
     place.offer("numpy-2.2.0-cp312-cp312-win_amd64")
     place.offer("nvidia_cudnn_cu12-9", "numpy", "nvidia-cublas-cu12")
     place.offer("nvidia_cublas_cu12-12")
-    place.build("numpy>=2", DNN, beside=[tried])
+    place.build("numpy>=2", DNN, seen={"3.12": [tried]})
     assert place.pinned() == {
         "3.12": ["numpy==2.1.0", "nvidia-cublas-cu12==12 [dnn]", "nvidia-cudnn-cu12==9 [dnn]"]
     }
@@ -161,7 +161,7 @@ def test_each_build_has_its_own_files_and_a_failed_wheel_none_and_old_ones_of_ou
     place: Place,
 ) -> None:
     place.build("numpy<2", name="cu11")
-    folder = place.build("numpy>=2", name="cu12", pythons=["3.11", "3.12"])
+    folder = place.build("numpy>=2", name="cu12", seen={"3.11": [], "3.12": []})
     place.build("numpy", name="cu13", status="failed")
     place.offer("numpy-1")
     place.offer("numpy-2")
@@ -173,7 +173,7 @@ def test_each_build_has_its_own_files_and_a_failed_wheel_none_and_old_ones_of_ou
     theirs = folder / "requirements-theirs.txt"
     theirs.write_text("numpy\n", encoding="utf-8")
     (wheel,) = folder.glob("*.whl")
-    leave_record(folder, [wheel_record(folder, wheel, ["3.12"])])
+    leave_record(folder, wheel)
     removed = place.pin("--json").json["removed"]
     assert removed == [str(folder / "requirements-3.11.txt")]
     assert (Path(removed[0]).exists(), theirs.exists()) == (False, True)
@@ -181,7 +181,7 @@ def test_each_build_has_its_own_files_and_a_failed_wheel_none_and_old_ones_of_ou
 
 def test_an_index_is_named_with_the_address_of_each_file(place: Place) -> None:
     tried = place.offer("numpy-2")
-    place.build("numpy", beside=[tried])
+    place.build("numpy", seen={"3.12": [tried]})
     assert "publish.index-url" in place.pin("--index-url").error
     text = f'[publish]\nindex-url = "{place.url}"\n'
     (place.repack.folder / "repack.toml").write_text(text, encoding="utf-8")
@@ -205,9 +205,7 @@ def test_the_files_for_all_pythons_tell_them_apart_by_markers_and_leave_free_thr
         place.offer(f"numpy-2.5.5-{abi}-{abi}-win_amd64")
     threaded = place.offer("numpy-2.5.5-cp314-cp314t-win_amd64")
     (wheel,) = folder.glob("*.whl")
-    plain = wheel_record(folder, wheel, ["3.9", "3.12", "3.13"])
-    other = wheel_record(folder, wheel, ["3.14t"], beside=[threaded])
-    leave_record(folder, [plain, other])
+    leave_record(folder, wheel, seen={"3.9": [], "3.12": [], "3.13": [], "3.14t": [threaded]})
     assert place.pin().code == 0
     files = place.files()
     assert [line for line in files["requirements.txt"].splitlines() if line[:5] == "numpy"] == [
@@ -238,7 +236,7 @@ WAYS = {
 def test_what_is_pinned_is_installed_and_of_another_byte_refused(
     way: str, place: Place, tmp_path: Path
 ) -> None:
-    place.build("numpy", DNN, pythons=["3.11", "3.12"])
+    place.build("numpy", DNN, seen={"3.11": [], "3.12": []})
     for abi in ("cp311", "cp312"):
         place.offer(f"numpy-2.5.5-{abi}-{abi}-win_amd64")
     place.offer("nvidia_cudnn_cu12-9-py3-none-win_amd64")
@@ -278,7 +276,7 @@ def test_what_is_published_is_pinned_from_that_index_first(place: Place) -> None
 def test_a_python_that_does_not_resolve_is_named_the_others_are_pinned_and_the_exit_code_is_1(
     command: str, place: Place
 ) -> None:
-    place.build("numpy<2.3", pythons=["3.12", "3.14"])
+    place.build("numpy<2.3", seen={"3.12": [], "3.14": []})
     place.offer("numpy-2.2.0-cp312-cp312-win_amd64")
     place.offer("numpy-2.3.0-cp314-cp314-win_amd64")
     simple_index(place.index, place.wheels)
@@ -320,7 +318,7 @@ def test_what_is_required_from_an_address_is_not_pinned(place: Place) -> None:
 
 def test_wheels_that_are_not_those_of_the_build_are_not_pinned(place: Place) -> None:
     tried = place.offer("numpy-2")
-    place.build("numpy", DNN, beside=[tried])
+    place.build("numpy", DNN, seen={"3.12": [tried]})
     ours = place.wheels.pop()
     place.wheels.clear()
     tried.unlink()

@@ -1,14 +1,12 @@
 """What a trial of a wheel sees; in the marked tests on genuine Windows Pythons."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
 
-from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
@@ -133,12 +131,6 @@ def test_what_is_installed_with_a_wheel_are_its_requirements_and_numpy() -> None
 
 
 # Genuine Windows Pythons from here on.
-
-
-@pytest.fixture(scope="module")
-def pythons() -> Iterator[Pythons]:
-    with Pythons(Supply(Cache.default())) as found:
-        yield found
 
 
 CRT = "import ctypes; ctypes.CDLL"

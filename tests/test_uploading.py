@@ -13,7 +13,7 @@ import trustme
 from driving import Ran, Repack
 from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
-from publishing import ENVIRONMENT, leave_record, tiny, what, wheel_record
+from publishing import ENVIRONMENT, leave_record, tiny, what
 from uploads import (
     LOGIN,
     PAGE,
@@ -83,7 +83,7 @@ def test_a_wheel_is_sent_once_pinned_and_installed_by_its_hash_and_never_other_b
     url, simple = server
     (dist / FILE).unlink()
     wheel = tiny(dist, name="sent_once")
-    leave_record(dist, [wheel_record(dist, wheel, ["3.12"])])
+    leave_record(dist, wheel)
     assert what(upload(url).json) == {wheel.name: "added"}
     assert what(upload(url).json) == {wheel.name: "there already"}
     pins = dist / "requirements-3.12.txt"

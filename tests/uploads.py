@@ -70,8 +70,9 @@ class TakingIndex(FaultServer):
         parts = {part.get_filename(): part.get_payload(decode=True) for part in message.walk()}
         [(name, content)] = [(name, content) for name, content in parts.items() if name]
         assert isinstance(content, bytes)
-        exchange.send("409 Conflict" if name in self.files else "200 OK", {"Content-Length": "0"})
+        status = "409 Conflict" if name in self.files else "200 OK"
         self.keep(name, self.files.get(name, content))
+        exchange.send(status, {"Content-Length": "0"})
 
     @property
     def posts(self) -> int:
