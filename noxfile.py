@@ -110,7 +110,7 @@ def proof(session: nox.Session) -> None:
     """Run every claim about Windows on genuine Windows binaries; proof/ holds what was seen."""
     install_with(session, "tests")
     session.run("python", "tests/prove.py", *session.posargs)
-    if not session.posargs and sys.platform != "win32":
+    if not session.posargs:
         session.run("pytest", "-p", "no:cacheprovider", "-m", "proof")
 
 

@@ -111,7 +111,7 @@ def main() -> int:
     sys.stdout.write(f"peak memory of the first look: {peak / 1e6:.0f} MB, limit 150 MB\n")
     supply = Supply(Cache.default(), LOCK, progress=SILENT)
     with Pythons(supply) as pythons:
-        for scenario in read_scenarios("wine"):
+        for scenario in read_scenarios():
             if scenario.name in {"cuda-path", "genuine-12.3-by-cuda-path"}:
                 sys.stdout.write(f"{scenario.name}\n")
                 imports = list_imports(supply, pythons, scenario)

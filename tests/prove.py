@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from proof.disks import ON_WINDOWS
+from proof.on_windows import prove_on_windows
 from proof.parts import sweep
 from proof.proving import LOCK, do_all, fill_cell, list_runs, tell_stories
 from proof.results import Proof, Story, render_json, render_page
@@ -42,12 +42,10 @@ def main() -> int:
         stories = prove_scenarios(options, supply, pythons, progress)
     supply.keep()
     is_whole = not (options.only or options.python or options.random)
-    if (is_whole or options.random) and not ON_WINDOWS:
+    if is_whole or options.random:
         count = options.random or MACHINES
         stories.append(prove_machines(options.seed, count, progress))
-    if (is_whole or any(fnmatch(ITSELF, name) for name in options.only)) and not ON_WINDOWS:
-        from proof.on_windows import prove_on_windows  # noqa: PLC0415 - it needs a pty
-
+    if is_whole or any(fnmatch(ITSELF, name) for name in options.only):
         with tempfile.TemporaryDirectory() as folder:
             stories.append(prove_on_windows(ITSELF, Path(folder), progress))
     proof = Proof(repack=version("cv2-repack"), system=system, stories=tuple(stories))
@@ -69,7 +67,7 @@ def prove_scenarios(
     patterns = options.only or ([] if options.random else ["*"])
     runs = [
         run
-        for run in list_runs(read_scenarios("windows" if ON_WINDOWS else "wine"))
+        for run in list_runs(read_scenarios())
         if any(fnmatch(run.scenario.name, pattern) for pattern in patterns)
         and run.python in (options.python or [run.python])
     ]
@@ -102,9 +100,7 @@ def parse_options() -> argparse.Namespace:
     add = parser.add_argument
     add("--only", action="append", default=[], metavar="NAME", help="scenarios, by name or glob")
     add("--python", action="append", metavar="3.12", help="on these Pythons only")
-    # On Windows all machines share one drive C:.
-    jobs = 1 if ON_WINDOWS else os.cpu_count() or 1
-    add("--jobs", type=int, default=jobs, help="machines at a time")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="machines at a time")
     add("--offline", action="store_true", help="only what is cached")
     add("--update-lock", action="store_true", help="take the index's newest parts")
     more = f"N random machines only; with all scenarios: {MACHINES}"
@@ -116,8 +112,6 @@ def parse_options() -> argparse.Namespace:
 
 def describe_system(pythons: Pythons) -> str:
     """Return what the Windows binaries ran on."""
-    if ON_WINDOWS:
-        return platform.platform()
     launchers = sorted({python.launcher for python in pythons.candidates})
     names = [run([*launcher, "--version"], timeout=60).output.strip() for launcher in launchers]
     return f"{', '.join(names)} on {platform.system()} {platform.machine()}"

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 from driving import Repack
+from proof.on_windows import WORK, Desk, open_desk
 from wheelmaking import cuda_wheel
 
 from repack.pythons.wine import windows_path
 
 pytestmark = [pytest.mark.network, pytest.mark.wine]
-pytest.importorskip("pty", reason="on Windows all tests are on Windows")
-
-from proof.on_windows import WORK, Desk, open_desk  # noqa: E402 - it needs a pty
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Pythons
 
-RUNS = list_runs(read_scenarios("wine"), quick=True)
+RUNS = list_runs(read_scenarios(), quick=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,20 @@
-r"""Drive C: of a Windows machine, and a genuine Python on it.
+r"""Drive C: of a Windows machine, in a Wine prefix of its own, and a genuine Python on it.
 
-It lies in a Wine prefix of its own, or is that of this Windows itself. Python and its site-packages
-lie as python.org, venv, conda and the Microsoft Store have them.
+Python and its site-packages lie as python.org, venv, conda and the Microsoft Store have them.
 """
 
 import contextlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from repack.errors import RepackError
 from repack.files import workspace
 from repack.pythons import Interpreter
 from repack.pythons.wine import copy_prefix, end_programs
 
-ON_WINDOWS = sys.platform == "win32"
 USER = r"C:\Users\me"
 
 
@@ -42,48 +38,20 @@ class WineDisk:
         """Return where `path` is to lie, on a share too; what is there in other letters is that."""
         if path.startswith("\\\\"):
             place = self.prefix.joinpath("dosdevices", "unc", *path[2:].split("\\"))
-            return _note(place, self.made)
-        place = self.prefix / "drive_c"
-        for name in PureWindowsPath(path).relative_to("C:/").parts:
-            if not (place / name).exists() and place.is_dir():
-                names = {entry.name.lower(): entry.name for entry in place.iterdir()}
-                name = names.get(name.lower(), name)  # noqa: PLW2901 - as Windows has it
-            place /= name
-        return _note(place, self.made)
+        else:
+            place = self.prefix / "drive_c"
+            for name in PureWindowsPath(path).relative_to("C:/").parts:
+                if not (place / name).exists() and place.is_dir():
+                    names = {entry.name.lower(): entry.name for entry in place.iterdir()}
+                    name = names.get(name.lower(), name)  # noqa: PLW2901 - as Windows has it
+                place /= name
+        missing = [part for part in (place, *place.parents) if not part.exists()]
+        self.made.extend(missing[-1:])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WindowsDisk:
-    """Drive C: of this Windows machine; `made` is what `clear` takes away again."""
-
-    interpreter: Interpreter
-    made: list[Path] = field(default_factory=list)
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        """The environment of a program on it."""
-        return self.interpreter.env
-
-    def place(self, path: str) -> Path:
-        """Return `path` itself; raises RepackError for a file that the machine has already."""
-        place = Path(path)
-        if place.is_file() and not any(made in (place, *place.parents) for made in self.made):
-            raise RepackError(f"this machine has {path} already")
-        return _note(place, self.made)
-
-
-Disk = WineDisk | WindowsDisk
-
-
-def _note(place: Path, made: list[Path]) -> Path:
-    """Return a place whose folder is there; what was not there yet is noted."""
-    missing = [part for part in (place, *place.parents) if not part.exists()]
-    made += missing[-1:]
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
-
-
-def clear(disk: Disk) -> None:
+def clear(disk: WineDisk) -> None:
     """Take away what was made."""
     for made in disk.made:
         if made.is_dir() and not made.is_symlink():
@@ -113,16 +81,6 @@ def wine_disk(interpreter: Interpreter, folder: Path) -> Iterator[WineDisk]:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, 9)
                 time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def windows_disk(interpreter: Interpreter) -> Iterator[WindowsDisk]:
-    """Give this machine's own drive C:; what was laid out there is gone afterwards."""
-    disk = WindowsDisk(interpreter=interpreter)
-    try:
-        yield disk
-    finally:
-        clear(disk)
 
 
 def processes_in(prefix: Path) -> list[int]:
@@ -182,7 +140,7 @@ def layout_of(name: str, version: str) -> Layout:
     return Layout(python=python, site=site, env={"PYTHONUSERBASE": base})
 
 
-def lay_python(layout: Layout, disk: Disk, interpreter: Interpreter) -> None:
+def lay_python(layout: Layout, disk: WineDisk, interpreter: Interpreter) -> None:
     """Put a Python where the layout says."""
     # What else is installed there is none of the scenario's.
     link_tree(interpreter.python.parent, disk.place(layout.python), without=("site-packages",))

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from proof.disks import ON_WINDOWS, Disk, lay_python, layout_of, link_or_copy, link_tree
+from proof.disks import WineDisk, lay_python, layout_of, link_or_copy, link_tree
 from proof.scenarios import CRASHES, FAILS, IMPORTS, Scenario, fill
 from repack.dlls.families import Kind, classify
 from repack.process import Finished, run
@@ -60,7 +60,7 @@ def places_of(scenario: Scenario, version: str) -> dict[str, str]:
 
 def lay_out(
     scenario: Scenario,
-    disk: Disk,
+    disk: WineDisk,
     interpreter: Interpreter,
     packages: Iterable[Path],
     dlls: Iterable[tuple[str, Mapping[str, Path]]],
@@ -83,7 +83,9 @@ def lay_out(
         disk.place(folder).mkdir(parents=True, exist_ok=True)
 
 
-def run_program(scenario: Scenario, disk: Disk, interpreter: Interpreter, limit: float) -> Outcome:
+def run_program(
+    scenario: Scenario, disk: WineDisk, interpreter: Interpreter, limit: float
+) -> Outcome:
     """Return what the scenario's program does on its machine; it is ended after `limit` seconds."""
     layout = layout_of(scenario.layout, interpreter.version)
     places = places_of(scenario, interpreter.version)
@@ -92,18 +94,14 @@ def run_program(scenario: Scenario, disk: Disk, interpreter: Interpreter, limit:
     given = {name: fill(value, places) for name, value in machine.env.items()}
     env = {**disk.env, **layout.env, **given}
     path = ";".join(fill(entry, places) for entry in machine.path)
-    if ON_WINDOWS:
-        env["PATH"] = ";".join(filter(None, (path, env["PATH"])))
-    else:
-        # Wine makes the Windows PATH of it; PATH itself is the launcher's.
-        lacks = [_WINE_LACKS[name] for name in machine.without]
-        overrides = ";".join([env["WINEDLLOVERRIDES"], *lacks])
-        debug = "-all,+pid,+loaddll,err+module"
-        env |= {"WINEPATH": path, "WINEDEBUG": debug, "WINEDLLOVERRIDES": overrides}
+    lacks = [_WINE_LACKS[name] for name in machine.without]
+    overrides = ";".join([env["WINEDLLOVERRIDES"], *lacks])
+    debug = "-all,+pid,+loaddll,err+module"
+    # Wine makes the Windows PATH of WINEPATH; PATH itself is the launcher's.
+    env |= {"WINEPATH": path, "WINEDEBUG": debug, "WINEDLLOVERRIDES": overrides}
     job = {
         "program": fill(scenario.program, places),
         "limit": limit,
-        "list": ON_WINDOWS,
         "env": {"TEMP": _TEMPORARY, "TMP": _TEMPORARY},
     }
     command = [*interpreter.launcher, rf"{layout.python}\python.exe", PROBE, json.dumps(job)]
@@ -148,13 +146,12 @@ def describe_run(done: Finished) -> Outcome:
         end, what = FAILS, f"{raised['type']}: {raised['message'].partition(chr(10))[0]}"
     else:
         end, what = IMPORTS, "imports"
-    modules = (Loaded(file=PureWindowsPath(file)) for file in facts.get("modules", ()))
     return Outcome(
         end=end,
         line=what,
         message=raised["message"],
         printed="\n".join(line for line in done.output.splitlines() if not _is_noise(line)),
-        loaded=tuple(parse_trace(done.output)) or tuple(modules),
+        loaded=tuple(parse_trace(done.output)),
         seconds=done.seconds,
     )
 

@@ -213,10 +213,8 @@ def find_dlls(supply: Supply, wanted: Dlls, wheel: str) -> dict[str, Path]:
         raise LookupError(f"no DLL is {wanted}")
     if not wanted.form:
         return dlls
-    folder = folder_of(supply, "dlls") / "-".join([_DLL_FORMAT, wanted.form, *wanted.lacks])
-    faulty = {name: _write(folder / name, _make_faulty(dlls[name], wanted)) for name in dlls}
-    behind = {f"genuine_{name}": dlls[name] for name in dlls if wanted.form == "older"}
-    return faulty | behind
+    folder = folder_of(supply, "dlls") / f"{_DLL_FORMAT}-{wanted.form}"
+    return {name: _write(folder / name, _make_faulty(dlls[name], wanted.form)) for name in dlls}
 
 
 def find_members(supply: Supply, requirement: str) -> dict[str, Path]:
@@ -245,16 +243,13 @@ def _unpack(supply: Supply, requirement: str) -> tuple[Path, Path]:
     return wheel.path, unpack_dlls(wheel, supply.cache, SILENT)
 
 
-def _make_faulty(genuine: Path, wanted: Dlls) -> bytes:
+def _make_faulty(genuine: Path, form: str) -> bytes:
     """Return what lies there in place of a genuine DLL."""
-    if wanted.form == "truncated":
+    if form == "truncated":
         with genuine.open("rb") as stream:
             return stream.read(min(1 << 20, genuine.stat().st_size // 2))
-    exports = [name for name in read_image(genuine).exports if name not in wanted.lacks]
-    if wanted.form == "older":  # it passes every call on
-        forwards = {name: f"genuine_{genuine.stem}.{name}" for name in exports}
-        return make_dll(genuine.name, forwards=forwards)
-    return make_dll(genuine.name, code=dict.fromkeys(exports, _NO_DEVICE), machine=wanted.form)
+    exports = read_image(genuine).exports
+    return make_dll(genuine.name, code=dict.fromkeys(exports, _NO_DEVICE), machine=form)
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -20,32 +20,6 @@ def say(**facts):
     sys.stdout.flush()
 
 
-def modules():
-    """Return the files of all modules of this process, as Windows names them."""
-    import ctypes
-    from ctypes import wintypes
-
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    handles = (wintypes.HMODULE * 4096)()
-    size = wintypes.DWORD()
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    kernel.K32EnumProcessModules.argtypes = [
-        *(wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD),
-        ctypes.POINTER(wintypes.DWORD),
-    ]
-    kernel.GetModuleFileNameW.argtypes = [wintypes.HMODULE, wintypes.LPWSTR, wintypes.DWORD]
-    kernel.K32EnumProcessModules(
-        kernel.GetCurrentProcess(), handles, ctypes.sizeof(handles), ctypes.byref(size)
-    )
-    name = ctypes.create_unicode_buffer(32768)
-    count = size.value // ctypes.sizeof(wintypes.HMODULE)
-    return [
-        name.value
-        for handle in handles[:count]
-        if kernel.GetModuleFileNameW(handle, name, len(name))
-    ]
-
-
 def run(program):
     """Run the program as Python runs a script; return its exit code."""
     try:
@@ -72,8 +46,6 @@ def main():
     os.environ.update(JOB["env"])
     del sys.argv[1:]
     code = run(JOB["program"])
-    if JOB["list"]:
-        say(modules=modules())
     say(ended=True)
     return code
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path, PureWindowsPath
 from typing import TypeVar
 
-from proof.disks import ON_WINDOWS, windows_disk, wine_disk
+from proof.disks import wine_disk
 from proof.machines import Outcome, lay_out, places_of, run_program
 from proof.parts import (
     WHEELS,
@@ -91,7 +91,7 @@ def _try(supply: Supply, interpreter: Interpreter, run: Run) -> Outcome:
     dlls += [(dll.into, find_dlls(supply, dll, run.wheel)) for dll in scenario.machine.dlls]
     folder = folder_of(supply, "machines")
     folder.mkdir(parents=True, exist_ok=True)
-    with windows_disk(interpreter) if ON_WINDOWS else wine_disk(interpreter, folder) as disk:
+    with wine_disk(interpreter, folder) as disk:
         lay_out(scenario, disk, interpreter, packages, dlls)
         return run_program(scenario, disk, interpreter, LIMIT)
 
@@ -139,7 +139,6 @@ def list_runs(scenarios: Iterable[Scenario], *, quick: bool = False) -> list[Run
     return [
         Run(scenario=scenario, wheel=wheel, python=python, mode=mode)
         for scenario in scenarios
-        if not (ON_WINDOWS and scenario.machine.without)
         for wheel in WHEELS
         if fnmatchcase(wheel, scenario.wheel)
         for python in (scenario.quick if quick else scenario.pythons or pythons_of(wheel))

@@ -31,17 +31,16 @@ class Dlls(Table, frozen=True):
 
     `families` are all files of NVIDIA's for `cuda` (None: the wheel's own), but only those of
     `only` where it is not empty, and none of `without`; `form` is what they are in place of the
-    genuine ones. Of a DLL that is "older", the symbols in `lacks` are gone.
+    genuine ones.
     """
 
     into: str
     # Two keys that read well in a file are keywords of Python.
     families: tuple[str, ...] = msgspec.field(name="from")
-    form: Literal["", "x86", "arm64", "truncated", "older"] = msgspec.field(name="as", default="")
+    form: Literal["", "x86", "arm64", "truncated"] = msgspec.field(name="as", default="")
     cuda: int | None = None
     only: tuple[str, ...] = ("*",)
     without: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
 
 
 class Machine(Table, frozen=True):
@@ -81,8 +80,8 @@ class Scenario(Table, frozen=True, eq=False):
     wanted: dict[str, Wanted] = {}
 
 
-def read_scenarios(system: str) -> list[Scenario]:
-    """Return all scenarios by name, as they are on `system` ("wine", "windows")."""
+def read_scenarios() -> list[Scenario]:
+    """Return all scenarios by name."""
     scenarios = []
     for path in sorted(FOLDER.glob("*.toml")):
         text = path.read_text(encoding="utf-8")
@@ -90,9 +89,6 @@ def read_scenarios(system: str) -> list[Scenario]:
         # A table that is no field of a scenario says what is wanted of a wheel in that mode.
         modes = [name for name in table if name not in Scenario.__struct_fields__]
         wanted = {mode: table.pop(mode) for mode in modes}
-        for outcome in wanted.values():
-            special = {name: outcome.pop(name, {}) for name in ("wine", "windows")}
-            outcome.update(special[system])
         table |= {"name": path.stem, "text": text, "wanted": wanted}
         scenarios.append(msgspec.convert(table, Scenario))
     return scenarios
