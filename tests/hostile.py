@@ -109,9 +109,9 @@ def with_names(names: Iterable[str]) -> bytes:
     )
 
 
-def dist_info(own: dict[str, bytes | None], *more: Entry, info: str = INFO) -> Build:
+def dist_info(own: dict[str, bytes | None], info: str = INFO) -> Build:
     """Return a builder of the sound wheel with other .dist-info files."""
-    return lambda: make_zip(sound(*more, own=own, info=info))
+    return lambda: make_zip(sound(own=own, info=info))
 
 
 # Names
@@ -212,7 +212,6 @@ CHANGED: dict[str, dict[str, Changes]] = {
 CHANGED_WHOLE: dict[str, dict[str, Changes]] = {
     "layout": {
         "descriptor-without-its-flag": {"after": NARROW_END},
-        "gap-between-members": {"after": b"hidden"},
         "offset-of-1-tib": {"central": {"offset": MAX32}, "central_extra": zip64(1 << 40)},
     },
     "bomb": {"size-of-1-tib": {"central": {"usize": MAX32}, "central_extra": zip64(1 << 40)}},
@@ -337,6 +336,11 @@ PLACES = {
 #: Code, name of the case, the archive.
 BUILT: dict[str, dict[str, Build]] = {
     "bomb": {"many-small-bombs": many_small_bombs},
+    "layout": {
+        "gap-before-the-directory": lambda: make_zip(
+            [*sound()[:-1], replace(sound()[-1], after=b"hidden")]
+        )
+    },
     "bad-encoding": {
         "utf-8-overlong-slash": lambda: with_member(b"cv2\xc0\xafx.py", both={"flags": UTF8}),
         "cp437": lambda: with_member(b"cv2/\x81.py", both={"flags": 0}),

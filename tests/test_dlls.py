@@ -32,13 +32,11 @@ TOOLKIT = {
 
 
 @pytest.mark.parametrize("name", TOOLKIT)
-@pytest.mark.parametrize("mangling", ["", f"-{HASH}", "-0123ABCD"], ids=["plain", "long", "short"])
-def test_a_toolkit_dll_is_known_by_its_name_also_as_delvewheel_writes_it(
-    name: str, mangling: str
-) -> None:
-    dll = classify(name.replace(".dll", f"{mangling}.dll"))
-    assert (dll.family, min(dll.majors, default=0), max(dll.majors, default=0)) == TOOLKIT[name]
-    assert dll.kind is (Kind.CUDNN if dll.family == "cudnn" else Kind.CUDA)
+def test_a_toolkit_dll_is_known_by_its_name_also_as_delvewheel_writes_it(name: str) -> None:
+    for ending in (".dll", f"-{HASH}.dll", "-0123ABCD.dll"):
+        dll = classify(name.replace(".dll", ending))
+        assert (dll.family, min(dll.majors, default=0), max(dll.majors, default=0)) == TOOLKIT[name]
+        assert dll.kind is (Kind.CUDNN if dll.family == "cudnn" else Kind.CUDA)
 
 
 #: Names by family and kind.

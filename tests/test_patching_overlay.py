@@ -121,11 +121,6 @@ def test_a_diff_is_read_as_windows_writes_it(encoding: str, team: Path) -> None:
     assert patch({INIT: LOADER, MEMBER: OLD.encode()}, folders=[team])[0][MEMBER] == NEW.encode()
 
 
-def test_a_loader_is_edited_as_a_teams_diff_has_left_it(team: Path) -> None:
-    text = diff("load()\n", "import cv2.cv2\nload()\n", INIT)
-    assert lay(team, text, "load()\n", INIT)[INIT].endswith(b"    import cv2.cv2\nload()\n")
-
-
 def test_a_diff_may_add_a_file_once(team: Path) -> None:
     text = ADDED.format("cv2/team.py")
     assert lay(team, text)["cv2/team.py"] == b"x = 1\ny = 2\n"

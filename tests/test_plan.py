@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from dllmaking import make_dll
 from machines import table
 from wheelmaking import make_analysis
@@ -88,36 +87,33 @@ def test_a_python_is_served_or_refused_with_the_reason(
     assert reason in text
 
 
-@pytest.mark.parametrize(
-    ("tag", "python", "emit", "expected"),
-    [
-        ("cp37-abi3", "3.7", "per-python", "cp37-cp37m-win_amd64"),
-        ("cp39.cp310-cp39.cp310", "3.10", "per-python", "cp310-cp310-win_amd64"),
-        ("cp37-abi3", "3.10", "abi3", "cp37-abi3-win_amd64"),
-    ],
-)
-def test_a_wheel_for_one_python_has_its_tag_and_one_for_all_keeps_it(
-    tag: str, python: str, emit: str, expected: str, tmp_path: Path
-) -> None:
-    (wheel,) = planned(analysed(tmp_path, tag=tag), python, emit=emit).wheels
-    assert wheel.filename.endswith(f"-{expected}.whl")
-    assert f"\nTag: {expected}\n" in text_of(wheel, "WHEEL")
-
-
 @table(
-    "version, dlls, local, expected",
+    "parts, python, settings, name",
     {
-        "it tells more": ("4.13.0+cuda126", CUDA_12, None, "4.13.0+cuda126.patched"),
-        "no CUDA": ("4.13.0", ("KERNEL32.dll",), None, "4.13.0+patched"),
-        "a label of one's own": ("4.13.0", CUDA_12, "team.7", "4.13.0+team.7"),
+        "it tells more": (
+            *({"version": "4.13.0+cuda126"}, "3.7", {}),
+            "4.13.0+cuda126.patched-cp37-cp37m",
+        ),
+        "no CUDA": (
+            {"version": "4.13.0", "dlls": ["KERNEL32.dll"]},
+            *("3.12", {}, f"4.13.0+patched-{OF_312}"),
+        ),
+        "a label of one's own": ({}, "3.12", {"local": "team.7"}, f"4.13.0.90+team.7-{OF_312}"),
+        "one of its tags": (
+            *({"tag": "cp39.cp310-cp39.cp310"}, "3.10", {}),
+            "4.13.0.90+cu12.patched-cp310-cp310",
+        ),
+        "for all": ({}, "3.10", {"emit": "abi3"}, f"4.13.0.90+cu12.patched-{ABI3}"),
     },
 )
-def test_the_version_tells_what_was_done(
-    version: str, dlls: Sequence[str], local: str | None, expected: str, tmp_path: Path
+def test_a_wheel_is_called_by_what_was_done_and_whom_it_is_for(
+    parts: dict[str, Any], python: str, settings: dict[str, str], name: str, tmp_path: Path
 ) -> None:
-    (wheel,) = planned(analysed(tmp_path, version=version, dlls=dlls), local=local).wheels
-    assert wheel.filename.startswith(f"opencv_contrib_python-{expected}-")
-    assert f"\nVersion: {expected}\n" in text_of(wheel, "METADATA")
+    (wheel,) = planned(analysed(tmp_path, **parts), python, **settings).wheels
+    assert wheel.filename == f"opencv_contrib_python-{name}-win_amd64.whl"
+    version, _, tag = name.partition("-")
+    assert f"\nVersion: {version}\n" in text_of(wheel, "METADATA")
+    assert f"\nTag: {tag}-win_amd64\n" in text_of(wheel, "WHEEL")
 
 
 OF_4_12 = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]

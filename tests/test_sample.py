@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wheelmaking import make_pyd, make_wheel
+from wheelmaking import Files, make_pyd, opencv_wheel
 
 from repack.errors import InputError, ToolError
 from repack.inspect import analyse
@@ -22,19 +22,13 @@ BINARIES_PATHS = [
 """
 
 
-def make_base(
-    folder: Path,
-    pyd: str = "cv2/cv2.pyd",
-    tag: str = "cp37-abi3-win_amd64",
-    config: bytes = CONFIG,
-) -> Path:
-    files = {
-        "cv2/__init__.py": b"from .cv2 import *\n",
-        pyd: make_pyd({"KERNEL32.dll": ["Sleep", "GetTickCount"], "MF.dll": ["MFGetService"]}),
-        "cv2/config.py": config,
-    }
-    path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
-    return make_wheel(path, files, requires=["numpy>=2"])
+NEEDS = {"KERNEL32.dll": ["Sleep", "GetTickCount"], "MF.dll": ["MFGetService"]}
+
+
+def make_base(folder: Path, files: Files | None = None, tag: str = "cp37-abi3") -> Path:
+    return opencv_wheel(
+        folder, make_pyd(NEEDS), {"cv2/config.py": CONFIG, **(files or {})}, tag=tag
+    )
 
 
 def sample(base: Path, folder: str = "out", *, cuda: int = 12, driver: bool = False) -> Path:
@@ -74,9 +68,8 @@ def test_a_sample_says_that_it_is_one_and_keeps_all_else_each_time(tmp_path: Pat
 
 
 REFUSED = {
-    "for one Python": ({"tag": "cp39-cp39-win_amd64"}, "no-abi3"),
-    "module of one Python": ({"pyd": "cv2/cv2.cp39-win_amd64.pyd"}, "no-abi3"),
-    "config without the list": ({"config": b"import os\n"}, "unknown-config"),
+    "for one Python": ({"tag": "cp39-cp39"}, "no-abi3"),
+    "config without the list": ({"files": {"cv2/config.py": b"import os\n"}}, "unknown-config"),
 }
 
 

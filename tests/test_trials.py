@@ -227,7 +227,7 @@ def test_what_an_interrupt_cut_short_is_not_remembered_and_leaves_nothing(bench:
 def test_smoke_tries_each_wheel_on_the_pythons_it_is_for_and_says_what_it_saw(
     bench: Bench,
 ) -> None:
-    other = cuda_wheel(bench.source.parent, tag="cp312-cp312-win_amd64")
+    other = cuda_wheel(bench.source.parent, tag="cp312-cp312")
     words = ("smoke", "-q", "--json", bench.source, other, "--python", "3.12,3.13", "--dll-dir")
     ran = bench.repack(*words, bench.source.parent)
     assert ran.code == 1

@@ -19,7 +19,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from driving import Ran, Repack, everything
 from faultserver import FaultServer
 from packaging.licenses import canonicalize_license_expression
-from wheelmaking import make_analysis, make_pyd, make_wheel
+from wheelmaking import make_analysis, make_pyd, make_wheel, opencv_wheel
 
 from repack.config import load
 from repack.dlls.writing import make_stand_in
@@ -59,9 +59,7 @@ class Shop:
         files: Mapping[str, bytes] | None = None,
     ) -> Path:
         """Return a wheel whose cv2.pyd imports what `needs` says."""
-        pyd = make_pyd(needs, delay_imports=delayed)
-        content = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": pyd, **(files or {})}
-        return make_wheel(self.folder / SOURCE, content, requires=["numpy>=2"])
+        return opencv_wheel(self.folder, make_pyd(needs, delay_imports=delayed), files)
 
     def toolkit(self, *dlls: nvidia.Pretended, licence: bool = True) -> tuple[str, str]:
         """Return the option that takes DLLs from a toolkit made of these."""

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dllmaking import make_dll
 from packaging.tags import parse_tag
@@ -33,10 +34,9 @@ END64 = "<4sQ2H2L4Q", f"signature length made_by needed {_DISKS}"
 LOCATOR = "<4sLQL", "signature disk offset disks"
 
 
-def deflated(content: bytes, level: int = 6) -> bytes:
+def deflated(content: bytes) -> bytes:
     """Return the raw DEFLATE stream of `content`."""
-    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
-    return packer.compress(content) + packer.flush()
+    return zlib.compress(content, wbits=-15)
 
 
 def extra(kind: int, payload: bytes) -> bytes:
@@ -230,15 +230,36 @@ def make_pyd(
     return make_dll("cv2.pyd", imports=wanted, delay_imports=delay_imports, machine=machine)
 
 
+def opencv_wheel(  # noqa: PLR0913 - a wheel's parts
+    folder: Path,
+    pyd: bytes,
+    files: Files | None = None,
+    *,
+    name: str = "opencv_contrib_python",
+    version: str = "4.13.0.90",
+    tag: str = "cp37-abi3",
+    platform: str = "win_amd64",
+    lines: Sequence[str] = ("Requires-Dist: numpy>=2",),
+) -> Path:
+    """Write a wheel in opencv-python's layout and return its path; `lines` stand in METADATA."""
+    members = {
+        "cv2/__init__.py": b"from .cv2 import *\n",
+        "cv2/cv2.pyd": pyd,
+        f"{name}-{version}.dist-info/METADATA": metadata(name.replace("_", "-"), version, *lines),
+        **(files or {}),
+    }
+    return make_wheel(folder / f"{name}-{version}-{tag}-{platform}.whl", members)
+
+
 def cuda_wheel(
     folder: Path,
     *,
-    tag: str = "cp37-abi3-win_amd64",
+    tag: str = "cp37-abi3",
     requires: Sequence[str] = ("numpy>=2",),
     numpy: bytes = b"",
     ballast: int = 0,
 ) -> Path:
-    """Write a wheel in opencv-contrib-python's layout that needs CUDA 12 and return its path.
+    """Write such a wheel that needs CUDA 12 and return its path.
 
     `numpy` is the mark that NumPy's headers leave in a module ("numpy.core.multiarray"); `ballast`
     bytes that do not deflate make the wheel as heavy as a test wants it.
@@ -249,31 +270,13 @@ def cuda_wheel(
         "cudart64_12.dll": ["cudaGetDeviceCount"],
         "KERNEL32.dll": ["GetProcAddress"],
     }
-    mark = b"\0" + numpy + b"\0" if numpy else b""
-    files = {"cv2/__init__.py": b"from .cv2 import *\n", "cv2/cv2.pyd": make_pyd(needs) + mark}
-    if ballast:
-        files["cv2/data/ballast.bin"] = random.Random(0).randbytes(ballast)  # noqa: S311 - no secret
-    path = folder / f"opencv_contrib_python-4.13.0.90-{tag}.whl"
-    return make_wheel(path, files, requires=requires)
+    pyd = make_pyd(needs) + (b"\0" + numpy + b"\0" if numpy else b"")
+    content = random.Random(0).randbytes(ballast)  # noqa: S311 - no secret
+    files = {"cv2/data/ballast.bin": content} if ballast else {}
+    lines = [f"Requires-Dist: {requirement}" for requirement in requires]
+    return opencv_wheel(folder, pyd, files, tag=tag, lines=lines)
 
 
-def make_analysis(  # noqa: PLR0913 - a wheel's parts
-    folder: Path,
-    pyd: bytes,
-    files: Mapping[str, bytes] | None = None,
-    *,
-    name: str = "opencv_contrib_python",
-    version: str = "4.13.0.90",
-    tag: str = "cp37-abi3",
-    platform: str = "win_amd64",
-    lines: Sequence[str] = ("Requires-Dist: numpy",),
-) -> Analysis:
-    """Return what is known of a wheel in opencv-python's layout; `lines` stand in METADATA."""
-    members = {
-        "cv2/__init__.py": b"from .cv2 import *\n",
-        "cv2/cv2.pyd": pyd,
-        f"{name}-{version}.dist-info/METADATA": metadata(name.replace("_", "-"), version, *lines),
-        **(files or {}),
-    }
-    wheel = make_wheel(folder / f"{name}-{version}-{tag}-{platform}.whl", members)
-    return analyse(wheel, allow_startup_hook=True)
+def make_analysis(folder: Path, pyd: bytes, **parts: Any) -> Analysis:  # noqa: ANN401
+    """Return what is known of such a wheel, which has these `parts`."""
+    return analyse(opencv_wheel(folder, pyd, **parts), allow_startup_hook=True)
