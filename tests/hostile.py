@@ -283,7 +283,6 @@ TOLD: dict[tuple[str, str], dict[str, bytes | None]] = {
     (RECORD, "no-member"): {"record-missing": None},
     (METADATA, "metadata"): {
         "metadata-other-name": metadata("other", "1.0"),
-        "metadata-other-version": metadata("example", "2.0"),
         "metadata-two-names": metadata("example", "1.0", "Name: evil"),
         "metadata-no-version": RIGHT.replace(b"\nVersion: 1.0", b""),
         "metadata-not-utf-8": RIGHT + b"\xff\xfe",

@@ -75,7 +75,7 @@ def pip_wheel(folder: Path) -> Path:
     pip = metadata.distribution("pip")
     # Not every line of an installed RECORD is a file: virtualenv lists folders of bytecode too.
     files = {
-        str(name): path
+        str(name): path.read_bytes()
         for name in pip.files or ()
         if name.parts[0] == "pip"
         and name.suffix != ".pyc"

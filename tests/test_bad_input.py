@@ -4,9 +4,6 @@ Every case goes through `repack build` as a user would type it. The working fold
 output folder would come to stand, is compared with what it held before.
 """
 
-import errno
-import itertools
-import os
 import re
 import signal
 import time
@@ -146,25 +143,6 @@ def test_an_output_folder_that_cannot_be(name: str, repack: Repack, source: Path
     path.write_text("a file")
     line = refused(repack, "--source", source, "--python", "3.12", "-w", out)
     assert told(line, file=named, code="not-written", reason="cannot be written: ")
-
-
-@pytest.mark.parametrize(("call", "turn"), [("fsync", 1), ("fsync", 2), ("replace", 1)])
-def test_a_disk_that_fails_when_it_is_written_to(
-    call: str, turn: int, repack: Repack, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owner = os if call != "replace" else Path
-    genuine, turns = getattr(owner, call), itertools.count(1)
-
-    def fail(*words: object) -> object:
-        if next(turns) >= turn:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return genuine(*words)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(owner, call, fail)
-        line = refused(repack, "--source", source, "-w", "new/dist")
-    assert "cannot be written: " in line
-    assert "[no-space]; free some space" in line
 
 
 def test_a_cache_that_cannot_be(

@@ -50,12 +50,7 @@ OTHERS = {
     # mfc140u.dll is MFC, not Media Foundation.
     ("vc-runtime", Kind.VC_RUNTIME): ("MSVCP140_1.dll", "CONCRT140.dll", "mfc140u.dll"),
     # cublas.dll without a number is not NVIDIA's, d3dx9_43.dll is a redistributable of DirectX.
-    ("unknown", Kind.UNKNOWN): (
-        "opencv_core490.dll",
-        "cublas.dll",
-        "d3dx9_43.dll",
-        "MSVCP140D.dll",
-    ),
+    ("unknown", Kind.UNKNOWN): ("opencv_core490.dll", "cublas.dll", "d3dx9_43.dll"),
 }
 
 

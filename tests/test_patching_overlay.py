@@ -81,7 +81,6 @@ PLACE, OWN = "it cannot go into a wheel", "none of repack's own"
     {
         "the installer's": ("cv2-4.dist-info/RECORD", "", PLACE),
         "out of the wheel by a diff": ("a.patch", ADDED.format("cv2/../../x"), "bad-path"),
-        "a device of Windows": ("cv2/aux.txt", "", "windows-name"),
         "ours": ("cv2/cuda_dlls.py", "", OWN),
         "no diff": ("a.patch", "hello\n", "names no file"),
         "a diff cut off": ("a.patch", "--- a/x\n+++ b/x\n@@ -1,3 +1,1 @@\n a\n", "not a unified"),

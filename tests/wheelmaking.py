@@ -17,7 +17,7 @@ from packaging.tags import parse_tag
 
 from repack.inspect import Analysis, analyse
 
-Files = Mapping[str, "bytes | Path"]
+Files = Mapping[str, bytes]
 Fields = Mapping[str, int | bytes]
 
 STORED, DEFLATED = 0, 8
@@ -159,9 +159,8 @@ def wheel_file(tags: Sequence[str], *, purelib: bool = False) -> bytes:
     return "\n".join([*lines, *(f"Tag: {tag}" for tag in tags), ""]).encode()
 
 
-def record_row(name: str, content: bytes | Path, algorithm: str = "sha256") -> tuple[str, str, str]:
+def record_row(name: str, content: bytes, algorithm: str = "sha256") -> tuple[str, str, str]:
     """Return the RECORD row of a member."""
-    content = whole(content)
     digest = hashlib.new(algorithm, content).digest()
     encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return name, f"{algorithm}={encoded}", str(len(content))
@@ -178,10 +177,6 @@ def written_rows(rows: Sequence[Sequence[str]], newline: str = "\n") -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator=newline).writerows(rows)
     return text.getvalue().encode()
-
-
-def whole(content: bytes | Path) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def expanded_tags(tag: str) -> list[str]:
@@ -205,15 +200,10 @@ def make_wheel(path: Path, files: Files, *, requires: Sequence[str] = ()) -> Pat
         f"{info}/WHEEL": wheel_file(expanded_tags(f"{python}-{abi}-{platform}")),
     }
     missing = {member: text for member, text in added.items() if member not in files}
-    members: dict[str, bytes | Path] = {**files, **missing}
+    members = {**files, **missing}
     members.setdefault(f"{info}/RECORD", record(members, f"{info}/RECORD"))
     entries = [
-        Entry(
-            name=member,
-            content=whole(content),
-            method=STORED if isinstance(content, Path) else DEFLATED,
-        )
-        for member, content in members.items()
+        Entry(name=member, content=content, method=DEFLATED) for member, content in members.items()
     ]
     path.write_bytes(make_zip(entries))
     return path
