@@ -23,7 +23,6 @@ TOOLKIT = {
     "curand64_10.dll": ("curand", 10, 39),
     "nvrtc64_120_0.alt.dll": ("nvrtc", 12, 12),
     "nvrtc-builtins64_1210.dll": ("nvrtc", 12, 12),
-    "nvvm64_40_0.dll": ("nvvm", 0, 0),
     "cupti64_2025.1.0.dll": ("cupti", 0, 0),
     "cudss64_0.dll": ("cuda-other", 0, 0),
     "cudnn64_7.dll": ("cudnn", 8, 10),
@@ -64,7 +63,6 @@ def test_other_dlls_are_told_apart(family: str, kind: Kind) -> None:
 WHEELS = {
     ("nppc64_11.dll", 11): "nvidia-npp-cu11",
     ("nppc64_14.dll", 14): "nvidia-npp==14.*",
-    ("cupti64_2025.1.0.dll", 13): "nvidia-cuda-cupti==13.*",
     ("nvrtc64_130_0.dll", 13): "nvidia-cuda-nvrtc==13.*",
     ("cudnn64_9.dll", 13): "nvidia-cudnn-cu13==9.*",
     ("nvcuda.dll", 12): "",

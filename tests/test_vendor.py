@@ -149,7 +149,6 @@ DRIVEN = {**NEEDS, "nvcuda.dll": ["cuInit"]}
 DRIVERS = (*PLAIN, nvidia.DRIVER)
 IN_PARTS = (*WITH_BLAS, nvidia.CUDNN, nvidia.NVRTC, nvidia.NVRTC_BUILTINS)
 CASES = {
-    "what is imported, and what that imports": Case(PLAIN),
     "what is delay-loaded": Case(WITH_BLAS, delayed=LATE),
     "what the licence does not list": Case(PLAIN, JPEG, findings=UNLISTED, left=(nvidia.NVJPEG,)),
     "that, allowed by name": Case((*PLAIN, nvidia.NVJPEG), JPEG, options=ALLOWED, findings=SHIPPED),
