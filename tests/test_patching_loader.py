@@ -1,11 +1,9 @@
 """The edits of OpenCV's loader and its configuration: what they change, and that it works."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
-from loading import CONFIGS, INIT, LOADERS, patch_texts, run
+from loading import CONFIGS, LOADERS
 from machines import table
 
 from repack.errors import PatchError
@@ -13,7 +11,6 @@ from repack.patching.loader import clean_config, patch_loader
 
 IMPORT = "from . import cuda_dlls as _cuda_dlls"
 WITH = "with _cuda_dlls.loading():"
-OLD, NEW = "opencv-python-3.4.16.57", "opencv-python-headless-4.10.0.84"
 
 
 def find_wrapped(patched: bytes) -> tuple[list[bytes], bytes]:
@@ -39,30 +36,6 @@ def test_taking_our_lines_out_again_gives_the_genuine_loader_byte_for_byte(name:
     blocks, undone = find_wrapped(patch_loader(LOADERS[name]))
     assert undone == LOADERS[name]
     assert blocks
-
-
-@pytest.mark.parametrize(
-    ("name", "release"),
-    [*((name, OLD) for name in LOADERS), *((NEW, release) for release in CONFIGS)],
-)
-def test_a_patched_loader_repeats_its_error_and_works_after_the_cure(
-    name: str, release: str, tmp_path: Path
-) -> None:
-    texts = {INIT: LOADERS[name]}
-    if b"config.py" in LOADERS[name]:
-        minor = f"config-{sys.version_info[0]}.{sys.version_info[1]}"
-        configs = CONFIGS[OLD] | CONFIGS[release]
-        texts |= {path.replace("config-3.9", minor): text for path, text in configs.items()}
-    outcome = run(tmp_path / "site", patch_texts(texts))
-    assert outcome["first"] == outcome["second"]
-    assert outcome["first"].startswith("ImportError: DLL load failed while importing cv2: ")
-    assert "nppc64_12.dll" in outcome["first"]
-    assert outcome["path"] == "C:/before"
-    assert outcome["sys.path kept"]
-    assert not outcome["flag left"]
-    assert outcome["cured"] == outcome["again"] == "resized"
-    # OpenCV 3.4.16 to 3.4.18 puts the native module in the place of the package.
-    assert outcome["from the package"] == (b"del sys.modules['cv2']" not in LOADERS[name])
 
 
 BOOTSTRAP = 'def bootstrap():\n    native = importlib.import_module("cv2")\n\n'

@@ -6,6 +6,7 @@ OpenCV, in a fraction of a second. Drive C: is a folder of the test's own.
 """
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any
 
 from dllmaking import make_dll
 from machines import BUILD, FILE, IMPORTS, PREFIX, SITE, Imports
-from proof.disks import WineDisk, clear, link_tree, wine_disk
+from proof.disks import WineDisk, link_tree, wine_disk
 from proof.machines import run_in_wine
 
 from repack.fetch import Supply
@@ -213,7 +214,12 @@ def cleared(machine: Windows) -> Iterator[Windows]:
     try:
         yield replace(machine, env={})
     finally:
-        clear(machine.disk)
+        for made in machine.disk.made:
+            if made.is_dir() and not made.is_symlink():
+                shutil.rmtree(made, ignore_errors=True)
+            else:
+                made.unlink(missing_ok=True)
+        machine.disk.made.clear()
 
 
 @dataclass(frozen=True, kw_only=True)

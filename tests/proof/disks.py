@@ -20,7 +20,7 @@ USER = r"C:\Users\me"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WineDisk:
-    """Drive C: of a Wine prefix, a folder of it; `made` is what `clear` takes away."""
+    """Drive C: of a Wine prefix, a folder of it; `made` is what was laid out there."""
 
     prefix: Path
     interpreter: Interpreter
@@ -49,16 +49,6 @@ class WineDisk:
         self.made.extend(missing[-1:])
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
-
-
-def clear(disk: WineDisk) -> None:
-    """Take away what was made."""
-    for made in disk.made:
-        if made.is_dir() and not made.is_symlink():
-            shutil.rmtree(made, ignore_errors=True)
-        else:
-            made.unlink(missing_ok=True)
-    disk.made.clear()
 
 
 @contextlib.contextmanager

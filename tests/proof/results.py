@@ -1,7 +1,6 @@
 """What a run of the proof saw, as values, as `proof.json` and as a page to look at."""
 
 import json
-from itertools import groupby
 from pathlib import Path
 
 import jinja2
@@ -77,11 +76,5 @@ def render_page(proof: Proof) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["by_python"] = _group_by_python
     text = environment.get_template("page.html.jinja").render(proof=proof)
     return text.encode(errors="replace")
-
-
-def _group_by_python(story: Story) -> list[tuple[str, list[Cell]]]:
-    groups = groupby(story.cells, lambda cell: cell.python)
-    return [(python, list(cells)) for python, cells in groups]

@@ -4,7 +4,6 @@ Each asks for the report of a small cv2, which imports it first.
 """
 
 import contextlib
-import itertools
 import json
 import pprint
 import re
@@ -67,15 +66,14 @@ class Outcome:
 
 def draw_machines(seed: int, count: int) -> list[tuple[int, Machine]]:
     """Return so many machines with their seeds, from the first seed on."""
-    return list(itertools.islice(_draw_determined(seed), count))
-
-
-def _draw_determined(seed: int) -> Iterator[tuple[int, Machine]]:
-    for number in itertools.count(seed):
-        machine = draw_machine(number)
+    drawn: list[tuple[int, Machine]] = []
+    while len(drawn) < count:
+        machine = draw_machine(seed)
         with contextlib.suppress(Undetermined):
             expect(machine)
-            yield number, machine
+            drawn.append((seed, machine))
+        seed += 1
+    return drawn
 
 
 @cache
