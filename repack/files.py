@@ -115,11 +115,12 @@ def workspace(folder: Path) -> Iterator[Path]:
     """Give a new folder inside `folder`, removed at the end, by the next run if need be."""
     sweep(folder)
     path = _name_temporary(folder)
+    # An interrupt may come as soon as the folder is there.
     try:
-        path.mkdir()
-    except OSError as error:
-        raise not_written(folder, error) from error
-    try:
+        try:
+            path.mkdir()
+        except OSError as error:
+            raise not_written(folder, error) from error
         yield path
     finally:
         _remove(path)

@@ -6,9 +6,11 @@ is registered beside it. That its wheels are those of this machine, tests/test_o
 
 import contextlib
 import os
+import pty
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +67,24 @@ class Desk(NamedTuple):
         pip = str(windows_path(fetch_index("pip", python="3.12").path))
         words = ("-m", "pip", "install", "--no-color", "--progress-bar=off", *requirements)
         return self.run(*words, program=rf"{python}\python.exe", PYTHONPATH=pip)
+
+    def interrupt(self, *words: str, after: str) -> Finished:
+        """Return what repack.exe did in a terminal, with Ctrl-C once it has printed `after`."""
+        process, terminal = pty.fork()
+        if not process:
+            os.chdir(self.disk.place(WORK))
+            command = [*self.launcher, REPACK, *words]
+            os.execve(command[0], command, self.env)  # noqa: S606 - Ctrl-C is the terminal's
+        text = ""
+        with contextlib.suppress(OSError):  # so Linux tells that nobody writes any more
+            while after not in text:
+                text += os.read(terminal, 65536).decode(errors="replace")
+            os.write(terminal, b"\x03")
+            while True:
+                text += os.read(terminal, 65536).decode(errors="replace")
+        os.close(terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        return Finished(args=words, returncode=code, output=text, timed_out=False, seconds=0.0)
 
 
 @contextlib.contextmanager
@@ -148,6 +168,10 @@ def prove_on_windows(name: str, folder: Path, progress: Progress) -> Story:
         for step in STEPS:
             cells.append(_judge(step, _take_step(step, desk, folder, url)))
             task.advance(1)
+        words = ("smoke", PATCHED, "--env", f"NOW={time.time_ns()}")
+        step = Step(("Ctrl-C in", *words), "repack: interrupted", code=130)
+        cells.append(_judge(step, desk.interrupt(*words, after="Trying wheels")))
+        assert not list(desk.cache.rglob("*.tmp"))
     why = "Windows' own pip installs it; it does there what it does on this machine."
     title, text = "repack itself on Windows", f"nox -s proof -- --only {name}"
     return Story(name=name, title=title, why=why, text=text, cells=tuple(cells))
