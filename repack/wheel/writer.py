@@ -4,17 +4,19 @@ Whatever is written is a function of the entries and the timestamp alone: fixed 
 modes, versions, and no extra fields below 4 GiB.
 """
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from packaging.metadata import parse_email
 from zlib_ng import zlib_ng
 
-from repack.files import replacing, sha256_of
+from repack.files import replacing
 from repack.wheel.archive import (
     CENTRAL,
     DEFLATED,
@@ -147,24 +149,35 @@ def splice(parts: Sequence[Part], destination: Path, *, timestamp: int) -> Writt
     """
     check_names((part.name for part in parts), destination)
     directory = []
+    digest = hashlib.sha256()
     with replacing(destination) as file:
         for part in parts:
-            content = part.content
+            content, start = part.content, file.tell()
             if isinstance(content, Archive):
                 member = content.members[part.source]
-                local, central = format_headers(part.name, member, file.tell(), timestamp)
-                file.write(local)
+                local, central = format_headers(part.name, member, start, timestamp)
                 with content.open() as source:
-                    path = content.path
-                    file.writelines(read_packed(source, path, member, at_once=_PIECE))
+                    pieces = read_packed(source, content.path, member, at_once=_PIECE)
+                    _write_hashed(file, chain([local], pieces), digest)
             else:
                 stream = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
                 with stream:
                     central = _add(file, part, stream, timestamp)
+                file.seek(start)
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
             directory.append(central)
         listing, offset = b"".join(directory), file.tell()
-        file.write(listing + format_ends(len(directory), len(listing), offset))
-    return Written(destination, destination.stat().st_size, sha256_of(destination))
+        ending = listing + format_ends(len(directory), len(listing), offset)
+        _write_hashed(file, [ending], digest)
+    return Written(destination, destination.stat().st_size, digest.hexdigest())
+
+
+def _write_hashed(file: BinaryIO, pieces: Iterable[bytes], digest: "hashlib._Hash") -> None:
+    """Write and hash what is final: hashing it now is cheaper than reading it again."""
+    for piece in pieces:
+        file.write(piece)
+        digest.update(piece)
 
 
 def _add(file: BinaryIO, part: Part, stream: BinaryIO, timestamp: int) -> bytes:
