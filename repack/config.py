@@ -24,7 +24,7 @@ from msgspec.structs import FieldInfo, fields, replace
 from packaging.utils import canonicalize_name
 
 from repack.dlls.families import FAMILIES
-from repack.errors import ConfigError, RepackError, UsageError, quote_name
+from repack.errors import ConfigError, RepackError, UsageError
 from repack.files import decode_text
 
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -278,7 +278,7 @@ def load_builds(
     for name in sorted(wanted.keys() - set(known)):
         hint = "give a wheel by --source; builds are [[build]] tables of repack.toml"
         hint = f"there are {', '.join(known)}" if named else hint
-        raise UsageError(f"there is no build {quote_name(wanted[name])}", hint=hint)
+        raise UsageError(f"there is no build {wanted[name]!r}", hint=hint)
     return tuple(config for config in builds if config.build.name in (wanted or known))
 
 
@@ -458,7 +458,7 @@ def parse_override(text: str) -> tuple[str, object]:
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not (key and equals):
-        what = f"{quote_name(text)} sets nothing"
+        what = f"{text!r} sets nothing"
         raise UsageError(what, code="config", hint="write build.emit=abi3")
     if value.startswith(("[", "{", '"', "'")):
         with suppress(tomllib.TOMLDecodeError, RecursionError):
@@ -497,7 +497,7 @@ def source_date_epoch() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     last_second = 4_354_819_198  # that a ZIP archive can tell
     if text and not (re.fullmatch("[0-9]{1,10}", text) and int(text) <= last_second):
-        what = f"SOURCE_DATE_EPOCH is {quote_name(text)}, not the seconds from 1970 to before 2108"
+        what = f"SOURCE_DATE_EPOCH is {text!r}, not the seconds from 1970 to before 2108"
         hint = "unset it, or set it to the output of `git log -1 --format=%ct`"
         raise ConfigError(what, code="source-date-epoch", hint=hint)
     return int(text) if text else None

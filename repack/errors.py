@@ -15,11 +15,6 @@ _HEADER = re.compile(
 )
 
 
-def quote_name(name: str) -> str:
-    """Return `name` quoted, with every character that a terminal would not show escaped."""
-    return repr(name)
-
-
 def _escape(text: str) -> str:
     """Return `text` on one line, control characters escaped."""
     return "".join(
@@ -64,7 +59,7 @@ class RepackError(Exception):
         self.member = member
         self.hint = redact(hint)
         place = f"{_escape(self.file)}: " if file else ""
-        inside = f"{quote_name(member)}: " if member else ""
+        inside = f"{member!r}: " if member else ""
         kind = f" [{code}]" if code else ""
         cure = f"; {_escape(self.hint)}" if hint else ""
         super().__init__(f"{place}{inside}{_escape(self.what)}{kind}{cure}")

@@ -4,7 +4,6 @@ import codecs
 import contextlib
 import errno
 import hashlib
-import json
 import logging
 import os
 import platform
@@ -12,11 +11,13 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
+
+import msgspec
 
 from repack.console import Task
 from repack.errors import InputError, OutputError
@@ -187,19 +188,19 @@ def sha256_of(path: Path, *, task: Task | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """JSON values by key, each a file of `folder`; a damaged one counts for none."""
+    """Values by key, each a JSON file of `folder`; a damaged one counts for none."""
 
     folder: Path
 
-    def recall(self, key: str, parse: Callable[[Any], _T]) -> _T | None:
-        """Return what `parse` makes of the value of `key`, None where there is none."""
+    def recall(self, key: str, kind: type[_T]) -> _T | None:
+        """Return the value of `key`, None where there is none of that kind."""
         try:
-            return parse(json.loads((self.folder / f"{key}.json").read_bytes()))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return msgspec.json.decode((self.folder / f"{key}.json").read_bytes(), type=kind)
+        except (OSError, ValueError, RecursionError):
             return None
 
     def keep(self, key: str, value: object) -> None:
         """Remember `value` under `key`, if the folder may be written to."""
         with contextlib.suppress(OSError, OutputError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(self.folder / f"{key}.json", json.dumps(value).encode())
+            write(self.folder / f"{key}.json", msgspec.json.encode(value))

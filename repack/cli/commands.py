@@ -109,7 +109,7 @@ def supply_of(config: Config, options: argparse.Namespace, progress: Progress) -
 # What each command does
 
 
-def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
+def run_init(options: argparse.Namespace, _progress: Progress) -> Answer:
     """Write a repack.toml with comments.
 
     The file has the settings that most builds need, with what each is for. A file that is there
@@ -122,7 +122,6 @@ def run_init(options: argparse.Namespace, progress: Progress) -> Answer:
         repack init --file wheels/opencv_contrib_python-4.13.0.90-cp37-abi3-win_amd64.whl
 
     """
-    del progress  # there is nothing to wait for
     path: Path = options.config or CONFIG
     text = (resources.files("repack") / "templates" / "repack.toml").read_text(encoding="utf-8")
     for kind in ("file", "release", "requirement"):
@@ -311,7 +310,7 @@ def run_sample(options: argparse.Namespace, progress: Progress) -> Answer:
     return Answer({"path": str(path)}, [str(path)])
 
 
-def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
+def run_report(options: argparse.Namespace, _progress: Progress) -> Answer:
     """Show what the last build did: report.html, report.json and report.md beside its wheels.
 
     Makes of build.json one page that can be handed on, the same as JSON and as Markdown: what
@@ -324,14 +323,13 @@ def run_report(options: argparse.Namespace, progress: Progress) -> Answer:
         repack report --markdown
 
     """
-    del progress  # there is nothing to wait for
     dist = (options.dist or config_of(options).build.out).absolute()
     document, markdown = write_report(dist)
     lines = [document["headline"], str(dist / "report.html")]
     return Answer(document, markdown.splitlines() if options.markdown else lines)
 
 
-def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
+def run_completion(options: argparse.Namespace, _progress: Progress) -> Answer:
     """Print the script with which a shell completes repack's command lines.
 
     The script asks repack itself how a line goes on, so that it knows every option of the repack
@@ -344,6 +342,5 @@ def run_completion(options: argparse.Namespace, progress: Progress) -> Answer:
         repack completion powershell >> $PROFILE
 
     """
-    del progress  # there is nothing to wait for
     script = shellcode(["repack"], shell=options.shell).strip()
     return Answer({"shell": options.shell, "script": script + "\n"}, script.splitlines())

@@ -6,12 +6,10 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 import filelock
-import msgspec
 import platformdirs
 
 from repack.console import Progress
@@ -99,12 +97,11 @@ class Cache:
 
     def remember(self, pin: Pin) -> None:
         """Keep which file a source was, for `recall`."""
-        Memory(self.root / "answers").keep(_digest(pin.key), msgspec.to_builtins(pin))
+        Memory(self.root / "answers").keep(_digest(pin.key), pin)
 
     def recall(self, key: str) -> Pin | None:
         """Return which file the source `key` was when it was last asked for."""
-        parse = partial(msgspec.convert, type=Pin)
-        return Memory(self.root / "answers").recall(_digest(key), parse)
+        return Memory(self.root / "answers").recall(_digest(key), Pin)
 
 
 def _digest(key: str) -> str:

@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from repack.config import source_date_epoch
 from repack.console import Progress
-from repack.errors import InputError, OutputError, RepackError, UsageError, quote_name, redact_url
+from repack.errors import InputError, OutputError, RepackError, UsageError, redact_url
 from repack.fetch.http import make_session
 from repack.index.place import Place, other_bytes, update
 from repack.index.simple import (
@@ -221,7 +221,7 @@ def _choose_files(keys: Iterable[str], version: Version, project: str) -> tuple[
         message = f"several projects have {version}: {', '.join(names)}"
         raise UsageError(message, hint="name one with --project")
     if not names:
-        where = f" of {quote_name(project)}" if project else ""
+        where = f" of {project!r}" if project else ""
         message = f"the index has no version {version}{where}"
         has = ", ".join(f"{name} {other}" for name, other in sorted(known))
         raise InputError(message, code="no-version", hint=f"it has {has or 'nothing'}")

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, TypeAlias
-
-import msgspec
+from typing import NamedTuple
 
 from repack import __version__
 from repack.console import Task
@@ -33,14 +31,18 @@ from repack.wheel.archive import Member
 from repack.wheel.names import WheelName
 from repack.wheel.reader import Wheel, read_member, read_wheel
 
-#: What is remembered of a wheel: the images of its binaries, by member, and their NumPy ABI.
-_Contents: TypeAlias = tuple[dict[str, Image], str | None]
-
 # "cv2/cv2.pyd", "cv2/python-3.9/cv2.cp39-win_amd64.pyd", "cv2.pyd"
 _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
 _TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
 _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
+
+
+class _Contents(NamedTuple):
+    """What is remembered of a wheel: the images of its binaries, by member, and their NumPy ABI."""
+
+    images: dict[str, Image]
+    numpy: str | None
 
 
 class Claim(NamedTuple):
@@ -114,7 +116,7 @@ def analyse(
     """
     sha256 = sha256 or sha256_of(path)
     key = f"{sha256}-{__version__}"
-    known = memory.recall(key, lambda value: msgspec.convert(value, _Contents)) if memory else None
+    known = memory.recall(key, _Contents) if memory else None
     images: dict[str, Image] = {}
     abis: set[str] = set()
     # A binary's tables point to and fro, so each lies in a temporary file until it is read.
@@ -138,9 +140,9 @@ def analyse(
             task=task,
             sha256=sha256,
         )
-    contents = known or (dict(sorted(images.items())), max(abis, default="") or None)
+    contents = known or _Contents(dict(sorted(images.items())), max(abis, default="") or None)
     if memory and not known:
-        memory.keep(key, msgspec.to_builtins(contents))
+        memory.keep(key, contents)
     read = partial(read_member, wheel.archive)
     binaries = describe_binaries(wheel.filename, wheel.names, read, *contents)
     return Analysis(wheel=wheel, **vars(binaries))

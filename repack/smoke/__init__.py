@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -104,9 +104,8 @@ def _recall_or_run(
     """Return what each wheel did, now or when the very same was tried before."""
     memory = Memory(supply.cache.root / "verdicts")
     keys = {trial: _key_of(trial, outfit) for trial, outfit in jobs.items()}
-    parse = partial(msgspec.convert, type=Outcome)
     outcomes = {
-        trial: outcome for trial, key in keys.items() if (outcome := memory.recall(key, parse))
+        trial: outcome for trial, key in keys.items() if (outcome := memory.recall(key, Outcome))
     }
     pending = {trial: outfit for trial, outfit in jobs.items() if trial not in outcomes}
     new = _run_all(pending, timeout, supply) if pending else {}
@@ -115,7 +114,7 @@ def _recall_or_run(
         # Whoever builds again after a failure wants to see the fixed wheel tried again.
         is_lasting = outcome.status == FAILED and outcome.repeatable and trial.untouched
         if outcome.status == PASSED or is_lasting:
-            memory.keep(keys[trial], msgspec.to_builtins(outcome))
+            memory.keep(keys[trial], outcome)
     return outcomes
 
 

@@ -11,7 +11,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from repack.errors import InputError, quote_name
+from repack.errors import InputError
 
 #: Own limit in bytes: Windows' 260 characters must hold the path of site-packages as well.
 _PATH_LIMIT = 200
@@ -62,7 +62,7 @@ def check_names(names: Iterable[str], file: Path) -> None:
         # Unicode's canonical caseless form (Unicode 3.13, D145), composed.
         key = normalize("NFC", normalize("NFD", name.removesuffix("/")).casefold())
         if key in originals:
-            what = f"is the same as {quote_name(originals[key])} on some systems"
+            what = f"is the same as {originals[key]!r} on some systems"
             refuse(file, what, "duplicate-name", name)
         originals[key] = name
     for key, name in originals.items():
@@ -70,7 +70,7 @@ def check_names(names: Iterable[str], file: Path) -> None:
         while folder := folder.rpartition("/")[0]:
             other = originals.get(folder, "/")
             if not other.endswith("/"):
-                refuse(file, f"lies in {quote_name(other)}, a file", "duplicate-name", name)
+                refuse(file, f"lies in {other!r}, a file", "duplicate-name", name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
