@@ -200,7 +200,7 @@ class Memory:
             return None
 
     def keep(self, key: str, value: object) -> None:
-        """Remember `value` under `key`, if the folder may be written to."""
-        with contextlib.suppress(OSError, OutputError):
+        """Remember `value` under `key`, if the folder may be written to and it is text."""
+        with contextlib.suppress(OSError, OutputError, UnicodeEncodeError):
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / f"{key}.json", msgspec.json.encode(value))

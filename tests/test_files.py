@@ -88,4 +88,5 @@ def test_a_sweep_takes_what_is_older_than_any_run_and_nothing_of_one_that_works(
 
 def test_a_damaged_memory_counts_for_none(tmp_path: Path) -> None:
     (tmp_path / "key.json").write_bytes(b"{}")
+    files.Memory(tmp_path).keep("key", "no text: \udc80")
     assert files.Memory(tmp_path).recall("key", int) is None
