@@ -132,12 +132,10 @@ def run_init(options: argparse.Namespace, _progress: Progress) -> Answer:
             source = f"{kind} = {format_value(value)}"
             text = re.sub("(?m)^sample = .*$", source.replace("\\", r"\\"), text)
             text = re.sub("(?s)# The source here is a SAMPLE.*?:\n", f"{_ONE_OF}\n", text)
-    try:
-        with path.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-    except FileExistsError:
+    if path.exists():
         hint = "change it, or remove it and run again"
-        raise OutputError("is there already", code="exists", file=path, hint=hint) from None
+        raise OutputError("is there already", code="exists", file=path, hint=hint)
+    write(path, text.encode())
     lines = [f"{path}: what is built, and how; `repack build` does it"]
     return Answer({"path": str(path.absolute())}, lines)
 
