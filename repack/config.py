@@ -375,9 +375,10 @@ def _read_special(folder: Path, kind: type, raw: object) -> object:
         if not size:
             raise ValueError
         return Size(float(size[1]) * (1024 if size[3] else 1000) ** " kmg".index(size[2] or " "))
-    if not text.strip() or not text.isprintable():
+    is_url = "://" in text
+    if not text.strip() or not text.isprintable() or (is_url and kind is Path):
         raise ValueError
-    if kind is Place and "://" in text:
+    if is_url:
         return Place(text)
     # pathlib's would follow links, and fails for a user that is not there.
     return kind(os.path.abspath(folder / os.path.expanduser(text)))  # noqa: PTH100, PTH111

@@ -48,6 +48,7 @@ WRONG = {
     "smoke x.whl --env NAME": "not NAME=VALUE",
     "publish --yank 1.0 dist": "DIST and an index that takes uploads belong to publishing",
     "publish --check no-url": "--check takes a URL",
+    "inspect https://me:pw@h/x.whl": "WHEEL: a URL is no file or folder; `repack fetch",
 }
 
 

@@ -54,7 +54,6 @@ FILE = {
         "http://h/a", None, SHA
     ),
     'source = {release = "a/b", token-env = ["OURS"]}': ReleaseSource("a/b", token_env=("OURS",)),
-    'build.emit = "abi3"': "abi3",
     'build.python = ["3.12", "3.9", "3.12"]': ("3.12", "3.9"),
     'vendor.families = ["npp", "cudnn"]': ("npp", "cudnn"),
     'publish.max-size = "2 GiB"': 2 << 30,
@@ -108,6 +107,7 @@ WRONG = {
     "build.python = [3.10]": "build.python takes a list, each a Python in quotes ",
     'build.local = "Cu 126"': "build.local takes a label such as ",
     'build.out = ""': 'build.out takes a path, not ""',
+    'source.file = "https://me:pw@h/a"': "source.file takes a path, not one with a password",
     'publish.max-size = "much"': 'publish.max-size takes a size such as "2 GiB", not "much"',
     'vendor.families = ["npq"]': "vendor.families takes a list, each one of npp, ",
     "smoke.timeout = 0": "smoke.timeout takes a number from 1 to 86400, not 0",

@@ -53,6 +53,14 @@ def _read_assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _read_path(text: str) -> Path:
+    """Return a path; `Path` would make of a URL a text whose password is not seen to be one."""
+    if "://" in text:
+        message = "a URL is no file or folder; `repack fetch --source URL` downloads a wheel"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text)
+
+
 _Option = tuple[list[str], dict[str, Any]]
 
 
@@ -82,7 +90,7 @@ _EVERYWHERE = [
     _option("-v --verbose", "show each detail"),
 ]
 _SETTINGS = [
-    _option("--config FILE", "settings (default: repack.toml, if it is here)", type=Path),
+    _option("--config FILE", "settings (default: repack.toml, if it is here)", type=_read_path),
     _option("--set KEY=VALUE", "any key of it, such as smoke.timeout=60", "overrides", **_LIST),
     _option("--offline", "use only what is cached; download nothing"),
 ]
@@ -92,15 +100,17 @@ _SOURCE = [
     *_SETTINGS,
     _option("--update-lock", "renew repack.lock and say what changed"),
 ]
-_WHEELS = _option("WHEEL", "a wheel file", "wheels", nargs="+", type=Path)
-_DIST = _option("DIST", "what a build left (default: build.out)", "dist", nargs="?", type=Path)
+_WHEELS = _option("WHEEL", "a wheel file", "wheels", nargs="+", type=_read_path)
+_DIST = _option(
+    "DIST", "what a build left (default: build.out)", "dist", nargs="?", type=_read_path
+)
 _PYTHONS = _option("--python X.Y", "such as 3.12,3.13", "build.python", action="append")
 _VARIABLES = _option(
     "--env NAME=VALUE", "an environment variable of the Python", type=_read_assignment, **_LIST
 )
 _PYTHON_HELP = "a python.exe, or the folder of an environment (default: what is active)"
 _INSTALLED = [
-    _option("PYTHON", _PYTHON_HELP, "python", nargs="?", type=Path),
+    _option("PYTHON", _PYTHON_HELP, "python", nargs="?", type=_read_path),
     _VARIABLES,
 ]
 _MODE_HELP = "where the CUDA DLLs come from: the machine, NVIDIA's wheels through pip, the wheel"
@@ -120,7 +130,7 @@ COMMANDS: Mapping[Callable[..., Answer], Sequence[_Option | list[_Option]]] = {
             _option("--file WHEEL", "build from a wheel on this machine"),
             _option("--sample", "build from a sample, which needs no source (default)"),
         ],
-        _option("--config FILE", "where to (default: repack.toml)", type=Path),
+        _option("--config FILE", "where to (default: repack.toml)", type=_read_path),
     ],
     building.run_build: [
         *_SOURCE,
@@ -150,7 +160,7 @@ COMMANDS: Mapping[Callable[..., Answer], Sequence[_Option | list[_Option]]] = {
         _option("--opencv VERSION", "the release it is made from", "source.sample.opencv"),
         _option("--cuda MAJOR", "the CUDA it imports", "source.sample.cuda", type=int),
         _option("--driver", "import the driver's DLL too", "source.sample.driver"),
-        _option("-w --wheel-dir DIR", "where to", "out", type=Path, required=True),
+        _option("-w --wheel-dir DIR", "where to", "out", type=_read_path, required=True),
         *_SETTINGS,
     ],
     publishing.run_pin: [
@@ -165,7 +175,7 @@ COMMANDS: Mapping[Callable[..., Answer], Sequence[_Option | list[_Option]]] = {
             _option("--repository-url URL", "an index for uploads", "publish.repository-url"),
             _option("--repository NAME", "its name in .pypirc instead", "publish.repository"),
         ],
-        _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=Path),
+        _option("--config-file FILE", "in place of ~/.pypirc (names, passwords)", type=_read_path),
         _option("--index-url URL", "where pip installs from", "publish.index-url"),
         [
             _option("--yank VERSION", _YANK_HELP, type=Version),
