@@ -136,7 +136,7 @@ def test_inspect_tells_of_those_it_can_and_findings_end_it_with_1_where_it_is_st
 
 
 def test_dry_run_tells_the_plan(repack: Repack, source: Path) -> None:
-    pythons = ("--python", "3.12,3.14t")
+    pythons = ("--python=3.12", "3.14t")
     ran = repack("build", "--dry-run", "--no-smoke", "-q", "--source", source, *pythons)
     lines = ran.out.splitlines()
     wheel = "opencv_contrib_python-4.13.0.90+cu12.patched-cp312-cp312-win_amd64.whl"

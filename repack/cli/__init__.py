@@ -245,7 +245,8 @@ def _join_pythons(words: Sequence[str]) -> list[str]:
     """
     joined: list[str] = []
     for word in words:
-        if joined[-2:-1] == ["--python"] and re.match(r"3\.\d+t?(,|\Z)", word):
+        before = " ".join(joined[-2:])
+        if re.search(r"(^| )--python[ =]\S+$", before) and re.match(r"3\.\d+t?(,|\Z)", word):
             joined[-1] += f",{word}"
         else:
             joined.append(word)
