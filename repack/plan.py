@@ -149,13 +149,14 @@ def _plan_wheel(
         tags = frozenset(tag_of(pythons[0], tag.platform) for tag in tags)
     version = emitted_version(build, analysis, supplement.label)
     name = rename_wheel(wheel.filename, version=version, tags=tags)
-    requires = analysis.requires
     entries = rewrite_members(
         wheel,
         name,
         supplement.files,
-        fields={} if requires == wheel.requires else {"Requires-Dist": requires},
-        add={"Requires-Dist": supplement.requires, "Provides-Extra": supplement.extras},
+        fields={
+            "Requires-Dist": (*analysis.requires, *supplement.requires),
+            "Provides-Extra": (*wheel.fields.get("provides_extra", []), *supplement.extras),
+        },
         add_licence=supplement.licence,
         carried=supplement.carried,
     )
@@ -206,9 +207,8 @@ def emitted_version(build: Build, analysis: Analysis, label: str) -> str:
     """Return the version of the wheels, whose local part says what was done: "cu129.patched"."""
     version = analysis.wheel.filename.version
     done = build.local or label
-    if not build.local and analysis.cuda_major and not (version.local or "").startswith("cu"):
-        cuda = analysis.cuda_version or (analysis.cuda_major,)
-        done = f"cu{''.join(map(str, cuda))}.{label}"
+    if not build.local and analysis.cuda and not (version.local or "").startswith("cu"):
+        done = f"cu{''.join(map(str, analysis.cuda))}.{label}"
     return local_version(version, named_label(done, build.name) if build.name else done)
 
 
@@ -265,7 +265,7 @@ def describe_source(analysis: Analysis, url: str) -> Origin:
         url=url,
         size=wheel.size,
         sha256=wheel.sha256,
-        cuda=".".join(map(str, analysis.cuda_version or [analysis.cuda_major or ""])),
+        cuda=".".join(map(str, analysis.cuda)),
     )
 
 

@@ -67,7 +67,7 @@ def make_sample(
     name = rename_wheel(wheel.filename, version=local_version(wheel.filename.version, label))
     summary = (
         "SAMPLE for trying repack, not a CUDA build: OpenCV for the CPU that imports "
-        f"CUDA {cuda}'s DLLs. {wheel.summary}"
+        f"CUDA {cuda}'s DLLs. {wheel.fields.get('summary', '')}"
     )
     # All releases of a major have these.
     imports: dict[str, Sequence[str]] = {

@@ -80,12 +80,7 @@ def test_needs_reach_through_dlls_that_lie_in_the_wheel(tmp_path: Path) -> None:
     assert by_key["late.dll"] == ("cv2.libs/late.dll", (PYD,))
     assert "npps64_11.dll" not in by_key
     delayed = {need.dll.name for need in analysis.needs if need.delayed}
-    assert (delayed, analysis.cuda_major) == ({"late.dll", "curand64_10.dll"}, 12)
-
-
-def cuda(major: int | None, minor: int | None = None) -> Parts:
-    version = None if major is None or minor is None else (major, minor)
-    return {"cuda_major": major, "cuda_version": version}
+    assert (delayed, analysis.cuda) == ({"late.dll", "curand64_10.dll"}, (12,))
 
 
 def marked(text: bytes) -> Parts:
@@ -98,14 +93,14 @@ DRIVER_ALONE = make_pyd({"nvcuda.dll": ["cuInit"]})
 @table(
     "parts, facts",
     {
-        "one in config.py": ({"files": {"cv2/config.py": config("v12.6")}}, cuda(12, 6)),
-        "a minor of two digits": ({"version": "4.9+cu1210.x"}, cuda(12, 10)),
-        "the text decides": ({"version": "4.9+cu118", "pyd": CUFFT_10}, cuda(11, 8)),
+        "one in config.py": ({"files": {"cv2/config.py": config("v12.6")}}, {"cuda": (12, 6)}),
+        "a minor of two digits": ({"version": "4.9+cu1210.x"}, {"cuda": (12, 10)}),
+        "the text decides": ({"version": "4.9+cu118", "pyd": CUFFT_10}, {"cuda": (11, 8)}),
         "no minor of another major": (
             {"name": "opencv_cu102", "version": "4.9+cu11", "pyd": CUFFT_10},
-            cuda(11),
+            {"cuda": (11,)},
         ),
-        "the driver alone": ({"version": "4.9+cu126", "pyd": DRIVER_ALONE}, cuda(12, 6)),
+        "the driver alone": ({"version": "4.9+cu126", "pyd": DRIVER_ALONE}, {"cuda": (12, 6)}),
         "NumPy 1": (marked(NUMPY_1), {"numpy": "1"}),
         "a message about NumPy": (marked(b"numpy.core.multiarray failed"), {"numpy": None}),
     },

@@ -164,14 +164,14 @@ def may_be_shipped(dll: Dll) -> bool:
     return dll.family in FAMILIES and FAMILIES[dll.family].listed
 
 
-def list_cures(dlls: Iterable[Dll], cuda: tuple[int, int | None] | None) -> dict[str, str]:
+def list_cures(dlls: Iterable[Dll], cuda: tuple[int, ...]) -> dict[str, str]:
     """Return by family what brings `dlls` of that CUDA onto a machine, where it is known.
 
-    What others need in their turn is always among them.
+    `cuda` is (12, 9), (12,) where its minor is not known, or (). What others need in their turn is
+    always among them.
     """
-    major, minor = cuda or ("", None)
-    toolkit = f"CUDA {major}".rstrip()
-    best = "" if minor is None else f" (best {major}.{minor} or later)"
+    toolkit = f"CUDA {cuda[0]}" if cuda else "CUDA"
+    best = " (best {}.{} or later)".format(*cuda) if cuda[1:] else ""
     cures = {family: FAMILIES[family].cure for family in ("api-set", "vc-runtime", "windows")}
     for dll in dlls:
         if dll.kind is Kind.CUDA:

@@ -46,15 +46,13 @@ class _Contents(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A CUDA version that a text names; `minor` is None where only the major is said."""
+    """A CUDA version that a text names: (12, 9), or (12,) where only the major is said."""
 
     place: str
-    major: int
-    minor: int | None
+    version: tuple[int, ...]
 
     def __str__(self) -> str:
-        minor = "" if self.minor is None else f".{self.minor}"
-        return f"{self.place} says CUDA {self.major}{minor}"
+        return f"{self.place} says CUDA {'.'.join(map(str, self.version))}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +61,28 @@ class Binaries:
 
     `images` are all .pyd and .dll members, `needs` every DLL that the modules and the DLLs here
     that they reach ask for, sorted. `configs` are the files of OpenCV's loader that name
-    directories. `cuda_major` is told by the DLLs' names, `cuda_version` (major, minor) where a
-    text says more and does not contradict them; both None for a build without CUDA. `claims` are
-    the CUDA versions that the texts name, surest first. `numpy` is the NumPy ABI, "1" or "2", None
-    where no module uses it.
+    directories. `cuda` is the version that the DLLs' names tell, (12,), and with its minor,
+    (12, 9), where a text says more and does not contradict them; () for a build without CUDA.
+    `claims` are the CUDA versions that the texts name, surest first. `numpy` is the NumPy ABI,
+    "1" or "2", None where no module uses it.
     """
 
     images: Mapping[str, Image]
     needs: tuple[Need, ...]
     configs: Mapping[str, bytes]
     claims: tuple[Claim, ...]
-    cuda_major: int | None
-    cuda_version: tuple[int, int] | None
+    cuda: tuple[int, ...]
     numpy: str | None
 
     @property
     def native(self) -> tuple[str, ...]:
         """The extension modules."""
         return tuple(filter(_is_module, self.images))
+
+    @property
+    def cuda_major(self) -> int:
+        """CUDA's major, 0 for none."""
+        return self.cuda[0] if self.cuda else 0
 
     @property
     def toolkit_needs(self) -> tuple[Need, ...]:
@@ -162,14 +164,12 @@ def describe_binaries(
     needs = find_needs(filter(_is_module, images), images)
     configs = {member: read(member) for member in sorted(filter(CONFIG.fullmatch, members))}
     claims = tuple(dict.fromkeys(_find_claims(name, configs)))
-    major, version = _find_cuda(needs, claims)
     return Binaries(
         images=images,
         needs=needs,
         configs=configs,
         claims=claims,
-        cuda_major=major,
-        cuda_version=version,
+        cuda=_find_cuda(needs, claims),
         numpy=numpy,
     )
 
@@ -181,25 +181,23 @@ def _is_module(member: str) -> bool:
 def _find_claims(name: WheelName, configs: Mapping[str, bytes]) -> Iterator[Claim]:
     for member, content in configs.items():
         for toolkit in _TOOLKIT.finditer(content):
-            yield Claim(member, int(toolkit[1]), int(toolkit[2]))
+            yield Claim(member, (int(toolkit[1]), int(toolkit[2])))
     for place, text in {"its version": name.version.local or "", "its name": name.name}.items():
         for label in _LABEL.finditer(text):
-            yield Claim(place, int(label[1]), int(label[2]) if label[2] else None)
+            yield Claim(place, tuple(map(int, filter(None, label.groups()))))
 
 
-def _find_cuda(
-    needs: Sequence[Need], claims: Sequence[Claim]
-) -> tuple[int | None, tuple[int, int] | None]:
-    """Return CUDA's major, and its version: the binary decides, the texts may say more."""
+def _find_cuda(needs: Sequence[Need], claims: Sequence[Claim]) -> tuple[int, ...]:
+    """Return CUDA's version: the binary decides, the texts may say more."""
     if not any(need.dll.is_nvidia for need in needs):
-        return None, None
+        return ()
     majors = possible_majors(need.dll for need in needs if need.dll.is_cuda)
-    fitting = [claim for claim in claims if majors is None or claim.major in majors]
-    major = next((claim.major for claim in fitting), None)
+    versions = [claim.version for claim in claims if majors is None or claim.version[0] in majors]
     if majors and len(majors) == 1:
-        (major,) = majors
-    minors = [claim.minor for claim in fitting if claim.major == major and claim.minor is not None]
-    return major, (major, minors[0]) if major and minors else None
+        versions.append(tuple(majors))
+    of_one_major = [version for version in versions if version[0] == versions[0][0]]
+    # The surest comes first, and one with a minor says more.
+    return max(of_one_major, key=len, default=())
 
 
 # What is refused
@@ -243,7 +241,6 @@ def build_facts(
     `help_url` is where the pages on the module's messages are served, "" for nowhere.
     """
     major = binaries.cuda_major
-    cuda = binaries.cuda_version or (None if major is None else (major, None))
     outside = [need for need in binaries.needs if need.in_wheel is None]
     files = _list_toolkit_files(binaries, left)
     toolkit: dict[str, list[Dll]] = {}
@@ -253,8 +250,8 @@ def build_facts(
     machines = (binaries.images[module].machine for module in binaries.native)
     places = [(dll.family, *dll.member.rpartition("/")[::2]) for dll in carried]
     return {
-        "cuda": cuda,
-        "cures": list_cures(dlls, cuda),
+        "cuda": (*binaries.cuda, None)[:2] if binaries.cuda else None,
+        "cures": list_cures(dlls, binaries.cuda),
         "delayed": tuple(file for file, is_delayed in files.items() if is_delayed),
         "families": {
             family: tuple(sorted(dll.name for dll in group)) for family, group in toolkit.items()
@@ -269,7 +266,7 @@ def build_facts(
             need.dll.name for need in outside if need.dll.kind is Kind.UNKNOWN and not need.delayed
         ),
         "requires": {
-            family: tuple(sorted({index_requirement(dll, major or 0) for dll in group} - {""}))
+            family: tuple(sorted({index_requirement(dll, major) for dll in group} - {""}))
             for family, group in toolkit.items()
         },
         "stand_ins": {file: folder for family, folder, file in places if family == "driver"},

@@ -56,7 +56,7 @@ def _check_cuda(analysis: Analysis) -> Iterator[Finding]:
         names = [f"{dll.name} (CUDA {', '.join(map(str, sorted(dll.majors)[:3]))})" for dll in dlls]
         yield make_finding("cuda-majors-mixed", "", ", ".join(names))
     for claim in claims:
-        if majors and claim.major not in majors:
+        if majors and claim.version[0] not in majors:
             right = " or ".join(map(str, sorted(majors)))
             yield make_finding("cuda-version-contradicted", "", claim, right)
     for need in analysis.needs:

@@ -6,7 +6,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from repack.wheel.metadata import parse_requirement, select_requirements
 
@@ -16,7 +15,6 @@ _FIRST_WITHOUT_M = 8
 _FIRST_NUMPY = {9: "1.19.3", 10: "1.21.2", 11: "1.23.2", 12: "1.26.0", 13: "2.1.0", 14: "2.3.2"}
 #: The Pythons 3.x for which there is a NumPy 2, and those to come.
 _PYTHONS_OF_NUMPY_2 = range(9, 20)
-_UPPER_BOUNDS = {"<", "<=", "==", "~="}
 
 
 def minor_of(python: str) -> int:
@@ -84,10 +82,10 @@ def leaves_no_numpy(line: str, python: str) -> bool:
 
 def _bounds_below(first: str, line: str, python: str) -> Iterator[Specifier]:
     """Yield the bounds by which a line lets in no NumPy from `first` on, on that Python."""
+    from_first_on = SpecifierSet(f">={first}")
     for requirement in select_requirements([line] if is_numpy(line) else [], python):
         for bound in requirement.specifier:
-            is_upper = bound.operator in _UPPER_BOUNDS and not bound.contains(first)
-            if is_upper and Version(bound.version.removesuffix(".*")) <= Version(first):
+            if (SpecifierSet([bound]) & from_first_on).is_unsatisfiable():
                 yield bound
 
 

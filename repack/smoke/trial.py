@@ -143,7 +143,7 @@ def make_machine(
 
 def _find_dlls(analysis: Analysis) -> tuple[str, ...]:
     """Return the requirements of NVIDIA's wheels with the DLLs that the binary needs."""
-    major = analysis.cuda_major or 0
+    major = analysis.cuda_major
     wheels = {need: index_requirement(need.dll, major) for need in analysis.toolkit_needs}
     nowhere = [need.dll.name for need in wheels if not wheels[need] and not need.delayed]
     if nowhere:

@@ -114,13 +114,11 @@ def _find_requirement(dll: Dll, analysis: Analysis) -> str:
     """Return what brings the DLL, before anybody has looked into a wheel; "" for nothing."""
     if dll.kind is Kind.VC_RUNTIME and _VC_RUNTIME.fullmatch(dll.key):
         return "msvc-runtime<15,>=14"
-    if not dll.is_cuda or analysis.cuda_major is None:
-        return ""
-    name = index_requirement(dll, analysis.cuda_major)
-    if not name or analysis.cuda_version is None or dll.family not in _AS_THE_TOOLKIT:
+    name = index_requirement(dll, analysis.cuda_major) if dll.is_cuda else ""
+    if not name or not analysis.cuda[1:] or dll.family not in _AS_THE_TOOLKIT:
         return name
     requirement = Requirement(name)
-    requirement.specifier &= SpecifierSet(">={}.{}".format(*analysis.cuda_version))
+    requirement.specifier &= SpecifierSet(">={}.{}".format(*analysis.cuda))
     return str(requirement)
 
 

@@ -197,7 +197,7 @@ def _list_requirements(
         names = [name.format(complete.cuda_major) for name in _LOADED_BY_CUDNN]
         keys = {choice.dll.key for choice in chosen.values()}
         missing += [classify(name) for name in names if key_of(name) not in keys]
-    major = complete.cuda_major or 0
+    major = complete.cuda_major
     return {index_requirement(dll, major) for dll in missing if may_carry(dll, config)} - {""}
 
 

@@ -104,18 +104,12 @@ def select_requirements(requires: Iterable[str], python: str) -> list[Requiremen
     return chosen
 
 
-def edit_metadata(
-    content: bytes,
-    *,
-    fields: Mapping[str, Sequence[str]],
-    add: Mapping[str, Sequence[str]] | None = None,
-) -> bytes:
+def edit_metadata(content: bytes, fields: Mapping[str, Sequence[str]]) -> bytes:
     """Return METADATA, or WHEEL, with other headers, and every other byte as it was.
 
-    A field of `fields` has these values and no others, where it first stood or else at the end of
-    the headers. A value of `add` that is not there yet gets a line behind its field's others.
+    A field of `fields` has these values once each and no others, where it first stood or else at
+    the end of the headers. The line of a value that is there already stays as it is.
     """
-    adds = add or {}
     end = re.compile(rb"^\r?\n|\Z", re.MULTILINE).search(content)
     head = content[: end.start()] if end else content
     body = content[len(head) :]
@@ -124,15 +118,14 @@ def edit_metadata(
         head += newline
     # Each with its continuation lines.
     headers = [*filter(None, re.split(rb"^(?![ \t])", head, flags=re.MULTILINE))]
-    for field in (*fields, *adds):
+    for field, values in fields.items():
         start = f"{field.lower()}:".encode()
         old = [header for header in headers if header.lower().startswith(start)]
-        new = old
-        if field in fields:
-            new = [f"{field}: {value}".encode() + newline for value in fields[field]]
-        more = [f"{field}: {value}".encode() + newline for value in adds.get(field, ())]
-        known = [header.split() for header in new]
-        new = [*new, *(header for header in more if header.split() not in known)]
+        lines = {tuple(header[len(start) :].split()): header for header in old}
+        new = [
+            lines.get(tuple(value.encode().split()), f"{field}: {value}".encode() + newline)
+            for value in dict.fromkeys(values)
+        ]
         if new != old:
             at = headers.index(old[0]) if old else len(headers)
             headers = [header for header in headers if header not in old]
@@ -145,7 +138,7 @@ def wheel_file_with_tags(content: bytes, tags: Iterable[Tag]) -> bytes:
     fields = {"Tag": sorted(map(str, tags))}
     if not all(tag.endswith("-any") for tag in fields["Tag"]):
         fields = {"Root-Is-Purelib": ["false"], **fields}
-    return edit_metadata(content, fields=fields)
+    return edit_metadata(content, fields)
 
 
 def lists_licenses(metadata: RawMetadata) -> bool:
@@ -153,9 +146,9 @@ def lists_licenses(metadata: RawMetadata) -> bool:
     return Version(metadata["metadata_version"]) >= Version("2.4")
 
 
-def join_licence(metadata: bytes, licence: str) -> dict[str, Sequence[str]]:
+def join_licence(metadata: RawMetadata, licence: str) -> dict[str, Sequence[str]]:
     """Return the License-Expression that holds `licence` as well; nothing where there is none."""
-    words = parse_email(metadata)[0].get("license_expression", "").split()
+    words = metadata.get("license_expression", "").split()
     expression, is_choice = " ".join(words), "OR" in map(str.upper, words)
     if not licence or not words or (licence in words and not is_choice):
         return {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from packaging.metadata import RawMetadata
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from zlib_ng import zlib_ng
@@ -97,9 +98,9 @@ def _read_content(
 class Wheel:
     """A wheel whose every byte has been checked against its own RECORD.
 
-    `metadata` and `wheel_file` are the bytes of METADATA and WHEEL; `record` has a row for each
-    file but RECORD and its signatures; `sha256`, hexadecimal, is the file's; `requires_python` is
-    "" where there is none, or one that nobody understands.
+    `metadata` and `wheel_file` are the bytes of METADATA and WHEEL, `fields` what METADATA says;
+    `record` has a row for each file but RECORD and its signatures; `sha256`, hexadecimal, is the
+    file's; `requires_python` is "" where there is none, or one that nobody understands.
     """
 
     path: Path
@@ -112,7 +113,7 @@ class Wheel:
     sha256: str
     requires_python: str
     requires: tuple[str, ...]
-    summary: str
+    fields: RawMetadata
     root_is_purelib: bool
 
     @property
@@ -170,7 +171,7 @@ def read_wheel(  # noqa: PLR0913 - what is known of the file, and who takes its 
         sha256=sha256 or files.sha256_of(path),
         requires_python=own.get("requires_python", ""),
         requires=tuple(own.get("requires_dist", [])),
-        summary=own.get("summary", ""),
+        fields=own,
         root_is_purelib=root_is_purelib,
     )
 

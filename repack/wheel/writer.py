@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from packaging.metadata import parse_email
 from zlib_ng import zlib_ng
 
 from repack.files import replacing
@@ -90,27 +89,27 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
     files: Mapping[str, bytes | Path],
     *,
     fields: Mapping[str, Sequence[str]] | None = None,
-    add: Mapping[str, Sequence[str]] | None = None,
     add_licence: str = "",
     carried: Sequence[Part] = (),
 ) -> tuple[Part, ...]:
     """Return the members of the wheel called `name`, in the order in which they are written.
 
     They are `wheel`'s with `files` and `carried` added or put in place, under a .dist-info of the
-    new name; `fields` and `add` change METADATA as `edit_metadata` does, and `add_licence` joins a
-    License-Expression. RECORD's signatures are left out: they are over bytes that change.
+    new name; `fields` are METADATA's own values, and `add_licence` joins a License-Expression.
+    RECORD's signatures are left out: they are over bytes that change.
     .dist-info comes last and RECORD at its end, as PEP 427 recommends: whoever reads it as a
     stream has the rest by then.
     """
     folder = f"{wheel.dist_info}/licenses/"
     paths = [part.name for part in carried if part.name.startswith(folder)]
-    listed = paths if lists_licenses(parse_email(wheel.metadata)[0]) else []
-    licence = join_licence(wheel.metadata, add_licence)
+    licence = join_licence(wheel.fields, add_licence)
     fields = {"Version": [str(name.version)], **licence, **(fields or {})}
-    add = {**(add or {}), "License-File": [path.removeprefix(folder) for path in listed]}
+    if lists_licenses(wheel.fields):
+        listed = wheel.fields.get("license_files", [])
+        fields["License-File"] = [*listed, *(path.removeprefix(folder) for path in paths)]
     written: dict[str, bytes | Path] = {
         **files,
-        f"{wheel.dist_info}/METADATA": edit_metadata(wheel.metadata, fields=fields, add=add),
+        f"{wheel.dist_info}/METADATA": edit_metadata(wheel.metadata, fields),
         f"{wheel.dist_info}/WHEEL": wheel_file_with_tags(wheel.wheel_file, name.tags),
     }
     parts = {
