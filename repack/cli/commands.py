@@ -182,15 +182,14 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
                 analysis = analyse(wheel, allow_startup_hook=True)
                 wheels.append((analysis, find_findings(analysis, DEFAULT_PYTHONS)))
             except InputError as error:
-                errors.append(error)
+                _log.error("%s", error)
+                errors.append(describe_error(error))
             task.advance(1)
-    for refusal in errors:
-        _log.error("%s", refusal)
     has_findings = any(findings for _, findings in wheels)
     return Answer(
         {
             "wheels": [_describe_wheel(*wheel) for wheel in wheels],
-            "errors": list(map(describe_error, errors)),
+            "errors": errors,
         },
         [line for wheel in wheels for line in _list_facts(*wheel)],
         failed=bool(errors) or (options.strict and has_findings),
