@@ -52,19 +52,21 @@ def test_a_file_broken_by_hand_is_said_in_one_line(tmp_path: Path, text: str, re
 
 
 WHEEL = "x-1-py3-none-any.whl"
+#: A name of another encoding than the system's.
+LOCK = "r\udce9pack.lock"
 
 
 def fetched(folder: Path, content: str, *, update: bool = False) -> Supply:
     """Return a supply that has fetched a wheel of that content, and pinned nothing yet."""
     (folder / content).mkdir()
     wheel = make_wheel(folder / content / WHEEL, {"x.py": content.encode()})
-    supply = Supply(Cache(folder / "cache"), folder / "repack.lock", offline=True, update=update)
+    supply = Supply(Cache(folder / "cache"), folder / LOCK, offline=True, update=update)
     supply.fetch(FileSource(path=wheel))
     return supply
 
 
 def test_the_first_to_pin_a_source_is_right_until_one_renews_the_lock(tmp_path: Path) -> None:
-    lock = tmp_path / "repack.lock"
+    lock = tmp_path / LOCK
     first, second = fetched(tmp_path, "a"), fetched(tmp_path, "b")
     # What another process has pinned meanwhile stays.
     write_lock(lock, {PIN.key: PIN})

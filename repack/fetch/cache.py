@@ -106,4 +106,4 @@ class Cache:
 
 def _digest(key: str) -> str:
     """Return a file name for `key`, whatever its letters."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    return hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:32]
