@@ -132,7 +132,8 @@ class Windows:
         entry_point: bytes = b"",
         **build: object,
     ) -> None:
-        """Put the fixed cv2 and a NumPy of one line into a folder."""
+        """Put the fixed cv2, a NumPy of one line and what stands for pip into a folder."""
+        self.write(rf"{site}\pip\__init__.py", "")
         self.write(rf"{site}\numpy\__init__.py", "__version__ = '1.26.4'\n")
         self.write(rf"{site}\cv2\__init__.py", LOADER)
         self.write(rf"{site}\cv2\_cuda_build.py", f"BUILD = { ({**BUILD, **build})!r}\n")

@@ -7,8 +7,11 @@ sentences, cures and pages for each code stand in the tables below. Standard lib
 3.6 and later.
 """
 
+import importlib.machinery
+import importlib.util
 import mmap
 import os
+import re
 import sys
 from collections import namedtuple
 
@@ -25,7 +28,7 @@ MISSING, LOST, SPLIT, REJECTED, SYMBOL = "missing", "lost", "split", "rejected",
 FAILED_START, ERROR, OVERRIDE = "failed-start", "error", "override"
 
 CAUSES = {
-    NO_NATIVE: "the native module (cv2*.pyd) is missing from {file}",
+    NO_NATIVE: "{detail} is missing from {file}",
     OTHER_PYTHON: "{file} is for {detail}, and this is {python}",
     OTHER_FOLDER: "{file} is in no folder that cv2/config*.py names",
     OTHER_PROCESS: "this Python is {detail}, and {file} is not",
@@ -45,12 +48,13 @@ PLAIN_CAUSES = (NO_NATIVE, OTHER_PYTHON, OTHER_FOLDER, NUMPY, OVERRIDE)
 DLL_HEAD, PLAIN_HEAD = "DLL load failed while importing {}", "import of {} failed"
 
 # What is wrong with a directory or a file, by cuda_dlls' reasons.
+TRUSTED = ", which only OPENCV_CUDA_DLL_DIRS may name"
 PLACE_FAULTS = {
     cuda_dlls.NOT_ABSOLUTE: "is not an absolute directory",
     cuda_dlls.ABSENT: "does not exist",
     cuda_dlls.UNREADABLE: "is no directory that can be read",
-    cuda_dlls.WORKING_DIRECTORY: "is the working directory, or a subfolder of it",
-    cuda_dlls.WRITABLE_BY_ALL: "is in a folder that every user may write to",
+    cuda_dlls.WORKING_DIRECTORY: "is the working directory, or a subfolder of it" + TRUSTED,
+    cuda_dlls.WRITABLE_BY_ALL: "is in a folder that every user may write to" + TRUSTED,
     cuda_dlls.HOLDS_NONE: "holds none of the DLLs",
     cuda_dlls.HOLDS_PART: "has no {file}",
     cuda_dlls.OTHER_VERSION: "holds {file}, which is another version",
@@ -130,6 +134,7 @@ ERRORS.update(dict.fromkeys(range(358, 399), CLOUD))
 ERRORS.update(dict.fromkeys(range(4552, 4570), ERRORS[4551]))
 
 # What to do where a file is no good, by where it comes from: the cure has to reach that place.
+INSTALL_CURE = "python -m pip install {requirements}"
 NVIDIA_CURE = "python -m pip install --upgrade --force-reinstall {requirements}"
 TOOLKIT_CURE = "update or replace what is in {folder}, or {cure}"
 ORIGIN_CURES = {
@@ -200,7 +205,9 @@ def find_causes(error, attempt):
     path = error.path or ""
     if path.lower().endswith(".pyd"):
         return find_load_causes(path, attempt)
-    if attempt.is_recursion or error.name in ("cv2", "cv2.cv2"):
+    is_of_loader = attempt.is_recursion or "OpenCV loader: " in str(error)
+    # With a path it is about a name in that file.
+    if is_of_loader or (error.name in ("cv2", "cv2.cv2") and not path):
         return find_native_causes(attempt.search)
     return find_numpy_causes(attempt.search.build)
 
@@ -236,15 +243,17 @@ class Explanation:
 
     def describe_cause(self, cause):
         """Return one cause as part of a sentence."""
-        fault, sentence = "", ""
-        if cause.code == REJECTED:
+        fault, sentence, names = "", "", cause.names
+        if cause.code == SPLIT:
+            names = self.build["families"].get(cause.kind, names)
+        elif cause.code == REJECTED:
             fault = describe_file_fault(cause.detail)
         elif cause.code == OVERRIDE:
             fault = PLACE_FAULTS[cause.detail.reason]
         elif cause.code == ERROR:
             sentence = ERRORS.get(cause.detail, (_windows_words(cause.detail),))[0]
         return CAUSES[cause.code].format(
-            names=", ".join(cause.names),
+            names=", ".join(names),
             verb="is" if len(cause.names) == 1 else "are",
             was="was" if len(cause.names) == 1 else "were",
             file=cause.file,
@@ -270,6 +279,7 @@ class Explanation:
         lines += describe_distributions(self.search)
         if self._python:
             lines.append("what is chosen, and why: python -m cv2.cuda_dlls")
+            lines += self._describe_pip()
         return lines + describe_pages(self.build, self.find_pages())
 
     def _describe_askers(self):
@@ -281,6 +291,13 @@ class Explanation:
                     files = ", ".join(sorted(map(os.path.basename, askers)))
                     names.setdefault(files, []).append(name)
         return ["needed by {}: {}".format(files, ", ".join(names[files])) for files in names]
+
+    def _describe_pip(self):
+        """Return a line where a cure asks for pip and there is none: uv and Poetry bring none."""
+        is_asked = any("python -m pip" in cure for cure in self.find_cures())
+        if not is_asked or importlib.util.find_spec("pip"):
+            return []
+        return ["this Python has no pip: use what installed cv2 instead, such as uv pip"]
 
     def find_cures(self):
         """Return what to do, each thing once."""
@@ -333,14 +350,9 @@ class Explanation:
         ways = []
         requirements = self._requirements(kinds)
         if requirements:
-            has_wheels = any(
-                refused.source == cuda_dlls.NVIDIA
-                and refused.family in kinds
-                and refused.fault.reason != cuda_dlls.HOLDS_NONE
-                for refused in self.search.refusals
-            )
-            upgrade = "--upgrade " if has_wheels else ""
-            ways.append("python -m pip install {}{}".format(upgrade, requirements))
+            # Of what is installed already, whatever is left of it, pip installs nothing.
+            cure = NVIDIA_CURE if self._is_installed(requirements) else INSTALL_CURE
+            ways.append(cure.format(requirements=requirements))
         cures = [self.build["cures"].get(kind, UNKNOWN_CURE) for kind in kinds]
         return ", or ".join([*ways, " and ".join(dict.fromkeys(cures))])
 
@@ -391,6 +403,14 @@ class Explanation:
         """Return the requirements of NVIDIA's wheels of these families, as typed on a line."""
         names = sorted({name for kind in kinds for name in self.build["requires"].get(kind, ())})
         return " ".join('"{}"'.format(name) for name in names)
+
+    def _is_installed(self, requirements):
+        """Return whether one of these distributions is installed."""
+        names = {name.replace("-", "_") for name in re.findall('"([a-z0-9-]+)', requirements)}
+        folders = [self.search.root, *cuda_dlls.list_import_folders()]
+        present = [name for folder in folders for name in self.search.list_directory(folder).names]
+        infos = [name for name in present if name.endswith(".dist-info")]
+        return not names.isdisjoint(name.partition("-")[0] for name in infos)
 
     def _distribution(self):
         """Return the requirement that has pip install this wheel again."""
@@ -444,8 +464,6 @@ class Explanation:
 
 def find_native_causes(search):
     """Return the cause where cv2's loader finds no native module."""
-    import importlib.machinery
-
     usable_names = {"cv2" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES}
     natives = find_native_modules(search.folder)
     usable = [path for path in natives if os.path.basename(path).lower() in usable_names]
@@ -454,7 +472,7 @@ def find_native_causes(search):
     if natives:
         python = _python_of(os.path.basename(natives[0]))
         return [Cause(OTHER_PYTHON, "", (), natives[0], (), python)]
-    return [Cause(NO_NATIVE, "", (), search.folder, (), "")]
+    return [Cause(NO_NATIVE, "", (), search.folder, (), "the native module (cv2*.pyd)")]
 
 
 def find_native_modules(folder):
@@ -824,14 +842,19 @@ def describe_search(build):
 
 def find_distributions(search):
     """Return the distributions of OpenCV beside cv2, as "name version"."""
-    distributions = []
+    return sorted(find_infos(search).values())
+
+
+def find_infos(search):
+    """Return the folders of the distributions of OpenCV beside cv2, and "name version" of each."""
+    infos = {}
     for name in search.list_directory(search.root).names.values():
         stem, _, kind = name.rpartition(".")
         parts = stem.split("-")
         is_opencv = name.lower().startswith("opencv") and len(parts) > 1
         if is_opencv and kind in ("dist-info", "egg-info") and _has_cv2(search, name):
-            distributions.append("{} {}".format(parts[0].replace("_", "-"), parts[1]))
-    return sorted(distributions)
+            infos[name] = "{} {}".format(parts[0].replace("_", "-"), parts[1])
+    return infos
 
 
 def _has_cv2(search, name):
@@ -862,12 +885,17 @@ def _read_record(search, name):
 
 def describe_distributions(search):
     """Return a line where several distributions of OpenCV are installed over each other."""
-    distributions = find_distributions(search)
-    if len(distributions) < 2:
+    infos = find_infos(search)
+    if len(infos) < 2:
         return []
-    names = " ".join(dict.fromkeys(text.partition(" ")[0] for text in distributions))
-    text = "installed over each other: {}. To repair it: python -m pip uninstall -y {}, then "
-    return [text.format(", ".join(distributions), names) + "install the one you want again"]
+    # pip uninstalls none of several where one of them has no RECORD.
+    broken = sorted(name for name in infos if not _read_record(search, name))
+    names = sorted({infos[name].partition(" ")[0] for name in infos if name not in broken})
+    steps = ["remove {}".format(os.path.join(search.root, name)) for name in broken]
+    steps += ["python -m pip uninstall -y {}".format(" ".join(names))] if names else []
+    steps.append("install the one you want again")
+    text = "installed over each other: {}. To repair it: {}"
+    return [text.format(", ".join(sorted(infos.values())), ", then ".join(steps))]
 
 
 def describe_pages(build, pages):
@@ -890,8 +918,6 @@ def find_python(search):
         folder, name = os.path.split(path.lower())
         if name.startswith("python") and name in search.list_directory(folder).names:
             return '"{}"'.format(path)
-    import importlib.util
-
     return '"{}"'.format(program) if importlib.util.find_spec("pip") else None
 
 
@@ -900,7 +926,7 @@ def _windows_words(number):
     try:
         import ctypes
 
-        return ctypes.FormatError(number).strip().rstrip(".")
+        return ctypes.FormatError(number).strip().rstrip(".").replace("%1", "it")
     except Exception:  # no ctypes
         return "Windows does not say why"
 

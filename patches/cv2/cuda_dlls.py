@@ -343,12 +343,15 @@ class Search:
 
     def _look_into(self, place):
         """Choose a place for the families that it holds whole, or keep the reason why not."""
+        key = (_key(place.directory), _key(place.root))
+        if key in self._looked_at:
+            return
+        self._looked_at.add(key)
+        names = self.list_directory(place.directory).names
+        is_held = any(name.lower() in names for wanted in self.missing for name in wanted.files)
+        reason = self._find_place_fault(place) if is_held else None
         for wanted in list(self.missing):
-            key = (_key(place.directory), _key(place.root), wanted.family)
-            if key in self._looked_at:
-                continue
-            self._looked_at.add(key)
-            fault = self._judge(place, wanted)
+            fault = self._judge(place.directory, wanted, reason)
             if fault:
                 self._refuse(place, wanted.family, fault)
             else:
@@ -357,17 +360,16 @@ class Search:
                 self.choices.append(Choice(wanted.family, directory, source, wanted.files))
                 self.missing.remove(wanted)
 
-    def _judge(self, place, wanted):
-        """Return why a place is not taken for a family, or None."""
-        names = self.list_directory(place.directory).names
+    def _judge(self, directory, wanted, reason):
+        """Return why a directory is not taken for a family, or None; `reason` is one for all."""
+        names = self.list_directory(directory).names
         present = [name for name in wanted.files if name.lower() in names]
         if not present:
             other = _find_other_version(wanted.files[0], names)
             return Fault(OTHER_VERSION if other else HOLDS_NONE, other or "", "")
-        reason = self._find_place_fault(place)
         if reason:
             return Fault(reason, "", "")
-        faults = [self._check_file(place.directory, name) for name in present]
+        faults = [self._check_file(directory, name) for name in present]
         lacking = [name for name in wanted.files if name not in present]
         if lacking:
             return Fault(HOLDS_PART, ", ".join(lacking), "")
@@ -848,13 +850,22 @@ def is_run_as_program():
 
 
 def main(arguments):
-    """Print what was chosen for the import of cv2 that worked; return the exit code."""
-    report = load_report()
-    package = getattr(sys.modules.get("cv2"), "cuda_dlls", None)
-    attempt = package and package.loading().attempt
-    attempt = attempt or Attempt(FOLDER, BUILD)
-    report.print_report(report.Explanation(attempt, None, []), "", arguments)
-    return 0
+    """Print what was chosen for the import of cv2 that worked; return the exit code.
+
+    Where another distribution was removed, only this module may be left of cv2.
+    """
+    report, package = load_report(), sys.modules.get("cv2")
+    fixed = getattr(package, "cuda_dlls", None)
+    attempt = (fixed and fixed.loading().attempt) or Attempt(FOLDER, BUILD)
+    causes = []
+    if not getattr(
+        package, "__file__", None
+    ):  # Python imports a folder with whatever is left in it
+        causes = [report.Cause(report.NO_NATIVE, "", (), FOLDER, (), "__init__.py")]
+    explanation = report.Explanation(attempt, None, causes)
+    text = explanation.describe()
+    report.print_report(explanation, text, arguments)
+    return 1 if text else 0
 
 
 def print_step(text, *values):

@@ -11,7 +11,15 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from repack.console import Progress
-from repack.doctor.fixing import Package, find_package, find_url, name_owner, plan_fix, read_facts
+from repack.doctor.fixing import (
+    Package,
+    find_package,
+    find_url,
+    list_changes,
+    name_owner,
+    plan_fix,
+    read_facts,
+)
 from repack.errors import InputError, RepackError, UsageError
 from repack.fetch.cache import Cache
 from repack.patching import BUILD_MODULE
@@ -135,14 +143,10 @@ def diagnose(target: Target, fix_command: str) -> dict[str, Any]:
         asked["numpy_error" if seen["step"] == "import numpy" else "failure"] = seen["crash"]
     facts = read_facts(package)
     report = target.ask("explain", folder=dirname(seen["origin"]), build=facts, **asked)
-    obstacle = None
-    try:
-        plan_fix(package, facts)
-    except RepackError as error:
-        obstacle = error
-    faults, cures = _find_faults(asked["failure"], report, package, obstacle, fix_command)
-    if obstacle:
-        fix = obstacle.what
+    plan = _try_to_plan(package, facts)
+    faults, cures = _find_faults(asked["failure"], report, package, plan, fix_command)
+    if isinstance(plan, RepackError):
+        fix = plan.what
     elif fix_command in cures:
         fix = "cures it"
     else:
@@ -158,15 +162,23 @@ def _conclude(
 ) -> dict[str, Any]:
     verdict = f"import cv2 fails: {'; '.join(faults)}"
     if not faults:
-        verdict = f"import cv2 works: OpenCV {report['build']['opencv']}"
+        verdict = f"import cv2 works: OpenCV {report['build']['opencv']}".rstrip()
     return {"works": not faults, "verdict": verdict, "cure": cure, "lines": lines, "report": report}
+
+
+def _try_to_plan(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes] | RepackError:
+    """Return what a fix writes, or why nothing may be fixed."""
+    try:
+        return plan_fix(package, facts)
+    except RepackError as error:
+        return error
 
 
 def _find_faults(
     failure: str,
     report: Mapping[str, Any],
     package: Package,
-    obstacle: RepackError | None,
+    plan: dict[str, bytes] | RepackError,
     fix_command: str,
 ) -> tuple[list[str], list[str]]:
     """Return what keeps cv2 from being imported, and what to do about it, in this order."""
@@ -175,12 +187,15 @@ def _find_faults(
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
         faults.append(": ".join(filter(None, [where, ", ".join(places)])))
-        cures += [obstacle.hint or _REINSTALL] if obstacle else []
+        if isinstance(plan, RepackError):
+            # A text that cannot be patched is not the wheel's own any more.
+            cures.append((isinstance(plan, InputError) and plan.hint) or _REINSTALL)
         cures.append(fix_command)
     elif failure and not faults:
         faults.append(failure)
-        cures.append(_REINSTALL)
-    elif failure and not (obstacle or package.originals):
+        is_damaged = isinstance(plan, dict) and package.originals and list_changes(package, plan)
+        cures.append(fix_command if is_damaged else _REINSTALL)
+    elif failure and not (isinstance(plan, RepackError) or package.originals):
         cures.append(f"{fix_command}, so that cv2 finds its DLLs")
     return faults, cures
 
@@ -202,6 +217,8 @@ def _describe_package(package: Package, target: Target) -> Iterator[str]:
     state = "fixed by repack fix" if package.originals else state
     owners = " and ".join(map(name_owner, package.owners)) or "no distribution"
     yield f"cv2: {owners}, {state} ({dirname(target.facts['origin'])})"
+    for info in package.leftovers:
+        yield f"left over beside it, to be removed: {info.name}"
     for root in target.facts["path"]:
         if target.path(root) != package.root and (target.path(root) / "cv2").is_dir():
             yield rf"not imported: {root}\cv2, which comes later"

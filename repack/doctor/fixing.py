@@ -22,17 +22,18 @@ from repack.inspect import build_facts, describe_binaries
 from repack.inspect.binaries import find_numpy_abi
 from repack.patching import BUILD_MODULE, patch_wheel, read_build
 from repack.wheel.metadata import entry_of
-from repack.wheel.names import parse_filename
+from repack.wheel.names import WheelName, parse_filename
 
 #: In the .dist-info of what was fixed: the files as they were. RECORD is the last to get there.
 ORIGINALS = "repack-originals"
 _LOADER = "cv2/__init__.py"
 _BINARIES = (".pyd", ".dll")
+_NAMELESS = parse_filename(Path("opencv_python-0-py3-none-win_amd64.whl"))
 
 
 def name_owner(info: Path) -> str:
     """Return name and version of a distribution, by its .dist-info."""
-    name, _, version = info.stem.rpartition("-")
+    name, _, version = info.stem.partition("-")
     return f"{name.replace('_', '-')} {version}"
 
 
@@ -45,10 +46,14 @@ def find_url(info: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """The cv2 in the site-packages `root`; `owners` are the .dist-info that list files of it."""
+    """The cv2 in the site-packages `root`; `owners` are the .dist-info that list files of it.
+
+    `leftovers` list files of it too, and no installer takes them for a distribution.
+    """
 
     root: Path
     owners: tuple[Path, ...]
+    leftovers: tuple[Path, ...]
 
     @property
     def originals(self) -> Path | None:
@@ -61,11 +66,12 @@ class Package:
     @property
     def members(self) -> list[str]:
         """The files of cv2 before any fix, and the DLLs of its distribution, sorted."""
+        paths = [*self.root.glob("cv2*.pyd"), *self.root.glob("cv2/**/*")]
+        names = {path.relative_to(self.root).as_posix() for path in paths if path.is_file()}
         if len(self.owners) == 1:
-            names = list(read_rows((self.originals or self.root) / self.owners[0].name / "RECORD"))
-        else:
-            paths = [*self.root.glob("cv2*.pyd"), *self.root.glob("cv2/**/*")]
-            names = [path.relative_to(self.root).as_posix() for path in paths if path.is_file()]
+            rows = read_rows((self.originals or self.root) / self.owners[0].name / "RECORD")
+            # A damaged RECORD may lack binaries, and a fix adds none.
+            names = {*rows, *(name for name in names if name.endswith(_BINARIES))}
         return sorted(name for name in names if name.startswith("cv2/") or name.endswith(_BINARIES))
 
     def read(self, member: str) -> bytes:
@@ -80,12 +86,15 @@ class Package:
 
 def find_package(root: Path) -> Package:
     """Return the cv2 in a site-packages."""
-    owners = [
+    infos = [
         folder
-        for folder in sorted(root.glob("[!~]*.dist-info"))  # with ~: what pip could not remove
+        for folder in sorted(root.glob("*.dist-info"))
         if any(member.startswith("cv2/") for member in read_rows(folder / "RECORD"))
     ]
-    return Package(root=root, owners=tuple(owners))
+    # With ~: what pip could not remove. Without a version: what others did not.
+    owners = tuple(info for info in infos if "-" in info.stem and info.name[0] != "~")
+    leftovers = tuple(info for info in infos if info not in owners)
+    return Package(root=root, owners=owners, leftovers=leftovers)
 
 
 def read_rows(record: Path) -> dict[str, list[str]]:
@@ -100,8 +109,7 @@ def read_facts(package: Package) -> dict[str, Any]:
     """Return what the run-time module has to know: as the wheel says, or else its binaries."""
     if BUILD_MODULE in package.members:
         return read_build(_read(package.root / BUILD_MODULE) or b"")
-    info = package.owners[0] if package.owners else Path("opencv_python-0.dist-info")
-    name = parse_filename(Path(f"{info.stem}-py3-none-win_amd64.whl"))
+    name = _find_filename(package)
     members = [member for member in package.members if (package.root / member).is_file()]
     images: dict[str, Image] = {}
     for member in members:
@@ -111,7 +119,17 @@ def read_facts(package: Package) -> dict[str, Any]:
                 images[member] = read_image(package.root / member)
     modules = [package.root / member for member in images if member.lower().endswith(".pyd")]
     numpy = max(map(find_numpy_abi, modules), default="") or None
-    return build_facts(describe_binaries(name, members, package.read, images, numpy), name)
+    facts = build_facts(describe_binaries(name, members, package.read, images, numpy), name)
+    return {**facts, "opencv": ""} if name is _NAMELESS else facts
+
+
+def _find_filename(package: Package) -> WheelName:
+    """Return what the wheel may have been called, as far as that is known."""
+    for info in package.owners[:1]:
+        # A version such as 4.5.1.fd5c405 is from before there were rules.
+        with suppress(InputError):
+            return parse_filename(Path(f"{info.stem}-py3-none-win_amd64.whl"))
+    return _NAMELESS
 
 
 def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -130,6 +148,9 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
         raise _refuse(package, "the system owns this Python", hint)
     if BUILD_MODULE in package.members:
         raise _refuse(package, "repack has made its wheel: there is nothing to fix")
+    if _LOADER not in package.members:
+        hint = "install it again from its wheel: python -m pip install --force-reinstall WHEEL"
+        raise _refuse(package, f"its RECORD lists no {_LOADER}", hint)
     if not facts["families"]:
         reason = "no native module that can be read in it asks for CUDA's DLLs"
         if facts["cuda"]:
@@ -155,7 +176,10 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
 def _find_owner(package: Package) -> Path:
     """Return the .dist-info of what owns cv2; RepackError where nothing does, or several do."""
     if not package.owners:
-        hint = "install it from its wheel: python -m pip install --ignore-installed WHEEL"
+        hint = (
+            "where CMake built it, name the directory in BINARIES_PATHS of its cv2/config.py; "
+            "otherwise install it from its wheel: python -m pip install --ignore-installed WHEEL"
+        )
         raise _refuse(package, "no RECORD lists its files", hint)
     if len(package.owners) > 1:
         owners = list(map(name_owner, package.owners))

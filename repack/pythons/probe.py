@@ -31,7 +31,9 @@ def say(**facts):
 def describe_error(error):
     """Return an exception as Python's last line of a traceback would begin, "" for None."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__, *lines[:1]]) if error else ""
+    # NumPy's errors begin with a page of advice.
+    telling = [line for line in lines if line.startswith("Original error was: ")] or lines
+    return ": ".join([type(error).__name__, *telling[:1]]) if error else ""
 
 
 # The smoke test: nothing of the machine but what the job names (-I, -S)
@@ -190,7 +192,7 @@ def import_up_to_native(cuda_dlls):
         return None
     except Exception as error:
         return error
-    return ImportError("nothing in it imports a native module", name="cv2")
+    return ImportError("cv2/__init__.py imports no native module")
 
 
 def explain(job):
@@ -208,7 +210,7 @@ def explain(job):
     error, causes = None, []
     if job["place"]:
         error = ImportError(job["failure"], name=job["place"][0], path=job["place"][1])
-        attempt.is_recursion = not job["native"] and error.name in (None, "cv2", "cv2.cv2")
+        attempt.is_recursion = "recursion is detected" in job["failure"]
         causes = report.find_causes(error, attempt)
     works = not job["failure"] or (job["native"] and not causes)  # Windows loads it with these
     causes += report.find_numpy_causes(attempt.search.build)
