@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from driving import Repack
 from installing import Installation, installation
-from machines import IMPORTS, SOUND, arm64_dll
+from machines import IMPORTS, SOUND
 from wheelmaking import make_wheel
 from windowslab import INITIALIZER, LOADER, native
 
@@ -93,18 +93,6 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
         "the native module (cv2*.pyd) is missing",
         f"--force-reinstall --no-deps https://team.example/{WHEEL};",
     ),
-    "a native module of another Python": (
-        {"cv2/cv2.pyd": None, "cv2/cv2.cp39-win_amd64.pyd": NATIVE},
-        ON_PATH,
-        "is for Python 3.9, and this is Python 3.12",
-        "--force-reinstall",
-    ),
-    "a native module for another processor": (
-        {"cv2/cv2.pyd": arm64_dll(IMPORTS, metadata=0)},
-        ON_PATH,
-        "this Python is 64-bit (x86-64)",
-        "install a Python that is for ARM64",
-    ),
     "a native module that crashes": (
         {"cv2/cv2.pyd": native({"KERNEL32.dll": ["Sleep"]}, CRASH)},
         {},
@@ -124,6 +112,12 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
         ON_PATH,
         "NumPy 2.1.0 is installed, and this build needs numpy<2",
         'pip install "numpy<2"; then repack fix',
+    ),
+    "a NumPy of another Python": (
+        {"numpy/__init__.py": b"raise ImportError('Read\\nOriginal error was: no core')"},
+        ON_PATH,
+        "NumPy fails: ImportError: Original error was: no core",
+        '-reinstall "numpy<2"',
     ),
     "several distributions over each other": (
         {"opencv_python-4.8.dist-info/RECORD": b"cv2/__init__.py,,"},
@@ -154,9 +148,23 @@ def test_a_build_for_the_cpu_works_and_has_nothing_to_fix(
     machine: Installation, repack: Repack
 ) -> None:
     install(machine, native({"KERNEL32.dll": ["Sleep"]}))
+    lay(machine, {"opencv_python.dist-info/RECORD": b"cv2/__init__.py,,"})
     ran = repack("doctor", *machine.words())
     assert (ran.code, "CUDA: none, for the CPU only" in ran.out) == (0, True)
+    assert "left over beside it, to be removed: opencv_python.dist-info" in ran.out
     assert "asks for CUDA" in repack("fix", *machine.words()).error
+
+
+@pytest.mark.wine
+def test_a_fix_that_has_lost_a_file_is_cured_by_another(
+    machine: Installation, repack: Repack
+) -> None:
+    install(machine)
+    repack("fix", *machine.words(**ON_PATH))
+    lay(machine, {"cv2/cuda_dlls.py": None})
+    ran = repack("doctor", *machine.words(**ON_PATH), "--json")
+    assert "cannot import name 'cuda_dlls'" in ran.json["verdict"]
+    assert ran.json["cure"].startswith("repack fix")
 
 
 @pytest.mark.wine

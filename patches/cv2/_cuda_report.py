@@ -35,7 +35,7 @@ CAUSES = {
     NUMPY: "NumPy {detail} is installed, and this build needs {names}",
     MISSING: "{names} {was} not found",
     LOST: "{names}, which came with cv2, {verb} gone",
-    SPLIT: "no directory holds all of {names}",
+    SPLIT: "no directory holds {names} and all that is needed with it",
     REJECTED: "in {file}, {names} {verb} {fault}",
     SYMBOL: "{file} has no {names}, which {askers} needs",
     FAILED_START: "{file} fails to start (error 1114)",
@@ -243,17 +243,15 @@ class Explanation:
 
     def describe_cause(self, cause):
         """Return one cause as part of a sentence."""
-        fault, sentence, names = "", "", cause.names
-        if cause.code == SPLIT:
-            names = self.build["families"].get(cause.kind, names)
-        elif cause.code == REJECTED:
+        fault, sentence = "", ""
+        if cause.code == REJECTED:
             fault = describe_file_fault(cause.detail)
         elif cause.code == OVERRIDE:
             fault = PLACE_FAULTS[cause.detail.reason]
         elif cause.code == ERROR:
             sentence = ERRORS.get(cause.detail, (_windows_words(cause.detail),))[0]
         return CAUSES[cause.code].format(
-            names=", ".join(names),
+            names=", ".join(cause.names),
             verb="is" if len(cause.names) == 1 else "are",
             was="was" if len(cause.names) == 1 else "were",
             file=cause.file,
