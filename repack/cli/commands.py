@@ -202,7 +202,7 @@ def _describe_wheel(analysis: Analysis, findings: Sequence[Finding]) -> Json:
         **msgspec.to_builtins(describe_source(analysis, "")),
         "path": str(analysis.wheel.path),
         "tags": sorted(map(str, analysis.wheel.filename.tags)),
-        "numpy": analysis.numpy,
+        "numpy": analysis.numpy or None,
         "native": analysis.native,
         "needs": [msgspec.to_builtins(describe_need(need)) for need in analysis.needs],
         "findings": msgspec.to_builtins(findings),

@@ -1,4 +1,4 @@
-"""What a PE file says of itself: its processor, what it asks for and what it offers.
+"""What a PE file says of itself: its processor, what it asks for, what it offers, which NumPy.
 
 pefile reads the headers and finds addresses. The tables are walked here: pefile stops after 8192
 symbols without a word, and leaves out DLLs whose entries it does not like; a DLL that is not seen
@@ -6,6 +6,7 @@ is a wheel that does not import.
 """
 
 import mmap
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _FORMS = {_IMPORTS: ("<5I", (3, 0, 4)), _DELAY_IMPORTS: ("<8I", (1, 4, 3))}
 _MOST_SYMBOLS = 1 << 16
 _LONGEST_NAME = 8192
 _IMPOSSIBLE = frozenset('<>:"|?*/\\')
+# What NumPy's headers import at run time: those of 2.x look for numpy._core first, and for 1.x's
+# place after it; before 1.16 the module was called multiarray.
+_NUMPY = re.compile(rb"numpy\.(_?core)\.(?:_multiarray_umath|multiarray)\0")
 #: Whatever pefile raises at headers that contradict themselves, and ValueError is ours.
 _BROKEN = (pefile.PEFormatError, ValueError, AttributeError, IndexError, struct.error)
 
@@ -44,13 +48,15 @@ class Image:
 
     `machine` is "x86", "x86-64", "arm64", "arm" or the number as "0x...."; `imports` are needed
     when the file is loaded, `delay_imports` at the first call; `exports` are the exported names in
-    the file's own order.
+    the file's own order. `numpy` is the ABI of NumPy, "1" or "2", that a Python module is built
+    for, "" where it names none.
     """
 
     machine: str
     imports: tuple[Import, ...] = ()
     delay_imports: tuple[Import, ...] = ()
     exports: tuple[str, ...] = ()
+    numpy: str = ""
 
 
 def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
@@ -59,6 +65,7 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
     `name` and `file` say what it is called, and in which file, where an error must name them.
     Raises InputError with code "not-pe" for what the Windows loader would not take.
     """
+    is_module = (name or path.name).lower().endswith(".pyd")
     try:
         # Mapped and not read: it may be larger than memory.
         with (
@@ -72,6 +79,7 @@ def read_image(path: Path, *, name: str = "", file: object = "") -> Image:
                 imports=_read_imports(headers, _IMPORTS),
                 delay_imports=_read_imports(headers, _DELAY_IMPORTS),
                 exports=_read_exports(headers),
+                numpy=_find_numpy_abi(content) if is_module else "",
             )
     except _BROKEN as error:
         raise InputError(
@@ -138,6 +146,11 @@ def _read_exports(headers: pefile.PE) -> tuple[str, ...]:
         raise ValueError("its export table has no end")
     table = _read(headers, names, 4 * count) if count else b""
     return tuple(_read_text(headers, rva) for (rva,) in struct.iter_unpack("<I", table))
+
+
+def _find_numpy_abi(content: mmap.mmap) -> str:
+    places = set(_NUMPY.findall(content))
+    return "2" if b"_core" in places else "1" if places else ""
 
 
 def _find_table(headers: pefile.PE, table: int) -> int:

@@ -19,7 +19,6 @@ from repack.dlls.pe import Image, read_image
 from repack.errors import InputError, RepackError, redact_url
 from repack.files import workspace, write
 from repack.inspect import build_facts, describe_binaries
-from repack.inspect.binaries import find_numpy_abi
 from repack.patching import BUILD_MODULE, patch_wheel, read_build
 from repack.wheel.metadata import entry_of
 from repack.wheel.names import WheelName, parse_filename
@@ -117,9 +116,7 @@ def read_facts(package: Package) -> dict[str, Any]:
             # Of one that is damaged the report will tell.
             with suppress(InputError):
                 images[member] = read_image(package.root / member)
-    modules = [package.root / member for member in images if member.lower().endswith(".pyd")]
-    numpy = max(map(find_numpy_abi, modules), default="") or None
-    facts = build_facts(describe_binaries(name, members, package.read, images, numpy), name)
+    facts = build_facts(describe_binaries(name, members, package.read, images), name)
     return {**facts, "opencv": ""} if name is _NAMELESS else facts
 
 

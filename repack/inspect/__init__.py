@@ -23,7 +23,7 @@ from repack.dlls.families import (
 from repack.dlls.pe import Image, read_image
 from repack.errors import InputError
 from repack.files import Memory, sha256_of
-from repack.inspect.binaries import Need, find_needs, find_numpy_abi
+from repack.inspect.binaries import Need, find_needs
 from repack.inspect.pythons import correct_requirements
 from repack.patching import BUILD_MODULE, CONFIG, read_build
 from repack.record import Cargo
@@ -36,13 +36,6 @@ _CV2 = re.compile(r"(cv2/(.+/)?)?cv2([.\-_][^/]*)?\.pyd", re.IGNORECASE)
 _TOOLKIT = re.compile(rb"CUDA[/\\]+v(\d+)\.(\d+)", re.IGNORECASE)
 # "cu126", "cu1210", "cuda12", "opencv-cu92": majors below 10 had one digit.
 _LABEL = re.compile(r"(?<![a-z0-9])cu(?:da)?-?([6-9]|\d\d)(\d{0,2})(?![a-z0-9])")
-
-
-class _Contents(NamedTuple):
-    """What is remembered of a wheel: the images of its binaries, by member, and their NumPy ABI."""
-
-    images: dict[str, Image]
-    numpy: str | None
 
 
 class Claim(NamedTuple):
@@ -63,8 +56,7 @@ class Binaries:
     that they reach ask for, sorted. `configs` are the files of OpenCV's loader that name
     directories. `cuda` is the version that the DLLs' names tell, (12,), and with its minor,
     (12, 9), where a text says more and does not contradict them; () for a build without CUDA.
-    `claims` are the CUDA versions that the texts name, surest first. `numpy` is the NumPy ABI,
-    "1" or "2", None where no module uses it.
+    `claims` are the CUDA versions that the texts name, surest first.
     """
 
     images: Mapping[str, Image]
@@ -72,12 +64,16 @@ class Binaries:
     configs: Mapping[str, bytes]
     claims: tuple[Claim, ...]
     cuda: tuple[int, ...]
-    numpy: str | None
 
     @property
     def native(self) -> tuple[str, ...]:
         """The extension modules."""
         return tuple(filter(_is_module, self.images))
+
+    @property
+    def numpy(self) -> str:
+        """The ABI of NumPy that the modules are built for, "1" or "2", "" where none uses it."""
+        return max((self.images[module].numpy for module in self.native), default="")
 
     @property
     def cuda_major(self) -> int:
@@ -118,9 +114,8 @@ def analyse(
     """
     sha256 = sha256 or sha256_of(path)
     key = f"{sha256}-{__version__}"
-    known = memory.recall(key, _Contents) if memory else None
+    known = memory.recall(key, dict[str, Image]) if memory else None
     images: dict[str, Image] = {}
-    abis: set[str] = set()
     # A binary's tables point to and fro, so each lies in a temporary file until it is read.
     with TemporaryDirectory(prefix="repack-") as folder:
         binary = Path(folder, "binary")
@@ -131,8 +126,6 @@ def analyse(
             with binary.open("wb") as file:
                 file.writelines(pieces)
             images[member.name] = read_image(binary, name=member.name, file=path)
-            if _is_module(member.name):
-                abis.add(find_numpy_abi(binary))
 
         wheel = read_wheel(
             path,
@@ -142,11 +135,12 @@ def analyse(
             task=task,
             sha256=sha256,
         )
-    contents = known or _Contents(dict(sorted(images.items())), max(abis, default="") or None)
-    if memory and not known:
-        memory.keep(key, contents)
+    if known is None:
+        known = dict(sorted(images.items()))
+        if memory:
+            memory.keep(key, known)
     read = partial(read_member, wheel.archive)
-    binaries = describe_binaries(wheel.filename, wheel.names, read, *contents)
+    binaries = describe_binaries(wheel.filename, wheel.names, read, known)
     return Analysis(wheel=wheel, **vars(binaries))
 
 
@@ -155,7 +149,6 @@ def describe_binaries(
     members: Iterable[str],
     read: Callable[[str], bytes],
     images: Mapping[str, Image],
-    numpy: str | None,
 ) -> Binaries:
     """Return what is known of the binaries of the wheel called `name`, installed or not.
 
@@ -170,7 +163,6 @@ def describe_binaries(
         configs=configs,
         claims=claims,
         cuda=_find_cuda(needs, claims),
-        numpy=numpy,
     )
 
 
@@ -259,7 +251,7 @@ def build_facts(
         "help_url": f"{help_url.rstrip('/')}/" if help_url else "",
         "kinds": {dll.key: dll.family for dll in dlls},
         "machine": next(machines, "x86-64"),
-        "numpy": {None: None, "1": "numpy<2"}.get(binaries.numpy, "numpy"),
+        "numpy": {"": None, "1": "numpy<2"}.get(binaries.numpy, "numpy"),
         "opencv": name.version.public,
         "original": {"filename": str(name)},
         "others": tuple(

@@ -1,23 +1,13 @@
-"""What binaries say: who needs which DLL, and which NumPy."""
+"""What binaries say: who needs which DLL."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 from repack.dlls.families import Dll, classify, key_of, partners
 from repack.dlls.pe import Image, Import
-
-# What NumPy's headers import at run time: those of 2.x look for numpy._core first, and for 1.x's
-# place after it; before 1.16 the module was called multiarray.
-_NUMPY = re.compile(rb"numpy\.(_?core)\.(?:_multiarray_umath|multiarray)\0")
-_LONGEST_NAME = 32
-#: A part of every such name, which is searched for many times faster than the pattern.
-_PART = b"multiarray"
-_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,19 +23,6 @@ class Need:
     symbols: tuple[str, ...] = ()
     delayed: bool = False
     in_wheel: str | None = None
-
-
-def find_numpy_abi(binary: Path) -> str:
-    """Return the ABI of NumPy, "1" or "2", that a module is built for, "" where it names none."""
-    places: set[bytes] = set()
-    window = b""
-    with binary.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            # A name may lie across the edge of two chunks.
-            window = window[-_LONGEST_NAME:] + chunk
-            if _PART in window:
-                places.update(_NUMPY.findall(window))
-    return "2" if b"_core" in places else "1" if places else ""
 
 
 def find_needs(modules: Iterable[str], images: Mapping[str, Image]) -> tuple[Need, ...]:

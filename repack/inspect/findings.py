@@ -97,7 +97,7 @@ def _check_tag(analysis: Analysis) -> Iterator[Finding]:
 
 def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Finding]:
     wheel, abi = analysis.wheel, analysis.numpy
-    if abi is None or wheel.filename.name == "numpy":
+    if not abi or wheel.filename.name == "numpy":
         return
     member = f"{wheel.dist_info}/METADATA"
     if not any(map(is_numpy, wheel.requires)):

@@ -53,7 +53,7 @@ def is_numpy(line: str) -> bool:
     return requirement is not None and canonicalize_name(requirement.name) == "numpy"
 
 
-def correct_requirements(requires: Iterable[str], abi: str | None) -> tuple[str, ...]:
+def correct_requirements(requires: Iterable[str], abi: str) -> tuple[str, ...]:
     """Return the Requires-Dist lines as a binary needs them that is built for NumPy's `abi`.
 
     One built for NumPy 1 does not import with NumPy 2. One built for NumPy 2 imports with all that

@@ -31,8 +31,7 @@ from repack.record import Cargo, Finding
 from repack.vendor.delvewheel import repair
 from repack.vendor.sbom import FILENAME, make_sbom
 from repack.vendor.selection import Choice, Supplier, is_asked_for, may_carry, select_dlls
-from repack.wheel.metadata import entry_of
-from repack.wheel.writer import Part
+from repack.wheel.writer import Part, make_part
 
 #: Takes a requirement and a platform, and returns what the newest wheel holds, None for unknown.
 ListWheel: TypeAlias = Callable[[str, str], Listing | None]
@@ -182,7 +181,7 @@ def carry_dlls(
     sbom = f"{wheel.dist_info}/sboms/{FILENAME}"
     return Supplement(
         label="vendored",
-        carried=(*dlls, *licences, _carry_new(sbom, describe(parts))),
+        carried=(*dlls, *licences, make_part(sbom, describe(parts))),
         cargo=tuple(cargo for _, cargo in parts),
         licence=_LICENCE,
         left=complete.toolkit_needs,
@@ -233,15 +232,11 @@ def make_stand_ins(analysis: Analysis) -> Supplement:
         key, asker = need.dll.key, need.needed_by[0]
         if key in ANSWERS and analysis.images[asker].machine == "x86-64":
             path = f"{STAND_INS}/{key.removesuffix('.dll')}/{key}"
-            carried.append(_carry_new(path, make_stand_in(key, need.symbols)))
+            carried.append(make_part(path, make_stand_in(key, need.symbols)))
         else:
             findings.append(make_finding("no-stand-in", asker, need.dll.name))
     cargo = [_describe_cargo(dll, "driver", "a stand-in that repack wrote") for dll in carried]
     return Supplement(carried=tuple(carried), cargo=tuple(cargo), findings=tuple(findings))
-
-
-def _carry_new(path: str, content: bytes) -> Part:
-    return Part(name=path, content=content, row=entry_of(content))
 
 
 def _describe_cargo(dll: Part, family: str, origin: str) -> Cargo:

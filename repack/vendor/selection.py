@@ -14,10 +14,9 @@ from repack.fetch import Supply
 from repack.files import Memory, not_read
 from repack.inspect import Analysis, analyse
 from repack.inspect.binaries import find_needs
-from repack.wheel.metadata import entry_of
 from repack.wheel.names import rename_wheel
 from repack.wheel.reader import Wheel
-from repack.wheel.writer import Part
+from repack.wheel.writer import Part, make_part
 
 _log = logging.getLogger(__name__)
 #: What is loaded by name fits its own release alone: all comes from one supplier.
@@ -46,8 +45,7 @@ class Supplier:
     def carry(self, place: str, path: str) -> Part:
         """Return a file as the member `path`: as it lies in the wheel, or to be deflated."""
         if self.wheel is None:
-            file = Path(place)
-            return Part(name=path, content=file, row=entry_of(file), deflate=True)
+            return make_part(path, Path(place), deflate=True)
         archive, row = self.wheel.archive, self.wheel.record[place]
         return Part(name=path, content=archive, row=row, source=place)
 

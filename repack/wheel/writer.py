@@ -75,6 +75,11 @@ class Part:
         return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
+def make_part(name: str, content: bytes | Path, *, deflate: bool = False) -> Part:
+    """Return a new member and its row; raises InputError for a file that cannot be read."""
+    return Part(name=name, content=content, row=entry_of(content), deflate=deflate)
+
+
 class Written(NamedTuple):
     """An archive that was written; `size` in bytes, `sha256` in hex."""
 
@@ -117,10 +122,7 @@ def rewrite_members(  # noqa: PLR0913 - what a wheel is made of
         for path, row in wheel.record.items()
     }
     parts |= {part.name: part for part in carried}
-    parts |= {
-        path: Part(name=path, content=content, row=entry_of(content))
-        for path, content in written.items()
-    }
+    parts |= {path: make_part(path, content) for path, content in written.items()}
     old, new = wheel.dist_info.removesuffix(".dist-info"), f"{name.distribution}-{name.version}"
     pattern = re.compile(rf"^{re.escape(old)}(?=\.(dist-info|data)/)")
     renamed = [replace(part, name=pattern.sub(new, part.name)) for part in parts.values()]
