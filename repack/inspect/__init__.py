@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -276,9 +277,8 @@ def _list_toolkit_files(binaries: Binaries, left: Iterable[str]) -> dict[str, bo
     wanted = [(need.dll.name, need.delayed) for need in binaries.toolkit_needs]
     wanted += [(name, False) for name in left]
     files: dict[str, tuple[str, bool]] = {}
-    for name, is_delayed in wanted:
+    for name, is_delayed in sorted(wanted, key=itemgetter(1)):
         for file in (name, *companions(classify(name))):
             if key_of(file) not in inside:
-                known, only_delayed = files.get(key_of(file), (file, True))
-                files[key_of(file)] = known, only_delayed and is_delayed
+                files.setdefault(key_of(file), (file, is_delayed))
     return dict(files[key] for key in sorted(files))
