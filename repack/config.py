@@ -29,6 +29,9 @@ from repack.files import decode_text
 
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _INIT_HINT = "`repack init` writes a repack.toml with comments"
+_TOML_HINT = (
+    r"texts go in straight quotes, those with \ in single ones ('C:\wheels'); save it as UTF-8"
+)
 
 
 def _text(words: str, pattern: str) -> Meta:
@@ -314,11 +317,11 @@ def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> li
     return configs
 
 
-def _refuse(what: str, file: Path | None, build: str = "") -> RepackError:
+def _refuse(what: str, file: Path | None, build: str = "", hint: str = "") -> RepackError:
     """Return the error of a setting of the file; without one, of the command line."""
     if file is None:
         return UsageError(what, code="config")
-    return ConfigError(what, code="config", file=file, member=build)
+    return ConfigError(what, code="config", file=file, member=build, hint=hint)
 
 
 def _read_values(tree: Mapping[str, Any], file: Path | None, prefix: str = "") -> _Values:
@@ -339,7 +342,9 @@ def _read_values(tree: Mapping[str, Any], file: Path | None, prefix: str = "") -
         except (TypeError, ValueError):
             shown = json.dumps(raw, default=str, ensure_ascii=False)
             shown = "one with a password" if re.search("://.*@", shown) else shown
-            raise _refuse(f"{key} takes {describe(kind)}, not {shown}", file) from None
+            # "C:\temp" has a tab.
+            hint = _TOML_HINT if "\\" in shown else ""
+            raise _refuse(f"{key} takes {describe(kind)}, not {shown}", file, hint=hint) from None
         if key not in {"source", *_TABLES}:
             values[key] = value  # an empty source.sample says something, too
         if is_table:
@@ -438,13 +443,13 @@ def require_source(config: Config) -> Source:
 
 
 def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
-    """Return the tables of the TOML file `path`; `hint` says what to do where it is none."""
+    """Return the tables of the TOML file `path`; `hint` says what to do where there is none."""
     try:
         return tomllib.loads(decode_text(path.read_bytes()))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     except (ValueError, RecursionError) as error:
-        reason = f"is not TOML in UTF-8: {error}"
+        reason, hint = f"is not TOML in UTF-8: {error}", hint or _TOML_HINT
     raise ConfigError(reason, code="config", file=path, hint=hint)
 
 
@@ -480,8 +485,8 @@ def parse_source(text: str) -> list[tuple[str, object]]:
         return [("source.file", url2pathname(path)), *hashes]
     if "://" in url:
         return [("source.url", url), *hashes]
-    is_path = text.lower().endswith(".whl") or re.search(r"[/\\]", text) or Path(text).is_file()
-    return [("source.file" if is_path else "source.requirement", text)]
+    is_path = url.lower().endswith(".whl") or re.search(r"[/\\]", url) or Path(url).is_file()
+    return [("source.file" if is_path else "source.requirement", url), *hashes]
 
 
 def name_token(name: str) -> str:

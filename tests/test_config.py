@@ -107,17 +107,17 @@ WRONG = {
     "build.python = [3.10]": "build.python takes a list, each a Python in quotes ",
     'build.local = "Cu 126"': "build.local takes a label such as ",
     'build.out = ""': 'build.out takes a path, not ""',
+    r'build.out = "C:\temp"': r'build.out takes a path, not "C:\temp" [config]; texts go in ',
+    r'build.out = "C:\dist"': "is not TOML in UTF-8: ",
     'source.file = "https://me:pw@h/a"': "source.file takes a path, not one with a password",
     'publish.max-size = "much"': 'publish.max-size takes a size such as "2 GiB", not "much"',
     'vendor.families = ["npq"]': "vendor.families takes a list, each one of npp, ",
     "smoke.timeout = 0": "smoke.timeout takes a number from 1 to 86400, not 0",
-    'source.url = "https://host/a b.whl"': "source.url takes a URL ",
     'source.url = "https://h/a#b"': "source.url takes a URL ",
     'source.url = "https://me:pw@h/a"': "source.url takes a URL ",
     'source.url = "https://me:pw/@h"': "source.url takes a URL ",
     'source = {release = "a/b", api = "http://h/"}': "source.api takes an https:// URL, ",
     'source.requirement = "a@file:b"': "source.requirement takes a requirement ",
-    'source.requirement = "a==1;b"': "source.requirement takes a requirement ",
 }
 
 
@@ -129,7 +129,7 @@ def test_a_wrong_setting_is_one_line_with_file_key_reason_and_what_is_allowed(
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}: {WRONG[text]}")
-    assert str(caught.value).endswith(" [config]")
+    assert " [config]" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "pw" not in str(caught.value)
 
@@ -152,7 +152,7 @@ def test_a_source_of_the_same_kind_keeps_the_files_other_keys(folder: Path) -> N
 #: What `--source` is given, the setting that it stands for, and its hash.
 NAMED = {
     "a.whl": ("file", "a.whl", ""),
-    "wheels/a": ("file", "wheels/a", ""),
+    f"wheels/a#sha256={SHA}": ("file", "wheels/a", SHA),
     f"file:///w/a%20b.whl#sha256={SHA}": ("file", str(Path("/w/a b.whl")), SHA),
     "file://localhost/w/a.whl": ("file", str(Path("/w/a.whl")), ""),
     "name @ https://h/a": ("url", "https://h/a", ""),

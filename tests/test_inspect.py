@@ -163,6 +163,7 @@ FINDINGS: dict[str, list[tuple[Parts, str, str]]] = {
     "build-machine-path": [
         ({"files": {CONFIG: MACHINE_PATH}}, CONFIG, "F:/make_software/install"),
         ({"files": {LOCAL_CONFIG: LOCAL}}, LOCAL_CONFIG, "python39"),
+        ({"files": {CONFIG: b"BINARIES_PATHS.append('D:/x')\n"}}, CONFIG, "append('D:/x')"),
     ],
     "config-broken": [({"files": {CONFIG: NO_COMMA}}, CONFIG, "line 4 is not Python")],
     "tag-mismatch": [

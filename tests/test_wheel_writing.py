@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import hostile
@@ -49,12 +48,9 @@ def test_an_odd_but_sound_wheel_is_read_as_others_read_it_and_its_copy_has_nothi
 # New members
 
 
-@pytest.mark.parametrize("names", [["../x"], ["a", "A"]], ids=["parent", "case"])
-def test_names_that_the_reader_would_refuse_are_not_written(
-    names: Sequence[str], tmp_path: Path
-) -> None:
+def test_names_that_the_reader_would_refuse_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        written(tmp_path, *(Part(name=name, content=b"") for name in names))
+        written(tmp_path, Part(name="a", content=b""), Part(name="A", content=b""))
     assert list(tmp_path.iterdir()) == []
 
 

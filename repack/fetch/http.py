@@ -122,7 +122,9 @@ def _read_limit(headers: Mapping[str, str]) -> str:
 def explain(error: Exception, url: str) -> FetchError:
     """Return an error of requests or urllib3 in one line, in its own words without the query."""
     code, kind, hint = "network", "no answer", _NETWORK_HINT
-    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+    # Of requests it is a plain OSError that REQUESTS_CA_BUNDLE names no file.
+    is_plain = type(error) is OSError
+    if is_plain or isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
         code, kind, hint = "tls", "no secure connection", _TLS_HINT
     elif isinstance(error, ValueError):
         code = "bad-url"

@@ -29,7 +29,9 @@ _AskApi: TypeAlias = Callable[[str, dict[str, str]], requests.Response]
 _Login: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 #: In bytes, from the end of a wheel; the largest directory of NVIDIA's has 40 kB.
 _TAIL = 1 << 18
-_URL_HINT = "look at the URL; a name and a password for its host go into .netrc"
+_URL_HINT = (
+    "look at the URL, whose signature may have run out; a name and a password go into .netrc"
+)
 
 
 class Offer(NamedTuple):

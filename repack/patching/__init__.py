@@ -72,10 +72,10 @@ def patch_wheel(
         files |= laid
         for origin, diff in diffs:
             edit(diff.path, partial(apply_diff, diff), diff=origin, is_new=diff.is_added_file)
-    edit(_LOADER, patch_loader)
     members = {*names, *files}
-    for member in sorted(filter(CONFIG.fullmatch, members)):
+    for member in sorted({_LOADER, *filter(CONFIG.fullmatch, members)}):
         edit(member, partial(clean_config, names=members))
+    edit(_LOADER, patch_loader)
     return dict(sorted({**files, **own}.items())), sorted(replaced)
 
 

@@ -4,6 +4,8 @@ import ast
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
+from io import BytesIO
+from tokenize import detect_encoding
 
 from repack.errors import PatchError
 
@@ -43,6 +45,12 @@ def parse(content: bytes) -> ast.Module:
         ) from error
 
 
+def _decode(content: bytes) -> tuple[bytes, str]:
+    """Return a Python file in UTF-8, whose bytes a tree's columns count, and its own encoding."""
+    encoding, _ = detect_encoding(BytesIO(content).readline)
+    return content.decode(encoding).encode(), encoding
+
+
 # cv2/__init__.py
 
 
@@ -68,14 +76,15 @@ def patch_loader(content: bytes) -> bytes:
             code="no-place",
             hint="this text is not known; a *.patch file of your own can edit it",
         )
-    newline = b"\r\n" if b"\r\n" in content else b"\n"
-    lines = content.splitlines(keepends=True)
+    source, encoding = _decode(content)
+    newline = b"\r\n" if b"\r\n" in source else b"\n"
+    lines = source.splitlines(keepends=True)
     for first, last in sorted(blocks, reverse=True):
         block = [b"    " + line if line.strip() else line for line in lines[first - 1 : last]]
         lines[first - 1 : last] = [_WITH.encode() + newline, *block]
     first, _ = min(blocks)
     lines.insert(first - 1, _IMPORT.encode() + newline)
-    new = b"".join(lines)
+    new = b"".join(lines).decode().encode(encoding)
     if list(map(ast.dump, _without_ours(parse(new)))) != list(map(ast.dump, tree.body)):
         raise PatchError(
             f"line {first}: the statement cannot be put into a block without changing another",
@@ -138,58 +147,70 @@ def clean_config(content: bytes, names: Iterable[str]) -> bytes:
 
     `cuda_dlls.py` alone chooses a CUDA directory: with %CUDA_PATH% registered beside it, Windows
     may take either. Without its directory the extension would not be found: the folder in which
-    the wheel, whose members are `names`, has it takes the place of another. PatchError where such
-    a directory stands in a form that is not understood.
+    the wheel, whose members are `names`, has it takes the place of another. Of `cv2/__init__.py`,
+    into which people write them too, nothing else changes. PatchError where such a directory
+    stands in a form that is not understood.
     """
     tree = parse(content)
+    source, encoding = _decode(content)
     edits: list[tuple[int, int, bytes]] = []
     for name, statement in _find_statements(tree):
         for node in ast.walk(statement):
             if not isinstance(node, ast.List) or not any(map(_is_foreign, node.elts)):
                 continue
-            begin, stop = _find_span(content, node)
+            begin, stop = _find_span(source, node)
             if any(start <= begin < end for start, end, _ in edits):
                 continue  # a list in a list goes, or stays, with it
             kept = [element for element in node.elts if not _is_foreign(element)]
             instead = _native_folders(names) if name == _EXTENSIONS else []
-            spans = [_find_span(content, element) for element in kept]
-            texts = [*(content[start:end] for start, end in spans), *map(str.encode, instead)]
+            spans = [_find_span(source, element) for element in kept]
+            texts = [*(source[start:end] for start, end in spans), *map(str.encode, instead)]
             edits.append((begin, stop, b"[" + b", ".join(texts) + b"]"))
             node.elts = kept + [ast.parse(folder, mode="eval").body for folder in instead]
-    is_clean = not any(_is_foreign(statement) for _, statement in _find_statements(tree))
+        if isinstance(statement, ast.Expr) and _is_foreign(statement):
+            edits.append((*_find_span(source, statement), b"..."))
+            statement.value = ast.Constant(...)
+    unknown = [node.lineno for _, node in _find_statements(tree) if _is_foreign(node)]
     for start, end, text in sorted(edits, reverse=True):
-        content = content[:start] + text + content[end:]
-    if not is_clean or (edits and ast.dump(parse(content)) != ast.dump(tree)):
+        source = source[:start] + text + source[end:]
+    # OpenCV's loader cannot read a file with a byte order mark.
+    new = source.decode().encode(encoding.removesuffix("-sig"))
+    if unknown or (edits and ast.dump(parse(new)) != ast.dump(tree)):
         raise PatchError(
-            "it names directories of CUDA or of the build machine in a form that is not known",
+            f"line {min(unknown, default=1)} names directories of CUDA or of the build machine in "
+            "a form that is not known",
             code="no-place",
             hint=f"write BINARIES_PATHS and {_EXTENSIONS} as lists with one element a line",
         )
-    return content
+    return new
 
 
 def machine_directories(content: bytes) -> list[str]:
     """Return the elements of the lists that are directories of the build machine, as expressions.
 
-    PatchError where the file is not Python that can be read.
+    Of a statement without a list it is the statement. PatchError where the file is not Python that
+    can be read.
     """
-    elements = [
-        ast.unparse(element)
+    expressions = [
+        ast.unparse(node)
         for _, statement in _find_statements(parse(content))
-        for part in ast.walk(statement)
-        if isinstance(part, ast.List)
-        for element in part.elts
+        for node in _find_elements(statement) or [statement]
     ]
-    return [element for element in elements if _ABSOLUTE.match(element)]
+    return [expression for expression in expressions if _ABSOLUTE.match(expression)]
+
+
+def _find_elements(statement: ast.stmt) -> list[ast.expr]:
+    lists = [part for part in ast.walk(statement) if isinstance(part, ast.List)]
+    return [element for part in lists for element in part.elts]
 
 
 def _find_statements(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield the statements about the lists, each with the list's name."""
+    """Yield the statements about the lists, each with the list's name, and plain registrations."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
-            name = _LIST.search(ast.unparse(node))
-            if name:
-                yield name[0], node
+            name = _LIST.search(text := ast.unparse(node))
+            if name or (isinstance(node, ast.Expr) and ".add_dll_directory(" in text):
+                yield name[0] if name else "", node
 
 
 def _is_foreign(node: ast.AST) -> bool:
@@ -207,9 +228,9 @@ def _native_folders(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _find_span(content: bytes, node: ast.expr) -> tuple[int, int]:
+def _find_span(source: bytes, node: ast.expr | ast.stmt) -> tuple[int, int]:
     """Return where the node begins and ends in the file."""
-    lines = content.splitlines(keepends=True)
+    lines = source.splitlines(keepends=True)
     start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
     end = sum(map(len, lines[: (node.end_lineno or 0) - 1])) + (node.end_col_offset or 0)
     return start, end

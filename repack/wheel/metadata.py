@@ -34,7 +34,8 @@ def parse_metadata(content: bytes, filename: WheelName, file: Path, member: str)
         Version(raw.get("metadata_version", ""))
         own = canonicalize_name(raw.get("name", "")), Version(raw.get("version", ""))
     except (UnicodeDecodeError, InvalidVersion) as error:
-        refuse(file, f"a version is not there once, or is none: {error}", "metadata", member)
+        what = f"it is not UTF-8, or Metadata-Version or Version is none, or twice: {error}"
+        refuse(file, what, "metadata", member)
     if own != (filename.name, filename.version) or "requires-python" in unparsed:
         what = f"it is of {own[0] or 'no name'} {own[1]}, not of {filename.name} {filename.version}"
         refuse(file, f"{what}, or has Requires-Python twice", "metadata", member)

@@ -13,6 +13,10 @@ from packaging.version import InvalidVersion, Version
 
 from repack.errors import InputError
 
+_HINT = (
+    "take the file from where it was published; one that you changed or packed yourself: unpack "
+    "it, and pack it by `python -m wheel pack FOLDER`"
+)
 #: Own limit in bytes: Windows' 260 characters must hold the path of site-packages as well.
 _PATH_LIMIT = 200
 _NAME_SHOWN = 400
@@ -39,7 +43,7 @@ def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -
         code=code,
         file=file,
         member=member[:_NAME_SHOWN],
-        hint=hint or "take the file from where it was published, or have it built again",
+        hint=hint or _HINT,
     ) from None
 
 

@@ -191,7 +191,8 @@ def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     except InvalidVersion:
         own = None
     if own != (filename.name, filename.version):
-        what = f"{folders or 'nothing'} in it is not the .dist-info folder of this wheel alone"
+        right = f"{filename.distribution}-{filename.version}.dist-info"
+        what = f"at its top is {', '.join(folders) or 'no .dist-info folder'}, not {right} alone"
         refuse(archive.path, what, "dist-info")
     return folders[0]
 
