@@ -199,7 +199,7 @@ def machine_directories(content: bytes) -> list[str]:
     return [expression for expression in expressions if _ABSOLUTE.match(expression)]
 
 
-def _find_elements(statement: ast.stmt) -> list[ast.expr]:
+def _find_elements(statement: ast.stmt) -> list[ast.AST]:
     lists = [part for part in ast.walk(statement) if isinstance(part, ast.List)]
     return [element for part in lists for element in part.elts]
 
