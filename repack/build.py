@@ -177,10 +177,11 @@ def record_wheels(
         path = move_wheel(wheel.path, out, "\n".join(failures))
         record = WheelRecord(
             path=path.relative_to(out).as_posix(),
-            version=str(planned.name.version),
-            tag=planned.name.tag,
+            version=planned.version,
+            tag=planned.tag,
             size=wheel.size,
             sha256=wheel.sha256,
+            recipe=planned.recipe,
             seen=tuple(
                 Seen(python=python, before=before[python], after=outcome)
                 for python, outcome in after.items()

@@ -1,7 +1,7 @@
 """Writes what a plan says: into a staging folder first, then renamed to the final names.
 
 Nothing stands in the output folder under a wheel's name before it is whole, and tested where it
-can be. A wheel that stands there with the same bytes already is left as it is.
+can be. A wheel that an earlier build wrote from the same recipe is left as it is.
 """
 
 import os
@@ -14,6 +14,7 @@ from repack.console import Progress
 from repack.errors import InputError
 from repack.files import not_written, replace, sha256_of, write
 from repack.plan import Plan, check_size
+from repack.record import FILENAME, read_record
 from repack.wheel.writer import Written, splice
 
 _FAILED = "failed"
@@ -42,26 +43,31 @@ def emit(plan: Plan, config: Config, stage: Path, progress: Progress) -> tuple[W
 
     Raises OutputError for a wheel that is too large.
     """
+    out = config.build.out
+    standing = _find_standing(plan, out)
     wheels = []
     with progress.task("Writing wheels", total=len(plan.wheels), unit="steps") as task:
         for planned in plan.wheels:
-            staged = stage / planned.filename
-            wheel = splice(planned.entries, staged, timestamp=plan.timestamp)
+            wheel = standing.get(planned.recipe) or splice(
+                planned.entries, stage / planned.filename, timestamp=plan.timestamp
+            )
             check_size(planned.filename, wheel.size, config.publish.max_size, plan.record.carried)
-            standing = config.build.out / planned.filename
-            if _holds(standing, wheel.sha256):
-                staged.unlink()
-                wheel = wheel._replace(path=standing)
             wheels.append(wheel)
             task.advance(1)
     return tuple(wheels)
 
 
-def _holds(path: Path, sha256: str) -> bool:
-    """Return whether a file with that content stands there; one that cannot be read does not."""
+def _find_standing(plan: Plan, out: Path) -> dict[str, Written]:
+    """Return by recipe the plan's wheels that stand whole in `out`, left by an earlier build."""
+    recipes = {planned.recipe for planned in plan.wheels}
+    standing = {}
+    # A record, or a wheel, that cannot be read is none.
     with suppress(InputError):
-        return path.is_file() and sha256_of(path) == sha256
-    return False
+        for wheel in read_record(out / FILENAME).wheels:
+            path = out / wheel.filename
+            if wheel.recipe in recipes and path.is_file() and sha256_of(path) == wheel.sha256:
+                standing[wheel.recipe] = Written(path, wheel.size, wheel.sha256)
+    return standing
 
 
 def move_wheel(path: Path, out: Path, failure: str = "") -> Path:

@@ -3,6 +3,7 @@
 What `repack build --dry-run` prints is this plan; `emit` writes the same.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,14 @@ from repack.inspect.binaries import Need
 from repack.inspect.findings import find_findings
 from repack.inspect.pythons import leaves_no_numpy, python_dlls, supported_tags, tag_of
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
-from repack.wheel.names import WheelName, local_version, rename_wheel
+from repack.wheel.names import local_version, rename_wheel
 from repack.wheel.reader import Wheel, read_member
 from repack.wheel.writer import Part, rewrite_members, size_of
 
 #: What the stable ABI is linked to; the other is free-threaded Python's.
 _STABLE_DLLS = frozenset({"python3.dll", "python3t.dll"})
+#: Changes whenever the same recipe gives other bytes than before.
+_FORMAT = "4"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,16 +52,14 @@ class Supplement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedWheel:
-    """One wheel to be written."""
+    """One wheel to be written; `recipe` is the SHA-256 of all that decides its bytes."""
 
-    name: WheelName
+    filename: str
+    version: str
+    tag: str
     pythons: tuple[str, ...]
     entries: tuple[Part, ...]
-
-    @property
-    def filename(self) -> str:
-        """The name of the file."""
-        return str(self.name)
+    recipe: str
 
     @property
     def size(self) -> int:
@@ -107,7 +108,7 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
             hint="ask for a Python that the wheel was built for, with --python",
         )
     groups = [served] if build.emit == "abi3" else [[python] for python in served]
-    wheels = tuple(_plan_wheel(build, analysis, supplement, group) for group in groups)
+    wheels = tuple(_plan_wheel(build, analysis, supplement, group, timestamp) for group in groups)
     # With DLLs that are still to be deflated, a wheel is judged once it is written.
     if all(dll.packed is not None for dll in supplement.cargo):
         for wheel in wheels:
@@ -137,7 +138,11 @@ def make_plan(  # noqa: PLR0913 - all that decides meets here
 
 
 def _plan_wheel(
-    build: Build, analysis: Analysis, supplement: Supplement, pythons: Sequence[str]
+    build: Build,
+    analysis: Analysis,
+    supplement: Supplement,
+    pythons: Sequence[str],
+    timestamp: int,
 ) -> PlannedWheel:
     """Return the wheel for these Pythons; METADATA is the same in all wheels of a version.
 
@@ -160,7 +165,17 @@ def _plan_wheel(
         add_licence=supplement.licence,
         carried=supplement.carried,
     )
-    return PlannedWheel(name=name, pythons=tuple(pythons), entries=entries)
+    # RECORD, the last entry, has the hash of each content.
+    packing = [(entry.is_copied, entry.name) for entry in entries]
+    parts = (_FORMAT, str(name), wheel.sha256, timestamp, packing, entries[-1])
+    return PlannedWheel(
+        filename=str(name),
+        version=version,
+        tag=name.tag,
+        pythons=tuple(pythons),
+        entries=entries,
+        recipe=hashlib.sha256(repr(parts).encode()).hexdigest(),
+    )
 
 
 def _analyse_emitted(analysis: Analysis, supplement: Supplement) -> Analysis:
@@ -283,7 +298,7 @@ def describe_need(need: Need) -> NeededDll:
 
 def _list_changes(planned: PlannedWheel, wheel: Wheel) -> Iterator[Change]:
     """Yield the texts of a wheel that are not the source's; RECORD follows from the others."""
-    dist_info = f"{planned.name.distribution}-{planned.name.version}.dist-info/"
+    dist_info = "-".join(planned.filename.split("-")[:2]) + ".dist-info/"
     for entry in planned.entries[:-1]:
         after = entry.content
         if not isinstance(after, bytes) or b"\0" in after:

@@ -101,7 +101,10 @@ class Seen(_Model, frozen=True):
 
 
 class WheelRecord(_Model, frozen=True):
-    """One wheel: its file beside the record ("failed/..." where it did not work), size in bytes."""
+    """One wheel: its file beside the record ("failed/..." where it did not work), size in bytes.
+
+    `recipe` is the SHA-256 of all that its bytes were made from.
+    """
 
     path: str
     version: str
@@ -109,6 +112,7 @@ class WheelRecord(_Model, frozen=True):
     size: int
     sha256: str
     seen: tuple[Seen, ...]
+    recipe: str = ""
 
     @property
     def filename(self) -> str:
@@ -176,7 +180,7 @@ class BuildRecord(_Model, frozen=True):
     refused: tuple[Refusal, ...] = ()
     name: str = ""
     tool: str = __version__
-    version: Literal[4] = 4  # a change that could break a reader raises it
+    version: Literal[3] = 3  # a change that could break a reader raises it
 
 
 def write_record(record: BuildRecord, folder: Path) -> None:

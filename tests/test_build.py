@@ -143,12 +143,13 @@ def test_a_python_on_which_nobody_could_install_the_wheel_is_refused(
 CHANGES = {
     "nothing": [True, True],
     "damage": [False, True],
+    "record": [False, False],
     "time": [False, False],
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_an_earlier_build_left_the_same_stays(
+def test_what_an_earlier_build_left_from_the_same_is_not_written_again(
     change: str, build: Build, repack: Repack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert build("--python", "3.12,3.13")["unchanged"] == []
@@ -157,6 +158,8 @@ def test_what_an_earlier_build_left_the_same_stays(
     wheels = sorted(dist.glob("*.whl"))
     if change == "damage":
         wheels[0].write_bytes(wheels[0].read_bytes()[:-1] + b"?")
+    elif change == "record":
+        (dist / "build.json").write_text("what?")
     elif change == "time":
         monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000001")
     stood = set(build("--python", "3.12,3.13")["unchanged"])
