@@ -120,10 +120,10 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], dict[str, str], str, str]] = {
         '-reinstall "numpy<2"',
     ),
     "several distributions over each other": (
-        {"opencv_python-4.8.dist-info/RECORD": b"cv2/__init__.py,,"},
+        {"opencv_contrib_python-4.8.dist-info/RECORD": b"cv2/__init__.py,,"},
         ON_PATH,
         r"C:\CUDA\bin (PATH)",
-        "install the one you want again; then repack fix",
+        r"uninstall -y opencv-contrib-python, then C:\users",  # once for each of the two
     ),
 }
 

@@ -245,8 +245,9 @@ CASES |= {
     ),
     "a-DLL-of-Windows-is-missing": Case(
         says="importing cv2: dxgi.dll was not found. To fix it: ... Desktop Experience",
-        env={"WINEDLLOVERRIDES": "dxgi="},
-        build={**NO_FAMILIES, "imports": {"dxgi.dll": ["f"]}},
+        files={r"C:\windows\system32": SOUND},
+        env={"WINEDLLOVERRIDES": "dxgi=", "PATH": r"C:\windows\system32"},
+        build={"imports": {**IMPORTS, "dxgi.dll": ["f"]}},
     ),
     "an-API-set-is-missing": Case(
         says="api-ms-win-new-l1-1-0.dll was not found. To fix it: update Windows",

@@ -595,9 +595,11 @@ class Walk:
             return Answer(None if self._is_not_found(name) else "", is_of_windows=True)
         files = self._list_files(name)
         fitting = [path for path in files if not self._is_passed_over(path)]
-        file = self.windows.find_module(name) or next(iter(fitting), None)
-        if file:
-            return Answer(file, _is_same(os.path.dirname(file), system))
+        loaded = self.windows.find_module(name)
+        if loaded:
+            return Answer(loaded, _is_same(os.path.dirname(loaded), system))
+        if fitting and not _is_same(os.path.dirname(fitting[0]), system):
+            return Answer(fitting[0], is_of_windows=False)
         if name.lower() in self.search.list_directory(system).names:
             # One of Windows' own may be there and yet not load: it needs others.
             path = os.path.join(system, name)
@@ -888,9 +890,11 @@ def describe_distributions(search):
         return []
     # pip uninstalls none of several where one of them has no RECORD.
     broken = sorted(name for name in infos if not _read_record(search, name))
-    names = sorted({infos[name].partition(" ")[0] for name in infos if name not in broken})
+    names = sorted(infos[name].partition(" ")[0] for name in infos if name not in broken)
+    uninstall = "python -m pip uninstall -y {}".format(" ".join(dict.fromkeys(names)))
     steps = ["remove {}".format(os.path.join(search.root, name)) for name in broken]
-    steps += ["python -m pip uninstall -y {}".format(" ".join(names))] if names else []
+    # Of two versions of one distribution pip uninstalls one at a time.
+    steps += [uninstall] * max(map(names.count, names), default=0)
     steps.append("install the one you want again")
     text = "installed over each other: {}. To repair it: {}"
     return [text.format(", ".join(sorted(infos.values())), ", then ".join(steps))]

@@ -180,8 +180,11 @@ def _find_owner(package: Package) -> Path:
         raise _refuse(package, "no RECORD lists its files", hint)
     if len(package.owners) > 1:
         owners = list(map(name_owner, package.owners))
-        names = " ".join(owner.split()[0] for owner in owners)
-        hint = f"python -m pip uninstall -y {names}, then install the one you want again"
+        names = [owner.split()[0] for owner in owners]
+        uninstall = f"python -m pip uninstall -y {' '.join(dict.fromkeys(names))}"
+        # Of two versions of one distribution pip uninstalls one at a time.
+        rounds = max(map(names.count, names))
+        hint = ", then ".join([*[uninstall] * rounds, "install the one you want again"])
         raise _refuse(package, f"several distributions own it: {', '.join(owners)}", hint)
     return package.owners[0]
 

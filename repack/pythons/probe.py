@@ -199,9 +199,9 @@ def explain(job):
     """Say what a fixed cv2 does, in the words of the report that wheels carry."""
     cuda_dlls = load_module(job["module"])
     report = cuda_dlls.load_report()
-    attempt = cuda_dlls.Attempt(job["folder"], job["build"])
     nothing = {name: [] for name in ("clauses", "cures", "details", "chosen", "lines")}
-    say(build=attempt.search.build, imports=False, **nothing)
+    say(build=dict(cuda_dlls.UNKNOWN_BUILD, **job["build"]), imports=False, **nothing)
+    attempt = cuda_dlls.Attempt(job["folder"], job["build"])
     say(step="loading the DLLs that a fixed cv2 chooses")
     # Its version is all that is asked of it.
     numpy = sys.modules["numpy"] = ModuleType("numpy")
