@@ -48,8 +48,9 @@ def not_read(source: Path, error: OSError) -> InputError:
     """Return the one-line error for `error`, met while `source` was read."""
     if isinstance(error, FileNotFoundError):
         return InputError("there is no such file", code="missing-file", file=source)
-    reason = error.strerror or str(error)
-    return InputError(f"cannot be read: {reason}", code="unreadable", file=source)
+    reason = f"cannot be read: {error.strerror or error}"
+    hint = "give read permission" if isinstance(error, PermissionError) else ""
+    return InputError(reason, code="unreadable", file=source, hint=hint)
 
 
 def decode_text(content: bytes, errors: str = "strict") -> str:

@@ -90,8 +90,9 @@ def test_a_token_goes_to_the_api_and_nowhere_else_whatever_netrc_says(
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv(name, " sec\nret\n")
     public.api.resources[RELEASE].faults.append(answers("401 Bad credentials"))
-    assert f"renew the token in {name}, or unset it" in public.refused(token_env=OURS).hint
-    public.get(token_env=OURS)
+    refusal = public.refused(token_env=OURS)
+    assert f"renew the token in {name}, or unset it" in refusal.hint
+    assert "secret" not in f"{refusal} {public.get(token_env=OURS).pin}"
     assert sent(public.api) == ["Bearer secret"] * 3
     assert sent(public.storage) == [None]
 

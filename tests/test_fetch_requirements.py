@@ -73,6 +73,9 @@ def index(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_KEYRING_PROVIDER", "subprocess")
+    # With which pip would not list its settings, or not those of the environment.
+    monkeypatch.setenv("PIP_PYTHON", "/no/such/python")
+    monkeypatch.setenv("PIP_ISOLATED", "1")
     with Index(cache) as index:
         monkeypatch.setenv("PIP_INDEX_URL", index.url("/simple/"))
         index.list_wheels(*NAMES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from driving import Repack
 from faultserver import FaultServer, answers
-from fetching import REPOSITORY, GitHub, no_proxies
+from fetching import no_proxies
 from wheelmaking import cuda_wheel
 
 SECRET = "hunter2-of-the-team"  # noqa: S105 - looked for, and good for nothing
@@ -53,17 +53,6 @@ def test_no_part_of_a_signed_url_is_kept(repack: Repack, server: FaultServer, wh
     build(repack, f'url = "{server.url(signed[1])}"', code=0)
     assert {path.name: path.read_bytes() for path in (repack.folder / "dist").iterdir()} == files
     assert not server.seen
-
-
-def test_of_a_token_are_kept(
-    repack: Repack, github: GitHub, wheel: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OUR_TOKEN", SECRET)
-    table = f'release = "{REPOSITORY}"\napi = "{github.api.url("")}"\ntoken-env = ["OUR_TOKEN"]'
-    build(repack, table, code=1)
-    github.release("4.13", {wheel.name: wheel.read_bytes()})
-    build(repack, table, code=0)
-    assert github.api.seen[-1].headers["authorization"] == f"Bearer {SECRET}"
 
 
 def test_of_an_index_are_kept(

@@ -1,5 +1,6 @@
 """`repack pin`: which versions it takes, through the real uv, from an index on loopback."""
 
+import io
 import os
 import re
 import shutil
@@ -7,14 +8,18 @@ import subprocess
 import sys
 import sysconfig
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 import pytest
 from driving import Ran, Repack
-from publishing import leave_record, served, simple_index
+from platforms import POSIX
+from publishing import Plain, leave_record, served, simple_index
 from wheelmaking import make_wheel
 
 from repack.files import sha256_of
@@ -89,14 +94,6 @@ class Place:
             if path.suffix in {".txt", ".toml"}
         }
 
-    def run(self, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Return how a program of those who install ended, which knows our index alone."""
-        env = os.environ | {"UV_DEFAULT_INDEX": self.url, "UV_NO_CONFIG": "1"}
-        command = list(map(str, words))
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=cwd, env=env
-        )
-
 
 @pytest.fixture
 def place(repack: Repack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
@@ -140,8 +137,10 @@ def test_an_extra_has_files_of_its_own_with_the_same_versions(place: Place) -> N
 
 
 def test_what_was_published_a_moment_ago_is_seen_and_equal_files_are_left_alone(
-    place: Place,
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # What the user's own uv is told is not for us.
+    monkeypatch.setenv("UV_RESOLUTION", "lowest")
     place.build("numpy")
     wheel = place.offer("numpy-1")
     assert place.pinned() == {"3.12": ["numpy==1"]}
@@ -203,9 +202,10 @@ def test_the_files_for_all_pythons_tell_them_apart_by_markers_and_leave_free_thr
     place.offer("numpy-2.0.2-cp39-cp39-win_amd64")
     for abi in ("cp312", "cp313"):
         place.offer(f"numpy-2.5.5-{abi}-{abi}-win_amd64")
+    place.offer("numpy-2.5.5-cp314-cp314-win_amd64")
     threaded = place.offer("numpy-2.5.5-cp314-cp314t-win_amd64")
     (wheel,) = folder.glob("*.whl")
-    leave_record(folder, wheel, seen={"3.9": [], "3.12": [], "3.13": [], "3.14t": [threaded]})
+    leave_record(folder, wheel, seen={"3.9": [], "3.12": [], "3.13": [], "3.14t": []})
     assert place.pin().code == 0
     files = place.files()
     assert [line for line in files["requirements.txt"].splitlines() if line[:5] == "numpy"] == [
@@ -221,7 +221,7 @@ def test_the_files_for_all_pythons_tell_them_apart_by_markers_and_leave_free_thr
 # Who installs
 
 
-UV_SYNC: list[object] = [
+UV_SYNC: list[str | Path] = [
     *(Path(sysconfig.get_path("scripts")) / "uv", "pip", "sync", "--no-cache"),
     *("--python", sys.executable, "--python-platform", "windows", "--python-version", "3.12"),
 ]
@@ -244,7 +244,9 @@ def test_what_is_pinned_is_installed_and_of_another_byte_refused(
     ours, *others = place.wheels
     for wheel in others:
         shutil.copy(wheel, place.dist)
-    done = place.run(*WAYS[way], "--target", tmp_path / "t", cwd=place.dist)
+    env = os.environ | {"UV_DEFAULT_INDEX": place.url, "UV_NO_CONFIG": "1"}
+    run = partial(subprocess.run, cwd=place.dist, env=env, capture_output=True, text=True)
+    done = run([*WAYS[way], "--target", tmp_path / "t"])
     assert done.returncode == 0, done.stderr
     names = {path.name.partition("-")[0] for path in (tmp_path / "t").glob("*.dist-info")}
     assert names - {"nvidia_cudnn_cu12"} == {"numpy", "opencv_contrib_python"}
@@ -252,7 +254,7 @@ def test_what_is_pinned_is_installed_and_of_another_byte_refused(
     make_wheel(ours, {"cv2/__init__.py": b"#"}, requires=["numpy", DNN])
     shutil.rmtree(place.index)
     simple_index(place.index, place.wheels)
-    done = place.run(*WAYS[way], "--target", tmp_path / "u", cwd=place.dist)
+    done = run([*WAYS[way], "--target", tmp_path / "u"])
     assert done.returncode != 0
     assert re.search("hash mismatch|do not match the hashes", done.stderr, re.IGNORECASE)
     assert not (tmp_path / "u" / "cv2").exists()
@@ -289,16 +291,33 @@ def test_a_python_that_does_not_resolve_is_named_the_others_are_pinned_and_the_e
     assert page.is_file() == command.startswith("publish")
 
 
-def test_a_password_of_pips_index_stands_in_no_file_and_no_message(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+class Private(Plain):
+    """A web server that shows its files to one user."""
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        if self.headers.get("Authorization") == f"Basic {b64encode(b'me:s3cret').decode()}":
+            return super().send_head()
+        self.send_error(401)
+        return None
+
+
+@POSIX  # the keyring here is a shell script
+@pytest.mark.parametrize("login", ["me:s3cret@", "me@", ""], ids=["given", "keyring", "none"])
+def test_a_private_index_is_read_with_the_password_that_pip_knows_which_nobody_is_told(
+    login: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", place.url.replace("://", "://me:s3cret@"))
+    (place.dist.parent / "keyring").write_text("#!/bin/sh\necho s3cret\n", encoding="utf-8")
+    (place.dist.parent / "keyring").chmod(0o755)
+    monkeypatch.setenv("PATH", str(place.dist.parent), prepend=os.pathsep)
     place.build("numpy", name="one")
     place.build("never-there", name="other")
     place.offer("numpy-2")
-    done = place.pin("-v", "--json")
+    with served(place.index, Private) as url:
+        monkeypatch.setenv("PIP_INDEX_URL", url.replace("://", f"://{login}"))
+        named = ["--index-url", url] if ":" in login else []
+        done = place.pin("-v", "--json", *named)
     assert done.code == 1
-    assert place.files()
+    assert bool(place.files()) == ("401 Unauthorized" not in done.err) == bool(login)
     assert "s3cret" not in "".join([done.out, done.err, *place.files().values()])
 
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from repack.cli.commands import Answer, config_of
+from repack.cli.commands import Answer, config_of, describe_error
 from repack.config import Config
 from repack.console import Progress
 from repack.errors import RepackError, UsageError, redact_url
@@ -131,8 +129,15 @@ def _check_options(options: argparse.Namespace) -> None:
     if not publishes and (options.dist or any(getattr(options, key) for key in _UPLOADS)):
         message = "DIST and an index that takes uploads belong to publishing"
         raise UsageError(message, hint="--check takes the URL that pip installs from")
-    if options.check and ("://" not in options.check or getattr(options, _FOLDER)):
-        raise UsageError("--check takes a URL, or belongs to --index-dir")
+    if options.check and (
+        not options.check.startswith(("https://", "http://")) or getattr(options, _FOLDER)
+    ):
+        message = "--check takes a URL (https:// or http://), or belongs to --index-dir"
+        raise UsageError(message, hint="repack publish --check --index-dir DIR looks at a folder")
+    if options.reason and not options.yank:
+        raise UsageError("--reason belongs to --yank")
+    if options.project and not (options.yank or options.unyank or options.remove):
+        raise UsageError("--project belongs to --yank, --unyank and --remove")
 
 
 def _takes_uploads(options: argparse.Namespace, config: Config) -> bool:
@@ -161,9 +166,9 @@ def _report_check(result: dict[str, Any]) -> Answer:
     index, faults = result["index"], result["faults"]
     for key in result["unlisted"]:
         _log.warning("%s/%s: no page lists it; publish it, or remove it", index, key)
-    lines = [f"{fault.file}: {fault.message} [{fault.code}]; {fault.hint}" for fault in faults]
-    lines.append(f"{index}: files: {result['files']}, faults: {len(faults)}")
-    return Answer(msgspec.to_builtins(result), lines, failed=bool(faults))
+    lines = [*map(str, faults), f"{index}: files: {result['files']}, faults: {len(faults)}"]
+    json = {**result, "faults": list(map(describe_error, faults))}
+    return Answer(json, lines, failed=bool(faults))
 
 
 def _change(options: argparse.Namespace, place: Place, progress: Progress) -> Answer:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
 import requests.adapters
@@ -144,6 +144,18 @@ def find_login(url: str) -> tuple[str, str] | None:
     return None
 
 
+def add_login(url: str, login: tuple[str, str] | None) -> str:
+    """Return the URL with the name and the password in it, as pip and uv take them."""
+    secrets = ":".join(quote(word, safe="") for word in login or ())
+    return url.replace("://", f"://{secrets}@", 1) if login else url
+
+
+def refuse_encoded(response: requests.Response) -> None:
+    """Raise FetchError for a file that is packed on its way: pip takes it for other bytes."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
+
+
 def download(
     ask: Callable[[dict[str, str]], requests.Response], part: Path, task: Task, sha256: str | None
 ) -> None:
@@ -177,8 +189,7 @@ def download(
 def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
     """Append the body to the file; raises urllib3's errors where it is not all, or no such part."""
     headers, total = response.headers, read_total(response)
-    if headers.get("Content-Encoding", "identity") != "identity":
-        raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
+    refuse_encoded(response)
     size, place = _size_of(part), headers.get("Content-Range", "")
     old, new = _read_mark(part), headers.get("ETag", "")
     # A weak one (W/) promises nothing about bytes.

@@ -40,6 +40,13 @@ _SETTING = re.compile(r"^(\S+)\.([\w-]+)=(['\"].*['\"])$", re.MULTILINE)
 #: An index that does not serve the metadata of its wheels would have pip download the wheel,
 #: just to look: this reads it by Range.
 _FAST = ("--use-feature=fast-deps",)
+#: What would hide the list of pip's settings or a part of it, or have another Python's pip asked.
+_NEUTRAL = {
+    **dict.fromkeys(("PIP_QUIET", "PIP_USER", "PIP_SITE", "PIP_GLOBAL", "PIP_ISOLATED"), "0"),
+    "PIP_PYTHON": "",
+}
+#: What the user may tell our uv: all else, as for pip, says how and where the user installs.
+_OF_UV = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES")
 #: Of pip's last lines, the letters that are quoted of their beginning and of their end.
 _QUOTED = 250
 LOGIN_HINT = "a name and a password go into pip's index-url, .netrc or keyring"
@@ -57,9 +64,7 @@ def read_settings() -> Mapping[str, str]:
 
 @functools.cache
 def _list_settings(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    # A pip.conf may say `quiet`, which would show no list, and `user`, which would show one file.
-    plain = dict.fromkeys(("PIP_QUIET", "PIP_USER", "PIP_SITE", "PIP_GLOBAL"), "0")
-    done = run([*_PIP, "config", "list"], timeout=60.0, env={**dict(environment), **plain})
+    done = run([*_PIP, "config", "list"], timeout=60.0, env={**dict(environment), **_NEUTRAL})
     if done.returncode:
         reason = f"pip cannot read its configuration: {_quote(done)}"
         raise ToolError(reason, code="pip-config", hint="python -m pip config debug")
@@ -75,11 +80,20 @@ def find_authorities() -> str:
     return next((path for path in paths if path and Path(path).exists()), "")
 
 
-def trust_settings() -> dict[str, str]:
-    """Return the variables by which uv trusts whom pip trusts: the system's authorities too."""
-    path = find_authorities()
+def make_uv_environment() -> dict[str, str]:
+    """Return variables for uv: it trusts whom pip trusts, and asks keyring where pip may.
+
+    The system's authorities are trusted too.
+    """
+    kept = {name: os.environ[name] for name in os.environ if name[:3] != "UV_" or name in _OF_UV}
+    path, disabled = find_authorities(), read_settings().get("keyring-provider") == "disabled"
     variable = "SSL_CERT_DIR" if Path(path).is_dir() else "SSL_CERT_FILE"
-    return {"UV_SYSTEM_CERTS": "true", **({variable: path} if path else {})}
+    return {
+        **kept,
+        "UV_SYSTEM_CERTS": "true",
+        "UV_KEYRING_PROVIDER": "disabled" if disabled else "subprocess",
+        **({variable: path} if path else {}),
+    }
 
 
 def choose_wheel(source: IndexSource, pin: Pin | None) -> tuple[str, str, str | None]:

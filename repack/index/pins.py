@@ -5,7 +5,6 @@ configured for.
 """
 
 import json
-import os
 import re
 import sys
 import tomllib
@@ -22,7 +21,8 @@ from uv import find_uv_bin
 from repack import files
 from repack.console import Progress
 from repack.errors import FetchError, InputError, RepackError
-from repack.fetch.pip import read_settings, trust_settings
+from repack.fetch.http import add_login, find_login
+from repack.fetch.pip import LOGIN_HINT, make_uv_environment, read_settings
 from repack.index.publish import check_built
 from repack.inspect.pythons import minor_of, supported_tags
 from repack.pages import render_template
@@ -48,7 +48,7 @@ _VARIABLES = {
 _OPTIONS = (
     *("--python", sys.executable, "--no-python-downloads", "--no-config", "--quiet"),
     *("--only-binary", ":all:", "--index-strategy", "first-index"),
-    *("--format", "pylock.toml", "--python-platform", "windows"),
+    *("--format", "pylock.toml"),
 )
 
 
@@ -87,15 +87,15 @@ class Index:
         self._progress = progress
         # For ten minutes uv asks no index again: what was published meanwhile would not be seen.
         self._options = ["--offline" if offline else "--refresh"]
-        settings = read_settings()
-        environment = os.environ | trust_settings()
+        settings, environment = read_settings(), make_uv_environment()
         for variable, (key, separator) in _VARIABLES.items():
-            if key in settings or variable.startswith("UV_"):
-                environment[variable] = separator.join(settings.get(key, "").split())
+            if key in settings:
+                environment[variable] = separator.join(settings[key].split())
         if url:
-            environment |= {"UV_DEFAULT_INDEX": url, "UV_INDEX": "", "UV_FIND_LINKS": ""}
+            named = add_login(url, find_login(url))
+            environment |= {"UV_DEFAULT_INDEX": named, "UV_INDEX": "", "UV_FIND_LINKS": ""}
         elif first:
-            environment["UV_INDEX"] = f"{first} {environment['UV_INDEX']}"
+            environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}"
         if settings.get("no-index") and not url:
             self._options.append("--no-index")
         self._environment = environment
@@ -110,18 +110,23 @@ class Index:
             source.write_text("\n".join(requirements), encoding="utf-8")
             command = [find_uv_bin(), "pip", "compile", str(source), "--output-file", str(lock)]
             command += ["--python-version", python.removesuffix("t"), *_OPTIONS, *self._options]
+            # For one platform uv leaves out the wheels of free-threaded Pythons.
+            free_threaded = python.endswith("t")
+            command += ["--universal"] if free_threaded else ["--python-platform", "windows"]
             with self._progress.task(f"Asking the index what is installed on Python {python}"):
                 done = run(command, timeout=_LONGEST, env=self._environment)
+            hint = "look at what the index has, and at `python -m pip config list`"
             try:
                 if not (done.returncode or done.timed_out):
                     text = lock.read_text(encoding="utf-8")
                     return _choose_wheels(Pylock.from_dict(tomllib.loads(text)), python)
-                # What uv hints at are options of its own.
-                words = " ".join(done.output.split()).partition(" hint: ")[0]
+                # What uv hints at are options of its own, or that it was not let in.
+                words, _, advice = " ".join(done.output.split()).partition(" hint: ")
                 reason = words.removeprefix("error: ") or "uv did not end in time"
+                if "authentication" in advice:
+                    reason, hint = advice, f"{LOGIN_HINT}, which needs the name in index-url"
             except PylockSelectError as error:
                 reason = str(error)
-        hint = "look at what the index has, and at `python -m pip config list`"
         subject = f"{requirements[0]} for Python {python} on Windows"
         raise FetchError(reason, code="unresolved", file=subject, hint=hint)
 

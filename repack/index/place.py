@@ -55,9 +55,13 @@ class Folder:
 
     def read(self, key: str) -> tuple[bytes | None, _Tag]:
         """Return the content, None where there is no such file; the lock is its tag."""
-        with contextlib.suppress(FileNotFoundError):
-            return (self._path / key).read_bytes(), {}
-        return None, {}
+        path = self._path / key
+        try:
+            return path.read_bytes(), {}
+        except FileNotFoundError:
+            return None, {}
+        except OSError as error:
+            raise files.not_read(path, error) from error
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of the content in hex; InputError where there is no such file."""
@@ -90,7 +94,7 @@ class Folder:
         path = self._path / ".repack.lock"
         try:
             self._make_folder(self._path)
-            lock = filelock.FileLock(path, mode=self._mode() & 0o666)
+            lock = filelock.FileLock(path, mode=self._mode() & 0o666 | 0o600)
             with progress.task(f"Locking {self.name}"):
                 held = lock.acquire()
         except OSError as error:

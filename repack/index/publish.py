@@ -28,6 +28,7 @@ from repack.index.simple import (
     JSON,
     METADATA,
     PAGE_TYPES,
+    SERVER_HINT,
     File,
     Hashes,
     Link,
@@ -48,7 +49,6 @@ _ROUNDS = 50
 #: Returns what the files of a project of that name become.
 _Change = Callable[[str, Sequence[File]], Iterable[File]]
 _PUBLISH_HINT = "publish it again: it is restored; in a bucket, delete it first"
-_SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (docs: web.config)"
 
 
 class Offer(NamedTuple):
@@ -100,7 +100,6 @@ def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
             note = f"CUDA {record.source.cuda or 'unknown'}, mode {record.mode}{stub}: {tries}"
     epoch = source_date_epoch()
     time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
-    metadata = Hashes(sha256=hashlib.sha256(wheel.metadata).hexdigest())
     return File(
         filename=wheel.path.name,
         url=quote(wheel.path.name),
@@ -108,8 +107,7 @@ def _describe_file(wheel: Wheel, record: BuildRecord | None) -> File:
         size=wheel.size,
         upload_time=time.strftime("%Y-%m-%dT%H:%M:%SZ"),
         requires_python=wheel.requires_python,
-        core_metadata=metadata,
-        dist_info_metadata=metadata,
+        core_metadata=Hashes(sha256=hashlib.sha256(wheel.metadata).hexdigest()),
         note=note,
     )
 
@@ -254,15 +252,6 @@ def _settle(place: Place, names: Collection[str], change: _Change) -> None:
 # Checks
 
 
-class Fault(msgspec.Struct, frozen=True, order=True):
-    """What is wrong with a file, under a code that stays, and what cures it."""
-
-    file: str
-    code: str
-    message: str
-    hint: str
-
-
 def check_place(place: Place, progress: Progress, tries: int = 3) -> dict[str, Any]:
     """Return what is wrong with the index; nothing is written, and nobody kept from publishing.
 
@@ -281,15 +270,16 @@ def check_place(place: Place, progress: Progress, tries: int = 3) -> dict[str, A
     faults = _check_files(links, place.sha256, _PUBLISH_HINT, progress)
     for key, content in derive_pages(projects).items():
         if pages.get(key) != content:
-            message = "it is not what the JSON pages say"
-            faults.append(Fault(key, "page-differs", message, _PUBLISH_HINT))
+            message = "is not what the JSON pages say"
+            error = InputError(message, code="page-differs", file=key, hint=_PUBLISH_HINT)
+            faults.append(error)
     if faults and tries > 1 and pages != _read_pages(place):
         return check_place(place, progress, tries - 1)
     wheels = {key for key in place.sizes() if key.endswith(".whl")}
     return {
         "index": place.name,
         "files": len(files),
-        "faults": sorted(faults),
+        "faults": sorted(faults, key=str),
         "unlisted": sorted(wheels - files.keys()),
     }
 
@@ -301,38 +291,48 @@ def _read_pages(place: Place) -> dict[str, bytes | None]:
 def check_url(url: str, progress: Progress) -> dict[str, Any]:
     """Return what is wrong with the index that is served at a URL, as pip and uv would see it."""
     root = url.rstrip("/") + "/"
-    faults: list[Fault] = []
+    faults: list[InputError] = []
     with make_session() as session:
         web = Web(session, progress)
         page = web.read_page(root)
         if page is None:
             raise _no_index(root)
-        pages = {root: page} | {link.url: web.read_page(link.url) for link in read_links(page)}
+        pages = {root: page} | {
+            link.url: web.read_page(link.url) for link in read_links(page) if not _is_file(link)
+        }
         for where, page in pages.items():
-            file = redact_url(where)
             if page is None:
-                faults.append(Fault(file, "missing-page", "is listed, and not there", _SERVER_HINT))
+                code, message = "missing-page", "is listed, and not there"
             elif page.kind not in PAGE_TYPES:
+                code = "media-type"
                 message = f"is served as {page.kind or 'nothing'}, which pip takes for no page"
-                faults.append(Fault(file, "media-type", message, _SERVER_HINT))
-        del pages[root]
-        files = [file for page in pages.values() if page for file in read_links(page)]
-        faults += _check_files(files, web.hash_file, _SERVER_HINT, progress)
+            else:
+                continue
+            faults.append(InputError(message, code=code, file=where, hint=SERVER_HINT))
+        links = [link for page in pages.values() if page for link in read_links(page)]
+        files = list(filter(_is_file, links))
+        faults += _check_files(files, web.hash_file, SERVER_HINT, progress)
     return {
         "index": redact_url(root),
         "files": len(files),
-        "faults": sorted(faults),
+        "faults": sorted(faults, key=str),
         "unlisted": [],
     }
 
 
+def _is_file(link: Link) -> bool:
+    """Return whether a link of an index leads to a file, and not to the page of a project."""
+    return link.filename.endswith((".whl", ".gz", ".zip"))
+
+
 def _no_index(where: str) -> InputError:
-    return InputError("there is no index", code="no-index", file=where)
+    hint = "name what `repack publish --index-dir` has written, or where it is served"
+    return InputError("there is no index", code="no-index", file=where, hint=hint)
 
 
 def _check_files(
     links: Iterable[Link], hash_file: Callable[[str], str], hint: str, progress: Progress
-) -> list[Fault]:
+) -> list[InputError]:
     """Return what is wrong with the files and their metadata, as far as the pages tell of them."""
     faults = []
     for link in links:
@@ -345,9 +345,10 @@ def _check_files(
                 with progress.task(f"Checking {file}"):
                     actual = hash_file(url)
             except RepackError as error:
-                faults.append(Fault(file, error.code, error.what, hint))
+                cure = error.hint or hint
+                faults.append(InputError(error.what, code=error.code, file=file, hint=cure))
                 continue
             if sha256 not in {"", actual}:
                 message = f"its SHA-256 is {actual}, the page says {sha256}"
-                faults.append(Fault(file, "damaged", message, hint))
+                faults.append(InputError(message, code="damaged", file=file, hint=hint))
     return faults

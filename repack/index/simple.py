@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from repack.console import Progress
 from repack.errors import FetchError, InputError
-from repack.fetch.http import explain, get
+from repack.fetch.http import explain, find_login, get, refuse_encoded
 from repack.index.place import Place
 from repack.pages import render_template
 from repack.plan import format_megabytes
@@ -35,7 +35,11 @@ _HEADERS = {
     "Cache-Control": "max-age=0",
 }
 _CHUNK = 1 << 20
-_ACCOUNT_HINT = "look at publish.index-url, TWINE_USERNAME and TWINE_PASSWORD"
+_LOGIN_HINT = (
+    "a name and a password for it go into .netrc or pip's index-url, those of an index that takes "
+    "uploads into TWINE_USERNAME and TWINE_PASSWORD"
+)
+SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (docs: web.config)"
 INDEX_HINT = "say where pip installs from: --index-url URL, or publish.index-url"
 _Page = TypeVar("_Page", bound=msgspec.Struct)
 
@@ -50,9 +54,9 @@ class Hashes(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
-    """One wheel, as PEP 691 has it; the two names of its metadata's hash are PEP 714's.
+    """One wheel, as PEP 691 has it; `note` tells people what its build was and saw.
 
-    `note` tells people what its build was and saw.
+    Without `dist-info-metadata`: pip 22.3 to 23.1 fails on a JSON page that has it (PEP 714).
     """
 
     filename: Annotated[str, msgspec.Meta(pattern=r"^[^/\\]+\.whl\Z")]
@@ -61,7 +65,6 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     size: int
     upload_time: str
     core_metadata: Hashes
-    dist_info_metadata: Hashes
     requires_python: str = ""
     yanked: bool | str = False
     note: str = msgspec.field(default="", name="_note")
@@ -220,7 +223,7 @@ class Web(NamedTuple):
         """Return the page, or `most` bytes of it; None where there is none."""
         task = self.progress.task(f"Asking {urlsplit(url).hostname}", unit="steps")
         try:
-            with task, self._open(url, _HEADERS) as response:
+            with task, self._open(url, _HEADERS, hint=_LOGIN_HINT) as response:
                 chunks = response.iter_content(most or _CHUNK)
                 content = next(chunks, b"") if most else b"".join(chunks)
         except FetchError as error:
@@ -233,21 +236,24 @@ class Web(NamedTuple):
     def hash_file(self, url: str) -> str:
         """Return the SHA-256 of what is served."""
         digest = hashlib.sha256()
-        with self._open(url, {}) as response:
+        with self._open(url, {}, hint=SERVER_HINT) as response:
+            refuse_encoded(response)
             for chunk in response.iter_content(_CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
 
     @contextlib.contextmanager
-    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+    def _open(
+        self, url: str, headers: Mapping[str, str], *, hint: str
+    ) -> Iterator[requests.Response]:
         """Give the answer of a server, and turn the block's faults into one line."""
         account = self.account if origin(url) == origin(self.account.url) else Account()
         if self.account.url:
             self.session.verify = self.account.cacert or self.session.verify
             self.session.cert = account.client_cert or None
-        auth = (account.username, account.password) if account.username else None
+        auth = (account.username, account.password) if account.username else find_login(url)
         try:
-            with get(self.session, url, headers, hint=_ACCOUNT_HINT, auth=auth) as response:
+            with get(self.session, url, headers, hint=hint, auth=auth) as response:
                 yield response
         except (OSError, ValueError) as error:
             raise explain(error, url) from None

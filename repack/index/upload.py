@@ -11,14 +11,14 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from uv import find_uv_bin
 
 from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
-from repack.fetch.http import make_session
-from repack.fetch.pip import trust_settings
+from repack.fetch.http import add_login, make_session
+from repack.fetch.pip import make_uv_environment
 from repack.files import decode_text
 from repack.index.place import other_bytes
 from repack.index.publish import Offer
@@ -106,8 +106,7 @@ def upload(
             if actions[offer.path.name] == "added":
                 actions[offer.path.name] = _send(web, url, offer)
     if account.username and origin(url) == origin(account.url):
-        secrets = f"{quote(account.username, safe='')}:{quote(account.password, safe='')}"
-        url = url.replace("://", f"://{secrets}@", 1)
+        url = add_login(url, (account.username, account.password))
     return url, actions
 
 
@@ -201,16 +200,13 @@ def _run_uv(web: Web, offer: Offer) -> FetchError | None:
     ours to trust with a password.
     """
     account = web.account
-    has_to_ask = bool(account.username and not account.password)
     own = {
         "UV_PUBLISH_USERNAME": account.username,
         "UV_PUBLISH_PASSWORD": account.password,
         "SSL_CERT_FILE": account.cacert,
         "SSL_CLIENT_CERT": account.client_cert,
-        "UV_KEYRING_PROVIDER": "subprocess" if has_to_ask else "",
     }
-    others = {name: text for name, text in os.environ.items() if name[:10] != "UV_PUBLISH"}
-    environment = others | trust_settings() | {name: text for name, text in own.items() if text}
+    environment = make_uv_environment() | {name: text for name, text in own.items() if text}
     command = [find_uv_bin(), "publish", "--no-config", "--no-attestations"]
     command += ["--trusted-publishing", "never", "--publish-url", account.url, str(offer.path)]
     with web.progress.task(f"Uploading {offer.path.name}"):
@@ -218,10 +214,10 @@ def _run_uv(web: Web, offer: Offer) -> FetchError | None:
     if not done.returncode and not done.timed_out:
         return None
     words = " ".join(re.findall(r"cause: (.*)", done.output)) or done.output
-    if account.password:
-        # As a word alone: within others it would spoil them, and tell what it is.
-        words = re.sub(rf"(?<!\w){re.escape(account.password)}(?!\w)", "***", words)
     status = re.search(r"status code (\d{3})", words)
+    if account.password and re.search(rf"(?<!\w){re.escape(account.password)}(?!\w)", words):
+        # To blot it out alone would tell what it is, where it is a word that anybody expects.
+        words = f"{status[0] if status else 'uv failed'}, and the words about it hold the password"
     return FetchError(
         f"the upload failed: {redact(words)[:400]}",
         code=f"http-{status[1]}" if status else "upload",
