@@ -135,6 +135,7 @@ DUPLICATES = {
     "composed-and-decomposed": ("cv2/\u00e4.py", "cv2/a\u0308.py"),
     "file-is-a-folder-behind-it": ("cv2/a/b/c.py", "cv2/a"),
     "file-and-folder-member": ("cv2/a", "cv2/a/"),
+    "two-places-that-are-one": ("cv2/x.py", "example-1.0.data/purelib/CV2/x.py"),
 }
 
 #: A member's name, and what differs in it.
@@ -346,6 +347,7 @@ BUILT: dict[str, dict[str, Build]] = {
     },
     "path-too-long": {"name-of-60-kb": lambda: with_member("a/" * 30_000 + "a")},
     "dist-info": {
+        "dist-info-within-data": lambda: with_member("example-1.0.data/platlib/x-1.dist-info/x"),
         "no-dist-info": lambda: make_zip(sound()[:2]),
         "two-dist-infos-that-windows-takes-for-one": lambda: with_member(f"{INFO.upper()}/x"),
         "dist-info-of-another-project": dist_info({}, info="other-1.0.dist-info"),

@@ -41,7 +41,7 @@ def parse(content: bytes) -> ast.Module:
         raise PatchError(
             f"{line}is not Python that can be read: {getattr(error, 'msg', error)}",
             code="syntax",
-            hint="correct the line, or take the file from where it was published",
+            hint="correct it, save it as UTF-8, or take the file from where it was published",
         ) from error
 
 

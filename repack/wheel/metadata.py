@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +62,7 @@ def parse_wheel_file(content: bytes, filename: WheelName, file: Path, member: st
         what = f"Wheel-Version is {versions}, not one 1.x, or Root-Is-Purelib contradicts itself"
         refuse(file, what, "wheel-file", member)
     if tags != filename.tags:
-        hint = "give the file the name it had, or retag it with `python -m wheel tags`"
+        hint = f"call it {replace(filename, tags=frozenset(tags))}" if tags else ""
         what = f"it says {', '.join(lines) or 'no tag'}, the file name {filename.tag}"
         refuse(file, what, "tag-mismatch", member, hint)
     return purelib == {"true"}

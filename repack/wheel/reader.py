@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -26,7 +26,7 @@ from repack.wheel.metadata import (
     parse_metadata,
     parse_wheel_file,
 )
-from repack.wheel.names import WheelName, parse_filename, refuse
+from repack.wheel.names import WheelName, check_names, parse_filename, refuse
 
 #: Is given each member, as they lie, and its content in pieces, of which it takes what it wants;
 #: the checksum is right once the last has come.
@@ -39,6 +39,8 @@ _ALGORITHMS = ("sha256", "sha384", "sha512")
 _SCRIPT = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[[\w\s,.-]*\])?")
 _DATA = re.compile(r"[^/]+\.data/", re.IGNORECASE)
+# What is there comes to lie beside the files of the archive's top.
+_BESIDE = re.compile(r"^[^/]+\.data/(purelib|platlib|data/lib/site-packages)/", re.IGNORECASE)
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 # A file of such a name in the folder for scripts, or in that of the Python itself, is run in
 # its place, or decides what it imports.
@@ -183,7 +185,8 @@ def startup_hooks(names: Iterable[str]) -> Iterator[str]:
 
 def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     """Return the name of the one .dist-info folder, which must be this wheel's."""
-    tops = {name.partition("/")[0] for name in archive.members if "/" in name}
+    places = (_BESIDE.sub("", name) for name in archive.members)
+    tops = {place.partition("/")[0] for place in places if "/" in place}
     folders = sorted(top for top in tops if top.lower().endswith(".dist-info"))
     name, _, version = "".join(folders).removesuffix(".dist-info").rpartition("-")
     try:
@@ -193,7 +196,9 @@ def _find_dist_info(archive: Archive, filename: WheelName) -> str:
     if own != (filename.name, filename.version):
         right = f"{filename.distribution}-{filename.version}.dist-info"
         what = f"at its top is {', '.join(folders) or 'no .dist-info folder'}, not {right} alone"
-        refuse(archive.path, what, "dist-info")
+        is_renamed = own and own[0] == filename.name
+        hint = f"call it {replace(filename, version=own[1])}" if own and is_renamed else ""
+        refuse(archive.path, what, "dist-info", hint=hint)
     return folders[0]
 
 
@@ -221,6 +226,7 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
 
     pip moves the content of any .data folder, uv that of the wheel's own.
     """
+    check_names((_BESIDE.sub("", name) for name in archive.files), archive.path)
     own = f"{dist_info.removesuffix('.dist-info')}.data/"
     for name in filter(_DATA.match, archive.files):
         scheme, _, rest = name.removeprefix(own).partition("/")
