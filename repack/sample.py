@@ -13,7 +13,6 @@ from repack import __version__
 from repack.config import IndexSource, SampleSource
 from repack.errors import ToolError
 from repack.fetch import Supply
-from repack.pythons.assembly import make_once
 from repack.wheel.names import local_version, refuse, rename_wheel
 from repack.wheel.reader import Wheel, read_member, read_wheel
 from repack.wheel.writer import rewrite_members, splice
@@ -41,7 +40,7 @@ def provide_sample(source: SampleSource, supply: Supply) -> tuple[Path, str]:
             make_sample(base.path, cuda=source.cuda, driver=source.driver, folder=folder)
 
     key = hashlib.sha256(repr((__version__, base.sha256, source)).encode()).hexdigest()
-    folder = make_once(supply.cache.root / "samples" / key, fill, supply.cache, supply.progress)
+    folder = supply.cache.make_once(supply.cache.root / "samples" / key, fill)
     return next(folder.glob("*.whl")), base.pin.url
 
 

@@ -28,7 +28,6 @@ from msgspec.structs import replace
 from proof.proving import LOCK, Run, fill_cell
 from proof.scenarios import UNTOUCHED, Scenario, read_scenarios
 
-from repack.console import SILENT
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Pythons
@@ -109,7 +108,7 @@ def main() -> int:
         peak = peak_of(vendor_command("--offline"), REPACK_CACHE=fetched_only())
     good.append(peak <= PEAK_LIMIT)
     sys.stdout.write(f"peak memory of the first look: {peak / 1e6:.0f} MB, limit 150 MB\n")
-    supply = Supply(Cache.default(), LOCK, progress=SILENT)
+    supply = Supply(Cache.default(), LOCK)
     with Pythons(supply) as pythons:
         for scenario in read_scenarios():
             if scenario.name in {"cuda-path", "genuine-12.3-by-cuda-path"}:

@@ -15,10 +15,8 @@ from pathlib import Path, PurePosixPath
 from pretending import fetched
 from wheelmaking import make_wheel, metadata, wheel_file
 
-from repack.console import SILENT
 from repack.fetch import Fetched, Supply
 from repack.fetch.cache import Cache
-from repack.pythons.assembly import make_once
 from repack.smoke.trial import unpack_dlls
 
 _FORMAT = "1"
@@ -84,7 +82,7 @@ def genuine_wheel(build: Genuine) -> Path:
     digest = hashlib.sha256(repr((_FORMAT, *astuple(build))).encode()).hexdigest()[:16]
     cache = Cache.default()
     folder = cache.folder("tests") / "genuine" / digest
-    return make_once(folder, fill, cache, SILENT) / build.filename
+    return cache.make_once(folder, fill) / build.filename
 
 
 def genuine_dlls(build: Genuine) -> list[Fetched]:
@@ -94,7 +92,7 @@ def genuine_dlls(build: Genuine) -> list[Fetched]:
 
 def unpacked_artifact(coordinates: str) -> Path:
     """Return a folder of the DLLs in a Maven artifact, unpacked once."""
-    return unpack_dlls(fetched(maven(coordinates)), Cache.default(), SILENT)
+    return unpack_dlls(fetched(maven(coordinates)), Cache.default())
 
 
 def maven(coordinates: str) -> Path:

@@ -36,7 +36,7 @@ def main() -> int:
     log_to(console, 0)
     progress = Progress(console)
     settings = {"offline": options.offline, "update": options.update_lock}
-    supply = Supply(Cache.default(), LOCK, progress=progress, **settings)
+    supply = Supply(Cache.default(progress), LOCK, **settings)
     with Pythons(supply) as pythons:
         system = describe_system(pythons)
         stories = prove_scenarios(options, supply, pythons, progress)

@@ -18,7 +18,6 @@ import pytest
 from fetching import no_proxies
 from uploads import free_port, started
 
-from repack.console import SILENT
 from repack.fetch.cache import Cache
 from repack.files import replace
 
@@ -32,7 +31,7 @@ def program() -> Path:
     """The server's program, in repack's cache; the first call on a machine builds it."""
     cache = Cache.default()
     place = cache.folder("tests") / f"versitygw-{VERSION}-{sys.platform}"
-    with cache.lock(place.name, SILENT):
+    with cache.lock(place.name):
         if not place.is_file():
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 beside = place.with_suffix(".new")

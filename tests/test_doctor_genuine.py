@@ -17,7 +17,6 @@ from genuine import (
 from installing import installation
 from proof.disks import Layout, layout_of
 
-from repack.console import SILENT
 from repack.fetch.cache import Cache
 from repack.pythons.wine import windows_path
 from repack.smoke.trial import unpack_dlls
@@ -41,7 +40,7 @@ BUILDS: dict[str, tuple[Genuine, Layout, str]] = {
 def path_of(build: Genuine) -> str:
     """Return a PATH with all DLLs of the build's CUDA."""
     cache = Cache.default()
-    folders = [unpack_dlls(wheel, cache, SILENT) for wheel in genuine_dlls(build)]
+    folders = [unpack_dlls(wheel, cache) for wheel in genuine_dlls(build)]
     if build.dll_artifact:
         folders.append(unpacked_artifact(build.dll_artifact))
     return ";".join(str(windows_path(folder)) for folder in folders)

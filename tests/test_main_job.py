@@ -13,7 +13,7 @@ from repack.fetch.cache import Cache
 from repack.files import sha256_of
 from repack.lock import read_lock
 from repack.pythons import Pythons
-from repack.smoke.trial import Machine, Outfit, Probe
+from repack.smoke.trial import Machine, Outfit, Probe, unpack_pip
 
 pytestmark = [pytest.mark.network, pytest.mark.wine, pytest.mark.timeout(1800)]
 SHIPPED = [Path(__file__).parent.parent / name for name in ("repack.toml", "repack.lock")]
@@ -87,10 +87,10 @@ def test_windows_own_pip_installs_what_is_pinned(tmp_path: Path) -> None:
     ]
     wheel = Path(answer["wheels"][0]["path"])
     simple_index(place / "index", [wheel, *required])
-    cache, pip = Cache.default(), fetch_index("pip", python=PYTHON)
-    with Pythons(Supply(cache)) as pythons, served(place / "index") as url:
-        outfit = Outfit(pythons.provide(PYTHON), pip, (), Machine())
-        probe = Probe(outfit, place / "windows", 600, cache)
+    supply = Supply(Cache.default())
+    with Pythons(supply) as pythons, served(place / "index") as url:
+        outfit = Outfit(pythons.provide(PYTHON), unpack_pip(PYTHON, supply), (), Machine())
+        probe = Probe(outfit, place / "windows", 600)
         repack("pin", "--index-url", url, cwd=place)
         pins, lock = (
             probe.outfit.interpreter.name(place / "dist" / name)

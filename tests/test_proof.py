@@ -21,7 +21,7 @@ RUNS = list_runs(read_scenarios(), quick=True)
 
 @pytest.fixture(scope="module")
 def cells() -> Mapping[Run, Cell]:
-    supply = Supply(Cache.default(), LOCK, offline=False, update=False, progress=SILENT)
+    supply = Supply(Cache.default(), LOCK, offline=False, update=False)
     with Pythons(supply) as pythons:
         fill = partial(fill_cell, supply, pythons)
         results = do_all("Proving", RUNS, fill, os.cpu_count() or 1, SILENT)

@@ -12,13 +12,12 @@ from platforms import POSIX
 from pretending import fetched
 from proof.disks import processes_in
 
-from repack.console import SILENT
 from repack.errors import FetchError, InputError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import run
 from repack.pythons import Interpreter, Pythons, ask_python, windows_environment
-from repack.pythons.assembly import assemble, make_once
+from repack.pythons.assembly import assemble
 
 
 def test_a_windows_program_starts_without_toolkit_and_python_variables() -> None:
@@ -69,7 +68,7 @@ def test_a_folder_is_filled_once(cache: Cache) -> None:
         time.sleep(0.1)
 
     with ThreadPoolExecutor(4) as pool:
-        _ = [*pool.map(lambda _: make_once(folder, fill, cache, SILENT), range(8))]
+        _ = [*pool.map(lambda _: cache.make_once(folder, fill), range(8))]
     assert (len(filled), list(folder.parent.iterdir())) == (1, [folder])
 
 

@@ -98,11 +98,10 @@ def _read_overrides(options: argparse.Namespace) -> list[tuple[str, object]]:
 def supply_of(config: Config, options: argparse.Namespace, progress: Progress) -> Supply:
     """Return what fetches; without a configuration the pins lie in the cache."""
     return Supply(
-        Cache.default(),
+        Cache.default(progress),
         config.lock,
         offline=options.offline,
         update=getattr(options, "update_lock", False),
-        progress=progress,
     )
 
 

@@ -81,7 +81,7 @@ def open_target(
     """
     program = (find_executable(given) if given else _find_active()).absolute()
     with contextlib.ExitStack() as stack:
-        wine = None if ON_WINDOWS else stack.enter_context(Wine(Cache.default(), progress))
+        wine = None if ON_WINDOWS else stack.enter_context(Wine(Cache.default(progress)))
         # In the prefix of Wine's that it lies in, or else in one of our own.
         drive = next((folder for folder in program.parents if folder.name == "drive_c"), None)
         python = Interpreter(python=program, origin="given", wine=wine, drive=drive)

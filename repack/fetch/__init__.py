@@ -2,7 +2,6 @@
 
 import re
 import zipfile
-from collections import ChainMap
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -10,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
-from repack.console import SILENT, Progress, Task
+from repack.console import Progress, Task
 from repack.errors import FetchError, InputError, redact_url
 from repack.fetch.cache import Cache
 from repack.fetch.http import discard, download, make_session
@@ -22,8 +21,6 @@ from repack.lock import Pin, difference, read_lock, write_lock
 Fetchable: TypeAlias = FileSource | RemoteSource
 #: What pip may yet be able to fetch: by another way to log in, from a host it is told to trust.
 _LEFT_TO_PIP = frozenset({"bad-url", "http-401", "http-403", "http-407", "tls"})
-#: NVIDIA's wheels hold no Python and are the same for each.
-_ANY_PYTHON = "3.12"
 _HASH_HINT = "find out which is right; where repack.lock is out of date, run with --update-lock"
 _OFFLINE_HINT = "run `repack fetch` or `repack build` once without --offline"
 _PAGE_HINT = "look at it in a browser: a login or an error page is likely"
@@ -65,17 +62,15 @@ class Supply:
         *,
         offline: bool = False,
         update: bool = False,
-        progress: Progress = SILENT,
     ) -> None:
         """Read the pins of the file `lock`, or of one in the cache."""
         self.cache = cache
         self.offline = offline
-        self.progress = progress
+        self.progress = cache.progress
         self._path = lock or cache.folder("pins") / "repack.lock"
         self._update = update
-        self._pins = {} if update else dict(read_lock(self._path))
-        self._new: dict[str, Pin] = {}
-        self._known = ChainMap(self._new, self._pins)
+        self._kept = {} if update else dict(read_lock(self._path))
+        self._pins = dict(self._kept)
         self._fetched: dict[str, Fetched] = {}
 
     def fetch(self, source: Fetchable, *, pinned: bool = True) -> Fetched:
@@ -85,7 +80,7 @@ class Supply:
         is, this once. Raises FetchError, InputError for what is no wheel.
         """
         key = pin_key(source)
-        pin = self._known.get(key) if pinned else None
+        pin = self._pins.get(key) if pinned else None
         if pinned and key in self._fetched:
             fetched = self._fetched[key]
         elif isinstance(source, FileSource):
@@ -95,7 +90,7 @@ class Supply:
         _check_hash(fetched.sha256, source.sha256, by="source.sha256", file=key)
         _check_hash(fetched.sha256, pin.sha256 if pin else None, by="repack.lock", file=key)
         if pinned:
-            self._new[key] = fetched.pin
+            self._pins[key] = fetched.pin
             self._fetched[key] = fetched
         return fetched
 
@@ -108,9 +103,9 @@ class Supply:
 
         It is the pinned wheel, or the newest. Only its directory is read, and remembered.
         """
-        source = IndexSource(requirement=requirement, python=_ANY_PYTHON, platform=platform)
+        source = IndexSource(requirement=requirement, platform=platform)
         key = pin_key(source)
-        pin = self._known.get(key)
+        pin = self._pins.get(key)
         memory = Memory(self.cache.root / "listings")
         members = memory.recall(pin.sha256, frozenset[str]) if pin else None
         if pin and members is not None:
@@ -134,7 +129,7 @@ class Supply:
         if sha256 is not None:
             _check_hash(sha256, pin.sha256 if pin else None, by="repack.lock", file=filename)
             memory.keep(sha256, sorted(members))
-            self._new[key] = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
+            self._pins[key] = Pin(key=key, filename=filename, url=url, size=size, sha256=sha256)
         return Listing(filename, members)
 
     def keep(self) -> tuple[str, ...]:
@@ -143,23 +138,22 @@ class Supply:
         What another process has pinned meanwhile stays. Raises FetchError where it has pinned one
         of these as another file.
         """
-        fresh = {key: pin for key, pin in self._new.items() if pin != self._pins.get(key)}
-        self._new.clear()
+        fresh = {key: pin for key, pin in self._pins.items() if pin != self._kept.get(key)}
         if not fresh:
             return ()
-        with self.cache.lock(f"pins of {self._path.absolute()}", self.progress):
+        with self.cache.lock(f"pins of {self._path.absolute()}"):
             before = read_lock(self._path)
             for key, pin in fresh.items():
                 if key in before and not self._update:
                     _check_hash(pin.sha256, before[key].sha256, by="repack.lock", file=key)
             now = {**before, **fresh}
             write_lock(self._path, now)
-        self._pins |= fresh
+        self._kept = dict(self._pins)
         return difference(before, now)
 
     def forget(self) -> None:
         """Drop the pins since the last `keep`: a build that failed pins nothing."""
-        self._new.clear()
+        self._pins = dict(self._kept)
 
     def _obtain(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
         """Return the file from the cache, where it is there now or after it was downloaded."""
@@ -172,7 +166,7 @@ class Supply:
         if self.offline:
             what = f"{known.filename} ({known.size} bytes)" if known else "its file"
             raise _not_offline(key, what)
-        with self.cache.lock(key, self.progress):
+        with self.cache.lock(key):
             # Of several that start together one asks, and its answer serves the others.
             latest = self.cache.recall(key)
             known = pin or (latest if latest != answer else None)
@@ -180,7 +174,7 @@ class Supply:
 
     def _find(self, pin: Pin | None) -> Fetched | None:
         """Return the pinned file if the cache has it."""
-        path = pin and self.cache.find(pin.sha256, pin.filename, self.progress)
+        path = pin and self.cache.find(pin.sha256, pin.filename)
         return Fetched(path, pin) if pin and path else None
 
     def _download(self, source: RemoteSource, key: str, pin: Pin | None) -> Fetched:
@@ -192,7 +186,7 @@ class Supply:
                 offer = offer._replace(sha256=pin.sha256, by="repack.lock")
             elif source.sha256 is not None:
                 offer = offer._replace(sha256=source.sha256, by="source.sha256")
-            path = offer.sha256 and self.cache.find(offer.sha256, offer.filename, self.progress)
+            path = offer.sha256 and self.cache.find(offer.sha256, offer.filename)
             if not path:
                 task.describe(f"Downloading {offer.filename}")
                 part = self.cache.partial(key)

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,9 +12,9 @@ from typing import Self
 import filelock
 import platformdirs
 
-from repack.console import Progress
+from repack.console import SILENT, Progress
 from repack.errors import OutputError, UsageError
-from repack.files import Memory, replace, sha256_of
+from repack.files import Memory, not_written, replace, sha256_of, workspace
 from repack.lock import Pin
 
 _log = logging.getLogger(__name__)
@@ -25,20 +25,21 @@ class Cache:
     """`files/<sha256>/<filename>`: a file once in it never changes.
 
     Beside it lie `incoming/` (what has not fully arrived), `answers/` (which file a source was
-    last) and `locks/`.
+    last) and `locks/`. `progress` shows what takes time.
     """
 
     root: Path
+    progress: Progress = SILENT
 
     @classmethod
-    def default(cls) -> Self:
+    def default(cls, progress: Progress = SILENT) -> Self:
         """Return the user's cache: `REPACK_CACHE`, or where the platform keeps such things."""
         folder = os.environ.get("REPACK_CACHE", "")
         if "://" in folder:
             raise UsageError("REPACK_CACHE is a URL: the cache is a folder of this machine")
         if folder:
-            return cls(Path(folder).expanduser().absolute())
-        return cls(platformdirs.user_cache_path("repack", appauthor=False))
+            return cls(Path(folder).expanduser().absolute(), progress)
+        return cls(platformdirs.user_cache_path("repack", appauthor=False), progress)
 
     def folder(self, name: str) -> Path:
         """Return the folder `name` of the cache, made if need be, and if it may be."""
@@ -48,14 +49,14 @@ class Cache:
         return self.root / name
 
     @contextlib.contextmanager
-    def lock(self, key: str, progress: Progress) -> Iterator[None]:
+    def lock(self, key: str) -> Iterator[None]:
         """Keep every other process and thread from doing the same; waits for one that does."""
         path = self.folder("locks") / f"{_digest(key)}.lock"
         lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            with progress.task("Waiting for another repack that does the same", unit="steps"):
+            with self.progress.task("Waiting for another repack that does the same", unit="steps"):
                 lock.acquire()
         except OSError as error:
             reason = f"cannot be written: {error.strerror}"
@@ -66,16 +67,34 @@ class Cache:
         finally:
             lock.release()
 
+    def make_once(self, folder: Path, fill: Callable[[Path], object]) -> Path:
+        """Return `folder`, which `fill` has filled, now or before: whole, or it is not there.
+
+        Safe for several processes at once. Raises OutputError.
+        """
+        if folder.is_dir():
+            return folder
+        with self.lock(f"folder {folder}"):
+            if not folder.is_dir():
+                try:
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    with workspace(folder.parent) as place:
+                        fill(place)
+                        replace(place, folder)
+                except OSError as error:
+                    raise not_written(folder, error) from error
+        return folder
+
     def place(self, sha256: str, filename: str) -> Path:
         """Return where the file of that hash and name lies, if it is there."""
         return self.root / "files" / sha256 / filename
 
-    def find(self, sha256: str, filename: str, progress: Progress) -> Path | None:
+    def find(self, sha256: str, filename: str) -> Path | None:
         """Return the file, if it is here with its whole content; a damaged one is removed."""
         path = self.place(sha256, filename)
         if not path.is_file():
             return None
-        with progress.task(f"Checking {filename}", total=path.stat().st_size) as task:
+        with self.progress.task(f"Checking {filename}", total=path.stat().st_size) as task:
             if sha256_of(path, task=task) == sha256:
                 return path
         _log.warning("%s was damaged in the cache and is fetched anew", path)

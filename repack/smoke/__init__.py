@@ -20,7 +20,7 @@ from repack.inspect import Analysis
 from repack.plan import refusal
 from repack.pythons import PROBE, Pythons
 from repack.record import FAILED, NOT_RUN, PASSED, Beside, Outcome
-from repack.smoke.trial import Outfit, fetch_requirements, make_machine, run_smoke
+from repack.smoke.trial import Outfit, fetch_requirements, make_machine, run_smoke, unpack_pip
 
 # Raise it when wheels are tried in another way.
 _FORMAT = 7
@@ -63,7 +63,7 @@ def try_wheels(
             try:
                 interpreter = pythons.provide(python)
                 beside = tuple(fetch_requirements(analysis.wheel.requires, python, supply))
-                pip = supply.wheel("pip", python)
+                pip = unpack_pip(python, supply)
                 jobs |= dict.fromkeys(own, Outfit(interpreter, pip, beside, machine()))
             except RepackError as error:
                 outcomes |= dict.fromkeys(own, _not_run(str(error)))
@@ -167,7 +167,8 @@ def _key_of(trial: Trial, outfit: Outfit) -> str:
         PROBE.read_text(encoding="utf-8"),
         trial.sha256,
         outfit.interpreter.identity,
-        sorted((fetched.path.name, fetched.sha256) for fetched in (*outfit.beside, outfit.pip)),
+        sorted((fetched.path.name, fetched.sha256) for fetched in outfit.beside),
+        outfit.pip.name,
         [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in dlls],
         [sorted(machine.env.items()), sorted(machine.driver.items())],
     ]

