@@ -16,13 +16,13 @@ from repack.errors import FetchError, InputError, ToolError
 from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.process import run
-from repack.pythons import Interpreter, Pythons, ask_python, windows_environment
+from repack.pythons import Interpreter, Pythons, ask_python, clean_environment
 from repack.pythons.assembly import assemble
 
 
 def test_a_windows_program_starts_without_toolkit_and_python_variables() -> None:
     toolkit = {"PATH": r"C:\CUDA\bin", "CUDA_PATH": r"C:\CUDA", "PYTHONPATH": "x"}
-    assert windows_environment({"SYSTEMROOT": r"C:\Windows", **toolkit}) == {
+    assert clean_environment({"SYSTEMROOT": r"C:\Windows", **toolkit}) == {
         "SYSTEMROOT": r"C:\Windows",
         "PATH": r"C:\Windows\System32;C:\Windows;C:\Windows\System32\Wbem",
     }

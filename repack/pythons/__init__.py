@@ -67,7 +67,7 @@ class Interpreter:
     @property
     def command(self) -> tuple[str, ...]:
         """The words that start it."""
-        return (*self.launcher, self.name(self.python) if self.drive else str(self.python))
+        return (*self.launcher, self.name(self.python))
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -76,7 +76,7 @@ class Interpreter:
         Asked for the first time, it starts Wine. Raises ToolError where that fails.
         """
         if self.wine is None:
-            return windows_environment()
+            return clean_environment()
         return self.wine.environment(self.drive.parent) if self.drive else self.wine.env
 
     @property
@@ -228,7 +228,7 @@ class Pythons(contextlib.ExitStack):
 # On Windows
 
 
-def windows_environment(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+def clean_environment(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
     """Return the environment of a freshly started Windows: neither toolkit nor Python in it."""
     env = {name: environ[name] for name in _KEPT if name in environ}
     root = env.get("SYSTEMROOT", r"C:\Windows")
