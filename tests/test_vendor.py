@@ -258,17 +258,19 @@ NVIDIAS = "LicenseRef-NVIDIA-Proprietary"
 
 def test_metadata_says_whose_licences_hold(shop: Shop) -> None:
     lines = ["Metadata-Version: 2.4", "Name: opencv-contrib-python", "Version: 4.13.0.90"]
-    text = "\n".join([*lines, "License-Expression: MIT OR Apache-2.0", "", ""])
-    answer = shop.build(shop.source(files={f"{INFO}/METADATA": text.encode()}))
+    lines += ["License-Expression: MIT OR Apache-2.0", "License-File: LICENSE", "", ""]
+    files = {f"{INFO}/METADATA": "\n".join(lines).encode(), f"{INFO}/licenses/LICENSE": b"x"}
+    answer = shop.build(shop.source(files=files))
     (content,) = members(answer, "/METADATA").values()
     metadata = BytesParser().parsebytes(content)
     expression = f"(MIT OR Apache-2.0) AND {NVIDIAS}"
     assert metadata["License-Expression"] == canonicalize_license_expression(expression)
     wheels = ("nvidia-cuda-runtime-cu12-12.9.79", "nvidia-npp-cu12-12.4.1.87")
-    assert metadata.get_all("License-File") == [f"{wheel}/License.txt" for wheel in wheels]
+    names = ["LICENSE", *(f"{wheel}/License.txt" for wheel in wheels)]
+    assert metadata.get_all("License-File") == names
     licences = members(answer, "/licenses/")
-    assert [path.split("/licenses/")[1] for path in licences] == metadata.get_all("License-File")
-    assert set(licences.values()) == {nvidia.LICENCE}
+    assert [path.split("/licenses/")[1] for path in licences] == names
+    assert [*licences.values()] == [b"x", nvidia.LICENCE, nvidia.LICENCE]
 
 
 def test_the_sbom_names_each_dll_and_its_origin(
