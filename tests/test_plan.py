@@ -124,7 +124,7 @@ OF_AN_EXTRA = ["numpy<2; extra == 'old'", "numpy"]
     "numpy, before, after",
     {
         "OpenCV 4.12": ("2", OF_4_12, [OF_4_12[0], 'numpy>=2; python_version >= "3.9"']),
-        "NumPy 1 alone, which it needs not be": ("2", ["NumPy<2"], ["NumPy"]),
+        "NumPy 1 alone, which it needs not be": ("2", ["NumPy===1.26.4"], ["NumPy"]),
         "a compatible release": ("2", ["numpy~=2.1.0,!=2.1.1"], ["numpy!=2.1.1"]),
         "an extra's own, a bound that rules out none": ("2", OF_AN_EXTRA, OF_AN_EXTRA),
         "none required": ("2", ["torch"], ["torch", "numpy"]),
