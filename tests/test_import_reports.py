@@ -352,6 +352,8 @@ def test_a_dll_that_is_nobodys_is_taken_from_the_folder_that_the_user_names(
         windows.env = {variable: value}
         cure = f"{name} was not found. To fix it: set OPENCV_CUDA_DLL_DIRS"
         assert cure in windows.import_cv2()
+    windows.env = {"PATH": r"C:\foo"}
+    assert r"\python.exe: C:\foo" in windows.import_cv2()
     windows.env = {"OPENCV_CUDA_DLL_DIRS": r"C:\foo;C:\bar"}
     assert windows.import_cv2().startswith("works")
 

@@ -139,7 +139,7 @@ NVIDIA_CURE = "python -m pip install --upgrade --force-reinstall {requirements}"
 TOOLKIT_CURE = "update or replace what is in {folder}, or {cure}"
 ORIGIN_CURES = {
     cuda_dlls.NVIDIA: NVIDIA_CURE,
-    cuda_dlls.CONDA: "conda update --all, which updates CUDA in this environment",
+    cuda_dlls.CONDA: "conda update --all, or install again by conda what brought {file}",
     cuda_dlls.WHEEL: "python -m pip install --force-reinstall --no-deps {distribution}",
     cuda_dlls.OVERRIDE: "correct OPENCV_CUDA_DLL_DIRS, or replace {file}",
     cuda_dlls.PROGRAM: "remove or replace {file}",
@@ -444,7 +444,10 @@ class Explanation:
         """Return lines on folders that hold what is missing, and where Windows does not look."""
         missing = [cause for cause in self.causes if cause.code == MISSING]
         names = {name.lower() for cause in missing for name in cause.names}
+        if not names:
+            return []
         entries = [os.path.dirname(str(getattr(sys, "executable", ""))), *sys.path]
+        entries += os.environ.get("PATH", "").split(";")
         folders = [os.path.abspath(entry) for entry in entries if isinstance(entry, str)]
         searched = [refused.directory for refused in self.search.refusals]
         lines = []

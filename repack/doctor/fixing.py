@@ -27,7 +27,8 @@ from repack.wheel.names import WheelName, parse_filename
 ORIGINALS = "repack-originals"
 _LOADER = "cv2/__init__.py"
 _BINARIES = (".pyd", ".dll")
-_NAMELESS = parse_filename(Path("opencv_python-0-py3-none-win_amd64.whl"))
+#: What a message then calls it: "python -m pip install WHEEL".
+_NAMELESS = parse_filename(Path("WHEEL-0-py3-none-win_amd64.whl"))
 
 
 def name_owner(info: Path) -> str:
