@@ -30,7 +30,8 @@ from repack.files import decode_text
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _INIT_HINT = "`repack init` writes a repack.toml with comments"
 _TOML_HINT = (
-    r"texts go in straight quotes, those with \ in single ones ('C:\wheels'); save it as UTF-8"
+    r"texts go in straight quotes, those with \ in single ones ('C:\wheels'); a table stands once, "
+    "[build] or [[build]]; save it as UTF-8"
 )
 
 

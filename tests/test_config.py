@@ -65,7 +65,6 @@ OVERRIDES = {
     "smoke.timeout=7": 7,
     'build.emit="abi3"': "abi3",
     "build.help-url=": "",
-    "build.local=13": "13",
     "publish.max-size=1.5 gb": 1_500_000_000,
     "vendor.families=all": "all",
 }
@@ -100,7 +99,6 @@ WRONG = {
     'source = {file = "a", url = "http://h/a"}': "source.file, source.url: a source is one of ",
     'source = {file = "a", tag = "b"}': "source.file, source.tag: a source is one of ",
     'source.tag = "1"': "source.tag: a source is one of file, release, requirement, sample, ",
-    "[build": "is not TOML in UTF-8: ",
     'build.emit = "abi"': 'build.emit takes "per-python" or "abi3", not "abi"',
     "build.python = [3.10]": "build.python takes a list, each a Python in quotes ",
     'build.local = "Cu 126"': "build.local takes a label such as ",

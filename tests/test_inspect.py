@@ -93,7 +93,6 @@ DRIVER_ALONE = make_pyd({"nvcuda.dll": ["cuInit"]})
             {"cuda": (11,)},
         ),
         "the driver alone": ({"version": "4.9+cu126", "pyd": DRIVER_ALONE}, {"cuda": (12, 6)}),
-        "NumPy 1": (marked(NUMPY_1), {"numpy": "1"}),
         "a message about NumPy": (marked(b"numpy.core.multiarray failed"), {"numpy": ""}),
     },
 )

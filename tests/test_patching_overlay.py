@@ -8,7 +8,7 @@ from driving import Repack
 from loading import INIT, patch
 from machines import table
 
-from repack.errors import PatchError, RepackError
+from repack.errors import InputError, PatchError, RepackError
 from repack.patching import BUILD_MODULE
 from repack.patching.overlays import builtin_folder
 
@@ -72,6 +72,10 @@ def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_pa
     with pytest.raises(PatchError, match=r"ours\.patch.*no such member"):
         patch({INIT: LOADER}, folders=[other, team])
     assert patch({INIT: LOADER}, folders=[team, other])[0]["cv2/team.txt"] == b"second\n"
+    (other / "CV2").mkdir()
+    (other / "CV2/team.txt").touch()
+    with pytest.raises(InputError, match="give your own file another name"):
+        patch({INIT: LOADER}, folders=[team, other])
 
 
 PLACE, OWN = "it cannot go into a wheel", "none of repack's own"

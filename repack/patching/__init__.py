@@ -11,7 +11,8 @@ from typing import Any
 
 from repack.errors import PatchError
 from repack.patching.loader import clean_config, patch_loader
-from repack.patching.overlays import apply_diff, builtin_folder, read_overlay
+from repack.patching.overlays import RENAME_HINT, apply_diff, builtin_folder, read_overlay
+from repack.wheel.names import check_names
 
 #: Holds what a build knows, and marks a wheel that repack has made.
 BUILD_MODULE = "cv2/_cuda_build.py"
@@ -72,6 +73,7 @@ def patch_wheel(
         files |= laid
         for origin, diff in diffs:
             edit(diff.path, partial(apply_diff, diff), diff=origin, is_new=diff.is_added_file)
+        check_names(dict.fromkeys([*names, *files]), file, RENAME_HINT)
     members = {*names, *files}
     for member in sorted({_LOADER, *filter(CONFIG.fullmatch, members)}):
         edit(member, partial(clean_config, names=members))

@@ -11,6 +11,8 @@ from repack.files import decode_text
 from repack.patching.loader import parse
 from repack.wheel.names import check_names
 
+RENAME_HINT = "give your own file another name"
+
 
 def builtin_folder() -> Path:
     """Return the folder of repack's own patches, installed or in a source tree."""
@@ -53,7 +55,7 @@ def read_overlay(
 
 def _check_place(path: Path, member: str, reserved: Collection[str]) -> None:
     """Refuse a name that no wheel may have, lies in no package, or is that of repack's own file."""
-    check_names([member], path)
+    check_names([member], path, RENAME_HINT)
     top, _, rest = member.partition("/")
     if member in reserved or not rest or top.endswith((".dist-info", ".data")):
         raise ConfigError(

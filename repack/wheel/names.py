@@ -36,7 +36,7 @@ _FORBIDDEN = (
 )
 
 
-def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -> NoReturn:
+def refuse(file: object, what: str, code: str, member: str = "", hint: str = "") -> NoReturn:
     """Raise InputError: the file, or a member of it, cannot be accepted."""
     raise InputError(
         what,
@@ -47,7 +47,7 @@ def refuse(file: Path, what: str, code: str, member: str = "", hint: str = "") -
     ) from None
 
 
-def check_names(names: Iterable[str], file: Path) -> None:
+def check_names(names: Iterable[str], file: object, hint: str = "") -> None:
     """Raise InputError unless every system and installer gives each member a path of its own.
 
     Codes: bad-path, windows-name, path-too-long, duplicate-name. Upper and lower case, composed
@@ -56,25 +56,25 @@ def check_names(names: Iterable[str], file: Path) -> None:
     originals: dict[str, str] = {}
     for name in names:
         if not name.isprintable():
-            refuse(file, "the name has a character that nobody sees", "bad-path", name)
+            refuse(file, "the name has a character that nobody sees", "bad-path", name, hint)
         parts = name.removesuffix("/").split("/")
         for code, rule, reason in _FORBIDDEN:
             if any(re.fullmatch(rule, part) for part in parts):
-                refuse(file, reason, code, name)
+                refuse(file, reason, code, name, hint)
         if len(name.encode()) > _PATH_LIMIT:
-            refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name)
+            refuse(file, f"the path has more than {_PATH_LIMIT} bytes", "path-too-long", name, hint)
         # Unicode's canonical caseless form (Unicode 3.13, D145), composed.
         key = normalize("NFC", normalize("NFD", name.removesuffix("/")).casefold())
         if key in originals:
             what = f"is the same as {originals[key]!r} on some systems"
-            refuse(file, what, "duplicate-name", name)
+            refuse(file, what, "duplicate-name", name, hint)
         originals[key] = name
     for key, name in originals.items():
         folder = key
         while folder := folder.rpartition("/")[0]:
             other = originals.get(folder, "/")
             if not other.endswith("/"):
-                refuse(file, f"lies in {other!r}, a file", "duplicate-name", name)
+                refuse(file, f"lies in {other!r}, a file", "duplicate-name", name, hint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
