@@ -36,17 +36,10 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-CPYTHON = {
-    "version": "3.14.2",
-    "implementation": "cpython",
-    "platform": "win32",
-    "threaded": True,
-}
-
-
 @POSIX
 def test_pythons_say_their_kind(tmp_path: Path) -> None:
-    answer = f"warning: x\n@repack {json.dumps(CPYTHON)}\n0024:err:x\n"
+    facts = {"version": "3.14.2", "implementation": "cpython", "platform": "win32"}
+    answer = f"warning: x\n@repack {json.dumps({**facts, 'threaded': True})}\n0024:err:x\n"
     program = script(tmp_path / "python.exe", f"PATH={os.defpath}\ncat <<'EOF'\n{answer}\nEOF")
     python = ask_python(Interpreter(python=program, origin="given"))
     assert (python.version, python.full_version, python.machine) == ("3.14t", "3.14.2", "x86")

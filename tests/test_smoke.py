@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
+from wheelmaking import make_wheel
 
+from repack.errors import FetchError
 from repack.fetch.cache import Cache
 from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke
+from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke, unpack_dlls
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,14 @@ assert os.environ['CUDA_PATH'] == r'C:\CUDA'
 def test_what_is_installed_with_a_wheel_are_its_requirements_and_numpy() -> None:
     lines = ['a>=1; python_version < "3.11"', 'b; python_version > "3.11"', 'c; extra == "y"']
     assert requirements_for(lines, "3.10") == ["a>=1", "numpy"]
+
+
+def test_a_damaged_wheel_of_dlls_is_told_and_nothing_of_it_kept(cache: Cache) -> None:
+    wheel = make_wheel(cache.folder("in"), {"nppc64_12.dll": bytes(range(256))})
+    wheel.write_bytes(wheel.read_bytes().replace(b"\1\2\3", b"\1?\3", 1))
+    with pytest.raises(FetchError, match=r"whl: is no whole wheel: .*nppc64_12\.dll"):
+        unpack_dlls(fetched(wheel), cache)
+    assert not list((cache.root / "dlls").iterdir())
 
 
 # Genuine Windows Pythons from here on.

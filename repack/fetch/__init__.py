@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from repack.config import FileSource, IndexSource, ReleaseSource, UrlSource
 from repack.console import Progress, Task
 from repack.errors import FetchError, InputError, redact_url
-from repack.fetch.cache import Cache
+from repack.fetch.cache import Cache, open_wheel
 from repack.fetch.http import discard, download, make_session
 from repack.fetch.offers import Offer, RemoteSource, find_offer, read_members
 from repack.fetch.pip import download_by_pip
@@ -124,7 +124,7 @@ class Supply:
                     raise
                 path, pin = self.fetch(source)
                 size, sha256 = pin.size, pin.sha256
-                with zipfile.ZipFile(path) as archive:
+                with open_wheel(path, path.name) as archive:
                     members = frozenset(archive.namelist())
         if sha256 is not None:
             _check_hash(sha256, pin.sha256 if pin else None, by="repack.lock", file=filename)

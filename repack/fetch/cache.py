@@ -4,16 +4,18 @@ import contextlib
 import hashlib
 import logging
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import filelock
 import platformdirs
 
 from repack.console import SILENT, Progress
-from repack.errors import OutputError, UsageError
+from repack.errors import FetchError, OutputError, UsageError
 from repack.files import Memory, not_written, replace, sha256_of, workspace
 from repack.lock import Pin
 
@@ -121,6 +123,22 @@ class Cache:
     def recall(self, key: str) -> Pin | None:
         """Return which file the source `key` was when it was last asked for."""
         return Memory(self.root / "answers").recall(_digest(key), Pin)
+
+
+@contextlib.contextmanager
+def open_wheel(file: Path | IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
+    """Give the archive of a wheel that came from an index; `name` is what errors call it.
+
+    Raises FetchError where it, or what the block reads of it, is damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    # All that zipfile raises: RuntimeError of what is encrypted or packed in another way,
+    # ValueError of a name that is no text.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        reason, hint = f"is no whole wheel: {error}", "pin another version, or have it built again"
+        raise FetchError(reason, code="not-a-wheel", file=name, hint=hint) from None
 
 
 def _digest(key: str) -> str:

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import zipfile
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,6 +16,7 @@ from packaging.utils import parse_wheel_filename
 
 from repack.config import IndexSource, ReleaseSource, UrlSource
 from repack.errors import FetchError, redact_url
+from repack.fetch.cache import open_wheel
 from repack.fetch.http import explain, find_login, get, read_total
 from repack.fetch.pip import LOGIN_HINT, choose_wheel
 from repack.lock import Pin
@@ -77,13 +77,10 @@ def read_members(ask: _Ask) -> tuple[int, frozenset[str]]:
         try:
             content = response.content
             # Of the offsets in a directory none is looked at: what lies before may be missing.
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            with open_wheel(io.BytesIO(content), response.url) as archive:
                 return size or len(content), frozenset(archive.namelist())
         except OSError as error:
             raise explain(error, response.url) from None
-        except zipfile.BadZipFile as error:
-            reason = f"is no wheel: {error}"
-            raise FetchError(reason, code="not-a-wheel", file=response.url) from None
 
 
 # Releases

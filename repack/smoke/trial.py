@@ -4,15 +4,12 @@ import os
 import re
 import shutil
 import threading
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import msgspec
-from packaging.metadata import parse_email
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -21,13 +18,14 @@ from repack.dlls.families import Kind, index_requirement
 from repack.dlls.writing import make_stand_in
 from repack.errors import FetchError, ToolError
 from repack.fetch import Fetched, Supply
-from repack.fetch.cache import Cache
+from repack.fetch.cache import Cache, open_wheel
 from repack.files import workspace
 from repack.inspect import Analysis
 from repack.process import Finished
 from repack.pythons import ON_WINDOWS, Interpreter, parse_facts
 from repack.record import FAILED, PASSED, Outcome
 from repack.wheel.metadata import select_requirements
+from repack.wheel.reader import read_wheel
 
 _PIP_OPTIONS = (
     *("--isolated", "--no-compile", "--no-cache-dir", "--no-warn-script-location", "--no-color"),
@@ -91,10 +89,11 @@ def fetch_requirements(requires: Iterable[str], python: str, supply: Supply) -> 
         wheel = supply.wheel(requirement, python)
         yield wheel
         if name.startswith("nvidia-"):
-            with zipfile.ZipFile(wheel.path) as archive:
-                (member,) = [path for path in archive.namelist() if path.endswith("/METADATA")]
-                lines = parse_email(archive.read(member))[0].get("requires_dist", [])
-            own = select_requirements(lines, python)
+            # Its own pip reads the rest.
+            read = read_wheel(
+                wheel.path, sha256=wheel.sha256, checked=True, allow_startup_hook=True
+            )
+            own = select_requirements(read.requires, python)
             waiting += [f"{line.name}{line.specifier}" for line in own]
 
 
@@ -159,7 +158,7 @@ def unpack_dlls(wheel: Fetched, cache: Cache) -> Path:
 
     def fill(folder: Path) -> None:
         with (
-            zipfile.ZipFile(wheel.path) as archive,
+            open_wheel(wheel.path, wheel.path.name) as archive,
             cache.progress.task(f"Unpacking {wheel.path.name}", unit="steps"),
         ):
             for name in archive.namelist():
@@ -175,8 +174,12 @@ def unpack_pip(python: str, supply: Supply) -> Path:
     """Return the folder of a Python's pip, unpacked once: each start compiles it in its wheel."""
     pip = supply.wheel("pip", python)
     folder = supply.cache.root / "pip" / f"{pip.path.stem}-{pip.sha256[:16]}"
-    unpack = partial(shutil.unpack_archive, pip.path, format="zip")
-    return supply.cache.make_once(folder, unpack)
+
+    def fill(place: Path) -> None:
+        with open_wheel(pip.path, pip.path.name) as archive:
+            archive.extractall(place)
+
+    return supply.cache.make_once(folder, fill)
 
 
 # What is done and seen
