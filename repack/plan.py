@@ -17,7 +17,7 @@ from repack.errors import InputError, OutputError
 from repack.inspect import Analysis
 from repack.inspect.binaries import Need
 from repack.inspect.findings import find_findings
-from repack.inspect.pythons import leaves_no_numpy, python_dlls, supported_tags, tag_of
+from repack.inspect.pythons import leaves_no_numpy, python_dlls, serves, tag_of
 from repack.record import BuildRecord, Cargo, Change, Finding, NeededDll, Origin, Refusal
 from repack.wheel.names import local_version, rename_wheel
 from repack.wheel.reader import Wheel, read_member
@@ -203,8 +203,7 @@ def refusal(python: str, analysis: Analysis) -> str:
     own = linked - _STABLE_DLLS or linked
     if own and own.isdisjoint(python_dlls(tag_of(python, ""))):
         return f"its binary imports {min(own)}, which Python {python} does not have"
-    platforms = sorted({tag.platform for tag in wheel.filename.tags})
-    if wheel.filename.tags.isdisjoint(supported_tags(python, platforms)):
+    if not serves(wheel.filename.tags, python):
         return f"the wheel is for {wheel.filename.tag} alone"
     allowed = SpecifierSet(wheel.requires_python)
     if not any(allowed.contains(f"{python.removesuffix('t')}.{micro}") for micro in (0, 99)):

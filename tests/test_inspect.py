@@ -105,7 +105,7 @@ def test_what_the_binary_and_the_texts_say_is_known(
 
 SPLIT = ['numpy<2; python_version < "3.9"', 'numpy; python_version >= "3.9"']
 OF_4_12 = ["numpy<2.0; python_version < '3.9'", "numpy<2.3.0,>=2; python_version >= '3.9'"]
-CONTRADICTED = ["numpy-contradicted"]
+CONTRADICTED, OF_3_8 = ["numpy-contradicted"], {"tag": "cp38-cp38"}
 
 
 def requiring(marks: bytes, *requires: str) -> Parts:
@@ -119,6 +119,7 @@ def requiring(marks: bytes, *requires: str) -> Parts:
         "a cap that it disproves": (requiring(NUMPY_2, *OF_4_12), [], ["numpy-bound-lifted"]),
         "the other Python is not asked for": (requiring(NUMPY_1, *SPLIT), ["3.7"], []),
         "it is asked for": (requiring(NUMPY_1, *SPLIT), ["3.7", "3.12"], CONTRADICTED),
+        "it takes no such wheel": ({**requiring(NUMPY_1, *SPLIT), **OF_3_8}, ["3.12"], []),
     },
 )
 def test_requirements_must_fit_the_binary_on_the_pythons_asked_for(

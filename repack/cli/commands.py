@@ -179,7 +179,8 @@ def run_inspect(options: argparse.Namespace, progress: Progress) -> Answer:
         for wheel in options.wheels:
             try:
                 analysis = analyse(wheel, allow_startup_hook=True)
-                wheels.append((analysis, find_findings(analysis, DEFAULT_PYTHONS)))
+                # The first Python that a NumPy 2 has a wheel for is 3.9.
+                wheels.append((analysis, find_findings(analysis, ("3.9", *DEFAULT_PYTHONS))))
             except InputError as error:
                 _log.error("%s", error)
                 errors.append(describe_error(error))

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from repack.dlls.families import Kind, classify, may_be_shipped, missing_parts, possible_majors
 from repack.errors import PatchError
 from repack.inspect import Analysis
-from repack.inspect.pythons import is_numpy, lets_in_numpy_2, python_dlls
+from repack.inspect.pythons import is_numpy, lets_in_numpy_2, python_dlls, serves
 from repack.patching.loader import machine_directories
 from repack.record import Finding
 from repack.wheel.reader import read_member, startup_hooks
@@ -106,8 +106,9 @@ def _check_numpy(analysis: Analysis, pythons: Collection[str]) -> Iterator[Findi
     for line, lifted in zip(wheel.requires, analysis.requires, strict=False):
         if line != lifted:
             yield make_finding("numpy-bound-lifted", member, line, lifted)
-    wrong = [python for python in pythons if abi == "1" and lets_in_numpy_2(wheel.requires, python)]
-    if wrong:
+    served = [python for python in pythons if serves(wheel.filename.tags, python)]
+    wrong = [python for python in served if lets_in_numpy_2(wheel.requires, python)]
+    if wrong and abi == "1":
         yield make_finding("numpy-contradicted", member, ", ".join(wrong))
 
 

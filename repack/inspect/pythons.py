@@ -1,6 +1,6 @@
 """Which Pythons a wheel's tags serve, and which NumPy its requirements leave them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
@@ -36,6 +36,12 @@ def supported_tags(python: str, platforms: Sequence[str]) -> list[Tag]:
         *cpython_tags(version, abis=[own.abi], platforms=platforms),
         *compatible_tags(version, interpreter=own.interpreter, platforms=platforms),
     ]
+
+
+def serves(tags: Collection[Tag], python: str) -> bool:
+    """Return whether a Python takes a wheel with these tags."""
+    supported = supported_tags(python, sorted({tag.platform for tag in tags}))
+    return any(tag in supported for tag in tags)
 
 
 def python_dlls(tag: Tag) -> frozenset[str]:
