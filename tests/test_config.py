@@ -103,7 +103,7 @@ WRONG = {
     "build.python = [3.10]": "build.python takes a list, each a Python in quotes ",
     'build.local = "Cu 126"': "build.local takes a label such as ",
     'build.out = ""': 'build.out takes a path, not ""',
-    r'build.out = "C:\temp"': r'build.out takes a path, not "C:\temp" [config]; texts go in ',
+    r'build.out = "C:\temp"': r'build.out takes a path, not "C:\temp"',
     r'build.out = "C:\dist"': "is not TOML in UTF-8: ",
     'source.file = "https://me:pw@h/a"': "source.file takes a path, not one with a password",
     'publish.max-size = "much"': 'publish.max-size takes a size such as "2 GiB", not "much"',
@@ -125,6 +125,7 @@ def test_a_wrong_setting_is_one_line_with_file_key_reason_and_what_is_allowed(
         load(path)
     assert str(caught.value).startswith(f"{path}: {WRONG[text]}")
     assert " [config]" in str(caught.value)
+    assert ("[config]; texts go in straight quotes" in str(caught.value)) == ("\\" in text)
     assert "\n" not in str(caught.value)
     assert "pw" not in str(caught.value)
 
