@@ -118,7 +118,7 @@ STAYING: dict[str, tuple[Fault, bool, str, str]] = {
     "another content": (answers("200 OK", {}, OTHER), True, "sha256", sha256(OTHER)),
     "encoded": (answers("200 OK", {"Content-Encoding": "gzip"}), False, "content-encoding", ""),
     "sent to a file": (to("file:///etc/passwd"), False, "bad-url", "file:///etc/passwd"),
-    "sent to itself": (to(PATH), False, "network", "30 redirects"),
+    "sent to itself": (to(PATH), False, "redirects", "30 redirects"),
     "a page": (PAGE, True, "not-a-zip", "64 bytes, begins with b'<!DOCTYPE html>"),
     "a rate limit": (answers("403 No", LIMIT), False, "rate-limit", "until 2033-05-18 03:33 UTC"),
     "a pause": (BUSY, False, "rate-limit", "until 600 seconds from now"),

@@ -208,6 +208,7 @@ NOT_ASKED = {
     "wants a password": ({}, "401 Error, Credentials not correct"),
     "is not there": ({"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "1"}, "refused"),
     "no value": ({"PIP_NO_INDEX": "maybe"}, "maybe is not a valid value"),
+    "knows nobody": ({}, "it asks for a name and a password"),
 }
 
 
@@ -217,7 +218,8 @@ def test_an_index_that_cannot_be_asked_is_told(
 ) -> None:
     variables, reason = NOT_ASKED[case]
     index.resources[PAGE].faults.append(guard)
-    url = index.url("/simple/").replace("://", "://team:wrong@")
+    login = "" if case == "knows nobody" else "team:wrong@"
+    url = index.url("/simple/").replace("://", f"://{login}")
     for name, value in {"PIP_INDEX_URL": url, **variables}.items():
         monkeypatch.setenv(name, value)
     error = refuse(SOURCE, index.cache)

@@ -128,6 +128,8 @@ def explain(error: Exception, url: str) -> FetchError:
         code, kind, hint = "tls", "no secure connection", _TLS_HINT
     elif isinstance(error, ValueError):
         code = "bad-url"
+    elif isinstance(error, requests.TooManyRedirects):
+        code, hint = "redirects", "look at the URL: nothing is there but what leads back"
     words = re.sub(r"\?\S*", "", str(error).rpartition("(Caused by ")[2])
     return FetchError(f"{kind}: {words}", code=code, file=url, hint=hint)
 

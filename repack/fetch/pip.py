@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from os.path import expanduser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
@@ -70,7 +71,9 @@ def _list_settings(environment: tuple[tuple[str, str], ...]) -> Mapping[str, str
         raise ToolError(reason, code="pip-config", hint="python -m pip config debug")
     rows = [row for row in _SETTING.findall(done.output) if row[0] in _SECTIONS]
     rows.sort(key=lambda row: _SECTIONS.index(row[0]))
-    return {name: ast.literal_eval(value) for _, name, value in rows if name in _ABOUT_INDEXES}
+    settings = {name: ast.literal_eval(value) for _, name, value in rows if name in _ABOUT_INDEXES}
+    # pip's own options read `~` so.
+    return {name: " ".join(map(expanduser, text.split())) for name, text in settings.items()}
 
 
 def find_authorities() -> str:
@@ -184,5 +187,8 @@ def _quote(done: Finished) -> str:
 
     But for secrets: of paths of URLs, too, and before half of one is cut off.
     """
-    text = re.sub(r"\?\S*", "", redact(" ".join(done.output.splitlines()[-3:])))
+    lines = done.output.splitlines()[-3:]
+    if lines and lines[-1].startswith("EOFError: "):
+        return "it asks for a name and a password"
+    text = re.sub(r"\?\S*", "", redact(" ".join(lines)))
     return text if len(text) <= 2 * _QUOTED else f"{text[:_QUOTED]} ... {text[-_QUOTED:]}"

@@ -44,7 +44,10 @@ _VARIABLES = {
     "UV_INSECURE_HOST": ("trusted-host", " "),
     "SSL_CLIENT_CERT": ("client-cert", " "),
     "ALL_PROXY": ("proxy", " "),
+    "UV_EXCLUDE_NEWER": ("uploaded-prior-to", " "),
 }
+#: What pip takes for a switch that is on.
+_TRUE = ("y", "yes", "t", "true", "on", "1")
 _OPTIONS = (
     *("--python", sys.executable, "--no-python-downloads", "--no-config", "--quiet"),
     *("--only-binary", ":all:", "--index-strategy", "first-index"),
@@ -96,7 +99,7 @@ class Index:
             environment |= {"UV_DEFAULT_INDEX": named, "UV_INDEX": "", "UV_FIND_LINKS": ""}
         elif first:
             environment["UV_INDEX"] = f"{first} {environment.get('UV_INDEX', '')}"
-        if settings.get("no-index") and not url:
+        if settings.get("no-index", "").lower() in _TRUE and not url:
             self._options.append("--no-index")
         self._environment = environment
 

@@ -123,7 +123,7 @@ def _find_index(web: Web) -> str:
         except FetchError as error:
             if error.code in {"http-401", "http-403"}:
                 hidden_url = hidden_url or url
-            elif not error.code.startswith("http-4"):
+            elif not error.code.startswith(("http-4", "redirects")):
                 raise
             continue
         if page and _is_simple(page):
