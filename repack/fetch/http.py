@@ -134,15 +134,20 @@ def explain(error: Exception, url: str) -> FetchError:
     return FetchError(f"{kind}: {words}", code=code, file=url, hint=hint)
 
 
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return what has to be equal for two URLs to be of one host: scheme, name and port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
 def find_login(url: str) -> tuple[str, str] | None:
     """Return name and password that pip's configuration has for the host, as it is reached."""
-    settings, place = read_settings(), urlsplit(url)
+    settings = read_settings()
     names = ("index-url", "extra-index-url", "find-links")
-    for index in map(urlsplit, " ".join(settings.get(name, "") for name in names).split()):
-        # A password for https is not for http.
-        host = (index.scheme, index.netloc.rpartition("@")[2])
-        if index.username and host == (place.scheme, place.netloc):
-            return unquote(index.username), unquote(index.password or "")
+    for index in " ".join(settings.get(name, "") for name in names).split():
+        parts = urlsplit(index)
+        if parts.username and origin(index) == origin(url):
+            return unquote(parts.username), unquote(parts.password or "")
     return None
 
 

@@ -17,7 +17,7 @@ from packaging.utils import parse_wheel_filename
 from repack.config import IndexSource, ReleaseSource, UrlSource
 from repack.errors import FetchError, redact_url
 from repack.fetch.cache import open_wheel
-from repack.fetch.http import explain, find_login, get, read_total
+from repack.fetch.http import explain, find_login, get, origin, read_total
 from repack.fetch.pip import LOGIN_HINT, choose_wheel
 from repack.lock import Pin
 
@@ -128,8 +128,9 @@ def _find_token(source: ReleaseSource) -> tuple[_Login | None, str]:
     It is that of the first variable that has one for the API. The token of `gh` is for github.com;
     in a workflow of another GitHub, GITHUB_API_URL names that. None goes anywhere unencrypted.
     """
-    api, own = urlsplit(source.api), urlsplit(os.environ.get("GITHUB_API_URL", ""))
-    is_own = api.netloc == "api.github.com" or api[:2] == own[:2]
+    api = urlsplit(source.api)
+    homes = ("https://api.github.com", os.environ.get("GITHUB_API_URL", ""))
+    is_own = origin(source.api) in map(origin, homes)
     is_unread = api.scheme == "https" or api.hostname in {"127.0.0.1", "::1", "localhost"}
     ours = {"GH_TOKEN", "GITHUB_TOKEN"}
     names = [name for name in source.token_env if is_unread and (is_own or name not in ours)]

@@ -298,7 +298,7 @@ def check_url(url: str, progress: Progress) -> dict[str, Any]:
         if page is None:
             raise _no_index(root)
         pages = {root: page} | {
-            link.url: web.read_page(link.url) for link in read_links(page) if not _is_file(link)
+            link.url: web.read_page(link.url) for link in read_links(page) if not link.is_file
         }
         for where, page in pages.items():
             if page is None:
@@ -310,7 +310,7 @@ def check_url(url: str, progress: Progress) -> dict[str, Any]:
                 continue
             faults.append(InputError(message, code=code, file=where, hint=SERVER_HINT))
         links = [link for page in pages.values() if page for link in read_links(page)]
-        files = list(filter(_is_file, links))
+        files = [link for link in links if link.is_file]
         faults += _check_files(files, web.hash_file, SERVER_HINT, progress)
     return {
         "index": redact_url(root),
@@ -318,11 +318,6 @@ def check_url(url: str, progress: Progress) -> dict[str, Any]:
         "faults": sorted(faults, key=str),
         "unlisted": [],
     }
-
-
-def _is_file(link: Link) -> bool:
-    """Return whether a link of an index leads to a file, and not to the page of a project."""
-    return link.filename.endswith((".whl", ".gz", ".zip"))
 
 
 def _no_index(where: str) -> InputError:

@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from repack.console import Progress
 from repack.errors import FetchError, InputError
-from repack.fetch.http import explain, find_login, get, refuse_encoded
+from repack.fetch.http import explain, find_login, get, origin, refuse_encoded
 from repack.index.place import Place
 from repack.pages import render_template
 from repack.plan import format_megabytes
@@ -211,6 +211,11 @@ class Link(NamedTuple):
     sha256: str = ""
     metadata: str | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it leads to a file, and not to the page of a project."""
+        return self.filename.endswith((".whl", ".gz", ".zip"))
+
 
 class Web(NamedTuple):
     """What reads an index that is served."""
@@ -257,12 +262,6 @@ class Web(NamedTuple):
                 yield response
         except (OSError, ValueError) as error:
             raise explain(error, url) from None
-
-
-def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return what has to be equal for two URLs to be of one host: scheme, name and port."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def no_page(url: str) -> FetchError:

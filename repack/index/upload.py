@@ -17,7 +17,7 @@ from uv import find_uv_bin
 
 from repack.console import Progress
 from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
-from repack.fetch.http import add_login, make_session
+from repack.fetch.http import add_login, make_session, origin
 from repack.fetch.pip import make_uv_environment
 from repack.files import decode_text
 from repack.index.place import other_bytes
@@ -29,7 +29,6 @@ from repack.index.simple import (
     Page,
     Web,
     no_page,
-    origin,
     read_links,
 )
 from repack.process import run
@@ -145,7 +144,7 @@ def _has(web: Web, index_url: str, offer: Offer, *, is_sent: bool = False) -> bo
         return False
     links = {link.filename: link for link in read_links(page)}
     # It may be a form to log in, or an error as a page.
-    if not _is_simple(page) and not any(name.endswith((".whl", ".gz")) for name in links):
+    if not _is_simple(page) and not any(link.is_file for link in links.values()):
         raise no_page(page.url)
     if origin(page.url) != origin(index_url):
         # An old host name leads all who ask to the index. pypiserver and GitLab lead whoever asks
