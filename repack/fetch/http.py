@@ -204,7 +204,7 @@ def _take_answer(response: requests.Response, part: Path, task: Task) -> None:
     if response.status_code == requests.codes.ok:
         discard(part, task)
         # After the old bytes are gone: never may they stand beside the mark of others.
-        write(_mark_of(part), new.encode())
+        write(_mark_of(part), new.encode("latin-1"))
     # It is the rest, or 416 says that it is all here.
     elif (old and new and old != new) or not re.fullmatch(
         rf"bytes ({size}-\d+/(\d+|\*)|\*/{size})", place
@@ -245,7 +245,8 @@ def _mark_of(part: Path) -> Path:
 
 
 def _read_mark(part: Path) -> str:
-    return _mark_of(part).read_text("utf-8") if _mark_of(part).is_file() else ""
+    # As http.client reads headers.
+    return _mark_of(part).read_text("latin-1") if _mark_of(part).is_file() else ""
 
 
 def _size_of(part: Path) -> int:

@@ -169,7 +169,7 @@ def _key_of(trial: Trial, outfit: Outfit) -> str:
         outfit.interpreter.identity,
         sorted((fetched.path.name, fetched.sha256) for fetched in outfit.beside),
         outfit.pip.name,
-        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in dlls],
+        [(str(dll), dll.stat().st_size, dll.stat().st_mtime_ns) for dll in dlls if dll.exists()],
         [sorted(machine.env.items()), sorted(machine.driver.items())],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
