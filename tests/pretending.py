@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from wheelmaking import make_wheel
@@ -68,20 +67,6 @@ def fetched(path: Path) -> Fetched:
     """Return what a wheel file is as one that was fetched."""
     pin = Pin(key="", url="", filename=path.name, size=path.stat().st_size, sha256=sha256_of(path))
     return Fetched(path=path, pin=pin)
-
-
-def pip_wheel(folder: Path) -> Path:
-    """Return a wheel of the pip that is installed beside the tests."""
-    pip = metadata.distribution("pip")
-    # Not every line of an installed RECORD is a file: virtualenv lists folders of bytecode too.
-    files = {
-        str(name): path.read_bytes()
-        for name in pip.files or ()
-        if name.parts[0] == "pip"
-        and name.suffix != ".pyc"
-        and (path := Path(str(name.locate()))).is_file()
-    }
-    return make_wheel(folder / f"pip-{pip.version}-py3-none-any.whl", files)
 
 
 def numpy_wheel(folder: Path) -> Path:

@@ -5,8 +5,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pip
 import pytest
-from pretending import CV2, cv2_wheel, fetched, numpy_wheel, pip_wheel, this_python
+from pretending import CV2, cv2_wheel, fetched, numpy_wheel, this_python
 from wheelmaking import make_wheel
 
 from repack.errors import FetchError
@@ -20,7 +21,7 @@ from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke, unp
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pip and a wheel of NumPy."""
     folder = tmp_path_factory.mktemp("shelf")
-    shutil.unpack_archive(pip_wheel(folder), folder / "pip", "zip")
+    shutil.copytree(Path(pip.__file__).parent, folder / "pip" / "pip")
     numpy_wheel(folder)
     return folder
 
