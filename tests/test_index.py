@@ -184,7 +184,13 @@ def test_where_several_projects_have_a_version_one_must_be_named(team: Team) -> 
     for name in ("tiny_thing", "other_thing"):
         tiny(team.dist, "1.0", name=name)
     team.publish()
-    for words in (["--remove", "1.0"], ["--reason", "none"], ["--project", PROJECT]):
+    usage = [
+        "--remove 1.0",
+        "--reason none",
+        f"--project {PROJECT}",
+        "--check --index-url http://x",
+    ]
+    for words in map(str.split, usage):
         team.publish(*words, code=2)
     team.publish("--remove", "1.0", "--project", "Other.Thing")
     assert [path.parent.name for path in team.index.glob("*/*.whl")] == [PROJECT]
@@ -265,6 +271,8 @@ def test_where_no_index_is_that_is_said(tmp_path: Path, capsys: pytest.CaptureFi
         for words in (["--check", *none], ["--yank", "1.0", *none], ["--check", f"{url}nothing/"]):
             answer = published(capsys, *words, code=1)
             assert answer["error"]["code"] == "no-index"
+        for word in ("http://x:port/", "http://[::1", "file:///x"):
+            published(capsys, "--check", word, code=2)
     assert not (tmp_path / "none").exists()
 
 

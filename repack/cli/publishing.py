@@ -61,11 +61,12 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
         repack publish --index-dir /srv/simple --yank 4.13.0.90+cu126 --reason "no cuDNN"
 
     """
-    config = config_of(options)
     _check_options(options)
-    if options.check:
-        return _report_check(check_url(options.check, progress))
-    if options.check is not None:
+    served = options.check  # "" for the static index, None for no check
+    config = config_of(options, [("publish.index-url", served)] if served else [])
+    if served:
+        return _report_check(check_url(served, progress))
+    if served is not None:
         return _report_check(check_place(_open_place(config), progress))
     if options.yank or options.unyank or options.remove:
         return _change(options, _open_place(config), progress)
@@ -126,7 +127,8 @@ def _describe_actions(place: str, actions: Mapping[str, str], *, failed: bool = 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     publishes = not (options.yank or options.unyank or options.remove or options.check is not None)
-    if not publishes and (options.dist or any(getattr(options, key) for key in _UPLOADS)):
+    others = ("dist", "config_file", "publish.index-url", *_UPLOADS)
+    if not publishes and any(getattr(options, name) for name in others):
         message = "DIST and an index that takes uploads belong to publishing"
         raise UsageError(message, hint="--check takes the URL that pip installs from")
     if options.check and (
@@ -134,6 +136,8 @@ def _check_options(options: argparse.Namespace) -> None:
     ):
         message = "--check takes a URL (https:// or http://), or belongs to --index-dir"
         raise UsageError(message, hint="repack publish --check --index-dir DIR looks at a folder")
+    if options.check and options.offline:
+        raise UsageError("--offline lets no URL be looked at")
     if options.reason and not options.yank:
         raise UsageError("--reason belongs to --yank")
     if options.project and not (options.yank or options.unyank or options.remove):

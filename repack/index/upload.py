@@ -64,8 +64,9 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         try:
             parser.read_string(decode_text(path.read_bytes()))
         except (OSError, ValueError, configparser.Error) as error:
-            # The error's own words hold the line, and the line may hold a password.
-            message = f"cannot be read ({type(error).__name__})"
+            # A parser's own words hold the line, and the line may hold a password.
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            message = f"cannot be read: {reason}"
             hint = "mend the file, or give --repository-url"
             raise ConfigError(message, code="pypirc", file=path, hint=hint) from None
     section = dict(parser[repository]) if repository and parser.has_section(repository) else {}
