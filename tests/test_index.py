@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from publishing import (
     what,
 )
 from pypi_simple import ProjectPage
+from uv import find_uv_bin
 
 from repack.cli import main
 from repack.index.place import Folder
@@ -331,11 +331,10 @@ def test_what_a_client_would_stumble_over_is_told(
 # Readers
 
 
-UV = str(Path(sysconfig.get_path("scripts")) / "uv")
 PIP = (*(sys.executable, "-m", "pip", "install", "--isolated", "--no-cache-dir"), "--no-deps")
 TOOLS = {
     "pip": (*PIP, "--disable-pip-version-check"),
-    "uv": (UV, "pip", "install", "--no-config", "--no-cache", "--python", sys.executable),
+    "uv": (find_uv_bin(), "pip", "install", "--no-config", "-n", "--python", sys.executable),
 }
 VERSION = "1.1+cu126.patched"
 

@@ -140,8 +140,7 @@ def test_an_extra_has_files_of_its_own_with_the_same_versions(place: Place) -> N
 def test_what_was_published_a_moment_ago_is_seen_and_equal_files_are_left_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What the user's own uv is told is not for us.
-    monkeypatch.setenv("UV_RESOLUTION", "lowest")
+    monkeypatch.setenv("UV_RESOLUTION", "lowest")  # is not for us
     place.build("numpy")
     wheel = place.offer("numpy-1")
     assert place.pinned() == {"3.12": ["numpy==1"]}
@@ -328,12 +327,6 @@ def error_of(done: Ran, place: Place) -> str:
     assert place.files() == {}
     (line,) = [line for line in done.err.splitlines() if "error: " in line]
     return line
-
-
-def test_what_is_required_from_an_address_is_not_pinned(place: Place) -> None:
-    place.build(f"numpy @ {place.url}numpy/numpy-2-py3-none-any.whl")
-    place.offer("numpy-2")
-    assert "[url-requirement]" in error_of(place.pin(), place)
 
 
 def test_wheels_that_are_not_those_of_the_build_are_not_pinned(place: Place) -> None:

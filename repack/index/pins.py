@@ -139,15 +139,12 @@ def _choose_wheels(lock: Pylock, python: str) -> list[Pin]:
     tags = supported_tags(python, ["win_amd64"])
     pins = []
     environment: Any = windows_environment(python)  # a TypedDict, of which select needs no more
-    for package, wheel in lock.select(environment=environment, tags=tags):
-        if isinstance(wheel, PackageWheel):
+    for _, wheel in lock.select(environment=environment, tags=tags):
+        if isinstance(wheel, PackageWheel):  # our own is a file
             parts = urlsplit(wheel.url or wheel.path or "")
             filename = unquote(parts.path.rpartition("/")[2])
             url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
             pins.append(_pin_of(filename, wheel.hashes["sha256"], url))
-        elif getattr(wheel, "path", None) is None:  # our own is a file
-            message = f"{package.name} is required from an address, which no index can answer"
-            raise FetchError(message, code="url-requirement", hint="correct the source's METADATA")
     return pins
 
 
