@@ -195,9 +195,10 @@ def test_nvidias_wheels_are_fetched_for_cudnns_parts_and_what_it_loads_by_name(
 
 
 def test_what_delvewheel_cannot_repair_is_told_in_one_line(shop: Shop) -> None:
-    source = shop.source(files={"cv2/__init__.py": b"print 'Python 2'\n"})
-    line = shop.refused(source, *DELVEWHEEL, *shop.toolkit(*PLAIN))
-    assert "delvewheel cannot repair it: " in line
+    toolkit = shop.toolkit(*PLAIN)
+    for files in ({"cv2/__init__.py": b"print 'Python 2'\n"}, {f"{INFO}/DELVEWHEEL": b""}):
+        line = shop.refused(shop.source(files=files), *DELVEWHEEL, *toolkit)
+        assert "delvewheel cannot repair it: " in line
 
 
 #: A delvewheel that puts nothing in.

@@ -213,7 +213,7 @@ def partners(dll: Dll, keys: Iterable[str]) -> list[str]:
     """
     patterns: tuple[str, ...] = ()
     if dll.kind is Kind.CUDNN and (dll.version or 0) >= min(_CUDNN_PARTS):
-        patterns = (f"cudnn*64_{dll.version}.dll", "cublaslt64_[0-9][0-9].dll", "nvrtc64_*_0.dll")
+        patterns = (f"cudnn_*64_{dll.version}.dll", "cublaslt64_[0-9][0-9].dll", "nvrtc64_*_0.dll")
     elif dll.key.startswith("nvrtc64_"):
         patterns = ("nvrtc-builtins64_*.dll",)
     return [key for pattern in patterns for key in filter_names(keys, pattern)]

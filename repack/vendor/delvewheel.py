@@ -47,7 +47,8 @@ def repair(analysis: Analysis, complete: Analysis, dlls: Sequence[Part], folder:
             },
             cwd=place,
         )
-        if finished.returncode:
+        # A wheel that it has repaired before is no error to it.
+        if finished.returncode or not (out / source.path.name).is_file():
             last_line = finished.output.strip().rpartition("\n")[2]
             fault = f"{last_line} (exit code {finished.returncode})"
         else:
