@@ -145,8 +145,7 @@ OF_17632 = '["E:/lib/opencv/build/bin/", "C:/CUDA"] + BINARIES_PATHS + os.getenv
             "BINARIES_PATHS.append('D:/x')\nos.add_dll_directory('D:/x'); y = 1\n",
             "...\n...; y = 1\n",
         ),
-        "below the loader, relative": (BELOW, BELOW),
-        "other names": (OTHER_NAMES, OTHER_NAMES),
+        "below the loader, relative, other names": (BELOW + OTHER_NAMES, BELOW + OTHER_NAMES),
     },
 )
 def test_only_cuda_directories_and_those_of_the_build_machine_are_dropped(
