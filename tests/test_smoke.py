@@ -11,10 +11,11 @@ from pretending import CV2, cv2_wheel, fetched, numpy_wheel, this_python
 from wheelmaking import make_wheel
 
 from repack.errors import FetchError
+from repack.fetch import Supply
 from repack.fetch.cache import Cache
 from repack.pythons import Interpreter, Pythons
 from repack.record import FAILED, PASSED, Outcome
-from repack.smoke.trial import Machine, Outfit, requirements_for, run_smoke, unpack_dlls
+from repack.smoke.trial import Machine, Outfit, fetch_requirements, run_smoke, unpack_dlls
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +130,19 @@ assert os.environ['CUDA_PATH'] == r'C:\CUDA'
     assert outcome.summary == "works: OpenCV 4.99.0, with a stand-in for the driver", outcome.log
 
 
-def test_what_is_installed_with_a_wheel_are_its_requirements_and_numpy() -> None:
-    lines = ['a>=1; python_version < "3.11"', 'b; python_version > "3.11"', 'c; extra == "y"']
-    assert requirements_for(lines, "3.10") == ["a>=1", "numpy"]
+def test_what_is_installed_with_a_wheel_are_its_requirements_numpy_and_what_nvidias_require(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ['nvidia-a; python_version < "3.11"', 'y; python_version > "3.11"', 'z; extra == "x"']
+    folder = cache.folder("in")
+    numpy, first = numpy_wheel(folder), folder / "nvidia_a-1-py3-none-any.whl"
+    second = first.with_name("nvidia_b-1-py3-none-any.whl")
+    make_wheel(first, {"x/METADATA": b"x"}, requires=["nvidia-b>=1", 'c; extra == "x"'])
+    make_wheel(second, {}, requires=["nvidia-a", "numpy<3"])
+    index = {"nvidia-a": first, "nvidia-b>=1": second, "numpy": numpy}
+    monkeypatch.setattr("repack.fetch.Supply.wheel", lambda _, name, __: fetched(index[name]))
+    wheels = fetch_requirements(lines, "3.10", Supply(cache))
+    assert [wheel.path for wheel in wheels] == [numpy, first, second]
 
 
 def test_a_damaged_wheel_of_dlls_is_told_and_nothing_of_it_kept(cache: Cache) -> None:
