@@ -858,9 +858,8 @@ def main(arguments):
     fixed = getattr(package, "cuda_dlls", None)
     attempt = (fixed and fixed.loading().attempt) or Attempt(FOLDER, BUILD)
     causes = []
-    if not getattr(
-        package, "__file__", None
-    ):  # Python imports a folder with whatever is left in it
+    # Python imports a folder with whatever is left in it.
+    if not getattr(package, "__file__", None):
         causes = [report.Cause(report.NO_NATIVE, "", (), FOLDER, (), "__init__.py")]
     explanation = report.Explanation(attempt, None, causes)
     text = explanation.describe()
