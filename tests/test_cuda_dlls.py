@@ -100,9 +100,7 @@ def test_a_variable_leads_to_a_directory(
     assert windows.try_parts(f"print(search(**{build})[0].directory)") == place
 
 
-AT_WORK = (
-    "is the working directory, or a subfolder of it, which only OPENCV_CUDA_DLL_DIRS may name: "
-)
+AT_WORK = "is the working directory, or a subfolder of it, which only OPENCV_CUDA_DLL_DIRS may"
 BY_ALL = "is in a folder that every user may write to, which only OPENCV_CUDA_DLL_DIRS may name: "
 
 

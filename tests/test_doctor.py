@@ -165,6 +165,10 @@ def test_a_fix_that_has_lost_a_file_is_cured_by_another(
     ran = repack("doctor", *machine.words(**ON_PATH), "--json")
     assert "cannot import name 'cuda_dlls'" in ran.json["verdict"]
     assert ran.json["cure"].startswith("repack fix")
+    repack("fix", *machine.words(**ON_PATH))
+    lay(machine, {"cv2/cv2.pyd": None})
+    verdict = repack("doctor", *machine.words(**ON_PATH), "--json").json["verdict"]
+    assert verdict.startswith("import cv2 fails: the native module")
 
 
 @pytest.mark.wine

@@ -117,24 +117,23 @@ for loader, files in LOADERS.items():
         says=rf"{CV2}\{PYTHON_3_9} is for Python 3.9, and this is Python 3.12",
         files={CV2: {**files, "cv2.pyd": None, PYTHON_3_9: native(IMPORTS)}},
     )
+NO_CONFIG = "raise ImportError('OpenCV loader: missing configuration file'); saved"
 CASES |= {
     "a-native-module-for-another-build-of-this-Python-in-a-folder": Case(
         says=r"python-3.9\cv2.cp312t-win_amd64.pyd is for another build of Python 3.12, and",
         files={CV2: {"cv2.pyd": None, "python-3.9\\cv2.cp312t-win_amd64.pyd": native(IMPORTS)}},
     ),
-    "a-file-of-the-loader-is-gone": Case(
-        says=rf"{CV2}\cv2.pyd is in no folder that cv2/config*.py names. To fix it: python -m pip",
-        files={
-            CV2: {
-                "__init__.py": LOADER.replace(
-                    "native =", "raise ImportError('OpenCV loader: '); x ="
-                )
-            }
-        },
+    "a-file-of-this-module-is-gone": Case(
+        says=f"_cuda_build.py is missing from {CV2}. To fix it: python -m pip",
+        files={CV2: {"_cuda_build.py": None}},
     ),
-    "a-native-module-where-the-loader-does-not-look": Case(
-        says=rf"{CV2}\python-3.12\cv2.pyd is in no folder that cv2/config*.py names",
-        files={CV2: {"cv2.pyd": None}, rf"{CV2}\python-3.12": {"cv2.pyd": native(IMPORTS)}},
+    "a-configuration-of-the-loader-is-gone": Case(
+        says=rf"{CV2}\cv2.pyd is in no folder that cv2/config*.py names. To fix it: python -m pip",
+        files={CV2: {"__init__.py": LOADER.replace("saved", NO_CONFIG, 1)}},
+    ),
+    "a-file-of-the-loader-is-gone": Case(
+        says=f"loads.py is missing from {CV2}. To fix it: python -m pip",
+        files={CV2: {"__init__.py": LOADER.replace("saved", "from .loads import x; saved", 1)}},
     ),
     "DLLs-that-came-with-it-went-into-quarantine": Case(
         says=(

@@ -202,13 +202,17 @@ def find_causes(error, attempt):
     bad_override = attempt.search.bad_override
     if bad_override:
         return [Cause(OVERRIDE, "", (), bad_override.file, (), bad_override)]
-    path = error.path or ""
+    if cuda_dlls.__package__ and cuda_dlls.BUILD is cuda_dlls.UNKNOWN_BUILD:
+        return [name_lost_file("_cuda_build.py", attempt.search)]
+    path, name = error.path or "", error.name or ""
     if path.lower().endswith(".pyd"):
         return find_load_causes(path, attempt)
     is_of_loader = attempt.is_recursion or "OpenCV loader: " in str(error)
     # With a path it is about a name in that file.
-    if is_of_loader or (error.name in ("cv2", "cv2.cv2") and not path):
+    if is_of_loader or (name in ("cv2", "cv2.cv2") and not path):
         return find_native_causes(attempt.search)
+    if name.startswith("cv2.") and not path:
+        return [name_lost_file(name.rpartition(".")[2] + ".py", attempt.search)]
     return find_numpy_causes(attempt.search.build)
 
 
@@ -473,7 +477,12 @@ def find_native_causes(search):
     if natives:
         python = _python_of(os.path.basename(natives[0]))
         return [Cause(OTHER_PYTHON, "", (), natives[0], (), python)]
-    return [Cause(NO_NATIVE, "", (), search.folder, (), "the native module (cv2*.pyd)")]
+    return [name_lost_file("the native module (cv2*.pyd)", search)]
+
+
+def name_lost_file(name, search):
+    """Return the cause that a file of cv2 is gone."""
+    return Cause(NO_NATIVE, "", (), search.folder, (), name)
 
 
 def find_native_modules(folder):

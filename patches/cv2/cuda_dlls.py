@@ -860,7 +860,7 @@ def main(arguments):
     causes = []
     # Python imports a folder with whatever is left in it.
     if not getattr(package, "__file__", None):
-        causes = [report.Cause(report.NO_NATIVE, "", (), FOLDER, (), "__init__.py")]
+        causes = [report.name_lost_file("__init__.py", attempt.search)]
     explanation = report.Explanation(attempt, None, causes)
     text = explanation.describe()
     report.print_report(explanation, text, arguments)

@@ -117,7 +117,7 @@ def locate_package(target: Target) -> Package:
         what, hint = f"{origin} is imported in place of OpenCV", "rename or remove that file"
     elif facts["folders"]:
         what = f"{facts['folders'][0]} is what is left of a cv2: it has no __init__.py"
-        hint = f"remove that folder, and {_INSTALL}"
+        hint = f"remove that folder, and {_REINSTALL}"
     elif owners:
         what, hint = f"the files of {name_owner(owners[0])} are gone", _REINSTALL
     raise InputError(what, code="no-cv2", file=facts["executable"], hint=hint)
@@ -190,7 +190,8 @@ def _find_faults(
         if isinstance(plan, RepackError):
             # A text that cannot be patched is not the wheel's own any more.
             cures.append((isinstance(plan, InputError) and plan.hint) or _REINSTALL)
-        cures.append(fix_command)
+        if BUILD_MODULE not in package.members:
+            cures.append(fix_command)
     elif failure and not faults:
         faults.append(failure)
         is_damaged = isinstance(plan, dict) and package.originals and list_changes(package, plan)

@@ -107,8 +107,9 @@ def read_rows(record: Path) -> dict[str, list[str]]:
 
 def read_facts(package: Package) -> dict[str, Any]:
     """Return what the run-time module has to know: as the wheel says, or else its binaries."""
-    if BUILD_MODULE in package.members:
-        return read_build(_read(package.root / BUILD_MODULE) or b"")
+    build = _read(package.root / BUILD_MODULE)
+    if build and BUILD_MODULE in package.members:
+        return read_build(build)
     name = _find_filename(package)
     members = [member for member in package.members if (package.root / member).is_file()]
     images: dict[str, Image] = {}

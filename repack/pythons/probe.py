@@ -139,6 +139,8 @@ def look(job):
     import_numpy()
     say(step="import cv2")
     error = import_up_to_native(cuda_dlls)
+    # A fixed cv2 has explained it already.
+    error = getattr(error, "__cause__", None) or error
     place = [error.name, error.path] if isinstance(error, ImportError) else None
     say(failure=describe_error(error), place=place)
 
