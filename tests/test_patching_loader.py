@@ -145,6 +145,10 @@ OF_17632 = '["E:/lib/opencv/build/bin/", "C:/CUDA"] + BINARIES_PATHS + os.getenv
             "BINARIES_PATHS.append('D:/x')\nos.add_dll_directory('D:/x'); y = 1\n",
             "...\n...; y = 1\n",
         ),
+        "in a loop": (
+            "for x in ('D:/x', y): add_dll_directory(x)\nfor x in d: add_dll_directory(x)\n",
+            "for x in (y, ): add_dll_directory(x)\nfor x in d: add_dll_directory(x)\n",
+        ),
         "below the loader, relative, other names": (BELOW + OTHER_NAMES, BELOW + OTHER_NAMES),
     },
 )
@@ -173,4 +177,4 @@ def test_the_extension_is_looked_for_where_the_wheel_has_it(
 
 def test_what_cannot_be_cleaned_is_refused() -> None:
     with pytest.raises(PatchError, match="in a form that is not known"):
-        clean_config(b"BINARIES_PATHS = (os.getenv('CUDA_PATH'),)\n", NAMES)
+        clean_config(b"BINARIES_PATHS[0] = os.getenv('CUDA_PATH')\n", NAMES)

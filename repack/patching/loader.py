@@ -19,6 +19,8 @@ _IMPORTERS = {
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _EXTENSIONS = "PYTHON_EXTENSIONS_PATHS"
+_ASSIGNMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign)
+_LISTS = (ast.List, ast.Tuple)
 _LIST = re.compile(rf"\b(BINARIES_PATHS|{_EXTENSIONS})\b")
 _EXTENSION = re.compile(r"cv2/((?:.*/)?)cv2[^/]*\.pyd")
 _CUDA = re.compile(r"""['"%${](CUDA|CUDNN)_""")
@@ -156,7 +158,7 @@ def clean_config(content: bytes, names: Iterable[str]) -> bytes:
     edits: list[tuple[int, int, bytes]] = []
     for name, statement in _find_statements(tree):
         for node in ast.walk(statement):
-            if not isinstance(node, ast.List) or not any(map(_is_foreign, node.elts)):
+            if not isinstance(node, _LISTS) or not any(map(_is_foreign, node.elts)):
                 continue
             begin, stop = _find_span(source, node)
             if any(start <= begin < end for start, end, _ in edits):
@@ -165,7 +167,7 @@ def clean_config(content: bytes, names: Iterable[str]) -> bytes:
             instead = _native_folders(names) if name == _EXTENSIONS else []
             spans = [_find_span(source, element) for element in kept]
             texts = [*(source[start:end] for start, end in spans), *map(str.encode, instead)]
-            edits.append((begin, stop, b"[" + b", ".join(texts) + b"]"))
+            edits.append((begin, stop, _format_list(node, texts)))
             node.elts = kept + [ast.parse(folder, mode="eval").body for folder in instead]
         if isinstance(statement, ast.Expr) and _is_foreign(statement):
             edits.append((*_find_span(source, statement), b"..."))
@@ -199,18 +201,34 @@ def machine_directories(content: bytes) -> list[str]:
     return [expression for expression in expressions if _ABSOLUTE.match(expression)]
 
 
+def _format_list(node: ast.expr, texts: Iterable[bytes]) -> bytes:
+    if isinstance(node, ast.List):
+        return b"[" + b", ".join(texts) + b"]"
+    return b"(" + b"".join(text + b", " for text in texts) + b")"
+
+
 def _find_elements(statement: ast.stmt) -> list[ast.AST]:
-    lists = [part for part in ast.walk(statement) if isinstance(part, ast.List)]
+    lists = [part for part in ast.walk(statement) if isinstance(part, _LISTS)]
     return [element for part in lists for element in part.elts]
 
 
 def _find_statements(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield the statements about the lists, each with the list's name, and plain registrations."""
+    """Yield the statements about the lists, each with the list's name, and plain registrations.
+
+    Of a loop it is the list that it goes over, where that is written there.
+    """
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
-            name = _LIST.search(text := ast.unparse(node))
-            if name or (isinstance(node, ast.Expr) and ".add_dll_directory(" in text):
-                yield name[0] if name else "", node
+        if not isinstance(node, (*_ASSIGNMENTS, ast.Expr, ast.For)):
+            continue
+        text = ast.unparse(node)
+        match = _LIST.search(text)
+        name = match[0] if match else ""
+        if not name and (isinstance(node, _ASSIGNMENTS) or "add_dll_directory(" not in text):
+            continue
+        if not isinstance(node, ast.For):
+            yield name, node
+        elif isinstance(node.iter, _LISTS):
+            yield name, ast.copy_location(ast.Expr(node.iter), node.iter)
 
 
 def _is_foreign(node: ast.AST) -> bool:
