@@ -29,10 +29,8 @@ from repack.files import decode_text
 
 DEFAULT_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _INIT_HINT = "`repack init` writes a repack.toml with comments"
-_TOML_HINT = (
-    r"texts go in straight quotes, those with \ in single ones ('C:\wheels'); a table stands once, "
-    "[build] or [[build]]; save it as UTF-8"
-)
+_QUOTES_HINT = r"texts go in straight quotes, those with \ in single ones ('C:\wheels')"
+_TOML_HINT = f"{_QUOTES_HINT}; a table stands once, [build] or [[build]]; save it as UTF-8"
 
 
 def _text(words: str, pattern: str) -> Meta:
@@ -321,7 +319,7 @@ def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> li
 def _refuse(what: str, file: Path | None, build: str = "", hint: str = "") -> RepackError:
     """Return the error of a setting of the file; without one, of the command line."""
     if file is None:
-        return UsageError(what, code="config")
+        return UsageError(what, code="config", hint=hint)
     return ConfigError(what, code="config", file=file, member=build, hint=hint)
 
 
@@ -344,7 +342,7 @@ def _read_values(tree: Mapping[str, Any], file: Path | None, prefix: str = "") -
             shown = json.dumps(raw, default=str, ensure_ascii=False)
             shown = "one with a password" if re.search("://.*@", shown) else shown
             # "C:\temp" has a tab.
-            hint = _TOML_HINT if "\\" in shown else ""
+            hint = _QUOTES_HINT if "\\" in shown else ""
             raise _refuse(f"{key} takes {describe(kind)}, not {shown}", file, hint=hint) from None
         if key not in {"source", *_TABLES}:
             values[key] = value  # an empty source.sample says something, too
@@ -461,15 +459,18 @@ def parse_override(text: str) -> tuple[str, object]:
     """Return key and value of a setting as the command line gives it: `build.emit=abi3`.
 
     A list, a table and a text in quotes are TOML; anything else is the text it is, a Python
-    such as 3.10 too.
+    such as 3.10 too. Raises UsageError.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not (key and equals):
         what = f"{text!r} sets nothing"
         raise UsageError(what, code="config", hint="write build.emit=abi3")
     if value.startswith(("[", "{", '"', "'")):
-        with suppress(tomllib.TOMLDecodeError, RecursionError):
+        try:
             return key, tomllib.loads(f"value={value}", parse_float=str)["value"]
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            hint = f"{_QUOTES_HINT}; a list of words is a,b as well"
+            raise _refuse(f"{key} is not TOML: {error}", None, hint=hint) from None
     return key, value
 
 

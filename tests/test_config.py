@@ -66,7 +66,6 @@ OVERRIDES = {
     'build.emit="abi3"': "abi3",
     "build.help-url=": "",
     "publish.max-size=1.5 gb": 1_500_000_000,
-    "vendor.families=all": "all",
 }
 
 
