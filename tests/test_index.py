@@ -29,6 +29,7 @@ from uv import find_uv_bin
 
 from repack.cli import main
 from repack.index.place import Folder
+from repack.index.simple import Page, list_names
 
 Spoil = Callable[[Path], object]
 TAG = "</style></a><script>"
@@ -273,6 +274,8 @@ def test_where_no_index_is_that_is_said(tmp_path: Path, capsys: pytest.CaptureFi
             assert answer["error"]["code"] == "no-index"
         for word in ("http://x:port/", "http://[::1", "file:///x"):
             published(capsys, "--check", word, code=2)
+        (tmp_path / "index.html").write_text("<a href='x/'>x</a>", encoding="utf-8")
+        assert published(capsys, "--check", url, code=1)["error"]["code"] == "index-page"
     assert not (tmp_path / "none").exists()
 
 
@@ -326,6 +329,12 @@ def test_what_a_client_would_stumble_over_is_told(
         answer = published(capsys, "--check", url, code=1)
     told = {fault["file"].removeprefix(url): fault["code"] for fault in answer["faults"]}
     assert told == codes
+
+
+def test_projects_lie_below_the_page_whatever_else_a_list_of_a_folder_links_to() -> None:
+    hrefs = ("?C=N;O=D", "../", "/", "https://x/simple", "Tiny_Thing/", "b", "c-1.whl")
+    html = "".join(f'<a href="{href}">x</a>' for href in hrefs).encode()
+    assert list_names(Page("http://x/simple/", "text/html", html)) == ["b", "tiny-thing"]
 
 
 # Readers

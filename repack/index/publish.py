@@ -36,9 +36,11 @@ from repack.index.simple import (
     derive_pages,
     format_project,
     list_files,
+    list_names,
     read_links,
     read_project,
     read_projects,
+    require_index,
 )
 from repack.plan import check_size
 from repack.record import BuildRecord, WheelRecord, read_records
@@ -297,19 +299,20 @@ def check_url(url: str, progress: Progress) -> dict[str, Any]:
         page = web.read_page(root)
         if page is None:
             raise _no_index(root)
-        pages = {root: page} | {
-            link.url: web.read_page(link.url) for link in read_links(page) if not link.is_file
-        }
-        for where, page in pages.items():
-            if page is None:
+        places = [f"{root}{name}/" for name in list_names(page)]
+        others = {place: web.read_page(place) for place in places}
+        pages = {root: page, **others}
+        for where, shown in pages.items():
+            if shown is None:
                 code, message = "missing-page", "is listed, and not there"
-            elif page.kind not in PAGE_TYPES:
+            elif shown.kind not in PAGE_TYPES:
                 code = "media-type"
-                message = f"is served as {page.kind or 'nothing'}, which pip takes for no page"
+                message = f"is served as {shown.kind or 'nothing'}, which pip takes for no page"
             else:
                 continue
             faults.append(InputError(message, code=code, file=where, hint=SERVER_HINT))
-        links = [link for page in pages.values() if page for link in read_links(page)]
+        links = [link for shown in pages.values() if shown for link in read_links(shown)]
+        require_index(page, links)
         files = [link for link in links if link.is_file]
         faults += _check_files(files, web.hash_file, SERVER_HINT, progress)
     return {

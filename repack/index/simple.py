@@ -7,6 +7,7 @@ leading underscore are the index's own (PEP 691).
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -40,7 +41,10 @@ _LOGIN_HINT = (
     "uploads into TWINE_USERNAME and TWINE_PASSWORD"
 )
 SERVER_HINT = "does the server serve .html, .whl, .metadata and names with +? (docs: web.config)"
-INDEX_HINT = "say where pip installs from: --index-url URL, or publish.index-url"
+INDEX_HINT = (
+    "give the URL that pip installs from: --check URL, or for uploads --index-url URL or "
+    "publish.index-url"
+)
 _Page = TypeVar("_Page", bound=msgspec.Struct)
 
 
@@ -269,6 +273,20 @@ def no_page(url: str) -> FetchError:
     return FetchError("is no page of the Simple API", code="index-page", file=url, hint=INDEX_HINT)
 
 
+def is_simple(page: Page) -> bool:
+    """Return whether a page is the list of an index's projects rather than one for people."""
+    words = rb"(?i)pypi:repository-version|simple index|links for"
+    return page.kind in PAGE_TYPES and (
+        page.kind != "text/html" or re.search(words, page.content) is not None
+    )
+
+
+def require_index(page: Page, links: Iterable[Link]) -> None:
+    """Raise FetchError for a page without files that is none of an index: a form to log in, say."""
+    if not is_simple(page) and not any(link.is_file for link in links):
+        raise no_page(page.url)
+
+
 def read_links(page: Page) -> list[Link]:
     """Return the files, or the projects, that a page lists."""
     if not page.kind.endswith("json"):
@@ -291,6 +309,16 @@ def read_links(page: Page) -> list[Link]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise no_page(page.url) from None
     return links
+
+
+def list_names(page: Page) -> list[str]:
+    """Return the projects that a page lists, by the names that pip asks for.
+
+    They lie below it: a web server's own list of a folder has links to sort it and to go up, too.
+    """
+    below = [link.url.removeprefix(page.url) for link in read_links(page) if not link.is_file]
+    matches = (re.match(r"[\w.-]+(?=/|\Z)", path) for path in below)
+    return sorted({canonicalize_name(match[0]) for match in matches if match})
 
 
 class _Anchors(HTMLParser):

@@ -24,12 +24,12 @@ from repack.index.place import other_bytes
 from repack.index.publish import Offer
 from repack.index.simple import (
     INDEX_HINT,
-    PAGE_TYPES,
     Account,
-    Page,
     Web,
+    is_simple,
     no_page,
     read_links,
+    require_index,
 )
 from repack.process import run
 
@@ -126,7 +126,7 @@ def _find_index(web: Web) -> str:
             elif not error.code.startswith(("http-4", "redirects")):
                 raise
             continue
-        if page and _is_simple(page):
+        if page and is_simple(page):
             return url
     if hidden_url:
         return hidden_url
@@ -144,9 +144,7 @@ def _has(web: Web, index_url: str, offer: Offer, *, is_sent: bool = False) -> bo
     if page is None:
         return False
     links = {link.filename: link for link in read_links(page)}
-    # It may be a form to log in, or an error as a page.
-    if not _is_simple(page) and not any(link.is_file for link in links.values()):
-        raise no_page(page.url)
+    require_index(page, links.values())
     if origin(page.url) != origin(index_url):
         # An old host name leads all who ask to the index. pypiserver and GitLab lead whoever asks
         # for what they have not to a public index, whose files are not theirs.
@@ -160,14 +158,6 @@ def _has(web: Web, index_url: str, offer: Offer, *, is_sent: bool = False) -> bo
     if link and offer.file.sha256 != (known or web.hash_file(link.url)):
         raise other_bytes(offer.path.name, redact_url(index_url))
     return link is not None
-
-
-def _is_simple(page: Page) -> bool:
-    """Return whether a page is the list of an index's projects rather than one for people."""
-    words = rb"(?i)pypi:repository-version|simple index|links for"
-    return page.kind in PAGE_TYPES and (
-        page.kind != "text/html" or re.search(words, page.content) is not None
-    )
 
 
 def _send(web: Web, index_url: str, offer: Offer) -> str:
@@ -205,6 +195,7 @@ def _run_uv(web: Web, offer: Offer) -> FetchError | None:
         "UV_PUBLISH_PASSWORD": account.password,
         "SSL_CERT_FILE": account.cacert,
         "SSL_CLIENT_CERT": account.client_cert,
+        "UV_KEYRING_PROVIDER": "subprocess",
     }
     environment = make_uv_environment() | {name: text for name, text in own.items() if text}
     command = [find_uv_bin(), "publish", "--no-config", "--no-attestations"]
