@@ -63,9 +63,7 @@ CLASS = "class L:\n  def load(self):\n    from . import cv2\n"
         "by its path": (f"{BY_PATH}x = 1\n", [BY_PATH]),
     },
 )
-def test_each_statement_that_leads_to_the_native_module_is_wrapped(
-    before: str, wrapped: list[str]
-) -> None:
+def test_what_leads_to_the_native_module_is_wrapped(before: str, wrapped: list[str]) -> None:
     after = patch_loader(before.encode())
     assert find_wrapped(after) == ([text.encode() for text in wrapped], before.encode())
     compile(after, "cv2/__init__.py", "exec")
@@ -152,9 +150,7 @@ OF_17632 = '["E:/lib/opencv/build/bin/", "C:/CUDA"] + BINARIES_PATHS + os.getenv
         "below the loader, relative, other names": (BELOW + OTHER_NAMES, BELOW + OTHER_NAMES),
     },
 )
-def test_only_cuda_directories_and_those_of_the_build_machine_are_dropped(
-    before: str, after: str
-) -> None:
+def test_directories_of_cuda_and_of_the_build_machine_go(before: str, after: str) -> None:
     encoding = "gbk" if "gbk" in before else "utf-8"
     assert clean_config(before.encode(encoding), NAMES).decode(encoding) == after
 
@@ -166,9 +162,7 @@ OWN_FOLDER = ("cv2/python-3.9/cv2.cp39-win_amd64.pyd", "other/cv2.pyd")
     ("names", "instead"),
     [(NAMES, "LOADER_DIR"), (OWN_FOLDER, "os.path.join(LOADER_DIR, 'python-3.9')")],
 )
-def test_the_extension_is_looked_for_where_the_wheel_has_it(
-    names: tuple[str, ...], instead: str
-) -> None:
+def test_the_extension_is_found_where_it_lies(names: tuple[str, ...], instead: str) -> None:
     (member,) = CONFIGS[GENUINE].keys() - {CONFIG}
     assert clean_config(CONFIGS[GENUINE][CONFIG], names).decode() == binaries()
     after = clean_config(CONFIGS[GENUINE][member], names).decode()

@@ -20,15 +20,12 @@ BINARIES_PATHS = [
     os.path.join(os.path.join(LOADER_DIR, '../../'), 'x64/vc17/bin')
 ] + BINARIES_PATHS
 """
-
-
 NEEDS = {"KERNEL32.dll": ["Sleep", "GetTickCount"], "MF.dll": ["MFGetService"]}
 
 
 def make_base(folder: Path, files: Files | None = None, tag: str = "cp37-abi3") -> Path:
-    return opencv_wheel(
-        folder, make_pyd(NEEDS), {"cv2/config.py": CONFIG, **(files or {})}, tag=tag
-    )
+    members = {"cv2/config.py": CONFIG, **(files or {})}
+    return opencv_wheel(folder, make_pyd(NEEDS), members, tag=tag)
 
 
 def sample(base: Path, folder: str = "out", *, cuda: int = 12, driver: bool = False) -> Path:
@@ -59,11 +56,8 @@ def test_a_sample_says_that_it_is_one_and_keeps_all_else_each_time(tmp_path: Pat
     base = make_base(tmp_path)
     made = sample(base)
     assert made.read_bytes() == sample(base, "again").read_bytes()
-    assert (
-        analyse(made)
-        .wheel.fields["summary"]
-        .startswith("SAMPLE for trying repack, not a CUDA build")
-    )
+    summary = analyse(made).wheel.fields["summary"]
+    assert summary.startswith("SAMPLE for trying repack, not a CUDA build")
     with zipfile.ZipFile(base) as before, zipfile.ZipFile(made) as after:
         names = [name for name in before.namelist() if ".dist-info/" not in name]
         changed = {name for name in names if before.read(name) != after.read(name)}
@@ -78,17 +72,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "code"), REFUSED.values(), ids=REFUSED)
-def test_a_base_that_will_not_do_is_refused(
-    options: dict[str, Any], code: str, tmp_path: Path
-) -> None:
+def test_another_base_is_refused(options: dict[str, Any], code: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=code):
         sample(make_base(tmp_path, **options))
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_without_lief_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_lief_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lief", None)
     with pytest.raises(ToolError, match="pip install lief"):
         sample(make_base(tmp_path))
