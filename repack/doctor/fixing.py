@@ -175,11 +175,13 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
 def _find_owner(package: Package) -> Path:
     """Return the .dist-info of what owns cv2; RepackError where nothing does, or several do."""
     if not package.owners:
-        hint = (
-            "where CMake built it, name the directory in BINARIES_PATHS of its cv2/config.py; "
-            "otherwise install it from its wheel: python -m pip install --ignore-installed WHEEL"
-        )
-        raise _refuse(package, "no RECORD lists its files", hint)
+        install = "install it from its wheel: python -m pip install --ignore-installed WHEEL"
+        if package.leftovers:
+            folder = package.leftovers[0].name
+            reason = f"{folder} is what is left of a distribution"
+            raise _refuse(package, reason, f"remove {folder}, and {install}")
+        cmake = "where CMake built it, name the directory in BINARIES_PATHS of its cv2/config.py"
+        raise _refuse(package, "no RECORD lists its files", f"{cmake}; otherwise {install}")
     if len(package.owners) > 1:
         owners = list(map(name_owner, package.owners))
         names = [owner.split()[0] for owner in owners]
