@@ -47,7 +47,7 @@ _NEUTRAL = {
     "PIP_PYTHON": "",
 }
 #: What the user may tell our uv: all else, as for pip, says how and where the user installs.
-_OF_UV = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES")
+_OF_UV = ("UV_CACHE_DIR", "UV_NO_CACHE", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES")
 #: Of pip's last lines, the letters that are quoted of their beginning and of their end.
 _QUOTED = 250
 LOGIN_HINT = "a name and a password go into pip's index-url, .netrc or keyring"
