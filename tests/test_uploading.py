@@ -1,5 +1,6 @@
 """Uploads: sent once, compared, read back; what can go wrong is one line that says what to do."""
 
+import os
 import ssl
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import trustme
 from driving import Ran, Repack
 from faultserver import Exchange, Fault, FaultServer, Resource, answers
 from fetching import no_proxies
+from platforms import POSIX
 from publishing import ENVIRONMENT, leave_record, tiny, what
 from uploads import (
     LOGIN,
@@ -232,12 +234,17 @@ def test_twines_certificates_count_for_sending_and_for_reading(
         assert what(upload(server).json) == {FILE: "added"}
 
 
+@POSIX  # the keyring here is a shell script
+@pytest.mark.parametrize("line", [f"password = {SECRET}", ""], ids=[".pypirc", "keyring"])
 def test_names_and_passwords_are_found_where_twine_finds_them_and_stay_with_their_host(
-    upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    line: str, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TWINE_PASSWORD")
+    (tmp_path / "keyring").write_text(f"#!/bin/sh\necho {SECRET}\n", encoding="utf-8")
+    (tmp_path / "keyring").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with TakingIndex() as server, TakingIndex() as mirror:
-        text = f"repository = {server.url('/')}\nusername = another\npassword = {SECRET}\n"
+        text = f"repository = {server.url('/')}\nusername = another\n{line}\n"
         (tmp_path / ".pypirc").write_text(f"[team]\n{text}", encoding="utf-8")
         mirror.resources = server.resources
         url = mirror.url("/simple/", host="localhost")

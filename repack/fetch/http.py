@@ -152,8 +152,8 @@ def find_login(url: str) -> tuple[str, str] | None:
 
 
 def add_login(url: str, login: tuple[str, str] | None) -> str:
-    """Return the URL with the name and the password in it, as pip and uv take them."""
-    secrets = ":".join(quote(word, safe="") for word in login or ())
+    """Return the URL with the name and the password in it; keyring is asked where there is none."""
+    secrets = ":".join(quote(word, safe="") for word in login or () if word)
     return url.replace("://", f"://{secrets}@", 1) if login else url
 
 

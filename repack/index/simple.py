@@ -251,18 +251,25 @@ class Web(NamedTuple):
                 digest.update(chunk)
         return digest.hexdigest()
 
+    def choose_login(self, url: str) -> tuple[str, str] | None:
+        """Return name and password for a host: those of the account, else those that pip has."""
+        account = self._account_of(url)
+        return (account.username, account.password) if account.username else find_login(url)
+
+    def _account_of(self, url: str) -> Account:
+        return self.account if origin(url) == origin(self.account.url) else Account()
+
     @contextlib.contextmanager
     def _open(
         self, url: str, headers: Mapping[str, str], *, hint: str
     ) -> Iterator[requests.Response]:
         """Give the answer of a server, and turn the block's faults into one line."""
-        account = self.account if origin(url) == origin(self.account.url) else Account()
         if self.account.url:
             self.session.verify = self.account.cacert or self.session.verify
-            self.session.cert = account.client_cert or None
-        auth = (account.username, account.password) if account.username else find_login(url)
+            self.session.cert = self._account_of(url).client_cert or None
+        login = self.choose_login(url)
         try:
-            with get(self.session, url, headers, hint=hint, auth=auth) as response:
+            with get(self.session, url, headers, hint=hint, auth=login) as response:
                 yield response
         except (OSError, ValueError) as error:
             raise explain(error, url) from None

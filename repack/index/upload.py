@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 from uv import find_uv_bin
 
 from repack.console import Progress
-from repack.errors import ConfigError, FetchError, UsageError, redact, redact_url
+from repack.errors import ConfigError, FetchError, ToolError, UsageError, redact, redact_url
 from repack.fetch.http import add_login, make_session, origin
 from repack.fetch.pip import make_uv_environment
 from repack.files import decode_text
@@ -79,13 +79,27 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
         hint = "put them into TWINE_USERNAME and TWINE_PASSWORD, or .pypirc"
         message = "the URL holds a name or a password"
         raise UsageError(message, code="secret-in-url", file=place, hint=hint)
+    username = os.environ.get("TWINE_USERNAME") or section.get("username", "")
+    password = os.environ.get("TWINE_PASSWORD") or section.get("password", "")
     return Account(
         url=place,
-        username=os.environ.get("TWINE_USERNAME") or section.get("username", ""),
-        password=os.environ.get("TWINE_PASSWORD") or section.get("password", ""),
+        username=username,
+        password=password or _ask_keyring(place, username),
         cacert=os.environ.get("TWINE_CERT") or section.get("ca_cert", ""),
         client_cert=os.environ.get("TWINE_CLIENT_CERT") or section.get("client_cert", ""),
     )
+
+
+def _ask_keyring(url: str, username: str) -> str:
+    """Return the password that the keyring command has for a URL or its host, "" for none."""
+    for service in (url, urlsplit(url).netloc) if username else ():
+        try:
+            done = run(["keyring", "get", service, username], timeout=60.0)
+        except ToolError:  # there is no such command
+            return ""
+        if not (done.returncode or done.timed_out):
+            return "".join(done.output.splitlines()[-1:])
+    return ""
 
 
 def upload(
@@ -93,7 +107,7 @@ def upload(
 ) -> tuple[str, dict[str, str]]:
     """Upload the wheels that the index has not; each is read back and compared.
 
-    Returns where the index is, with the account for uv, and what was done to each wheel.
+    Returns where the index is, with the login for uv, and what was done to each wheel.
     """
     with make_session() as session:
         web = Web(session, progress, account)
@@ -105,9 +119,7 @@ def upload(
         for offer in offers:
             if actions[offer.path.name] == "added":
                 actions[offer.path.name] = _send(web, url, offer)
-    if account.username and origin(url) == origin(account.url):
-        url = add_login(url, (account.username, account.password))
-    return url, actions
+    return add_login(url, web.choose_login(url)), actions
 
 
 def _find_index(web: Web) -> str:
@@ -195,7 +207,6 @@ def _run_uv(web: Web, offer: Offer) -> FetchError | None:
         "UV_PUBLISH_PASSWORD": account.password,
         "SSL_CERT_FILE": account.cacert,
         "SSL_CLIENT_CERT": account.client_cert,
-        "UV_KEYRING_PROVIDER": "subprocess",
     }
     environment = make_uv_environment() | {name: text for name, text in own.items() if text}
     command = [find_uv_bin(), "publish", "--no-config", "--no-attestations"]
