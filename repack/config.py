@@ -293,7 +293,7 @@ def _read_file(path: Path | None, overrides: Iterable[tuple[str, object]]) -> li
     builds = [_read_values({"build": table}, path) for table in tables]
     outs = {values["build.out"] for values in builds if "build.out" in values}
     if len(outs) > 1:
-        raise _refuse("build.out is another one in another build: all share it", path)
+        raise _refuse("build.out differs between builds, which have to share it", path)
     common["build.out"] = next(iter(outs), common["build.out"])
     tokens = {name_token((own | given).get("build.name", "")) for own in builds}
     if "" in tokens or len(tokens) < len(builds):
@@ -463,7 +463,7 @@ def parse_override(text: str) -> tuple[str, object]:
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not (key and equals):
-        what = f"{text!r} sets nothing"
+        what = f"{text!r} is not KEY=VALUE"
         raise UsageError(what, code="config", hint="write build.emit=abi3")
     if value.startswith(("[", "{", '"', "'")):
         try:

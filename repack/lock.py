@@ -49,7 +49,7 @@ def read_lock(path: Path) -> Pins:
     try:
         pins = msgspec.convert(tables, _LockFile).source
     except ValueError as error:
-        reason = f"is no lock of this version of repack: {error}"
+        reason = f"is not a lock file of this version of repack: {error}"
         raise ConfigError(reason, code="lock", file=path, hint=_RENEW) from None
     return {pin.key: pin for pin in pins}
 

@@ -51,7 +51,7 @@ LINUX = NAME.replace("win_amd64", "manylinux_2_28_x86_64")
 
 #: A file's name, what is in it (None: it is a folder), the code, and what is said of which member.
 BAD: dict[str, tuple[str, Files | bytes | None, str, str, str]] = {
-    "HTML": (NAME, HTML, "not-a-zip", "no whole ZIP archive: 50 bytes, begins with '<!DOC", ""),
+    "HTML": (NAME, HTML, "not-a-zip", "a complete ZIP archive: 50 bytes, begins with '<!DOC", ""),
     "a pyd that is ELF": (
         *(NAME, {**SOUND, BINARY: ELF}, "not-pe", "not a Windows program or DLL: ", BINARY),
     ),

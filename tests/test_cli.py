@@ -47,9 +47,9 @@ WRONG = {
     "init --release name": 'source.release takes "owner/name"',
     "build x.whl": "give a wheel by --source; builds are [[build]] tables",
     "smoke x.whl --env NAME": "not NAME=VALUE",
-    "publish --yank 1.0 dist": "DIST and an index that takes uploads belong to publishing",
+    "publish --yank 1.0 dist": "DIST and the options of uploads do not go with",
     "publish --check no-url": "--check takes a URL",
-    "inspect https://me:pw@h/x.whl": "WHEEL: a URL is no file or folder; `repack fetch",
+    "inspect https://me:pw@h/x.whl": "WHEEL: a URL is not a file or folder; `repack fetch",
 }
 
 

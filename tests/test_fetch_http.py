@@ -176,7 +176,7 @@ def test_what_is_damaged_in_the_cache_is_fetched(site: Site) -> None:
     stat = first.path.stat()
     first.path.write_bytes(b"?" + CONTENT[1:])
     os.utime(first.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    with pytest.raises(FetchError, match="not in the cache, and --offline asks nobody"):
+    with pytest.raises(FetchError, match="not in the cache, and --offline allows"):
         site.get(first.pin, offline=True)
     assert site.get(first.pin).path.read_bytes() == CONTENT
     assert len(site.seen) == 2

@@ -47,7 +47,7 @@ def test_a_file_broken_by_hand_is_said_in_one_line(tmp_path: Path, text: str, re
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=reason) as caught:
         read_lock(path)
-    assert str(caught.value).startswith(f"{path}: is no lock of this version of repack: ")
+    assert str(caught.value).startswith(f"{path}: is not a lock file of this version of repack: ")
     assert "\n" not in str(caught.value)
 
 

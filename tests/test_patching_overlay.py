@@ -78,7 +78,7 @@ def test_later_folders_and_diffs_come_over_what_stands_before(team: Path, tmp_pa
         patch({INIT: LOADER}, folders=[team, other])
 
 
-PLACE, OWN = "it cannot go into a wheel", "none of repack's own"
+PLACE, OWN = "it cannot go into a wheel", "but not over repack's own"
 
 
 @table(

@@ -48,7 +48,7 @@ def test_pythons_say_their_kind(tmp_path: Path) -> None:
 @POSIX
 def test_what_is_no_python_is_told_in_its_own_words(tmp_path: Path) -> None:
     program = script(tmp_path / "python.exe", "echo Bad EXE format")
-    with pytest.raises(InputError, match="is no CPython for Windows: Bad EXE format"):
+    with pytest.raises(InputError, match="is not a CPython for Windows: Bad EXE format"):
         ask_python(Interpreter(python=program, origin="given"))
 
 

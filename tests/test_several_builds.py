@@ -96,7 +96,7 @@ NAMED = '[[build]]\nname = "{}"\n{}'.format
 WRONG = {
     "one name twice": (NAMED("cu-13", "") + NAMED("CU13", ""), "each [[build]] needs a build.name"),
     "no name": ("[[build]]\n", "each [[build]] needs a build.name"),
-    "two folders": (NAMED("a", 'out = "x"\n') + NAMED("b", 'out = "y"'), "build.out is another"),
+    "two folders": (NAMED("a", 'out = "x"\n') + NAMED("b", 'out = "y"'), "build.out differs"),
 } | {  # what cannot be a folder everywhere
     f"name {name}": (NAMED(name, ""), "build.name takes letters and digits ")
     for name in ("NUL", "failed", "ä")

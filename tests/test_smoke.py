@@ -148,7 +148,7 @@ def test_what_is_installed_with_a_wheel_are_its_requirements_numpy_and_what_nvid
 def test_a_damaged_wheel_of_dlls_is_told_and_nothing_of_it_kept(cache: Cache) -> None:
     wheel = make_wheel(cache.folder("in"), {"nppc64_12.dll": bytes(range(256))})
     wheel.write_bytes(wheel.read_bytes().replace(b"\1\2\3", b"\1?\3", 1))
-    with pytest.raises(FetchError, match=r"whl: is no whole wheel: .*nppc64_12\.dll"):
+    with pytest.raises(FetchError, match=r"whl: is not a whole wheel: .*nppc64_12\.dll"):
         unpack_dlls(fetched(wheel), cache)
     assert not list((cache.root / "dlls").iterdir())
 

@@ -237,4 +237,4 @@ def test_smoke_tries_each_wheel_on_the_pythons_it_is_for_and_says_what_it_saw(
     ]
     assert {wheel["reason"] for wheel in ran.json["wheels"]} == {NO_DLL}
     assert len(bench.runs) == 3
-    assert "absent: is no folder" in bench.repack(*words, "absent").error
+    assert "absent: is not a folder" in bench.repack(*words, "absent").error

@@ -56,7 +56,7 @@ def _read_assignment(text: str) -> tuple[str, str]:
 def _read_path(text: str) -> Path:
     """Return a path; `Path` would make of a URL a text whose password is not seen to be one."""
     if "://" in text:
-        message = "a URL is no file or folder; `repack fetch --source URL` downloads a wheel"
+        message = "a URL is not a file or folder; `repack fetch --source URL` downloads a wheel"
         raise argparse.ArgumentTypeError(message)
     return Path(text)
 

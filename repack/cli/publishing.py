@@ -80,7 +80,7 @@ def run_publish(options: argparse.Namespace, progress: Progress) -> Answer:
     )
     if place is None:
         if options.offline:
-            raise UsageError("--offline lets nothing be uploaded")
+            raise UsageError("--offline allows no upload")
         url = None if getattr(options, "publish.repository") else config.publish.repository_url
         account = read_account(url, config.publish.repository, options.config_file)
         first, actions = upload(offers, account, config.publish.index_url or "", progress)
@@ -129,15 +129,15 @@ def _check_options(options: argparse.Namespace) -> None:
     publishes = not (options.yank or options.unyank or options.remove or options.check is not None)
     others = ("dist", "config_file", "publish.index-url", *_UPLOADS)
     if not publishes and any(getattr(options, name) for name in others):
-        message = "DIST and an index that takes uploads belong to publishing"
+        message = "DIST and the options of uploads do not go with --check, --yank or --remove"
         raise UsageError(message, hint="--check takes the URL that pip installs from")
     if options.check and (
         not options.check.startswith(("https://", "http://")) or getattr(options, _FOLDER)
     ):
-        message = "--check takes a URL (https:// or http://), or belongs to --index-dir"
-        raise UsageError(message, hint="repack publish --check --index-dir DIR looks at a folder")
+        message = "--check takes a URL (https:// or http://), or goes with --index-dir"
+        raise UsageError(message, hint="repack publish --check --index-dir DIR checks a folder")
     if options.check and options.offline:
-        raise UsageError("--offline lets no URL be looked at")
+        raise UsageError("--offline allows no check of a URL")
     if options.reason and not options.yank:
         raise UsageError("--reason belongs to --yank")
     if options.project and not (options.yank or options.unyank or options.remove):

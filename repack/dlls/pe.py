@@ -173,5 +173,5 @@ def _read(headers: pefile.PE, rva: int, size: int, *, exact: bool = True) -> byt
         raise ValueError(f"a table points to {rva:#x}, where there is nothing")
     data = bytes(headers.get_data(rva, size))
     if exact and len(data) < size:
-        raise ValueError(f"a table at {rva:#x} goes over the edge of its section")
+        raise ValueError(f"a table at {rva:#x} is larger than its section")
     return data

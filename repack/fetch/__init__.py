@@ -259,7 +259,9 @@ def _check_archive(part: Path, *, file: str) -> None:
     if not zipfile.is_zipfile(part):
         with part.open("rb") as stream:
             first = stream.read(80)
-        reason = f"is no whole ZIP archive: {part.stat().st_size:,} bytes, begins with {first!r}"
+        reason = (
+            f"is not a complete ZIP archive: {part.stat().st_size:,} bytes, begins with {first!r}"
+        )
         raise FetchError(reason, code="not-a-zip", file=file, hint=_PAGE_HINT)
 
 
@@ -278,5 +280,5 @@ def _check_filename(name: str, *, file: str) -> None:
 
 
 def _not_offline(key: str, what: str) -> FetchError:
-    reason = f"{what} is not in the cache, and --offline asks nobody"
+    reason = f"{what} is not in the cache, and --offline allows no download"
     return FetchError(reason, code="offline", file=key, hint=_OFFLINE_HINT)

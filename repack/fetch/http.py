@@ -66,8 +66,8 @@ class _Session(requests.Session):
         is_secure = resp.url.startswith("https:")
         if target and is_secure and urlsplit(urljoin(resp.url, target)).scheme != "https":
             resp.close()
-            reason = f"is redirected to {target}, which is no https URL"
-            hint = "what comes from there could be anybody's; ask the server's keeper"
+            reason = f"is redirected to {target}, which is not an https URL"
+            hint = "anyone could change it on its way; ask the server's administrator"
             raise FetchError(reason, code="insecure-redirect", file=resp.url, hint=hint)
         return target
 
@@ -160,7 +160,11 @@ def add_login(url: str, login: tuple[str, str] | None) -> str:
 def refuse_encoded(response: requests.Response) -> None:
     """Raise FetchError for a file that is packed on its way: pip takes it for other bytes."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise FetchError("is sent encoded, unasked", code="content-encoding", file=response.url)
+        raise FetchError(
+            "the server sent it in an encoding that was not asked for",
+            code="content-encoding",
+            file=response.url,
+        )
 
 
 def download(

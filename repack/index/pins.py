@@ -125,7 +125,7 @@ class Index:
                     return _choose_wheels(Pylock.from_dict(tomllib.loads(text)), python)
                 # What uv hints at are options of its own, or that it was not let in.
                 words, _, advice = " ".join(done.output.split()).partition(" hint: ")
-                reason = words.removeprefix("error: ") or "uv did not end in time"
+                reason = words.removeprefix("error: ") or "uv did not finish in time"
                 if "authentication" in advice:
                     reason, hint = advice, f"{LOGIN_HINT}, which needs the name in index-url"
             except PylockSelectError as error:
@@ -215,7 +215,7 @@ def write_pins(dist: Path, index: Index) -> dict[str, Any]:
     records = read_records(dist)
     builds = {folder: _pin_build(folder, records[folder], index) for folder in records}
     if not any(builds.values()):
-        message = "there is no build with a wheel that may be handed on"
+        message = "there is no build with a wheel that may be published"
         hint = "run `repack build` first"
         raise InputError(message, code="nothing-to-pin", file=dist, hint=hint)
     answer: dict[str, list[Any]] = {"files": [], "removed": [], "pins": [], "unresolved": []}

@@ -242,7 +242,7 @@ def open_place(text: str) -> Place:
         return Folder(Path(text))
     if scheme not in _SCHEMES or urlsplit(text).password is not None:
         hint = "name a folder, or a bucket without a password: s3://, gs://, az://"
-        raise UsageError("is no place for an index", code="bad-url", file=text, hint=hint)
+        raise UsageError("is not a place for an index", code="bad-url", file=text, hint=hint)
     try:
         return Bucket(text)
     except ImportError:

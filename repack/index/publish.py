@@ -248,7 +248,7 @@ def _settle(place: Place, names: Collection[str], change: _Change) -> None:
         if not is_changed:
             return
     hint = "run again: what was written stays, and no page names what was not"
-    raise OutputError("others change it all the time", code="locked", file=place.name, hint=hint)
+    raise OutputError("others kept changing it", code="locked", file=place.name, hint=hint)
 
 
 # Checks

@@ -277,7 +277,9 @@ class Web(NamedTuple):
 
 def no_page(url: str) -> FetchError:
     """Return the error for what is served where a page of an index should be."""
-    return FetchError("is no page of the Simple API", code="index-page", file=url, hint=INDEX_HINT)
+    return FetchError(
+        "is not a page of the Simple API", code="index-page", file=url, hint=INDEX_HINT
+    )
 
 
 def is_simple(page: Page) -> bool:

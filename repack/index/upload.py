@@ -67,7 +67,7 @@ def read_account(url: str | None, repository: str | None, config_file: Path | No
             # A parser's own words hold the line, and the line may hold a password.
             reason = getattr(error, "strerror", None) or type(error).__name__
             message = f"cannot be read: {reason}"
-            hint = "mend the file, or give --repository-url"
+            hint = "correct the file, or give --repository-url"
             raise ConfigError(message, code="pypirc", file=path, hint=hint) from None
     section = dict(parser[repository]) if repository and parser.has_section(repository) else {}
     place = url or section.get("repository", "")

@@ -59,8 +59,8 @@ def _check_place(path: Path, member: str, reserved: Collection[str]) -> None:
     top, _, rest = member.partition("/")
     if member in reserved or not rest or top.endswith((".dist-info", ".data")):
         raise ConfigError(
-            "it cannot go into a wheel: files go to the same path in it, in a package, and in "
-            f"place of none of repack's own ({', '.join(sorted(reserved))})",
+            "it cannot go into a wheel: files go to the same path in it, into a package, "
+            f"but not over repack's own ({', '.join(sorted(reserved))})",
             code="bad-overlay",
             file=path,
             member=member,

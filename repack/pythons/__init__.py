@@ -135,7 +135,7 @@ def find_machine(facts: Mapping[str, Any], output: str, python: Path) -> str:
         lines = output.strip().splitlines() or ["it printed nothing"]
         # One that does not start, as with a wrong PYTHONHOME, goes on after that.
         telling = [line for line in lines if line.startswith("Fatal Python error")] or lines[-1:]
-        what = f"is no CPython for Windows: {f'{name} {platform}' if name else telling[0]}"
+        what = f"is not a CPython for Windows: {f'{name} {platform}' if name else telling[0]}"
         hint = "name a Windows python.exe, or the folder of its environment"
         raise InputError(what, code="not-python", file=python, hint=hint)
     return _MACHINES[platform]

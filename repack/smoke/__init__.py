@@ -52,7 +52,9 @@ def try_wheels(
     """
     for folder in settings.dll_dirs:
         if not folder.is_dir():
-            raise ToolError("is no folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs")
+            raise ToolError(
+                "is not a folder", file=folder, hint="correct --dll-dir or smoke.dll-dirs"
+            )
     # Made last, and once: its DLLs are large.
     machine = cache(lambda: make_machine(analysis, settings, supply, env or {}))
     outcomes: dict[Trial, Outcome] = {}

@@ -158,7 +158,9 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int, by
     at = tail.rfind(_END_SIGNATURE)
     if at < 0 or len(tail) - at < END.size:
         head = repr(_read(file, 0, 20))[1:]
-        what = f"is no whole ZIP archive: {size:,} bytes, begins with {head}, has no end record"
+        what = (
+            f"is not a complete ZIP archive: {size:,} bytes, begins with {head}, has no end record"
+        )
         refuse(path, what, "not-a-zip")
     comment = tail[at + END.size :]
     narrow = wide = END.unpack_from(tail, at)[4:7]
@@ -174,10 +176,10 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> tuple[int, int, by
     pairs = zip(narrow, wide, (_MAX16, _MAX32, _MAX32), strict=True)
     agree = all(short in (long, limit) for short, long, limit in pairs)
     if not agree or not tail.endswith(expected) or start + length + len(expected) != size:
-        what = "its end records do not fit what lies before them, or more lies behind them"
+        what = "its end records contradict the rest of the file, or data follows them"
         refuse(path, what, "end-record")
     if not "".join(comment.decode("utf-8", "surrogateescape").split()).isprintable():
-        refuse(path, "its comment is no text", "end-record")
+        refuse(path, "its comment is not text", "end-record")
     return start, count, _read(file, start, length)
 
 
@@ -244,7 +246,7 @@ def _check_member(path: Path, member: Member, attributes: int, flags: int, neede
         is_special, kind = bool(attributes & _DOS_VOLUME_OR_FOLDER), stat.S_IFREG
         is_special |= bool(member.mode & _SET_ID_BITS)
     if is_special or stat.S_IFMT(member.mode) not in (0, kind):
-        what = f"is no plain file or empty folder (mode {member.mode:o}, {attributes:#x})"
+        what = f"is neither a file nor an empty folder (mode {member.mode:o}, {attributes:#x})"
         refuse(path, what, "special-file", member.name)
     is_known = not flags & ~_KNOWN_FLAGS and needed <= _ZIP64_VERSION
     if member.method == STORED and member.size:
@@ -263,7 +265,7 @@ def _place_members(
     position = 0
     for member, fields in sorted(entries, key=lambda entry: entry[0].offset):
         if member.offset != position:
-            what = f"begins at byte {member.offset:,}, what lies before it ends at {position:,}"
+            what = f"begins at byte {member.offset:,}, but the data before it ends at {position:,}"
             refuse(path, what, "layout", member.name)
         start, position = _check_local(path, file, member, fields)
         members[member.name] = member._replace(offset=start)
@@ -284,7 +286,7 @@ def _check_local(
     raw_name, extra = file.read(header[9]), file.read(header[10])
     start = file.tell()
     if header[0] != _LOCAL_SIGNATURE or raw_name != member.name.encode():
-        refuse(path, "has no header of its name where it is to be", "header-mismatch", member.name)
+        refuse(path, "has no header of its name at its offset", "header-mismatch", member.name)
     field = _parse_extras(path, member.name, extra).get(_ZIP64_EXTRA)
     is_wide, is_streamed = field is not None, bool(listed[3] & _DESCRIPTOR_FLAG)
     # Some streaming writers announce by an empty field that the sizes behind are wide.
@@ -295,7 +297,7 @@ def _check_local(
     one_version = (is_wide or is_wide_listed) and _ZIP64_VERSION in {listed[2], header[1]}
     is_same = header[2:6] == listed[3:7] and (header[1] == listed[2] or one_version)
     if not is_same or (header[6], *sizes) not in (facts, (0, 0, 0) if is_streamed else facts):
-        what = "its own header is not what the directory says of it"
+        what = "its local header differs from the central directory"
         refuse(path, what, "header-mismatch", member.name)
     end = start + member.compressed_size
     if is_streamed:

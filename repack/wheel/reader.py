@@ -81,7 +81,7 @@ def _read_content(
             # One byte more than announced is enough to know; a bomb makes 1,032 of each byte.
             piece = inflater.decompress(packed, left + 1) if inflater else packed
         except _NOT_DEFLATE:
-            refuse(path, "is no DEFLATE data", "bad-data", member.name)
+            refuse(path, "is not DEFLATE data", "bad-data", member.name)
         left -= len(piece)
         if left < 0 or (inflater and inflater.unused_data):
             break
@@ -89,7 +89,7 @@ def _read_content(
         update(piece)
         yield piece
     if left or (inflater and (inflater.unused_data or not inflater.eof)):
-        what = f"its data does not end with the {member.size:,} bytes announced"
+        what = f"its data is not the {member.size:,} bytes that its header announces"
         refuse(path, what, "size-lie", member.name)
     if crc != member.crc:
         what = f"its checksum is {crc:08x}, not {member.crc:08x}: damaged"
@@ -217,7 +217,7 @@ def _check_entry_points(archive: Archive, member: str) -> None:
         for name, value in parser.items(group):
             is_name = _SCRIPT.fullmatch(name) and not _INTERPRETER.fullmatch(name)
             if not is_name or not _REFERENCE.fullmatch(value.strip()):
-                what = f"{name!r} = {value!r} is no script's name, or no module:function"
+                what = f"{name!r} = {value!r} is not a script name with module:function"
                 refuse(archive.path, what, "entry-points", member)
 
 
@@ -231,14 +231,14 @@ def _check_places(archive: Archive, dist_info: str, *, allow_startup_hook: bool)
     for name in filter(_DATA.match, archive.files):
         scheme, _, rest = name.removeprefix(own).partition("/")
         if not name.startswith(own) or scheme not in _SCHEMES or not rest:
-            what = f"an installer knows {own} with {', '.join(_SCHEMES)}, and no other such place"
+            what = f"an installer accepts {own} with {', '.join(_SCHEMES)}, and no others"
             refuse(archive.path, what, "data-scheme", name)
         if scheme in {"scripts", "data"} and _INTERPRETER.fullmatch(name.rpartition("/")[2]):
-            what = "it would be run in place of the Python interpreter, or rule it"
+            what = "it would replace the Python interpreter, or change its start"
             refuse(archive.path, what, "data-scheme", name)
     for name in () if allow_startup_hook else startup_hooks(archive.files):
         what = "Python would run it at each start, whether the package is imported or not"
-        hint = "read it; a package that is meant to do so can be let through"
+        hint = "read it; if the package is meant to do that, you can allow it"
         refuse(archive.path, what, "startup-hook", name, hint)
 
 
