@@ -152,7 +152,7 @@ def test_a_build_for_the_cpu_works_and_has_nothing_to_fix(
     ran = repack("doctor", *machine.words())
     assert (ran.code, "CUDA: none, for the CPU only" in ran.out) == (0, True)
     assert "left over beside it, to be removed: opencv_python.dist-info" in ran.out
-    assert "asks for CUDA" in repack("fix", *machine.words()).error
+    assert "needs CUDA" in repack("fix", *machine.words()).error
 
 
 @pytest.mark.wine

@@ -207,7 +207,7 @@ DLLS = {f"cv2/{name}": content for name, content in SOUND.items()}
 #: What is written into site-packages -> words of the refusal, and of what to do.
 REFUSALS: dict[str, tuple[dict[str, bytes], str, str]] = {
     "no RECORD": ({RECORD: b""}, "no RECORD", "pip install"),
-    "a leftover": ({RECORD: b"", "cv.dist-info/RECORD": b"cv2/x,,"}, "is what is left", "remove"),
+    "a leftover": ({RECORD: b"", "cv.dist-info/RECORD": b"cv2/x,,"}, "is a leftover", "remove"),
     "half a RECORD": ({RECORD: b"cv2/config.py,,"}, "lists no cv2/__init__", "force-reinstall"),
     "several distributions": (
         {"opencv_python-4.9.dist-info/RECORD": b"cv2/__init__.py,,"},

@@ -12,11 +12,10 @@ from repack.process import format_command
 def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
     r"""Say why `import cv2` fails in a Python, or would, and what to do.
 
-    Looks at whatever cv2 is installed there: untouched, fixed, a build for the CPU, several over
-    each other. Windows is asked which of its DLLs it finds, in a process that is thrown away; cv2
-    itself is not imported, and nothing is changed. PYTHON is a python.exe or the folder of an
-    environment; without it the active environment is looked at, or the Python that `py` starts.
-    The exit code is 1 where the import fails.
+    Takes any installed cv2: untouched, fixed, built for the CPU, several over each other. The
+    native module is loaded in a process of its own; nothing is changed. PYTHON is a python.exe or
+    the folder of an environment; the default is the active environment, or the Python that `py`
+    starts. The exit code is 1 if the import fails.
 
     Examples:
         repack doctor
@@ -36,9 +35,8 @@ def run_doctor(options: argparse.Namespace, progress: Progress) -> Answer:
 def run_fix(options: argparse.Namespace, progress: Progress) -> Answer:
     """Give an installed cv2 what `repack build` gives a wheel, and import it.
 
-    Edits the loader of the CUDA build that is installed in a Python, so that it finds the CUDA
-    DLLs wherever they are, and adds what says what is missing. pip uninstalls it as before.
-    Interrupted, it is finished by running it again; --undo brings every byte back.
+    Edits the installed CUDA build so that it finds the CUDA DLLs, and adds what explains a failed
+    import. pip can still uninstall it. After an interruption run it again. --undo restores all.
 
     Examples:
         repack fix

@@ -3,29 +3,20 @@
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ntpath import dirname
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from repack.console import Progress
-from repack.doctor.fixing import (
-    Package,
-    find_package,
-    find_url,
-    list_changes,
-    name_owner,
-    plan_fix,
-    read_facts,
-)
-from repack.errors import InputError, RepackError, UsageError
+from repack.doctor.fixing import Package, find_package, find_url, name_owner, plan_fix, read_facts
+from repack.errors import InputError, RepackError
 from repack.fetch.cache import Cache
 from repack.patching import BUILD_MODULE
 from repack.patching.overlays import builtin_folder
-from repack.pythons import ON_WINDOWS, Interpreter, find_executable, find_machine, parse_facts
-from repack.pythons.wine import Wine
+from repack.pythons import ON_WINDOWS, Interpreter, find_machine, find_python, parse_facts
+from repack.pythons.wine import Wine, local_path
 from repack.smoke.trial import find_fault
 
 _TIMEOUT = 300.0
@@ -59,15 +50,7 @@ class Target:
 
     def path(self, name: str) -> Path:
         """Return where a path of that Python's lies on this machine."""
-        if ON_WINDOWS:
-            return Path(name)
-        drive, *parts = PureWindowsPath(name).parts
-        place = Path(self.env["WINEPREFIX"], "dosdevices", drive[:2].lower()).resolve()
-        for part in parts:
-            others = () if (place / part).exists() or not place.is_dir() else place.iterdir()
-            same = (path for path in others if path.name.lower() == part.lower())
-            place = next(same, place / part)
-        return place
+        return Path(name) if ON_WINDOWS else local_path(name, Path(self.env["WINEPREFIX"]))
 
 
 @contextlib.contextmanager
@@ -79,7 +62,7 @@ def open_target(
     `variables` are set in its environment; `task` is what it is asked first. Raises UsageError
     where there is none, InputError where it is no Python for Windows.
     """
-    program = (find_executable(given) if given else _find_active()).absolute()
+    program = find_python(given).absolute()
     with contextlib.ExitStack() as stack:
         wine = None if ON_WINDOWS else stack.enter_context(Wine(Cache.default(progress)))
         # In the prefix of Wine's that it lies in, or else in one of our own.
@@ -90,18 +73,6 @@ def open_target(
         facts = target.ask(task)
         find_machine(facts, facts.get("output", ""), program)
         yield replace(target, facts=facts)
-
-
-def _find_active() -> Path:
-    """Return the Python that is active, or that the launcher or PATH gives."""
-    active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
-    program = shutil.which("py") or shutil.which("python")
-    if ON_WINDOWS and active:
-        return find_executable(Path(active))
-    if ON_WINDOWS and program:
-        return Path(program)
-    hint = r"name one: repack doctor C:\path\to\python.exe"
-    raise UsageError("no Windows Python is active here", hint=hint)
 
 
 def locate_package(target: Target) -> Package:
@@ -143,16 +114,20 @@ def diagnose(target: Target, fix_command: str) -> dict[str, Any]:
         asked["numpy_error" if seen["step"] == "import numpy" else "failure"] = seen["crash"]
     facts = read_facts(package)
     report = target.ask("explain", folder=dirname(seen["origin"]), build=facts, **asked)
-    plan = _try_to_plan(package, facts)
-    faults, cures = _find_faults(asked["failure"], report, package, plan, fix_command)
-    if isinstance(plan, RepackError):
-        fix = plan.what
+    obstacle = None
+    try:
+        plan_fix(package, facts)
+    except RepackError as error:
+        obstacle = error
+    faults, cures = _find_faults(asked["failure"], report, package, obstacle, fix_command)
+    if obstacle:
+        fix = obstacle.what
     elif fix_command in cures:
         fix = "cures it"
     else:
         fix = "does not help before the above is done" if faults else "not needed"
-    lines += [*_describe_package(package, target), *report["lines"], f"repack fix: {fix}"]
     cure = _fit_cure("; then ".join(cures), target, package.owners)
+    lines += [*_describe_package(package, target), *report["lines"], f"repack fix: {fix}"]
     lines += report["details"] if faults else []
     return _conclude(faults, cure, lines, report)
 
@@ -166,19 +141,11 @@ def _conclude(
     return {"works": not faults, "verdict": verdict, "cure": cure, "lines": lines, "report": report}
 
 
-def _try_to_plan(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes] | RepackError:
-    """Return what a fix writes, or why nothing may be fixed."""
-    try:
-        return plan_fix(package, facts)
-    except RepackError as error:
-        return error
-
-
 def _find_faults(
     failure: str,
     report: Mapping[str, Any],
     package: Package,
-    plan: dict[str, bytes] | RepackError,
+    obstacle: RepackError | None,
     fix_command: str,
 ) -> tuple[list[str], list[str]]:
     """Return what keeps cv2 from being imported, and what to do about it, in this order."""
@@ -187,16 +154,17 @@ def _find_faults(
         places = sorted({"{directory} ({source})".format_map(place) for place in report["chosen"]})
         where = "its DLLs are on this machine, where this cv2 does not look"
         faults.append(": ".join(filter(None, [where, ", ".join(places)])))
-        if isinstance(plan, RepackError):
+        if obstacle:
             # A text that cannot be patched is not the wheel's own any more.
-            cures.append((isinstance(plan, InputError) and plan.hint) or _REINSTALL)
+            cures.append((isinstance(obstacle, InputError) and obstacle.hint) or _REINSTALL)
         if BUILD_MODULE not in package.members:
             cures.append(fix_command)
     elif failure and not faults:
         faults.append(failure)
-        is_damaged = isinstance(plan, dict) and package.originals and list_changes(package, plan)
-        cures.append(fix_command if is_damaged else _REINSTALL)
-    elif failure and not (isinstance(plan, RepackError) or package.originals):
+        # What a fix wrote may be damaged.
+        is_fixed = package.originals and not obstacle
+        cures.append(f"{fix_command}, or {_REINSTALL}" if is_fixed else _REINSTALL)
+    elif failure and not (obstacle or package.originals):
         cures.append(f"{fix_command}, so that cv2 finds its DLLs")
     return faults, cures
 

@@ -21,12 +21,13 @@ from repack.files import workspace, write
 from repack.inspect import build_facts, describe_binaries
 from repack.patching import BUILD_MODULE, patch_wheel, read_build
 from repack.wheel.metadata import entry_of
-from repack.wheel.names import WheelName, parse_filename
+from repack.wheel.names import parse_filename
 
 #: In the .dist-info of what was fixed: the files as they were. RECORD is the last to get there.
 ORIGINALS = "repack-originals"
 _LOADER = "cv2/__init__.py"
 _BINARIES = (".pyd", ".dll")
+_REINSTALL = "install it again from its wheel: python -m pip install --force-reinstall WHEEL"
 #: What a message then calls it: "python -m pip install WHEEL".
 _NAMELESS = parse_filename(Path("WHEEL-0-py3-none-win_amd64.whl"))
 
@@ -58,10 +59,8 @@ class Package:
     @property
     def originals(self) -> Path | None:
         """The folder of the files that a fix has changed, as they were; None without a fix."""
-        fixed = [
-            info for info in self.owners if (info / ORIGINALS / info.name / "RECORD").is_file()
-        ]
-        return fixed[0] / ORIGINALS if fixed else None
+        records = (info / ORIGINALS / info.name / "RECORD" for info in self.owners)
+        return next((record.parents[1] for record in records if record.is_file()), None)
 
     @property
     def members(self) -> list[str]:
@@ -79,8 +78,7 @@ class Package:
         original = (self.originals or self.root) / member
         content = _read(original if original.is_file() else self.root / member)
         if content is None:
-            hint = "install it again, from its wheel"
-            raise InputError(f"{member} is gone", code="no-file", file=self.root, hint=hint)
+            raise InputError(f"{member} is gone", code="no-file", file=self.root, hint=_REINSTALL)
         return content
 
 
@@ -110,7 +108,10 @@ def read_facts(package: Package) -> dict[str, Any]:
     build = _read(package.root / BUILD_MODULE)
     if build and BUILD_MODULE in package.members:
         return read_build(build)
-    name = _find_filename(package)
+    name = _NAMELESS
+    # A version such as 4.5.1.fd5c405 is from before there were rules.
+    with suppress(InputError, IndexError):
+        name = parse_filename(Path(f"{package.owners[0].stem}-py3-none-win_amd64.whl"))
     members = [member for member in package.members if (package.root / member).is_file()]
     images: dict[str, Image] = {}
     for member in members:
@@ -120,15 +121,6 @@ def read_facts(package: Package) -> dict[str, Any]:
                 images[member] = read_image(package.root / member)
     facts = build_facts(describe_binaries(name, members, package.read, images), name)
     return {**facts, "opencv": ""} if name is _NAMELESS else facts
-
-
-def _find_filename(package: Package) -> WheelName:
-    """Return what the wheel may have been called, as far as that is known."""
-    for info in package.owners[:1]:
-        # A version such as 4.5.1.fd5c405 is from before there were rules.
-        with suppress(InputError):
-            return parse_filename(Path(f"{info.stem}-py3-none-win_amd64.whl"))
-    return _NAMELESS
 
 
 def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -148,13 +140,10 @@ def plan_fix(package: Package, facts: Mapping[str, Any]) -> dict[str, bytes]:
     if BUILD_MODULE in package.members:
         raise _refuse(package, "repack has made its wheel: there is nothing to fix")
     if _LOADER not in package.members:
-        hint = "install it again from its wheel: python -m pip install --force-reinstall WHEEL"
-        raise _refuse(package, f"its RECORD lists no {_LOADER}", hint)
+        raise _refuse(package, f"its RECORD lists no {_LOADER}", _REINSTALL)
     if not facts["families"]:
-        reason = "no native module that can be read in it asks for CUDA's DLLs"
-        if facts["cuda"]:
-            reason = "it brings its CUDA DLLs"
-        raise _refuse(package, reason, "what keeps it from being imported, repack doctor says")
+        reason = "it brings its CUDA DLLs" if facts["cuda"] else "no module in it needs CUDA's DLLs"
+        raise _refuse(package, reason, "repack doctor says what keeps it from being imported")
     files = patch_wheel(package.members, package.read, facts, file=name_owner(info))[0]
     files[_LOADER] = files.pop(_LOADER)
     record, before = f"{info.name}/RECORD", package.originals or package.root
@@ -178,8 +167,7 @@ def _find_owner(package: Package) -> Path:
         install = "install it from its wheel: python -m pip install --ignore-installed WHEEL"
         if package.leftovers:
             folder = package.leftovers[0].name
-            reason = f"{folder} is what is left of a distribution"
-            raise _refuse(package, reason, f"remove {folder}, and {install}")
+            raise _refuse(package, f"{folder} is a leftover", f"remove {folder}, and {install}")
         cmake = "where CMake built it, name the directory in BINARIES_PATHS of its cv2/config.py"
         raise _refuse(package, "no RECORD lists its files", f"{cmake}; otherwise {install}")
     if len(package.owners) > 1:

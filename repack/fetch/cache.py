@@ -137,7 +137,7 @@ def open_wheel(file: Path | IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
     # All that zipfile raises: RuntimeError of what is encrypted or packed in another way,
     # ValueError of a name that is no text.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        reason, hint = f"is not a whole wheel: {error}", "pin another version, or have it built again"
+        reason, hint = f"is not a whole wheel: {error}", "pin another version, or build it again"
         raise FetchError(reason, code="not-a-wheel", file=name, hint=hint) from None
 
 

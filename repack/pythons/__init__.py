@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from repack.errors import InputError, RepackError, ToolError
+from repack.errors import InputError, RepackError, ToolError, UsageError
 from repack.fetch import Supply
 from repack.process import Finished, run
 from repack.pythons.assembly import RECIPES, assemble, folder_of
@@ -168,6 +169,23 @@ def find_executable(path: Path, where: str = "") -> Path:
     if path.is_file():
         hint += "; to a frozen program, as PyInstaller makes them, its maker adds what it lacks"
     raise InputError("there is no python.exe", code="no-python", file=path, hint=hint)
+
+
+def find_python(given: Path | None) -> Path:
+    """Return the python.exe at `given`, or else the active Python, or that of the launcher or PATH.
+
+    Raises UsageError where there is none.
+    """
+    if given:
+        return find_executable(given)
+    active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    program = shutil.which("py") or shutil.which("python")
+    if ON_WINDOWS and active:
+        return find_executable(Path(active))
+    if ON_WINDOWS and program:
+        return Path(program)
+    hint = r"name one: repack doctor C:\path\to\python.exe"
+    raise UsageError("no Windows Python is active here", hint=hint)
 
 
 class Pythons(contextlib.ExitStack):

@@ -145,6 +145,17 @@ def windows_path(path: Path) -> PureWindowsPath:
     return PureWindowsPath("Z:/", *path.absolute().parts[1:])
 
 
+def local_path(name: str, prefix: Path) -> Path:
+    """Return where the path `name` of a Wine prefix is on this machine, in whatever case."""
+    drive, *parts = PureWindowsPath(name).parts
+    place = (prefix / "dosdevices" / drive[:2].lower()).resolve()
+    for part in parts:
+        others = () if (place / part).exists() or not place.is_dir() else place.iterdir()
+        same = (path for path in others if path.name.lower() == part.lower())
+        place = next(same, place / part)
+    return place
+
+
 def copy_prefix(base: Path, prefix: Path) -> None:
     """Make a copy of a prefix, by hard links where the disk has them; a server may run in it."""
     # A server that runs writes its registry as reg*.tmp, which are renamed at any time.
