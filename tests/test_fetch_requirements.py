@@ -208,7 +208,7 @@ NOT_ASKED = {
     "wants a password": ({}, "401 Error, Credentials not correct"),
     "is not there": ({"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "1"}, "refused"),
     "no value": ({"PIP_NO_INDEX": "maybe"}, "maybe is not a valid value"),
-    "knows nobody": ({}, "it asks for a name and a password"),
+    "knows nobody": ({}, "EOFError"),
 }
 
 

@@ -187,8 +187,5 @@ def _quote(done: Finished) -> str:
 
     But for secrets: of paths of URLs, too, and before half of one is cut off.
     """
-    lines = done.output.splitlines()[-3:]
-    if lines and lines[-1].startswith("EOFError: "):
-        return "it asks for a name and a password"
-    text = re.sub(r"\?\S*", "", redact(" ".join(lines)))
+    text = re.sub(r"\?\S*", "", redact(" ".join(done.output.splitlines()[-3:])))
     return text if len(text) <= 2 * _QUOTED else f"{text[:_QUOTED]} ... {text[-_QUOTED:]}"
