@@ -18,11 +18,12 @@ nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml()
 #: Debian's packages for the smoke test: Wine runs the Windows Pythons, Maven fetches their parts;
-#: and for the tests: Chromium opens the proof's page, and shows nothing where there is no font.
+#: and for the tests: Chromium opens the proof's page, shows nothing where there is no font, and is
+#: led by Playwright's Node.js, which needs libatomic.
 SYSTEM_PACKAGES = {
     "wine64": ("wine64", "wine"),
     "mvn": ("maven",),
-    "chromium": ("chromium", "fonts-dejavu-core"),
+    "chromium": ("chromium", "fonts-dejavu-core", "libatomic1"),
 }
 #: As many processes as there are processors, and no more than help; see tests/conftest.py.
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
