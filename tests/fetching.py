@@ -30,7 +30,7 @@ def make_content(seed: int = 0) -> bytes:
     """A ZIP archive with one stored member of 40,000 random bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("cv2/cv2.pyd"), random.Random(seed).randbytes(40_000))  # noqa: S311
+        archive.writestr(zipfile.ZipInfo("cv2/cv2.pyd"), random.Random(seed).randbytes(40_000))  # noqa: S311 - no secret
     return buffer.getvalue()
 
 
@@ -131,9 +131,9 @@ class GitHub:
         defaults = {"repository": REPOSITORY, "tag": "4.13.0.90", "api": self.api.url("")}
         return ReleaseSource(**defaults | settings)
 
-    def get(self, pin: Pin | None = None, **settings: Any) -> Fetched:  # noqa: ANN401
+    def get(self, pin: Pin | None = None, **settings: Any) -> Fetched:  # noqa: ANN401 - fields of a source
         """Fetch the asset that the settings of a source name."""
         return fetch(self.source(**settings), self.cache, pin)
 
-    def refused(self, pin: Pin | None = None, **settings: Any) -> RepackError:  # noqa: ANN401
+    def refused(self, pin: Pin | None = None, **settings: Any) -> RepackError:  # noqa: ANN401 - fields of a source
         return refuse(self.source(**settings), self.cache, pin)

@@ -33,7 +33,7 @@ SOURCE = IndexSource(requirement="sample-cu126==4.13.0", python="3.12")
 @functools.cache
 def wheel(name: str) -> bytes:
     """The wheel of that name."""
-    content = random.Random(name).randbytes(700_000)  # noqa: S311
+    content = random.Random(name).randbytes(700_000)  # noqa: S311 - no secret
     with TemporaryDirectory() as folder:
         files = {"cv2/cv2.pyd": content}
         return make_wheel(Path(folder, name), files, requires=["unasked"]).read_bytes()

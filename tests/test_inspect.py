@@ -29,7 +29,7 @@ CUFFT_10 = make_pyd({"cufft64_10.dll": ["x"]})
 TOOLKITS = "C:/Program Files/NVIDIA GPU Computing Toolkit/CUDA"
 
 
-def analysed(folder: Path, pyd: bytes | None = None, **parts: Any) -> Analysis:  # noqa: ANN401
+def analysed(folder: Path, pyd: bytes | None = None, **parts: Any) -> Analysis:  # noqa: ANN401 - a wheel's parts
     return make_analysis(folder, pyd or make_pyd(CUDA_12), **parts)
 
 

@@ -267,6 +267,6 @@ def cuda_wheel(
     return opencv_wheel(folder, pyd, files, tag=tag, lines=lines)
 
 
-def make_analysis(folder: Path, pyd: bytes, **parts: Any) -> Analysis:  # noqa: ANN401
+def make_analysis(folder: Path, pyd: bytes, **parts: Any) -> Analysis:  # noqa: ANN401 - a wheel's parts
     """Return what is known of such a wheel, which has these `parts`."""
     return analyse(opencv_wheel(folder, pyd, **parts), allow_startup_hook=True)
